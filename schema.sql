@@ -1,0 +1,172 @@
+-- The tables of the gateway: the truth about what is stored. `python -m service.schema` applies each numbered section
+-- once, in order, in one transaction under a lock; a shipped section never changes, a change is a new section.
+-- json, not jsonb: Meta's bodies may hold \u0000 and lone surrogates, which jsonb refuses and json keeps.
+
+-- version 1
+
+CREATE TABLE whatsapp_cloud_account (
+    chatbot_id text PRIMARY KEY CHECK (length(chatbot_id) BETWEEN 1 AND 255),
+    phone_number_id text NOT NULL UNIQUE,
+    waba_id text,
+    name text,
+    access_token text NOT NULL,             -- this and the two below: Fernet tokens (service/vault.py)
+    app_secret text,                        -- set: the account has a Meta app of its own and is served on its own path alone
+    webhook_verify_token text,
+    responder json,                         -- {"kind": …} without its secret; null: AI_* of the environment
+    responder_secret text,                  -- Fernet token: api_key (openai) or secret (http)
+    max_mps integer CHECK (max_mps > 0),    -- messages per second; null: SEND_RATE
+    on_unknown text NOT NULL DEFAULT 'resend' CHECK (on_unknown IN ('resend', 'fail')),
+    active boolean NOT NULL DEFAULT true,
+    send_state text NOT NULL DEFAULT 'ok'
+        CHECK (send_state IN ('ok',         -- messages leave
+                              'held')),     -- Meta refuses the account (class C): they wait for a new token or a resume
+    send_state_reason json,                 -- Meta's error that held it
+    send_state_since timestamptz,
+    created_at timestamptz NOT NULL DEFAULT now(),
+    updated_at timestamptz NOT NULL DEFAULT now()
+);
+
+-- One person (or one group) who talks with one chatbot.
+CREATE TABLE conversation (
+    id uuid PRIMARY KEY,
+    chatbot_id text NOT NULL REFERENCES whatsapp_cloud_account,
+    wa_id text,                             -- the phone in digits, null while Meta hides it
+    user_id text,                           -- business-scoped user id (BSUID)
+    parent_user_id text,
+    group_id text,                          -- set: a group, and the three above are null
+    username text,
+    name text,
+    last_inbound_at timestamptz,            -- Meta's time of the customer's last message; the 24-hour window counts from it
+    last_message_at timestamptz,
+    paused_until timestamptz,               -- no reply is asked for before it
+    reply_due_at timestamptz,               -- a customer waits for a reply, to be asked for from then on
+    reply_lease_until timestamptz,          -- somebody asks the responder now, and has until then
+    reply_claim uuid,                       -- who asks; a late answer of an earlier claim finds it changed
+    reply_attempts smallint NOT NULL DEFAULT 0,
+    reply_error json,                       -- why the responder was given up on, null after the next success
+    send_after timestamptz,                 -- nothing leaves to this conversation before it: one message at a time, in order
+    created_at timestamptz NOT NULL DEFAULT now(),
+    updated_at timestamptz NOT NULL DEFAULT now()
+) WITH (fillfactor = 80);
+CREATE INDEX conversation_by_chatbot ON conversation (chatbot_id, id);
+CREATE INDEX conversation_reply_due ON conversation (reply_due_at) WHERE reply_due_at IS NOT NULL;
+
+-- Whom a conversation is known by: any of these may be missing, come later or move to somebody else.
+CREATE TABLE conversation_identity (
+    chatbot_id text NOT NULL,
+    kind text NOT NULL CHECK (kind IN ('phone', 'user', 'group')),
+    value text NOT NULL CHECK (length(value) BETWEEN 1 AND 255),
+    conversation_id uuid NOT NULL REFERENCES conversation,
+    PRIMARY KEY (chatbot_id, kind, value)
+);
+CREATE INDEX conversation_identity_of ON conversation_identity (conversation_id);
+
+CREATE TABLE webhook_event (
+    id uuid PRIMARY KEY,
+    path text NOT NULL DEFAULT '',          -- the chatbot_id in the URL; '' on the shared path
+    status text NOT NULL DEFAULT 'received'
+        CHECK (status IN ('received',       -- committed, answered with 200, waits for a worker
+                          'processed',      -- every item has its outcome in `items`
+                          'failed',         -- could not be worked off in four attempts; may be replayed
+                          'quarantined')),  -- properly signed, but not a JSON object
+    digest bytea NOT NULL,                  -- the verified HMAC: equal bytes on one path are one event
+    size integer NOT NULL,
+    body bytea NOT NULL,                    -- as received: the signature covers these bytes, and text columns could not hold all of them
+    items json,
+    unserved boolean NOT NULL DEFAULT false, -- an item was refused: a redelivery is worth another look
+    attempts smallint NOT NULL DEFAULT 0,
+    error text,
+    due_at timestamptz NOT NULL DEFAULT now(),
+    received_at timestamptz NOT NULL DEFAULT now(),
+    processed_at timestamptz,
+    UNIQUE (digest, path)
+);
+CREATE INDEX webhook_event_due ON webhook_event (id) WHERE status = 'received';
+
+CREATE TABLE message (
+    id uuid PRIMARY KEY,                    -- UUIDv7: in the order of creation
+    chatbot_id text NOT NULL REFERENCES whatsapp_cloud_account,
+    conversation_id uuid NOT NULL REFERENCES conversation,
+    direction text NOT NULL CHECK (direction IN ('inbound', 'outbound')),
+    phone_number_id text NOT NULL,          -- ours, at that time
+    type text NOT NULL,
+    status text NOT NULL
+        CHECK (status IN ('received',       -- inbound
+                          'queued',         -- waits for due_at
+                          'sending',        -- a worker has it until due_at (its lease)
+                          'accepted',       -- Meta gave a wamid
+                          'sent', 'delivered', 'read', 'played',    -- Meta's statuses, forward only
+                          'failed',         -- for good, see error
+                          'unknown',        -- it left, no answer came; at due_at the account's on_unknown decides
+                          'held')),         -- the account cannot send now
+    wamid text CHECK (length(wamid) <= 512),
+    recipient_to text,                      -- as the caller gave it
+    recipient text,                         -- a BSUID, as the caller gave it
+    sender json,                            -- inbound: {"from", "from_user_id", "group_id"} as Meta gave them
+    content json NOT NULL,                  -- what stands under the key named like the type
+    context json,                           -- the message replied to, Meta's form
+    extra json,                             -- inbound: the other keys of Meta's message; outbound: recipient_type and the like
+    client_reference text,
+    answer_wa_id text,                      -- what Meta made of recipient_to
+    priority smallint NOT NULL DEFAULT 1,   -- 0 a reply, 1 a single send, 2 bulk
+    due_at timestamptz,                     -- when somebody has to look at the row again; see status
+    attempts smallint NOT NULL DEFAULT 0,
+    resends smallint NOT NULL DEFAULT 0,    -- how often on_unknown = resend was used: once at most
+    error json,
+    timestamp timestamptz,                  -- inbound: Meta's time
+    accepted_at timestamptz,
+    created_at timestamptz NOT NULL DEFAULT now(),
+    updated_at timestamptz NOT NULL DEFAULT now(),
+    CHECK ((direction = 'inbound') = (status = 'received')),
+    CHECK (status NOT IN ('queued', 'sending', 'unknown') OR due_at IS NOT NULL)
+) WITH (fillfactor = 80);
+CREATE UNIQUE INDEX message_inbound ON message (phone_number_id, wamid) WHERE direction = 'inbound';
+CREATE INDEX message_outbound ON message (phone_number_id, wamid) WHERE direction = 'outbound' AND wamid IS NOT NULL;
+CREATE INDEX message_by_chatbot ON message (chatbot_id, id);
+CREATE INDEX message_by_conversation ON message (conversation_id, id);
+CREATE INDEX message_queued ON message (chatbot_id, priority, id) WHERE status = 'queued';
+CREATE INDEX message_held ON message (chatbot_id) WHERE status = 'held';
+CREATE INDEX message_due ON message (due_at) WHERE status IN ('queued', 'sending', 'unknown');
+
+-- What Meta said about a message, each once, with Meta's own time; also what came before we knew the message.
+CREATE TABLE message_status (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    chatbot_id text NOT NULL REFERENCES whatsapp_cloud_account,
+    message_id uuid REFERENCES message,     -- null: an orphan, joined when its message is known
+    phone_number_id text NOT NULL,
+    wamid text NOT NULL CHECK (length(wamid) <= 512),
+    status text NOT NULL CHECK (length(status) <= 64),
+    participant text NOT NULL DEFAULT '' CHECK (length(participant) <= 255),    -- of a group
+    timestamp timestamptz,
+    opaque text,                            -- biz_opaque_callback_data: our message id
+    errors json,
+    pricing json,
+    recipient json,                         -- {"recipient_id", "recipient_user_id", …} as Meta gave them
+    received_at timestamptz NOT NULL DEFAULT now(),
+    UNIQUE (phone_number_id, wamid, status, participant)
+);
+CREATE INDEX message_status_of ON message_status (message_id);
+CREATE INDEX message_status_orphan ON message_status (received_at) WHERE message_id IS NULL;
+
+-- What may be billed: a row for each message received, and for each that Meta accepted.
+CREATE TABLE usage_log (
+    message_id uuid PRIMARY KEY REFERENCES message,
+    chatbot_id text NOT NULL REFERENCES whatsapp_cloud_account,
+    direction text NOT NULL,
+    type text NOT NULL,
+    category text,                          -- Meta's pricing category, null until a status brings it
+    pricing json,
+    at timestamptz NOT NULL DEFAULT now()
+);
+CREATE INDEX usage_log_by_chatbot ON usage_log (chatbot_id, at);
+
+-- The first answer to a request with an Idempotency-Key, kept at least 24 hours.
+CREATE TABLE idempotency_key (
+    chatbot_id text NOT NULL REFERENCES whatsapp_cloud_account,
+    key text NOT NULL CHECK (length(key) BETWEEN 1 AND 255),
+    request_digest bytea NOT NULL,
+    answer json NOT NULL,
+    created_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (chatbot_id, key)
+);
+CREATE INDEX idempotency_key_age ON idempotency_key (created_at);

@@ -1,0 +1,1 @@
+"""The core of the gateway: no Flask, no RQ worker, no knowledge of who calls it."""

@@ -1,0 +1,162 @@
+"""Accounts: one chatbot, its number, its token and its responder."""
+
+import json
+
+from peewee import BooleanField, DateTimeField, IntegerField, Model, TextField
+
+from service import vault
+from service.db import db, execute
+from service.errors import BadRequest, Conflict, NotFound
+
+
+class JSON(TextField):
+    """A json column: psycopg2 gives it back parsed."""
+
+    def db_value(self, value):
+        return None if value is None else json.dumps(value)
+
+    def python_value(self, value):
+        return value
+
+
+class Account(Model):
+    chatbot_id = TextField(primary_key=True)
+    phone_number_id = TextField()
+    waba_id = TextField(null=True)
+    name = TextField(null=True)
+    access_token = TextField()
+    app_secret = TextField(null=True)
+    webhook_verify_token = TextField(null=True)
+    responder = JSON(null=True)
+    responder_secret = TextField(null=True)
+    max_mps = IntegerField(null=True)
+    on_unknown = TextField(default='resend')
+    active = BooleanField(default=True)
+    send_state = TextField(default='ok')
+    send_state_reason = JSON(null=True)
+    send_state_since = DateTimeField(null=True)
+    created_at = DateTimeField()
+    updated_at = DateTimeField()
+
+    class Meta:
+        database = db
+        table_name = 'whatsapp_cloud_account'
+
+    SECRETS = ('access_token', 'app_secret', 'webhook_verify_token', 'responder_secret')
+    RESPONDER_SECRETS = ('api_key', 'secret')
+
+    @classmethod
+    def find(cls, chatbot_id):
+        account = cls.get_or_none(cls.chatbot_id == chatbot_id)
+        if account is None:
+            raise NotFound(f'There is no chatbot "{chatbot_id}".')
+        return account
+
+    @classmethod
+    def find_active(cls, chatbot_id):
+        account = cls.find(chatbot_id)
+        if not account.active:
+            raise BadRequest(f'The account of chatbot "{chatbot_id}" is not active.')
+        return account
+
+    @classmethod
+    def exists(cls, chatbot_id):
+        return cls.select().where(cls.chatbot_id == chatbot_id).exists()
+
+    @classmethod
+    def save_from(cls, data):
+        """Create or update by chatbot_id; what is left out keeps its value. A token reconnects: active again.
+
+        Returns True when it was created. Raises Conflict when the number belongs to another chatbot.
+        """
+        row = cls._columns(data)
+        names = ', '.join(row)
+        changes = ', '.join(f'{name} = %s' for name in row)
+        with db.atomic():
+            execute(
+                'SELECT pg_advisory_xact_lock(hashtextextended(%s, 1))', ('accounts',)
+            )  # one at a time: no race for a number
+            if (
+                cls.select()
+                .where(cls.phone_number_id == row.get('phone_number_id'), cls.chatbot_id != row['chatbot_id'])
+                .exists()
+            ):
+                raise Conflict('The phone_number_id belongs to another chatbot.')
+            update = f'UPDATE whatsapp_cloud_account SET {changes}, updated_at = now() WHERE chatbot_id = %s'  # noqa: S608
+            if execute(update, (*row.values(), row['chatbot_id'])):
+                return False
+            places = ', '.join(['%s'] * len(row))
+            execute(f'INSERT INTO whatsapp_cloud_account ({names}) VALUES ({places})', list(row.values()))  # noqa: S608
+            return True
+
+    @classmethod
+    def _columns(cls, data):
+        row = {name: value for name, value in data.items() if name != 'responder'}
+        if 'responder' in data:
+            responder = dict(data['responder'] or {})
+            secrets = [responder.pop(name, None) for name in cls.RESPONDER_SECRETS]
+            row['responder'] = json.dumps(responder) if data['responder'] else None
+            row['responder_secret'] = next(filter(None, secrets), None)
+        if 'access_token' in row:
+            row['active'] = True
+        for name in cls.SECRETS:
+            if name in row:
+                row[name] = vault.encrypt(row[name])
+        return row
+
+    def deactivate(self):
+        """Sends are refused from now on, and what was queued is held until the account is connected again."""
+        with db.atomic():
+            execute(
+                'UPDATE whatsapp_cloud_account SET active = false, updated_at = now() WHERE chatbot_id = %s',
+                (self.chatbot_id,),
+            )
+            _hold_messages(self.chatbot_id)
+
+    @property
+    def secret_of_app(self):
+        return vault.decrypt(self.app_secret)
+
+    def to_dict(self):
+        """What a caller sees: no secret, only whether there is one."""
+        shown = ('chatbot_id', 'phone_number_id', 'waba_id', 'name', 'max_mps', 'on_unknown', 'active')
+        later = ('send_state', 'send_state_reason', 'send_state_since', 'created_at', 'updated_at')
+        return {
+            **{name: getattr(self, name) for name in shown},
+            **{f'has_{name}': getattr(self, name) is not None for name in self.SECRETS[:3]},
+            'responder': self.responder and {**self.responder, 'has_secret': self.responder_secret is not None},
+            **{name: getattr(self, name) for name in later},
+        }
+
+
+def hold(chatbot_id, reason):
+    """Meta refuses the account: its messages wait, all others go on."""
+    with db.atomic():
+        execute(
+            "UPDATE whatsapp_cloud_account SET send_state = 'held', send_state_reason = %s, updated_at = now(), "
+            "send_state_since = CASE send_state WHEN 'held' THEN send_state_since ELSE now() END WHERE chatbot_id = %s",
+            (json.dumps(reason), chatbot_id),
+        )
+        _hold_messages(chatbot_id)
+
+
+def _hold_messages(chatbot_id):
+    execute(
+        "UPDATE message SET status = 'held', due_at = NULL, updated_at = now() WHERE chatbot_id = %s AND status = 'queued'",
+        (chatbot_id,),
+    )
+
+
+def release(chatbot_id):
+    """Whatever held the account is mended: what is held is due now, with all its attempts. Returns how many messages."""
+    with db.atomic():
+        execute(
+            "UPDATE whatsapp_cloud_account SET send_state = 'ok', send_state_reason = NULL, send_state_since = NULL, "
+            'updated_at = now() WHERE chatbot_id = %s',
+            (chatbot_id,),
+        )
+        return execute(
+            "UPDATE message SET status = 'queued', due_at = now(), attempts = 0, error = NULL, updated_at = now() "
+            "WHERE chatbot_id = %s AND status = 'held'",
+            (chatbot_id,),
+        )

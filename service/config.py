@@ -1,0 +1,139 @@
+"""The environment, read in this file alone: typed, loud at boot, one line per mistake."""
+
+import os
+import sys
+from urllib.parse import parse_qs, urlsplit
+
+from cryptography.fernet import Fernet
+
+
+class ConfigError(Exception):
+    """An environment variable is missing or malformed; the text names it."""
+
+
+def text(value):
+    return value
+
+
+def names(value):
+    """Comma separated, at least one."""
+    parts = tuple(part.strip() for part in value.split(',') if part.strip())
+    if not parts:
+        raise ValueError('holds no value')
+    return parts
+
+
+def number(kind, minimum, maximum):
+    def read(value):
+        try:
+            parsed = kind(value)
+        except ValueError:
+            raise ValueError(f'must be a number, {minimum} to {maximum}') from None
+        if not minimum <= parsed <= maximum:
+            raise ValueError(f'must be {minimum} to {maximum}')
+        return parsed
+
+    return read
+
+
+def url(*schemes):
+    def read(value):
+        parts = urlsplit(value)
+        if parts.scheme not in schemes:
+            raise ValueError(f'must begin with {" or ".join(s + "://" for s in schemes)}')
+        socket = parse_qs(parts.query).get('host') or (parts.scheme == 'unix' and parts.path)
+        if not parts.hostname and not socket:
+            raise ValueError('names neither a host nor a socket')
+        _ = parts.port  # raises when it is not a number
+        return value.rstrip('/') if parts.scheme.startswith('http') else value
+
+    return read
+
+
+def database_url(value):
+    """Heroku writes postgres://, libpq wants postgresql://."""
+    value = url('postgres', 'postgresql')(value)
+    return 'postgresql://' + value.split('://', 1)[1]
+
+
+def fernet_keys(value):
+    for key in names(value):
+        try:
+            Fernet(key)
+        except Exception:
+            raise ValueError('must be Fernet keys (32 bytes, url-safe base64), comma separated') from None
+    return names(value)
+
+
+def log_level(value):
+    if value.upper() not in ('DEBUG', 'INFO', 'WARNING', 'ERROR', 'CRITICAL'):
+        raise ValueError('must be DEBUG, INFO, WARNING, ERROR or CRITICAL')
+    return value.upper()
+
+
+REQUIRED = object()
+VARIABLES = {
+    'DATABASE_URL': (database_url, REQUIRED),
+    'REDIS_URL': (url('redis', 'rediss', 'unix'), REQUIRED),
+    'PORT': (number(int, 1, 65535), '8000'),
+    'WEB_CONCURRENCY': (number(int, 1, 256), None),
+    'WHATSAPP_APP_SECRET': (names, REQUIRED),
+    'WHATSAPP_VERIFY_TOKEN': (text, REQUIRED),
+    'API_KEYS': (names, REQUIRED),
+    'ENCRYPTION_KEYS': (fernet_keys, REQUIRED),
+    'GRAPH_API_URL': (url('http', 'https'), 'https://graph.facebook.com'),
+    'GRAPH_API_VERSION': (text, 'v26.0'),
+    'GRAPH_TIMEOUT': (number(float, 0.1, 120), '20'),
+    'SEND_CONCURRENCY': (number(int, 1, 1024), '32'),
+    'SEND_RATE': (number(int, 1, 100000), '80'),
+    'UNKNOWN_GRACE_SECONDS': (number(float, 0, 604800), '120'),
+    'MAX_QUEUED': (number(int, 1, 100000000), '100000'),
+    'REPLY_QUIET_SECONDS': (number(float, 0, 3600), '1'),
+    'AI_BASE_URL': (url('http', 'https'), None),
+    'AI_API_KEY': (text, None),
+    'AI_MODEL': (text, None),
+    'LOG_LEVEL': (log_level, 'INFO'),
+}
+NEEDED_BY = {
+    'release': ('DATABASE_URL',),
+    'web': ('DATABASE_URL', 'REDIS_URL', 'WHATSAPP_APP_SECRET', 'WHATSAPP_VERIFY_TOKEN', 'API_KEYS', 'ENCRYPTION_KEYS'),
+    'worker': ('DATABASE_URL', 'REDIS_URL', 'ENCRYPTION_KEYS'),
+    'clock': ('DATABASE_URL', 'REDIS_URL'),
+}
+
+
+class Settings:
+    """`settings.PORT` and so on: each variable is read and checked at its first use, then kept."""
+
+    def __getattr__(self, name):
+        try:
+            read, default = VARIABLES[name]
+        except KeyError:
+            raise AttributeError(name) from None
+        value = os.environ.get(name) or default
+        if value is REQUIRED:
+            raise ConfigError(f'{name} is missing: see .env.example')
+        if value is not None:
+            try:
+                value = read(value)
+            except ValueError as error:
+                raise ConfigError(f'{name} {error}') from None
+        setattr(self, name, value)
+        return value
+
+    def forget(self):
+        """Read the environment anew at the next use (tests)."""
+        vars(self).clear()
+
+
+settings = Settings()
+
+
+def check(process):
+    """Stop a process whose environment is missing or malformed, with one line that names the variable."""
+    try:
+        for name, (_, default) in VARIABLES.items():
+            if default is not REQUIRED or name in NEEDED_BY[process]:
+                getattr(settings, name)
+    except ConfigError as error:
+        sys.exit(str(error))

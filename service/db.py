@@ -1,0 +1,81 @@
+"""The PostgreSQL database: a small pool, opened and closed at the edges (request, drain step), never before a fork."""
+
+import os
+import time
+from contextlib import contextmanager
+
+from peewee import InterfaceError, OperationalError
+from playhouse.pool import PooledPostgresqlDatabase
+
+from service.config import settings
+
+CONNECTION_LOST = (OperationalError, InterfaceError)
+
+
+class Database(PooledPostgresqlDatabase):
+    """Peewee's pool; a connection that broke is thrown away instead of being handed to the next one."""
+
+    def _can_reuse(self, conn):
+        return not conn.closed and super()._can_reuse(conn)
+
+
+db = Database(None, autoconnect=False)
+
+
+def configure(max_connections=10):
+    """Name the server; nothing is opened. `statement_timeout` ends what a lost peer would leave hanging."""
+    db.init(
+        settings.DATABASE_URL,
+        max_connections=max_connections,
+        timeout=10,
+        connect_timeout=3,
+        application_name='whatsapp-gateway',
+        keepalives_idle=30,
+        options='-c TimeZone=UTC -c statement_timeout=60000 -c lock_timeout=30000',
+    )
+
+
+@contextmanager
+def connection():
+    """A connection of the pool for a block. Joins an open one; afterwards a broken one is closed for good."""
+    if not db.is_closed():
+        yield db
+        return
+    db.connect()
+    try:
+        yield db
+    except CONNECTION_LOST:
+        db.close_idle()  # the server went away for all of them
+        raise
+    finally:
+        db.close()
+
+
+def fetch(sql, params=()):
+    """All rows of a statement as tuples."""
+    return db.execute_sql(sql, params).fetchall()
+
+
+def fetch_dicts(sql, params=()):
+    """All rows of a statement as dicts."""
+    cursor = db.execute_sql(sql, params)
+    columns = [column.name for column in cursor.description]
+    return [dict(zip(columns, row, strict=True)) for row in cursor.fetchall()]
+
+
+def execute(sql, params=()):
+    """Run a statement, return the number of rows it touched."""
+    return db.execute_sql(sql, params).rowcount
+
+
+_last = 0
+
+
+def new_id():
+    """A UUIDv7 as text (RFC 9562): sorts by time of creation, within a process strictly."""
+    global _last
+    ticks = max(time.time_ns() * 4096 // 1_000_000, _last + 1)  # milliseconds with 12 bits of fraction
+    _last = ticks
+    random = int.from_bytes(os.urandom(8)) & 0x3FFFFFFFFFFFFFFF
+    value = f'{(ticks >> 12) << 80 | 7 << 76 | (ticks & 0xFFF) << 64 | 2 << 62 | random:032x}'
+    return f'{value[:8]}-{value[8:12]}-{value[12:16]}-{value[16:20]}-{value[20:]}'

@@ -1,0 +1,118 @@
+"""Pure: the bodies that we send to Meta, their check before they are queued, and what a person would read in one."""
+
+import re
+
+from marshmallow import INCLUDE, Schema, ValidationError, fields, validate, validates_schema
+
+from service.errors import Invalid
+
+BSUID = re.compile(r'\A[A-Z]{2}\.[A-Za-z0-9.]{1,140}\Z')  # section 4.1
+PHONE = re.compile(r'\A\+?(?:[ ().-]*[0-9]){5,20}\Z')
+EXTRA = ('recipient_type', 'recipient_identity_key_hash', 'messaging_account_id')  # handed on as they are (section 6.1)
+TEXT_LIMIT = 4096  # characters of text.body (section 6.2)
+
+
+class TextSchema(Schema):
+    body = fields.String(required=True, validate=validate.Length(min=1, max=TEXT_LIMIT))
+    preview_url = fields.Boolean()
+
+
+class ContextSchema(Schema):
+    message_id = fields.String(required=True, validate=validate.Length(min=1, max=512))
+
+
+class MessageSchema(Schema):
+    """Meta's own send body: `type`, the object named like it, `context`, and whom it goes to."""
+
+    class Meta:
+        unknown = INCLUDE  # the key named like the type; any other is refused below, by its name
+
+    messaging_product = fields.String(validate=validate.Equal('whatsapp'))
+    recipient_type = fields.String(validate=validate.OneOf(['individual', 'group']))
+    recipient_identity_key_hash = fields.String(validate=validate.Length(1, 255))
+    messaging_account_id = fields.String(validate=validate.Length(1, 255))
+    to = fields.String()
+    recipient = fields.String()
+    type = fields.String(validate=validate.Regexp(r'\A[a-z][a-z_]{0,63}\Z'))
+    text = fields.Nested(TextSchema)
+    context = fields.Nested(ContextSchema)
+
+    @validates_schema(pass_original=True, skip_on_field_errors=False)
+    def check_content(self, data, original, **_):
+        """Exactly one content key, the one named like the type (`text` when there is no type)."""
+        kind = original.get('type') or 'text'
+        problems = {name: ['Unknown field.'] for name in original if name not in self.fields and name != kind}
+        if kind != 'text' and 'text' in original:
+            problems['text'] = [f'Unknown field for a message of type {kind}.']
+        if kind in self.fields and kind != 'text':
+            problems['type'] = [f'"{kind}" is no type of message.']
+        elif not original.get(kind) or not isinstance(original[kind], dict | list):
+            problems[kind] = [f'A message of type {kind} needs an object "{kind}".']
+        if problems:
+            raise ValidationError(problems)
+
+
+class RecipientSchema(MessageSchema):
+    """A message with exactly one recipient: `to`, a phone number (or a group), or `recipient`, a BSUID."""
+
+    to = fields.String(validate=validate.Length(1, 255))
+    recipient = fields.String(
+        validate=validate.Regexp(BSUID, error='Not a business-scoped user id (like "US.13491208655302741918").')
+    )
+
+    @validates_schema(pass_original=True, skip_on_field_errors=False)
+    def check_recipient(self, data, original, **_):
+        if ('to' in original) == ('recipient' in original):
+            raise ValidationError('Exactly one of "to" and "recipient" is required.', 'to')
+        to = data.get('to')
+        if to is None or data.get('recipient_type') == 'group':
+            return
+        if BSUID.match(to):
+            raise ValidationError('A business-scoped user id goes into "recipient": Meta would drop it here.', 'to')
+        if not PHONE.match(to):
+            raise ValidationError('Not a phone number: "+", country code and number, 5 to 20 digits.', 'to')
+
+
+def check(schema, body):
+    """Validated message as a dict. Raises Invalid with the fields and limits that were missed."""
+    try:
+        return schema.load(body)
+    except ValidationError as error:
+        raise Invalid('One or more fields are not valid; see errors.', error.normalized_messages()) from None
+
+
+def digits(phone):
+    """A phone number as Meta writes a wa_id."""
+    return re.sub(r'\D', '', phone)
+
+
+def graph_body(message):
+    """What is POSTed for a stored message (section 6.1). `message`: id, type, content, recipient_to, recipient, context, extra."""
+    body = {'messaging_product': 'whatsapp', 'recipient_type': 'individual', **(message['extra'] or {})}
+    body['to' if message['recipient_to'] else 'recipient'] = message['recipient_to'] or message['recipient']
+    if message['context']:
+        body['context'] = message['context']
+    body['type'] = message['type']
+    body[message['type']] = message['content']
+    body['biz_opaque_callback_data'] = message['id']
+    return body
+
+
+def readable(kind, content):
+    """What a person would read in a message, for the responder's history."""
+    content = content if isinstance(content, dict) else {}
+    for path in (
+        ('body',),
+        ('caption',),
+        ('text',),
+        ('button_reply', 'title'),
+        ('list_reply', 'title'),
+        ('body', 'text'),
+        ('name',),
+    ):
+        value = content
+        for name in path:
+            value = value.get(name) if isinstance(value, dict) else None
+        if isinstance(value, str) and value:
+            return value if kind in ('text', 'button', 'interactive') else f'[{kind}] {value}'
+    return f'[{kind}]'

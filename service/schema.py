@@ -1,0 +1,70 @@
+"""Applies schema.sql: `python -m service.schema` is the release process."""
+
+import logging
+import re
+import sys
+import time
+from pathlib import Path
+
+import psycopg2
+
+from service import config, logs
+from service.config import settings
+
+log = logging.getLogger(__name__)
+FILE = Path(__file__).resolve().parent.parent / 'schema.sql'
+PATIENCE = 60  # seconds that a release waits for PostgreSQL
+
+
+def sections():
+    """schema.sql as [(version, sql)]."""
+    parts = re.split(r'^-- version (\d+)$', FILE.read_text(), flags=re.MULTILINE)
+    return [(int(version), sql) for version, sql in zip(parts[1::2], parts[2::2], strict=True)]
+
+
+def newest():
+    return max(version for version, _ in sections())
+
+
+def upgrade():
+    """Bring the database to the newest version; returns (from, to). One transaction, one at a time, safe to repeat."""
+    with _connect() as database, database.cursor() as cursor:
+        cursor.execute("SET lock_timeout = '60s'")  # beside running processes, rather fail than stand in their way
+        cursor.execute('SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))', ('whatsapp gateway schema',))
+        cursor.execute(
+            'CREATE TABLE IF NOT EXISTS schema_version (version integer PRIMARY KEY, applied_at timestamptz NOT NULL DEFAULT now())'
+        )
+        cursor.execute('SELECT coalesce(max(version), 0) FROM schema_version')
+        before = cursor.fetchone()[0]
+        for version, sql in sections():
+            if version > before:
+                cursor.execute(sql)
+                cursor.execute('INSERT INTO schema_version (version) VALUES (%s)', (version,))
+    database.close()
+    return before, max(before, newest())
+
+
+def _connect():
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        try:
+            return psycopg2.connect(settings.DATABASE_URL, connect_timeout=3)
+        except psycopg2.OperationalError:
+            if time.monotonic() > deadline:
+                raise
+            log.warning('waiting for postgresql')
+            time.sleep(1)
+
+
+def main():
+    config.check('release')
+    logs.configure()
+    try:
+        before, after = upgrade()
+    except psycopg2.OperationalError as error:
+        sys.exit(f'DATABASE_URL: PostgreSQL did not answer ({type(error).__name__})')
+    log.info('schema applied', extra={'from_version': before, 'to_version': after})
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,206 @@
+"""Meta's statuses: kept one by one, joined to their message by our id or the wamid, and moving it forward only."""
+
+import json
+import uuid
+from dataclasses import dataclass
+from datetime import datetime
+
+from service import message
+from service.db import execute, fetch, fetch_dicts
+from service.graph import error_from
+
+RANK = {
+    name: rank
+    for rank, name in enumerate(
+        ('queued', 'held', 'unknown', 'sending', 'accepted', 'sent', 'delivered', 'read', 'played')
+    )
+}
+FAILED = len(RANK)  # terminal: after it the state stays, later facts are kept
+
+
+@dataclass(slots=True)
+class Status:
+    """One status as Meta sent it, cleaned. `timestamp`: aware datetime or None; `opaque`: biz_opaque_callback_data."""
+
+    chatbot_id: str
+    phone_number_id: str
+    wamid: str
+    status: str
+    participant: str
+    timestamp: datetime | None
+    opaque: str | None
+    error: dict | None
+    errors: list | None
+    pricing: dict | None
+    recipient: dict
+    message_id: str | None = None
+
+    @property
+    def key(self):
+        return self.phone_number_id, self.wamid, self.status, self.participant
+
+
+def store(statuses):
+    """Keep statuses and advance their messages, in the caller's transaction.
+
+    Returns {key: 'stored' | 'orphan'} of those that are new; a key that is missing was known.
+    """
+    unique = {status.key: status for status in statuses}
+    if not unique:
+        return {}
+    targets = _find_messages(unique.values())
+    rows = [unique[key] for key in sorted(unique)]
+    new = set(_insert(rows))
+    advance([(status.message_id, status) for status in rows if status.key in new and status.message_id], targets)
+    return {key: 'stored' if unique[key].message_id else 'orphan' for key in new}
+
+
+def _find_messages(statuses):
+    """Set `message_id` of each status whose message is known; lock those messages and return {id: row}."""
+    opaque = {status.opaque: None for status in statuses if _is_uuid(status.opaque)}
+    rows = fetch_dicts(
+        'SELECT id, chatbot_id, phone_number_id, wamid, status, accepted_at FROM message WHERE id IN ('
+        'SELECT m.id FROM message m JOIN unnest(%s::text[], %s::text[]) AS n (phone_number_id, wamid) USING (phone_number_id, wamid) '
+        "WHERE m.direction = 'outbound' AND m.wamid IS NOT NULL "
+        "UNION SELECT id FROM message WHERE id = ANY(%s::uuid[]) AND direction = 'outbound') ORDER BY id FOR NO KEY UPDATE",
+        ([s.phone_number_id for s in statuses], [s.wamid for s in statuses], list(opaque)),
+    )
+    by_id = {row['id']: row for row in rows}
+    by_wamid = {(row['phone_number_id'], row['wamid']): row['id'] for row in rows if row['wamid']}
+    for status in statuses:
+        named = by_id.get(status.opaque and status.opaque.lower())
+        ours = named and named['chatbot_id'] == status.chatbot_id
+        status.message_id = named['id'] if ours else by_wamid.get((status.phone_number_id, status.wamid))
+    return by_id
+
+
+def _is_uuid(text):
+    try:
+        return bool(text) and len(text) == 36 and bool(uuid.UUID(text))
+    except ValueError:
+        return False
+
+
+def _insert(rows):
+    def json_or_none(value):
+        return None if value is None else json.dumps(value)
+
+    columns = [
+        (s.chatbot_id, s.message_id, s.phone_number_id, s.wamid, s.status, s.participant, s.timestamp, s.opaque,
+         json_or_none(s.errors), json_or_none(s.pricing), json_or_none(s.recipient))
+        for s in rows
+    ]  # fmt: skip
+    return fetch(
+        'INSERT INTO message_status (chatbot_id, message_id, phone_number_id, wamid, status, participant, timestamp, opaque, '
+        'errors, pricing, recipient) SELECT * FROM unnest(%s::text[], %s::uuid[], %s::text[], %s::text[], %s::text[], %s::text[], '
+        '%s::timestamptz[], %s::text[], %s::json[], %s::json[], %s::json[]) ON CONFLICT DO NOTHING '
+        'RETURNING phone_number_id, wamid, status, participant',
+        [list(column) for column in zip(*columns, strict=True)],
+    )
+
+
+def advance(news, targets):
+    """Move messages forward. `news`: (message id, Status); `targets`: {id: locked row}."""
+    moved, prices = {}, {}
+    for message_id, status in news:
+        row = targets[message_id]
+        row['wamid'] = row['wamid'] or status.wamid
+        if (
+            status.participant == '' or status.status != 'failed'
+        ):  # one of a group who cannot be reached fails nobody else
+            _move(row, status, moved)
+        if status.pricing:
+            prices[message_id] = status.pricing
+    if moved:
+        _write(sorted(moved.values(), key=lambda row: row['id']))
+    _write_prices(prices)
+
+
+def _move(row, status, moved):
+    rank = FAILED if status.status == 'failed' and status.wamid == row['wamid'] else RANK.get(status.status, -1)
+    now = FAILED if row['status'] == 'failed' else RANK.get(row['status'], -1)
+    if rank > now:
+        row['status'], row['error'] = status.status, status.error if rank == FAILED else None
+        row['accepted_at'] = row['accepted_at'] or status.timestamp
+        moved[row['id']] = row
+
+
+def _write(rows):
+    columns = [
+        (row['id'], row['status'], row['wamid'], row['error'] and json.dumps(row['error']), row['accepted_at'])
+        for row in rows
+    ]
+    execute(
+        'UPDATE message m SET status = n.status, wamid = n.wamid, error = n.error, updated_at = now(), due_at = NULL, '
+        'accepted_at = coalesce(m.accepted_at, n.accepted_at, now()) '
+        'FROM unnest(%s::uuid[], %s::text[], %s::text[], %s::json[], %s::timestamptz[]) AS n (id, status, wamid, error, accepted_at) '
+        'WHERE m.id = n.id',
+        [list(column) for column in zip(*columns, strict=True)],
+    )
+    message.log_usage([row['id'] for row in rows])
+
+
+def _write_prices(prices):
+    if prices:
+        ids = sorted(prices)
+        categories = [
+            prices[id_].get('category') if isinstance(prices[id_].get('category'), str) else None for id_ in ids
+        ]
+        execute(
+            'UPDATE usage_log u SET category = n.category, pricing = n.pricing '
+            'FROM unnest(%s::uuid[], %s::text[], %s::json[]) AS n (id, category, pricing) WHERE u.message_id = n.id',
+            (ids, categories, [json.dumps(prices[id_]) for id_ in ids]),
+        )
+
+
+JOIN = """
+WITH orphan AS (
+  SELECT s.id, m.id AS message_id FROM message m JOIN message_status s USING (phone_number_id, wamid)
+  WHERE m.direction = 'outbound' AND m.wamid IS NOT NULL AND s.message_id IS NULL AND {which}
+  FOR NO KEY UPDATE OF s SKIP LOCKED)
+UPDATE message_status s SET message_id = orphan.message_id FROM orphan WHERE s.id = orphan.id
+RETURNING s.*
+"""
+
+
+def join_orphans(message_ids=None):
+    """Statuses that came before their message's wamid was recorded: join them now. In the caller's transaction.
+
+    With None those of the last hour are looked through: what fell between two workers' transactions. Returns how many.
+    """
+    if message_ids is None:
+        rows = fetch_dicts(JOIN.format(which="s.received_at > now() - interval '1 hour'"))
+    else:
+        rows = fetch_dicts(JOIN.format(which='m.id = ANY(%s::uuid[])'), (list(message_ids),))
+    if rows:
+        news = [_from_row(row) for row in rows]
+        targets = _find_messages(news)
+        advance([(status.message_id, status) for status in news if status.message_id in targets], targets)
+    return len(rows)
+
+
+def _from_row(row):
+    errors = row['errors'] or []
+    return Status(
+        row['chatbot_id'], row['phone_number_id'], row['wamid'], row['status'], row['participant'], row['timestamp'],
+        row['message_id'], _error_of(errors), errors, row['pricing'], row['recipient'], row['message_id'],
+    )  # fmt: skip
+
+
+def _error_of(errors):
+    return error_from(errors[0]) if errors and isinstance(errors[0], dict) else None
+
+
+def of_messages(message_ids):
+    """{message id: everything Meta said about it, oldest first by Meta's time}."""
+    rows = fetch_dicts(
+        'SELECT message_id, status, timestamp, participant, errors, pricing FROM message_status '
+        'WHERE message_id = ANY(%s::uuid[]) ORDER BY message_id, timestamp, id',
+        (message_ids,),
+    )
+    history = {}
+    for row in rows:
+        entry = {name: row[name] for name in ('status', 'timestamp')}
+        entry |= {name: row[name] for name in ('participant', 'errors', 'pricing') if row[name]}
+        history.setdefault(row['message_id'], []).append(entry)
+    return history

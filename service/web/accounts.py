@@ -1,0 +1,71 @@
+"""Accounts: connect, show, deactivate, resume; and what they used."""
+
+from datetime import date
+
+from flask import Blueprint
+
+from service import account as accounts
+from service import payloads, usage
+from service.account import Account
+from service.errors import Invalid
+from service.queues import INCOMING, SEND, wake
+from service.web import answers
+from service.web.auth import guard
+from service.web.schemas import account_schema, account_update_schema
+
+blueprint = guard(Blueprint('accounts', __name__))
+
+
+@blueprint.post('/account')
+def save():
+    """Create, or change what is given. A token reconnects the account: active, and what was held is sent."""
+    body = answers.json_object()
+    data = payloads.check(account_update_schema, body)
+    if not Account.exists(data['chatbot_id']):
+        data = payloads.check(account_schema, body)
+    created = Account.save_from(data)
+    if 'access_token' in data:
+        _resume(data['chatbot_id'])
+    return Account.find(data['chatbot_id']).to_dict(), 201 if created else 200
+
+
+@blueprint.get('/account/<chatbot_id>')
+def show(chatbot_id):
+    return Account.find(chatbot_id).to_dict()
+
+
+@blueprint.post('/account/<chatbot_id>/deactivate')
+def deactivate(chatbot_id):
+    Account.find(chatbot_id).deactivate()
+    return Account.find(chatbot_id).to_dict()
+
+
+@blueprint.post('/account/<chatbot_id>/resume')
+def resume(chatbot_id):
+    """Whatever held the account is mended: send what waited."""
+    account = Account.find(chatbot_id)
+    _resume(account.chatbot_id)
+    return Account.find(chatbot_id).to_dict()
+
+
+def _resume(chatbot_id):
+    accounts.release(chatbot_id)
+    wake(SEND)
+    wake(INCOMING)
+
+
+@blueprint.get('/usage')
+def show_usage():
+    chatbot_id = answers.parameter('chatbot_id')
+    if chatbot_id is None:
+        raise Invalid('chatbot_id is required.', {'chatbot_id': ['Missing data for required field.']})
+    account = Account.find(chatbot_id)
+    return {'data': usage.by_day(account.chatbot_id, _date('from'), _date('to'))}
+
+
+def _date(name):
+    value = answers.parameter(name)
+    try:
+        return value and date.fromisoformat(value)
+    except ValueError:
+        raise Invalid(f'{name} is not valid.', {name: ['Not a date like 2026-11-22.']}) from None

@@ -1,0 +1,122 @@
+"""How this house answers: JSON with RFC 3339 times, one shape for every error (RFC 9457), lists with a cursor."""
+
+import json
+import logging
+import uuid
+from http import HTTPStatus
+
+from flask import Response, request
+from flask.json.provider import DefaultJSONProvider
+from peewee import PeeweeException
+from playhouse.pool import MaxConnectionsExceeded
+from werkzeug.exceptions import HTTPException
+
+from service.db import CONNECTION_LOST
+from service.errors import BadRequest, GatewayError, Invalid, Unavailable
+from service.moments import plain
+from service.webhook_events import UNSTORABLE
+
+log = logging.getLogger(__name__)
+LIMIT_DEFAULT, LIMIT_MAX = 50, 200
+
+
+class JSONProvider(DefaultJSONProvider):
+    default = staticmethod(plain)
+    sort_keys = False
+    compact = True
+
+
+def init_app(app):
+    app.json = JSONProvider(app)
+    app.register_error_handler(GatewayError, on_gateway_error)
+    app.register_error_handler(HTTPException, on_http_exception)
+    app.register_error_handler(PeeweeException, on_database_error)
+    app.register_error_handler(MaxConnectionsExceeded, on_database_error)
+    app.register_error_handler(Exception, on_surprise)
+
+
+def problem(status, title, detail=None, errors=None, retry_after=None):
+    body = {'type': 'about:blank', 'title': title, 'status': status, 'detail': detail or title}
+    if errors:
+        body['errors'] = errors
+    answer = Response(json.dumps(body), status, content_type='application/problem+json')
+    if retry_after:
+        answer.headers['Retry-After'] = str(retry_after)
+    if status == HTTPStatus.UNAUTHORIZED:
+        answer.headers['WWW-Authenticate'] = 'Bearer'
+    return answer
+
+
+def on_gateway_error(error):
+    return problem(error.status, error.title, error.detail, error.errors, error.retry_after)
+
+
+def on_http_exception(error):
+    """Werkzeug's own (404, 405, 413, 415 …): its text is about the protocol, never about our inside."""
+    if error.response is not None or error.code is None or error.code < 400:
+        return error
+    answer = problem(error.code, error.name, error.description)
+    answer.headers.extend((name, value) for name, value in error.get_headers() if name == 'Allow')
+    return answer
+
+
+def on_database_error(error):
+    if not isinstance(error, (*CONNECTION_LOST, MaxConnectionsExceeded)):
+        return on_surprise(error)
+    log.error('database away', extra={'path': request.path, 'reason': type(error).__name__})
+    return on_gateway_error(Unavailable('The database is away; nothing was stored. Try again.'))
+
+
+def on_surprise(error):
+    log.error('unexpected error', exc_info=error, extra={'path': request.path})
+    return problem(500, 'Internal error', 'Something unexpected happened; it was logged.')
+
+
+def json_object():
+    """The request's body as a dict. Raises 400 for malformed JSON, 415 for another content type."""
+    try:
+        body = request.get_json()
+    except RecursionError:
+        raise BadRequest('The body is nested too deeply.') from None
+    if not isinstance(body, dict):
+        raise BadRequest('The body is not a JSON object.')
+    return body
+
+
+def parameter(name):
+    """A query parameter, None when it is absent. Raises Invalid for characters that no stored text holds."""
+    value = request.args.get(name)
+    if value is not None and UNSTORABLE.search(value):
+        raise Invalid(f'{name} is not valid.', {name: ['Holds a character that is not allowed.']})
+    return value or None
+
+
+def choice(name, allowed):
+    value = parameter(name)
+    if value is not None and value not in allowed:
+        raise Invalid(f'{name} is not valid.', {name: [f'Must be one of: {", ".join(allowed)}.']})
+    return value
+
+
+def identifier(name):
+    """A query parameter that is one of our ids."""
+    value = parameter(name)
+    try:
+        return value and str(uuid.UUID(value))
+    except ValueError:
+        raise Invalid(f'{name} is not valid.', {name: ['Not an id of ours.']}) from None
+
+
+def page(query, model, show):
+    """One page of a query, newest first: {"data": […], "next_cursor": … or null}. `show`: rows → list of dicts."""
+    limit, cursor = _limit(), identifier('cursor')
+    query = query.order_by(model.id.desc()).limit(limit + 1)
+    rows = list(query.where(model.id < cursor) if cursor else query)
+    return {'data': show(rows[:limit]), 'next_cursor': str(rows[limit - 1].id) if len(rows) > limit else None}
+
+
+def _limit():
+    value = request.args.get('limit', str(LIMIT_DEFAULT))
+    if not value.isascii() or not value.isdigit() or not 1 <= int(value[:9]) <= LIMIT_MAX:
+        raise Invalid('limit is not valid.', {'limit': [f'Must be a whole number, 1 to {LIMIT_MAX}.']})
+    return int(value)

@@ -1,0 +1,22 @@
+"""Conversations, newest first."""
+
+from flask import Blueprint
+
+from service.conversation import Conversation
+from service.web import answers
+from service.web.auth import guard
+
+blueprint = guard(Blueprint('conversations', __name__))
+
+
+@blueprint.get('/conversations')
+def index():
+    chatbot_id = answers.parameter('chatbot_id')
+    query = Conversation.select()
+    query = query.where(Conversation.chatbot_id == chatbot_id) if chatbot_id else query
+    return answers.page(query, Conversation, lambda rows: [row.to_dict() for row in rows])
+
+
+@blueprint.get('/conversations/<uuid:conversation_id>')
+def show(conversation_id):
+    return Conversation.find(str(conversation_id)).to_dict()

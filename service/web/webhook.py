@@ -1,0 +1,65 @@
+"""Meta's door: verification, and signed webhooks that are committed before they are answered."""
+
+import logging
+from itertools import count
+
+from flask import Blueprint, Response, request
+
+from service import vault
+from service.account import Account
+from service.config import settings
+from service.db import connection
+from service.errors import BadRequest
+from service.event import intake
+from service.queues import INCOMING, wake
+from service.web.auth import is_one_of, verified_digest
+from service.webhook_events import UNSTORABLE
+
+log = logging.getLogger(__name__)
+blueprint = Blueprint('webhook', __name__, url_prefix='/whatsapp-cloud/webhook')
+rejected = count(1)
+
+
+@blueprint.get('', defaults={'chatbot_id': None})
+@blueprint.get('/<chatbot_id>')
+def verify(chatbot_id):
+    """Meta asks whether this URL is ours (section 1.1). The challenge is a stranger's text: never HTML."""
+    tokens = _secrets(chatbot_id, 'webhook_verify_token', (settings.WHATSAPP_VERIFY_TOKEN,))
+    is_ours = is_one_of(request.args.get('hub.verify_token', ''), tokens)
+    if request.args.get('hub.mode') != 'subscribe' or not is_ours:
+        log.warning('webhook verification refused', extra={'chatbot_id': chatbot_id})
+        return Response('Forbidden', 403, mimetype='text/plain')
+    return Response(
+        request.args.get('hub.challenge', ''), mimetype='text/plain', headers={'X-Content-Type-Options': 'nosniff'}
+    )
+
+
+@blueprint.post('', defaults={'chatbot_id': None})
+@blueprint.post('/<chatbot_id>')
+def receive(chatbot_id):
+    """1. Check the signature over the raw bytes. 2. Commit them. 3. Ring. 4. Answer."""
+    body = request.get_data(cache=False)
+    secrets = _secrets(chatbot_id, 'app_secret', settings.WHATSAPP_APP_SECRET)
+    digest = verified_digest(body, request.headers.get('X-Hub-Signature-256'), secrets)
+    if digest is None:
+        log.warning(
+            'webhook refused: signature', extra={'chatbot_id': chatbot_id, 'size': len(body), 'refused': next(rejected)}
+        )
+        raise BadRequest('X-Hub-Signature-256 is missing or wrong.')
+    intake.store(chatbot_id or '', digest, body)
+    wake(INCOMING)
+    return Response('OK', mimetype='text/plain')
+
+
+def _secrets(chatbot_id, column, shared):
+    """What verifies on a path: an account's own secret where it has one; nothing for a stranger's path."""
+    if chatbot_id is None:
+        return shared
+    if UNSTORABLE.search(chatbot_id):
+        return ()
+    with connection():
+        account = Account.get_or_none(Account.chatbot_id == chatbot_id)
+    if account is None:
+        return ()
+    own = getattr(account, column)
+    return (vault.decrypt(own),) if own else shared

@@ -1,0 +1,176 @@
+"""Pure: Meta's webhook body to a flat list of items. Never looks at [0] alone, never raises on content."""
+
+import json
+import math
+import re
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+# Webhook fields Meta documents beside `messages` (fact sheet, section 5): kept, and never answered.
+KNOWN_FIELDS = frozenset(
+    ["account_alerts", "account_review_update", "account_settings_update", "account_update", "automatic_events", "business_capability_update", "business_username_updates", "calls", "flows", "group_lifecycle_update", "group_participants_update", "group_participant_update", "group_settings_update", "group_status_update", "history", "message_template_components_update", "message_template_quality_update", "message_template_status_update", "messaging_handovers", "partner_solutions", "payment_configuration_update", "phone_number_name_update", "phone_number_quality_update", "security", "smb_app_state_sync", "smb_message_echoes", "standby", "template_category_update", "user_id_update", "user_preferences"]
+)
+MAX_ID = 512  # characters of a wamid that the tables take; Meta's have about 60
+UNSTORABLE = re.compile('[\x00\ud800-\udfff]')
+
+
+class NotAnEvent(ValueError):
+    """The body is not a JSON object"""
+
+
+@dataclass(slots=True)
+class Item:
+    """One message, status, value error or change, with what surrounds it in the envelope."""
+
+    kind: str
+    key: str
+    data: dict
+    phone_number_id: str | None = None
+    wamid: str | None = None
+    contact: dict = field(default_factory=dict)
+    problem: str | None = None  # set: it cannot be used, and why
+    outcome: str | None = None
+    detail: str | None = None
+
+    def settle(self, outcome, detail=None):
+        self.outcome, self.detail = outcome, detail
+
+    def report(self):
+        return {'kind': self.kind, 'key': self.key, 'outcome': self.outcome, 'detail': self.detail}
+
+
+def _finite(digits):
+    value = float(digits)
+    return value if math.isfinite(value) else digits
+
+
+def parse(body):
+    """The raw bytes as a dict. Raises NotAnEvent."""
+    try:
+        event = json.loads(body, parse_constant=str, parse_float=_finite)
+    except (ValueError, RecursionError):
+        raise NotAnEvent('the body is not JSON') from None
+    if not isinstance(event, dict):
+        raise NotAnEvent('the body is not a JSON object')
+    return event
+
+
+def clean(value, limit=None):
+    """Text that a PostgreSQL text column takes (no NUL, no lone surrogate), None for anything that is no text."""
+    if not isinstance(value, str) or not value:
+        return None
+    return UNSTORABLE.sub('\ufffd', value)[:limit]
+
+
+def identifier(value):
+    """An id as Meta gives it, digits also as a number; None when it is absent or unusable."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = str(value)
+    value = clean(value)
+    return value if value and len(value) <= 255 else None
+
+
+def moment(value):
+    """Meta's seconds since 1970 (text or number) as an aware datetime, None when it is neither."""
+    try:
+        return datetime.fromtimestamp(int(value), UTC)
+    except (TypeError, ValueError, OverflowError, OSError):
+        return None
+
+
+def as_dict(value):
+    return value if isinstance(value, dict) else {}
+
+
+def _elements(container, name):
+    """Every element of a list that should be there: (element, problem)."""
+    value = container.get(name)
+    if value is None:
+        return
+    if not isinstance(value, list):
+        yield None, f'{name} is not a list'
+        return
+    for element in value:
+        yield (element, None) if isinstance(element, dict) else (None, f'{name} holds something that is no object')
+
+
+def flatten(event):
+    """Every item of a parsed body, in its order. One bad part is an item with a `problem`; its neighbours are not touched."""
+    items = []
+    for entry, problem in _elements(event, 'entry'):
+        if problem:
+            items.append(Item('change', 'entry', {}, problem=problem))
+            continue
+        for change, problem in _elements(entry, 'changes'):
+            items.extend([Item('change', 'changes', {}, problem=problem)] if problem else _change(change, entry))
+    return items
+
+
+def _change(change, entry):
+    name = clean(change.get('field'), 255) or 'no field'
+    value = change.get('value')
+    number = identifier(as_dict(as_dict(value).get('metadata')).get('phone_number_id'))
+    if name != 'messages':  # `statuses` of calls or `messages` of history are not what their names say
+        data = {'value': value, 'waba_id': identifier(entry.get('id'))}
+        return [Item('change', name, data, number)]
+    if not isinstance(value, dict):
+        return [Item('change', name, {}, problem='value is not an object')]
+    return [*_messages(value, number), *_statuses(value, number), *_errors(value, number)]
+
+
+def _messages(value, number):
+    contacts = [contact for contact, problem in _elements(value, 'contacts') if not problem]
+    for message, problem in _elements(value, 'messages'):
+        message = message or {}
+        wamid = clean(message.get('id'))
+        item = Item('message', f'm|{number or ""}|{(wamid or "")[:MAX_ID]}', message, number, wamid)
+        item.contact = _contact(message, contacts)
+        item.problem = problem or _unusable(wamid, number)
+        yield item
+
+
+def _statuses(value, number):
+    for status, problem in _elements(value, 'statuses'):
+        status = status or {}
+        wamid, name = clean(status.get('id')), clean(status.get('status'))
+        key = f's|{number or ""}|{(wamid or "")[:MAX_ID]}|{(name or "")[:64]}|{participant(status)}'
+        item = Item('status', key, status, number, wamid)
+        item.problem = problem or _unusable(wamid, number) or (None if name and len(name) <= 64 else 'no status')
+        yield item
+
+
+def _errors(value, number):
+    for error, problem in _elements(value, 'errors'):
+        yield Item(
+            'value_error',
+            f'e|{number or ""}|{identifier((error or {}).get("code")) or ""}',
+            error or {},
+            number,
+            problem=problem,
+        )
+
+
+def _unusable(wamid, number):
+    if not wamid:
+        return 'no id'
+    if len(wamid) > MAX_ID:
+        return f'the id is longer than {MAX_ID} characters'
+    return None if number else 'no metadata.phone_number_id'
+
+
+def _contact(message, contacts):
+    """The sender's entry in `contacts`: by user_id, then by wa_id, never by position (section 1.4)."""
+    for ours, theirs in (('from_user_id', 'user_id'), ('from', 'wa_id')):
+        wanted = message.get(ours)
+        for contact in contacts:
+            if wanted and contact.get(theirs) == wanted:
+                return contact
+    return {}
+
+
+def participant(status):
+    """Whom of a group a status speaks of, '' outside groups. One page of Meta's prints the second name (section 3)."""
+    for name in ('recipient_participant_user_id', 'recipient_participant_id', 'participant_recipient_id'):
+        if found := identifier(status.get(name)):
+            return found
+    return ''

@@ -1,0 +1,1 @@
+"""The back room: RQ workers and the clock. No Flask."""

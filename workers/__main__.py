@@ -1,0 +1,113 @@
+"""The entry of every back-room process: `python -m workers incoming|send|clock`."""
+
+import logging
+import signal
+import sys
+import time
+
+from redis import Redis, RedisError
+from rq import SimpleWorker
+from rq.serializers import JSONSerializer
+
+from service import config, db, logs, schema
+from service.config import settings
+from service.db import CONNECTION_LOST, connection, fetch
+from service.queues import INCOMING, SEND, client
+from workers import clock, incoming, send
+from workers.drain import stopping
+
+log = logging.getLogger(__name__)
+ROOMS = {'incoming': (INCOMING, incoming), 'send': (SEND, send)}
+GRACE = 22  # seconds for what is in flight at SIGTERM, of the 25 that the contract gives
+
+
+class DrainWorker(SimpleWorker):
+    """An ordinary RQ worker that tells its drain when to stop, and soon finds Redis again."""
+
+    max_connection_wait_time = 2.0
+
+    def handle_warm_shutdown_request(self):
+        stopping.set()
+
+    def request_force_stop(self, signum, frame):
+        """A second signal changes nothing: a host sends SIGTERM to every process, and to a group once more."""
+
+
+def main(name):
+    if name not in (*ROOMS, 'clock'):
+        sys.exit(f'usage: python -m workers {"|".join((*ROOMS, "clock"))}')
+    config.check('clock' if name == 'clock' else 'worker')
+    logs.configure()
+    db.configure()
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
+    _wait_for('postgresql and its schema', _schema_is_there)
+    log.info('started', extra={'worker': name})
+    if name == 'clock':
+        clock.run()
+    else:
+        work(*ROOMS[name])
+    log.info('stopped', extra={'worker': name})
+
+
+def stop(signum, frame):
+    stopping.set()
+
+
+def work(queue_name, room):
+    """Run RQ workers, one after an outage of Redis another, until SIGTERM; then finish what is in flight."""
+    while not stopping.is_set():
+        _wait_for('redis', _redis_answers)
+        try:
+            if not stopping.is_set():
+                _worker(queue_name).work(logging_level='WARNING')
+        except RedisError as error:
+            log.warning('redis went away', extra={'reason': type(error).__name__})
+        signal.signal(signal.SIGTERM, stop)
+        signal.signal(signal.SIGINT, stop)
+        stopping.wait(0.5)
+    if not room.close(GRACE):
+        log.warning('some calls were still in flight; the sweep settles them')
+
+
+def _worker(queue_name):
+    connection = Redis.from_url(settings.REDIS_URL, socket_connect_timeout=2)
+    return DrainWorker(
+        [queue_name],
+        connection=connection,
+        serializer=JSONSerializer,
+        worker_ttl=30,
+        maintenance_interval=15,
+        log_job_description=False,
+    )
+
+
+def _wait_for(what, is_there):
+    """Processes start in any order: wait, and say so now and then."""
+    since = said = time.monotonic()
+    while not stopping.is_set() and not is_there():
+        if time.monotonic() - said > 5 or said == since:
+            said = time.monotonic() + 0.001
+            log.warning('waiting', extra={'for': what})
+        stopping.wait(0.3)
+
+
+def _schema_is_there():
+    try:
+        with connection():
+            return fetch("SELECT to_regclass('schema_version') IS NOT NULL")[0][0] and (
+                fetch('SELECT coalesce(max(version), 0) FROM schema_version')[0][0] >= schema.newest()
+            )
+    except CONNECTION_LOST:
+        return False
+
+
+def _redis_answers():
+    try:
+        return client().ping()
+    except RedisError:
+        return False
+
+
+if __name__ == '__main__':
+    main(sys.argv[1] if len(sys.argv) == 2 else '')

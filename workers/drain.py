@@ -1,0 +1,138 @@
+"""claim → do → record, until nothing is due: the only loop."""
+
+import logging
+import threading
+import time
+from contextlib import suppress
+from queue import Empty, SimpleQueue
+
+from peewee import PeeweeException
+from redis import RedisError
+
+from service.db import CONNECTION_LOST, connection
+from service.queues import answer_bell, ring, wake
+
+log = logging.getLogger(__name__)
+
+BUDGET = 5  # seconds of one drain; then it wakes its successor, so that RQ's heartbeats and warm shutdown stay ordinary
+LINGER = 0.5  # seconds without work before a drain ends; a ring after that starts the next
+LOOK = 0.02  # seconds between two looks while there is nothing
+GATHER = 0.01  # seconds in which results are gathered into one transaction
+stopping = threading.Event()  # set at SIGTERM: claim nothing any more
+
+
+class Crew:
+    """Threads that do slow calls, and one that records their results in batches. They outlive the drains of a process."""
+
+    def __init__(self, size, do, record):
+        """`do(row)` gives a result and holds no connection meanwhile; `record([(row, result), …])` writes them."""
+        self.size, self._do, self._record = size, do, record
+        self._work, self._results = SimpleQueue(), SimpleQueue()
+        self._in_flight, self._unrecorded = {}, {}  # by id; single dict operations are atomic
+        self.freed = threading.Event()
+        for _ in range(size):
+            threading.Thread(target=self._labour, name='crew', daemon=True).start()
+        threading.Thread(target=self._recorder, name='recorder', daemon=True).start()
+
+    @property
+    def free(self):
+        return self.size - len(self._in_flight)
+
+    def in_flight(self):
+        return list(self._in_flight.values())
+
+    def submit(self, rows):
+        for row in rows:
+            self._in_flight[row['id']] = self._unrecorded[row['id'], id(row)] = row
+            self._work.put(row)
+
+    def _labour(self):
+        while True:
+            row = self._work.get()
+            try:
+                result = self._do(row)
+            except Exception as error:  # a fault of ours; the row's lease or the recorder decides
+                log.error('a call failed unexpectedly', exc_info=error)
+                result = error
+            self._results.put((row, result))
+            self._in_flight.pop(row['id'], None)
+            self.freed.set()
+
+    def _recorder(self):
+        while True:
+            batch = [self._results.get()]
+            time.sleep(GATHER)
+            try:
+                while len(batch) < 500:
+                    batch.append(self._results.get_nowait())
+            except Empty:
+                pass
+            self._write(batch)
+            for row, _ in batch:
+                del self._unrecorded[row['id'], id(row)]
+
+    def _write(self, batch):
+        """Until it is written: what was done may not be forgotten while PostgreSQL is away."""
+        while True:
+            try:
+                with connection():
+                    self._record(batch)
+                return
+            except CONNECTION_LOST as error:
+                log.error(
+                    'results wait for the database', extra={'reason': type(error).__name__, 'results': len(batch)}
+                )
+                time.sleep(0.3)
+            except Exception as error:
+                if len(batch) == 1:
+                    log.error('a result could not be recorded', exc_info=error, extra={'row': batch[0][0].get('id')})
+                    return
+                for one in batch:
+                    self._write([one])
+                return
+
+    def close(self, timeout):
+        """Wait until everything in flight is done and recorded, at most `timeout` seconds. True when it is."""
+        deadline = time.monotonic() + timeout
+        while self._unrecorded and time.monotonic() < deadline:
+            time.sleep(0.02)
+        return not self._unrecorded
+
+
+def drain(name, step, may_rest=lambda: True):
+    """Answer the bell of a queue: `step()` until it has found nothing for LINGER seconds. Never raises.
+
+    `step()` returns how much it found. `may_rest()` is False while calls are in flight whose end brings new work.
+    """
+    end, idle_since = time.monotonic() + BUDGET, time.monotonic()
+    with suppress(RedisError):  # the flag expires by itself
+        answer_bell(name)
+    while not stopping.is_set():
+        found = _guarded(step)
+        now = time.monotonic()
+        if found or not may_rest():
+            idle_since = now
+        if now > end:
+            wake(name)  # whoever comes next goes on
+            return
+        if now - idle_since > LINGER:
+            return
+        if not found:
+            stopping.wait(LOOK)
+
+
+def _guarded(step):
+    """A step with its connection. What goes wrong is logged and tried again: the rows are as they were."""
+    try:
+        with connection():
+            return step()
+    except (PeeweeException, *CONNECTION_LOST) as error:
+        log.error('a step failed and will be repeated', exc_info=error)
+        stopping.wait(0.2)
+        return 0
+
+
+def more_is_due(name):
+    """This worker has all it can take and there is more: wake another one."""
+    with suppress(RedisError):
+        ring(name)

@@ -1,0 +1,139 @@
+"""A conversation → its reply: an OpenAI-compatible server, or the platform's own service."""
+
+import base64
+import hashlib
+import hmac
+import json
+import threading
+import time
+
+import requests
+
+from service import vault
+from service.account import Account
+from service.config import settings
+from service.conversation import Conversation
+from service.db import connection
+from service.message import Message
+from service.moments import plain
+from service.payloads import MessageSchema, check, readable
+
+TIMEOUT = 30  # seconds for one ask
+LEASE = TIMEOUT + 20  # seconds after which another worker may ask, because this one died
+HISTORY = 20  # the last messages that the responder sees
+
+message_schema = MessageSchema()
+_local = threading.local()
+
+
+class NoReply(Exception):
+    """The responder gave no usable answer; the text says why, without what it said."""
+
+
+def ask(claimed):
+    """Ask the account's responder; returns Meta send bodies, addressed. Raises NoReply or Invalid."""
+    with connection():
+        account = Account.find(claimed['chatbot_id'])
+        conversation = Conversation.find(claimed['id'])
+        history = list(
+            Message.select().where(Message.conversation_id == claimed['id']).order_by(Message.id.desc()).limit(HISTORY)
+        )[::-1]
+    kind = account.responder['kind'] if account.responder else 'openai'
+    bodies = KINDS[kind](account, conversation, history)
+    address = {'to': f'+{conversation.wa_id}'} if conversation.wa_id else {'recipient': conversation.user_id}
+    return [{**check(message_schema, body), **address} for body in bodies]
+
+
+def _openai(account, conversation, history):
+    """Chat completions, with the account's system prompt and the last messages."""
+    chosen = account.responder or {}
+    base, model = chosen.get('base_url') or settings.AI_BASE_URL, chosen.get('model') or settings.AI_MODEL
+    if not base:
+        raise NoReply('the responder has no base_url and AI_BASE_URL is not set')
+    key = vault.decrypt(account.responder_secret) or settings.AI_API_KEY
+    messages = [{'role': 'system', 'content': chosen['system_prompt']}] if chosen.get('system_prompt') else []
+    messages += [
+        {
+            'role': 'user' if message.direction == 'inbound' else 'assistant',
+            'content': readable(message.type, message.content),
+        }
+        for message in history
+    ]
+    headers = {'Authorization': f'Bearer {key}'} if key else {}
+    answer = _post(f'{base.rstrip("/")}/chat/completions', json.dumps({'model': model, 'messages': messages}), headers)
+    try:
+        text = answer.json()['choices'][0]['message']['content']
+    except (ValueError, LookupError, TypeError):
+        raise NoReply('the AI answered something that is no chat completion') from None
+    if not isinstance(text, str) or not text.strip():
+        raise NoReply('the AI answered nothing')
+    return [{'type': 'text', 'text': {'body': part}} for part in _split(text.strip())]
+
+
+def _split(text, limit=4096):
+    """Text that Meta takes, cut between words where it can be."""
+    while len(text) > limit:
+        cut = max(text.rfind(' ', 1, limit + 1), text.rfind('\n', 1, limit + 1))
+        cut = cut if cut > 0 else limit
+        yield text[:cut]
+        text = text[cut:].lstrip()
+    yield text
+
+
+def _http(account, conversation, history):
+    """The platform's own service, signed as Standard Webhooks says; it answers {"messages": [Meta send bodies]} or 204."""
+    body = json.dumps({
+        'type': 'reply.requested',
+        'conversation': conversation.to_dict(),
+        'messages': [message.to_dict() for message in history],
+    }, default=plain)  # fmt: skip
+    identifier = (
+        f'{conversation.id}.{conversation.reply_due_at.timestamp():.6f}'
+        if conversation.reply_due_at
+        else conversation.id
+    )
+    answer = _post(account.responder['url'], body, sign(identifier, body, vault.decrypt(account.responder_secret)))
+    if answer.status_code == 204:
+        return []
+    try:
+        bodies = answer.json()['messages']
+    except (ValueError, LookupError, TypeError):
+        raise NoReply('the service answered something that is neither 204 nor {"messages": […]}') from None
+    if not isinstance(bodies, list) or not all(isinstance(body, dict) for body in bodies):
+        raise NoReply('the service answered "messages" that are no list of objects')
+    return bodies
+
+
+def sign(identifier, body, secret):
+    """The headers of Standard Webhooks for a body; `secret` is whsec_ and base64, or None for an unsigned call."""
+    now = str(int(time.time()))
+    headers = {'webhook-id': identifier, 'webhook-timestamp': now}
+    if secret:
+        key = base64.b64decode(secret.removeprefix('whsec_'))
+        signature = hmac.digest(key, f'{identifier}.{now}.{body}'.encode(), hashlib.sha256)
+        headers['webhook-signature'] = f'v1,{base64.b64encode(signature).decode()}'
+    return headers
+
+
+def _none(account, conversation, history):
+    return []
+
+
+KINDS = {'openai': _openai, 'http': _http, 'none': _none}
+
+
+def _post(url, body, headers):
+    session = _local.__dict__.setdefault('session', requests.Session())
+    try:
+        answer = session.post(
+            url,
+            data=body.encode(),
+            headers={'Content-Type': 'application/json', **headers},
+            timeout=(5, TIMEOUT - 5),
+            allow_redirects=False,
+        )
+    except requests.RequestException as error:
+        raise NoReply(f'the responder did not answer ({type(error).__name__})') from None
+    if answer.status_code >= 300:
+        raise NoReply(f'the responder answered HTTP {answer.status_code}')
+    return answer

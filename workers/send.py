@@ -1,0 +1,122 @@
+"""Messages due → Graph API, within each number's rate, in order within a conversation."""
+
+import logging
+import time
+from datetime import UTC, datetime
+from functools import cache
+
+from service import account as accounts
+from service import message, status, vault
+from service.config import settings
+from service.db import db
+from service.graph import GraphClient, Outcome
+from service.limits import SendBudget
+from service.logs import mask
+from service.payloads import graph_body
+from service.queues import SEND
+from workers import drain as loop
+
+log = logging.getLogger(__name__)
+
+
+class Sender:
+    """This process's crew of SEND_CONCURRENCY threads, its share of the rates and its connections to Meta."""
+
+    def __init__(self):
+        self.crew = loop.Crew(settings.SEND_CONCURRENCY, self.call, record)
+        self.graph = GraphClient(settings.SEND_CONCURRENCY)
+        self.budget = SendBudget()
+        self.lease = settings.GRAPH_TIMEOUT + 10  # seconds; a call ends by itself well before
+        self.batch = max(1, settings.SEND_CONCURRENCY // 8)  # slots that are worth a claim
+        self.tokens = {}
+
+    def step(self):
+        """Claim as much as threads are free and rates allow; returns how many."""
+        if self.crew.free < self.batch:
+            self.crew.freed.clear()
+            self.crew.freed.wait(0.005)
+            return self.crew.free < self.batch  # busy is not idle
+        found = message.sendable_accounts()
+        rows = self._claim(found) if found else []
+        self.crew.submit(rows)
+        if rows and not self.crew.free:
+            loop.more_is_due(SEND)
+        return len(rows)
+
+    def _claim(self, found):
+        share = -(-self.crew.free // len(found))  # turn by turn: each account its part of the free threads
+        rates = {number: (max_mps or settings.SEND_RATE, share) for _, number, _, max_mps in found}
+        granted = self.budget.take(rates)
+        quota, left = {}, self.crew.free
+        for chatbot_id, number, token, _ in found:
+            self.tokens[chatbot_id] = token
+            quota[chatbot_id] = min(granted[number], left)
+            left -= quota[chatbot_id]
+        rows = (
+            message.claim({chatbot_id: n for chatbot_id, n in quota.items() if n}, self.lease)
+            if any(quota.values())
+            else []
+        )
+        self._give_back(found, granted, rows)
+        return rows
+
+    def _give_back(self, found, granted, rows):
+        for chatbot_id, number, _, _ in found:
+            self.budget.give_back(number, granted[number] - sum(row['chatbot_id'] == chatbot_id for row in rows))
+
+    def call(self, row):
+        """One Graph call, on a crew thread, without a database connection."""
+        began = time.perf_counter()
+        outcome = self._send(row)
+        milliseconds = round((time.perf_counter() - began) * 1000)
+        return outcome, datetime.now(UTC), milliseconds
+
+    def _send(self, row):
+        try:
+            token = vault.decrypt(self.tokens[row['chatbot_id']])
+        except vault.Undecryptable as error:
+            return Outcome('held', error={'code': None, 'title': str(error), 'details': None, 'fbtrace_id': None})
+        return self.graph.send(row['phone_number_id'], token, graph_body(row))
+
+
+@cache
+def sender():
+    """Made at the first drain, after which it lives as long as the process."""
+    return Sender()
+
+
+def drain():
+    """The job of the send queue."""
+    loop.drain(SEND, sender().step)
+
+
+def close(timeout):
+    """Let what is in flight finish and be recorded."""
+    return sender.cache_info().currsize == 0 or sender().crew.close(timeout)
+
+
+def record(batch):
+    """Write outcomes, hold the accounts that Meta refuses, join statuses that were faster; then log, a line each."""
+    results = [(row, outcome, at) for row, (outcome, at, _) in batch]
+    with db.atomic():
+        message.record(results)
+        accepted = [row['id'] for row, outcome, _ in results if outcome.kind == 'accepted']
+        if accepted:
+            status.join_orphans(accepted)
+    for chatbot_id, reason in {
+        row['chatbot_id']: outcome.error for row, outcome, _ in results if outcome.kind == 'held'
+    }.items():
+        accounts.hold(chatbot_id, reason)
+        log.error('account held', extra={'chatbot_id': chatbot_id, 'code': reason['code'], 'title': reason['title']})
+    for row, (outcome, _, milliseconds) in batch:
+        _log(row, outcome, milliseconds)
+
+
+def _log(row, outcome, milliseconds):
+    line = {
+        'message_id': row['id'], 'chatbot_id': row['chatbot_id'], 'outcome': outcome.kind, 'attempt': row['attempts'],
+        'to': mask(row['recipient_to'] or row['recipient']), 'ms': milliseconds,
+    }  # fmt: skip
+    if outcome.error:
+        line |= {'code': outcome.error['code'], 'title': outcome.error['title']}
+    log.log(logging.INFO if outcome.kind == 'accepted' else logging.WARNING, 'send', extra=line)

@@ -1,0 +1,3 @@
+from service.web.app import create_app
+
+app = create_app()
