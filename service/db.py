@@ -6,14 +6,23 @@ from contextlib import contextmanager
 
 from peewee import InterfaceError, OperationalError
 from playhouse.pool import PooledPostgresqlDatabase
+from psycopg2.extensions import new_type, register_type
 
 from service.config import settings
 
 CONNECTION_LOST = (OperationalError, InterfaceError)
 
 
+UUID_AS_TEXT = new_type((2950,), 'UUID', lambda value, cursor: value)  # ids are text in this house
+
+
 class Database(PooledPostgresqlDatabase):
     """Peewee's pool; a connection that broke is thrown away instead of being handed to the next one."""
+
+    def _connect(self):
+        conn = super()._connect()
+        register_type(UUID_AS_TEXT, conn)
+        return conn
 
     def _can_reuse(self, conn):
         return not conn.closed and super()._can_reuse(conn)

@@ -78,7 +78,18 @@ def check(schema, body):
     try:
         return schema.load(body)
     except ValidationError as error:
-        raise Invalid('One or more fields are not valid; see errors.', error.normalized_messages()) from None
+        problems = dict(_flat(error.normalized_messages()))
+        raise Invalid('One or more fields are not valid; see errors.', problems) from None
+
+
+def _flat(messages, prefix=''):
+    """marshmallow's nested messages as {"text.body": [message]}."""
+    for name, value in messages.items():
+        path = f'{prefix}{name}'
+        if isinstance(value, dict):
+            yield from _flat(value, f'{path}.')
+        else:
+            yield path.removesuffix('._schema'), value
 
 
 def digits(phone):

@@ -195,11 +195,11 @@ def of_messages(message_ids):
     """{message id: everything Meta said about it, oldest first by Meta's time}."""
     rows = fetch_dicts(
         'SELECT message_id, status, timestamp, participant, errors, pricing FROM message_status '
-        'WHERE message_id = ANY(%s::uuid[]) ORDER BY message_id, timestamp, id',
+        'WHERE message_id = ANY(%s::uuid[]) ORDER BY timestamp, id',
         (message_ids,),
     )
     history = {}
-    for row in rows:
+    for row in sorted(rows, key=lambda row: (row['timestamp'] is None, row['timestamp'], RANK.get(row['status'], FAILED))):
         entry = {name: row[name] for name in ('status', 'timestamp')}
         entry |= {name: row[name] for name in ('participant', 'errors', 'pricing') if row[name]}
         history.setdefault(row['message_id'], []).append(entry)

@@ -36,6 +36,12 @@ os.environ |= {
     'LOG_LEVEL': 'INFO',
 }
 
+from service import db  # noqa: E402  the environment stands above
+from service.config import settings  # noqa: E402
+from service.schema import upgrade  # noqa: E402
+from service.web.app import create_app  # noqa: E402
+from tests.people import Backend, Meta, StandIn, Workers  # noqa: E402
+
 
 @pytest.fixture(scope='session')
 def postgres():
@@ -51,3 +57,79 @@ def redis_server():
     REDIS.start()
     yield REDIS
     REDIS.stop()
+
+
+TABLES = (
+    'idempotency_key, usage_log, message_status, message, conversation_identity, conversation, webhook_event, '
+    'whatsapp_cloud_account'
+)
+
+
+@pytest.fixture(scope='session')
+def schema(postgres, redis_server):
+    """The servers with the schema applied, and the core configured for them."""
+    db.configure()
+    upgrade()
+
+
+@pytest.fixture
+def database(schema, redis_server):
+    """Empty tables, an empty Redis, settings as the environment of this file says."""
+    settings.forget()
+    redis_server.flush()
+    with db.connection():
+        db.execute(f'TRUNCATE {TABLES}')
+    yield db
+    settings.forget()
+
+
+@pytest.fixture
+def setting(monkeypatch, database):
+    """setting('SEND_RATE', 5): another value of an environment variable, for this test."""
+
+    def change(name, value):
+        monkeypatch.setenv(name, str(value))
+        settings.forget()
+
+    return change
+
+
+@pytest.fixture(scope='session')
+def application(schema):
+    return create_app()
+
+
+@pytest.fixture
+def backend(application, database):
+    """The platform's backend at the front door, with a key: .get(), .post(), .account(), .send(), .wait_for()."""
+    return Backend(application.test_client())
+
+
+@pytest.fixture
+def meta(application, database):
+    """Meta at the front door: .webhook(body) signs it and posts it, .payload(name) is a file of tests/payloads."""
+    return Meta(application.test_client())
+
+
+@pytest.fixture
+def workers(database):
+    """The back room, in this process: .incoming() and .send() work until nothing is due, .sweep() is the clock's."""
+    with Workers() as back_room:
+        yield back_room
+
+
+@pytest.fixture(scope='session')
+def simulator_process():
+    with StandIn(DIRECTORY / 'simulator') as stand_in:
+        yield stand_in
+
+
+@pytest.fixture
+def stand_in(simulator_process, setting):
+    """The stand-in for Meta and the AI, as its own process, emptied; the settings point at it. No webhooks unless asked for."""
+    simulator_process.reset(webhooks=False)
+    setting('GRAPH_API_URL', simulator_process.url)
+    setting('AI_BASE_URL', f'{simulator_process.url}/v1')
+    setting('AI_API_KEY', 'ai-key')
+    setting('AI_MODEL', 'stand-in')
+    return simulator_process
