@@ -111,7 +111,7 @@ class Account(Model):
                 'UPDATE whatsapp_cloud_account SET active = false, updated_at = now() WHERE chatbot_id = %s',
                 (self.chatbot_id,),
             )
-            _hold_messages(self.chatbot_id)
+            execute(HOLD_MESSAGES, (self.chatbot_id,))
 
     @property
     def secret_of_app(self):
@@ -129,34 +129,34 @@ class Account(Model):
         }
 
 
+HOLD = """
+UPDATE whatsapp_cloud_account SET send_state = 'held', send_state_reason = %s, updated_at = now(),
+  send_state_since = CASE send_state WHEN 'held' THEN send_state_since ELSE now() END
+WHERE chatbot_id = %s
+"""
+HOLD_MESSAGES = """
+UPDATE message SET status = 'held', due_at = NULL, updated_at = now() WHERE chatbot_id = %s AND status = 'queued'
+"""
+RELEASE = """
+UPDATE whatsapp_cloud_account
+SET send_state = 'ok', send_state_reason = NULL, send_state_since = NULL, updated_at = now()
+WHERE chatbot_id = %s
+"""
+RELEASE_MESSAGES = """
+UPDATE message SET status = 'queued', due_at = now(), attempts = 0, error = NULL, updated_at = now()
+WHERE chatbot_id = %s AND status = 'held'
+"""
+
+
 def hold(chatbot_id, reason):
     """Meta refuses the account: its messages wait, all others go on."""
     with db.atomic():
-        execute(
-            "UPDATE whatsapp_cloud_account SET send_state = 'held', send_state_reason = %s, updated_at = now(), "
-            "send_state_since = CASE send_state WHEN 'held' THEN send_state_since ELSE now() END WHERE chatbot_id = %s",
-            (json.dumps(reason), chatbot_id),
-        )
-        _hold_messages(chatbot_id)
-
-
-def _hold_messages(chatbot_id):
-    execute(
-        "UPDATE message SET status = 'held', due_at = NULL, updated_at = now() WHERE chatbot_id = %s AND status = 'queued'",
-        (chatbot_id,),
-    )
+        execute(HOLD, (json.dumps(reason), chatbot_id))
+        execute(HOLD_MESSAGES, (chatbot_id,))
 
 
 def release(chatbot_id):
-    """Whatever held the account is mended: what is held is due now, with all its attempts. Returns how many messages."""
+    """Whatever held the account is mended: what is held is due now, with all its attempts. Returns how many."""
     with db.atomic():
-        execute(
-            "UPDATE whatsapp_cloud_account SET send_state = 'ok', send_state_reason = NULL, send_state_since = NULL, "
-            'updated_at = now() WHERE chatbot_id = %s',
-            (chatbot_id,),
-        )
-        return execute(
-            "UPDATE message SET status = 'queued', due_at = now(), attempts = 0, error = NULL, updated_at = now() "
-            "WHERE chatbot_id = %s AND status = 'held'",
-            (chatbot_id,),
-        )
+        execute(RELEASE, (chatbot_id,))
+        return execute(RELEASE_MESSAGES, (chatbot_id,))

@@ -1,5 +1,6 @@
 """The PostgreSQL database: a small pool, opened and closed at the edges (request, drain step), never before a fork."""
 
+import json
 import os
 import time
 from contextlib import contextmanager
@@ -75,6 +76,16 @@ def fetch_dicts(sql, params=()):
 def execute(sql, params=()):
     """Run a statement, return the number of rows it touched."""
     return db.execute_sql(sql, params).rowcount
+
+
+def columns(rows):
+    """Rows (tuples) as the parameters of unnest(): a list for each column."""
+    return [list(column) for column in zip(*rows, strict=True)]
+
+
+def to_json(value):
+    """A json column's text, None for None. ASCII only: \\u0000 and lone surrogates stay the escapes that json keeps."""
+    return None if value is None else json.dumps(value)
 
 
 _last = 0

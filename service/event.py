@@ -8,7 +8,7 @@ from peewee import BlobField, DateTimeField, IntegerField, Model, SmallIntegerFi
 from psycopg2 import Binary
 
 from service.account import JSON
-from service.db import CONNECTION_LOST, connection, db, execute, fetch, new_id
+from service.db import CONNECTION_LOST, columns, connection, db, execute, fetch, new_id
 from service.errors import NotFound
 
 ATTEMPTS = 4  # for an event that cannot be worked off, at the gaps of the retry policy
@@ -52,7 +52,8 @@ class WebhookEvent(Model):
 INSERT = """
 INSERT INTO webhook_event AS e (id, path, digest, size, body)
 SELECT * FROM unnest(%s::uuid[], %s::text[], %s::bytea[], %s::int[], %s::bytea[])
-ON CONFLICT (digest, path) DO UPDATE SET status = 'received', unserved = false, attempts = 0, due_at = now(), error = NULL
+ON CONFLICT (digest, path)
+  DO UPDATE SET status = 'received', unserved = false, attempts = 0, due_at = now(), error = NULL
 WHERE e.status = 'failed' OR e.unserved
 """
 
@@ -109,29 +110,43 @@ class _Ticket:
 
 
 def _insert(batch):
-    unique = sorted({(ticket.digest, ticket.path): ticket for ticket in batch}.items())
-    tickets = [ticket for _, ticket in unique]
-    columns = (
-        [new_id() for _ in tickets], [ticket.path for ticket in tickets], [Binary(ticket.digest) for ticket in tickets],
-        [len(ticket.body) for ticket in tickets], [Binary(ticket.body) for ticket in tickets],
-    )  # fmt: skip
+    unique = {(ticket.digest, ticket.path): ticket for ticket in batch}  # one statement cannot meet a row twice
+    rows = columns(
+        (new_id(), path, Binary(digest), len(ticket.body), Binary(ticket.body))
+        for (digest, path), ticket in sorted(unique.items(), key=lambda item: item[0])
+    )
     try:
         with connection():
-            execute(INSERT, columns)
-    except (
-        CONNECTION_LOST
-    ):  # a connection from before a restart of PostgreSQL: once more on a new one, the digest makes it safe
+            execute(INSERT, rows)
+    except CONNECTION_LOST:  # one from before a restart of PostgreSQL: once more on a new one, the digest makes it safe
         with connection():
-            execute(INSERT, columns)
+            execute(INSERT, rows)
 
 
 intake = Intake()
 
 CLAIM = """
 WITH due AS MATERIALIZED (
-  SELECT id, size FROM webhook_event WHERE status = 'received' AND due_at <= now() ORDER BY id LIMIT %s FOR UPDATE SKIP LOCKED),
+  SELECT id, size FROM webhook_event WHERE status = 'received' AND due_at <= now()
+  ORDER BY id LIMIT %s FOR UPDATE SKIP LOCKED),
 picked AS (SELECT id, sum(size) OVER (ORDER BY id) - size AS before FROM due)
 SELECT e.id, e.path, e.body, e.attempts FROM webhook_event e JOIN picked USING (id) WHERE before < %s ORDER BY id
+"""
+PROCESSED = """
+UPDATE webhook_event e SET status = 'processed', items = n.items, unserved = n.unserved, error = NULL,
+  processed_at = now()
+FROM unnest(%s::uuid[], %s::json[], %s::bool[]) AS n (id, items, unserved) WHERE e.id = n.id
+"""
+QUARANTINE = """
+UPDATE webhook_event SET status = 'quarantined', error = %s, items = '[]', processed_at = now() WHERE id = %s
+"""
+FAILED = """
+UPDATE webhook_event SET status = CASE WHEN %(delay)s::float8 IS NULL THEN 'failed' ELSE 'received' END,
+  attempts = attempts + 1, error = %(reason)s, due_at = now() + coalesce(%(delay)s, 0) * interval '1 second'
+WHERE id = %(id)s AND status = 'received'
+"""
+REPLAY = """
+UPDATE webhook_event SET status = 'received', attempts = 0, due_at = now(), error = NULL WHERE id = %s
 """
 
 
@@ -142,37 +157,23 @@ def claim(limit=CLAIM_EVENTS):
 
 def processed(results):
     """`results`: (event id, items) of events that are done."""
-    columns = [
+    rows = [
         (id_, json.dumps([item.report() for item in items]), any(item.outcome == 'refused' for item in items))
         for id_, items in results
     ]
-    if columns:
-        execute(
-            "UPDATE webhook_event e SET status = 'processed', items = n.items, unserved = n.unserved, error = NULL, processed_at = now() "
-            'FROM unnest(%s::uuid[], %s::json[], %s::bool[]) AS n (id, items, unserved) WHERE e.id = n.id',
-            [list(column) for column in zip(*columns, strict=True)],
-        )
+    if rows:
+        execute(PROCESSED, columns(rows))
 
 
 def quarantine(event_id, reason):
-    execute(
-        "UPDATE webhook_event SET status = 'quarantined', error = %s, items = '[]', processed_at = now() WHERE id = %s",
-        (reason, event_id),
-    )
+    execute(QUARANTINE, (reason, event_id))
 
 
 def failed(event_id, delay, reason):
     """It could not be worked off: again after `delay` seconds or, with None, given up until a replay."""
-    execute(
-        "UPDATE webhook_event SET status = CASE WHEN %s::float8 IS NULL THEN 'failed' ELSE 'received' END, attempts = attempts + 1, "
-        "error = %s, due_at = now() + coalesce(%s, 0) * interval '1 second' WHERE id = %s AND status = 'received'",
-        (delay, reason, delay, event_id),
-    )
+    execute(FAILED, {'id': event_id, 'delay': delay, 'reason': reason})
 
 
 def replay(event_id):
     """Work an event off once more; what is stored already comes out as duplicate."""
-    execute(
-        "UPDATE webhook_event SET status = 'received', attempts = 0, due_at = now(), error = NULL WHERE id = %s",
-        (event_id,),
-    )
+    execute(REPLAY, (event_id,))

@@ -1,4 +1,4 @@
-"""What may leave now: one budget of messages per second and phone number, shared by all send processes through Redis."""
+"""What may leave now: a budget of messages per second and phone number, shared by all send processes through Redis."""
 
 import logging
 import time

@@ -8,7 +8,6 @@ from service.errors import Invalid
 
 BSUID = re.compile(r'\A[A-Z]{2}\.[A-Za-z0-9.]{1,140}\Z')  # section 4.1
 PHONE = re.compile(r'\A\+?(?:[ ().-]*[0-9]){5,20}\Z')
-EXTRA = ('recipient_type', 'recipient_identity_key_hash', 'messaging_account_id')  # handed on as they are (section 6.1)
 TEXT_LIMIT = 4096  # characters of text.body (section 6.2)
 
 
@@ -98,7 +97,7 @@ def digits(phone):
 
 
 def graph_body(message):
-    """What is POSTed for a stored message (section 6.1). `message`: id, type, content, recipient_to, recipient, context, extra."""
+    """What is POSTed for a claimed message row (section 6.1)."""
     body = {'messaging_product': 'whatsapp', 'recipient_type': 'individual', **(message['extra'] or {})}
     body['to' if message['recipient_to'] else 'recipient'] = message['recipient_to'] or message['recipient']
     if message['context']:

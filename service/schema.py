@@ -13,6 +13,10 @@ from service.config import settings
 
 log = logging.getLogger(__name__)
 FILE = Path(__file__).resolve().parent.parent / 'schema.sql'
+VERSIONS = """
+CREATE TABLE IF NOT EXISTS schema_version (
+    version integer PRIMARY KEY, applied_at timestamptz NOT NULL DEFAULT now())
+"""
 PATIENCE = 60  # seconds that a release waits for PostgreSQL
 
 
@@ -31,9 +35,7 @@ def upgrade():
     with _connect() as database, database.cursor() as cursor:
         cursor.execute("SET lock_timeout = '60s'")  # beside running processes, rather fail than stand in their way
         cursor.execute('SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))', ('whatsapp gateway schema',))
-        cursor.execute(
-            'CREATE TABLE IF NOT EXISTS schema_version (version integer PRIMARY KEY, applied_at timestamptz NOT NULL DEFAULT now())'
-        )
+        cursor.execute(VERSIONS)
         cursor.execute('SELECT coalesce(max(version), 0) FROM schema_version')
         before = cursor.fetchone()[0]
         for version, sql in sections():

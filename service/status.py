@@ -1,13 +1,13 @@
 """Meta's statuses: kept one by one, joined to their message by our id or the wamid, and moving it forward only."""
 
-import json
 import uuid
 from dataclasses import dataclass
 from datetime import datetime
 
 from service import message
-from service.db import execute, fetch, fetch_dicts
+from service.db import columns, execute, fetch, fetch_dicts, to_json
 from service.graph import error_from
+from service.webhook_events import clean
 
 RANK = {
     name: rank
@@ -40,6 +40,37 @@ class Status:
         return self.phone_number_id, self.wamid, self.status, self.participant
 
 
+FIND = """
+SELECT id, chatbot_id, phone_number_id, wamid, status, accepted_at FROM message WHERE id IN (
+  SELECT m.id FROM message m JOIN unnest(%s::text[], %s::text[]) AS n (phone_number_id, wamid)
+    USING (phone_number_id, wamid) WHERE m.direction = 'outbound' AND m.wamid IS NOT NULL
+  UNION SELECT id FROM message WHERE id = ANY(%s::uuid[]) AND direction = 'outbound')
+ORDER BY id FOR NO KEY UPDATE
+"""
+INSERT = """
+INSERT INTO message_status (chatbot_id, message_id, phone_number_id, wamid, status, participant, timestamp, opaque,
+  errors, pricing, recipient)
+SELECT * FROM unnest(%s::text[], %s::uuid[], %s::text[], %s::text[], %s::text[], %s::text[], %s::timestamptz[],
+  %s::text[], %s::json[], %s::json[], %s::json[])
+ON CONFLICT DO NOTHING RETURNING phone_number_id, wamid, status, participant
+"""
+ADVANCE = """
+UPDATE message m SET status = n.status, wamid = n.wamid, error = n.error, updated_at = now(), due_at = NULL,
+  accepted_at = coalesce(m.accepted_at, n.accepted_at, now())
+FROM unnest(%s::uuid[], %s::text[], %s::text[], %s::json[], %s::timestamptz[])
+  AS n (id, status, wamid, error, accepted_at)
+WHERE m.id = n.id
+"""
+PRICE = """
+UPDATE usage_log u SET category = n.category, pricing = n.pricing
+FROM unnest(%s::uuid[], %s::text[], %s::json[]) AS n (id, category, pricing) WHERE u.message_id = n.id
+"""
+HISTORY = """
+SELECT message_id, status, timestamp, participant, errors, pricing FROM message_status
+WHERE message_id = ANY(%s::uuid[]) ORDER BY timestamp, id
+"""
+
+
 def store(statuses):
     """Keep statuses and advance their messages, in the caller's transaction.
 
@@ -58,13 +89,7 @@ def store(statuses):
 def _find_messages(statuses):
     """Set `message_id` of each status whose message is known; lock those messages and return {id: row}."""
     opaque = {status.opaque: None for status in statuses if _is_uuid(status.opaque)}
-    rows = fetch_dicts(
-        'SELECT id, chatbot_id, phone_number_id, wamid, status, accepted_at FROM message WHERE id IN ('
-        'SELECT m.id FROM message m JOIN unnest(%s::text[], %s::text[]) AS n (phone_number_id, wamid) USING (phone_number_id, wamid) '
-        "WHERE m.direction = 'outbound' AND m.wamid IS NOT NULL "
-        "UNION SELECT id FROM message WHERE id = ANY(%s::uuid[]) AND direction = 'outbound') ORDER BY id FOR NO KEY UPDATE",
-        ([s.phone_number_id for s in statuses], [s.wamid for s in statuses], list(opaque)),
-    )
+    rows = fetch_dicts(FIND, ([s.phone_number_id for s in statuses], [s.wamid for s in statuses], list(opaque)))
     by_id = {row['id']: row for row in rows}
     by_wamid = {(row['phone_number_id'], row['wamid']): row['id'] for row in rows if row['wamid']}
     for status in statuses:
@@ -81,22 +106,13 @@ def _is_uuid(text):
         return False
 
 
-def _insert(rows):
-    def json_or_none(value):
-        return None if value is None else json.dumps(value)
-
-    columns = [
+def _insert(statuses):
+    rows = [
         (s.chatbot_id, s.message_id, s.phone_number_id, s.wamid, s.status, s.participant, s.timestamp, s.opaque,
-         json_or_none(s.errors), json_or_none(s.pricing), json_or_none(s.recipient))
-        for s in rows
+         to_json(s.errors), to_json(s.pricing), to_json(s.recipient))
+        for s in statuses
     ]  # fmt: skip
-    return fetch(
-        'INSERT INTO message_status (chatbot_id, message_id, phone_number_id, wamid, status, participant, timestamp, opaque, '
-        'errors, pricing, recipient) SELECT * FROM unnest(%s::text[], %s::uuid[], %s::text[], %s::text[], %s::text[], %s::text[], '
-        '%s::timestamptz[], %s::text[], %s::json[], %s::json[], %s::json[]) ON CONFLICT DO NOTHING '
-        'RETURNING phone_number_id, wamid, status, participant',
-        [list(column) for column in zip(*columns, strict=True)],
-    )
+    return fetch(INSERT, columns(rows))
 
 
 def advance(news, targets):
@@ -105,52 +121,36 @@ def advance(news, targets):
     for message_id, status in news:
         row = targets[message_id]
         row['wamid'] = row['wamid'] or status.wamid
-        if (
-            status.participant == '' or status.status != 'failed'
-        ):  # one of a group who cannot be reached fails nobody else
-            _move(row, status, moved)
+        of_one_in_group = status.participant and status.status == 'failed'  # fails nobody else of the group
+        if not of_one_in_group and _move(row, status):
+            moved[message_id] = row
         if status.pricing:
             prices[message_id] = status.pricing
     if moved:
-        _write(sorted(moved.values(), key=lambda row: row['id']))
-    _write_prices(prices)
+        _write([moved[id_] for id_ in sorted(moved)])
+    if prices:
+        _write_prices(prices)
 
 
-def _move(row, status, moved):
+def _move(row, status):
     rank = FAILED if status.status == 'failed' and status.wamid == row['wamid'] else RANK.get(status.status, -1)
-    now = FAILED if row['status'] == 'failed' else RANK.get(row['status'], -1)
-    if rank > now:
-        row['status'], row['error'] = status.status, status.error if rank == FAILED else None
-        row['accepted_at'] = row['accepted_at'] or status.timestamp
-        moved[row['id']] = row
+    if rank <= (FAILED if row['status'] == 'failed' else RANK.get(row['status'], -1)):
+        return False
+    row['status'], row['error'] = status.status, status.error if rank == FAILED else None
+    row['accepted_at'] = row['accepted_at'] or status.timestamp
+    return True
 
 
 def _write(rows):
-    columns = [
-        (row['id'], row['status'], row['wamid'], row['error'] and json.dumps(row['error']), row['accepted_at'])
-        for row in rows
-    ]
-    execute(
-        'UPDATE message m SET status = n.status, wamid = n.wamid, error = n.error, updated_at = now(), due_at = NULL, '
-        'accepted_at = coalesce(m.accepted_at, n.accepted_at, now()) '
-        'FROM unnest(%s::uuid[], %s::text[], %s::text[], %s::json[], %s::timestamptz[]) AS n (id, status, wamid, error, accepted_at) '
-        'WHERE m.id = n.id',
-        [list(column) for column in zip(*columns, strict=True)],
-    )
+    execute(ADVANCE, columns(
+        [(row['id'], row['status'], row['wamid'], to_json(row['error']), row['accepted_at']) for row in rows]
+    ))  # fmt: skip
     message.log_usage([row['id'] for row in rows])
 
 
 def _write_prices(prices):
-    if prices:
-        ids = sorted(prices)
-        categories = [
-            prices[id_].get('category') if isinstance(prices[id_].get('category'), str) else None for id_ in ids
-        ]
-        execute(
-            'UPDATE usage_log u SET category = n.category, pricing = n.pricing '
-            'FROM unnest(%s::uuid[], %s::text[], %s::json[]) AS n (id, category, pricing) WHERE u.message_id = n.id',
-            (ids, categories, [json.dumps(prices[id_]) for id_ in ids]),
-        )
+    rows = [(id_, clean(prices[id_].get('category'), 64), to_json(prices[id_])) for id_ in sorted(prices)]
+    execute(PRICE, columns(rows))
 
 
 JOIN = """
@@ -191,15 +191,19 @@ def _error_of(errors):
     return error_from(errors[0]) if errors and isinstance(errors[0], dict) else None
 
 
+def _told_at(row):
+    """Many statuses share a second: within it, the order in which they can only have happened."""
+    at = row['timestamp']
+    return (at is None, at and at.timestamp(), RANK.get(row['status'], FAILED))
+
+
 def of_messages(message_ids):
     """{message id: everything Meta said about it, oldest first by Meta's time}."""
-    rows = fetch_dicts(
-        'SELECT message_id, status, timestamp, participant, errors, pricing FROM message_status '
-        'WHERE message_id = ANY(%s::uuid[]) ORDER BY timestamp, id',
-        (message_ids,),
-    )
+    rows = fetch_dicts(HISTORY, (message_ids,))
     history = {}
-    for row in sorted(rows, key=lambda row: (row['timestamp'] is None, row['timestamp'], RANK.get(row['status'], FAILED))):
+    for row in sorted(
+        rows, key=lambda row: (row['timestamp'] is None, row['timestamp'], RANK.get(row['status'], FAILED))
+    ):
         entry = {name: row[name] for name in ('status', 'timestamp')}
         entry |= {name: row[name] for name in ('participant', 'errors', 'pricing') if row[name]}
         history.setdefault(row['message_id'], []).append(entry)

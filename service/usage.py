@@ -2,12 +2,14 @@
 
 from service.db import fetch_dicts
 
+BY_DAY = """
+SELECT to_char(at AT TIME ZONE 'UTC', 'YYYY-MM-DD') AS day, direction, category, count(*) AS count FROM usage_log
+WHERE chatbot_id = %(chatbot)s AND (%(first)s::date IS NULL OR at >= %(first)s::date)
+  AND (%(last)s::date IS NULL OR at < %(last)s::date + 1)
+GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
+"""
+
 
 def by_day(chatbot_id, first, last):
     """`first` and `last`: inclusive UTC dates or None."""
-    return fetch_dicts(
-        "SELECT to_char(at AT TIME ZONE 'UTC', 'YYYY-MM-DD') AS day, direction, category, count(*) AS count FROM usage_log "
-        'WHERE chatbot_id = %s AND (%s::date IS NULL OR at >= %s::date) AND (%s::date IS NULL OR at < %s::date + 1) '
-        'GROUP BY 1, 2, 3 ORDER BY 1, 2, 3',
-        (chatbot_id, first, first, last, last),
-    )
+    return fetch_dicts(BY_DAY, {'chatbot': chatbot_id, 'first': first, 'last': last})

@@ -8,7 +8,38 @@ from datetime import UTC, datetime
 
 # Webhook fields Meta documents beside `messages` (fact sheet, section 5): kept, and never answered.
 KNOWN_FIELDS = frozenset(
-    ["account_alerts", "account_review_update", "account_settings_update", "account_update", "automatic_events", "business_capability_update", "business_username_updates", "calls", "flows", "group_lifecycle_update", "group_participants_update", "group_participant_update", "group_settings_update", "group_status_update", "history", "message_template_components_update", "message_template_quality_update", "message_template_status_update", "messaging_handovers", "partner_solutions", "payment_configuration_update", "phone_number_name_update", "phone_number_quality_update", "security", "smb_app_state_sync", "smb_message_echoes", "standby", "template_category_update", "user_id_update", "user_preferences"]
+    [
+        'account_alerts',
+        'account_review_update',
+        'account_settings_update',
+        'account_update',
+        'automatic_events',
+        'business_capability_update',
+        'business_username_updates',
+        'calls',
+        'flows',
+        'group_lifecycle_update',
+        'group_participants_update',
+        'group_participant_update',
+        'group_settings_update',
+        'group_status_update',
+        'history',
+        'message_template_components_update',
+        'message_template_quality_update',
+        'message_template_status_update',
+        'messaging_handovers',
+        'partner_solutions',
+        'payment_configuration_update',
+        'phone_number_name_update',
+        'phone_number_quality_update',
+        'security',
+        'smb_app_state_sync',
+        'smb_message_echoes',
+        'standby',
+        'template_category_update',
+        'user_id_update',
+        'user_preferences',
+    ]
 )
 MAX_ID = 512  # characters of a wamid that the tables take; Meta's have about 60
 UNSTORABLE = re.compile('[\x00\ud800-\udfff]')
@@ -95,7 +126,7 @@ def _elements(container, name):
 
 
 def flatten(event):
-    """Every item of a parsed body, in its order. One bad part is an item with a `problem`; its neighbours are not touched."""
+    """Every item of a parsed body, in order. A bad part is an item with a `problem`; its neighbours are not touched."""
     items = []
     for entry, problem in _elements(event, 'entry'):
         if problem:

@@ -9,7 +9,7 @@ import requests
 from service.db import connection
 from service.web.auth import sign
 from tests.stack import PHONE_NUMBER_ID, Processes, free_port
-from workers import clock, incoming, send
+from workers import clock, incoming, replies, send
 
 PAYLOADS = Path(__file__).parent / 'payloads'
 MANIFEST = json.loads((PAYLOADS / 'MANIFEST.json').read_text())
@@ -135,12 +135,12 @@ class Workers:
         self._forget()
 
     def _forget(self):
-        incoming.replies.cache_clear()
+        replies.crew_of_this_process.cache_clear()
         send.sender.cache_clear()
 
     def incoming(self):
         """Work off all events that are due, then ask for the replies that are due and wait for them."""
-        self._until_idle(incoming.step, lambda: incoming.replies().crew)
+        self._until_idle(incoming.step, lambda: replies.crew_of_this_process().crew)
 
     def send(self):
         """Send everything that is due and wait for the results."""

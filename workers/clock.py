@@ -5,7 +5,7 @@ import time
 
 from redis import RedisError
 
-from service import message, status
+from service import outbox, status
 from service.db import connection, db, execute, fetch
 from service.queues import INCOMING, SEND, ring
 from workers.drain import stopping
@@ -65,8 +65,8 @@ def _ring_in_time(waits, end):
 def sweep():
     """What a dead worker, a lost answer or a crossing of two transactions left behind."""
     with db.atomic():
-        lost = message.expire_leases()
-        resent, failed = message.decide_unknown()
+        lost = outbox.expire_leases()
+        resent, failed = outbox.decide_unknown()
     with db.atomic():
         joined = status.join_orphans()
     if lost or resent or failed or joined:

@@ -22,7 +22,7 @@ stopping = threading.Event()  # set at SIGTERM: claim nothing any more
 
 
 class Crew:
-    """Threads that do slow calls, and one that records their results in batches. They outlive the drains of a process."""
+    """Threads that do slow calls, and one that records their results in batches; they outlive the single drain."""
 
     def __init__(self, size, do, record):
         """`do(row)` gives a result and holds no connection meanwhile; `record([(row, result), …])` writes them."""

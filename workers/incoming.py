@@ -3,18 +3,15 @@
 import json
 import logging
 from collections import Counter
-from functools import cache
 
 from peewee import OperationalError
 
 from service import conversation, event, message, status
-from service.account import Account
 from service.config import settings
-from service.conversation import Identity
-from service.db import db, fetch_dicts, new_id
-from service.errors import Invalid
+from service.db import db, fetch_dicts, new_id, to_json
 from service.graph import error_from
-from service.queues import INCOMING, SEND, retry_delay, wake
+from service.identity import Identity, resolve
+from service.queues import INCOMING, retry_delay
 from service.status import Status
 from service.webhook_events import (
     KNOWN_FIELDS,
@@ -28,19 +25,27 @@ from service.webhook_events import (
     participant,
 )  # fmt: skip
 from workers import drain as loop
-from workers.responder import LEASE, NoReply, ask
+from workers import replies
 
 log = logging.getLogger(__name__)
 
 ANSWERED = frozenset(
-    ['text', 'image', 'video', 'audio', 'document', 'sticker', 'location', 'contacts', 'interactive', 'button', 'order', 'request_welcome']
+    [
+        'text',
+        'image',
+        'video',
+        'audio',
+        'document',
+        'sticker',
+        'location',
+        'contacts',
+        'interactive',
+        'button',
+        'order',
+        'request_welcome',
+    ]
 )
 COMMON = frozenset(('from', 'from_user_id', 'from_parent_user_id', 'group_id', 'id', 'timestamp', 'type', 'context'))
-REPLY_THREADS = 64  # asks of responders under way in one process
-REPLIES_PER_ACCOUNT = 16  # of them, so that one slow responder leaves room for the others'
-
-
-# ---- events → rows
 
 
 def work_off():
@@ -131,8 +136,8 @@ def settle_items(items):
 
 def _accounts(numbers):
     rows = fetch_dicts(
-        "SELECT chatbot_id, phone_number_id, active, app_secret IS NOT NULL AS own_app, responder ->> 'kind' AS responder "
-        'FROM whatsapp_cloud_account WHERE phone_number_id = ANY(%s)',
+        'SELECT chatbot_id, phone_number_id, active, app_secret IS NOT NULL AS own_app, '
+        "responder ->> 'kind' AS responder FROM whatsapp_cloud_account WHERE phone_number_id = ANY(%s)",
         (sorted(numbers),),
     )
     return {row['phone_number_id']: row for row in rows}
@@ -171,7 +176,7 @@ def _store_messages(found):
             item.settle('invalid', 'no sender')
     if not senders:
         return
-    conversations = conversation.resolve({identity for _, _, identity in senders})
+    conversations = resolve({identity for _, _, identity in senders})
     first = {}
     for item, account, identity in senders:
         key = (item.phone_number_id, item.wamid)
@@ -209,12 +214,9 @@ def _row(item, account, conversation_id):
     extra = {name: value for name, value in data.items() if name not in COMMON and name != kind}
     return (
         new_id(), account['chatbot_id'], conversation_id, item.phone_number_id, kind, item.wamid, json.dumps(sender),
-        json.dumps(data.get(kind, {})), _json(data.get('context')), _json(extra), moment(data.get('timestamp')),
+        json.dumps(data.get(kind, {})), to_json(data.get('context')), to_json(extra or None),
+        moment(data.get('timestamp')),
     )  # fmt: skip
-
-
-def _json(value):
-    return json.dumps(value) if value else None
 
 
 def _news(stored):
@@ -263,43 +265,15 @@ def _status(item, chatbot_id):
     error = error_from(errors[0]) if errors and isinstance(errors[0], dict) else None
     recipient = {name: data[name] for name in data if name.startswith(('recipient_', 'parent_recipient_'))}
     return Status(
-        chatbot_id, item.phone_number_id, item.wamid, clean(data['status'], 64), participant(data), moment(data.get('timestamp')),
-        clean(data.get('biz_opaque_callback_data'), 512), error, errors, as_dict(data.get('pricing')) or None, recipient,
+        chatbot_id, item.phone_number_id, item.wamid, clean(data['status'], 64), participant(data),
+        moment(data.get('timestamp')), clean(data.get('biz_opaque_callback_data'), 512), error, errors,
+        as_dict(data.get('pricing')) or None, recipient,
     )  # fmt: skip
 
 
-# ---- customers who wait → replies
-
-
-class Replies:
-    """This process's crew of REPLY_THREADS, which ask responders."""
-
-    def __init__(self):
-        self.crew = loop.Crew(REPLY_THREADS, self.ask, record)
-
-    def step(self):
-        if not self.crew.free:
-            return 0
-        asking = Counter(row['chatbot_id'] for row in self.crew.in_flight())
-        busy = [chatbot_id for chatbot_id, asks in asking.items() if asks >= REPLIES_PER_ACCOUNT]
-        rows = conversation.claim_replies(min(self.crew.free, REPLIES_PER_ACCOUNT), LEASE, busy)
-        self.crew.submit(rows)
-        return len(rows)
-
-    def ask(self, row):
-        try:
-            return ask(row)
-        except (NoReply, Invalid) as reason:
-            return reason
-
-
-@cache
-def replies():
-    return Replies()
-
-
 def step():
-    return work_off() + replies().step()
+    """Events first; then the customers whose quiet time is over."""
+    return work_off() + replies.crew_of_this_process().step()
 
 
 def drain():
@@ -307,41 +281,4 @@ def drain():
     loop.drain(INCOMING, step)
 
 
-def close(timeout):
-    return replies.cache_info().currsize == 0 or replies().crew.close(timeout)
-
-
-def record(batch):
-    """Queue what responders answered, each with its conversation's claim in one transaction."""
-    for row, result in batch:
-        if isinstance(result, Exception):
-            _give_up_or_retry(row, result)
-        else:
-            _queue(row, result)
-
-
-def _queue(row, messages):
-    with db.atomic():
-        queued = conversation.reply_done(row)
-        account = Account.find(row['chatbot_id'])
-        for one in messages if queued else ():
-            message.insert_outbound(account, row['id'], one, message.REPLY)
-    if queued and messages:
-        wake(SEND)
-    log.info(
-        'reply',
-        extra={
-            'conversation_id': row['id'],
-            'chatbot_id': row['chatbot_id'],
-            'outcome': 'queued' if queued else 'late',
-            'messages': len(messages),
-        },
-    )
-
-
-def _give_up_or_retry(row, reason):
-    delay = retry_delay(row['reply_attempts'])
-    error = {'title': str(reason), 'attempts': row['reply_attempts'], 'final': delay is None}
-    conversation.reply_failed(row, delay, error)
-    log.warning('reply', extra={'conversation_id': row['id'], 'chatbot_id': row['chatbot_id'],
-                                'outcome': 'failed' if delay is None else 'retry', 'reason': str(reason)})  # fmt: skip
+close = replies.close

@@ -81,7 +81,7 @@ def _split(text, limit=4096):
 
 
 def _http(account, conversation, history):
-    """The platform's own service, signed as Standard Webhooks says; it answers {"messages": [Meta send bodies]} or 204."""
+    """The platform's own service, signed as Standard Webhooks says; answers {"messages": [send bodies]} or 204."""
     body = json.dumps({
         'type': 'reply.requested',
         'conversation': conversation.to_dict(),

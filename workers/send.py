@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from functools import cache
 
 from service import account as accounts
-from service import message, status, vault
+from service import outbox, status, vault
 from service.config import settings
 from service.db import db
 from service.graph import GraphClient, Outcome
@@ -36,7 +36,7 @@ class Sender:
             self.crew.freed.clear()
             self.crew.freed.wait(0.005)
             return self.crew.free < self.batch  # busy is not idle
-        found = message.sendable_accounts()
+        found = outbox.sendable_accounts()
         rows = self._claim(found) if found else []
         self.crew.submit(rows)
         if rows and not self.crew.free:
@@ -53,7 +53,7 @@ class Sender:
             quota[chatbot_id] = min(granted[number], left)
             left -= quota[chatbot_id]
         rows = (
-            message.claim({chatbot_id: n for chatbot_id, n in quota.items() if n}, self.lease)
+            outbox.claim({chatbot_id: n for chatbot_id, n in quota.items() if n}, self.lease)
             if any(quota.values())
             else []
         )
@@ -99,7 +99,7 @@ def record(batch):
     """Write outcomes, hold the accounts that Meta refuses, join statuses that were faster; then log, a line each."""
     results = [(row, outcome, at) for row, (outcome, at, _) in batch]
     with db.atomic():
-        message.record(results)
+        outbox.record(results)
         accepted = [row['id'] for row, outcome, _ in results if outcome.kind == 'accepted']
         if accepted:
             status.join_orphans(accepted)

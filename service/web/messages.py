@@ -5,12 +5,12 @@ import json
 
 from flask import Blueprint, Response, current_app, request
 
-from service import payloads, status
+from service import outbox, payloads, status
 from service.account import Account
-from service.conversation import Identity, resolve
 from service.db import db, execute, fetch
 from service.errors import Invalid, TooManyQueued
-from service.message import SINGLE, Message, insert_outbound, is_full
+from service.identity import Identity, resolve
+from service.message import Message
 from service.queues import SEND, wake
 from service.web import answers
 from service.web.auth import guard
@@ -41,7 +41,7 @@ def send():
     if key and (first := _first_answer(message['chatbot_id'], key, body)):
         return first
     account = Account.find_active(message['chatbot_id'])
-    if is_full(account.chatbot_id):
+    if outbox.is_full(account.chatbot_id):
         raise TooManyQueued('MAX_QUEUED messages of this chatbot are waiting.')
     answer = _queue(account, message, key, body)
     if answer is None:  # another request with this key was faster
@@ -54,7 +54,7 @@ def _queue(account, message, key, body):
     """Store the message, and under its key the answer, in one transaction. None when the key is taken."""
     with db.atomic() as transaction:
         conversation = next(iter(resolve([_identity(message)]).values()))
-        stored = insert_outbound(account, conversation, message, SINGLE, message.get('client_reference'))
+        stored = outbox.queue(account, conversation, message, outbox.SINGLE, message.get('client_reference'))
         answer = current_app.json.dumps(shown([stored])[0])
         if key and not _keep(account.chatbot_id, key, body, answer):
             transaction.rollback()
@@ -86,7 +86,8 @@ def _digest(body):
 
 def _keep(chatbot_id, key, body, answer):
     return execute(
-        'INSERT INTO idempotency_key (chatbot_id, key, request_digest, answer) VALUES (%s, %s, %s, %s) ON CONFLICT DO NOTHING',
+        'INSERT INTO idempotency_key (chatbot_id, key, request_digest, answer) VALUES (%s, %s, %s, %s) '
+        'ON CONFLICT DO NOTHING',
         (chatbot_id, key, _digest(body), answer),
     )
 

@@ -1,0 +1,88 @@
+"""Customers who wait → replies: responders are asked on threads of their own, what they say becomes messages."""
+
+import logging
+from collections import Counter
+from functools import cache
+
+from service import conversation, outbox
+from service.account import Account
+from service.db import db
+from service.errors import Invalid
+from service.queues import SEND, retry_delay, wake
+from workers import drain as loop
+from workers.responder import LEASE, NoReply, ask
+
+log = logging.getLogger(__name__)
+
+THREADS = 64  # asks under way in one process
+PER_ACCOUNT = 16  # of them, so that one slow responder leaves room for the others'
+
+
+class Replies:
+    """This process's crew of THREADS, which ask responders."""
+
+    def __init__(self):
+        self.crew = loop.Crew(THREADS, self.ask, record)
+
+    def step(self):
+        if not self.crew.free:
+            return 0
+        asking = Counter(row['chatbot_id'] for row in self.crew.in_flight())
+        busy = [chatbot_id for chatbot_id, asks in asking.items() if asks >= PER_ACCOUNT]
+        rows = conversation.claim_replies(min(self.crew.free, PER_ACCOUNT), LEASE, busy)
+        self.crew.submit(rows)
+        return len(rows)
+
+    def ask(self, row):
+        try:
+            return ask(row)
+        except (NoReply, Invalid) as reason:
+            return reason
+
+
+@cache
+def crew_of_this_process():
+    """Made at the first drain, after which it lives as long as the process."""
+    return Replies()
+
+
+def close(timeout):
+    """Let what is asked be answered and recorded; True when nothing is left."""
+    return crew_of_this_process.cache_info().currsize == 0 or crew_of_this_process().crew.close(timeout)
+
+
+def record(batch):
+    """Queue what responders answered, each with its conversation's claim in one transaction."""
+    for row, result in batch:
+        if isinstance(result, Exception):
+            _give_up_or_retry(row, result)
+        else:
+            _queue(row, result)
+
+
+def _queue(row, messages):
+    with db.atomic():
+        queued = conversation.reply_done(row)
+        account = Account.find(row['chatbot_id'])
+        for one in messages if queued else ():
+            outbox.queue(account, row['id'], one, outbox.REPLY)
+    if queued and messages:
+        wake(SEND)
+    log.info(
+        'reply',
+        extra={
+            'conversation_id': row['id'],
+            'chatbot_id': row['chatbot_id'],
+            'outcome': 'queued' if queued else 'late',
+            'messages': len(messages),
+        },
+    )
+
+
+def _give_up_or_retry(row, reason):
+    delay = retry_delay(row['reply_attempts'])
+    title = str(reason) if isinstance(reason, (NoReply, Invalid)) else f'internal error ({type(reason).__name__})'
+    error = {'title': title, 'attempts': row['reply_attempts'], 'final': delay is None}
+    conversation.reply_failed(row, delay, error)
+    log.warning('reply', extra={'conversation_id': row['id'], 'chatbot_id': row['chatbot_id'],
+                                'outcome': 'failed' if delay is None else 'retry', 'reason': title})  # fmt: skip
