@@ -6,7 +6,7 @@ from pathlib import Path
 
 import requests
 
-from service.db import connection
+from service.db import connection, db
 from service.web.auth import sign
 from tests.stack import PHONE_NUMBER_ID, Processes, free_port
 from workers import clock, incoming, replies, send
@@ -16,6 +16,13 @@ MANIFEST = json.loads((PAYLOADS / 'MANIFEST.json').read_text())
 APP_SECRET = MANIFEST['test_app_secret']
 CHATBOT = 'acme'
 CUSTOMER = '12025550143'
+
+
+def sql(statement, *parameters):
+    """Run one statement on the test's database; its rows as tuples, if it has any."""
+    with connection():
+        cursor = db.execute_sql(statement, parameters)
+        return cursor.fetchall() if cursor.description else []
 
 
 class Backend:
