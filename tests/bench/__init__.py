@@ -1,0 +1,1 @@
+"""How fast, at what cost: our real processes against bare references, in turn, in one run."""

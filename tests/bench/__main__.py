@@ -1,0 +1,36 @@
+"""`python -m tests.bench [webhook] [send] [journey]`: the figures of docs/performance.md."""
+
+import argparse
+import importlib
+import time
+
+from . import report
+
+PARTS = ('webhook', 'send', 'journey')
+
+
+def main():
+    options = arguments()
+    began = time.monotonic()
+    for part in [part for part in PARTS if part in (options.parts or PARTS)]:
+        importlib.import_module(f'.{part}', __package__).run(options)
+    report.note(f'\n{time.monotonic() - began:.0f} s in all')
+
+
+def arguments():
+    parser = argparse.ArgumentParser(prog='python -m tests.bench', description=__doc__)
+    parser.add_argument(
+        'parts', nargs='*', choices=(*PARTS, []), metavar='part', help=f'of {", ".join(PARTS)}; else all'
+    )
+    parser.add_argument('--pairs', type=int, default=3, help='runs of ours and of the reference, in turn')
+    parser.add_argument('--messages', type=int, default=2000, help='send: messages in one run')
+    parser.add_argument('--workers', action='store_true', help='send: also one, two and four workers')
+    parser.add_argument('--claim', action='store_true', help='send: also the claim among 1,000,000 rows')
+    parser.add_argument('--limit', action='store_true', help='send: also three workers held to 80 a second')
+    parser.add_argument('--only', action='store_true', help='send: of these, without the comparison')
+    parser.add_argument('--profile', action='store_true', help='py-spy on our process in its first run')
+    return parser.parse_args()
+
+
+if __name__ == '__main__':
+    main()
