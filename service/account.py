@@ -7,6 +7,7 @@ from peewee import BooleanField, DateTimeField, IntegerField, Model, TextField
 from service import vault
 from service.db import db, execute
 from service.errors import BadRequest, Conflict, NotFound
+from service.webhook_events import UNSTORABLE
 
 
 class JSON(TextField):
@@ -47,7 +48,7 @@ class Account(Model):
 
     @classmethod
     def find(cls, chatbot_id):
-        account = cls.get_or_none(cls.chatbot_id == chatbot_id)
+        account = None if UNSTORABLE.search(chatbot_id) else cls.get_or_none(cls.chatbot_id == chatbot_id)
         if account is None:
             raise NotFound(f'There is no chatbot "{chatbot_id}".')
         return account

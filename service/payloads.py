@@ -5,10 +5,17 @@ import re
 from marshmallow import INCLUDE, Schema, ValidationError, fields, validate, validates_schema
 
 from service.errors import Invalid
+from service.webhook_events import UNSTORABLE
 
 BSUID = re.compile(r'\A[A-Z]{2}\.[A-Za-z0-9.]{1,140}\Z')  # section 4.1
 PHONE = re.compile(r'\A\+?(?:[ ().-]*[0-9]){5,20}\Z')
 TEXT_LIMIT = 4096  # characters of text.body (section 6.2)
+
+
+def storable(value):
+    """A validator: text that a text column can hold."""
+    if UNSTORABLE.search(value):
+        raise ValidationError('Holds a character that is not allowed (NUL or a lone surrogate).')
 
 
 class TextSchema(Schema):
@@ -40,6 +47,8 @@ class MessageSchema(Schema):
     def check_content(self, data, original, **_):
         """Exactly one content key, the one named like the type (`text` when there is no type)."""
         kind = original.get('type') or 'text'
+        if not isinstance(kind, str):
+            return  # `type` has its error already
         problems = {name: ['Unknown field.'] for name in original if name not in self.fields and name != kind}
         if kind != 'text' and 'text' in original:
             problems['text'] = [f'Unknown field for a message of type {kind}.']
@@ -54,7 +63,7 @@ class MessageSchema(Schema):
 class RecipientSchema(MessageSchema):
     """A message with exactly one recipient: `to`, a phone number (or a group), or `recipient`, a BSUID."""
 
-    to = fields.String(validate=validate.Length(1, 255))
+    to = fields.String(validate=[validate.Length(1, 255), storable])
     recipient = fields.String(
         validate=validate.Regexp(BSUID, error='Not a business-scoped user id (like "US.13491208655302741918").')
     )

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import math
 import uuid
 from http import HTTPStatus
 
@@ -24,6 +25,19 @@ class JSONProvider(DefaultJSONProvider):
     default = staticmethod(plain)
     sort_keys = False
     compact = True
+
+    def loads(self, text, **options):
+        """Without what Python knows and JSON does not, NaN and the infinities: no json column takes them."""
+        return super().loads(text, parse_constant=_not_json, parse_float=_finite, **options)
+
+
+def _not_json(literal):
+    raise ValueError(literal)
+
+
+def _finite(digits):
+    value = float(digits)
+    return value if math.isfinite(value) else _not_json(digits)
 
 
 def init_app(app):

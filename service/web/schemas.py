@@ -2,20 +2,14 @@
 
 from marshmallow import Schema, ValidationError, fields, validate, validates_schema
 
-from service.payloads import RecipientSchema
-from service.webhook_events import UNSTORABLE
+from service.payloads import RecipientSchema, storable
 
 
 class Text(fields.String):
     """A string that a text column can hold, of a given length."""
 
     def __init__(self, minimum=1, maximum=255, **arguments):
-        super().__init__(validate=[validate.Length(minimum, maximum), self._storable], **arguments)
-
-    @staticmethod
-    def _storable(value):
-        if UNSTORABLE.search(value):
-            raise ValidationError('Holds a character that is not allowed (NUL or a lone surrogate).')
+        super().__init__(validate=[validate.Length(minimum, maximum), storable], **arguments)
 
 
 class SendSchema(RecipientSchema):
