@@ -94,9 +94,21 @@ RETURNING c.id, c.chatbot_id, c.reply_due_at, c.reply_claim, c.reply_attempts
 """
 
 
+RENEW = """
+UPDATE conversation SET reply_lease_until = now() + %s * interval '1 second' WHERE id IN (
+  SELECT id FROM conversation WHERE id = ANY(%s::uuid[]) AND reply_claim IS NOT NULL
+  ORDER BY id FOR NO KEY UPDATE SKIP LOCKED)
+"""
+
+
 def claim_replies(limit, lease, busy=()):
     """Conversations whose customer waits for a reply, leased for `lease` seconds; none of the `busy` chatbots."""
     return fetch_dicts(CLAIM_REPLIES, (new_id(), lease, list(busy), limit))
+
+
+def renew_leases(conversation_ids, lease):
+    """They are still being asked about, by this process."""
+    execute(RENEW, (lease, conversation_ids))
 
 
 def reply_done(claimed):

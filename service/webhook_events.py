@@ -42,6 +42,9 @@ KNOWN_FIELDS = frozenset(
     ]
 )
 MAX_ID = 512  # characters of a wamid that the tables take; Meta's have about 60
+END_OF_TIME = 4_102_444_800  # the year 2100, in seconds: a later moment is a mistake (milliseconds, say)
+MAX_DIGITS = 1000  # of a whole number; Python refuses to read or write more than 4300
+MAX_DEPTH = 500  # of a message or status; Python's json and PostgreSQL have to write it out again
 UNSTORABLE = re.compile('[\x00\ud800-\udfff]')
 
 
@@ -75,10 +78,14 @@ def _finite(digits):
     return value if math.isfinite(value) else digits
 
 
+def _whole(digits):
+    return int(digits) if len(digits) <= MAX_DIGITS else digits
+
+
 def parse(body):
     """The raw bytes as a dict. Raises NotAnEvent."""
     try:
-        event = json.loads(body, parse_constant=str, parse_float=_finite)
+        event = json.loads(body, parse_constant=str, parse_float=_finite, parse_int=_whole)
     except (ValueError, RecursionError):
         raise NotAnEvent('the body is not JSON') from None
     if not isinstance(event, dict):
@@ -95,18 +102,19 @@ def clean(value, limit=None):
 
 def identifier(value):
     """An id as Meta gives it, digits also as a number; None when it is absent or unusable."""
-    if isinstance(value, int) and not isinstance(value, bool):
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 10**20:
         value = str(value)
     value = clean(value)
     return value if value and len(value) <= 255 else None
 
 
 def moment(value):
-    """Meta's seconds since 1970 (text or number) as an aware datetime, None when it is neither."""
+    """Meta's seconds since 1970 (text or number) as an aware datetime, None when they make no sense."""
     try:
-        return datetime.fromtimestamp(int(value), UTC)
-    except (TypeError, ValueError, OverflowError, OSError):
+        seconds = int(value)
+    except (TypeError, ValueError, OverflowError):
         return None
+    return datetime.fromtimestamp(seconds, UTC) if 0 <= seconds < END_OF_TIME else None
 
 
 def as_dict(value):
@@ -156,7 +164,7 @@ def _messages(value, number):
         wamid = clean(message.get('id'))
         item = Item('message', f'm|{number or ""}|{(wamid or "")[:MAX_ID]}', message, number, wamid)
         item.contact = _contact(message, contacts)
-        item.problem = problem or _unusable(wamid, number)
+        item.problem = problem or _unusable(message, wamid, number)
         yield item
 
 
@@ -166,7 +174,9 @@ def _statuses(value, number):
         wamid, name = clean(status.get('id')), clean(status.get('status'))
         key = f's|{number or ""}|{(wamid or "")[:MAX_ID]}|{(name or "")[:64]}|{participant(status)}'
         item = Item('status', key, status, number, wamid)
-        item.problem = problem or _unusable(wamid, number) or (None if name and len(name) <= 64 else 'no status')
+        item.problem = (
+            problem or _unusable(status, wamid, number) or (None if name and len(name) <= 64 else 'no status')
+        )
         yield item
 
 
@@ -181,12 +191,24 @@ def _errors(value, number):
         )
 
 
-def _unusable(wamid, number):
+def _unusable(data, wamid, number):
     if not wamid:
         return 'no id'
     if len(wamid) > MAX_ID:
         return f'the id is longer than {MAX_ID} characters'
+    if _is_deep(data):
+        return f'nested deeper than {MAX_DEPTH}'
     return None if number else 'no metadata.phone_number_id'
+
+
+def _is_deep(value):
+    level = [value]
+    for _ in range(MAX_DEPTH):
+        inner = (part.values() if isinstance(part, dict) else part for part in level)
+        level = [value for values in inner for value in values if isinstance(value, (dict, list))]
+        if not level:
+            return False
+    return True
 
 
 def _contact(message, contacts):

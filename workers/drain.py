@@ -99,10 +99,10 @@ class Crew:
         return not self._unrecorded
 
 
-def drain(name, step, may_rest=lambda: True):
+def drain(name, step, crew):
     """Answer the bell of a queue: `step()` until it has found nothing for LINGER seconds. Never raises.
 
-    `step()` returns how much it found. `may_rest()` is False while calls are in flight whose end brings new work.
+    `step()` returns how much it found. While the crew is busy there is no rest: the end of a call may bring new work.
     """
     end, idle_since = time.monotonic() + BUDGET, time.monotonic()
     with suppress(RedisError):  # the flag expires by itself
@@ -110,7 +110,7 @@ def drain(name, step, may_rest=lambda: True):
     while not stopping.is_set():
         found = _guarded(step)
         now = time.monotonic()
-        if found or not may_rest():
+        if found or crew.in_flight():
             idle_since = now
         if now > end:
             wake(name)  # whoever comes next goes on

@@ -278,7 +278,7 @@ def step():
 
 def drain():
     """The job of the incoming queue."""
-    loop.drain(INCOMING, step)
+    loop.drain(INCOMING, step, crew=replies.crew_of_this_process().crew)
 
 
 close = replies.close

@@ -1,6 +1,7 @@
 """Customers who wait → replies: responders are asked on threads of their own, what they say becomes messages."""
 
 import logging
+import time
 from collections import Counter
 from functools import cache
 
@@ -10,12 +11,13 @@ from service.db import db
 from service.errors import Invalid
 from service.queues import SEND, retry_delay, wake
 from workers import drain as loop
-from workers.responder import LEASE, NoReply, ask
+from workers.responder import NoReply, ask
 
 log = logging.getLogger(__name__)
 
 THREADS = 64  # asks under way in one process
 PER_ACCOUNT = 16  # of them, so that one slow responder leaves room for the others'
+LEASE = 12  # seconds, renewed while the responder thinks: what a dead worker asked is asked again soon
 
 
 class Replies:
@@ -23,8 +25,11 @@ class Replies:
 
     def __init__(self):
         self.crew = loop.Crew(THREADS, self.ask, record)
+        self.renewed = time.monotonic()
 
     def step(self):
+        """Ask for as many as may be asked for now; returns how many."""
+        self._renew_leases()
         if not self.crew.free:
             return 0
         asking = Counter(row['chatbot_id'] for row in self.crew.in_flight())
@@ -32,6 +37,11 @@ class Replies:
         rows = conversation.claim_replies(min(self.crew.free, PER_ACCOUNT), LEASE, busy)
         self.crew.submit(rows)
         return len(rows)
+
+    def _renew_leases(self):
+        if time.monotonic() - self.renewed > LEASE / 4:
+            self.renewed = time.monotonic()
+            conversation.renew_leases([row['id'] for row in self.crew.in_flight()], LEASE)
 
     def ask(self, row):
         try:

@@ -19,7 +19,6 @@ from service.moments import plain
 from service.payloads import MessageSchema, check, readable
 
 TIMEOUT = 30  # seconds for one ask
-LEASE = TIMEOUT + 20  # seconds after which another worker may ask, because this one died
 HISTORY = 20  # the last messages that the responder sees
 
 message_schema = MessageSchema()

@@ -87,7 +87,7 @@ def sender():
 
 def drain():
     """The job of the send queue."""
-    loop.drain(SEND, sender().step)
+    loop.drain(SEND, sender().step, crew=sender().crew)
 
 
 def close(timeout):

@@ -1,0 +1,73 @@
+"""The whole gateway as it is deployed: the Procfile's processes on embedded servers, with the stand-in on the far side."""
+
+from types import SimpleNamespace
+
+import requests
+
+from tests.people import APP_SECRET, Backend, Meta, StandIn
+from tests.stack import Postgres, Processes, Redis, demo_env, free_port, wait_until
+
+ENTRIES = ('web', 'worker_incoming', 'worker_send', 'clock')
+
+
+class Gateway:
+    """with Gateway(directory, SEND_RATE='80') as gateway: .backend, .meta, .stand_in, .processes, .postgres, .redis"""
+
+    def __init__(self, directory, **environ):
+        self.postgres = Postgres(directory / 'postgres')  # durable: a crash of it may lose nothing either
+        self.redis = Redis(directory / 'redis')
+        self.stand_in = StandIn(directory / 'stand_in')
+        self.port = free_port()
+        self.url = f'http://127.0.0.1:{self.port}'
+        env = {
+            'DATABASE_URL': self.postgres.url, 'REDIS_URL': self.redis.url, 'PORT': str(self.port), 'WEB_CONCURRENCY': '2',
+            'GRAPH_API_URL': self.stand_in.url, 'AI_BASE_URL': f'{self.stand_in.url}/v1', 'AI_API_KEY': 'ai-key',
+            'AI_MODEL': 'stand-in', 'REPLY_QUIET_SECONDS': '0', 'WHATSAPP_APP_SECRET': APP_SECRET, 'API_KEYS': 'test-key',
+        }  # fmt: skip
+        self.processes = Processes(directory / 'logs', demo_env(directory, **env) | environ)
+        self.backend, self.meta = Backend(Http(self.url)), Meta(Http(self.url))
+
+    def __enter__(self):
+        self.postgres.start()
+        self.redis.start()
+        self.stand_in.start(webhook_url=f'{self.url}/whatsapp-cloud/webhook')
+        assert self.processes.run('release') == 0, self.processes.logs('release')
+        for name in ENTRIES:
+            self.processes.start(name)
+        wait_until(self.is_ready, 30, message=lambda: self.processes.logs('web')[-2000:])
+        return self
+
+    def __exit__(self, *exception):
+        self.codes = self.processes.stop_all()
+        self.stand_in.__exit__()
+        self.redis.stop()
+        self.postgres.stop()
+
+    def is_ready(self):
+        try:
+            return requests.get(f'{self.url}/readyz', timeout=3).ok
+        except requests.RequestException:
+            return False
+
+    def restart(self, name):
+        """kill -9, then start again, as a host does."""
+        self.processes.kill(name)
+        self.processes.start(name)
+
+
+class Http:
+    """A Flask test client's methods over real HTTP."""
+
+    def __init__(self, url):
+        self.url = url
+
+    def open(self, path, method='GET', query_string=None, **options):
+        answer = requests.request(method, self.url + path, params=query_string, timeout=30, **options)
+        is_json = 'json' in answer.headers.get('Content-Type', '')
+        return SimpleNamespace(
+            status_code=answer.status_code, headers=answer.headers, text=answer.text, data=answer.content,
+            json=answer.json() if is_json else None,
+        )  # fmt: skip
+
+    def post(self, path, **options):
+        return self.open(path, method='POST', **options)
