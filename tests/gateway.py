@@ -1,4 +1,4 @@
-"""The whole gateway as it is deployed: the Procfile's processes on embedded servers, with the stand-in on the far side."""
+"""The whole gateway as it is deployed: the Procfile's processes on embedded servers, the stand-in on the far side."""
 
 from types import SimpleNamespace
 
@@ -20,9 +20,10 @@ class Gateway:
         self.port = free_port()
         self.url = f'http://127.0.0.1:{self.port}'
         env = {
-            'DATABASE_URL': self.postgres.url, 'REDIS_URL': self.redis.url, 'PORT': str(self.port), 'WEB_CONCURRENCY': '2',
-            'GRAPH_API_URL': self.stand_in.url, 'AI_BASE_URL': f'{self.stand_in.url}/v1', 'AI_API_KEY': 'ai-key',
-            'AI_MODEL': 'stand-in', 'REPLY_QUIET_SECONDS': '0', 'WHATSAPP_APP_SECRET': APP_SECRET, 'API_KEYS': 'test-key',
+            'DATABASE_URL': self.postgres.url, 'REDIS_URL': self.redis.url, 'PORT': str(self.port),
+            'WEB_CONCURRENCY': '2',            'GRAPH_API_URL': self.stand_in.url, 'AI_BASE_URL': f'{self.stand_in.url}/v1', 'AI_API_KEY': 'ai-key',
+            'AI_MODEL': 'stand-in', 'REPLY_QUIET_SECONDS': '0', 'WHATSAPP_APP_SECRET': APP_SECRET,
+            'API_KEYS': 'test-key',
         }  # fmt: skip
         self.processes = Processes(directory / 'logs', demo_env(directory, **env) | environ)
         self.backend, self.meta = Backend(Http(self.url)), Meta(Http(self.url))
