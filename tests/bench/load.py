@@ -32,12 +32,15 @@ def requests(port, path, secret):
 
 
 def signed(port, path, secret, body):
-    signature = hmac.digest(secret, body, hashlib.sha256).hex().encode()
     return (
         b'POST %b HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nUser-Agent: facebookexternalua\r\nAccept: */*\r\n'
-        b'Content-Type: application/json\r\nX-Hub-Signature-256: sha256=%b\r\nContent-Length: %d\r\n\r\n%b'
-        % (path, port, signature, len(body), body)
+        b'Content-Type: application/json\r\nX-Hub-Signature-256: %b\r\nContent-Length: %d\r\n\r\n%b'
+        % (path, port, signature(body, secret), len(body), body)
     )
+
+
+def signature(body, secret):
+    return b'sha256=' + hmac.digest(secret, body, hashlib.sha256).hex().encode()
 
 
 class Load:

@@ -34,12 +34,12 @@ def show(name, file):
     own, inclusive, total = Counter(), Counter(), 0
     for line in file.read_text().splitlines():
         stack, _, count = line.rpartition(' ')
-        frames = [frame for frame in stack.split(';') if not frame.startswith(('process ', 'thread '))]
-        own[frames[-1] if frames else '?'] += int(count)
-        inclusive.update({frame.rpartition(':')[0] or frame: int(count) for frame in frames})
+        frames = [frame.rpartition(':')[0] + ')' for frame in stack.split(';') if ':' in frame and '.py' in frame]
+        own[frames[-1] if frames else 'outside Python'] += int(count)
+        inclusive.update(dict.fromkeys(frames, int(count)))
         total += int(count)
-    print(f'\nprofile of {name}: share of the samples that hold the GIL ({total} samples), all in {file}')
+    print(f'\nprofile of {name}: {total} samples that hold the GIL, of {SECONDS * RATE} a process; in {file}')
     for label, counter in (('with what it calls', inclusive), ('alone', own)):
         print(f'  {label}')
-        for frame, count in counter.most_common(40):
+        for frame, count in counter.most_common(45):
             print(f'  {count * 100 / max(total, 1):5.1f} %  {frame}')
