@@ -133,7 +133,7 @@ class Account(Model):
 HOLD = """
 UPDATE whatsapp_cloud_account SET send_state = 'held', send_state_reason = %s, updated_at = now(),
   send_state_since = CASE send_state WHEN 'held' THEN send_state_since ELSE now() END
-WHERE chatbot_id = %s
+WHERE chatbot_id = %s AND access_token = %s
 """
 HOLD_MESSAGES = """
 UPDATE message SET status = 'held', due_at = NULL, updated_at = now() WHERE chatbot_id = %s AND status = 'queued'
@@ -143,21 +143,34 @@ UPDATE whatsapp_cloud_account
 SET send_state = 'ok', send_state_reason = NULL, send_state_since = NULL, updated_at = now()
 WHERE chatbot_id = %s
 """
-RELEASE_MESSAGES = """
-UPDATE message SET status = 'queued', due_at = now(), attempts = 0, error = NULL, updated_at = now()
-WHERE chatbot_id = %s AND status = 'held'
+# What crossed a hold or a release: read before, written after it.
+HOLD_STRAYS = """
+UPDATE message m SET status = 'held', due_at = NULL, updated_at = now() FROM whatsapp_cloud_account a
+WHERE a.chatbot_id = m.chatbot_id AND NOT (a.active AND a.send_state = 'ok') AND m.status = 'queued'
+"""
+RELEASE_HELD = """
+UPDATE message m SET status = 'queued', due_at = now(), attempts = 0, error = NULL, updated_at = now()
+FROM whatsapp_cloud_account a
+WHERE a.chatbot_id = m.chatbot_id AND a.active AND a.send_state = 'ok' AND m.status = 'held'
 """
 
 
-def hold(chatbot_id, reason):
-    """Meta refuses the account: its messages wait, all others go on."""
+def hold(chatbot_id, access_token, reason):
+    """Meta refuses the account: its messages wait, all others go on. False when it has another token by now."""
     with db.atomic():
-        execute(HOLD, (json.dumps(reason), chatbot_id))
-        execute(HOLD_MESSAGES, (chatbot_id,))
+        held = execute(HOLD, (json.dumps(reason), chatbot_id, access_token))
+        if held:
+            execute(HOLD_MESSAGES, (chatbot_id,))
+    return bool(held)
 
 
 def release(chatbot_id):
-    """Whatever held the account is mended: what is held is due now, with all its attempts. Returns how many."""
+    """Whatever held the account is mended: if it is active, what is held is due now, with all its attempts."""
     with db.atomic():
         execute(RELEASE, (chatbot_id,))
-        return execute(RELEASE_MESSAGES, (chatbot_id,))
+        execute(f'{RELEASE_HELD} AND a.chatbot_id = %s', (chatbot_id,))
+
+
+def settle_strays():
+    """Hold or release what missed its account's turn; returns how many messages."""
+    return execute(HOLD_STRAYS) + execute(RELEASE_HELD)

@@ -5,7 +5,7 @@ import time
 
 from redis import RedisError
 
-from service import outbox, status
+from service import account, outbox, status
 from service.db import connection, db, execute, fetch
 from service.queues import INCOMING, SEND, ring
 from workers.drain import stopping
@@ -67,10 +67,12 @@ def sweep():
     with db.atomic():
         lost = outbox.expire_leases()
         resent, failed = outbox.decide_unknown()
+        strays = account.settle_strays()
     with db.atomic():
         joined = status.join_orphans()
-    if lost or resent or failed or joined:
-        log.info('swept', extra={'lost': lost, 'resent': resent, 'failed': failed, 'joined': joined})
+    if lost or resent or failed or strays or joined:
+        counts = {'lost': lost, 'resent': resent, 'failed': failed, 'strays': strays, 'joined': joined}
+        log.info('swept', extra=counts)
 
 
 def tidy():

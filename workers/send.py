@@ -28,7 +28,6 @@ class Sender:
         self.budget = SendBudget()
         self.lease = settings.GRAPH_TIMEOUT + 10  # seconds; a call ends by itself well before
         self.batch = max(1, settings.SEND_CONCURRENCY // 8)  # slots that are worth a claim
-        self.tokens = {}
 
     def step(self):
         """Claim as much as threads are free and rates allow; returns how many."""
@@ -48,8 +47,7 @@ class Sender:
         rates = {number: (max_mps or settings.SEND_RATE, share) for _, number, _, max_mps in found}
         granted = self.budget.take(rates)
         quota, left = {}, self.crew.free
-        for chatbot_id, number, token, _ in found:
-            self.tokens[chatbot_id] = token
+        for chatbot_id, number, _, _ in found:
             quota[chatbot_id] = min(granted[number], left)
             left -= quota[chatbot_id]
         rows = (
@@ -58,7 +56,8 @@ class Sender:
             else []
         )
         self._give_back(found, granted, rows)
-        return rows
+        tokens = {chatbot_id: token for chatbot_id, _, token, _ in found}
+        return [row | {'access_token': tokens[row['chatbot_id']]} for row in rows]
 
     def _give_back(self, found, granted, rows):
         for chatbot_id, number, _, _ in found:
@@ -73,7 +72,7 @@ class Sender:
 
     def _send(self, row):
         try:
-            token = vault.decrypt(self.tokens[row['chatbot_id']])
+            token = vault.decrypt(row['access_token'])
         except vault.Undecryptable as error:
             return Outcome('held', error={'code': None, 'title': str(error), 'details': None, 'fbtrace_id': None})
         return self.graph.send(row['phone_number_id'], token, graph_body(row))
@@ -103,13 +102,18 @@ def record(batch):
         accepted = [row['id'] for row, outcome, _ in results if outcome.kind == 'accepted']
         if accepted:
             status.join_orphans(accepted)
-    for chatbot_id, reason in {
-        row['chatbot_id']: outcome.error for row, outcome, _ in results if outcome.kind == 'held'
-    }.items():
-        accounts.hold(chatbot_id, reason)
-        log.error('account held', extra={'chatbot_id': chatbot_id, 'code': reason['code'], 'title': reason['title']})
+        _hold(results)
     for row, (outcome, _, milliseconds) in batch:
         _log(row, outcome, milliseconds)
+
+
+def _hold(results):
+    """Hold the accounts whose token Meta refused; the message of an account that got a new one goes again."""
+    refused = {row['chatbot_id']: (row, outcome.error) for row, outcome, _ in results if outcome.kind == 'held'}
+    for chatbot_id, (row, reason) in sorted(refused.items()):
+        if accounts.hold(chatbot_id, row['access_token'], reason):
+            extra = {'chatbot_id': chatbot_id, 'code': reason['code'], 'title': reason['title']}
+            log.error('account held', extra=extra)
 
 
 def _log(row, outcome, milliseconds):
