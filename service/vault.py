@@ -36,4 +36,4 @@ def decrypt(token):
 
 def rotate(token):
     """The same secret under the first key; None stays None."""
-    return None if token is None else _fernet(settings.ENCRYPTION_KEYS).rotate(token.encode()).decode()
+    return encrypt(decrypt(token))

@@ -12,7 +12,7 @@ from peewee import PeeweeException
 from playhouse.pool import MaxConnectionsExceeded
 from werkzeug.exceptions import HTTPException
 
-from service.db import CONNECTION_LOST
+from service.db import CONNECTION_LOST, db
 from service.errors import BadRequest, GatewayError, Invalid, Unavailable
 from service.moments import plain
 from service.webhook_events import UNSTORABLE
@@ -78,6 +78,7 @@ def on_database_error(error):
     if not isinstance(error, (*CONNECTION_LOST, MaxConnectionsExceeded)):
         return on_surprise(error)
     log.error('database away', extra={'path': request.path, 'reason': type(error).__name__})
+    db.close_idle()  # after a restart of the server each of them would fail a request
     return on_gateway_error(Unavailable('The database is away; nothing was stored. Try again.'))
 
 

@@ -1,6 +1,7 @@
 """The WSGI application."""
 
-from flask import Flask
+from flask import Flask, Request
+from werkzeug.exceptions import RequestEntityTooLarge
 
 from service import config, db, logs
 from service.web import accounts, answers, audit, cli, conversations, health, messages, webhook
@@ -8,11 +9,22 @@ from service.web import accounts, answers, audit, cli, conversations, health, me
 BODY_LIMIT = 4 * 1024 * 1024  # Meta's batches have up to 3 MB (section 1.3)
 
 
+class LimitedRequest(Request):
+    """A chunked body that is too long is refused like any other; werkzeug cuts it off and says nothing."""
+
+    def get_data(self, *arguments, **options):
+        body = super().get_data(*arguments, **options)
+        if self.content_length is None and len(body) >= BODY_LIMIT:
+            raise RequestEntityTooLarge
+        return body
+
+
 def create_app():
     config.check('web')
     logs.configure()
     db.configure()
     app = Flask('service.web', static_folder=None)
+    app.request_class = LimitedRequest
     app.config['MAX_CONTENT_LENGTH'] = BODY_LIMIT
     answers.init_app(app)
     app.register_blueprint(health.blueprint)

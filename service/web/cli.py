@@ -14,6 +14,13 @@ def init_app(app):
 @click.command()
 def rotate_keys():
     """Encrypt every stored secret with the first of ENCRYPTION_KEYS; the older keys can be removed afterwards."""
+    try:
+        click.echo(f'{_rotate()} accounts re-encrypted.')
+    except vault.Undecryptable as error:
+        raise click.ClickException(f'{error}; nothing was changed.') from None
+
+
+def _rotate():
     with connection(), db.atomic():
         accounts = list(Account.select().for_update())
         for account in accounts:
@@ -23,4 +30,4 @@ def rotate_keys():
                 f'UPDATE whatsapp_cloud_account SET {columns} WHERE chatbot_id = %s',
                 (*secrets.values(), account.chatbot_id),
             )  # noqa: S608
-    click.echo(f'{len(accounts)} accounts re-encrypted.')
+    return len(accounts)

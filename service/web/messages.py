@@ -15,6 +15,7 @@ from service.queues import SEND, wake
 from service.web import answers
 from service.web.auth import guard
 from service.web.schemas import send_schema
+from service.webhook_events import UNSTORABLE
 
 blueprint = guard(Blueprint('messages', __name__))
 STATUSES = (
@@ -72,7 +73,7 @@ def _identity(message):
 
 def _idempotency_key():
     key = request.headers.get('Idempotency-Key')
-    if key is not None and not 1 <= len(key) <= 255:
+    if key is not None and (not 1 <= len(key) <= 255 or UNSTORABLE.search(key)):
         raise Invalid(
             'Idempotency-Key must have 1 to 255 characters.', {'Idempotency-Key': ['Must have 1 to 255 characters.']}
         )

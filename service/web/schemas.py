@@ -1,8 +1,15 @@
 """What callers may send, checked before anything is done. Instances at the bottom; a breach names field and limit."""
 
+import base64
+import re
+
 from marshmallow import Schema, ValidationError, fields, validate, validates_schema
 
 from service.payloads import RecipientSchema, storable
+
+NUMBER_ID = re.compile(r'\A[A-Za-z0-9_-]{1,64}\Z')  # it becomes part of a URL
+TOKEN = re.compile(r'\A[!-~]{1,4096}\Z')  # it becomes a header
+SECRET_BYTES = 12  # of a webhook secret, decoded; Standard Webhooks advises 24 to 64
 
 
 class Text(fields.String):
@@ -10,6 +17,16 @@ class Text(fields.String):
 
     def __init__(self, minimum=1, maximum=255, **arguments):
         super().__init__(validate=[validate.Length(minimum, maximum), storable], **arguments)
+
+
+def whsec(value):
+    """A validator: a secret of Standard Webhooks, whsec_ and base64."""
+    try:
+        key = base64.b64decode(value.removeprefix('whsec_'), validate=True)
+    except ValueError:
+        key = b''
+    if not value.startswith('whsec_') or len(key) < SECRET_BYTES:
+        raise ValidationError(f'Must be whsec_ and base64 of at least {SECRET_BYTES} bytes.')
 
 
 class SendSchema(RecipientSchema):
@@ -28,9 +45,7 @@ class ResponderSchema(Schema):
     model = Text()
     system_prompt = Text(maximum=50000)
     url = fields.URL(schemes={'http', 'https'}, require_tld=False)
-    secret = fields.String(
-        validate=validate.Regexp(r'\Awhsec_[A-Za-z0-9+/=]{16,}\Z', error='Must be whsec_ and base64.')
-    )
+    secret = fields.String(validate=[validate.Length(1, 1000), whsec])
 
     @validates_schema
     def check_kind(self, data, **_):
@@ -47,9 +62,11 @@ class ResponderSchema(Schema):
 
 class AccountSchema(Schema):
     chatbot_id = Text(required=True)
-    phone_number_id = Text(required=True, maximum=64)
+    phone_number_id = fields.String(required=True, validate=validate.Regexp(NUMBER_ID, error="Not an id of Meta's."))
     waba_id = Text(maximum=64, allow_none=True)
-    access_token = Text(required=True, maximum=4096)
+    access_token = fields.String(
+        required=True, validate=validate.Regexp(TOKEN, error='Not a token: 1 to 4096 ASCII characters, no space.')
+    )
     webhook_verify_token = Text(allow_none=True)
     app_secret = Text(allow_none=True)
     name = Text(allow_none=True)
