@@ -41,7 +41,8 @@ KNOWN_FIELDS = frozenset(
         'user_preferences',
     ]
 )
-MAX_ID = 512  # characters of a wamid that the tables take; Meta's have about 60
+MAX_ID = 512  # bytes of a wamid that the tables and their indexes take; Meta's have about 60
+MAX_NAME = 64  # characters of a status or type
 END_OF_TIME = 4_102_444_800  # the year 2100, in seconds: a later moment is a mistake (milliseconds, say)
 MAX_DIGITS = 1000  # of a whole number; Python refuses to read or write more than 4300
 MAX_DEPTH = 500  # of a message or status; Python's json and PostgreSQL have to write it out again
@@ -172,7 +173,7 @@ def _statuses(value, number):
     for status, problem in _elements(value, 'statuses'):
         status = status or {}
         wamid, name = clean(status.get('id')), clean(status.get('status'))
-        key = f's|{number or ""}|{(wamid or "")[:MAX_ID]}|{(name or "")[:64]}|{participant(status)}'
+        key = f's|{number or ""}|{(wamid or "")[:MAX_ID]}|{(name or "")[:MAX_NAME]}|{participant(status)}'
         item = Item('status', key, status, number, wamid)
         item.problem = (
             problem or _unusable(status, wamid, number) or (None if name and len(name) <= 64 else 'no status')
@@ -194,8 +195,8 @@ def _errors(value, number):
 def _unusable(data, wamid, number):
     if not wamid:
         return 'no id'
-    if len(wamid) > MAX_ID:
-        return f'the id is longer than {MAX_ID} characters'
+    if len(wamid.encode()) > MAX_ID:
+        return f'the id is longer than {MAX_ID} bytes'
     if _is_deep(data):
         return f'nested deeper than {MAX_DEPTH}'
     return None if number else 'no metadata.phone_number_id'
@@ -214,9 +215,9 @@ def _is_deep(value):
 def _contact(message, contacts):
     """The sender's entry in `contacts`: by user_id, then by wa_id, never by position (section 1.4)."""
     for ours, theirs in (('from_user_id', 'user_id'), ('from', 'wa_id')):
-        wanted = message.get(ours)
+        wanted = identifier(message.get(ours))
         for contact in contacts:
-            if wanted and contact.get(theirs) == wanted:
+            if wanted and identifier(contact.get(theirs)) == wanted:
                 return contact
     return {}
 

@@ -71,7 +71,7 @@ class Backend:
         return self.get('/messages', query_string={'limit': 200, **query}).json['data']
 
     def conversations(self, chatbot_id=CHATBOT):
-        return self.get('/conversations', query_string={'chatbot_id': chatbot_id}).json['data']
+        return self.get('/conversations', query_string={'limit': 200, 'chatbot_id': chatbot_id}).json['data']
 
     def events(self, **query):
         return self.get('/webhook-events', query_string={'limit': 200, **query}).json['data']

@@ -15,6 +15,7 @@ from service.queues import INCOMING, retry_delay
 from service.status import Status
 from service.webhook_events import (
     KNOWN_FIELDS,
+    MAX_NAME,
     NotAnEvent,
     as_dict,
     clean,
@@ -80,6 +81,8 @@ def _settle_alone(row):
             for item in items:
                 _settle_item(item, path)
             event.processed([(event_id, items)])
+    except NotAnEvent as reason:
+        _quarantine(event_id, reason)
     except OperationalError:
         raise
     except Exception as error:
@@ -105,13 +108,17 @@ def settle(events):
         try:
             parsed.append((event_id, path, flatten(parse(bytes(body)))))
         except NotAnEvent as reason:
-            event.quarantine(event_id, str(reason))
-            log.warning('event quarantined', extra={'event_id': event_id, 'reason': str(reason)})
+            _quarantine(event_id, reason)
     settle_items([(item, path) for _, path, items in parsed for item in items])
     event.processed([(event_id, items) for event_id, _, items in parsed])
     for event_id, path, items in parsed:
         outcomes = Counter(f'{item.kind} {item.outcome}' for item in items)
         log.info('event processed', extra={'event_id': event_id, 'path': path or None, 'items': dict(outcomes)})
+
+
+def _quarantine(event_id, reason):
+    event.quarantine(event_id, str(reason))
+    log.warning('event quarantined', extra={'event_id': event_id, 'reason': str(reason)})
 
 
 def settle_items(items):
@@ -176,7 +183,7 @@ def _store_messages(found):
             item.settle('invalid', 'no sender')
     if not senders:
         return
-    conversations = resolve({identity for _, _, identity in senders})
+    conversations = resolve(dict.fromkeys(identity for _, _, identity in senders))  # in the order of arrival
     first = {}
     for item, account, identity in senders:
         key = (item.phone_number_id, item.wamid)
@@ -207,7 +214,7 @@ def _identity(item, chatbot_id):
 def _row(item, account, conversation_id):
     """The columns of message.insert_inbound."""
     data = item.data
-    kind = clean(data.get('type'), 64) or 'unknown'
+    kind = _kind(data)
     sender = {
         name: data[name] for name in ('from', 'from_user_id', 'from_parent_user_id', 'group_id') if data.get(name)
     }
@@ -217,6 +224,10 @@ def _row(item, account, conversation_id):
         json.dumps(data.get(kind, {})), to_json(data.get('context')), to_json(extra or None),
         moment(data.get('timestamp')),
     )  # fmt: skip
+
+
+def _kind(data):
+    return clean(data.get('type'), MAX_NAME) or 'unknown'
 
 
 def _news(stored):
@@ -234,7 +245,7 @@ def _news(stored):
 
 
 def _wants_reply(item, account):
-    if item.data.get('group_id') or item.data.get('type') not in ANSWERED or not account['active']:
+    if item.data.get('group_id') or _kind(item.data) not in ANSWERED or not account['active']:
         return False
     return account['responder'] != 'none' if account['responder'] else bool(settings.AI_BASE_URL)
 

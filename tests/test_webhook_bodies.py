@@ -1,0 +1,189 @@
+"""Bodies of every size and shape: what is properly signed is stored, and never stands in the way of the next."""
+
+import json
+
+import pytest
+import requests
+
+from service.web.auth import sign
+from tests.people import APP_SECRET, Meta, envelope, text_message
+from tests.stack import Processes, free_port
+
+LIMIT = 4 * 1024 * 1024
+GOOD = envelope([text_message(wamid='wamid.neighbour')])
+
+
+def padded(size):
+    """A webhook of exactly `size` bytes."""
+    raw = json.dumps(envelope([text_message()])).encode()
+    return raw + b' ' * (size - len(raw))
+
+
+def nested(depth, inner='0'):
+    return '[' * depth + inner + ']' * depth
+
+
+def holding(value):
+    """A webhook whose message holds a value, given as JSON text, under a key that nobody knows."""
+    return json.dumps(envelope([text_message(wamid='wamid.odd', odd='@')])).replace('"@"', value).encode()
+
+
+@pytest.fixture(scope='module')
+def web(schema, tmp_path_factory):
+    """The real web process, for what a test client cannot send."""
+    port = free_port()
+    processes = Processes(tmp_path_factory.mktemp('web'), {'PORT': str(port), 'WEB_CONCURRENCY': '1'})
+    processes.start('web')
+    processes.wait_port(port)
+    yield f'http://127.0.0.1:{port}/whatsapp-cloud/webhook'
+    processes.stop_all()
+
+
+def post(url, body, secret=APP_SECRET, chunk=None):
+    chunks = (body[at : at + chunk] for at in range(0, len(body), chunk)) if chunk else body
+    return requests.post(url, data=chunks, headers={'X-Hub-Signature-256': sign(body, secret)}, timeout=20)
+
+
+def test_a_body_of_four_mebibytes_is_taken_and_one_byte_more_is_not(meta, backend):
+    assert meta.webhook(padded(LIMIT)).status_code == 200
+    answer = meta.webhook(padded(LIMIT + 1))
+    assert (answer.status_code, answer.content_type) == (413, 'application/problem+json')
+    assert len(backend.events()) == 1
+
+
+def test_a_chunked_body_is_taken_whole(web, backend):
+    body = padded(300_000)
+    assert post(web, body, chunk=7_000).status_code == 200
+    assert post(web, body, chunk=7_000, secret='wrong').status_code == 400
+    assert [event['size'] for event in backend.events()] == [300_000]
+
+
+def test_a_chunked_body_that_is_too_long_is_refused(web, backend):
+    try:
+        status = post(web, padded(LIMIT + 100_000), chunk=65_536).status_code
+    except requests.ConnectionError:  # the server hung up in the middle of it, as it may
+        status = 413
+    assert status == 413
+    assert post(web, padded(1000)).status_code == 200  # and is there for the next one
+    assert [event['size'] for event in backend.events()] == [1000]
+
+
+UNUSABLE = {
+    'empty': b'',
+    'white space': b' \r\n\t',
+    'no JSON': b'hello',
+    'half': b'{"entry": [',
+    'two': b'{} {}',
+    'NUL': b'\x00',
+    'not UTF-8': b'{"entry": "\xff\xfe\xfa"}',
+    'gzip': b'\x1f\x8b\x08\x00',
+    'an array': b'[]',
+    'a full array': json.dumps([GOOD]).encode(),
+    'a string': b'"entry"',
+    'a number': b'17',
+    'null': b'null',
+    'a single NaN': b'NaN',
+    'too deep': ('{"entry": ' + nested(200_000) + '}').encode(),
+    'too deep and open': b'{"entry": ' + b'[' * 200_000,
+    'too deep in objects': b'{"a":' * 100_000 + b'0' + b'}' * 100_000,
+}
+
+
+@pytest.mark.parametrize('body', UNUSABLE.values(), ids=UNUSABLE)
+def test_a_signed_body_that_cannot_be_used_is_stored_and_quarantined(meta, backend, workers, body):
+    backend.account()
+    assert meta.webhook(body).status_code == 200
+    assert meta.webhook(GOOD).status_code == 200
+    workers.incoming()
+    assert [event['status'] for event in backend.events()] == ['processed', 'quarantined']
+    assert backend.outcomes() == [('message', 'stored')]
+    (event,) = backend.events(status='quarantined')
+    assert event['size'] == len(body)
+    assert event['error']
+
+
+@pytest.mark.parametrize('depth', [510, 800, 900, 940])
+def test_what_is_nested_so_deeply_that_nobody_can_write_it_again_is_invalid(meta, backend, workers, depth):
+    backend.account()
+    deep = text_message(wamid='wamid.deep', odd='@')
+    body = json.dumps(envelope([deep, text_message(wamid='wamid.neighbour')])).replace('"@"', nested(depth))
+    assert meta.webhook(body.encode()).status_code == 200
+    workers.incoming()
+    assert backend.outcomes() == [('message', 'invalid'), ('message', 'stored')]
+    assert [message['wamid'] for message in backend.messages()] == ['wamid.neighbour']
+
+
+EMPTY = ['{}', '{"entry": null}', '{"entry": []}', '{"object": 1, "entry": [{}]}', '{"entry": [{"changes": []}]}']
+ODD = ['{"entry": {}}', '{"entry": 5}', '{"entry": [null, 7, "x"]}', '{"entry": [{"changes": {"field": "messages"}}]}']
+
+
+@pytest.mark.parametrize('body', EMPTY)
+def test_an_envelope_without_items_is_processed(meta, backend, workers, body):
+    assert meta.webhook(body.encode()).status_code == 200
+    workers.incoming()
+    assert [(event['status'], event['items']) for event in backend.events()] == [('processed', [])]
+
+
+@pytest.mark.parametrize('body', ODD)
+def test_parts_of_an_envelope_that_cannot_be_used_are_invalid_items(meta, backend, workers, body):
+    assert meta.webhook(body.encode()).status_code == 200
+    workers.incoming()
+    assert set(backend.outcomes()) == {('change', 'invalid')}
+    assert [event['status'] for event in backend.events()] == ['processed']
+
+
+ODDITIES = {
+    'NaN': 'NaN',
+    'Infinity': '-Infinity',
+    'a huge float': '1e999',
+    'a tiny float': '1e-999',
+    'a long integer': '9' * 300,
+    'a very long integer': '-' + '9' * 6000,
+    'a long fraction': '0.' + '1' * 6000,
+    'nested 400 deep': nested(400),
+    'nested 490 deep': nested(490),
+    'surrogates': '"\\ud83d \\ude00\\ud83d"',
+    'NULs': '{"\\u0000": "\\u0000"}',
+    'equal keys': '{"a": 1, "a": 2}',
+}
+
+
+@pytest.mark.parametrize('value', ODDITIES.values(), ids=ODDITIES)
+def test_an_odd_value_costs_neither_its_message_nor_the_lists(meta, backend, workers, value):
+    backend.account()
+    assert meta.webhook(holding(value)).status_code == 200
+    assert meta.webhook(GOOD).status_code == 200
+    workers.incoming()
+    assert backend.outcomes() == [('message', 'stored')] * 2
+    assert [message['wamid'] for message in backend.messages()] == ['wamid.neighbour', 'wamid.odd']
+
+
+@pytest.mark.parametrize('value', ODDITIES.values(), ids=ODDITIES)
+def test_an_odd_content_costs_neither_its_message_nor_the_lists(meta, backend, workers, value):
+    backend.account()
+    body = json.dumps(envelope([{**text_message(wamid='wamid.odd'), 'text': '@'}])).replace('"@"', value)
+    assert meta.webhook(body.encode()).status_code == 200
+    workers.incoming()
+    assert backend.outcomes() == [('message', 'stored')]
+    assert [message['wamid'] for message in backend.messages()] == ['wamid.odd']
+
+
+@pytest.mark.parametrize('encoding', ['utf-8-sig', 'utf-16', 'utf-16-le', 'utf-32'])
+def test_json_in_another_unicode_encoding_is_understood(meta, backend, workers, encoding):
+    backend.account()
+    assert meta.webhook(json.dumps(GOOD).encode(encoding)).status_code == 200
+    workers.incoming()
+    assert [event['status'] for event in backend.events()] == ['processed']
+    assert backend.outcomes() == [('message', 'stored')]
+
+
+def test_a_thousand_updates_in_three_megabytes_are_worked_off(meta: Meta, backend, workers):
+    backend.account()
+    messages = [text_message('x' * 2500, wamid=f'wamid.{n:04}', phone=f'1202555{n % 100:04}') for n in range(1000)]
+    body = json.dumps(envelope(messages)).encode()
+    assert 2_600_000 < len(body) < LIMIT
+    assert meta.webhook(body).status_code == 200
+    workers.incoming()
+    (event,) = backend.events()
+    assert [item['outcome'] for item in event['items']] == ['stored'] * 1000
+    assert len(backend.conversations()) == 100
