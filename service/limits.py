@@ -13,22 +13,23 @@ WINDOW = 1.03  # seconds: a little more than one, for what the way to Meta compr
 
 # A sliding window per number: never more than `rate` in any WINDOW. Each list holds the times of the last `rate`
 # messages; a message may go when the one `rate` places before it is WINDOW old. All numbers of a claim in one call.
+# What is given back is taken out by its own time: it may have run out by now, and the others' are none of its business.
 TAKE = """
-local now = redis.call('TIME')
-now = now[1] + now[2] / 1000000
-local granted = {}
+local time = redis.call('TIME')
+local now, stamp = time[1] + time[2] / 1000000, string.format('%d.%06d', time[1], time[2])
+local granted = {stamp}
 for i, key in ipairs(KEYS) do
-  local rate, wanted, unused = tonumber(ARGV[3 * i - 1]), tonumber(ARGV[3 * i]), tonumber(ARGV[3 * i + 1])
-  for _ = 1, unused do redis.call('RPOP', key) end
+  local rate, wanted, unused = tonumber(ARGV[4 * i - 2]), tonumber(ARGV[4 * i - 1]), tonumber(ARGV[4 * i])
+  if unused > 0 then redis.call('LREM', key, -unused, ARGV[4 * i + 1]) end
   local used = redis.call('LLEN', key)
   while used > 0 and tonumber(redis.call('LINDEX', key, 0)) <= now - tonumber(ARGV[1]) do
     redis.call('LPOP', key)
     used = used - 1
   end
   local n = math.max(0, math.min(wanted, rate - used))
-  for _ = 1, n do redis.call('RPUSH', key, string.format('%.6f', now)) end
+  for _ = 1, n do redis.call('RPUSH', key, stamp) end
   if n > 0 then redis.call('PEXPIRE', key, 5000) end
-  granted[i] = n
+  granted[i + 1] = n
 end
 return granted
 """
@@ -40,14 +41,19 @@ class SendBudget:
     LOCAL_SHARE = 0.25  # of the rate, while Redis cannot say what the other workers take
 
     def __init__(self):
-        self._local = {}
-        self._unused = {}
+        self._local = {}  # number: [monotonic times]
+        self._stamps = {}  # number: the time that Redis gave its last permissions, None when they were local
+        self._unused = {}  # number: (count, stamp)
         self._script = None
 
     def give_back(self, number, count):
-        """Permissions that no message was found for: told to Redis with the next call."""
-        if count:
-            self._unused[number] = self._unused.get(number, 0) + count
+        """Permissions of the last take() that no message was found for: told to Redis with the next call."""
+        if not count:
+            return
+        if stamp := self._stamps.get(number):
+            self._unused[number] = (count, stamp)
+        else:
+            del self._local[number][-count:]
 
     def take(self, wishes):
         """{phone_number_id: (rate per second, wanted)} → {phone_number_id: granted}, in one Redis call."""
@@ -56,12 +62,15 @@ class SendBudget:
         numbers = list(wishes)
         arguments = [WINDOW]
         for number in numbers:
-            arguments += [*wishes[number], self._unused.pop(number, 0)]
+            arguments += [*wishes[number], *self._unused.pop(number, (0, ''))]
         try:
             self._script = self._script or client().register_script(TAKE)
-            granted = self._script(keys=[f'sent:{number}' for number in numbers], args=arguments, client=client())
+            keys = [f'sent:{number}' for number in numbers]
+            stamp, *granted = self._script(keys=keys, args=arguments, client=client())
+            self._stamps |= dict.fromkeys(numbers, stamp)
             return dict(zip(numbers, granted, strict=True))
         except RedisError:
+            self._stamps |= dict.fromkeys(numbers)
             return {number: self._take_locally(number, *wishes[number]) for number in numbers}
 
     def _take_locally(self, number, rate, wanted):
