@@ -38,7 +38,7 @@ def run(options):
         house = House(stand.env)
         report.table(('median and worst of 20, in ms', 'median', 'worst', 'rows'), [
             measured('accounts that may send', house, lambda found: house.accounts()),
-            measured('claim 64 of one account', house, lambda found: house.claim(found[:1])),
+            measured('claim 64 of one account', house, house.claim_big),
             measured('claim 64 over all accounts', house, house.claim),
         ])  # fmt: skip
         for title, act in (
@@ -69,17 +69,20 @@ class House:
         import os
 
         os.environ.update(env)
-        from service import db, message
+        from service import db, outbox
 
         db.configure()
-        self.db, self.message = db.db, message
+        self.db, self.outbox = db.db, outbox
 
     def accounts(self):
-        return self.message.sendable_accounts()
+        return self.outbox.sendable_accounts()
 
     def claim(self, found):
         share = -(-EACH // len(found))
-        return self.message.claim({row[0]: share for row in found}, 30)
+        return self.outbox.claim({row[0]: share for row in found}, 30)
+
+    def claim_big(self, found):
+        return self.claim([row for row in found if row[0] == 'bot0'])
 
     def explain(self, title, act):
         """Run it with every statement's plan printed."""

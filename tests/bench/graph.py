@@ -7,6 +7,7 @@ it saw: /count, /report, /arrivals, /reset.
 import asyncio
 import json
 import re
+import statistics
 import sys
 import time
 from collections import defaultdict
@@ -35,8 +36,7 @@ class Seen:
             'calls': len(calls),
             'distinct': len({opaque for _, opaque, _ in calls}),
             'most_in_a_second': most_in_a_second(times),
-            'first': times[0],
-            'last': times[-1],
+            'a_second': statistics.linear_regression(times, range(len(times))).slope if len(times) > 1 else None,
         }
 
     def arrivals(self):

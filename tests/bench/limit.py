@@ -17,11 +17,10 @@ def run(options):
         send.reached(stand, COUNT)
         send.exactly_once(stand, COUNT)
         seen = stand.graph.report()[PHONE_NUMBER_ID]
-    average = (seen['calls'] - 1) / (seen['last'] - seen['first'])
     report.table(
         ('', 'measured', 'goal'),
         [
             ('most in any sliding second', seen['most_in_a_second'], f'at most {RATE}'),
-            ('average a second', average, f'at least {RATE * 0.95:.0f}'),
+            ('average a second (slope)', seen['a_second'], f'at least {RATE * 0.95:.0f}'),
         ],
     )

@@ -7,7 +7,7 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 
-SECONDS, RATE = 4, 250
+SECONDS, RATE = 5, 500
 
 
 @contextlib.contextmanager
@@ -38,7 +38,9 @@ def show(name, file):
         own[frames[-1] if frames else 'outside Python'] += int(count)
         inclusive.update(dict.fromkeys(frames, int(count)))
         total += int(count)
-    print(f'\nprofile of {name}: {total} samples that hold the GIL, of {SECONDS * RATE} a process; in {file}')
+    print(
+        f'\nprofile of {name}: {total} samples that hold the GIL, of {SECONDS * RATE} looks at each process; in {file}'
+    )
     for label, counter in (('with what it calls', inclusive), ('alone', own)):
         print(f'  {label}')
         for frame, count in counter.most_common(45):

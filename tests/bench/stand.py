@@ -120,7 +120,7 @@ class Graph:
         return self._get('/count')
 
     def report(self):
-        """{phone_number_id: {"calls", "distinct", "most_in_a_second", "first", "last"}}."""
+        """{phone_number_id: {"calls", "distinct", "most_in_a_second", "a_second"}}."""
         return self._get('/report')
 
     def arrivals(self):
