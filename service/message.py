@@ -42,7 +42,7 @@ class Message(Model):
         return message
 
     SHOWN = ('id', 'chatbot_id', 'conversation_id', 'direction', 'type', 'status', 'wamid', 'content', 'context',
-             'client_reference', 'attempts', 'error', 'timestamp', 'created_at', 'updated_at')  # fmt: skip
+             'extra', 'client_reference', 'attempts', 'error', 'timestamp', 'created_at', 'updated_at')  # fmt: skip
 
     def to_dict(self):
         """Without its statuses: those come from another table."""
