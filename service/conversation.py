@@ -52,7 +52,9 @@ class Conversation(Model):
 LOCK = 'SELECT 1 FROM conversation WHERE id = ANY(%s::uuid[]) ORDER BY id FOR NO KEY UPDATE'
 HEARD = """
 UPDATE conversation c SET last_inbound_at = greatest(c.last_inbound_at, n.at),
-  last_message_at = greatest(c.last_message_at, n.at), wa_id = coalesce(n.wa_id, c.wa_id),
+  last_message_at = greatest(c.last_message_at, n.at),
+  wa_id = coalesce((SELECT value FROM conversation_identity WHERE conversation_id = c.id AND chatbot_id = c.chatbot_id
+                    AND kind = 'phone' AND value = n.wa_id), c.wa_id), -- unless it has a new owner already
   user_id = coalesce(n.user_id, c.user_id), parent_user_id = coalesce(n.parent_user_id, c.parent_user_id),
   username = coalesce(n.username, c.username), name = coalesce(n.name, c.name), updated_at = now(),
   reply_due_at = coalesce(clock_timestamp() + n.reply_after * interval '1 second', c.reply_due_at),

@@ -2,7 +2,6 @@
 
 import base64
 import json
-import threading
 
 from peewee import BlobField, DateTimeField, IntegerField, Model, SmallIntegerField, TextField
 from psycopg2 import Binary
@@ -58,62 +57,11 @@ WHERE e.status = 'failed' OR e.unserved
 """
 
 
-class Intake:
-    """Group commit: the bodies that arrive while one INSERT is under way go into the next one together.
-
-    Whoever comes first leads: it inserts what waits, its own body among it, and wakes the others. Alone, a request
-    costs one INSERT and no handing over; a thousand at once cost a few.
-    """
-
-    def __init__(self):
-        self._lock, self._waiting, self._leading = threading.Lock(), [], False
-
-    def store(self, path, digest, body):
-        """Commit one body. Raises what the database raised when it could not be stored."""
-        ticket = _Ticket(path, digest, body)
-        with self._lock:
-            self._waiting.append(ticket)
-            follows = self._leading
-            self._leading = True
-        if follows:
-            ticket.turn.wait()
-        if not ticket.stored and ticket.error is None:
-            self._lead()
-        if ticket.error:
-            raise ticket.error
-
-    def _lead(self):
-        with self._lock:
-            batch, self._waiting = self._waiting, []
-        try:
-            _insert(batch)
-        except BaseException as error:  # whatever it is: nobody may wait for ever
-            for ticket in batch:
-                ticket.error = error
-        for ticket in batch:
-            ticket.stored = ticket.error is None
-        with self._lock:
-            successor = self._waiting[0] if self._waiting else None
-            self._leading = successor is not None
-        for ticket in batch:
-            ticket.turn.set()
-        if successor:
-            successor.turn.set()
-
-
-class _Ticket:
-    __slots__ = ('body', 'digest', 'error', 'path', 'stored', 'turn')
-
-    def __init__(self, path, digest, body):
-        self.path, self.digest, self.body = path, digest, body
-        self.turn, self.stored, self.error = threading.Event(), False, None
-
-
-def _insert(batch):
-    unique = {(ticket.digest, ticket.path): ticket for ticket in batch}  # one statement cannot meet a row twice
+def store(bodies):
+    """Commit raw bodies in one INSERT: [(path, digest, body)]; equal ones are one event. Raises when it could not."""
+    unique = {(digest, path): body for path, digest, body in bodies}  # one statement cannot meet a row twice
     rows = columns(
-        (new_id(), path, Binary(digest), len(ticket.body), Binary(ticket.body))
-        for (digest, path), ticket in sorted(unique.items(), key=lambda item: item[0])
+        (new_id(), path, Binary(digest), len(body), Binary(body)) for (digest, path), body in sorted(unique.items())
     )
     try:
         with connection():
@@ -122,8 +70,6 @@ def _insert(batch):
         with connection():
             execute(INSERT, rows)
 
-
-intake = Intake()
 
 CLAIM = """
 WITH due AS MATERIALIZED (

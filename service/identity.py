@@ -67,7 +67,9 @@ def resolve(identities):
     if open_:
         for chatbot_id in sorted({identity.chatbot_id for identity in open_}):
             execute('SELECT pg_advisory_xact_lock(hashtextextended(%s, 2))', (chatbot_id,))
-        settled |= _Settlement(open_).run()
+        settlement = _Settlement(open_)
+        settled |= settlement.run()
+        settled = {identity: settlement.merged.get(found, found) for identity, found in settled.items()}
     return settled
 
 
@@ -90,7 +92,7 @@ class _Settlement:
     """
 
     def __init__(self, identities):
-        self.identities = identities
+        self.identities, self.merged = identities, {}
         self.known = _look_up({key for identity in identities for key in identity.known_by()})
         self.with_bsuid = {row[0] for row in fetch(WITH_BSUID, (list(set(self.known.values())),))}
         self.created, self.moved = {}, {}
@@ -131,6 +133,7 @@ class _Settlement:
         self._write()
         for statement in MERGE:
             execute(statement, {'source': source, 'target': target})
+        self.merged[source] = target
         self.known = {
             key: target if conversation == source else conversation for key, conversation in self.known.items()
         }
@@ -138,9 +141,13 @@ class _Settlement:
 
     def _write(self):
         if self.created:
-            execute(CREATE, columns([(new, i.chatbot_id, i.phone, i.user, i.group) for new, i in self.created.items()]))
+            execute(CREATE, columns([self._row(new, identity) for new, identity in self.created.items()]))
         if self.moved:
             moved = columns([(*key, conversation) for key, conversation in self.moved.items()])
             execute(LOSE_PHONE, moved)
             execute(ASSIGN, moved)
         self.created, self.moved = {}, {}
+
+    def _row(self, new, identity):
+        keeps_phone = self.known.get((identity.chatbot_id, 'phone', identity.phone)) == new
+        return new, identity.chatbot_id, identity.phone if keeps_phone else None, identity.user, identity.group

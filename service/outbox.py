@@ -93,8 +93,9 @@ UPDATE conversation c SET send_after = now() + n.delay * interval '1 second'
 FROM unnest(%s::uuid[], %s::float8[]) AS n (id, delay) WHERE c.id = n.id
 """
 ACCEPT = """
-UPDATE message m SET wamid = coalesce(m.wamid, n.wamid), answer_wa_id = n.wa_id, error = NULL, due_at = NULL,
-  updated_at = now(), accepted_at = coalesce(accepted_at, n.at),
+UPDATE message m SET wamid = coalesce(m.wamid, n.wamid), answer_wa_id = n.wa_id, due_at = NULL, updated_at = now(),
+  error = CASE m.status WHEN 'failed' THEN m.error END, -- a status was faster than this answer
+  accepted_at = coalesce(accepted_at, n.at),
   status = CASE WHEN m.status IN ('queued', 'sending', 'unknown', 'held') THEN 'accepted' ELSE m.status END
 FROM unnest(%s::uuid[], %s::text[], %s::text[], %s::timestamptz[]) AS n (id, wamid, wa_id, at) WHERE m.id = n.id
 """

@@ -1,6 +1,6 @@
 """Meta's statuses: kept one by one, joined to their message by our id or the wamid, and moving it forward only."""
 
-import uuid
+import re
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -9,13 +9,10 @@ from service.db import columns, execute, fetch, fetch_dicts, to_json
 from service.graph import error_from
 from service.webhook_events import clean
 
-RANK = {
-    name: rank
-    for rank, name in enumerate(
-        ('queued', 'held', 'unknown', 'sending', 'accepted', 'sent', 'delivered', 'read', 'played')
-    )
-}
-FAILED = len(RANK)  # terminal: after it the state stays, later facts are kept
+STATES = ('queued', 'held', 'unknown', 'sending', 'accepted', 'sent', 'delivered', 'read', 'played', 'failed')
+RANK = {name: rank for rank, name in enumerate(STATES)}  # failed is terminal: later facts are kept, the state stays
+TOLD = frozenset(('sent', 'delivered', 'read', 'played'))  # states that Meta's statuses name; it invents others
+UUID = re.compile('[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}')
 
 
 @dataclass(slots=True)
@@ -41,7 +38,7 @@ class Status:
 
 
 FIND = """
-SELECT id, chatbot_id, phone_number_id, wamid, status, accepted_at FROM message WHERE id IN (
+SELECT id, chatbot_id, phone_number_id, wamid, status, error, accepted_at FROM message WHERE id IN (
   SELECT m.id FROM message m JOIN unnest(%s::text[], %s::text[]) AS n (phone_number_id, wamid)
     USING (phone_number_id, wamid) WHERE m.direction = 'outbound' AND m.wamid IS NOT NULL
   UNION SELECT id FROM message WHERE id = ANY(%s::uuid[]) AND direction = 'outbound')
@@ -62,7 +59,7 @@ FROM unnest(%s::uuid[], %s::text[], %s::text[], %s::json[], %s::timestamptz[])
 WHERE m.id = n.id
 """
 PRICE = """
-UPDATE usage_log u SET category = n.category, pricing = n.pricing
+UPDATE usage_log u SET category = coalesce(n.category, u.category), pricing = n.pricing
 FROM unnest(%s::uuid[], %s::text[], %s::json[]) AS n (id, category, pricing) WHERE u.message_id = n.id
 """
 HISTORY = """
@@ -88,7 +85,7 @@ def store(statuses):
 
 def _find_messages(statuses):
     """Set `message_id` of each status whose message is known; lock those messages and return {id: row}."""
-    opaque = {status.opaque: None for status in statuses if _is_uuid(status.opaque)}
+    opaque = {status.opaque: None for status in statuses if UUID.fullmatch(status.opaque or '')}
     rows = fetch_dicts(FIND, ([s.phone_number_id for s in statuses], [s.wamid for s in statuses], list(opaque)))
     by_id = {row['id']: row for row in rows}
     by_wamid = {(row['phone_number_id'], row['wamid']): row['id'] for row in rows if row['wamid']}
@@ -97,13 +94,6 @@ def _find_messages(statuses):
         ours = named and named['chatbot_id'] == status.chatbot_id
         status.message_id = named['id'] if ours else by_wamid.get((status.phone_number_id, status.wamid))
     return by_id
-
-
-def _is_uuid(text):
-    try:
-        return bool(text) and len(text) == 36 and bool(uuid.UUID(text))
-    except ValueError:
-        return False
 
 
 def _insert(statuses):
@@ -120,9 +110,9 @@ def advance(news, targets):
     moved, prices = {}, {}
     for message_id, status in news:
         row = targets[message_id]
+        is_first = row['wamid'] is None
         row['wamid'] = row['wamid'] or status.wamid
-        of_one_in_group = status.participant and status.status == 'failed'  # fails nobody else of the group
-        if not of_one_in_group and _move(row, status):
+        if _move(row, status) or is_first:
             moved[message_id] = row
         if status.pricing:
             prices[message_id] = status.pricing
@@ -133,12 +123,19 @@ def advance(news, targets):
 
 
 def _move(row, status):
-    rank = FAILED if status.status == 'failed' and status.wamid == row['wamid'] else RANK.get(status.status, -1)
-    if rank <= (FAILED if row['status'] == 'failed' else RANK.get(row['status'], -1)):
+    state = _state_after(row, status)
+    if RANK[state] <= RANK[row['status']]:
         return False
-    row['status'], row['error'] = status.status, status.error if rank == FAILED else None
+    row['status'], row['error'] = state, status.error if state == 'failed' else None
     row['accepted_at'] = row['accepted_at'] or status.timestamp
     return True
+
+
+def _state_after(row, status):
+    """Whatever Meta says of a message, it has accepted it. A failure counts when it is of this send, and of all."""
+    if status.status == 'failed' and status.wamid == row['wamid'] and not status.participant:
+        return 'failed'
+    return status.status if status.status in TOLD else 'accepted'
 
 
 def _write(rows):
@@ -193,17 +190,14 @@ def _error_of(errors):
 
 def _told_at(row):
     """Many statuses share a second: within it, the order in which they can only have happened."""
-    at = row['timestamp']
-    return (at is None, at and at.timestamp(), RANK.get(row['status'], FAILED))
+    return row['timestamp'] is None, row['timestamp'], RANK.get(row['status'], len(RANK))
 
 
 def of_messages(message_ids):
     """{message id: everything Meta said about it, oldest first by Meta's time}."""
     rows = fetch_dicts(HISTORY, (message_ids,))
     history = {}
-    for row in sorted(
-        rows, key=lambda row: (row['timestamp'] is None, row['timestamp'], RANK.get(row['status'], FAILED))
-    ):
+    for row in sorted(rows, key=_told_at):
         entry = {name: row[name] for name in ('status', 'timestamp')}
         entry |= {name: row[name] for name in ('participant', 'errors', 'pricing') if row[name]}
         history.setdefault(row['message_id'], []).append(entry)

@@ -18,6 +18,7 @@ from service.moments import plain
 from service.webhook_events import UNSTORABLE
 
 log = logging.getLogger(__name__)
+DATABASE_AWAY = 'The database is away; nothing was stored. Try again.'
 LIMIT_DEFAULT, LIMIT_MAX = 50, 200
 
 
@@ -49,11 +50,13 @@ def init_app(app):
     app.register_error_handler(Exception, on_surprise)
 
 
-def problem(status, title, detail=None, errors=None, retry_after=None):
+def problem_body(status, title, detail=None, errors=None):
     body = {'type': 'about:blank', 'title': title, 'status': status, 'detail': detail or title}
-    if errors:
-        body['errors'] = errors
-    answer = Response(json.dumps(body), status, content_type='application/problem+json')
+    return json.dumps(body | ({'errors': errors} if errors else {}))
+
+
+def problem(status, title, detail=None, errors=None, retry_after=None):
+    answer = Response(problem_body(status, title, detail, errors), status, content_type='application/problem+json')
     if retry_after:
         answer.headers['Retry-After'] = str(retry_after)
     if status == HTTPStatus.UNAUTHORIZED:
@@ -79,7 +82,12 @@ def on_database_error(error):
         return on_surprise(error)
     log.error('database away', extra={'path': request.path, 'reason': type(error).__name__})
     db.close_idle()  # after a restart of the server each of them would fail a request
-    return on_gateway_error(Unavailable('The database is away; nothing was stored. Try again.'))
+    return on_gateway_error(Unavailable(DATABASE_AWAY))
+
+
+def database_away():
+    """The same answer's body, for where there is no Flask around."""
+    return problem_body(503, Unavailable.__doc__, DATABASE_AWAY)
 
 
 def on_surprise(error):

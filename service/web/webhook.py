@@ -10,7 +10,7 @@ from service.account import Account
 from service.config import settings
 from service.db import connection
 from service.errors import BadRequest
-from service.event import intake
+from service.event import store
 from service.queues import INCOMING, wake
 from service.web.auth import is_one_of, verified_digest
 from service.webhook_events import UNSTORABLE
@@ -46,7 +46,7 @@ def receive(chatbot_id):
             'webhook refused: signature', extra={'chatbot_id': chatbot_id, 'size': len(body), 'refused': next(rejected)}
         )
         raise BadRequest('X-Hub-Signature-256 is missing or wrong.')
-    intake.store(chatbot_id or '', digest, body)
+    store([(chatbot_id or '', digest, body)])
     wake(INCOMING)
     return Response('OK', mimetype='text/plain')
 
