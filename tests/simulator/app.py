@@ -1,0 +1,75 @@
+"""The table of contents: every address the simulator answers."""
+
+import json
+
+from aiohttp import web
+
+from . import ai, control, customers, graph, graph_objects, phone, responder
+from .error_codes import graph_error
+from .simulator import SIMULATOR, Simulator
+
+BODY_LIMIT = 110 * 1024 * 1024  # Meta's largest media, and a bit
+ID = r'{version:v\d+\.\d+}/{id:\d+}'
+
+
+def create_app(simulator: Simulator) -> web.Application:
+    app = web.Application(client_max_size=BODY_LIMIT, middlewares=[readable_refusals])
+    app[SIMULATOR] = simulator
+    app.on_startup.append(lambda _: simulator.webhook.open())
+    app.on_cleanup.append(lambda _: simulator.webhook.session.close())
+    app.add_routes([*graph_routes(), *control_routes(), *stand_in_routes(), *phone_routes()])
+    return app
+
+
+def graph_routes() -> list[web.RouteDef]:
+    return [
+        web.post(f'/{ID}/messages', graph.messages),
+        web.post(f'/{ID}/media', graph_objects.upload),
+        web.get(f'/{ID}/message_templates', graph_objects.list_templates, allow_head=False),
+        web.post(f'/{ID}/message_templates', graph_objects.create_template),
+        web.delete(f'/{ID}/message_templates', graph_objects.delete_template),
+        web.get(f'/{ID}', graph_objects.look_up, allow_head=False),
+        web.delete(f'/{ID}', graph_objects.delete),
+        web.get('/whatsapp_business/attachments/', graph_objects.download, allow_head=False),
+    ]
+
+
+def control_routes() -> list[web.RouteDef]:
+    return [
+        web.get('/control/sends', control.list_sends),
+        web.get('/control/config', control.show_config),
+        web.post('/control/config', control.merge_config),
+        web.post('/control/reset', control.reset),
+        web.get('/control/undelivered', control.undelivered),
+        web.post('/control/webhook', control.post_webhook),
+        web.post('/control/verify', control.verify),
+        web.get('/control/reads', control.list_reads),
+        web.get('/control/ai', control.list_ai),
+        web.get('/control/responder', control.list_responder),
+        web.post(r'/control/customers/{wa_id:\d+}/messages', customers.write),
+    ]
+
+
+def stand_in_routes() -> list[web.RouteDef]:
+    return [web.post('/v1/chat/completions', ai.chat_completions), web.post('/responder', responder.respond)]
+
+
+def phone_routes() -> list[web.RouteDef]:
+    return [
+        web.get('/', phone.to_page),
+        web.get('/phone', phone.show_page),
+        web.get('/phone/messages', phone.past),
+        web.get('/phone/events', phone.events),
+        web.get('/phone/media/{media_id}', phone.media),
+    ]
+
+
+@web.middleware
+async def readable_refusals(request: web.Request, handler) -> web.StreamResponse:
+    """Bad JSON to the control API is the caller's fault; an unknown Graph address answers in Graph's own shape."""
+    try:
+        return await handler(request)
+    except json.JSONDecodeError as error:
+        return web.json_response({'error': f'not JSON: {error}'}, status=400)
+    except web.HTTPNotFound:
+        return web.json_response(graph_error(100, f'Unknown path: {request.path}'), status=404)

@@ -1,0 +1,97 @@
+"""The rest of the Graph API that a gateway uses: media and templates."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from aiohttp import web
+
+from .graph import bearer, parsed
+from .media import refusal, uploaded
+from .simulator import SIMULATOR, Simulator
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+def with_token(handler: Handler) -> Handler:
+    """Asks for a valid token first, and takes as long as a Graph call does."""
+
+    async def guarded(request: web.Request) -> web.StreamResponse:
+        simulator = request.app[SIMULATOR]
+        await asyncio.sleep(simulator.config.latency)
+        if not simulator.token_is_valid(bearer(request)):
+            answer = refusal(190, 'The access token is missing, expired or not known here.')
+        else:
+            answer = await handler(request)
+        simulator.chats.note('from_gateway', f'{request.method} {request.path[:60]}', answer.status)
+        return answer
+
+    return guarded
+
+
+@with_token
+async def upload(request: web.Request) -> web.Response:
+    if not (parts := await uploaded(request)):
+        return refusal(100, 'messaging_product and file are required, as multipart/form-data.')
+    return web.json_response({'id': request.app[SIMULATOR].media.keep(*parts).media_id})
+
+
+@with_token
+async def look_up(request: web.Request) -> web.Response:
+    """A media id, or a business number (what an onboarding check asks for)."""
+    simulator, object_id = request.app[SIMULATOR], request.match_info['id']
+    if object_id in simulator.media.files:
+        base_url = f'{request.scheme}://{request.host}'
+        return web.json_response(simulator.media.described(object_id, base_url, simulator.config.media_url_ttl))
+    if object_id == simulator.flags.phone_number_id or object_id in simulator.config.numbers:
+        return web.json_response(number_object(simulator, object_id))
+    return missing(object_id)
+
+
+def number_object(simulator: Simulator, phone_number_id: str) -> dict:
+    return {
+        'verified_name': 'Simulated business',
+        'display_phone_number': simulator.number(phone_number_id).display_phone_number,
+        'quality_rating': 'GREEN',
+        'platform_type': 'CLOUD_API',
+        'throughput': {'level': 'STANDARD'},
+        'id': phone_number_id,
+    }
+
+
+def missing(object_id: str) -> web.Response:
+    return refusal(100, f"Object with ID '{object_id}' does not exist or cannot be loaded.")
+
+
+@with_token
+async def download(request: web.Request) -> web.Response:
+    file = request.app[SIMULATOR].media.behind(request.query.get('hash', ''))
+    if not file:
+        return web.Response(status=404)
+    return web.Response(body=file.content, headers={'Content-Type': file.mime_type})
+
+
+@with_token
+async def delete(request: web.Request) -> web.Response:
+    if not request.app[SIMULATOR].media.files.pop(request.match_info['id'], None):
+        return missing(request.match_info['id'])
+    return web.json_response({'success': True})
+
+
+@with_token
+async def list_templates(request: web.Request) -> web.Response:
+    return web.json_response(request.app[SIMULATOR].templates.page(request.query.get('name')))
+
+
+@with_token
+async def create_template(request: web.Request) -> web.Response:
+    body = parsed(await request.read())
+    if not isinstance(body, dict) or not all(body.get(key) for key in ('name', 'category', 'language')):
+        return refusal(100, 'name, category and language are required.')
+    return web.json_response(request.app[SIMULATOR].templates.create(body))
+
+
+@with_token
+async def delete_template(request: web.Request) -> web.Response:
+    if not request.app[SIMULATOR].templates.delete(request.query.get('name', '')):
+        return refusal(132001, 'There is no template of that name.')
+    return web.json_response({'success': True})

@@ -1,0 +1,75 @@
+"""Meta's media: upload, look-up, download with the same token, deletion. Kept in memory."""
+
+import hashlib
+import random
+import secrets
+import time
+from base64 import b64encode
+from dataclasses import dataclass
+
+from aiohttp import web
+
+from .error_codes import graph_error, http_status
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    media_id: str
+    content: bytes
+    mime_type: str
+    filename: str | None = None
+
+    @property
+    def digest(self) -> bytes:
+        return hashlib.sha256(self.content).digest()
+
+    def inbound(self) -> dict:
+        """As a webhook has it: here the sha256 is base64."""
+        return {'id': self.media_id, 'mime_type': self.mime_type, 'sha256': b64encode(self.digest).decode()}
+
+
+class Media:
+    def __init__(self) -> None:
+        self.files: dict[str, File] = {}
+        self.links: dict[str, tuple[str, float]] = {}
+
+    def keep(self, content: bytes, mime_type: str, filename: str | None = None) -> File:
+        media_id = str(random.randrange(10**15, 10**16))
+        self.files[media_id] = File(media_id, content, mime_type, filename)
+        return self.files[media_id]
+
+    def link(self, media_id: str, lifetime: float) -> str:
+        """The path of a short-lived address."""
+        key = secrets.token_urlsafe(16)
+        self.links[key] = (media_id, time.monotonic() + lifetime)
+        return f'/whatsapp_business/attachments/?mid={media_id}&hash={key}'
+
+    def behind(self, key: str) -> File | None:
+        media_id, until = self.links.get(key, ('', 0.0))
+        return self.files.get(media_id) if time.monotonic() < until else None
+
+    def described(self, media_id: str, base_url: str, lifetime: float) -> dict:
+        file = self.files[media_id]
+        return {
+            'messaging_product': 'whatsapp',
+            'url': base_url + self.link(media_id, lifetime),
+            'mime_type': file.mime_type,
+            'sha256': file.digest.hex(),
+            'file_size': len(file.content),
+            'id': media_id,
+        }
+
+
+async def uploaded(request: web.Request) -> tuple[bytes, str, str | None] | None:
+    """The file of a multipart upload, its MIME type and name; None when something is missing."""
+    if not request.content_type.startswith('multipart/'):
+        return None
+    form = await request.post()
+    file = form.get('file')
+    if form.get('messaging_product') != 'whatsapp' or not isinstance(file, web.FileField):
+        return None
+    return file.file.read(), str(form.get('type') or file.content_type), file.filename
+
+
+def refusal(code: int, details: str, status: int | None = None) -> web.Response:
+    return web.json_response(graph_error(code, details), status=status or http_status(code))

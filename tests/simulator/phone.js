@@ -1,0 +1,229 @@
+// What happens: news from the simulator, which keeps everything, and what I write.
+
+// --- News ------------------------------------------------------------------------------------------------------------
+
+function upsert(entry) {
+  const old = document.getElementById(entry.id), sticks = atBottom();
+  const known = entries.get(entry.id), target = entry.type === 'reaction' && entry.message.reaction?.message_id;
+  entries.set(entry.id, entry);
+  if (entry.direction === 'outbound' && !known) typing(false);
+  if (!old) append(entry);
+  else if (known.local) old.replaceWith(bubble(entry)); // what I sent has become what the gateway gets
+  else refresh(old, entry);
+  if (target && entries.has(target)) document.getElementById(target)?.replaceWith(bubble(entries.get(target)));
+  if (sticks || (entry.direction === 'inbound' && !known)) toBottom();
+  else if (!known) $('#newer').hidden = false;
+}
+
+// Pictures that load later make the list longer; a few pixels off still counts as the bottom.
+const atBottom = () => scroll.scrollHeight - scroll.scrollTop - scroll.clientHeight < 80;
+
+function toBottom() {
+  scroll.scrollTop = scroll.scrollHeight;
+  $('#newer').hidden = true;
+}
+
+function typing(on) {
+  clearTimeout(typingTimer);
+  if (on) typingTimer = setTimeout(() => typing(false), TYPING);
+  $('#state').textContent = on ? 'typing…' : `+${business.display_phone_number || ''}`;
+}
+
+function addCall(call) {
+  calls.prepend(callRow(call));
+  while (calls.children.length > CALLS) calls.lastChild.remove();
+}
+
+function callRow(call) {
+  const out = call.direction === 'to_gateway';
+  const bad = !(call.status >= 200 && call.status < 300);
+  return element('li', {}, element('span', {className: `way ${out ? 'out' : 'in'}`, title: out ? 'webhook to the gateway' : 'call from the gateway'}, out ? 'webhook' : 'call'),
+    element('span', {className: 'what'}, text(call.what)),
+    element('span', {className: `code ${bad ? 'bad' : 'good'}`}, text(call.status)),
+    element('small', {}, [new Date(call.at * 1000).toLocaleTimeString(), text(call.detail)].filter(Boolean).join(' · ')));
+}
+
+async function load() {
+  const chat = me.wa_id;
+  const past = await (await fetch(`/phone/messages?wa_id=${encodeURIComponent(chat)}`)).json();
+  if (chat !== me.wa_id) return; // somebody else by now
+  business = {...past.business, user_id: past.user_id};
+  const waiting = [...entries.values()].filter((entry) => entry.local && !past.messages.some((one) => one.id === entry.id));
+  entries.clear();
+  for (const entry of [...past.messages, ...waiting]) entries.set(entry.id, entry);
+  calls.replaceChildren(...past.wire.reverse().map(callRow));
+  typing(false);
+  drawCurl();
+  redraw();
+  toBottom();
+  for (const entry of waiting.filter((one) => one.unsent)) post(entry.id, entry.unsent);
+}
+
+function connect() {
+  stream?.close();
+  stream = new EventSource(`/phone/events?wa_id=${encodeURIComponent(me.wa_id)}`);
+  const on = (name, does) => stream.addEventListener(name, (event) => does(JSON.parse(event.data)));
+  // Also after a broken connection: whatever was missed is in what the simulator remembers.
+  stream.onopen = () => load().catch(away);
+  stream.onerror = away;
+  on('message', upsert);
+  on('typing', () => typing(true));
+  on('wire', addCall);
+  on('reset', () => { entries.clear(); load().catch(away); });
+}
+
+// The browser tries a broken stream again by itself, but gives up when something else answered at the address.
+function away() {
+  $('#state').textContent = 'The simulator is away, trying again…';
+  if (stream?.readyState === EventSource.CLOSED) setTimeout(connect, 2000);
+}
+
+// --- Writing ---------------------------------------------------------------------------------------------------------
+
+function newWamid() {
+  const random = crypto.getRandomValues(new Uint8Array(24));
+  return `wamid.${btoa(String.fromCharCode(...random))}`;
+}
+
+async function act(message, contextId) {
+  const id = newWamid();
+  const context = contextId ? {message_id: contextId} : null;
+  upsert({id, local: true, direction: 'inbound', at: Date.now() / 1000, type: message.type, statuses: [],
+    message: {...message, context}, gateway_status: null, read: false});
+  const body = {message, wamid: id, name: me.name, hide_phone: me.hide_phone};
+  if (me.hide_phone && me.username) body.username = me.username;
+  if (contextId) body.context_id = contextId;
+  await post(id, body);
+}
+
+async function post(id, body) {
+  let answer = null;
+  try {
+    answer = await fetch(`/control/customers/${encodeURIComponent(me.wa_id)}/messages`, {method: 'POST', body: JSON.stringify(body)});
+  } catch { /* the simulator itself is away */ }
+  // A good answer needs nothing here: the stream brings the entry itself.
+  if (!answer?.ok && entries.has(id)) upsert({...entries.get(id), gateway_status: 0, unsent: body});
+}
+
+act.pick = (title, sections, choose) => {
+  const rows = sections.flatMap((section) => [
+    section.title ? element('h3', {}, text(section.title)) : null,
+    ...(section.rows || []).map((row) => element('button', {type: 'button', className: 'row', onclick: () => { $('#picker').close(); choose(row); }},
+      element('b', {}, text(row.title)), element('small', {}, text(row.description)))),
+  ]).filter(Boolean);
+  $('#picker-title').textContent = text(title) || 'Choose';
+  $('#picker div').replaceChildren(...rows);
+  $('#picker').showModal();
+};
+
+act.myCard = () => ({type: 'contacts', contacts: [{name: {formatted_name: me.name}, origin: 'contact_request',
+  phones: [{phone: `+${me.wa_id}`, wa_id: me.wa_id, type: 'CELL'}]}]});
+
+function startQuote(entry) {
+  quoted = entry?.id || null;
+  $('#quoting').hidden = !quoted;
+  if (entry) $('#quoting p').textContent = summary(entry);
+  $('#text').focus();
+}
+
+function send() {
+  const body = $('#text').value.trim();
+  if (!body) return;
+  const contextId = quoted;
+  $('#text').value = '';
+  grow();
+  startQuote(null);
+  act({type: 'text', text: {body}}, contextId);
+}
+
+function grow() {
+  const field = $('#text');
+  field.style.height = 'auto';
+  field.style.height = `${Math.min(field.scrollHeight + 2, 140)}px`;
+}
+
+function sendFile(file) {
+  const kind = ['image', 'video', 'audio'].find((one) => file.type.startsWith(`${one}/`)) || 'document';
+  const reader = new FileReader();
+  reader.onload = () => act({type: kind, [kind]: {data_base64: reader.result.split(',')[1], mime_type: file.type || 'application/octet-stream',
+    ...(kind === 'document' ? {filename: file.name} : {})}});
+  reader.readAsDataURL(file);
+}
+
+// --- Who I am --------------------------------------------------------------------------------------------------------
+
+function become(changes) {
+  me = {...me, ...changes};
+  localStorage.setItem('me', JSON.stringify(me));
+  $('#me b').textContent = me.name;
+  $('#me small').textContent = me.hide_phone ? 'number hidden' : `+${me.wa_id}`;
+  $('#me .avatar').textContent = me.name.trim().charAt(0).toUpperCase();
+  entries.clear();
+  redraw();
+  startQuote(null);
+  connect();
+}
+
+function askWho() {
+  const fields = $('#who form').elements;
+  for (const name of ['name', 'wa_id', 'username']) fields[name].value = me[name];
+  fields.hide_phone.checked = me.hide_phone;
+  $('#username').hidden = !me.hide_phone;
+  $('#who').showModal();
+}
+
+function answerWho() {
+  const fields = $('#who form').elements;
+  become({name: fields.name.value.trim(), wa_id: fields.wa_id.value.replace(/\D/g, ''), username: fields.username.value.trim(),
+    hide_phone: fields.hide_phone.checked});
+}
+
+function drawCurl() {
+  const gateway = business.gateway_url || text(business.webhook_url).replace(/\/whatsapp-cloud\/.*$/, '') || 'http://127.0.0.1:8000';
+  const to = me.hide_phone ? `"recipient": "${business.user_id}"` : `"to": "+${me.wa_id}"`;
+  $('#curl pre').textContent = `curl ${gateway}/whatsapp-cloud/send \\\n  -H 'Authorization: Bearer ${business.api_key || '$API_KEY'}' \\\n`
+    + `  -H 'Content-Type: application/json' \\\n  -d '{"chatbot_id": "demo", ${to},\n       "type": "text", "text": {"body": "Hello"}}'`;
+}
+
+function showWire(on) {
+  document.body.classList.toggle('no-wire', !on);
+  $('#wire-toggle').setAttribute('aria-expanded', String(on));
+}
+
+function chooseWire(on) {
+  showWire(on);
+  localStorage.setItem('wire', on ? 'on' : 'off');
+  $(on ? '#wire-close' : '#wire-toggle').focus();
+}
+
+$('#composer').onsubmit = (event) => { event.preventDefault(); send(); };
+$('#text').oninput = grow;
+$('#text').onkeydown = (event) => {
+  // While an input method composes, Enter belongs to it.
+  if (event.key === 'Enter' && !event.shiftKey && !event.isComposing) { event.preventDefault(); send(); }
+  if (event.key === 'Escape') startQuote(null);
+};
+$('#quoting button').onclick = () => startQuote(null);
+$('#file').onchange = ({target}) => { if (target.files[0]) sendFile(target.files[0]); target.value = ''; };
+$('#me').onclick = askWho;
+$('#who form').onsubmit = answerWho;
+$('#who [value=cancel]').onclick = () => $('#who').close();
+$('#who [name=hide_phone]').onchange = ({target}) => { $('#username').hidden = !target.checked; };
+$('#picker menu button').onclick = () => $('#picker').close();
+$('#newer').onclick = toBottom;
+scroll.onscroll = () => { if (atBottom()) $('#newer').hidden = true; };
+$('#wire-toggle').onclick = () => chooseWire(document.body.classList.contains('no-wire'));
+$('#wire-close').onclick = () => chooseWire(false);
+$('#curl button').onclick = () => navigator.clipboard?.writeText($('#curl pre').textContent);
+for (const button of document.querySelectorAll('#empty button')) {
+  button.onclick = () => {
+    if (button.dataset.number) become({wa_id: button.dataset.number});
+    $('#text').value = button.dataset.try || 'hello';
+    grow();
+    $('#text').focus();
+  };
+}
+
+showWire(innerWidth > 860 && localStorage.getItem('wire') !== 'off');
+become({});
+$('#text').focus();

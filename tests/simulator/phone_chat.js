@@ -1,0 +1,133 @@
+// The conversation as it is drawn: bubbles, quotes, reactions, and the ticks of both directions.
+
+const $ = (selector) => document.querySelector(selector);
+const [scroll, list, calls] = [$('#scroll'), $('#messages'), $('#calls')];
+const STATUSES = ['sent', 'delivered', 'read'];
+const CALLS = 100, TYPING = 25_000;
+
+const entries = new Map(); // wamid -> entry, in the order they came
+let me = remembered(), business = {}, stream = null, quoted = null, typingTimer = 0, lastDay = '';
+
+function remembered() {
+  const asked = new URLSearchParams(location.search);
+  const kept = JSON.parse(localStorage.getItem('me') || '{}');
+  const usual = {wa_id: '12025550143', name: 'Ines Okafor', username: '', hide_phone: false};
+  return {...usual, ...kept, ...Object.fromEntries([...asked].filter(([key]) => key in usual && key !== 'hide_phone'))};
+}
+
+// --- Drawing ---------------------------------------------------------------------------------------------------------
+
+const clock = (seconds) => new Date(seconds * 1000).toLocaleTimeString([], {hour: '2-digit', minute: '2-digit'});
+const day = (seconds) => new Date(seconds * 1000).toLocaleDateString([], {weekday: 'long', day: 'numeric', month: 'long'});
+
+function redraw() {
+  list.replaceChildren();
+  lastDay = '';
+  for (const entry of entries.values()) append(entry);
+  $('#empty').hidden = entries.size > 0;
+}
+
+function append(entry) {
+  if (day(entry.at) !== lastDay) list.append(element('li', {className: 'day'}, lastDay = day(entry.at)));
+  list.append(bubble(entry));
+  $('#empty').hidden = true;
+}
+
+// Only what can change is drawn anew: a film goes on playing, and the focus stays where it is.
+function refresh(item, entry) {
+  item.querySelector('.reported')?.replaceWith(reported(entry));
+  item.querySelector('.tick')?.replaceWith(myTick(entry));
+  item.querySelector('.trouble')?.remove();
+  item.append(...[entry.direction === 'inbound' && trouble(entry)].filter(Boolean));
+}
+
+function bubble(entry) {
+  if (entry.refused) return note(entry, `Meta refused to send this: ${entry.refused.code} ${entry.refused.title}`);
+  if (entry.type === 'reaction') return reactionNote(entry);
+  const mine = entry.direction === 'inbound';
+  const box = element('div', {className: 'bubble'}, quote(entry), ...bodyOf(entry, act), element('span', {className: 'meta'},
+    element('time', {dateTime: new Date(entry.at * 1000).toISOString()}, clock(entry.at)), mine ? myTick(entry) : null));
+  const item = element('li', {className: mine ? 'mine' : 'theirs', id: entry.id},
+    element('div', {className: 'line'}, box, tools(entry)), reactions(entry), mine ? trouble(entry) : reported(entry));
+  item.setAttribute('aria-label', `${mine ? 'You' : 'The business'}, ${clock(entry.at)}`);
+  return item;
+}
+
+function note(entry, title) {
+  return element('li', {className: 'note', id: entry.id}, icon('warning'), element('span', {}, title),
+    element('small', {}, `“${summary(entry).slice(0, 60)}” · ${clock(entry.at)}`));
+}
+
+// Normally shown at its message; on its own only when that is not here.
+function reactionNote(entry) {
+  const {message_id: id, emoji} = entry.message.reaction;
+  const item = element('li', {className: 'note', id: entry.id, hidden: entries.has(id)});
+  item.append(element('span', {}, emoji ? `Reaction ${emoji}` : 'Reaction taken back'));
+  return item;
+}
+
+function reactions(entry) {
+  const last = new Map();
+  for (const other of entries.values()) {
+    const reaction = other.type === 'reaction' && !other.refused && other.message.reaction;
+    if (reaction && reaction.message_id === entry.id) last.set(other.direction, reaction.emoji);
+  }
+  const shown = [...last.values()].filter(Boolean);
+  return shown.length ? element('span', {className: 'reactions', title: 'Reactions'}, shown.join(' ')) : null;
+}
+
+function quote(entry) {
+  const id = entry.message.context?.message_id;
+  if (!id) return null;
+  const original = entries.get(id);
+  const who = original ? (original.direction === 'inbound' ? 'You' : 'The business') : 'An earlier message';
+  return element('blockquote', {}, element('b', {}, who), element('span', {}, original ? summary(original) : ''));
+}
+
+function myTick(entry) {
+  const [name, title] = entry.gateway_status === null ? ['clock', 'on its way']
+    : entry.gateway_status !== 200 ? ['warning', 'the gateway did not take it']
+      : entry.read ? ['ticks', 'read by the business'] : ['tick', 'the gateway took it'];
+  const mark = element('span', {className: `tick ${entry.read ? 'seen' : ''}`, title}, icon(name));
+  mark.setAttribute('role', 'img');
+  mark.setAttribute('aria-label', title);
+  return mark;
+}
+
+function trouble(entry) {
+  if (entry.gateway_status === null || entry.gateway_status === 200) return null;
+  if (entry.unsent) return element('p', {className: 'trouble'}, icon('warning'), 'The simulator is away. This is sent when it is back.');
+  const what = entry.gateway_status ? `answered ${entry.gateway_status}` : 'did not answer';
+  return element('p', {className: 'trouble'}, icon('warning'), `The gateway ${what}. Like Meta, I go on trying.`);
+}
+
+// What Meta reported back; all three places are there from the start, so nothing moves when they light up.
+function reported(entry) {
+  const line = element('p', {className: 'reported'});
+  const failed = entry.statuses.filter((status) => status.status === 'failed');
+  const names = failed.length ? ['failed'] : [...new Set([...STATUSES, ...entry.statuses.map((status) => status.status)])];
+  line.append(...names.map((name) => reportedOne(name, entry.statuses.filter((status) => status.status === name))));
+  return line;
+}
+
+function reportedOne(name, reports) {
+  const refused = reports.some((report) => report.gateway_status !== 200 && report.gateway_status !== 0);
+  const shape = refused ? 'warning' : name === 'failed' ? 'cross' : name === 'sent' ? 'tick' : 'ticks';
+  const more = name === 'failed' ? ` ${reports[0].code}` : reports.length > 1 ? ` ×${reports.length}` : '';
+  const state = reports.length ? (refused ? 'refused' : 'on') : 'off';
+  const made = element('span', {className: `${state} ${name}`}, icon(shape), name + more);
+  made.title = !reports.length ? `${name}: not reported` : refused ? `${name}: the gateway did not take it` : `${name}: reported`;
+  return made;
+}
+
+function tools(entry) {
+  const reply = element('button', {type: 'button', className: 'icon', title: 'Reply', onclick: () => startQuote(entry)}, icon('reply'));
+  reply.setAttribute('aria-label', 'Reply to this message');
+  const given = ['👍', '❤️'].map((emoji) => {
+    const does = () => act({type: 'reaction', reaction: {message_id: entry.id, emoji}});
+    const button = element('button', {type: 'button', className: 'icon', title: `React ${emoji}`, onclick: does}, emoji);
+    button.setAttribute('aria-label', `React with ${emoji}`);
+    return button;
+  });
+  return element('span', {className: 'tools'}, reply, ...given);
+}
