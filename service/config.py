@@ -38,16 +38,25 @@ def number(kind, minimum, maximum):
 
 def url(*schemes):
     def read(value):
-        parts = urlsplit(value)
+        parts = _split(value)
         if parts.scheme not in schemes:
             raise ValueError(f'must begin with {" or ".join(s + "://" for s in schemes)}')
         socket = parse_qs(parts.query).get('host') or (parts.scheme == 'unix' and parts.path)
         if not parts.hostname and not socket:
             raise ValueError('names neither a host nor a socket')
-        _ = parts.port  # raises when it is not a number
         return value.rstrip('/') if parts.scheme.startswith('http') else value
 
     return read
+
+
+def _split(value):
+    """The parts of a URL. What urllib says of a bad one quotes it, password and all; we do not."""
+    try:
+        parts = urlsplit(value)
+        _ = parts.port  # raises when it is not a number
+    except ValueError:
+        raise ValueError('is not a URL') from None
+    return parts
 
 
 def database_url(value):

@@ -1,0 +1,127 @@
+"""The environment: what is missing or malformed stops the process that needs it, with one line that names it."""
+
+import re
+import shlex
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from honcho.environ import parse_procfile
+
+from service.config import NEEDED_BY, REQUIRED, VARIABLES, ConfigError, settings
+from tests.stack import ROOT
+from tests.stack.procfile import child_environ
+
+ENTRIES = dict(parse_procfile((ROOT / 'Procfile').read_text()).processes)
+NEEDS = {'release': 'release', 'web': 'web', 'worker_incoming': 'worker', 'worker_send': 'worker', 'clock': 'clock'}
+MALFORMED = [
+    ('web', 'PORT', 'http'), ('web', 'ENCRYPTION_KEYS', 'not-a-key'), ('web', 'DATABASE_URL', 'mysql://x/y'),
+    ('web', 'API_KEYS', ' , '), ('worker_send', 'SEND_RATE', 'fast'), ('worker_incoming', 'AI_BASE_URL', 'ai.test'),
+    ('clock', 'REDIS_URL', 'redis://'), ('release', 'DATABASE_URL', 'postgres://'),
+]  # fmt: skip
+
+
+def boot(entry, variable, value):
+    """Run a Procfile entry with one variable changed (None: left out); its exit code and what it wrote."""
+    env = {name: text for name, text in child_environ().items() if name != variable}
+    if value is not None:
+        env[variable] = value
+    done = subprocess.run(shlex.split(ENTRIES[entry]), cwd=ROOT, env=env, capture_output=True, text=True, timeout=30)
+    return done.returncode, done.stdout + done.stderr
+
+
+def test_a_missing_or_malformed_variable_stops_its_process_with_one_line_that_names_it():
+    """Every entry of the Procfile with every variable that it needs, and some malformed ones, as real processes."""
+    cases = [(entry, name, None) for entry, process in NEEDS.items() for name in NEEDED_BY[process]] + MALFORMED
+    with ThreadPoolExecutor(4) as pool:
+        results = list(pool.map(lambda case: boot(*case), cases))
+    for case, (code, output) in zip(cases, results, strict=True):
+        lines = [line for line in output.splitlines() if line]
+        assert code not in (0, None), (case, output)
+        assert len(lines) == 1, (case, output)
+        assert case[1] in lines[0], (case, output)
+        assert 'Traceback' not in output
+
+
+def test_every_process_of_the_procfile_checks_what_it_needs():
+    assert set(ENTRIES) == set(NEEDS)
+    assert {name for names in NEEDED_BY.values() for name in names} == {
+        name for name, (_, default) in VARIABLES.items() if default is REQUIRED
+    }
+
+
+def test_every_variable_has_its_sentence_in_env_example_and_no_other_is_there():
+    blocks = re.split(r'\n\s*\n', (ROOT / '.env.example').read_text())
+    named = {}
+    for block in blocks:
+        for found in re.finditer(r'^#?([A-Z][A-Z_]+)=', block, re.MULTILINE):
+            named[found[1]] = block[: found.start()].strip()
+    assert set(named) == set(VARIABLES)
+    for name, sentence in named.items():
+        assert re.search(r'^# .{20,}', sentence, re.MULTILINE), f'{name} has no sentence'
+
+
+def test_the_defaults_of_env_example_are_those_of_the_code():
+    text = (ROOT / '.env.example').read_text()
+    for name, (_, default) in VARIABLES.items():
+        if default not in (REQUIRED, None):
+            assert re.search(rf'^#?{name}={re.escape(default)}$', text, re.MULTILINE), name
+
+
+@pytest.fixture
+def environ(monkeypatch):
+    def read(name, value):
+        monkeypatch.setenv(name, value)
+        settings.forget()
+        return getattr(settings, name)
+
+    yield read
+    settings.forget()
+
+
+@pytest.mark.parametrize(
+    ('name', 'value', 'expected'),
+    [
+        ('DATABASE_URL', 'postgres://u:p@h:5/d', 'postgresql://u:p@h:5/d'),
+        ('DATABASE_URL', 'postgresql://h/d?sslmode=require', 'postgresql://h/d?sslmode=require'),
+        ('DATABASE_URL', 'postgresql:///d?host=/run/postgresql', 'postgresql:///d?host=/run/postgresql'),
+        ('DATABASE_URL', 'postgres://%2Frun%2Fpostgresql/d', 'postgresql://%2Frun%2Fpostgresql/d'),
+        ('REDIS_URL', 'rediss://:secret@h:6380/1', 'rediss://:secret@h:6380/1'),
+        ('REDIS_URL', 'unix:///run/redis.sock?db=1', 'unix:///run/redis.sock?db=1'),
+        ('GRAPH_API_URL', 'http://127.0.0.1:9090/', 'http://127.0.0.1:9090'),
+        ('API_KEYS', 'a, b ,', ('a', 'b')),
+        ('WHATSAPP_APP_SECRET', 'new,old', ('new', 'old')),
+        ('LOG_LEVEL', 'debug', 'DEBUG'),
+        ('SEND_RATE', '', 80),
+        ('GRAPH_TIMEOUT', '2.5', 2.5),
+    ],
+)
+def test_what_is_well_formed_is_taken(environ, name, value, expected):
+    assert environ(name, value) == expected
+
+
+@pytest.mark.parametrize(
+    ('name', 'value'),
+    [
+        ('DATABASE_URL', 'sqlite:///x.db'), ('DATABASE_URL', 'postgres:///d'), ('DATABASE_URL', 'localhost/d'),
+        ('DATABASE_URL', 'postgres://u:pass/word@h/d'), ('DATABASE_URL', 'postgres://[::1/d'), ('REDIS_URL', 'http://h'),
+        ('REDIS_URL', 'unix://'), ('REDIS_URL', 'redis://h:99999999'), ('DATABASE_URL', ''),
+        ('DATABASE_URL', 'postgres://u:pass\u2100@h/d'), ('API_KEYS', ','), ('PORT', '0'),
+        ('WEB_CONCURRENCY', 'two'), ('SEND_CONCURRENCY', '0'), ('SEND_RATE', '-1'), ('MAX_QUEUED', '1.5'),
+        ('UNKNOWN_GRACE_SECONDS', 'nan'), ('GRAPH_TIMEOUT', '0'), ('REPLY_QUIET_SECONDS', 'inf'), ('LOG_LEVEL', 'LOUD'),
+        ('ENCRYPTION_KEYS', 'x' * 44), ('GRAPH_API_URL', 'graph.facebook.com'),
+    ],
+)  # fmt: skip
+def test_what_is_malformed_is_refused_by_name_and_not_quoted(environ, name, value):
+    with pytest.raises(ConfigError, match=rf'^{name} ') as refused:
+        environ(name, value)
+    assert 'pass' not in str(refused.value)
+
+
+def test_the_defaults_are_those_of_the_contract():
+    promised = {
+        'GRAPH_API_URL': 'https://graph.facebook.com', 'GRAPH_API_VERSION': 'v26.0', 'GRAPH_TIMEOUT': '20',
+        'SEND_CONCURRENCY': '32', 'SEND_RATE': '80', 'UNKNOWN_GRACE_SECONDS': '120', 'MAX_QUEUED': '100000',
+        'REPLY_QUIET_SECONDS': '1', 'LOG_LEVEL': 'INFO', 'PORT': '8000', 'AI_BASE_URL': None,
+    }  # fmt: skip
+    assert {name: VARIABLES[name][1] for name in promised} == promised
