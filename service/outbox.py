@@ -5,7 +5,7 @@ import time
 
 from service.config import settings
 from service.db import columns, db, execute, fetch, fetch_dicts, new_id, to_json
-from service.message import Message, log_usage
+from service.message import Message
 from service.queues import retry_delay
 
 REPLY, SINGLE, BULK = 0, 1, 2  # priorities: who goes first when the rate is short
@@ -87,17 +87,28 @@ def claim(quota, lease):
     return fetch_dicts(CLAIM, {'chatbots': list(quota), 'counts': list(quota.values()), 'lease': lease})
 
 
-LOCK_CONVERSATIONS = 'SELECT 1 FROM conversation WHERE id = ANY(%s::uuid[]) ORDER BY id FOR NO KEY UPDATE'
+GIVE_BACK = """
+UPDATE message m SET status = 'queued', attempts = m.attempts - 1, due_at = now(), updated_at = now()
+FROM unnest(%s::uuid[], %s::int[]) AS n (id, attempts)
+WHERE m.id = n.id AND m.status = 'sending' AND m.attempts = n.attempts
+"""
 RELEASE = """
 UPDATE conversation c SET send_after = now() + n.delay * interval '1 second'
-FROM unnest(%s::uuid[], %s::float8[]) AS n (id, delay) WHERE c.id = n.id
+FROM (
+  SELECT c.id, n.delay FROM conversation c JOIN unnest(%s::uuid[], %s::float8[]) AS n (id, delay) USING (id)
+  ORDER BY c.id FOR NO KEY UPDATE OF c) n
+WHERE c.id = n.id
 """
 ACCEPT = """
+WITH accepted AS (
 UPDATE message m SET wamid = coalesce(m.wamid, n.wamid), answer_wa_id = n.wa_id, due_at = NULL, updated_at = now(),
   error = CASE m.status WHEN 'failed' THEN m.error END, -- a status was faster than this answer
   accepted_at = coalesce(accepted_at, n.at),
   status = CASE WHEN m.status IN ('queued', 'sending', 'unknown', 'held') THEN 'accepted' ELSE m.status END
 FROM unnest(%s::uuid[], %s::text[], %s::text[], %s::timestamptz[]) AS n (id, wamid, wa_id, at) WHERE m.id = n.id
+RETURNING m.id, m.chatbot_id, m.direction, m.type)
+INSERT INTO usage_log (message_id, chatbot_id, direction, type)
+SELECT * FROM accepted ON CONFLICT (message_id) DO NOTHING
 """
 SETTLE = """
 UPDATE message m SET status = n.status, error = n.error, updated_at = now(),
@@ -105,6 +116,14 @@ UPDATE message m SET status = n.status, error = n.error, updated_at = now(),
 FROM unnest(%s::uuid[], %s::text[], %s::json[], %s::float8[], %s::int[]) AS n (id, status, error, delay, attempts)
 WHERE m.id = n.id AND m.status = 'sending' AND m.attempts = n.attempts
 """
+
+
+def give_back(rows):
+    """Claimed rows whose call was never begun: as if they had not been claimed."""
+    rows = sorted(rows, key=lambda row: row['id'])
+    with db.atomic():
+        execute(RELEASE, ([row['conversation_id'] for row in rows], [None] * len(rows)))
+        execute(GIVE_BACK, ([row['id'] for row in rows], [row['attempts'] for row in rows]))
 
 
 def record(results):
@@ -133,15 +152,12 @@ def _free_conversations(accepted, others):
     """Let the next message of each go; behind one that is tried again the others wait, in order."""
     delays = {row['conversation_id']: None for row, _, _ in accepted}
     delays |= {row['conversation_id']: delay if status == 'queued' else None for row, _, status, delay in others}
-    conversations = sorted(delays)
-    execute(LOCK_CONVERSATIONS, (conversations,))
-    execute(RELEASE, (conversations, [delays[one] for one in conversations]))
+    execute(RELEASE, (list(delays), list(delays.values())))
 
 
 def _accept(accepted):
     accepted.sort(key=lambda one: one[0]['id'])
     execute(ACCEPT, columns([(row['id'], outcome.wamid, outcome.wa_id, at) for row, outcome, at in accepted]))
-    log_usage([row['id'] for row, _, _ in accepted])
 
 
 def _settle(others):

@@ -17,26 +17,25 @@ log = logging.getLogger(__name__)
 BUDGET = 5  # seconds of one drain; then it wakes its successor, so that RQ's heartbeats and warm shutdown stay ordinary
 LINGER = 0.5  # seconds without work before a drain ends; a ring after that starts the next
 LOOK = 0.02  # seconds between two looks while there is nothing
-GATHER = 0.01  # seconds in which results are gathered into one transaction
 stopping = threading.Event()  # set at SIGTERM: claim nothing any more
 
 
 class Crew:
     """Threads that do slow calls, and one that records their results in batches; they outlive the single drain."""
 
-    def __init__(self, size, do, record):
-        """`do(row)` gives a result and holds no connection meanwhile; `record([(row, result), …])` writes them."""
-        self.size, self._do, self._record = size, do, record
+    def __init__(self, size, do, record, ahead=0, gather=0.002):
+        """`size` threads; `do(row)` gives a result and holds no connection meanwhile, `record([(row, result), …])`
+        writes what came within `gather` seconds. `ahead` rows more may wait, so that no thread waits for a claim."""
+        self.room, self._do, self._record, self._gather = size + ahead, do, record, gather
         self._work, self._results = SimpleQueue(), SimpleQueue()
         self._in_flight, self._unrecorded = {}, {}  # by id; single dict operations are atomic
-        self.freed = threading.Event()
         for _ in range(size):
             threading.Thread(target=self._labour, name='crew', daemon=True).start()
         threading.Thread(target=self._recorder, name='recorder', daemon=True).start()
 
     @property
     def free(self):
-        return self.size - len(self._in_flight)
+        return self.room - len(self._in_flight)
 
     def in_flight(self):
         return list(self._in_flight.values())
@@ -56,12 +55,11 @@ class Crew:
                 result = error
             self._results.put((row, result))
             self._in_flight.pop(row['id'], None)
-            self.freed.set()
 
     def _recorder(self):
         while True:
             batch = [self._results.get()]
-            time.sleep(GATHER)
+            time.sleep(self._gather)
             try:
                 while len(batch) < 500:
                     batch.append(self._results.get_nowait())
@@ -90,6 +88,16 @@ class Crew:
                 for one in batch:
                     self._write([one])
                 return
+
+    def recall(self):
+        """Take back the rows that no thread has begun with."""
+        rows = []
+        with suppress(Empty):
+            while True:
+                rows.append(self._work.get_nowait())
+        for row in rows:
+            del self._in_flight[row['id']], self._unrecorded[row['id'], id(row)]
+        return rows
 
     def close(self, timeout):
         """Wait until everything in flight is done and recorded, at most `timeout` seconds. True when it is."""

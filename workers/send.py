@@ -2,13 +2,14 @@
 
 import logging
 import time
+from contextlib import suppress
 from datetime import UTC, datetime
 from functools import cache
 
 from service import account as accounts
 from service import outbox, status, vault
 from service.config import settings
-from service.db import db
+from service.db import CONNECTION_LOST, connection, db
 from service.graph import GraphClient, Outcome
 from service.limits import SendBudget
 from service.logs import mask
@@ -23,19 +24,19 @@ class Sender:
     """This process's crew of SEND_CONCURRENCY threads, its share of the rates and its connections to Meta."""
 
     def __init__(self):
-        self.crew = loop.Crew(settings.SEND_CONCURRENCY, self.call, record)
+        self.batch = max(1, settings.SEND_CONCURRENCY // 4)  # free places that are worth a claim
+        self.crew = loop.Crew(settings.SEND_CONCURRENCY, self.call, record, ahead=self.batch - 1, gather=0.04)
+        self.served = {}
         self.graph = GraphClient(settings.SEND_CONCURRENCY)
         self.budget = SendBudget()
         self.lease = settings.GRAPH_TIMEOUT + 10  # seconds; a call ends by itself well before
-        self.batch = max(1, settings.SEND_CONCURRENCY // 8)  # slots that are worth a claim
 
     def step(self):
-        """Claim as much as threads are free and rates allow; returns how many."""
+        """Claim as much as places are free and rates allow; returns how many."""
         if self.crew.free < self.batch:
-            self.crew.freed.clear()
-            self.crew.freed.wait(0.005)
-            return self.crew.free < self.batch  # busy is not idle
-        found = outbox.sendable_accounts()
+            loop.stopping.wait(0.01)
+            return 1  # busy is not idle
+        found = sorted(outbox.sendable_accounts(), key=lambda row: self.served.get(row[0], 0))
         rows = self._claim(found) if found else []
         self.crew.submit(rows)
         if rows and not self.crew.free:
@@ -43,12 +44,13 @@ class Sender:
         return len(rows)
 
     def _claim(self, found):
-        share = -(-self.crew.free // len(found))  # turn by turn: each account its part of the free threads
+        share = -(-self.crew.free // len(found))  # in turns, the one that waited longest first
         rates = {number: (max_mps or settings.SEND_RATE, share) for _, number, _, max_mps in found}
         granted = self.budget.take(rates)
         quota, left = {}, self.crew.free
         for chatbot_id, number, _, _ in found:
             quota[chatbot_id] = min(granted[number], left)
+            self.served[chatbot_id] = time.monotonic()
             left -= quota[chatbot_id]
         rows = (
             outbox.claim({chatbot_id: n for chatbot_id, n in quota.items() if n}, self.lease)
@@ -90,8 +92,12 @@ def drain():
 
 
 def close(timeout):
-    """Let what is in flight finish and be recorded."""
-    return sender.cache_info().currsize == 0 or sender().crew.close(timeout)
+    """Give back what no thread has begun with; let the rest finish and be recorded."""
+    if sender.cache_info().currsize == 0:
+        return True
+    with suppress(CONNECTION_LOST), connection():  # else the leases see to it
+        outbox.give_back(sender().crew.recall())
+    return sender().crew.close(timeout)
 
 
 def record(batch):
