@@ -1,0 +1,127 @@
+"""What the processes write: one JSON object a line, and nobody's secret, text or number in it."""
+
+import json
+import logging
+import os
+import re
+from contextlib import ExitStack
+
+import pytest
+import requests
+
+from service.logs import Formatter, mask
+from tests.gateway import Http
+from tests.people import APP_SECRET, Backend, Meta, contact, envelope, sql, status_of, text_message
+from tests.stack import Processes, free_port, wait_until
+
+TOKEN, TEXT, NAME = 'EAAsentineltoken', 'sentinel-text', 'Sentinel Name'
+NUMBER, CUSTOMER, USER = '12025550187', '447911123456', 'GB.13491208655302741918'
+SECRETS = {'app_secret': 'sentinel-app-secret', 'webhook_verify_token': 'sentinel-verify'}
+RESPONDER = {'kind': 'openai', 'api_key': 'sentinel-ai-key', 'model': 'm', 'system_prompt': 'sentinel-prompt'}
+
+
+@pytest.fixture(scope='module')
+def output(schema, simulator_process, tmp_path_factory):
+    """What all processes wrote while messages of every fate went both ways: {process: text}."""
+    simulator_process.reset(webhooks=False)
+    sql('TRUNCATE whatsapp_cloud_account, webhook_event CASCADE')
+    port = free_port()
+    environ = {
+        'GRAPH_API_URL': simulator_process.url, 'PORT': str(port), 'WEB_CONCURRENCY': '1', 'LOG_LEVEL': 'DEBUG',
+        'GRAPH_TIMEOUT': '1',
+    }  # fmt: skip
+    with ExitStack() as stack:
+        processes = Processes(tmp_path_factory.mktemp('logs'), environ)
+        stack.callback(processes.stop_all)
+        for name in ('web', 'worker_incoming', 'worker_send', 'clock'):
+            processes.start(name)
+        processes.wait_port(port)
+        http = Http(f'http://127.0.0.1:{port}')
+        traffic(Backend(http), Meta(http), f'{simulator_process.url}/v1')
+        wait_until(lambda: processes.logs('worker_send').count('"send"') >= 5, 15)
+        wait_until(lambda: processes.logs('worker_incoming').count('"reply"') >= 1, 15)
+        knock(f'http://127.0.0.1:{port}')
+        codes = processes.stop_all()
+        yield {name: processes.logs(name) for name in codes}
+    assert {code for family in codes.values() for code in family} == {0}
+
+
+def traffic(backend, meta, ai):
+    backend.account(access_token=TOKEN, responder=RESPONDER | {'base_url': ai})
+    backend.account('own', '300112233445567', access_token=TOKEN, **SECRETS)
+    backend.account('held', '300112233445568', access_token='EXPIRED' + TOKEN)
+    for to in (NUMBER, '19991310260', '19991310161', '19980000012', '19980000013'):
+        backend.send(f'+{to}', TEXT)
+    backend.send(f'+{NUMBER}', TEXT, 'held')
+    backend.post('/send', {'chatbot_id': 'acme', 'to': NUMBER + 'x', 'text': {'body': TEXT}, TEXT: NUMBER})
+    message = text_message(TEXT, f'wamid.{NUMBER}', CUSTOMER, USER)
+    meta.webhook(envelope([message], contacts=[contact(NAME, CUSTOMER, USER)]))
+    meta.webhook(envelope(statuses=[status_of(f'wamid.{NUMBER}', 'read', recipient_id=CUSTOMER)]))
+    meta.webhook(envelope([{**message, 'id': None}, {**message, 'id': 'x' * 600}], errors=[{'code': 1, 'title': 'T'}]))
+    meta.webhook(TEXT.encode())
+
+
+def knock(url):
+    """What strangers try: no key, wrong keys, wrong signatures, wrong tokens."""
+    for path in ('/whatsapp-cloud/messages', f'/whatsapp-cloud/account/{NUMBER}', '/nowhere'):
+        requests.get(url + path, headers={'Authorization': f'Bearer {TOKEN}'}, timeout=10)
+    headers = {'X-Hub-Signature-256': 'sha256=' + 'a' * 64}
+    requests.post(f'{url}/whatsapp-cloud/webhook', data=TEXT, headers=headers, timeout=10)
+    query = {'hub.mode': 'subscribe', 'hub.verify_token': SECRETS['webhook_verify_token'], 'hub.challenge': TEXT}
+    requests.get(f'{url}/whatsapp-cloud/webhook', params=query, timeout=10)
+
+
+def test_every_line_of_every_process_is_a_json_object(output):
+    for name, text in output.items():
+        lines = text.splitlines()
+        assert lines, name
+        for line in lines:
+            entry = json.loads(line)
+            assert {'time', 'level', 'logger', 'message'} <= entry.keys(), line
+            assert re.fullmatch(r'\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z', entry['time'])
+
+
+def test_no_secret_no_text_and_no_whole_number_is_written(output):
+    everything = '\n'.join(output.values())
+    never = [TOKEN, TEXT, NAME, NUMBER, CUSTOMER, USER, RESPONDER['api_key'], RESPONDER['system_prompt'], 'test-key']
+    never += [*SECRETS.values(), APP_SECRET, os.environ['ENCRYPTION_KEYS'], '19991310260', '19980000012']
+    for secret in never:
+        found = next((line for line in everything.splitlines() if secret in line), None)
+        assert found is None, (secret, found)
+
+
+def test_each_send_has_a_line_with_its_outcome_and_ids(output):
+    lines = [json.loads(line) for line in output['worker_send'].splitlines()]
+    sends = [line for line in lines if line['message'] == 'send']
+    assert {'accepted', 'failed', 'retry', 'unknown', 'held'} <= {line['outcome'] for line in sends}
+    assert all(line['message_id'] and line['chatbot_id'] and '…' in line['to'] for line in sends)
+
+
+def test_a_number_is_masked_and_a_wamid_becomes_its_end():
+    assert mask('+5511999990001') == '+55…01'
+    assert mask(None) is None
+    assert NUMBER not in mask(f'wamid.{NUMBER}{"x" * 20}')
+
+
+@pytest.mark.parametrize('message', ['to +5511999990001', 'to 5511999990001 now', '(+12025550187)'])
+def test_numbers_in_a_lines_text_are_masked(message):
+    record = logging.makeLogRecord({'msg': message})
+    assert not re.search(r'\d{7}', json.loads(Formatter().format(record))['message'])
+
+
+def test_an_exception_is_written_without_its_text():
+    try:
+        raise ValueError(f'{TEXT} of {NUMBER}')
+    except ValueError as error:
+        record = logging.makeLogRecord({'msg': 'failed', 'exc_info': (ValueError, error, error.__traceback__)})
+    line = Formatter().format(record)
+    assert TEXT not in line
+    assert NUMBER not in line
+    entry = json.loads(line)['exception']
+    assert entry[0] == 'builtins.ValueError'
+    assert 'test_logs.py' in entry[1]
+
+
+def test_what_no_json_knows_is_written_nevertheless():
+    entry = json.loads(Formatter().format(logging.makeLogRecord({'msg': 'x', 'thing': object(), 'text': '\ud800'})))
+    assert entry['thing'].startswith('<object')
