@@ -3,6 +3,7 @@
 import json
 import logging
 import math
+import re
 import uuid
 from http import HTTPStatus
 
@@ -13,13 +14,15 @@ from playhouse.pool import MaxConnectionsExceeded
 from werkzeug.exceptions import HTTPException
 
 from service.db import CONNECTION_LOST, db
-from service.errors import BadRequest, GatewayError, Invalid, Unavailable
+from service.errors import BadRequest, GatewayError, Invalid, Unauthorized, Unavailable
 from service.moments import plain
+from service.web.auth import NO_KEY, has_key
 from service.webhook_events import UNSTORABLE
 
 log = logging.getLogger(__name__)
 DATABASE_AWAY = 'The database is away; nothing was stored. Try again.'
 LIMIT_DEFAULT, LIMIT_MAX = 50, 200
+GUARDED = re.compile(r'/whatsapp-cloud/(?!webhook(/|$))')
 
 
 class JSONProvider(DefaultJSONProvider):
@@ -72,6 +75,8 @@ def on_http_exception(error):
     """Werkzeug's own (404, 405, 413, 415 …): its text is about the protocol, never about our inside."""
     if error.response is not None or error.code is None or error.code < 400:
         return error
+    if request.url_rule is None and GUARDED.match(request.path) and not has_key():
+        return on_gateway_error(Unauthorized(NO_KEY))  # a stranger does not learn which addresses exist
     answer = problem(error.code, error.name, error.description)
     answer.headers.extend((name, value) for name, value in error.get_headers() if name == 'Allow')
     return answer

@@ -10,6 +10,7 @@ from service.db import db
 from service.errors import Unauthorized
 
 PREFIX = 'sha256='
+NO_KEY = 'Send "Authorization: Bearer <key>" with one of API_KEYS.'
 
 
 def guard(blueprint):
@@ -21,9 +22,13 @@ def guard(blueprint):
 
 
 def require_key():
+    if not has_key():
+        raise Unauthorized(NO_KEY)
+
+
+def has_key():
     scheme, _, key = request.headers.get('Authorization', '').partition(' ')
-    if scheme.lower() != 'bearer' or not is_one_of(key.strip(), settings.API_KEYS):
-        raise Unauthorized('Send "Authorization: Bearer <key>" with one of API_KEYS.')
+    return scheme.lower() == 'bearer' and is_one_of(key.strip(), settings.API_KEYS)
 
 
 def _open():

@@ -1,0 +1,185 @@
+"""The walls of the house: who may import whom, how big a room may be, and that no door stands open."""
+
+import ast
+import importlib
+import shlex
+from collections import Counter
+
+import pytest
+from honcho.environ import parse_procfile
+
+from service.queues import DRAINS
+from tests.stack import ROOT
+from workers.__main__ import ROOMS
+
+CORE = sorted((ROOT / 'service').glob('*.py'))
+WEB = sorted((ROOT / 'service' / 'web').glob('*.py'))
+WORKERS = sorted((ROOT / 'workers').glob('*.py'))
+OURS = [*CORE, *WEB, *WORKERS, ROOT / 'wsgi.py']
+SIMULATOR = sorted((ROOT / 'tests' / 'simulator').glob('*.py'))
+OUTBOUND = {'service/graph.py', 'workers/responder.py'}  # the clients that speak to the outside
+
+
+def name_of(path):
+    return str(path.relative_to(ROOT))
+
+
+def tree_of(path):
+    return ast.parse(path.read_text())
+
+
+def imports(path):
+    """Every module that a file imports anywhere in it, dotted; of `from a import b` both a and a.b."""
+    package = '.'.join(path.relative_to(ROOT).parts[:-1])
+    for node in ast.walk(tree_of(path)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            module = f'{package}.{node.module or ""}'.rstrip('.') if node.level else node.module
+            yield module
+            yield from (f'{module}.{alias.name}' for alias in node.names)
+
+
+def importers(paths, *modules):
+    """The files that import one of the modules or a part of it."""
+    return {
+        name_of(path)
+        for path in paths
+        if any(found == module or found.startswith(f'{module}.') for found in imports(path) for module in modules)
+    }
+
+
+def test_the_front_door_is_imported_by_wsgi_and_itself_alone():
+    assert importers([*CORE, *WORKERS], 'service.web') == set()
+    assert 'wsgi.py' in importers(OURS, 'service.web')
+
+
+def test_the_back_room_is_imported_by_nobody():
+    assert importers([*CORE, *WEB, ROOT / 'wsgi.py'], 'workers') == set()
+
+
+def test_flask_lives_in_the_front_door_alone():
+    assert importers([*CORE, *WORKERS], 'flask', 'werkzeug', 'gunicorn', 'click') == set()
+
+
+def test_only_the_outbound_clients_speak_http():
+    assert importers(OURS, 'requests', 'urllib3', 'http.client', 'urllib.request') == OUTBOUND
+
+
+def test_rq_is_known_to_the_queues_and_the_entry_of_the_workers():
+    assert importers(OURS, 'rq') == {'service/queues.py', 'workers/__main__.py'}
+
+
+def test_pickle_is_nowhere():
+    assert importers(OURS, 'pickle', 'shelve', 'marshal') == set()
+
+
+def test_the_environment_is_read_in_config_alone():
+    readers = set()
+    for path in OURS:
+        for node in ast.walk(tree_of(path)):
+            if isinstance(node, ast.Attribute) and node.attr in ('environ', 'getenv', 'environb'):
+                readers.add(name_of(path))
+    assert readers == {'service/config.py'}
+    assert importers(OURS, 'os.environ', 'os.getenv') == set()
+
+
+def test_the_simulator_and_we_know_nothing_of_each_other():
+    assert importers(SIMULATOR, 'service', 'workers', 'wsgi', 'tests.people', 'tests.stack', 'tests.conftest') == set()
+    assert importers(OURS, 'tests') == set()
+
+
+def test_imports_stand_at_the_top():
+    for path in OURS:
+        tree = tree_of(path)
+        inside = [node for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom) and node.col_offset]
+        assert inside == [], name_of(path)
+
+
+def test_every_room_begins_with_what_it_is_for():
+    for path in (*CORE, *WEB, *WORKERS):
+        assert ast.get_docstring(tree_of(path)), name_of(path)
+
+
+@pytest.mark.parametrize('path', [*CORE, *WEB, *WORKERS], ids=name_of)
+def test_files_have_300_lines_and_functions_40_at_most(path):
+    assert len(path.read_text().splitlines()) <= 300
+    for node in ast.walk(tree_of(path)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            assert node.end_lineno - node.lineno < 40, f'{name_of(path)}:{node.lineno} {node.name}'
+
+
+def test_no_file_has_a_name_that_says_nothing_and_no_two_the_same():
+    names = Counter(path.name for path in (*CORE, *WEB, *WORKERS) if path.name != '__init__.py')
+    assert not {'utils.py', 'util.py', 'helpers.py', 'helper.py', 'base.py', 'common.py', 'misc.py'} & set(names)
+    assert [name for name, count in names.items() if count > 1] == []
+
+
+def test_every_queue_is_drained_by_an_entry_of_the_procfile():
+    entries = parse_procfile((ROOT / 'Procfile').read_text()).processes
+    rooms = {shlex.split(command)[3] for command in entries.values() if command.startswith('python -m workers ')}
+    assert {queue for room, (queue, _) in ROOMS.items() if room in rooms} == set(DRAINS)
+    assert 'clock' in rooms
+
+
+def test_every_drain_is_where_its_name_says():
+    for queue, dotted in DRAINS.items():
+        module, _, function = dotted.rpartition('.')
+        found = importlib.import_module(module)
+        assert callable(getattr(found, function))
+        assert any(room is found and name == queue for name, room in ROOMS.values())
+
+
+def test_importing_a_room_reads_no_environment_and_opens_nothing():
+    """Only the front door's entries check the environment at import; nothing else does anything then."""
+    for path in (*CORE, *WORKERS):
+        for node in tree_of(path).body:
+            called = isinstance(node, ast.Expr) and isinstance(node.value, ast.Call)
+            assert not called, f'{name_of(path)}:{node.lineno}'
+
+
+OPEN = {'/healthz', '/readyz', '/whatsapp-cloud/webhook', '/whatsapp-cloud/webhook/<chatbot_id>'}
+ID = '01930000-0000-7000-8000-000000000000'
+
+
+def doors(application):
+    """(method, path) of every guarded route."""
+    for rule in application.url_map.iter_rules():
+        if rule.rule not in OPEN:
+            path = rule.build(dict.fromkeys(rule.arguments, ID))[1]
+            yield from ((method, path) for method in rule.methods)
+
+
+KEYS = [None, '', 'Bearer', 'Bearer ', 'Bearer wrong', 'Basic dGVzdC1rZXk=', 'test-key', 'Bearer test-key,second-key',
+        'Bearer tést', 'Bearer TEST-KEY']  # fmt: skip
+
+
+@pytest.mark.parametrize('key', KEYS)
+def test_every_route_but_the_webhook_and_health_needs_a_key(application, key):
+    headers = {} if key is None else {'Authorization': key}
+    tried = list(doors(application))
+    assert len(tried) > 20
+    for method, path in tried:
+        answer = application.test_client().open(path, method=method, headers=headers)
+        assert answer.status_code == 401, (method, path)
+        assert answer.content_type == 'application/problem+json'
+        assert 'test-key' not in answer.text
+
+
+@pytest.mark.parametrize('key', ['Bearer test-key', 'Bearer second-key', 'bearer test-key', 'Bearer  test-key '])
+def test_each_of_the_keys_opens_every_door(application, database, key):
+    for method, path in doors(application):
+        if method in ('GET', 'POST'):
+            answer = application.test_client().open(path, method=method, headers={'Authorization': key})
+            assert answer.status_code in (200, 404, 415, 422), (method, path, answer.text)
+
+
+def test_what_is_not_there_needs_a_key_too(application, database):
+    """A stranger learns nothing of which addresses exist."""
+    for method, path in (('GET', '/nowhere'), ('GET', '/messages/abc'), ('PUT', '/send')):
+        path = f'/whatsapp-cloud{path}'
+        client = application.test_client()
+        assert client.open(path, method=method).status_code == 401, path
+        known = client.open(path, method=method, headers={'Authorization': 'Bearer test-key'})
+        assert known.status_code in (404, 405)
+        assert known.content_type == 'application/problem+json'
