@@ -1,5 +1,6 @@
 """The whole gateway as it is deployed: the Procfile's processes on embedded servers, the stand-in on the far side."""
 
+from contextlib import contextmanager
 from types import SimpleNamespace
 
 import requests
@@ -20,20 +21,38 @@ class Gateway:
         self.port = free_port()
         self.url = f'http://127.0.0.1:{self.port}'
         env = {
-            'DATABASE_URL': self.postgres.url, 'REDIS_URL': self.redis.url, 'PORT': str(self.port),
-            'WEB_CONCURRENCY': '2',            'GRAPH_API_URL': self.stand_in.url, 'AI_BASE_URL': f'{self.stand_in.url}/v1', 'AI_API_KEY': 'ai-key',
-            'AI_MODEL': 'stand-in', 'REPLY_QUIET_SECONDS': '0', 'WHATSAPP_APP_SECRET': APP_SECRET,
+            'DATABASE_URL': self.postgres.url,
+            'REDIS_URL': self.redis.url,
+            'PORT': str(self.port),
+            'WEB_CONCURRENCY': '2',
+            'GRAPH_API_URL': self.stand_in.url,
+            'AI_BASE_URL': f'{self.stand_in.url}/v1',
+            'AI_API_KEY': 'ai-key',
+            'AI_MODEL': 'stand-in',
+            'REPLY_QUIET_SECONDS': '0',
+            'WHATSAPP_APP_SECRET': APP_SECRET,
             'API_KEYS': 'test-key',
-        }  # fmt: skip
+        }
         self.processes = Processes(directory / 'logs', demo_env(directory, **env) | environ)
         self.backend, self.meta = Backend(Http(self.url)), Meta(Http(self.url))
 
     def __enter__(self):
+        return self.enter(ENTRIES)
+
+    @contextmanager
+    def entered_late(self):
+        """The servers come up after the Procfile's processes."""
+        try:
+            yield self.enter(())
+        finally:
+            self.__exit__()
+
+    def enter(self, entries):
         self.postgres.start()
         self.redis.start()
         self.stand_in.start(webhook_url=f'{self.url}/whatsapp-cloud/webhook')
         assert self.processes.run('release') == 0, self.processes.logs('release')
-        for name in ENTRIES:
+        for name in entries:
             self.processes.start(name)
         wait_until(self.is_ready, 30, message=lambda: self.processes.logs('web')[-2000:])
         return self

@@ -48,6 +48,7 @@ def main(name):
     else:
         work(*ROOMS[name])
     log.info('stopped', extra={'worker': name})
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # one more of them may come while Python takes itself down
 
 
 def stop(signum, frame):

@@ -1,0 +1,87 @@
+"""The two journeys through the processes of the Procfile, as they are deployed; and how they start and stop."""
+
+import signal
+import time
+
+import pytest
+
+from tests.gateway import ENTRIES, Gateway
+from tests.people import CUSTOMER
+from tests.stack import wait_until
+
+
+@pytest.fixture(scope='module')
+def gateway(tmp_path_factory):
+    with Gateway(tmp_path_factory.mktemp('gateway')) as running:
+        running.backend.account()
+        running.stand_in.config(latency=0.02, status_delay=0.05)
+        yield running
+
+
+def history(message):
+    return [entry['status'] for entry in message['statuses']]
+
+
+def test_a_customer_writes_the_ai_answers_and_the_customer_reads_it(gateway):
+    wamid = gateway.stand_in.customer_writes('Is it open today?')['wamid']
+    wait_until(lambda: [m['status'] for m in gateway.backend.messages()] == ['read', 'received'])
+    reply, question = gateway.backend.messages()
+    assert (question['wamid'], question['content']) == (wamid, {'body': 'Is it open today?'})
+    assert (reply['content'], reply['to']) == ({'body': 'You said: Is it open today?'}, f'+{CUSTOMER}')
+    assert history(reply) == ['queued', 'accepted', 'sent', 'delivered', 'read']
+    (conversation,) = gateway.backend.conversations()
+    assert (conversation['wa_id'], conversation['reply_due_at'], conversation['reply_error']) == (CUSTOMER, None, None)
+    usage = gateway.backend.get('/usage', query_string={'chatbot_id': 'acme'}).json['data']
+    assert sorted((row['direction'], row['count']) for row in usage) == [('inbound', 1), ('outbound', 1)]
+
+
+def test_the_backend_sends_and_learns_every_fate(gateway):
+    fine = gateway.backend.send('+12025550150', 'Your order is ready')
+    closed = gateway.backend.send('+19991310470', 'Too late')
+    lost = gateway.backend.send('+19980000001', 'The answer to this is lost')
+    assert fine['status'] == 'queued'
+    wait_until(lambda: gateway.backend.message(fine['id'])['status'] == 'read')
+    wait_until(lambda: gateway.backend.message(closed['id'])['error'])
+    assert gateway.backend.message(closed['id'])['error']['code'] == 131047
+    wait_until(lambda: gateway.backend.message(lost['id'])['status'] == 'read')
+    assert [call['answer'] for call in gateway.stand_in.sends() if call['opaque'] == lost['id']] == [None]
+
+
+def test_a_burst_of_sends_arrives_in_order_and_once(gateway):
+    ids = [gateway.backend.send('+12025550151', f'part {number}')['id'] for number in range(8)]
+    wait_until(lambda: all(gateway.backend.message(id_)['status'] == 'read' for id_ in ids), 20)
+    assert [call['opaque'] for call in gateway.stand_in.sends() if call['opaque'] in ids] == ids
+
+
+def test_sigterm_to_every_process_finishes_what_is_in_flight(tmp_path):
+    with Gateway(tmp_path) as gateway:
+        gateway.backend.account()
+        slow = gateway.backend.send('+19980015004', 'answered after 1.5 s')
+        wait_until(lambda: gateway.backend.message(slow['id'])['status'] == 'sending')
+        began = time.monotonic()
+        for name in ENTRIES:
+            gateway.processes.kill(name, signal.SIGTERM)
+        for name in ENTRIES:
+            gateway.processes.kill(name, signal.SIGTERM)  # a host that signals the group as well as its leader
+        codes = gateway.processes.stop_all()
+        assert {name: codes[name] for name in ENTRIES} == {name: [0] for name in ENTRIES}
+        assert time.monotonic() - began < 25
+        with gateway.postgres.connect() as database, database.cursor() as cursor:
+            cursor.execute('SELECT status, attempts FROM message WHERE id = %s', [slow['id']])
+            assert cursor.fetchone() == ('accepted', 1)
+
+
+def test_processes_start_before_the_servers_and_in_any_order(tmp_path):
+    gateway = Gateway(tmp_path)
+    for name in reversed(ENTRIES):
+        gateway.processes.start(name)
+    gateway.processes.wait_port(gateway.port)
+    wait_until(lambda: 'waiting' in gateway.processes.logs('worker_send'))
+    assert not gateway.is_ready()
+    try:
+        with gateway.entered_late():
+            gateway.backend.account()
+            gateway.stand_in.customer_writes('Anybody there?')
+            wait_until(lambda: [m['status'] for m in gateway.backend.messages()] == ['read', 'received'], 20)
+    finally:
+        assert all(codes == [0] for codes in gateway.codes.values()), gateway.codes
