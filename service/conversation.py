@@ -49,7 +49,6 @@ class Conversation(Model):
         return {**{name: getattr(self, name) for name in self.SHOWN}, 'window_expires_at': from_inbound}
 
 
-LOCK = 'SELECT 1 FROM conversation WHERE id = ANY(%s::uuid[]) ORDER BY id FOR NO KEY UPDATE'
 HEARD = """
 UPDATE conversation c SET last_inbound_at = greatest(c.last_inbound_at, n.at),
   last_message_at = greatest(c.last_message_at, n.at),
@@ -66,19 +65,13 @@ WHERE c.id = n.id
 NEWS = ('at', 'wa_id', 'user_id', 'parent_user_id', 'username', 'name', 'reply_after')
 
 
-def lock(conversation_ids):
-    """Take the rows in the order that everybody takes them in: no two workers wait for each other in a circle."""
-    execute(LOCK, (sorted(conversation_ids),))
-
-
 def heard_from(news):
-    """Update conversations from their customers' messages.
+    """Update conversations, whose rows the caller holds (identity.resolve), from their customers' messages.
 
     `news`: {conversation_id: {NEWS}}; what is missing keeps its value, `at` is Meta's time, `reply_after` the quiet
     seconds until a reply is asked for (missing: none is).
     """
     if news:
-        lock(news)
         execute(HEARD, columns([(id_, *(row.get(name) for name in NEWS)) for id_, row in news.items()]))
 
 

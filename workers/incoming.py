@@ -10,7 +10,7 @@ from service import conversation, event, message, status
 from service.config import settings
 from service.db import db, fetch_dicts, new_id, to_json
 from service.graph import error_from
-from service.identity import Identity, resolve
+from service.identity import Identity, TryAgain, resolve
 from service.queues import INCOMING, retry_delay
 from service.status import Status
 from service.webhook_events import (
@@ -30,33 +30,30 @@ from workers import replies
 
 log = logging.getLogger(__name__)
 
-ANSWERED = frozenset(
-    [
-        'text',
-        'image',
-        'video',
-        'audio',
-        'document',
-        'sticker',
-        'location',
-        'contacts',
-        'interactive',
-        'button',
-        'order',
-        'request_welcome',
-    ]
-)
+ANSWERED = frozenset((
+    'text', 'image', 'video', 'audio', 'document', 'sticker', 'location', 'contacts', 'interactive', 'button', 'order',
+    'request_welcome',
+))  # fmt: skip
 COMMON = frozenset(('from', 'from_user_id', 'from_parent_user_id', 'group_id', 'id', 'timestamp', 'type', 'context'))
 
 
 def work_off():
+    """What is due of events, up to a batch; returns how many, or 1 when there is something left to do again."""
+    try:
+        return _batch()
+    except TryAgain as reason:
+        reason.mend()
+        return 1
+
+
+def _batch():
     """One batch of events in one transaction; when it fails, one by one, so that a bad one costs only itself."""
     try:
         with db.atomic():
             events = event.claim()
             settle(events)
         return len(events)
-    except OperationalError:  # deadlock or lost connection: the batch is as it was
+    except (OperationalError, TryAgain):  # deadlock, lost connection: the batch is as it was
         raise
     except Exception as error:
         log.error('a batch of events failed, taking them one by one', exc_info=error)
@@ -83,7 +80,7 @@ def _settle_alone(row):
             event.processed([(event_id, items)])
     except NotAnEvent as reason:
         _quarantine(event_id, reason)
-    except OperationalError:
+    except (OperationalError, TryAgain):
         raise
     except Exception as error:
         log.error('an event failed', exc_info=error, extra={'event_id': event_id, 'attempt': attempts + 1})
@@ -94,7 +91,7 @@ def _settle_item(item, path):
     try:
         with db.atomic():
             settle_items([(item, path)])
-    except OperationalError:
+    except (OperationalError, TryAgain):
         raise
     except Exception as error:
         log.error('an item failed', exc_info=error, extra={'kind': item.kind})
@@ -183,7 +180,7 @@ def _store_messages(found):
             item.settle('invalid', 'no sender')
     if not senders:
         return
-    conversations = resolve(dict.fromkeys(identity for _, _, identity in senders))  # in the order of arrival
+    conversations = resolve(dict.fromkeys(identity for _, _, identity in senders), hold=True)  # in the order of arrival
     first = {}
     for item, account, identity in senders:
         key = (item.phone_number_id, item.wamid)
