@@ -7,6 +7,7 @@ from contextlib import suppress
 from queue import Empty, SimpleQueue
 
 from peewee import PeeweeException
+from playhouse.pool import MaxConnectionsExceeded
 from redis import RedisError
 
 from service.db import CONNECTION_LOST, connection
@@ -17,6 +18,7 @@ log = logging.getLogger(__name__)
 BUDGET = 5  # seconds of one drain; then it wakes its successor, so that RQ's heartbeats and warm shutdown stay ordinary
 LINGER = 0.5  # seconds without work before a drain ends; a ring after that starts the next
 LOOK = 0.02  # seconds between two looks while there is nothing
+AWAY = (*CONNECTION_LOST, MaxConnectionsExceeded)  # it may work the next time
 stopping = threading.Event()  # set at SIGTERM: claim nothing any more
 
 
@@ -76,7 +78,7 @@ class Crew:
                 with connection():
                     self._record(batch)
                 return
-            except CONNECTION_LOST as error:
+            except AWAY as error:
                 log.error(
                     'results wait for the database', extra={'reason': type(error).__name__, 'results': len(batch)}
                 )
@@ -134,7 +136,7 @@ def _guarded(step):
     try:
         with connection():
             return step()
-    except (PeeweeException, *CONNECTION_LOST) as error:
+    except (PeeweeException, *AWAY) as error:
         log.error('a step failed and will be repeated', exc_info=error)
         stopping.wait(0.2)
         return 0

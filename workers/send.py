@@ -29,7 +29,7 @@ class Sender:
         self.served = {}
         self.graph = GraphClient(settings.SEND_CONCURRENCY)
         self.budget = SendBudget()
-        self.lease = settings.GRAPH_TIMEOUT + 10  # seconds; a call ends by itself well before
+        self.lease = 2 * settings.GRAPH_TIMEOUT + 10  # seconds; it may wait for a thread as long as a call lasts
 
     def step(self):
         """Claim as much as places are free and rates allow; returns how many."""

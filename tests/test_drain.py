@@ -1,0 +1,197 @@
+"""The bells and the one loop: a ring is never lost, a result is never forgotten."""
+
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from peewee import OperationalError
+from playhouse.pool import MaxConnectionsExceeded
+from redis import RedisError
+
+from service import queues
+from service.queues import SEND, answer_bell, ring, wake
+from tests.stack import Processes, free_port, wait_until
+from workers import drain as loop
+from workers.drain import Crew
+
+
+def jobs():
+    return queues.queue(SEND).jobs
+
+
+@pytest.fixture
+def no_redis(setting):
+    """Redis has gone away; forgotten clients make new connections."""
+    setting('REDIS_URL', f'redis://127.0.0.1:{free_port()}/0')
+    queues._clients.clear()
+    yield
+    queues._clients.clear()
+
+
+def test_rings_coalesce_until_a_drain_answers(database):
+    for _ in range(5):
+        ring(SEND)
+    assert len(jobs()) == 1
+    answer_bell(SEND)
+    ring(SEND)
+    assert len(jobs()) == 2
+
+
+def test_a_bell_whose_job_was_lost_rings_again_soon(database):
+    ring(SEND)
+    assert 0 < queues.client().ttl(f'bell:{SEND}') <= queues.FLAG_SECONDS
+    queues.client().flushdb()
+    ring(SEND)
+    assert len(jobs()) == 1
+
+
+def test_a_job_carries_no_work_only_the_retry_policy(database):
+    ring(SEND)
+    (job,) = jobs()
+    assert (job.func_name, list(job.args), job.kwargs) == ('workers.send.drain', [], {})
+    assert (job.retries_left, job.retry_intervals, job.description) == (3, [2, 4, 8], 'drain')
+    assert [queues.retry_delay(attempts) for attempts in (1, 2, 3, 4, 5)] == [2, 4, 8, None, None]
+
+
+def test_many_threads_that_wake_ring_once(database):
+    with ThreadPoolExecutor(20) as pool:
+        list(pool.map(wake, [SEND] * 200))
+    wait_until(jobs)
+    time.sleep(queues.RING_EVERY * 3)
+    assert len(jobs()) == 1
+
+
+def test_wake_never_waits_and_never_fails_without_redis(no_redis):
+    began = time.monotonic()
+    for _ in range(100):
+        wake(SEND)
+    assert time.monotonic() - began < 0.1
+    with pytest.raises(RedisError):
+        ring(SEND)
+
+
+class Ledger:
+    """Stands where a room's `record` stands; refuses as often as told."""
+
+    def __init__(self, *refusals):
+        self.refusals, self.results = list(refusals), []
+
+    def __call__(self, batch):
+        if self.refusals:
+            raise self.refusals.pop(0)
+        if any(result == 'poison' for _, result in batch):
+            raise ValueError('cannot be recorded')
+        self.results += [result for _, result in batch]
+
+
+def rows(count):
+    return [{'id': number} for number in range(count)]
+
+
+@pytest.mark.parametrize('away', [OperationalError('gone'), MaxConnectionsExceeded()])
+def test_results_are_kept_while_postgresql_is_away(database, away):
+    ledger = Ledger(away, away)
+    crew = Crew(4, lambda row: row['id'], ledger)
+    crew.submit(rows(6))
+    assert crew.close(5)
+    assert sorted(ledger.results) == list(range(6))
+    assert crew.free == 4
+
+
+def test_a_result_that_cannot_be_recorded_costs_only_itself(database):
+    ledger = Ledger()
+    crew = Crew(8, lambda row: 'poison' if row['id'] == 3 else row['id'], ledger, gather=0.1)
+    crew.submit(rows(6))
+    assert crew.close(5)
+    assert sorted(ledger.results) == [0, 1, 2, 4, 5]
+
+
+def test_a_call_that_raises_leaves_the_crew_at_work(database):
+    ledger = Ledger()
+    crew = Crew(1, lambda row: 1 // row['id'], ledger)
+    crew.submit(rows(3))
+    assert crew.close(5)
+    assert [type(result) for result in ledger.results] == [ZeroDivisionError, int, int]
+
+
+def test_at_the_end_what_was_not_begun_is_given_back_and_the_rest_is_waited_for(database):
+    ledger, go = Ledger(), threading.Event()
+    crew = Crew(2, lambda row: go.wait() and row['id'], ledger, ahead=3)
+    crew.submit(rows(5))
+    wait_until(lambda: crew._work.qsize() == 3)
+    assert crew.free == 0
+    assert [row['id'] for row in crew.recall()] == [2, 3, 4]
+    assert not crew.close(0.1)
+    go.set()
+    assert crew.close(5)
+    assert sorted(ledger.results) == [0, 1]
+
+
+@pytest.fixture
+def crew(database):
+    return Crew(1, lambda row: row['id'], Ledger())
+
+
+def test_a_drain_goes_on_until_nothing_was_found_for_a_moment(database, crew, monkeypatch):
+    monkeypatch.setattr(loop, 'LINGER', 0.1)
+    found = [2, 0, 1, 0, 0, 3]
+    loop.drain(SEND, lambda: found.pop(0) if found else 0, crew)
+    assert found == []
+
+
+def test_a_drain_that_has_had_its_time_wakes_its_successor(database, crew, monkeypatch):
+    monkeypatch.setattr(loop, 'BUDGET', 0.1)
+    loop.drain(SEND, lambda: 1, crew)
+    wait_until(jobs, 2)
+
+
+def test_a_drain_answers_the_bell_before_it_looks(database, crew, monkeypatch):
+    """A row that is committed while a drain looks rings anew: its ring is not taken for an old one."""
+    monkeypatch.setattr(loop, 'LINGER', 0.05)
+    ring(SEND)
+    rung = []
+
+    def step():
+        if not rung:
+            ring(SEND)
+            rung.append(len(jobs()))
+        return 0
+
+    loop.drain(SEND, step, crew)
+    assert rung == [2]
+
+
+@pytest.mark.parametrize('trouble', [OperationalError('gone'), MaxConnectionsExceeded()])
+def test_a_step_that_fails_is_repeated(database, crew, monkeypatch, trouble):
+    monkeypatch.setattr(loop, 'LINGER', 0.3)
+    steps = [trouble, 1, 0]
+
+    def step():
+        found = steps.pop(0) if steps else 0
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    loop.drain(SEND, step, crew)
+    assert steps == []
+
+
+def test_a_drain_works_without_redis(no_redis, crew, monkeypatch):
+    monkeypatch.setattr(loop, 'LINGER', 0.05)
+    found = [1]
+    loop.drain(SEND, lambda: found.pop() if found else 0, crew)
+    assert found == []
+
+
+def test_processes_wait_for_servers_that_are_not_up_and_end_at_sigterm(tmp_path):
+    away = {
+        'DATABASE_URL': f'postgresql://x@127.0.0.1:{free_port()}/x',
+        'REDIS_URL': f'redis://127.0.0.1:{free_port()}/0',
+    }
+    processes = Processes(tmp_path, away)
+    for name in ('worker_send', 'worker_incoming', 'clock'):
+        processes.start(name)
+    for name in processes.children:
+        wait_until(lambda name=name: '"waiting"' in processes.logs(name), 20)
+    assert processes.stop_all(5) == {'worker_send': [0], 'worker_incoming': [0], 'clock': [0]}
