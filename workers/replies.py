@@ -93,6 +93,7 @@ def _give_up_or_retry(row, reason):
     delay = retry_delay(row['reply_attempts'])
     title = str(reason) if isinstance(reason, (NoReply, Invalid)) else f'internal error ({type(reason).__name__})'
     error = {'title': title, 'attempts': row['reply_attempts'], 'final': delay is None}
+    error |= {'errors': reason.errors} if isinstance(reason, Invalid) else {}
     conversation.reply_failed(row, delay, error)
     log.warning('reply', extra={'conversation_id': row['id'], 'chatbot_id': row['chatbot_id'],
                                 'outcome': 'failed' if delay is None else 'retry', 'reason': title})  # fmt: skip

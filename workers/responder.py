@@ -39,8 +39,13 @@ def ask(claimed):
         )[::-1]
     kind = account.responder['kind'] if account.responder else 'openai'
     bodies = KINDS[kind](account, conversation, history)
+    return [_addressed(check(message_schema, body), conversation) for body in bodies]
+
+
+def _addressed(body, conversation):
+    """To the customer who is answered, whoever else the responder may name."""
     address = {'to': f'+{conversation.wa_id}'} if conversation.wa_id else {'recipient': conversation.user_id}
-    return [{**check(message_schema, body), **address} for body in bodies]
+    return {name: value for name, value in body.items() if name not in ('to', 'recipient')} | address
 
 
 def _openai(account, conversation, history):
@@ -49,7 +54,9 @@ def _openai(account, conversation, history):
     base, model = chosen.get('base_url') or settings.AI_BASE_URL, chosen.get('model') or settings.AI_MODEL
     if not base:
         raise NoReply('the responder has no base_url and AI_BASE_URL is not set')
-    key = vault.decrypt(account.responder_secret) or settings.AI_API_KEY
+    key = vault.decrypt(account.responder_secret)
+    if not key and not chosen.get('base_url'):  # our key goes to our server alone
+        key = settings.AI_API_KEY
     messages = [{'role': 'system', 'content': chosen['system_prompt']}] if chosen.get('system_prompt') else []
     messages += [
         {
@@ -86,11 +93,8 @@ def _http(account, conversation, history):
         'conversation': conversation.to_dict(),
         'messages': [message.to_dict() for message in history],
     }, default=plain)  # fmt: skip
-    identifier = (
-        f'{conversation.id}.{conversation.reply_due_at.timestamp():.6f}'
-        if conversation.reply_due_at
-        else conversation.id
-    )
+    asking = (message.id for message in reversed(history) if message.direction == 'inbound')
+    identifier = next(asking, conversation.id)  # the same when it is tried again, as Standard Webhooks wants it
     answer = _post(account.responder['url'], body, sign(identifier, body, vault.decrypt(account.responder_secret)))
     if answer.status_code == 204:
         return []
