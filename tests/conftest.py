@@ -78,7 +78,8 @@ def database(schema, redis_server):
     settings.forget()
     redis_server.flush()
     with db.connection():
-        db.execute(f'TRUNCATE {TABLES}')
+        for table in TABLES.split(', '):
+            db.execute(f'DELETE FROM {table}')  # a TRUNCATE takes ten times as long
     yield db
     settings.forget()
 
@@ -126,7 +127,7 @@ def simulator_process():
 
 @pytest.fixture
 def stand_in(simulator_process, setting):
-    """The stand-in for Meta and the AI, as its own process, emptied; the settings point at it. No webhooks unless asked for."""
+    """The stand-in for Meta and the AI, a process of its own, emptied; the settings point at it. It sends no webhooks."""
     simulator_process.reset(webhooks=False)
     setting('GRAPH_API_URL', simulator_process.url)
     setting('AI_BASE_URL', f'{simulator_process.url}/v1')

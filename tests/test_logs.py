@@ -24,7 +24,7 @@ RESPONDER = {'kind': 'openai', 'api_key': 'sentinel-ai-key', 'model': 'm', 'syst
 def output(schema, simulator_process, tmp_path_factory):
     """What all processes wrote while messages of every fate went both ways: {process: text}."""
     simulator_process.reset(webhooks=False)
-    sql('TRUNCATE whatsapp_cloud_account, webhook_event CASCADE')
+    sql('TRUNCATE whatsapp_cloud_account, webhook_event CASCADE')  # a module's fixture comes before the tests' own
     port = free_port()
     environ = {
         'GRAPH_API_URL': simulator_process.url, 'PORT': str(port), 'WEB_CONCURRENCY': '1', 'LOG_LEVEL': 'DEBUG',
