@@ -127,7 +127,7 @@ def simulator_process():
 
 @pytest.fixture
 def stand_in(simulator_process, setting):
-    """The stand-in for Meta and the AI, a process of its own, emptied; the settings point at it. It sends no webhooks."""
+    """The stand-in for Meta and the AI, a process of its own, emptied; settings point at it. It sends no webhooks."""
     simulator_process.reset(webhooks=False)
     setting('GRAPH_API_URL', simulator_process.url)
     setting('AI_BASE_URL', f'{simulator_process.url}/v1')
