@@ -49,11 +49,16 @@ class WebhookEvent(Model):
 
 
 INSERT = """
-INSERT INTO webhook_event AS e (id, path, digest, size, body)
+INSERT INTO webhook_event (id, path, digest, size, body)
 SELECT * FROM unnest(%s::uuid[], %s::text[], %s::bytea[], %s::int[], %s::bytea[])
-ON CONFLICT (digest, path)
-  DO UPDATE SET status = 'received', unserved = false, attempts = 0, due_at = now(), error = NULL
-WHERE e.status = 'failed' OR e.unserved
+ON CONFLICT (digest, path) DO NOTHING
+"""
+# Of what was known already. DO UPDATE above would wait for the worker that has the event in hand, and Meta with it.
+ONCE_MORE = """
+UPDATE webhook_event SET status = 'received', unserved = false, attempts = 0, due_at = now(), error = NULL
+WHERE id IN (
+  SELECT e.id FROM webhook_event e JOIN unnest(%s::bytea[], %s::text[]) AS n (digest, path) USING (digest, path)
+  WHERE e.status = 'failed' OR e.unserved ORDER BY e.id FOR NO KEY UPDATE OF e SKIP LOCKED)
 """
 
 
@@ -64,11 +69,15 @@ def store(bodies):
         (new_id(), path, Binary(digest), len(body), Binary(body)) for (digest, path), body in sorted(unique.items())
     )
     try:
-        with connection():
-            execute(INSERT, rows)
+        _insert(rows)
     except CONNECTION_LOST:  # one from before a restart of PostgreSQL: once more on a new one, the digest makes it safe
-        with connection():
-            execute(INSERT, rows)
+        _insert(rows)
+
+
+def _insert(rows):
+    with connection():
+        if execute(INSERT, rows) < len(rows[0]):
+            execute(ONCE_MORE, (rows[2], rows[1]))
 
 
 CLAIM = """

@@ -4,7 +4,9 @@ import base64
 import hashlib
 import hmac
 import json
+import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 
 import pytest
 
@@ -214,6 +216,16 @@ def test_twenty_equal_deliveries_at_once_make_one_row(application, meta, backend
         assert set(pool.map(deliver, [BODY, others[0], BODY, *others] * 5)) == {200}
     workers.incoming()
     assert backend.outcomes() == [('message', 'stored')] * 6
+
+
+def test_a_duplicate_of_what_a_worker_has_in_hand_is_answered_at_once(meta, backend, postgres):
+    meta.webhook(BODY)
+    with closing(postgres.connect()) as worker, worker.cursor() as cursor:
+        cursor.execute('SELECT 1 FROM webhook_event FOR UPDATE')
+        began = time.monotonic()
+        assert meta.webhook(BODY).status_code == 200
+        assert time.monotonic() - began < 5
+    assert len(backend.events()) == 1
 
 
 def test_a_redelivery_after_a_refusal_is_worked_off_again(meta, backend, workers):
