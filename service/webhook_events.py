@@ -197,12 +197,13 @@ def _unusable(data, wamid, number):
         return 'no id'
     if len(wamid.encode()) > MAX_ID:
         return f'the id is longer than {MAX_ID} bytes'
-    if _is_deep(data):
+    if is_deep(data):
         return f'nested deeper than {MAX_DEPTH}'
     return None if number else 'no metadata.phone_number_id'
 
 
-def _is_deep(value):
+def is_deep(value):
+    """Whether parsed JSON is nested deeper than MAX_DEPTH."""
     level = [value]
     for _ in range(MAX_DEPTH):
         inner = (part.values() if isinstance(part, dict) else part for part in level)

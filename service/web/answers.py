@@ -17,11 +17,12 @@ from service.db import CONNECTION_LOST, db
 from service.errors import BadRequest, GatewayError, Invalid, Unauthorized, Unavailable
 from service.moments import plain
 from service.web.auth import NO_KEY, has_key
-from service.webhook_events import UNSTORABLE
+from service.webhook_events import UNSTORABLE, is_deep
 
 log = logging.getLogger(__name__)
 DATABASE_AWAY = 'The database is away; nothing was stored. Try again.'
 LIMIT_DEFAULT, LIMIT_MAX = 50, 200
+TOO_DEEP = 'The body is nested too deeply.'
 GUARDED = re.compile(r'/whatsapp-cloud/(?!webhook(/|$))')
 
 
@@ -105,9 +106,11 @@ def json_object():
     try:
         body = request.get_json()
     except RecursionError:
-        raise BadRequest('The body is nested too deeply.') from None
+        raise BadRequest(TOO_DEEP) from None
     if not isinstance(body, dict):
         raise BadRequest('The body is not a JSON object.')
+    if is_deep(body):  # it could be stored, and never be shown again
+        raise BadRequest(TOO_DEEP)
     return body
 
 
