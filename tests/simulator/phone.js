@@ -101,8 +101,9 @@ async function post(id, body) {
   try {
     answer = await fetch(`/control/customers/${encodeURIComponent(me.wa_id)}/messages`, {method: 'POST', body: JSON.stringify(body)});
   } catch { /* the simulator itself is away */ }
-  // A good answer needs nothing here: the stream brings the entry itself.
-  if (!answer?.ok && entries.has(id)) upsert({...entries.get(id), gateway_status: 0, unsent: body});
+  if (answer?.ok) return; // the stream brings the entry itself
+  const refusal = answer && ((await answer.json().catch(() => ({}))).error || `HTTP ${answer.status}`);
+  if (entries.has(id)) upsert({...entries.get(id), gateway_status: 0, refusal, unsent: refusal ? null : body});
 }
 
 act.pick = (title, sections, choose) => {
@@ -164,6 +165,12 @@ function become(changes) {
   connect();
 }
 
+// From now on this holds, also after a reload, and not what the address asked for.
+function chosen(changes) {
+  history.replaceState(null, '', location.pathname);
+  become(changes);
+}
+
 function askWho() {
   const fields = $('#who form').elements;
   for (const name of ['name', 'wa_id', 'username']) fields[name].value = me[name];
@@ -174,7 +181,7 @@ function askWho() {
 
 function answerWho() {
   const fields = $('#who form').elements;
-  become({name: fields.name.value.trim(), wa_id: fields.wa_id.value.replace(/\D/g, ''), username: fields.username.value.trim(),
+  chosen({name: fields.name.value.trim(), wa_id: fields.wa_id.value.replace(/\D/g, ''), username: fields.username.value.trim(),
     hide_phone: fields.hide_phone.checked});
 }
 
@@ -217,7 +224,7 @@ $('#wire-close').onclick = () => chooseWire(false);
 $('#curl button').onclick = () => navigator.clipboard?.writeText($('#curl pre').textContent);
 for (const button of document.querySelectorAll('#empty button')) {
   button.onclick = () => {
-    if (button.dataset.number) become({wa_id: button.dataset.number});
+    if (button.dataset.number) chosen({wa_id: button.dataset.number});
     $('#text').value = button.dataset.try || 'hello';
     grow();
     $('#text').focus();

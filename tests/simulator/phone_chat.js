@@ -96,6 +96,7 @@ function myTick(entry) {
 
 function trouble(entry) {
   if (entry.gateway_status === null || entry.gateway_status === 200) return null;
+  if (entry.refusal) return element('p', {className: 'trouble'}, icon('warning'), `Not sent: ${text(entry.refusal)}`);
   if (entry.unsent) return element('p', {className: 'trouble'}, icon('warning'), 'The simulator is away. This is sent when it is back.');
   const what = entry.gateway_status ? `answered ${entry.gateway_status}` : 'did not answer';
   return element('p', {className: 'trouble'}, icon('warning'), `The gateway ${what}. Like Meta, I go on trying.`);
