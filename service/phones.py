@@ -1,0 +1,83 @@
+"""Pure: what a phone number may look like, and under which other forms Meta may know it."""
+
+import re
+
+import phonenumbers
+from phonenumbers import NumberParseException, ValidationResult
+
+FORM = re.compile(r'\+?[0-9 ().-]*')
+LONGEST = 15  # digits with the country code (E.164)
+
+# For trials: North American area codes 99x are kept for an expansion, so these are nobody's numbers, of any length.
+TRIAL = re.compile(r'199[789][0-9]{6,11}')
+
+# Section 10: the wa_id that Meta answers may lack, or have, a digit of the number that was dialled.
+VARIANTS = [
+    (re.compile(r'(55[0-9]{2})9([0-9]{8})'), r'\1\2'),  # Brazil: the ninth digit after the area code
+    (re.compile(r'(55[0-9]{2})([0-9]{8})'), r'\g<1>9\2'),
+    (re.compile(r'521([0-9]{10})'), r'52\1'),  # Mexico: the 1 of mobile numbers
+    (re.compile(r'52([0-9]{10})'), r'521\1'),
+    (re.compile(r'549([0-9]{10})'), r'54\1'),  # Argentina: the 9 of mobile numbers
+    (re.compile(r'54([0-9]{10})'), r'549\1'),
+]
+
+
+def digits(text):
+    """A phone number as Meta writes a wa_id."""
+    return re.sub('[^0-9]', '', text)
+
+
+def candidates(wa_id):
+    """The forms under which to look for a wa_id, the given one first. Never for sending: that is what was given."""
+    variants = (match.expand(form) for pattern, form in VARIANTS if (match := pattern.fullmatch(wa_id)))
+    return [wa_id, *variants]
+
+
+def problem(text):
+    """What is wrong with a phone number, as a sentence; None if it may exist.
+
+    Lengths are checked, ranges are not: test numbers and ranges younger than the library's tables must pass.
+    """
+    number = digits(text)
+    wrong = _wrong_form(text, number)
+    if wrong or TRIAL.fullmatch(number):
+        return wrong
+    first, *others = (_wrong_length(form) for form in candidates(number))
+    return None if None in others else first
+
+
+def _wrong_form(text, number):
+    if any(character.isalpha() for character in text):
+        return 'A phone number has no letters.'
+    if not FORM.fullmatch(text):
+        return 'A phone number has the digits 0 to 9, a "+" at its beginning, spaces and "-", ".", "(", ")", no more.'
+    if not number:
+        return 'The phone number is missing.'
+    if number.startswith('0'):
+        return 'A phone number begins with its country code, like +55, not with 0.'
+    if len(number) > LONGEST:
+        return f'Too long: with its country code a phone number has at most {LONGEST} digits.'
+    return None
+
+
+def _wrong_length(number):
+    try:
+        parsed = phonenumbers.parse(f'+{number}')
+    except NumberParseException as error:
+        if error.error_type == NumberParseException.INVALID_COUNTRY_CODE:
+            return 'No country has the code that this number begins with.'
+        return 'Too short: a phone number has its country code, area code and number.'
+    code = str(parsed.country_code)
+    if number[len(code)] == '0' and not phonenumbers.national_significant_number(parsed).startswith('0'):
+        return f'Leave out the 0 after the country code +{code}.'
+    return _sentence(phonenumbers.is_possible_number_with_reason(parsed), code)
+
+
+def _sentence(result, code):
+    if result == ValidationResult.IS_POSSIBLE:
+        return None
+    if result == ValidationResult.TOO_LONG:
+        return f'Too long for the country code +{code}: it has digits too many, or another country code.'
+    if result == ValidationResult.INVALID_LENGTH:
+        return f'No number of the country code +{code} has so many digits.'
+    return f'Too short for the country code +{code}: digits are missing, or the country code itself is.'

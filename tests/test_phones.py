@@ -1,0 +1,107 @@
+"""Phone numbers: what passes, what is said of the others, and where else to look for a wa_id."""
+
+import phonenumbers
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from phonenumbers import PhoneNumberFormat, PhoneNumberType
+
+from service.phones import candidates, digits, problem
+
+PASS = [
+    '+15550001111', '+5511999990001', '+551199990001', '+441134960000', '+525512345678', '+5215512345678',
+    '+5491123456789', '+541123456789', '+390612345678', '+2250712345678', '+6831234', '+881612345678',
+]  # fmt: skip
+TRIALS = ['+19991310562', '+1999131056', '+199913104700042', '+19980000001', '+19971310260']
+SHORT, LONG = 'Too short', 'Too long'
+REFUSED = {
+    '': 'missing', '+': 'missing', ' - ': 'missing', '+1': SHORT, '+12': SHORT, '1': SHORT, '+49': SHORT,
+    '+49123': SHORT, '+1555000111': SHORT, '5551234': 'country code', '+155500011112': LONG, '+55119999900011': LONG,
+    '+49123456789012345': 'at most 15', '1' * 30: 'at most 15', '+999123456789': 'No country',
+    '+210123456': 'No country',
+    'abc': 'letters', '+1 800 FLOWERS': 'letters', '+15550001111 ext. 5': 'letters', 'tel:+15550001111': 'letters',
+    '+15550001111;5': 'no more', '++15550001111': 'no more', '1555000+1111': 'no more', '+15550001111\n': 'no more',
+    '\u202a+15550001111\u202c': 'no more', '+١٥٥٥٠٠٠١١١١': 'no more',
+    '0015550001111': 'not with 0', '01511234567': 'not with 0',
+    '+01511234567': 'not with 0', '+4401134960000': 'Leave out the 0', '+44 (0)113 496 0000': 'Leave out the 0',
+    '+861': SHORT, '+290123': SHORT, '+52155123456789': LONG,
+}  # fmt: skip
+NUMBERS = st.from_regex(r'(55|521?|549?|1|44)[0-9]{5,12}', fullmatch=True)
+
+
+@pytest.mark.parametrize('number', [*PASS, *TRIALS])
+def test_a_number_that_may_exist_passes_with_and_without_a_plus(number):
+    assert problem(number) is None
+    assert problem(number.removeprefix('+')) is None
+
+
+@pytest.mark.parametrize(('number', 'part'), REFUSED.items(), ids=ascii)
+def test_a_number_that_cannot_exist_gets_a_sentence_that_says_why(number, part):
+    assert part in problem(number)
+
+
+def test_every_country_has_numbers_that_pass_however_they_are_written():
+    kinds = (PhoneNumberType.MOBILE, PhoneNumberType.FIXED_LINE)
+    tried = set()
+    for country in phonenumbers.SUPPORTED_REGIONS:
+        for number in filter(None, (phonenumbers.example_number_for_type(country, kind) for kind in kinds)):
+            plain = phonenumbers.format_number(number, PhoneNumberFormat.E164)
+            pretty = phonenumbers.format_number(number, PhoneNumberFormat.INTERNATIONAL)
+            assert [problem(form) for form in (plain, plain[1:], pretty)] == [None] * 3, plain
+            tried.add(country)
+    assert len(tried) > 240
+
+
+def test_a_number_of_a_range_that_nobody_has_passes():
+    number = phonenumbers.parse('+15550001111')
+    assert not phonenumbers.is_valid_number(number)
+    assert problem('+15550001111') is None
+
+
+@given(st.one_of(st.text(), st.from_regex(r'\+?[0-9 ().-]{0,40}', fullmatch=True)))
+def test_whatever_is_given_gets_an_answer(text):
+    answer = problem(text)
+    assert answer is None or (answer[0].isupper() and answer.endswith('.'))
+    assert answer or 5 <= len(digits(text)) <= 15
+
+
+@given(NUMBERS)
+def test_signs_between_the_digits_change_nothing(number):
+    assert problem(f'+({number[:2]}) {number[2:5]}-{number[5:]}.') == problem(number)
+
+
+@pytest.mark.parametrize(
+    ('text', 'expected'),
+    [('+55 (11) 99999-0001', '5511999990001'), ('5511999990001', '5511999990001'), ('', ''), ('+٥٥11', '11')],
+)
+def test_digits_are_what_meta_writes_as_a_wa_id(text, expected):
+    assert digits(text) == expected
+
+
+@pytest.mark.parametrize(
+    ('long', 'short'),
+    [('5511999990001', '551199990001'), ('5215512345678', '525512345678'), ('5491123456789', '541123456789')],
+    ids=['Brazil', 'Mexico', 'Argentina'],
+)
+def test_the_forms_with_and_without_the_extra_digit_lead_to_each_other(long, short):
+    assert candidates(long) == [long, short]
+    assert candidates(short) == [short, long]
+
+
+@pytest.mark.parametrize(
+    'wa_id',
+    ['15550001111', '5511899990001', '55119999000', '55119999900011', '521551234567890', '+5511999990001',
+     '5511999990001\n', 'US.13491208655302741918', ''],
+)  # fmt: skip
+def test_every_other_wa_id_has_one_form_only(wa_id):
+    assert candidates(wa_id) == [wa_id]
+
+
+@given(NUMBERS)
+def test_candidates_are_symmetric_begin_with_the_given_one_and_keep_the_country(number):
+    found = candidates(number)
+    assert found[0] == number
+    assert len(found) == len(set(found)) <= 2
+    for other in found:
+        assert sorted(candidates(other)) == sorted(found)
+        assert other[:2] == number[:2]
