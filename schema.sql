@@ -45,6 +45,7 @@ CREATE TABLE conversation (
     reply_attempts smallint NOT NULL DEFAULT 0,
     reply_error json,                       -- why the responder was given up on, null after the next success
     send_after timestamptz,                 -- nothing leaves to this conversation before it: one message at a time, in order
+    pair_free_at timestamptz,               -- when the pair has no borrowed burst left to pay back (one per 6 s, section 8)
     created_at timestamptz NOT NULL DEFAULT now(),
     updated_at timestamptz NOT NULL DEFAULT now()
 ) WITH (fillfactor = 80);
@@ -60,6 +61,34 @@ CREATE TABLE conversation_identity (
     PRIMARY KEY (chatbot_id, kind, value)
 );
 CREATE INDEX conversation_identity_of ON conversation_identity (conversation_id);
+
+-- One message to many. Its state is the batch's own; what became of each message stands in `message`.
+CREATE TABLE batch (
+    id uuid PRIMARY KEY,
+    chatbot_id text NOT NULL REFERENCES whatsapp_cloud_account,
+    status text NOT NULL DEFAULT 'running'
+        CHECK (status IN ('running',        -- its messages leave, or have left
+                          'paused',         -- by a person, or by itself (reason): its messages are held
+                          'cancelled')),    -- for good
+    reason json,                            -- Meta's error that paused it
+    recipients integer NOT NULL,            -- rows that came in
+    rejected integer NOT NULL DEFAULT 0,    -- of them: not valid
+    duplicates integer NOT NULL DEFAULT 0,  -- of them: the recipient stood in an earlier row
+    created_at timestamptz NOT NULL DEFAULT now(),
+    updated_at timestamptz NOT NULL DEFAULT now()
+);
+CREATE INDEX batch_by_chatbot ON batch (chatbot_id, id);
+
+-- What Meta's webhooks last said of a template.
+CREATE TABLE template (
+    waba_id text NOT NULL,
+    name text NOT NULL CHECK (length(name) <= 512),
+    language text NOT NULL CHECK (length(language) <= 64),
+    status text,                            -- Meta's event: APPROVED, PAUSED, DISABLED, …
+    category text,                          -- lower case: marketing, utility, authentication
+    updated_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (waba_id, name, language)
+);
 
 CREATE TABLE webhook_event (
     id uuid PRIMARY KEY,
@@ -92,13 +121,21 @@ CREATE TABLE message (
     type text NOT NULL,
     status text NOT NULL
         CHECK (status IN ('received',       -- inbound
+                          'scheduled',      -- waits for due_at, the caller's send_at
                           'queued',         -- waits for due_at
                           'sending',        -- a worker has it until due_at (its lease)
                           'accepted',       -- Meta gave a wamid
                           'sent', 'delivered', 'read', 'played',    -- Meta's statuses, forward only
                           'failed',         -- for good, see error
                           'unknown',        -- it left, no answer came; at due_at the account's on_unknown decides
-                          'held')),         -- the account cannot send now
+                          'held',           -- cannot be sent now, see hold_reason
+                          'cancelled',      -- by a person, before it was claimed
+                          'expired')),      -- expires_at passed before it was sent
+    hold_reason text CHECK (hold_reason IN (
+        'account',                          -- Meta refuses the account, or it is not active
+        'batch',                            -- its batch is paused
+        'template')),                       -- its template is paused, until Meta's webhook
+    batch_id uuid REFERENCES batch,
     wamid text CHECK (length(wamid) <= 512),
     recipient_to text,                      -- as the caller gave it
     recipient text,                         -- a BSUID, as the caller gave it
@@ -113,12 +150,16 @@ CREATE TABLE message (
     attempts smallint NOT NULL DEFAULT 0,
     resends smallint NOT NULL DEFAULT 0,    -- how often on_unknown = resend was used: once at most
     error json,
+    tries jsonb NOT NULL DEFAULT '[]',      -- the attempts that Meta did not accept: {attempt, at, outcome, code, title}
+    send_at timestamptz,                    -- the caller's wish
+    expires_at timestamptz,                 -- never sent after it
     timestamp timestamptz,                  -- inbound: Meta's time
     accepted_at timestamptz,
     created_at timestamptz NOT NULL DEFAULT now(),
     updated_at timestamptz NOT NULL DEFAULT now(),
     CHECK ((direction = 'inbound') = (status = 'received')),
-    CHECK (status NOT IN ('queued', 'sending', 'unknown') OR due_at IS NOT NULL)
+    CHECK ((status IN ('scheduled', 'queued', 'sending', 'unknown')) <= (due_at IS NOT NULL)),
+    CHECK ((status = 'held') = (hold_reason IS NOT NULL))
 ) WITH (fillfactor = 80);
 CREATE UNIQUE INDEX message_inbound ON message (phone_number_id, wamid) WHERE direction = 'inbound';
 CREATE INDEX message_outbound ON message (phone_number_id, wamid) WHERE direction = 'outbound' AND wamid IS NOT NULL;
@@ -126,7 +167,10 @@ CREATE INDEX message_by_chatbot ON message (chatbot_id, id);
 CREATE INDEX message_by_conversation ON message (conversation_id, id);
 CREATE INDEX message_queued ON message (chatbot_id, priority, id) WHERE status = 'queued';
 CREATE INDEX message_held ON message (chatbot_id) WHERE status = 'held';
-CREATE INDEX message_due ON message (due_at) WHERE status IN ('queued', 'sending', 'unknown');
+CREATE INDEX message_due ON message (due_at) WHERE status IN ('scheduled', 'queued', 'sending', 'unknown');
+CREATE INDEX message_expiring ON message (expires_at)
+    WHERE expires_at IS NOT NULL AND status IN ('scheduled', 'queued', 'held');
+CREATE INDEX message_by_batch ON message (batch_id) WHERE batch_id IS NOT NULL;
 
 -- What Meta said about a message, each once, with Meta's own time; also what came before we knew the message.
 CREATE TABLE message_status (

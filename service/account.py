@@ -131,12 +131,13 @@ class Account(Model):
 
 
 HOLD = """
-UPDATE whatsapp_cloud_account SET send_state = 'held', send_state_reason = %s, updated_at = now(),
+UPDATE whatsapp_cloud_account SET send_state = 'held', send_state_reason = %(reason)s, updated_at = now(),
   send_state_since = CASE send_state WHEN 'held' THEN send_state_since ELSE now() END
-WHERE chatbot_id = %s AND access_token = %s
+WHERE chatbot_id = %(chatbot)s AND access_token = coalesce(%(token)s, access_token)
 """
 HOLD_MESSAGES = """
-UPDATE message SET status = 'held', due_at = NULL, updated_at = now() WHERE chatbot_id = %s AND status = 'queued'
+UPDATE message SET status = 'held', hold_reason = 'account', due_at = NULL, updated_at = now()
+WHERE chatbot_id = %s AND status = 'queued'
 """
 RELEASE = """
 UPDATE whatsapp_cloud_account
@@ -145,20 +146,23 @@ WHERE chatbot_id = %s
 """
 # What crossed a hold or a release: read before, written after it.
 HOLD_STRAYS = """
-UPDATE message m SET status = 'held', due_at = NULL, updated_at = now() FROM whatsapp_cloud_account a
+UPDATE message m SET status = 'held', hold_reason = 'account', due_at = NULL, updated_at = now()
+FROM whatsapp_cloud_account a
 WHERE a.chatbot_id = m.chatbot_id AND NOT (a.active AND a.send_state = 'ok') AND m.status = 'queued'
 """
 RELEASE_HELD = """
-UPDATE message m SET status = 'queued', due_at = now(), attempts = 0, error = NULL, updated_at = now()
+UPDATE message m
+SET status = 'queued', hold_reason = NULL, due_at = now(), attempts = 0, error = NULL, updated_at = now()
 FROM whatsapp_cloud_account a
 WHERE a.chatbot_id = m.chatbot_id AND a.active AND a.send_state = 'ok' AND m.status = 'held'
+  AND m.hold_reason = ANY(%s)
 """
 
 
-def hold(chatbot_id, access_token, reason):
+def hold(chatbot_id, reason, access_token=None):
     """Meta refuses the account: its messages wait, all others go on. False when it has another token by now."""
     with db.atomic():
-        held = execute(HOLD, (json.dumps(reason), chatbot_id, access_token))
+        held = execute(HOLD, {'chatbot': chatbot_id, 'reason': json.dumps(reason), 'token': access_token})
         if held:
             execute(HOLD_MESSAGES, (chatbot_id,))
     return bool(held)
@@ -168,9 +172,9 @@ def release(chatbot_id):
     """Whatever held the account is mended: if it is active, what is held is due now, with all its attempts."""
     with db.atomic():
         execute(RELEASE, (chatbot_id,))
-        execute(f'{RELEASE_HELD} AND a.chatbot_id = %s', (chatbot_id,))
+        execute(f'{RELEASE_HELD} AND a.chatbot_id = %s', (['account', 'template'], chatbot_id))
 
 
 def settle_strays():
     """Hold or release what missed its account's turn; returns how many messages."""
-    return execute(HOLD_STRAYS) + execute(RELEASE_HELD)
+    return execute(HOLD_STRAYS) + execute(RELEASE_HELD, (['account'],))

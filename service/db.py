@@ -25,6 +25,9 @@ class Database(PooledPostgresqlDatabase):
         register_type(UUID_AS_TEXT, conn)
         return conn
 
+    def _is_closed(self, conn):
+        return bool(conn.closed)  # Peewee would ask the server each time; CONNECTION_LOST is dealt with where it shows
+
     def _can_reuse(self, conn):
         return not conn.closed and super()._can_reuse(conn)
 

@@ -5,27 +5,18 @@ urllib3 is the engine of `requests`; used directly it costs less than half the C
 
 import json
 import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import HTTPError
 
 from service.config import settings
+from service.error_table import look_up
+from service.webhook_events import MAX_ID, as_dict, clean, identifier
 
-# Classes of the fact sheet, section 7: T try again, W wait for a condition, P permanent for this message,
-# C the account cannot send. Where the sheet says "a few times, then P" the message fails after its retries anyway.
-ERROR_CLASSES = {
-    'T': (1, 2, 4, 17, 32, 613, 80007, 80008, 130429, 131000, 131016, 131056, 131057, 132069, 133000, 133004, 133015,
-          134101, 135000, 2494100),
-    'C': (0, 3, 10, *range(200, 300), 33, 104, 190, 368, 131005, 131031, 131037, 131042, 131044, 131045, 131048, 131063,
-          132068, 133005, 133006, 133008, 133009, 133010, 133016, 134011),
-    'P': (100, 130403, 130472, 130497, 131008, 131009, 131021, 131026, 131030, 131047, 131049, 131050, 131051, 131052,
-          131053, 131055, 131059, 131062, 131064, 132000, 132001, 132005, 132007, 132008, 132012, 132015, 132016,
-          132018, 134100, 134102, 137000),
-}  # fmt: skip
-CLASS_OF = {code: name for name, codes in ERROR_CLASSES.items() for code in codes}
-DELAY_OF = {131057: 60, 133015: 300}  # seconds; the only two whose gap wins over 2, 4, 8
+DAY = 86400  # seconds; no wait that Meta asks for is longer
+KINDS = {'T': 'retry', 'W': 'retry', 'C': 'held', 'P': 'failed', 'A': 'unknown'}
 
 
 @dataclass(slots=True)
@@ -37,8 +28,18 @@ class Outcome:
     wa_id: str | None = None
     user_id: str | None = None
     error: dict | None = None
-    delay: float | None = None  # seconds, when the answer asks for more than the retry policy
-    contacts: list = field(default_factory=list)
+    delay: float | None = None  # seconds, when more is asked for than the retry policy gives
+    waits: bool = False  # a retry that holds up nobody else: it waits for its own condition
+    scope: str | None = None  # what slows down or stops beside this message (service.error_table)
+    pause: float | None = None  # seconds that Meta wants the scope to pause
+
+
+def judge(error, http_status=400, delay=None, pause=None):
+    """The Outcome that the error table gives an error, of an answer or of a `failed` status alike."""
+    known = look_up(error['code'], http_status)
+    kind = 'held' if known.klass == 'W' and known.delay is None else KINDS[known.klass]
+    delay = max(filter(None, (known.delay, delay)), default=None)
+    return Outcome(kind, error=error, delay=delay, waits=known.klass == 'W', scope=known.scope, pause=pause)
 
 
 def _error(title, code=None, details=None, fbtrace_id=None):
@@ -47,19 +48,14 @@ def _error(title, code=None, details=None, fbtrace_id=None):
 
 def error_from(meta):
     """Meta's error object (an answer's or a status's) as the contract's `error`."""
-    data = meta.get('error_data')
+    data, code = as_dict(meta.get('error_data')), meta.get('code')
+    title = clean(meta.get('title'), 500) or clean(meta.get('message'), 500) or 'Error'
     return _error(
-        meta.get('title') or meta.get('message') or 'Error', meta.get('code'),
-        data.get('details') if isinstance(data, dict) else None, meta.get('fbtrace_id'),
-    )  # fmt: skip
-
-
-def class_of(error, http_status=400):
-    """The class of an error code; for one that the table does not know, what the HTTP status suggests."""
-    known = CLASS_OF.get(error['code'])
-    if known:
-        return known
-    return 'T' if http_status >= 500 or http_status == 429 else 'C' if http_status == 401 else 'P'
+        title,
+        code if isinstance(code, int) else None,
+        clean(data.get('details'), 2000),
+        clean(meta.get('fbtrace_id'), 255),
+    )
 
 
 _left = threading.local()  # .bytes: something of this thread's request was handed to the network
@@ -137,11 +133,13 @@ def _understand(answer):
 
 
 def _accepted(body):
-    first = _first(body, 'messages')
-    if not first.get('id'):
+    wamid = clean(_first(body, 'messages').get('id'), MAX_ID)
+    if not wamid:
         return Outcome('unknown', error=_error('Meta answered without a message id'))
     contact = _first(body, 'contacts')
-    return Outcome('accepted', wamid=first['id'], wa_id=contact.get('wa_id'), user_id=contact.get('user_id'))
+    return Outcome(
+        'accepted', wamid=wamid, wa_id=identifier(contact.get('wa_id')), user_id=identifier(contact.get('user_id'))
+    )
 
 
 def _first(body, name):
@@ -150,10 +148,20 @@ def _first(body, name):
 
 
 def _refused(error, answer):
-    kind = {'T': 'retry', 'C': 'held'}.get(class_of(error, answer.status), 'failed')
-    return Outcome(kind, error=error, delay=DELAY_OF.get(error['code']) or _retry_after(answer))
+    wait = _retry_after(answer)
+    return judge(error, answer.status, delay=wait, pause=wait or _regain(answer))
 
 
 def _retry_after(answer):
     seconds = answer.headers.get('Retry-After', '')
-    return float(seconds) if seconds.isdigit() else None
+    return min(float(seconds), DAY) if seconds.isascii() and seconds.isdigit() else None
+
+
+def _regain(answer):
+    """Seconds until Meta gives access again: X-Business-Use-Case-Usage says it in minutes (section 7)."""
+    try:
+        usage = json.loads(answer.headers.get('X-Business-Use-Case-Usage', '{}'))
+        minutes = [one.get('estimated_time_to_regain_access', 0) for uses in usage.values() for one in uses]
+        return min(max(minutes, default=0) * 60, DAY) or None
+    except (ValueError, TypeError, AttributeError):
+        return None

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from service.db import columns, db, execute, fetch, new_id
+from service.phones import candidates
 
 LOOK_UP = """
 SELECT i.chatbot_id, i.kind, i.value, i.conversation_id FROM conversation_identity i
@@ -122,6 +123,12 @@ def _agreed(identity, known):
     return found.pop() if len(found) == 1 else None
 
 
+def _variants(identity):
+    """Other forms of the phone that may be the same one (Brazil, Mexico, Argentina): only to look a person up by."""
+    forms = candidates(identity.phone)[1:] if identity.phone else []
+    return [(identity.chatbot_id, 'phone', form) for form in forms]
+
+
 class _Settlement:
     """Decides who is who for identities that are new or have changed, under their accounts' locks.
 
@@ -131,7 +138,7 @@ class _Settlement:
 
     def __init__(self, identities):
         self.identities = identities
-        self.known = _look_up({key for identity in identities for key in identity.known_by()})
+        self.known = _look_up({key for identity in identities for key in (*identity.known_by(), *_variants(identity))})
         found = list(set(self.known.values()))
         self.with_bsuid = {row[0] for row in fetch(WITH_BSUID, (found,))} if found else set()
         self.created, self.moved = {}, {}  # {conversation: chatbot_id}, {key: conversation}
@@ -142,7 +149,11 @@ class _Settlement:
         return {identity: self._now(conversation) for identity, conversation in settled.items()}
 
     def _settle(self, identity):
-        found = {key[1]: self.known.get(key) for key in identity.known_by()}
+        found = {
+            key[1]: self.known.get(key)
+            for key in (*reversed(_variants(identity)), *identity.known_by())
+            if key in self.known
+        }
         conversation = self._choose(identity, found) or self._create(identity)
         for key in identity.known_by():
             self._assign(key, conversation)

@@ -4,6 +4,7 @@ from peewee import DateTimeField, Model, SmallIntegerField, TextField
 
 from service.account import JSON
 from service.db import columns, db, execute, fetch
+from service.error_table import explain
 from service.errors import NotFound
 
 
@@ -26,6 +27,11 @@ class Message(Model):
     answer_wa_id = TextField(null=True)
     attempts = SmallIntegerField(default=0)
     error = JSON(null=True)
+    tries = JSON(default=list)
+    hold_reason = TextField(null=True)
+    batch_id = TextField(null=True)
+    send_at = DateTimeField(null=True)
+    expires_at = DateTimeField(null=True)
     timestamp = DateTimeField(null=True)
     accepted_at = DateTimeField(null=True)
     created_at = DateTimeField()
@@ -42,12 +48,14 @@ class Message(Model):
         return message
 
     SHOWN = ('id', 'chatbot_id', 'conversation_id', 'direction', 'type', 'status', 'wamid', 'content', 'context',
-             'extra', 'client_reference', 'attempts', 'error', 'timestamp', 'created_at', 'updated_at')  # fmt: skip
+             'extra', 'client_reference', 'attempts', 'error', 'tries', 'hold_reason', 'batch_id', 'send_at', 'expires_at',
+             'timestamp', 'created_at', 'updated_at')  # fmt: skip
 
     def to_dict(self):
         """Without its statuses: those come from another table."""
         row = {name: getattr(self, name) for name in self.SHOWN}
         sender = self.sender or {}
+        row |= explain(self.error['code']) if self.error else {'explanation': None, 'fix': None}
         row |= {'to': self.recipient_to, 'recipient': self.recipient, 'wa_id': self.answer_wa_id}
         return row | {name: sender.get(name) for name in ('from', 'from_user_id', 'group_id')}
 
@@ -55,7 +63,7 @@ class Message(Model):
         """All its statuses: ours, what Meta `told`, and where it rests if Meta did not say that."""
         if self.direction == 'inbound':
             return [{'status': 'received', 'timestamp': self.created_at}]
-        own = [{'status': 'queued', 'timestamp': self.created_at}]
+        own = [{'status': 'scheduled' if self.send_at else 'queued', 'timestamp': self.created_at}]
         if self.accepted_at:
             own.append({'status': 'accepted', 'timestamp': self.accepted_at})
         history = own + told

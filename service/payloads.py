@@ -4,11 +4,11 @@ import re
 
 from marshmallow import INCLUDE, Schema, ValidationError, fields, validate, validates_schema
 
+from service import phones
 from service.errors import Invalid
 from service.webhook_events import UNSTORABLE
 
 BSUID = re.compile(r'\A[A-Z]{2}\.[A-Za-z0-9.]{1,140}\Z')  # section 4.1
-PHONE = re.compile(r'\A\+?(?:[ ().-]*[0-9]){5,20}\Z')
 TEXT_LIMIT = 4096  # characters of text.body (section 6.2)
 
 
@@ -27,6 +27,23 @@ class ContextSchema(Schema):
     message_id = fields.String(required=True, validate=validate.Length(min=1, max=512))
 
 
+class LanguageSchema(Schema):
+    class Meta:
+        unknown = INCLUDE
+
+    code = fields.String(required=True, validate=[validate.Length(1, 64), storable])
+
+
+class TemplateSchema(Schema):
+    """Name and language; the rest is Meta's."""
+
+    class Meta:
+        unknown = INCLUDE
+
+    name = fields.String(required=True, validate=[validate.Length(1, 512), storable])
+    language = fields.Nested(LanguageSchema, required=True)
+
+
 class MessageSchema(Schema):
     """Meta's own send body: `type`, the object named like it, `context`, and whom it goes to."""
 
@@ -41,6 +58,7 @@ class MessageSchema(Schema):
     recipient = fields.String()
     type = fields.String(validate=validate.Regexp(r'\A[a-z][a-z_]{0,63}\Z'))
     text = fields.Nested(TextSchema)
+    template = fields.Nested(TemplateSchema)
     context = fields.Nested(ContextSchema)
 
     @validates_schema(pass_original=True, skip_on_field_errors=False)
@@ -50,9 +68,9 @@ class MessageSchema(Schema):
         if not isinstance(kind, str):
             return  # `type` has its error already
         problems = {name: ['Unknown field.'] for name in original if name not in self.fields and name != kind}
-        if kind != 'text' and 'text' in original:
-            problems['text'] = [f'Unknown field for a message of type {kind}.']
-        if kind in self.fields and kind != 'text':
+        for name in {'text', 'template'} & original.keys() - {kind}:
+            problems[name] = [f'Unknown field for a message of type {kind}.']
+        if kind in self.fields and kind not in ('text', 'template'):
             problems['type'] = [f'"{kind}" is no type of message.']
         elif not original.get(kind) or not isinstance(original[kind], dict | list):
             problems[kind] = [f'A message of type {kind} needs an object "{kind}".']
@@ -77,8 +95,8 @@ class RecipientSchema(MessageSchema):
             return
         if BSUID.match(to):
             raise ValidationError('A business-scoped user id goes into "recipient": Meta would drop it here.', 'to')
-        if not PHONE.match(to):
-            raise ValidationError('Not a phone number: "+", country code and number, 5 to 20 digits.', 'to')
+        if problem := phones.problem(to):
+            raise ValidationError(problem, 'to')
 
 
 def check(schema, body):
@@ -100,9 +118,20 @@ def _flat(messages, prefix=''):
             yield path.removesuffix('._schema'), value
 
 
-def digits(phone):
-    """A phone number as Meta writes a wa_id."""
-    return re.sub(r'\D', '', phone)
+def is_one_time_code(message):
+    """Whether a template looks like category authentication: only those have a button with the body's own code."""
+    components = message['template'].get('components') if message.get('type') == 'template' else None
+    texts = {'body': set(), 'button': set()}
+    for component in components if isinstance(components, list) else ():
+        if isinstance(component, dict) and component.get('type') in texts:
+            texts[component['type']].update(_parameter_texts(component.get('parameters')))
+    return bool(texts['body'] & texts['button'])
+
+
+def _parameter_texts(parameters):
+    for one in parameters if isinstance(parameters, list) else ():
+        if isinstance(one, dict) and isinstance(one.get('text'), str):
+            yield one['text']
 
 
 def graph_body(message):

@@ -5,13 +5,19 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from service import message
+from service.consequences import Refusal
 from service.db import columns, execute, fetch, fetch_dicts, to_json
-from service.graph import error_from
+from service.dispatch import attempt, next_step
+from service.graph import error_from, judge
 from service.webhook_events import clean
 
-STATES = ('queued', 'held', 'unknown', 'sending', 'accepted', 'sent', 'delivered', 'read', 'played', 'failed')
+STATES = (
+    'scheduled', 'cancelled', 'expired', 'queued', 'held', 'unknown', 'sending', 'accepted', 'sent', 'delivered',
+    'read', 'played', 'failed',
+)  # fmt: skip
 RANK = {name: rank for rank, name in enumerate(STATES)}  # failed is terminal: later facts are kept, the state stays
 TOLD = frozenset(('sent', 'delivered', 'read', 'played'))  # states that Meta's statuses name; it invents others
+UNDELIVERED = frozenset(('sending', 'unknown', 'accepted', 'sent'))  # a failure from there may be tried again
 UUID = re.compile('[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}')
 
 
@@ -38,7 +44,7 @@ class Status:
 
 
 FIND = """
-SELECT id, chatbot_id, phone_number_id, wamid, status, error, accepted_at FROM message WHERE id IN (
+SELECT id, chatbot_id, phone_number_id, wamid, status, error, accepted_at, attempts, batch_id FROM message WHERE id IN (
   SELECT m.id FROM message m JOIN unnest(%s::text[], %s::text[]) AS n (phone_number_id, wamid)
     USING (phone_number_id, wamid) WHERE m.direction = 'outbound' AND m.wamid IS NOT NULL
   UNION SELECT id FROM message WHERE id = ANY(%s::uuid[]) AND direction = 'outbound')
@@ -52,10 +58,11 @@ SELECT * FROM unnest(%s::text[], %s::uuid[], %s::text[], %s::text[], %s::text[],
 ON CONFLICT DO NOTHING RETURNING phone_number_id, wamid, status, participant
 """
 ADVANCE = """
-UPDATE message m SET status = n.status, wamid = n.wamid, error = n.error, updated_at = now(), due_at = NULL,
+UPDATE message m SET status = n.status, hold_reason = n.hold_reason, wamid = n.wamid, error = n.error,
+  tries = m.tries || coalesce(n.try, '[]'), due_at = now() + n.delay * interval '1 second', updated_at = now(),
   accepted_at = coalesce(m.accepted_at, n.accepted_at, now())
-FROM unnest(%s::uuid[], %s::text[], %s::text[], %s::json[], %s::timestamptz[])
-  AS n (id, status, wamid, error, accepted_at)
+FROM unnest(%s::uuid[], %s::text[], %s::text[], %s::text[], %s::json[], %s::timestamptz[], %s::float8[], %s::jsonb[])
+  AS n (id, status, hold_reason, wamid, error, accepted_at, delay, try)
 WHERE m.id = n.id
 """
 PRICE = """
@@ -71,16 +78,16 @@ WHERE message_id = ANY(%s::uuid[]) ORDER BY timestamp, id
 def store(statuses):
     """Keep statuses and advance their messages, in the caller's transaction.
 
-    Returns {key: 'stored' | 'orphan'} of those that are new; a key that is missing was known.
+    Returns ({key: 'stored' | 'orphan'} of those that are new, Refusals); a key that is missing was known.
     """
     unique = {status.key: status for status in statuses}
     if not unique:
-        return {}
+        return {}, []
     targets = _find_messages(unique.values())
     rows = [unique[key] for key in sorted(unique)]
     new = set(_insert(rows))
-    advance([(status.message_id, status) for status in rows if status.key in new and status.message_id], targets)
-    return {key: 'stored' if unique[key].message_id else 'orphan' for key in new}
+    refusals = advance([(s.message_id, s) for s in rows if s.key in new and s.message_id], targets)
+    return {key: 'stored' if unique[key].message_id else 'orphan' for key in new}, refusals
 
 
 def _find_messages(statuses):
@@ -106,13 +113,13 @@ def _insert(statuses):
 
 
 def advance(news, targets):
-    """Move messages forward. `news`: (message id, Status); `targets`: {id: locked row}."""
-    moved, prices = {}, {}
+    """Move messages forward. `news`: (message id, Status); `targets`: {id: locked row}. Returns Refusals."""
+    moved, prices, refusals = {}, {}, []
     for message_id, status in news:
         row = targets[message_id]
         is_first = row['wamid'] is None
         row['wamid'] = row['wamid'] or status.wamid
-        if _move(row, status) or is_first:
+        if _move(row, status, refusals) or is_first:
             moved[message_id] = row
         if status.pricing:
             prices[message_id] = status.pricing
@@ -120,15 +127,29 @@ def advance(news, targets):
         _write([moved[id_] for id_ in sorted(moved)])
     if prices:
         _write_prices(prices)
+    return refusals
 
 
-def _move(row, status):
+def _move(row, status, refusals):
     state = _state_after(row, status)
     if RANK[state] <= RANK[row['status']]:
         return False
-    row['status'], row['error'] = state, status.error if state == 'failed' else None
+    undelivered = row['status'] in UNDELIVERED
+    row.update(status=state, error=status.error if state == 'failed' else None, hold_reason=None, delay=None)
     row['accepted_at'] = row['accepted_at'] or status.timestamp
+    if state == 'failed' and status.error and undelivered:
+        refusals.append(_judge(row, status))
     return True
+
+
+def _judge(row, status):
+    """The error table decides on a `failed` status as on an answer: the message may go again, or wait."""
+    outcome = judge(status.error)
+    state, hold_reason, delay = next_step(row, outcome)
+    row['try'] = attempt(row, outcome, status.timestamp)
+    if state in ('queued', 'held'):  # Meta's next answer brings another wamid
+        row.update(status=state, hold_reason=hold_reason, delay=delay, wamid=None)
+    return Refusal(row['chatbot_id'], row['phone_number_id'], outcome, row['batch_id'])
 
 
 def _state_after(row, status):
@@ -139,10 +160,13 @@ def _state_after(row, status):
 
 
 def _write(rows):
-    execute(ADVANCE, columns(
-        [(row['id'], row['status'], row['wamid'], to_json(row['error']), row['accepted_at']) for row in rows]
-    ))  # fmt: skip
+    names = ('id', 'status', 'hold_reason', 'wamid', 'error', 'accepted_at', 'delay', 'try')
+    execute(ADVANCE, columns([tuple(_column(row, name) for name in names) for row in rows]))
     message.log_usage([row['id'] for row in rows])
+
+
+def _column(row, name):
+    return to_json(row.get(name)) if name in ('error', 'try') else row.get(name)
 
 
 def _write_prices(prices):
@@ -163,17 +187,18 @@ RETURNING s.*
 def join_orphans(message_ids=None):
     """Statuses that came before their message's wamid was recorded: join them now. In the caller's transaction.
 
-    With None those of the last hour are looked through: what fell between two workers' transactions. Returns how many.
+    With None those of the last hour are looked through: what fell between two workers' transactions.
+    Returns (how many, Refusals).
     """
     if message_ids is None:
         rows = fetch_dicts(JOIN.format(which="s.received_at > now() - interval '1 hour'"))
     else:
         rows = fetch_dicts(JOIN.format(which='m.id = ANY(%s::uuid[])'), (list(message_ids),))
-    if rows:
-        news = [_from_row(row) for row in rows]
-        targets = _find_messages(news)
-        advance([(status.message_id, status) for status in news if status.message_id in targets], targets)
-    return len(rows)
+    if not rows:
+        return 0, []
+    news = [_from_row(row) for row in rows]
+    targets = _find_messages(news)
+    return len(rows), advance([(s.message_id, s) for s in news if s.message_id in targets], targets)
 
 
 def _from_row(row):

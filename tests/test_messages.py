@@ -199,8 +199,8 @@ def test_characters_that_no_text_column_holds_are_never_a_500(acme, place, bad):
 
 def test_what_is_nested_too_deeply_to_be_shown_again_is_not_taken(acme):
     for levels in (400, 510, 900, 940):
-        template = b'{"a":' * levels + b'1' + b'}' * levels
-        raw = b'{"chatbot_id": "acme", "to": "+5511999990001", "type": "template", "template": %s}' % template
+        nested = b'{"a":' * levels + b'1' + b'}' * levels
+        raw = b'{"chatbot_id": "acme", "to": "+5511999990001", "type": "interactive", "interactive": %s}' % nested
         answer = acme.post('/send', data=raw, content_type='application/json')
         assert answer.status_code == (202 if levels == 400 else 400)
     assert len(acme.messages()) == 1

@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import pytest
 
-from service.graph import CLASS_OF, ERROR_CLASSES, class_of
+from service.error_table import look_up
 from tests.people import CHATBOT, sql
 from tests.stack import Processes, wait_until
 
@@ -116,9 +116,4 @@ def test_what_meta_answers_decides_what_becomes_of_the_message(acme, workers, st
      (190, 500, 'C'), (131026, 500, 'P'), (131016, 400, 'T'), (2494100, 400, 'T'), (250, 400, 'C')],
 )  # fmt: skip
 def test_a_known_code_decides_and_for_others_the_http_status(code, http_status, expected):
-    assert class_of({'code': code}, http_status) == expected
-
-
-def test_every_code_stands_in_the_error_table_once():
-    assert len(CLASS_OF) == sum(len(codes) for codes in ERROR_CLASSES.values())
-    assert set(CLASS_OF.values()) == {'T', 'C', 'P'}
+    assert look_up(code, http_status).klass == expected

@@ -129,7 +129,9 @@ def test_a_late_refusal_of_the_old_token_does_not_hold_the_new_one(acme, workers
 
 def test_what_missed_the_release_of_its_account_is_found_by_the_sweep(acme, workers, stand_in):
     sent, gone = acme.send(), acme.send('+12025550144')
-    sql("UPDATE message SET status = 'held', due_at = NULL WHERE id = %s", sent['id'])  # by a read before the release
+    sql(
+        "UPDATE message SET status = 'held', hold_reason = 'account', due_at = NULL WHERE id = %s", sent['id']
+    )  # by a read before the release
     workers.sweep()
     workers.send()
     assert acme.message(sent['id'])['status'] == acme.message(gone['id'])['status'] == 'accepted'

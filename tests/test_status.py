@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from service import event, outbox
+from service import dispatch, event
 from service.db import connection
 from service.graph import Outcome
 from tests.people import CHATBOT, envelope, sql, status_of
@@ -39,7 +39,7 @@ def told(meta, workers):
 def claim():
     """The send worker takes what is due: {message id: claimed row}."""
     with connection():
-        return {row['id']: row for row in outbox.claim({CHATBOT: 100}, 30)}
+        return {row['id']: row for row in dispatch.claim({CHATBOT: 100}, 30)}
 
 
 def answered(row, kind='accepted', **outcome):

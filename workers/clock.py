@@ -5,7 +5,7 @@ import time
 
 from redis import RedisError
 
-from service import account, outbox, status
+from service import account, batch, consequences, dispatch, status
 from service.db import connection, db, execute, fetch
 from service.queues import INCOMING, SEND, ring
 from workers.drain import stopping
@@ -22,7 +22,8 @@ SELECT least((SELECT min(due_at) FROM webhook_event WHERE status = 'received'),
               JOIN whatsapp_cloud_account a USING (chatbot_id) WHERE c.reply_due_at IS NOT NULL AND a.active)) - now()
 """
 NEXT_SEND = """
-SELECT min(due_at) - now() FROM message WHERE status IN ('queued', 'sending', 'unknown') AND status = 'queued'
+SELECT min(due_at) - now() FROM message
+WHERE status IN ('scheduled', 'queued', 'sending', 'unknown') AND status IN ('scheduled', 'queued')
 """
 
 
@@ -33,6 +34,7 @@ def run():
         began = time.monotonic()
         try:
             with connection():
+                promote()
                 waits = {INCOMING: _seconds(NEXT_INCOMING), SEND: _seconds(NEXT_SEND)}
                 if began >= sweep_at:
                     sweep()
@@ -59,17 +61,28 @@ def _ring_in_time(waits, end):
     for name, wait in sorted(waits.items(), key=lambda item: item[1] or 0):
         if wait is not None and began + wait < end:
             stopping.wait(max(0, began + wait - time.monotonic()))
+            if name == SEND:
+                with connection():
+                    promote()
             ring(name)
+
+
+def promote():
+    """What its own time moves: a scheduled message is due, or one has expired."""
+    with db.atomic():
+        dispatch.expire()
+        dispatch.start_scheduled()
 
 
 def sweep():
     """What a dead worker, a lost answer or a crossing of two transactions left behind."""
     with db.atomic():
-        lost = outbox.expire_leases()
-        resent, failed = outbox.decide_unknown()
-        strays = account.settle_strays()
+        lost = dispatch.expire_leases()
+        resent, failed = dispatch.decide_unknown()
+        strays = account.settle_strays() + batch.settle_strays()
     with db.atomic():
-        joined = status.join_orphans()
+        joined, refusals = status.join_orphans()
+        consequences.draw(refusals)
     if lost or resent or failed or strays or joined:
         counts = {'lost': lost, 'resent': resent, 'failed': failed, 'strays': strays, 'joined': joined}
         log.info('swept', extra=counts)

@@ -109,16 +109,17 @@ class Crew:
         return not self._unrecorded
 
 
-def drain(name, step, crew):
+def drain(name, step, crew, enough=0):
     """Answer the bell of a queue: `step()` until it has found nothing for LINGER seconds. Never raises.
 
-    `step()` returns how much it found. While the crew is busy there is no rest: the end of a call may bring new work.
+    `step()` returns how much it found; it is taken when `enough` places of the crew are free. While the crew is busy
+    there is no rest: the end of a call may bring new work.
     """
     end, idle_since = time.monotonic() + BUDGET, time.monotonic()
     with suppress(RedisError):  # the flag expires by itself
         answer_bell(name)
     while not stopping.is_set():
-        found = _guarded(step)
+        found = _guarded(step) if crew.free >= enough else 0
         now = time.monotonic()
         if found or crew.in_flight():
             idle_since = now

@@ -6,9 +6,10 @@ from collections import Counter
 
 from peewee import OperationalError
 
-from service import conversation, event, message, status
+from service import consequences, conversation, event, limits, message, status, template
 from service.config import settings
 from service.db import db, fetch_dicts, new_id, to_json
+from service.error_table import look_up
 from service.graph import error_from
 from service.identity import Identity, TryAgain, resolve
 from service.queues import INCOMING, retry_delay
@@ -166,7 +167,11 @@ def _kept(item):
             'meta reports an error',
             extra={'phone_number_id': item.phone_number_id, 'code': error['code'], 'title': error['title']},
         )
+        if look_up(error['code']).scope == 'number':
+            limits.slow_down(limits.scope_keys(item.phone_number_id, None, None)[0])
         return 'stored', error['title']
+    if item.key in template.FIELDS:
+        template.heard(item.key, item.data['waba_id'], as_dict(item.data['value']))
     return ('stored', None) if item.key in KNOWN_FIELDS else ('ignored', 'unknown field, kept in the event')
 
 
@@ -262,7 +267,8 @@ def _profile(item):
 
 def _store_statuses(found):
     statuses = [(item, _status(item, account['chatbot_id'])) for item, account in found]
-    outcomes = status.store([one for _, one in statuses])
+    outcomes, refusals = status.store([one for _, one in statuses])
+    consequences.draw(refusals)
     for item, one in statuses:
         item.settle(outcomes.pop(one.key, 'duplicate'))
 

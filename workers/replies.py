@@ -74,8 +74,8 @@ def _queue(row, messages):
     with db.atomic():
         queued = conversation.reply_done(row)
         account = Account.find(row['chatbot_id'])
-        for one in messages if queued else ():
-            outbox.queue(account, row['id'], one, outbox.REPLY)
+        if queued and messages:
+            outbox.queue(account, [(row['id'], one) for one in messages], outbox.REPLY)
     if queued and messages:
         wake(SEND)
     log.info(

@@ -2,16 +2,17 @@
 
 import logging
 import time
+from collections import Counter
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import cache
 
-from service import account as accounts
-from service import outbox, status, vault
+from service import consequences, dispatch, status, vault
 from service.config import settings
+from service.consequences import Refusal
 from service.db import CONNECTION_LOST, connection, db
 from service.graph import GraphClient, Outcome
-from service.limits import SendBudget
+from service.limits import SendBudget, scope_keys
 from service.logs import mask
 from service.payloads import graph_body
 from service.queues import SEND
@@ -33,10 +34,7 @@ class Sender:
 
     def step(self):
         """Claim as much as places are free and rates allow; returns how many."""
-        if self.crew.free < self.batch:
-            loop.stopping.wait(0.01)
-            return 1  # busy is not idle
-        found = sorted(outbox.sendable_accounts(), key=lambda row: self.served.get(row[0], 0))
+        found = sorted(dispatch.sendable_accounts(), key=lambda row: self.served.get(row['chatbot_id'], 0))
         rows = self._claim(found) if found else []
         self.crew.submit(rows)
         if rows and not self.crew.free:
@@ -44,26 +42,29 @@ class Sender:
         return len(rows)
 
     def _claim(self, found):
-        share = -(-self.crew.free // len(found))  # in turns, the one that waited longest first
-        rates = {number: (max_mps or settings.SEND_RATE, share) for _, number, _, max_mps in found}
-        granted = self.budget.take(rates)
-        quota, left = {}, self.crew.free
-        for chatbot_id, number, _, _ in found:
-            quota[chatbot_id] = min(granted[number], left)
-            self.served[chatbot_id] = time.monotonic()
-            left -= quota[chatbot_id]
+        free = self.crew.free
+        granted = self.budget.take({row['phone_number_id']: self._wish(row, -(-free // len(found))) for row in found})
+        quota = {}
+        for row in found:  # in turns, the one that waited longest first
+            quota[row['chatbot_id']] = min(granted[row['phone_number_id']], free)
+            free -= quota[row['chatbot_id']]
         rows = (
-            outbox.claim({chatbot_id: n for chatbot_id, n in quota.items() if n}, self.lease)
+            dispatch.claim({chatbot_id: n for chatbot_id, n in quota.items() if n}, self.lease)
             if any(quota.values())
             else []
         )
-        self._give_back(found, granted, rows)
-        tokens = {chatbot_id: token for chatbot_id, _, token, _ in found}
+        claimed = Counter(row['chatbot_id'] for row in rows)
+        for row in found:
+            self.budget.give_back(row['phone_number_id'], granted[row['phone_number_id']] - claimed[row['chatbot_id']])
+        self.served |= dict.fromkeys(claimed, time.monotonic())
+        tokens = {row['chatbot_id']: row['access_token'] for row in found}
         return [row | {'access_token': tokens[row['chatbot_id']]} for row in rows]
 
-    def _give_back(self, found, granted, rows):
-        for chatbot_id, number, _, _ in found:
-            self.budget.give_back(number, granted[number] - sum(row['chatbot_id'] == chatbot_id for row in rows))
+    @staticmethod
+    def _wish(row, share):
+        own_app = row['chatbot_id'] if row['own_app'] else None
+        brakes = scope_keys(row['phone_number_id'], row['waba_id'], own_app)
+        return row['max_mps'] or settings.SEND_RATE, share, *brakes
 
     def call(self, row):
         """One Graph call, on a crew thread, without a database connection."""
@@ -73,6 +74,8 @@ class Sender:
         return outcome, datetime.now(UTC), milliseconds
 
     def _send(self, row):
+        if row['expires_at'] and row['expires_at'] <= datetime.now(UTC):
+            return Outcome('expired')
         try:
             token = vault.decrypt(row['access_token'])
         except vault.Undecryptable as error:
@@ -88,7 +91,7 @@ def sender():
 
 def drain():
     """The job of the send queue."""
-    loop.drain(SEND, sender().step, crew=sender().crew)
+    loop.drain(SEND, sender().step, sender().crew, enough=sender().batch)
 
 
 def close(timeout):
@@ -96,30 +99,24 @@ def close(timeout):
     if sender.cache_info().currsize == 0:
         return True
     with suppress(CONNECTION_LOST), connection():  # else the leases see to it
-        outbox.give_back(sender().crew.recall())
+        dispatch.give_back(sender().crew.recall())
     return sender().crew.close(timeout)
 
 
 def record(batch):
-    """Write outcomes, hold the accounts that Meta refuses, join statuses that were faster; then log, a line each."""
+    """Write outcomes, join statuses that were faster, draw the consequences; then log, a line each."""
     results = [(row, outcome, at) for row, (outcome, at, _) in batch]
     with db.atomic():
-        outbox.record(results)
+        dispatch.record(results)
         accepted = [row['id'] for row, outcome, _ in results if outcome.kind == 'accepted']
-        if accepted:
-            status.join_orphans(accepted)
-        _hold(results)
+        refusals = status.join_orphans(accepted)[1] if accepted else []
+        consequences.draw(refusals + [_refusal(row, outcome) for row, outcome, _ in results if outcome.error])
     for row, (outcome, _, milliseconds) in batch:
         _log(row, outcome, milliseconds)
 
 
-def _hold(results):
-    """Hold the accounts whose token Meta refused; the message of an account that got a new one goes again."""
-    refused = {row['chatbot_id']: (row, outcome.error) for row, outcome, _ in results if outcome.kind == 'held'}
-    for chatbot_id, (row, reason) in sorted(refused.items()):
-        if accounts.hold(chatbot_id, row['access_token'], reason):
-            extra = {'chatbot_id': chatbot_id, 'code': reason['code'], 'title': reason['title']}
-            log.error('account held', extra=extra)
+def _refusal(row, outcome):
+    return Refusal(row['chatbot_id'], row['phone_number_id'], outcome, row['batch_id'], row.get('access_token'))
 
 
 def _log(row, outcome, milliseconds):

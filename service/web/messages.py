@@ -5,7 +5,7 @@ import json
 
 from flask import Blueprint, Response, current_app, request
 
-from service import outbox, payloads, status
+from service import outbox, payloads, phones, status
 from service.account import Account
 from service.db import db, execute, fetch
 from service.errors import Invalid, TooManyQueued
@@ -18,19 +18,7 @@ from service.web.schemas import send_schema
 from service.webhook_events import UNSTORABLE
 
 blueprint = guard(Blueprint('messages', __name__))
-STATUSES = (
-    'received',
-    'queued',
-    'sending',
-    'accepted',
-    'sent',
-    'delivered',
-    'read',
-    'played',
-    'failed',
-    'unknown',
-    'held',
-)
+STATUSES = ('received', *status.STATES)
 
 
 @blueprint.post('/send')
@@ -55,8 +43,9 @@ def _queue(account, message, key, body):
     """Store the message, and under its key the answer, in one transaction. None when the key is taken."""
     with db.atomic() as transaction:
         conversation = next(iter(resolve([_identity(message)]).values()))
-        stored = outbox.queue(account, conversation, message, outbox.SINGLE, message.get('client_reference'))
-        answer = current_app.json.dumps(shown([stored])[0])
+        times = {name: message.get(name) for name in ('send_at', 'expires_at')}
+        stored = outbox.queue(account, [(conversation, message)], outbox.SINGLE, **times)
+        answer = current_app.json.dumps(shown(stored)[0])
         if key and not _keep(account.chatbot_id, key, body, answer):
             transaction.rollback()
             return None
@@ -67,7 +56,7 @@ def _identity(message):
     if message.get('recipient_type') == 'group':
         return Identity(message['chatbot_id'], group=message['to'])
     if 'to' in message:
-        return Identity(message['chatbot_id'], phone=payloads.digits(message['to']))
+        return Identity(message['chatbot_id'], phone=phones.digits(message['to']))
     return Identity(message['chatbot_id'], user=message['recipient'])
 
 
@@ -109,6 +98,23 @@ def _first_answer(chatbot_id, key, body):
 @blueprint.get('/messages/<uuid:message_id>')
 def show(message_id):
     return shown([Message.find(str(message_id))])[0]
+
+
+@blueprint.post('/messages/<uuid:message_id>/cancel')
+def cancel(message_id):
+    """Until it is claimed; 409 afterwards."""
+    message = Message.find(str(message_id))
+    outbox.cancel(message)
+    return show(message_id)
+
+
+@blueprint.post('/messages/<uuid:message_id>/retry')
+def retry(message_id):
+    """A person's decision on a failed or unknown message; 409 for any other."""
+    message = Message.find(str(message_id))
+    outbox.retry(message)
+    wake(SEND)
+    return show(message_id), 202
 
 
 @blueprint.get('/messages')

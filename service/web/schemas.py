@@ -2,6 +2,7 @@
 
 import base64
 import re
+from datetime import UTC, datetime, timedelta
 
 from marshmallow import Schema, ValidationError, fields, validate, validates_schema
 
@@ -10,6 +11,9 @@ from service.payloads import RecipientSchema, storable
 NUMBER_ID = re.compile(r'\A[A-Za-z0-9_-]{1,64}\Z')  # it becomes part of a URL
 TOKEN = re.compile(r'\A[!-~]{1,4096}\Z')  # it becomes a header
 SECRET_BYTES = 12  # of a webhook secret, decoded; Standard Webhooks advises 24 to 64
+
+
+LATEST = timedelta(days=35)
 
 
 class Text(fields.String):
@@ -29,7 +33,23 @@ def whsec(value):
         raise ValidationError(f'Must be whsec_ and base64 of at least {SECRET_BYTES} bytes.')
 
 
-class SendSchema(RecipientSchema):
+class TimesSchema(Schema):
+    """When to send, and until when: RFC 3339 with an offset or Z."""
+
+    send_at = fields.AwareDateTime(format='iso')
+    expires_at = fields.AwareDateTime(format='iso')
+
+    @validates_schema
+    def check_times(self, data, **_):
+        now = datetime.now(UTC)
+        send_at, expires_at = data.get('send_at'), data.get('expires_at')
+        if send_at and send_at > now + LATEST:
+            raise ValidationError(f'Not more than {LATEST.days} days ahead.', 'send_at')
+        if expires_at and expires_at <= max(now, send_at or now):
+            raise ValidationError('Must lie in the future, and after send_at.', 'expires_at')
+
+
+class SendSchema(TimesSchema, RecipientSchema):
     chatbot_id = Text(required=True)
     client_reference = Text()
 

@@ -1,0 +1,214 @@
+"""Dispatch: messages are claimed by send workers and settled by what Meta said. Each move is one guarded statement."""
+
+import json
+from datetime import UTC, datetime
+
+from service.config import settings
+from service.db import columns, db, execute, fetch, fetch_dicts, to_json
+from service.moments import plain
+from service.queues import retry_delay
+
+PAIR_GAP, PAIR_BURST = 6, 45  # one message per 6 s to one person, 45 of them borrowed from the future (section 8)
+AHEAD = PAIR_GAP * (PAIR_BURST - 1)  # seconds that a pair may be in debt
+
+SENDABLE = """
+SELECT a.chatbot_id, a.phone_number_id, a.access_token, a.max_mps, a.waba_id, a.app_secret IS NOT NULL AS own_app
+FROM whatsapp_cloud_account a CROSS JOIN LATERAL (
+  SELECT 1 FROM message m WHERE m.chatbot_id = a.chatbot_id AND m.status = 'queued' AND m.due_at <= now()
+  ORDER BY m.priority, m.id LIMIT 1) due  -- the order names the index: without it the planner may scan the table
+WHERE a.active AND a.send_state = 'ok'
+"""
+# One message at a time and conversation, in order: `send_after` stands in the conversation's row, so that a second
+# worker that waited for the row's lock sees it. Accounts come in with how many each may send now: the fair share.
+CLAIM = f"""
+WITH quota AS (SELECT * FROM unnest(%(chatbots)s::text[], %(counts)s::int[]) AS q (chatbot_id, n)),
+due AS MATERIALIZED (
+  SELECT m.* FROM quota CROSS JOIN LATERAL (
+    SELECT m.id, m.conversation_id, m.priority FROM message m JOIN conversation c ON c.id = m.conversation_id
+    WHERE m.chatbot_id = quota.chatbot_id AND m.status = 'queued' AND m.due_at <= now()
+      AND (m.expires_at IS NULL OR m.expires_at > now()) AND (c.send_after IS NULL OR c.send_after <= now())
+    ORDER BY m.priority, m.id LIMIT quota.n FOR NO KEY UPDATE OF m, c SKIP LOCKED) m),
+first AS (SELECT DISTINCT ON (conversation_id) id, conversation_id FROM due ORDER BY conversation_id, priority, id),
+busy AS (
+  UPDATE conversation c SET send_after = now() + %(lease)s * interval '1 second',
+    pair_free_at = CASE WHEN c.group_id IS NULL THEN greatest(c.pair_free_at, now()) + interval '{PAIR_GAP} s' END
+  WHERE c.id = ANY (ARRAY(SELECT conversation_id FROM first)))
+UPDATE message m SET status = 'sending', attempts = attempts + 1, updated_at = now(),
+  due_at = now() + %(lease)s * interval '1 second'
+FROM first WHERE m.id = first.id
+RETURNING m.id, m.chatbot_id, m.conversation_id, m.phone_number_id, m.type, m.recipient_to, m.recipient, m.content,
+  m.context, m.extra, m.attempts, m.expires_at, m.batch_id
+"""
+
+
+def sendable_accounts():
+    """Accounts that may send and have something due, as dicts."""
+    return fetch_dicts(SENDABLE)
+
+
+def claim(quota, lease):
+    """Take due messages, {chatbot_id: at most}, for `lease` seconds; the attempt is committed before any call."""
+    return fetch_dicts(CLAIM, {'chatbots': list(quota), 'counts': list(quota.values()), 'lease': lease})
+
+
+GIVE_BACK = """
+UPDATE message m SET status = 'queued', attempts = m.attempts - 1, due_at = now(), updated_at = now()
+FROM unnest(%s::uuid[], %s::int[]) AS n (id, attempts)
+WHERE m.id = n.id AND m.status = 'sending' AND m.attempts = n.attempts
+"""
+# Until when the conversation waits: for the message that is tried again, or until the pair's burst allows one more.
+RELEASE = f"""
+UPDATE conversation c SET send_after = greatest(now() + n.delay * interval '1 second',
+  CASE WHEN c.pair_free_at > now() + interval '{AHEAD} s' THEN c.pair_free_at - interval '{AHEAD} s' END)
+FROM (
+  SELECT c.id, n.delay FROM conversation c JOIN unnest(%s::uuid[], %s::float8[]) AS n (id, delay) USING (id)
+  ORDER BY c.id FOR NO KEY UPDATE OF c) n
+WHERE c.id = n.id
+"""
+ACCEPT = """
+WITH accepted AS (
+UPDATE message m SET wamid = coalesce(m.wamid, n.wamid), answer_wa_id = n.wa_id, due_at = NULL, updated_at = now(),
+  error = CASE m.status WHEN 'failed' THEN m.error END, -- a status was faster than this answer
+  accepted_at = coalesce(accepted_at, n.at), hold_reason = NULL,
+  status = CASE WHEN m.status IN ('queued', 'sending', 'unknown', 'held') THEN 'accepted' ELSE m.status END
+FROM unnest(%s::uuid[], %s::text[], %s::text[], %s::timestamptz[]) AS n (id, wamid, wa_id, at) WHERE m.id = n.id
+RETURNING m.id, m.chatbot_id, m.direction, m.type)
+INSERT INTO usage_log (message_id, chatbot_id, direction, type)
+SELECT * FROM accepted ON CONFLICT (message_id) DO NOTHING
+"""
+SETTLE = """
+UPDATE message m SET status = n.status, hold_reason = n.hold_reason, error = n.error, tries = m.tries || n.try,
+  due_at = now() + n.delay * interval '1 second', updated_at = now()
+FROM unnest(%s::uuid[], %s::int[], %s::text[], %s::text[], %s::float8[], %s::json[], %s::jsonb[])
+  AS n (id, attempts, status, hold_reason, delay, error, try)
+WHERE m.id = n.id AND m.status = 'sending' AND m.attempts = n.attempts
+"""
+
+
+def give_back(rows):
+    """Claimed rows whose call was never begun: as if they had not been claimed."""
+    rows = sorted(rows, key=lambda row: row['id'])
+    with db.atomic():
+        execute(RELEASE, ([row['conversation_id'] for row in rows], [None] * len(rows)))
+        execute(GIVE_BACK, ([row['id'] for row in rows], [row['attempts'] for row in rows]))
+
+
+def record(results):
+    """Write what became of claimed messages, in one transaction. `results`: [(claimed row, graph.Outcome, time)]."""
+    results = sorted(results, key=lambda result: result[0]['id'])
+    accepted = [result for result in results if result[1].kind == 'accepted']
+    others = [(*result, next_step(result[0], result[1])) for result in results if result[1].kind != 'accepted']
+    with db.atomic():
+        _free_conversations(accepted, others)
+        if accepted:
+            execute(ACCEPT, columns([(row['id'], out.wamid, out.wa_id, at) for row, out, at in accepted]))
+        if others:
+            execute(SETTLE, columns([_settled(*other) for other in others]))
+
+
+def next_step(row, outcome):
+    """(status, hold_reason, seconds until somebody looks again) after what Meta did not accept.
+
+    `row`: attempts and batch_id of the message; `outcome`: kind, delay and scope.
+    """
+    if outcome.kind == 'retry':
+        delay = retry_delay(row['attempts'])
+        return ('failed', None, None) if delay is None else ('queued', None, max(outcome.delay or 0, delay))
+    if outcome.kind == 'unknown':
+        return 'unknown', None, settings.UNKNOWN_GRACE_SECONDS
+    if outcome.kind == 'held':
+        return 'held', _hold_reason(row, outcome), None
+    return outcome.kind, None, None
+
+
+def _hold_reason(row, outcome):
+    if row['batch_id'] and outcome.scope in ('bulk', 'template'):
+        return 'batch'
+    return 'template' if outcome.scope == 'template' else 'account'
+
+
+def _free_conversations(accepted, others):
+    """Let the next message of each go; behind one that is tried again at once the others wait, in order."""
+    delays = {row['conversation_id']: None for row, _, _ in accepted}
+    for row, outcome, _, (status, _, delay) in others:
+        delays[row['conversation_id']] = delay if status == 'queued' and not outcome.waits else None
+    execute(RELEASE, (list(delays), list(delays.values())))
+
+
+def _settled(row, outcome, at, step):
+    status, hold_reason, delay = step
+    one = to_json(attempt(row, outcome, at))
+    return row['id'], row['attempts'], status, hold_reason, delay, to_json(outcome.error), one
+
+
+def attempt(row, outcome, at):
+    """An entry of the message's `tries`."""
+    error = outcome.error or {}
+    return {
+        'attempt': row['attempts'], 'at': at and plain(at), 'outcome': outcome.kind, 'code': error.get('code'),
+        'title': error.get('title'),
+    }  # fmt: skip
+
+
+EXPIRE_LEASES = """
+UPDATE message SET status = 'unknown', error = %(error)s, tries = tries || %(try)s::jsonb, updated_at = now(),
+  due_at = now() + %(grace)s * interval '1 second'
+WHERE id IN (
+  SELECT id FROM message WHERE status = 'sending' AND due_at <= now() ORDER BY id LIMIT 1000
+  FOR NO KEY UPDATE SKIP LOCKED)
+"""
+# A one-time code that comes late or twice helps nobody: templates that Meta calls authentication are not sent again
+# (nor those that look like it: outbox.queue starts them with their resend used up).
+DECIDE = """
+UPDATE message m SET updated_at = now(), resends = resends + CASE WHEN d.resend THEN 1 ELSE 0 END,
+  status = CASE WHEN NOT d.resend THEN 'failed' WHEN d.free THEN 'queued' ELSE 'held' END,
+  hold_reason = CASE WHEN d.resend AND NOT d.free THEN 'account' END,
+  due_at = CASE WHEN d.resend AND d.free THEN now() END
+FROM (
+  SELECT m.id, a.active AND a.send_state = 'ok' AS free, a.on_unknown = 'resend' AND m.resends = 0
+    AND t.category IS DISTINCT FROM 'authentication' AS resend
+  FROM message m JOIN whatsapp_cloud_account a USING (chatbot_id)
+    LEFT JOIN template t ON t.waba_id = a.waba_id AND m.type = 'template'
+      AND t.name = CASE m.type WHEN 'template' THEN m.content ->> 'name' END
+      AND t.language = CASE m.type WHEN 'template' THEN m.content -> 'language' ->> 'code' END
+  WHERE m.status = 'unknown' AND m.due_at <= now() ORDER BY m.id LIMIT 1000 FOR NO KEY UPDATE OF m SKIP LOCKED) d
+WHERE m.id = d.id
+RETURNING d.resend
+"""
+START_SCHEDULED = """
+UPDATE message m SET status = CASE WHEN d.free THEN 'queued' ELSE 'held' END, updated_at = now(),
+  hold_reason = CASE WHEN d.free THEN NULL ELSE 'account' END, due_at = CASE WHEN d.free THEN m.due_at END
+FROM (
+  SELECT m.id, a.active AND a.send_state = 'ok' AS free FROM message m JOIN whatsapp_cloud_account a USING (chatbot_id)
+  WHERE m.status = 'scheduled' AND m.due_at <= now() ORDER BY m.id LIMIT 10000 FOR NO KEY UPDATE OF m SKIP LOCKED) d
+WHERE m.id = d.id
+"""
+EXPIRE = """
+UPDATE message SET status = 'expired', hold_reason = NULL, due_at = NULL, updated_at = now() WHERE id IN (
+  SELECT id FROM message WHERE expires_at <= now() AND status IN ('scheduled', 'queued', 'held')
+  ORDER BY id LIMIT 10000 FOR NO KEY UPDATE SKIP LOCKED)
+"""
+
+
+def expire_leases():
+    """A worker died in mid-call: whether its messages left nobody knows. They become unknown; returns how many."""
+    error = {'code': None, 'title': 'The worker stopped during the call', 'details': None, 'fbtrace_id': None}
+    one = {'at': plain(datetime.now(UTC)), 'outcome': 'unknown', 'code': None, 'title': error['title']}
+    values = {'error': json.dumps(error), 'try': json.dumps(one), 'grace': settings.UNKNOWN_GRACE_SECONDS}
+    return execute(EXPIRE_LEASES, values)
+
+
+def decide_unknown():
+    """No status came within the grace: the account's on_unknown decides. Returns (resent, failed)."""
+    decisions = [resend for (resend,) in fetch(DECIDE)]
+    return sum(decisions), len(decisions) - sum(decisions)
+
+
+def start_scheduled():
+    """send_at has come; returns how many."""
+    return execute(START_SCHEDULED)
+
+
+def expire():
+    """expires_at has passed and nobody sent them; returns how many."""
+    return execute(EXPIRE)
