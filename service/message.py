@@ -48,8 +48,8 @@ class Message(Model):
         return message
 
     SHOWN = ('id', 'chatbot_id', 'conversation_id', 'direction', 'type', 'status', 'wamid', 'content', 'context',
-             'extra', 'client_reference', 'attempts', 'error', 'tries', 'hold_reason', 'batch_id', 'send_at', 'expires_at',
-             'timestamp', 'created_at', 'updated_at')  # fmt: skip
+             'extra', 'client_reference', 'attempts', 'error', 'tries', 'hold_reason', 'batch_id', 'send_at',
+             'expires_at', 'timestamp', 'created_at', 'updated_at')  # fmt: skip
 
     def to_dict(self):
         """Without its statuses: those come from another table."""

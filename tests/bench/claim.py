@@ -69,20 +69,20 @@ class House:
         import os
 
         os.environ.update(env)
-        from service import db, outbox
+        from service import db, dispatch
 
         db.configure()
-        self.db, self.outbox = db.db, outbox
+        self.db, self.dispatch = db.db, dispatch
 
     def accounts(self):
-        return self.outbox.sendable_accounts()
+        return self.dispatch.sendable_accounts()
 
     def claim(self, found):
         share = -(-EACH // len(found))
-        return self.outbox.claim({row[0]: share for row in found}, 30)
+        return self.dispatch.claim({row['chatbot_id']: share for row in found}, 30)
 
     def claim_big(self, found):
-        return self.claim([row for row in found if row[0] == 'bot0'])
+        return self.claim([row for row in found if row['chatbot_id'] == 'bot0'])
 
     def explain(self, title, act):
         """Run it with every statement's plan printed."""
