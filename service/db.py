@@ -2,6 +2,7 @@
 
 import json
 import os
+import select
 import time
 from contextlib import contextmanager
 
@@ -26,7 +27,12 @@ class Database(PooledPostgresqlDatabase):
         return conn
 
     def _is_closed(self, conn):
-        return bool(conn.closed)  # Peewee would ask the server each time; CONNECTION_LOST is dealt with where it shows
+        """Peewee would ask the server each time. One that hung up has left its farewell in the idle socket."""
+        if conn.closed:
+            return True
+        idle = select.poll()
+        idle.register(conn.fileno(), select.POLLIN)
+        return bool(idle.poll(0))
 
     def _can_reuse(self, conn):
         return not conn.closed and super()._can_reuse(conn)

@@ -127,6 +127,26 @@ def test_whatever_is_unusual_is_only_looked_at(database, raw):
     assert taken(raw) is None
 
 
+def test_an_accounts_own_path_is_short_while_its_secret_is_fresh(connect, backend, database):
+    backend.account(app_secret='their-app-secret')
+    connection = connect()
+    for number in range(3):
+        body = body_with(number)
+        connection.sendall(request(body, signature=sign(body, 'their-app-secret'), line=f'POST {PATH}/acme HTTP/1.1'))
+        connection.sendall(request(body, line=f'POST {PATH}/acme HTTP/1.1'))  # the shared app's secret is not theirs
+    assert answers(connection, 6) == [200, 400] * 3
+    assert stored(database) == [body_with(number) for number in range(3)]
+    backend.account(app_secret='their-next-secret')
+    wait_until(lambda: refused(connection, 'their-app-secret'), 5)
+    connection.sendall(request(signature=sign(BODY, 'their-next-secret'), line=f'POST {PATH}/acme HTTP/1.1'))
+    assert answers(connection) == [200]
+
+
+def refused(connection, secret):
+    connection.sendall(request(signature=sign(BODY, secret), line=f'POST {PATH}/acme HTTP/1.1'))
+    return answers(connection) == [400]
+
+
 def test_many_on_one_connection_are_stored_in_one_row_each(connect, database):
     connection = connect()
     for number in range(20):

@@ -1,4 +1,4 @@
-"""gunicorn's worker for this house: `gthread` with a short way for what comes most, signed webhooks on the shared path.
+"""gunicorn's worker for this house: `gthread` with a short way for what comes most, signed webhooks.
 
 A webhook that lies whole in the socket is taken by the worker's main loop: HMAC over the raw bytes, then one INSERT for
 all that came at the same moment, by a thread that commits while the loop gathers the next. No WSGI, no thread handed a
@@ -23,13 +23,15 @@ from service.event import store
 from service.queues import INCOMING, wake
 from service.web.answers import database_away
 from service.web.auth import verified_digest
+from service.web.webhook import fresh_secrets
 
 log = logging.getLogger(__name__)
 
 LOOK = 64 * 1024  # bytes; a larger webhook goes the long way
 # Strict, so that where a request ends is beyond doubt: one line a header, nothing folded, no control characters.
 HEAD = re.compile(
-    rb'POST /whatsapp-cloud/webhook HTTP/1\.([01])\r\n((?:[A-Za-z0-9-]{1,64}:[\t\x20-\x7e\x80-\xff]*\r\n){1,64})\r\n'
+    rb'POST /whatsapp-cloud/webhook(?:/([A-Za-z0-9._~-]{1,255}))? HTTP/1\.([01])\r\n'
+    rb'((?:[A-Za-z0-9-]{1,64}:[\t\x20-\x7e\x80-\xff]*\r\n){1,64})\r\n'
 )
 LENGTH = re.compile(rb'^content-length:[ \t]*([0-9]{1,7})[ \t]*\r$', re.IGNORECASE | re.MULTILINE)
 SIGNATURE = re.compile(rb'^x-hub-signature-256:[ \t]*(sha256=[0-9a-f]{64})[ \t]*\r$', re.IGNORECASE | re.MULTILINE)
@@ -43,6 +45,7 @@ class Webhook:
     """A whole, signed webhook that lies in a connection's socket; `size` bytes of it are to be taken."""
 
     conn: object
+    path: str  # the chatbot_id in the URL, '' on the shared path
     body: bytes
     digest: bytes
     size: int
@@ -56,14 +59,14 @@ def peek(conn):
     except OSError:
         return None
     head = HEAD.match(data)
-    length = head and _usual(head[2])
+    length = head and _usual(head[3])
     if length is None or len(data) < head.end() + length:
         return None
     body = data[head.end() : head.end() + length]
-    digest = verified_digest(body, SIGNATURE.search(head[2])[1].decode(), settings.WHATSAPP_APP_SECRET)
-    if digest is None:
-        return None
-    return Webhook(conn, body, digest, head.end() + length, _keeps_alive(head))
+    path = (head[1] or b'').decode()
+    secrets = fresh_secrets(path) if path else settings.WHATSAPP_APP_SECRET
+    digest = verified_digest(body, SIGNATURE.search(head[3])[1].decode(), secrets)
+    return digest and Webhook(conn, path, body, digest, head.end() + length, _keeps_alive(head))
 
 
 def _usual(headers):
@@ -78,8 +81,8 @@ def _usual(headers):
 
 
 def _keeps_alive(head):
-    wish = CONNECTION.search(head[2])
-    return wish[1].lower() == b'keep-alive' if wish else head[1] == b'1'
+    wish = CONNECTION.search(head[3])
+    return wish[1].lower() == b'keep-alive' if wish else head[2] == b'1'
 
 
 def answer(status, body, kind, *headers):
@@ -143,7 +146,7 @@ class IntakeWorker(ThreadWorker):
 
     def _commit(self, batch):
         try:
-            store([('', webhook.digest, webhook.body) for webhook in batch])
+            store([(webhook.path, webhook.digest, webhook.body) for webhook in batch])
             wake(INCOMING)
             reply = answer('200 OK', 'OK', 'text/plain; charset=utf-8')
         except Exception as error:

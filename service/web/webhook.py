@@ -1,6 +1,7 @@
 """Meta's door: verification, and signed webhooks that are committed before they are answered."""
 
 import logging
+import time
 from itertools import count
 
 from flask import Blueprint, Response, request
@@ -18,6 +19,8 @@ from service.webhook_events import UNSTORABLE
 log = logging.getLogger(__name__)
 blueprint = Blueprint('webhook', __name__, url_prefix='/whatsapp-cloud/webhook')
 rejected = count(1)
+FRESH = 2  # seconds that a path's secrets are known without asking PostgreSQL
+_known = {}  # chatbot_id: (monotonic time, secrets); only what has verified a body, so strangers' paths never fill it
 
 
 @blueprint.get('', defaults={'chatbot_id': None})
@@ -46,9 +49,17 @@ def receive(chatbot_id):
             'webhook refused: signature', extra={'chatbot_id': chatbot_id, 'size': len(body), 'refused': next(rejected)}
         )
         raise BadRequest('X-Hub-Signature-256 is missing or wrong.')
+    if chatbot_id:
+        _known[chatbot_id] = (time.monotonic(), secrets)
     store([(chatbot_id or '', digest, body)])
     wake(INCOMING)
     return Response('OK', mimetype='text/plain')
+
+
+def fresh_secrets(chatbot_id):
+    """What verified a body of this path within FRESH seconds, else nothing."""
+    at, secrets = _known.get(chatbot_id, (0, ()))
+    return secrets if time.monotonic() - at < FRESH else ()
 
 
 def _secrets(chatbot_id, column, shared):
