@@ -7,7 +7,7 @@ from datetime import datetime
 from service import message
 from service.consequences import Refusal
 from service.db import columns, execute, fetch, fetch_dicts, to_json
-from service.dispatch import attempt, next_step
+from service.dispatch import AHEAD, attempt, next_step
 from service.graph import error_from, judge
 from service.webhook_events import clean
 
@@ -44,7 +44,8 @@ class Status:
 
 
 FIND = """
-SELECT id, chatbot_id, phone_number_id, wamid, status, error, accepted_at, attempts, batch_id FROM message WHERE id IN (
+SELECT id, chatbot_id, conversation_id, phone_number_id, wamid, status, error, accepted_at, attempts, batch_id, tries
+FROM message WHERE id IN (
   SELECT m.id FROM message m JOIN unnest(%s::text[], %s::text[]) AS n (phone_number_id, wamid)
     USING (phone_number_id, wamid) WHERE m.direction = 'outbound' AND m.wamid IS NOT NULL
   UNION SELECT id FROM message WHERE id = ANY(%s::uuid[]) AND direction = 'outbound')
@@ -59,11 +60,20 @@ ON CONFLICT DO NOTHING RETURNING phone_number_id, wamid, status, participant
 """
 ADVANCE = """
 UPDATE message m SET status = n.status, hold_reason = n.hold_reason, wamid = n.wamid, error = n.error,
-  tries = m.tries || coalesce(n.try, '[]'), due_at = now() + n.delay * interval '1 second', updated_at = now(),
+  tries = m.tries || coalesce(n.tries, '[]'), due_at = now() + n.delay * interval '1 second', updated_at = now(),
   accepted_at = coalesce(m.accepted_at, n.accepted_at, now())
 FROM unnest(%s::uuid[], %s::text[], %s::text[], %s::text[], %s::json[], %s::timestamptz[], %s::float8[], %s::jsonb[])
-  AS n (id, status, hold_reason, wamid, error, accepted_at, delay, try)
+  AS n (id, status, hold_reason, wamid, error, accepted_at, delay, tries)
 WHERE m.id = n.id
+"""
+# Meta found the burst of a pair used up: it pays back first. A row that somebody holds is being claimed or freed just now.
+PAUSE_PAIR = f"""
+UPDATE conversation c SET send_after = greatest(c.send_after, now() + n.delay * interval '1 second'),
+  pair_free_at = greatest(c.pair_free_at, now() + ({AHEAD} + n.delay) * interval '1 second')
+FROM (
+  SELECT c.id, n.delay FROM conversation c JOIN unnest(%s::uuid[], %s::float8[]) AS n (id, delay) USING (id)
+  WHERE c.group_id IS NULL ORDER BY c.id FOR NO KEY UPDATE OF c SKIP LOCKED) n
+WHERE c.id = n.id
 """
 PRICE = """
 UPDATE usage_log u SET category = coalesce(n.category, u.category), pricing = n.pricing
@@ -117,17 +127,24 @@ def advance(news, targets):
     moved, prices, refusals = {}, {}, []
     for message_id, status in news:
         row = targets[message_id]
+        if status.pricing:
+            prices[message_id] = status.pricing
+        if _is_over(row, status):
+            continue
         is_first = row['wamid'] is None
         row['wamid'] = row['wamid'] or status.wamid
         if _move(row, status, refusals) or is_first:
             moved[message_id] = row
-        if status.pricing:
-            prices[message_id] = status.pricing
     if moved:
         _write([moved[id_] for id_ in sorted(moved)])
     if prices:
         _write_prices(prices)
     return refusals
+
+
+def _is_over(row, status):
+    """Of an attempt that Meta has called failed: what comes late, or stood beside it, says nothing of the next one."""
+    return any(one.get('wamid') == status.wamid for one in row['tries'])
 
 
 def _move(row, status, refusals):
@@ -146,9 +163,11 @@ def _judge(row, status):
     """The error table decides on a `failed` status as on an answer: the message may go again, or wait."""
     outcome = judge(status.error)
     state, hold_reason, delay = next_step(row, outcome)
-    row['try'] = attempt(row, outcome, status.timestamp)
+    one = attempt(row, outcome, status.timestamp) | {'wamid': status.wamid}
+    row.update(tries=[*row['tries'], one], new_tries=[*row.get('new_tries', ()), one])
     if state in ('queued', 'held'):  # Meta's next answer brings another wamid
         row.update(status=state, hold_reason=hold_reason, delay=delay, wamid=None)
+        row['pair_delay'] = delay if outcome.scope == 'pair' else None
     return Refusal(row['chatbot_id'], row['phone_number_id'], outcome, row['batch_id'])
 
 
@@ -160,13 +179,15 @@ def _state_after(row, status):
 
 
 def _write(rows):
-    names = ('id', 'status', 'hold_reason', 'wamid', 'error', 'accepted_at', 'delay', 'try')
+    names = ('id', 'status', 'hold_reason', 'wamid', 'error', 'accepted_at', 'delay', 'new_tries')
     execute(ADVANCE, columns([tuple(_column(row, name) for name in names) for row in rows]))
+    if pauses := {row['conversation_id']: row['pair_delay'] for row in rows if row.get('pair_delay')}:
+        execute(PAUSE_PAIR, (list(pauses), list(pauses.values())))
     message.log_usage([row['id'] for row in rows])
 
 
 def _column(row, name):
-    return to_json(row.get(name)) if name in ('error', 'try') else row.get(name)
+    return to_json(row.get(name)) if name in ('error', 'new_tries') else row.get(name)
 
 
 def _write_prices(prices):
@@ -220,7 +241,7 @@ def _told_at(row):
 
 def of_messages(message_ids):
     """{message id: everything Meta said about it, oldest first by Meta's time}."""
-    rows = fetch_dicts(HISTORY, (message_ids,))
+    rows = fetch_dicts(HISTORY, (message_ids,)) if message_ids else []
     history = {}
     for row in sorted(rows, key=_told_at):
         entry = {name: row[name] for name in ('status', 'timestamp')}
