@@ -74,6 +74,12 @@ def fernet_keys(value):
     return names(value)
 
 
+def yes_or_no(value):
+    if value.lower() not in ('yes', 'no'):
+        raise ValueError('must be yes or no')
+    return value.lower() == 'yes'
+
+
 def log_level(value):
     if value.upper() not in ('DEBUG', 'INFO', 'WARNING', 'ERROR', 'CRITICAL'):
         raise ValueError('must be DEBUG, INFO, WARNING, ERROR or CRITICAL')
@@ -84,6 +90,7 @@ REQUIRED = object()
 VARIABLES = {
     'DATABASE_URL': (database_url, REQUIRED),
     'REDIS_URL': (url('redis', 'rediss', 'unix'), REQUIRED),
+    'REDIS_TLS_VERIFY': (yes_or_no, 'yes'),
     'PORT': (number(int, 1, 65535), '8000'),
     'WEB_CONCURRENCY': (number(int, 1, 256), None),
     'WHATSAPP_APP_SECRET': (names, REQUIRED),

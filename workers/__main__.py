@@ -5,14 +5,13 @@ import signal
 import sys
 import time
 
-from redis import Redis, RedisError
+from redis import RedisError
 from rq import SimpleWorker
 from rq.serializers import JSONSerializer
 
 from service import config, db, logs, schema
-from service.config import settings
 from service.db import CONNECTION_LOST, connection, fetch
-from service.queues import INCOMING, SEND, client
+from service.queues import INCOMING, SEND, client, connect
 from workers import clock, incoming, send
 from workers.drain import stopping
 
@@ -72,7 +71,7 @@ def work(queue_name, room):
 
 
 def _worker(queue_name):
-    connection = Redis.from_url(settings.REDIS_URL, socket_connect_timeout=2)
+    connection = connect(socket_connect_timeout=2)
     return DrainWorker(
         [queue_name],
         connection=connection,
