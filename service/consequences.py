@@ -24,8 +24,7 @@ class Refusal:
 
 def draw(refusals):
     """In the transaction that settled the messages. Equal refusals count once."""
-    unique = {(r.chatbot_id, r.phone_number_id, r.batch_id, r.outcome.kind, r.outcome.scope): r for r in refusals}
-    for refusal in unique.values():
+    for refusal in {_sameness(refusal): refusal for refusal in refusals}.values():
         scope = refusal.outcome.scope
         if scope in ('number', 'waba', 'app'):
             _slow_down(refusal)
@@ -33,6 +32,12 @@ def draw(refusals):
             _stop_batch(refusal)
         elif refusal.outcome.kind == 'held' and scope != 'template':
             _hold_account(refusal)
+
+
+def _sameness(refusal):
+    outcome = refusal.outcome
+    whose = refusal.chatbot_id, refusal.phone_number_id, refusal.batch_id, refusal.access_token
+    return *whose, outcome.kind, outcome.scope, outcome.pause
 
 
 def _hold_account(refusal):

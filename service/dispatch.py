@@ -71,7 +71,8 @@ UPDATE message m SET wamid = coalesce(m.wamid, n.wamid), answer_wa_id = n.wa_id,
   error = CASE m.status WHEN 'failed' THEN m.error END, -- a status was faster than this answer
   accepted_at = coalesce(accepted_at, n.at), hold_reason = NULL,
   status = CASE WHEN m.status IN ('queued', 'sending', 'unknown', 'held') THEN 'accepted' ELSE m.status END
-FROM unnest(%s::uuid[], %s::text[], %s::text[], %s::timestamptz[]) AS n (id, wamid, wa_id, at) WHERE m.id = n.id
+FROM unnest(%s::uuid[], %s::text[], %s::text[], %s::timestamptz[]) AS n (id, wamid, wa_id, at)
+WHERE m.id = n.id AND NOT m.tries @> jsonb_build_array(jsonb_build_object('wamid', n.wamid)) -- it has failed by now
 RETURNING m.id, m.chatbot_id, m.direction, m.type)
 INSERT INTO usage_log (message_id, chatbot_id, direction, type)
 SELECT * FROM accepted ON CONFLICT (message_id) DO NOTHING
@@ -151,7 +152,8 @@ def attempt(row, outcome, at):
 
 
 EXPIRE_LEASES = """
-UPDATE message SET status = 'unknown', error = %(error)s, tries = tries || %(try)s::jsonb, updated_at = now(),
+UPDATE message SET status = 'unknown', error = %(error)s, updated_at = now(),
+  tries = tries || (jsonb_build_object('attempt', attempts) || %(try)s::jsonb),
   due_at = now() + %(grace)s * interval '1 second'
 WHERE id IN (
   SELECT id FROM message WHERE status = 'sending' AND due_at <= now() ORDER BY id LIMIT 1000
@@ -192,7 +194,8 @@ UPDATE message SET status = 'expired', hold_reason = NULL, due_at = NULL, update
 
 def expire_leases():
     """A worker died in mid-call: whether its messages left nobody knows. They become unknown; returns how many."""
-    error = {'code': None, 'title': 'The worker stopped during the call', 'details': None, 'fbtrace_id': None}
+    title = 'The worker stopped during the call'
+    error = {'code': None, 'title': title, 'details': None, 'fbtrace_id': None, 'cause': 'worker_stopped'}
     one = {'at': plain(datetime.now(UTC)), 'outcome': 'unknown', 'code': None, 'title': error['title']}
     values = {'error': json.dumps(error), 'try': json.dumps(one), 'grace': settings.UNKNOWN_GRACE_SECONDS}
     return execute(EXPIRE_LEASES, values)

@@ -5,7 +5,10 @@ urllib3 is the engine of `requests`; used directly it costs less than half the C
 
 import json
 import threading
+from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 
 import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
@@ -42,20 +45,28 @@ def judge(error, http_status=400, delay=None, pause=None):
     return Outcome(kind, error=error, delay=delay, waits=known.klass == 'W', scope=known.scope, pause=pause)
 
 
-def _error(title, code=None, details=None, fbtrace_id=None):
-    return {'code': code, 'title': title, 'details': details, 'fbtrace_id': fbtrace_id}
+def _error(title, code=None, details=None, fbtrace_id=None, cause=None):
+    """The contract's `error`. `cause`: what there is no code of Meta's for (error_table.OUR_OWN)."""
+    error = {'code': code, 'title': title, 'details': details, 'fbtrace_id': fbtrace_id}
+    return error | {'cause': cause} if cause else error
 
 
 def error_from(meta):
     """Meta's error object (an answer's or a status's) as the contract's `error`."""
-    data, code = as_dict(meta.get('error_data')), meta.get('code')
+    data = as_dict(meta.get('error_data'))
     title = clean(meta.get('title'), 500) or clean(meta.get('message'), 500) or 'Error'
     return _error(
         title,
-        code if isinstance(code, int) else None,
+        _code(meta.get('code')),
         clean(data.get('details'), 2000),
         clean(meta.get('fbtrace_id'), 255),
     )
+
+
+def _code(value):
+    """A whole number, also when it comes as text; None for anything else."""
+    digits = identifier(value)
+    return int(digits) if digits and digits.isascii() and digits.isdigit() and len(digits) < 20 else None
 
 
 _left = threading.local()  # .bytes: something of this thread's request was handed to the network
@@ -113,7 +124,9 @@ class GraphClient:
 
 def _no_answer(error):
     title = f'{"No answer from Meta" if _left.bytes else "Meta could not be reached"} ({type(error).__name__})'
-    return Outcome('unknown' if _left.bytes else 'retry', error=_error(title))
+    if _left.bytes:
+        return Outcome('unknown', error=_error(title, cause='no_answer'))
+    return Outcome('retry', error=_error(title, cause='unreachable'))
 
 
 def _understand(answer):
@@ -128,14 +141,15 @@ def _understand(answer):
     if isinstance(body.get('error'), dict):
         return _refused(error_from(body['error']), answer)
     if answer.status >= 500:
-        return Outcome('unknown', error=_error(f'Meta answered HTTP {answer.status} without a Graph error'))
+        title = f'Meta answered HTTP {answer.status} without a Graph error'
+        return Outcome('unknown', error=_error(title, cause='http_5xx'))
     return _refused(_error(f'Meta answered HTTP {answer.status}'), answer)
 
 
 def _accepted(body):
     wamid = clean(_first(body, 'messages').get('id'), MAX_ID)
     if not wamid:
-        return Outcome('unknown', error=_error('Meta answered without a message id'))
+        return Outcome('unknown', error=_error('Meta answered without a message id', cause='no_id'))
     contact = _first(body, 'contacts')
     return Outcome(
         'accepted', wamid=wamid, wa_id=identifier(contact.get('wa_id')), user_id=identifier(contact.get('user_id'))
@@ -153,15 +167,21 @@ def _refused(error, answer):
 
 
 def _retry_after(answer):
-    seconds = answer.headers.get('Retry-After', '')
-    return min(float(seconds), DAY) if seconds.isascii() and seconds.isdigit() else None
+    """Seconds; HTTP allows a number of them or a date."""
+    asked = answer.headers.get('Retry-After', '')
+    if asked.isascii() and asked.isdigit():
+        return min(float(asked), DAY)
+    with suppress(ValueError, OverflowError, TypeError):
+        return min(max(0, (parsedate_to_datetime(asked) - datetime.now(UTC)).total_seconds()), DAY)
+    return None
 
 
 def _regain(answer):
     """Seconds until Meta gives access again: X-Business-Use-Case-Usage says it in minutes (section 7)."""
     try:
         usage = json.loads(answer.headers.get('X-Business-Use-Case-Usage', '{}'))
-        minutes = [one.get('estimated_time_to_regain_access', 0) for uses in usage.values() for one in uses]
-        return min(max(minutes, default=0) * 60, DAY) or None
+        minutes = [one.get('estimated_time_to_regain_access') for uses in usage.values() for one in uses]
     except (ValueError, TypeError, AttributeError):
         return None
+    longest = max((one for one in minutes if isinstance(one, int | float) and one > 0), default=0)
+    return min(longest * 60, DAY) or None

@@ -44,14 +44,15 @@ return granted
 SLOW_DOWN = """
 local time = redis.call('TIME')
 local now = time[1] + time[2] / 1000000
-local factor, at = unpack(redis.call('HMGET', KEYS[1], 'factor', 'at'))
+local factor, at, until_ = unpack(redis.call('HMGET', KEYS[1], 'factor', 'at', 'until'))
 if not factor or now - at > 1 then
   factor = factor and math.min(1, factor + (now - at) / ARGV[1]) or 1
   redis.call('HSET', KEYS[1], 'factor', tostring(math.max(1 / 64, factor / 2)), 'at', tostring(now))
 end
-local pause = tonumber(ARGV[2])
-if pause > 0 then redis.call('HSET', KEYS[1], 'until', tostring(now + pause)) end
-redis.call('PEXPIRE', KEYS[1], math.ceil((tonumber(ARGV[1]) + pause) * 1000))
+-- a shorter pause, or none, does not end one that runs
+local pause = math.max(tonumber(ARGV[2]), until_ and until_ - now or 0)
+if pause > 0 then redis.call('HSET', KEYS[1], 'until', string.format('%.6f', now + pause)) end
+redis.call('PEXPIRE', KEYS[1], math.ceil((ARGV[1] + pause) * 1000))
 """
 RECOVERY = 60  # seconds in which a brake comes off, evenly
 

@@ -55,7 +55,9 @@ class Message(Model):
         """Without its statuses: those come from another table."""
         row = {name: getattr(self, name) for name in self.SHOWN}
         sender = self.sender or {}
-        row |= explain(self.error['code']) if self.error else {'explanation': None, 'fix': None}
+        error = self.error and dict(self.error)
+        cause = error and error.pop('cause', None)
+        row |= {'error': error, 'explanation': None, 'fix': None} | (explain(cause or error['code']) if error else {})
         row |= {'to': self.recipient_to, 'recipient': self.recipient, 'wa_id': self.answer_wa_id}
         return row | {name: sender.get(name) for name in ('from', 'from_user_id', 'group_id')}
 
@@ -63,7 +65,8 @@ class Message(Model):
         """All its statuses: ours, what Meta `told`, and where it rests if Meta did not say that."""
         if self.direction == 'inbound':
             return [{'status': 'received', 'timestamp': self.created_at}]
-        own = [{'status': 'scheduled' if self.send_at else 'queued', 'timestamp': self.created_at}]
+        is_later = self.send_at and self.send_at > self.created_at
+        own = [{'status': 'scheduled' if is_later else 'queued', 'timestamp': self.created_at}]
         if self.accepted_at:
             own.append({'status': 'accepted', 'timestamp': self.accepted_at})
         history = own + told

@@ -66,7 +66,7 @@ FROM unnest(%s::uuid[], %s::text[], %s::text[], %s::text[], %s::json[], %s::time
   AS n (id, status, hold_reason, wamid, error, accepted_at, delay, tries)
 WHERE m.id = n.id
 """
-# Meta found the burst of a pair used up: it pays back first. A row that somebody holds is being claimed or freed just now.
+# Meta found the burst of a pair used up: it pays back first. A row that somebody holds is claimed or freed just now.
 PAUSE_PAIR = f"""
 UPDATE conversation c SET send_after = greatest(c.send_after, now() + n.delay * interval '1 second'),
   pair_free_at = greatest(c.pair_free_at, now() + ({AHEAD} + n.delay) * interval '1 second')

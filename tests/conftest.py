@@ -60,8 +60,8 @@ def redis_server():
 
 
 TABLES = (
-    'idempotency_key, usage_log, message_status, message, conversation_identity, conversation, webhook_event, '
-    'whatsapp_cloud_account'
+    'idempotency_key, usage_log, message_status, message, batch, conversation_identity, conversation, '
+    'webhook_event, template, whatsapp_cloud_account'
 )
 
 

@@ -7,7 +7,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from functools import cache
 
-from service import consequences, dispatch, status, vault
+from service import consequences, dispatch, identity, phones, status, vault
 from service.config import settings
 from service.consequences import Refusal
 from service.db import CONNECTION_LOST, connection, db
@@ -56,7 +56,8 @@ class Sender:
         claimed = Counter(row['chatbot_id'] for row in rows)
         for row in found:
             self.budget.give_back(row['phone_number_id'], granted[row['phone_number_id']] - claimed[row['chatbot_id']])
-        self.served |= dict.fromkeys(claimed, time.monotonic())
+        # also those whose messages all wait for their conversations: else they would stand first for ever
+        self.served |= dict.fromkeys((chatbot_id for chatbot_id, n in quota.items() if n), time.monotonic())
         tokens = {row['chatbot_id']: row['access_token'] for row in found}
         return [row | {'access_token': tokens[row['chatbot_id']]} for row in rows]
 
@@ -79,7 +80,8 @@ class Sender:
         try:
             token = vault.decrypt(row['access_token'])
         except vault.Undecryptable as error:
-            return Outcome('held', error={'code': None, 'title': str(error), 'details': None, 'fbtrace_id': None})
+            what = {'code': None, 'title': str(error), 'details': None, 'fbtrace_id': None, 'cause': 'undecryptable'}
+            return Outcome('held', error=what)
         return self.graph.send(row['phone_number_id'], token, graph_body(row))
 
 
@@ -109,6 +111,11 @@ def record(batch):
     with db.atomic():
         dispatch.record(results)
         accepted = [row['id'] for row, outcome, _ in results if outcome.kind == 'accepted']
+        identity.learn([
+            (row['chatbot_id'], outcome.wa_id, row['conversation_id'])
+            for row, outcome, _ in results
+            if outcome.wa_id and row['recipient_to'] and outcome.wa_id != phones.digits(row['recipient_to'])
+        ])  # fmt: skip
         refusals = status.join_orphans(accepted)[1] if accepted else []
         consequences.draw(refusals + [_refusal(row, outcome) for row, outcome, _ in results if outcome.error])
     for row, (outcome, _, milliseconds) in batch:

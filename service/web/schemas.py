@@ -4,9 +4,10 @@ import base64
 import re
 from datetime import UTC, datetime, timedelta
 
-from marshmallow import Schema, ValidationError, fields, validate, validates_schema
+from marshmallow import INCLUDE, Schema, ValidationError, fields, validate, validates_schema
 
-from service.payloads import RecipientSchema, storable
+from service.bulk import MAX_RECIPIENTS
+from service.payloads import MessageSchema, RecipientSchema, storable
 
 NUMBER_ID = re.compile(r'\A[A-Za-z0-9_-]{1,64}\Z')  # it becomes part of a URL
 TOKEN = re.compile(r'\A[!-~]{1,4096}\Z')  # it becomes a header
@@ -14,6 +15,7 @@ SECRET_BYTES = 12  # of a webhook secret, decoded; Standard Webhooks advises 24 
 
 
 LATEST = timedelta(days=35)
+YEARS = range(1970, 9999)  # what neither UTC nor another offset carries over an end of the calendar
 
 
 class Text(fields.String):
@@ -43,6 +45,9 @@ class TimesSchema(Schema):
     def check_times(self, data, **_):
         now = datetime.now(UTC)
         send_at, expires_at = data.get('send_at'), data.get('expires_at')
+        for name in ('send_at', 'expires_at'):
+            if name in data and data[name].year not in YEARS:
+                raise ValidationError('Not a time of this age.', name)
         if send_at and send_at > now + LATEST:
             raise ValidationError(f'Not more than {LATEST.days} days ahead.', 'send_at')
         if expires_at and expires_at <= max(now, send_at or now):
@@ -52,6 +57,22 @@ class TimesSchema(Schema):
 class SendSchema(TimesSchema, RecipientSchema):
     chatbot_id = Text(required=True)
     client_reference = Text()
+
+
+class BulkMessageSchema(MessageSchema):
+    """A message to many: whom it goes to stands beside it."""
+
+    class Meta:
+        unknown = INCLUDE
+        exclude = ('to', 'recipient')
+
+
+class BulkSchema(TimesSchema):
+    """The order; its recipients are checked one by one (service.bulk)."""
+
+    chatbot_id = Text(required=True)
+    message = fields.Nested(BulkMessageSchema, required=True)
+    recipients = fields.List(fields.Raw(allow_none=True), required=True, validate=validate.Length(1, MAX_RECIPIENTS))
 
 
 class ResponderSchema(Schema):
@@ -95,8 +116,10 @@ class AccountSchema(Schema):
     responder = fields.Nested(ResponderSchema, allow_none=True)
 
 
-send_schema, account_schema, account_update_schema = (
+send_schema, bulk_schema, csv_schema, account_schema, account_update_schema = (
     SendSchema(),
+    BulkSchema(),
+    BulkSchema(exclude=('recipients',)),
     AccountSchema(),
     AccountSchema(partial=('phone_number_id', 'access_token')),
 )
