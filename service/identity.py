@@ -3,13 +3,13 @@
 from dataclasses import dataclass
 
 from service.db import columns, db, execute, fetch, new_id
-from service.phones import candidates
+from service.phones import candidates, digits
 
 LOOK_UP = """
 SELECT i.chatbot_id, i.kind, i.value, i.conversation_id FROM conversation_identity i
 JOIN unnest(%s::text[], %s::text[], %s::text[]) AS wanted (chatbot_id, kind, value) USING (chatbot_id, kind, value)
 """
-LOOK_UP_AND_KEEP = f'{LOOK_UP} JOIN conversation c ON c.id = i.conversation_id FOR KEY SHARE OF c'
+LOOK_UP_AND_KEEP = f'{LOOK_UP} JOIN conversation c ON c.id = i.conversation_id ORDER BY c.id FOR KEY SHARE OF c'
 HOLD = 'SELECT 1 FROM conversation WHERE id = ANY(%s::uuid[]) ORDER BY id FOR NO KEY UPDATE'
 ONE_AT_A_TIME = 'SELECT pg_advisory_xact_lock(hashtextextended(%s, 2))'  # who is new or has changed, of a chatbot
 WITH_BSUID = """
@@ -38,13 +38,21 @@ MERGE = (
     UPDATE conversation t SET last_inbound_at = greatest(t.last_inbound_at, s.last_inbound_at),
       last_message_at = greatest(t.last_message_at, s.last_message_at), wa_id = coalesce(t.wa_id, s.wa_id),
       reply_due_at = least(t.reply_due_at, s.reply_due_at), paused_until = greatest(t.paused_until, s.paused_until),
-      send_after = greatest(t.send_after, s.send_after), name = coalesce(t.name, s.name),
+      send_after = greatest(t.send_after, s.send_after),
+      pair_free_at = greatest(t.pair_free_at, s.pair_free_at), name = coalesce(t.name, s.name),
       username = coalesce(t.username, s.username)
     FROM conversation s WHERE t.id = %(target)s AND s.id = %(source)s
     """,
     'DELETE FROM conversation WHERE id = %(source)s',
 )
 HOLD_BOTH = 'SELECT id FROM conversation WHERE id IN %s ORDER BY id FOR UPDATE'
+
+
+LEARN = """
+INSERT INTO conversation_identity (chatbot_id, kind, value, conversation_id)
+SELECT n.chatbot_id, 'phone', n.wa_id, n.conversation_id
+FROM unnest(%s::text[], %s::text[], %s::uuid[]) AS n (chatbot_id, wa_id, conversation_id) ON CONFLICT DO NOTHING
+"""
 
 
 class TryAgain(Exception):
@@ -71,6 +79,15 @@ class TwoAreOne(TryAgain):
                     execute(statement, {'source': self.source, 'target': self.target})
 
 
+def learn(answers):
+    """Meta made another wa_id of a number than was typed: it leads to the same conversation, unless it has one already.
+
+    `answers`: [(chatbot_id, wa_id, conversation_id)], whose conversations the transaction has locked.
+    """
+    if answers:
+        execute(LEARN, columns(sorted(set(answers))))
+
+
 @dataclass(frozen=True, slots=True)
 class Identity:
     """Whom a message came from or goes to, as far as it says: a group, or a person's phone and/or BSUID."""
@@ -84,6 +101,15 @@ class Identity:
         if self.group:
             return [(self.chatbot_id, 'group', self.group)]
         return [(self.chatbot_id, kind, value) for kind, value in (('user', self.user), ('phone', self.phone)) if value]
+
+
+def addressee(chatbot_id, message):
+    """Whom a validated message (service.payloads) goes to."""
+    if message.get('recipient_type') == 'group':
+        return Identity(chatbot_id, group=message['to'])
+    if 'to' in message:
+        return Identity(chatbot_id, phone=digits(message['to']))
+    return Identity(chatbot_id, user=message['recipient'])
 
 
 def resolve(identities, hold=False):
@@ -177,7 +203,8 @@ class _Settlement:
             self.with_bsuid.add(conversation)
         before = self.known.get(key)
         if before != conversation:
-            self.losers |= {before} - {None, *self.created}
+            if before and before not in self.created:
+                self.losers.add(before)
             self.known[key] = self.moved[key] = conversation
 
     def _unite(self, chatbot_id, by_phone, by_user):
@@ -199,12 +226,18 @@ class _Settlement:
 
     def write(self):
         if self.created:
-            execute(CREATE, columns([self._row(*new) for new in self.created.items()]))
+            execute(CREATE, columns(self._rows()))
         if self.moved:
             moved = columns([(*key, conversation) for key, conversation in self.moved.items()])
             execute(LOSE_PHONE, moved)
             execute(ASSIGN, moved)
 
-    def _row(self, conversation, chatbot_id):
-        values = {key[1]: key[2] for key, owner in self.moved.items() if owner == conversation}
-        return conversation, chatbot_id, *(values.get(kind) for kind in ('phone', 'user', 'group'))
+    def _rows(self):
+        values = {conversation: {} for conversation in self.created}
+        for (_, kind, value), conversation in self.moved.items():
+            if conversation in values:
+                values[conversation][kind] = value
+        return [
+            (conversation, self.created[conversation], *(known.get(kind) for kind in ('phone', 'user', 'group')))
+            for conversation, known in values.items()
+        ]
