@@ -1,5 +1,7 @@
 """Everything dies while messages flow: nothing that was accepted is lost, nothing is delivered twice."""
 
+import random
+import signal
 import threading
 import time
 from collections import Counter
@@ -115,3 +117,52 @@ def unsettled(gateway):
 
 def all_settled(gateway):
     return not unsettled(gateway)
+
+
+BULK, WORKERS = 5000, 4
+
+
+def kill_at_random(gateway, over):
+    """Every second one of the send workers dies without a word, and the host starts another."""
+    dice = random.Random(5)
+    while not over.wait(1):
+        dice.choice(gateway.processes.running('worker_send')).send(signal.SIGKILL)
+        gateway.processes.start('worker_send')
+
+
+def waiting(gateway):
+    with gateway.postgres.connect() as database, database.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM message WHERE status IN ('queued', 'sending')")
+        return cursor.fetchone()[0]
+
+
+def test_a_bulk_of_5000_reaches_everybody_once_though_send_workers_die_every_second(tmp_path):
+    environ = {'GRAPH_TIMEOUT': '2', 'SEND_RATE': '1000', 'SEND_CONCURRENCY': '24'}  # the grace is longer than the test
+    with Gateway(tmp_path, **environ) as gateway:
+        gateway.processes.start('worker_send', WORKERS - 1)
+        gateway.backend.account()
+        gateway.stand_in.config(latency=0.2, status_delay=0.1, status_batch=200, statuses=['sent'])
+        people = [f'+1202{number:07}' for number in range(5550000, 5550000 + BULK)]
+        body = {'chatbot_id': 'acme', 'message': {'text': {'body': 'Hello'}}, 'recipients': people}
+        answer = gateway.backend.post('/send/bulk', body)
+        assert answer.status_code == 202, answer.text
+        over = threading.Event()
+        killer = threading.Thread(target=kill_at_random, args=(gateway, over))
+        killer.start()
+        try:
+            wait_until(lambda: waiting(gateway) < 400, 90, 0.2, lambda: f'{waiting(gateway)} still wait')
+        finally:
+            over.set()
+            killer.join()
+        wait_until(lambda: waiting(gateway) == 0, 60, 0.3, lambda: f'{waiting(gateway)} still wait')
+        wait_until(lambda: not gateway.stand_in.get('/undelivered')['pending'], 20)
+        counts = gateway.stand_in.get('/sends', counts=1)
+        times = {f'+{number}': accepted for number, accepted in counts['accepted_by_recipient'].items()}
+        with gateway.postgres.connect() as database, database.cursor() as cursor:
+            cursor.execute('SELECT recipient_to, status FROM message')
+            states = dict(cursor.fetchall())
+        assert max(times.values()) == 1
+        assert {number for number in people if number not in times} == {
+            number for number, state in states.items() if state == 'unknown'
+        }
+        assert len(states) == BULK
