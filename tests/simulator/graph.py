@@ -75,9 +75,18 @@ async def refuse(
     headers = {'WWW-Authenticate': 'OAuth "Facebook Platform" "invalid_token"'} if code == 190 else {}
     if code in THROTTLING and simulator.config.retry_after is not None:
         headers['Retry-After'] = f'{simulator.config.retry_after:g}'
+    if code in THROTTLING and simulator.config.regain_minutes is not None:
+        headers['X-Business-Use-Case-Usage'] = usage(simulator, send)
     error = graph_error(code, details)
     simulator.chats.note('from_gateway', f'send to {send.recipient}', send.answer, error['error']['message'])
     return web.json_response(error, status=send.answer, headers=headers)
+
+
+def usage(simulator: Simulator, send: Send) -> str:
+    """Meta's header: what the WABA has used up, and the minutes until it may call again."""
+    used = {'type': 'messaging', 'call_count': 100, 'total_cputime': 25, 'total_time': 25}
+    minutes = {'estimated_time_to_regain_access': simulator.config.regain_minutes}
+    return json.dumps({simulator.number(send.phone_number_id).waba_id: [used | minutes]})
 
 
 class Call:

@@ -37,6 +37,7 @@ class Config:
     status_before_answer: bool = False
     status_opaque: bool = True
     retry_after: float | None = None
+    regain_minutes: float | None = None
     media_url_ttl: float = 300.0
     ai_latency: float = 0.0
     responder_latency: float = 0.0
@@ -58,7 +59,7 @@ class Config:
 
 def fits(name: str, value: object) -> bool:
     """Whether a value may be merged: like the default's type, a whole number also where a float is meant."""
-    if name == 'retry_after':
+    if name in ('retry_after', 'regain_minutes'):
         return value is None or is_number(value)
     if name == 'status_batch':
         return is_number(value) and 1 <= value <= 1000
