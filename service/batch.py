@@ -1,12 +1,22 @@
 """Batches: one message to many, as rows of `message` with a state of their own."""
 
 import json
+from collections import Counter, defaultdict
+from datetime import UTC, datetime, timedelta
+from itertools import islice
 
 from peewee import DateTimeField, IntegerField, Model, TextField
 
-from service.account import JSON
-from service.db import db, execute
-from service.errors import Conflict, NotFound
+from service import outbox
+from service.account import JSON, Account
+from service.config import settings
+from service.db import db, execute, fetch, new_id
+from service.error_table import explain
+from service.errors import Conflict, NotFound, TooManyQueued
+from service.identity import resolve
+
+AT_ONCE = 1000  # rows in one INSERT: more are not faster and need more memory
+WAITING = frozenset(('scheduled', 'queued', 'held', 'sending', 'unknown'))  # what may still leave, or leave again
 
 
 class Batch(Model):
@@ -30,11 +40,87 @@ class Batch(Model):
             raise NotFound('There is no such batch.')
         return batch
 
+    SHOWN = ('id', 'chatbot_id', 'status', 'reason', 'recipients', 'rejected', 'duplicates', 'created_at', 'updated_at')
+
+    def to_dict(self, tally, account):
+        """As callers see it. `tally`: of its messages; `account`: whose it is."""
+        row = {name: getattr(self, name) for name in self.SHOWN}
+        waiting, accepted = tally.waiting, self.recipients - self.rejected - self.duplicates
+        if self.status == 'running' and not waiting:
+            row['status'] = 'done'
+        if self.reason:
+            row['reason'] = {**self.reason, **explain(self.reason.get('code'))}
+        leaves = row['status'] == 'running' and account.active and account.send_state == 'ok'
+        return row | {
+            'accepted': accepted,
+            'counts': dict(tally.counts),
+            'progress': round(1 - waiting / accepted, 4) if accepted else 1,
+            'estimated_end': tally.estimated_end(account.max_mps or settings.SEND_RATE) if leaves else None,
+        }
+
+
+class Tally:
+    """How many messages of a batch are in which status, and how fast they leave."""
+
+    PACE_SECONDS, PACE_LEAST = 60, 10  # the pace is that of the last minute, once so many were accepted in it
+
+    def __init__(self):
+        self.counts, self.recent, self.recent_seconds, self.starts = Counter(), 0, 0, None
+
+    def add(self, status, count, recent, recent_seconds, starts):
+        self.counts[status] += count
+        self.recent += recent
+        self.recent_seconds = max(self.recent_seconds, recent_seconds or 0)
+        self.starts = starts or self.starts
+
+    @property
+    def waiting(self):
+        return sum(count for status, count in self.counts.items() if status in WAITING)
+
+    def estimated_end(self, rate):
+        """When the last one leaves if it goes on like this; `rate` (a second) counts until there is a pace."""
+        now = datetime.now(UTC)
+        if self.recent >= self.PACE_LEAST and not self.starts:
+            rate = min(rate, self.recent / max(self.recent_seconds, 1))
+        return max(now, self.starts or now) + timedelta(seconds=self.waiting / rate)
+
+
+TALLY = f"""
+SELECT batch_id, status, count(*), count(*) FILTER (WHERE accepted_at > now() - interval '{Tally.PACE_SECONDS} s'),
+  extract(epoch FROM now() - min(accepted_at) FILTER (WHERE accepted_at > now() - interval '{Tally.PACE_SECONDS} s')
+  )::float, min(due_at) FILTER (WHERE status = 'scheduled')
+FROM message WHERE batch_id = ANY(%s::uuid[]) GROUP BY batch_id, status
+"""
+INSERT = 'INSERT INTO batch (id, chatbot_id, recipients, rejected, duplicates) VALUES (%s, %s, %s, %s, %s)'
+
+
+def create(account, bulk, send_at=None, expires_at=None):
+    """Store a sorted service.bulk.Bulk in the caller's transaction; returns the Batch. Wake the send queue after it."""
+    if outbox.is_full(account.chatbot_id, len(bulk.good)):
+        raise TooManyQueued(f'With these {len(bulk.good)}, more than MAX_QUEUED messages of this chatbot would wait.')
+    conversations = resolve(bulk.good)
+    batch_id = new_id()
+    execute(INSERT, (batch_id, account.chatbot_id, bulk.recipients, bulk.rejected, bulk.duplicates))
+    messages = bulk.messages(conversations)
+    while some := list(islice(messages, AT_ONCE)):
+        outbox.store(account, some, outbox.BULK, send_at=send_at, expires_at=expires_at, batch_id=batch_id)
+    return Batch.find(batch_id)
+
+
+def shown(batches):
+    """Batches as callers see them, with their counts."""
+    tallies, owners = defaultdict(Tally), {batch.chatbot_id for batch in batches}
+    for batch_id, *entry in fetch(TALLY, ([batch.id for batch in batches],)):
+        tallies[batch_id].add(*entry)
+    accounts = {account.chatbot_id: account for account in Account.select().where(Account.chatbot_id.in_(owners))}
+    return [batch.to_dict(tallies[batch.id], accounts[batch.chatbot_id]) for batch in batches]
+
 
 MOVE = 'UPDATE batch SET status = %s, reason = %s, updated_at = now() WHERE id = %s AND status = ANY(%s)'
+# Also what is held already: else a new token would send it although the batch is paused.
 HOLD = """
 UPDATE message SET status = 'held', hold_reason = 'batch', due_at = NULL, updated_at = now()
-WHERE batch_id = %s AND status IN ('scheduled', 'queued')
+WHERE batch_id = %s AND status IN ('scheduled', 'queued', 'held')
 """
 RESUME = """
 UPDATE message m SET status = d.status, hold_reason = CASE WHEN d.status = 'held' THEN 'account' END,

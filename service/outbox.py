@@ -2,6 +2,7 @@
 
 import json
 import time
+from datetime import UTC, datetime
 
 from service.config import settings
 from service.db import columns, execute, fetch, fetch_dicts, new_id, to_json
@@ -22,25 +23,36 @@ SELECT n.id, %(chatbot_id)s, %(number)s, %(priority)s, %(status)s, %(hold_reason
 FROM unnest(%(id)s::uuid[], %(conversation)s::uuid[], %(type)s::text[], %(to)s::text[], %(recipient)s::text[],
   %(content)s::json[], %(context)s::json[], %(extra)s::json[], %(reference)s::text[], %(resends)s::int[])
   AS n (id, conversation_id, type, recipient_to, recipient, content, context, extra, client_reference, resends)
-RETURNING *
 """
 MANY = ('id', 'conversation', 'type', 'to', 'recipient', 'content', 'context', 'extra', 'reference', 'resends')
 
 
-def queue(account, messages, priority, send_at=None, expires_at=None, batch_id=None):
+def queue(account, messages, priority, **when):
     """Store validated messages (service.payloads), [(conversation id, message)]; returns them as Messages.
 
     They wait for `send_at`, or are held while the account cannot send. Wake the send queue after the commit.
     """
+    return [
+        Message(**row) for row in fetch_dicts(f'{INSERT} RETURNING *', _values(account, messages, priority, **when))
+    ]
+
+
+def store(account, messages, priority, **when):
+    """The same for so many that nobody wants them back."""
+    execute(INSERT, _values(account, messages, priority, **when))
+
+
+def _values(account, messages, priority, send_at=None, expires_at=None, batch_id=None):
     free = account.active and account.send_state == 'ok'
-    status = 'scheduled' if send_at else 'queued' if free else 'held'
+    is_later = send_at and send_at > datetime.now(UTC)
+    status = 'scheduled' if is_later else 'queued' if free else 'held'
     shared = {
         'chatbot_id': account.chatbot_id, 'number': account.phone_number_id, 'priority': priority, 'status': status,
         'hold_reason': 'account' if status == 'held' else None, 'send_at': send_at, 'expires_at': expires_at,
         'batch_id': batch_id,
     }  # fmt: skip
     rows = columns([_row(conversation, message) for conversation, message in messages])
-    return [Message(**row) for row in fetch_dicts(INSERT, shared | dict(zip(MANY, rows, strict=True)))]
+    return shared | dict(zip(MANY, rows, strict=True))
 
 
 def _row(conversation, message):
@@ -62,9 +74,9 @@ _waiting = {}  # chatbot_id: (monotonic time, how many waited)
 
 
 def is_full(chatbot_id, more=1):
-    """Whether `more` would be too many for MAX_QUEUED; counted anew unless there was ample room within a second."""
+    """Whether `more` would be too many for MAX_QUEUED; for one not counted anew within a second of ample room."""
     at, waiting = _waiting.get(chatbot_id, (0, 0))
-    if time.monotonic() - at > 1 or waiting + more + AMPLE > settings.MAX_QUEUED:
+    if more > 1 or time.monotonic() - at > 1 or waiting + more + AMPLE > settings.MAX_QUEUED:
         waiting = fetch(COUNT_WAITING, (chatbot_id, chatbot_id, settings.MAX_QUEUED))[0][0]
         _waiting[chatbot_id] = (time.monotonic(), waiting)
     return waiting + more > settings.MAX_QUEUED

@@ -64,9 +64,9 @@ class MessageSchema(Schema):
     @validates_schema(pass_original=True, skip_on_field_errors=False)
     def check_content(self, data, original, **_):
         """Exactly one content key, the one named like the type (`text` when there is no type)."""
+        if not isinstance(original, dict) or not isinstance(original.get('type') or '', str):
+            return  # it has its error already
         kind = original.get('type') or 'text'
-        if not isinstance(kind, str):
-            return  # `type` has its error already
         problems = {name: ['Unknown field.'] for name in original if name not in self.fields and name != kind}
         for name in {'text', 'template'} & original.keys() - {kind}:
             problems[name] = [f'Unknown field for a message of type {kind}.']
@@ -78,9 +78,13 @@ class MessageSchema(Schema):
             raise ValidationError(problems)
 
 
-class RecipientSchema(MessageSchema):
-    """A message with exactly one recipient: `to`, a phone number (or a group), or `recipient`, a BSUID."""
+class AddressSchema(Schema):
+    """Exactly one recipient: `to`, a phone number (or a group), or `recipient`, a BSUID."""
 
+    class Meta:
+        unknown = INCLUDE
+
+    recipient_type = MessageSchema._declared_fields['recipient_type']
     to = fields.String(validate=[validate.Length(1, 255), storable])
     recipient = fields.String(
         validate=validate.Regexp(BSUID, error='Not a business-scoped user id (like "US.13491208655302741918").')
@@ -90,6 +94,8 @@ class RecipientSchema(MessageSchema):
     def check_recipient(self, data, original, **_):
         if ('to' in original) == ('recipient' in original):
             raise ValidationError('Exactly one of "to" and "recipient" is required.', 'to')
+        if 'recipient' in original and data.get('recipient_type') == 'group':
+            raise ValidationError('A group is named in "to".', 'recipient')
         to = data.get('to')
         if to is None or data.get('recipient_type') == 'group':
             return
@@ -97,6 +103,10 @@ class RecipientSchema(MessageSchema):
             raise ValidationError('A business-scoped user id goes into "recipient": Meta would drop it here.', 'to')
         if problem := phones.problem(to):
             raise ValidationError(problem, 'to')
+
+
+class RecipientSchema(AddressSchema, MessageSchema):
+    """A message with exactly one recipient."""
 
 
 def check(schema, body):

@@ -1,14 +1,27 @@
-"""Commands for operators: `flask rotate-keys`."""
+"""Commands for operators: `flask rotate-keys`, `flask send-bulk`."""
+
+import sys
+import time
+from contextlib import suppress
 
 import click
+from flask.cli import with_appcontext
+from redis import RedisError
 
-from service import vault
+from service import batch as batches
+from service import queues, vault
 from service.account import Account
+from service.batch import WAITING, Batch
 from service.db import connection, db, execute
+from service.errors import GatewayError
+from service.web.batches import order_from, read_csv, store
+
+LOOK_EVERY = 0.3  # seconds
 
 
 def init_app(app):
     app.cli.add_command(rotate_keys)
+    app.cli.add_command(send_bulk)
 
 
 @click.command()
@@ -31,3 +44,61 @@ def _rotate():
                 (*secrets.values(), account.chatbot_id),
             )  # noqa: S608
     return len(accounts)
+
+
+@click.command()
+@click.argument('file', type=click.File('rb'))
+@click.option('--chatbot-id', required=True)
+@click.option('--text', help='A text; {{name}} stands for the column of this name.')
+@click.option('--template', help='The name of a template; the columns are its parameters.')
+@click.option('--language', help='The language of the template, like en_US.')
+@click.option('--message', help="Meta's send body as JSON, without to and recipient.")
+@click.option('--yes', is_flag=True, help='Do not ask before it is sent.')
+@click.option('--no-wait', is_flag=True, help='Do not follow it until it is done.')
+@with_appcontext
+def send_bulk(file, chatbot_id, yes, no_wait, **kind):
+    """Send one message to everybody in FILE, a CSV with a header; exit code 1 when a row was rejected or failed."""
+    given = {name: value for name, value in kind.items() if value is not None}
+    try:
+        order = order_from({'chatbot_id': chatbot_id, **given})
+        bulk = read_csv(order, file)
+        _report(bulk)
+        yes or click.confirm(f'Send to {len(bulk.good)} recipients?', abort=True)
+        with connection(), db.atomic():
+            batch = store(Account.find_active(chatbot_id), order, bulk)
+    except GatewayError as error:
+        raise click.ClickException(_told(error)) from None
+    with suppress(RedisError):  # the clock finds them
+        queues.ring(queues.SEND)
+    click.echo(f'Batch {batch["id"]}: {batch["accepted"]} queued')
+    well = no_wait or _follow(batch)
+    sys.exit(0 if well and not bulk.rejected else 1)
+
+
+def _told(error):
+    named = [f'  {name}: {" ".join(sentences)}' for name, sentences in (error.errors or {}).items()]
+    return '\n'.join([error.detail or error.title, *named])
+
+
+def _report(bulk):
+    for row in bulk.rejected_rows:
+        told = '; '.join(f'{name}: {" ".join(sentences)}' for name, sentences in row['errors'].items())
+        click.echo(f'line {row["line"]}: {told}', err=True)
+    click.echo(f'{bulk.recipients} rows, {bulk.rejected} rejected, {bulk.duplicates} duplicates')
+
+
+def _follow(batch):
+    """Show how it goes on until nothing of it can leave; True when everything went."""
+    with click.progressbar(length=batch['accepted'], label='Sending') as bar:
+        while True:
+            with connection():
+                (batch,) = batches.shown([Batch.find(batch['id'])])
+            waiting = sum(count for status, count in batch['counts'].items() if status in WAITING)
+            bar.update(max(0, batch['accepted'] - waiting - bar.pos))
+            if batch['status'] != 'running' or batch['counts'].get('held') == waiting:
+                break
+            time.sleep(LOOK_EVERY)
+    click.echo(f'{batch["status"]}: ' + ', '.join(f'{count} {name}' for name, count in sorted(batch['counts'].items())))
+    if batch['reason']:
+        click.echo(f'{batch["reason"]["explanation"]} {batch["reason"]["fix"]}', err=True)
+    return batch['status'] == 'done' and not {'failed', 'expired'} & batch['counts'].keys()

@@ -1,0 +1,194 @@
+"""Pure: one message to many. Its placeholders, its recipients, and which of their rows are good."""
+
+import re
+from dataclasses import dataclass, field
+
+from marshmallow import fields, validate
+
+from service.errors import Invalid
+from service.identity import addressee
+from service.payloads import AddressSchema, MessageSchema, check, storable
+from service.webhook_events import UNSTORABLE
+
+MAX_RECIPIENTS, MAX_REPORTED = 10_000, 1_000
+PLACEHOLDER = re.compile(r'\{\{\s*([^{}]*?)\s*\}\}')
+RECIPIENT = ('to', 'recipient', 'client_reference')
+NO_VALUE = ['The message has a placeholder of this name, and there is no value for it.']
+
+
+class RowSchema(AddressSchema):
+    """Whom one row goes to."""
+
+    client_reference = fields.String(validate=[validate.Length(1, 255), storable])
+
+
+row_schema = RowSchema()
+
+
+@dataclass(slots=True)
+class Row:
+    """One recipient as it came in. `line`: what a person counts; `recipient`: to, recipient, client_reference."""
+
+    line: int
+    recipient: dict = field(default_factory=dict)
+    parameters: dict = field(default_factory=dict)
+    errors: dict = field(default_factory=dict)  # what is wrong with its form
+
+
+class Mould:
+    """A message with placeholders, and what may be filled in. The message itself has been checked."""
+
+    def __init__(self, message):
+        self.message = message
+        self.schema = _schema(message)
+        self.names = set(_placeholders(message))
+        template = message.get('template') if message.get('type') == 'template' else None
+        self.takes_all = isinstance(template, dict) and not template.get('components')
+
+    def problems(self, parameters):
+        """{field: [sentence]} of parameters that do not fit."""
+        found = {name: NO_VALUE for name in self.names - parameters.keys()}
+        for name, value in parameters.items():
+            if not (name in self.names or self.takes_all):
+                found[name] = ['The message does not use this parameter.']
+            elif problem := _problem(name, value):
+                found[name] = [problem]
+        return {f'parameters.{name}': found[name] for name in sorted(found)}
+
+    def check(self, parameters):
+        """{field: [sentence]} of everything that is wrong with the parameters and the message that they make."""
+        problems = self.problems(parameters)
+        if self.schema and not problems:
+            problems |= _missed(self.schema, self.fill(parameters))
+        return problems
+
+    def fill(self, parameters):
+        """The message for one recipient."""
+        filled = _fill(self.message, parameters) if self.names else self.message
+        rest = {name: value for name, value in parameters.items() if name not in self.names}
+        if self.takes_all and rest:
+            filled = {**filled, 'template': {**filled['template'], 'components': [_body(rest)]}}
+        return filled
+
+
+def _schema(message):
+    """What a filled message is checked by once more: None when no placeholder stands where a limit holds."""
+    limited = {name: value for name, value in message.items() if name in MessageSchema._declared_fields}
+    template = {name: value for name, value in limited.get('template', {}).items() if name in ('name', 'language')}
+    found = _placeholders([{**limited, 'template': template}])
+    return MessageSchema(only=limited.keys()) if any(True for _ in found) else None
+
+
+def _missed(schema, body):
+    try:
+        check(schema, body)
+    except Invalid as error:
+        return error.errors
+    return {}
+
+
+def _placeholders(value):
+    if isinstance(value, str):
+        yield from PLACEHOLDER.findall(value)
+    elif isinstance(value, dict | list):
+        for part in value.values() if isinstance(value, dict) else value:
+            yield from _placeholders(part)
+
+
+def _problem(name, value):
+    if not isinstance(value, str):
+        return 'Must be a text.'
+    if not value:
+        return 'Has no value.'
+    if UNSTORABLE.search(value) or UNSTORABLE.search(name):
+        return 'Holds a character that is not allowed (NUL or a lone surrogate).'
+    return None
+
+
+def _fill(value, parameters):
+    """A copy in which every placeholder is its value; a value is never looked through again."""
+    if isinstance(value, str):
+        return PLACEHOLDER.sub(lambda match: parameters[match[1]], value)
+    if isinstance(value, dict):
+        return {name: _fill(part, parameters) for name, part in value.items()}
+    return [_fill(part, parameters) for part in value] if isinstance(value, list) else value
+
+
+def _body(parameters):
+    """A template's body component: positional when the names are 1, 2, 3 …, else named (section 6.4)."""
+    numbers = [str(number) for number in range(1, len(parameters) + 1)]
+    if parameters.keys() == set(numbers):
+        values = [{'type': 'text', 'text': parameters[number]} for number in numbers]
+    else:
+        values = [{'type': 'text', 'parameter_name': name, 'text': value} for name, value in parameters.items()]
+    return {'type': 'body', 'parameters': values}
+
+
+def listed(recipients):
+    """The Rows of a JSON list: phone numbers, or objects with `to` or `recipient`."""
+    for line, entry in enumerate(recipients, start=1):
+        yield _listed(line, {'to': entry} if isinstance(entry, str) else entry)
+
+
+def _listed(line, entry):
+    if not isinstance(entry, dict):
+        return Row(line, errors={'recipients': ['Must be a phone number or an object.']})
+    parameters = entry.get('parameters', {})
+    errors = {name: ['Unknown field.'] for name in entry if name not in (*RECIPIENT, 'parameters')}
+    if not isinstance(parameters, dict):
+        errors['parameters'] = ['Must be an object.']
+    return Row(line, {name: entry[name] for name in RECIPIENT if name in entry}, parameters, errors)
+
+
+@dataclass
+class Bulk:
+    """What became of the rows: good ones by recipient, the others counted and, up to MAX_REPORTED, reported."""
+
+    chatbot_id: str
+    mould: Mould
+    good: dict = field(default_factory=dict)  # {Identity: (recipient, parameters)}
+    recipients: int = 0
+    rejected: int = 0
+    duplicates: int = 0
+    rejected_rows: list = field(default_factory=list)
+
+    def take(self, rows):
+        """Sort Rows. Raises Invalid at the first that is too many, or when none was good."""
+        for row in rows:
+            self._take(row)
+        if not self.good:
+            problems = [(row['line'], *error) for row in self.rejected_rows for error in row['errors'].items()]
+            errors = {f'line {line}, {name}': sentences for line, name, sentences in problems}
+            raise Invalid('There is no valid recipient; nothing was stored.', errors or {'recipients': ['None given.']})
+
+    def _take(self, row):
+        self.recipients += 1
+        if self.recipients > MAX_RECIPIENTS:
+            raise Invalid(TOO_MANY, {'recipients': [TOO_MANY]})
+        if errors := self._errors(row):
+            self.rejected += 1
+            if self.rejected <= MAX_REPORTED:
+                self.rejected_rows.append({'line': row.line, 'errors': errors})
+            return
+        identity = addressee(self.chatbot_id, {**self.mould.message, **row.recipient})
+        if identity in self.good:
+            self.duplicates += 1
+        else:
+            self.good[identity] = row.recipient, row.parameters
+
+    def _errors(self, row):
+        """{field: [sentence]} of everything that is wrong with a row."""
+        if row.errors:
+            return row.errors
+        address = row.recipient
+        if 'recipient_type' in self.mould.message:
+            address = {**address, 'recipient_type': self.mould.message['recipient_type']}
+        return _missed(row_schema, address) | self.mould.check(row.parameters)
+
+    def messages(self, conversations):
+        """(conversation id, message) of each good row, made one by one: a long text to many is never held at once."""
+        for identity, (recipient, parameters) in self.good.items():
+            yield conversations[identity], {**self.mould.fill(parameters), **recipient}
+
+
+TOO_MANY = f'More than {MAX_RECIPIENTS:,} recipients; nothing was stored. Send them in several bulks.'

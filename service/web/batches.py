@@ -1,0 +1,161 @@
+"""POST /send/bulk, as JSON or CSV, and the batches that came of it."""
+
+import hashlib
+import io
+import json
+from contextlib import contextmanager
+
+from flask import Blueprint, request
+from flask import json as flask_json
+
+from service import batch as batches
+from service import bulk_csv
+from service.account import Account
+from service.batch import Batch
+from service.bulk import Bulk, Mould, listed
+from service.db import db
+from service.errors import Invalid
+from service.payloads import check
+from service.queues import SEND, wake
+from service.web import answers
+from service.web.auth import guard
+from service.web.idempotency import Once, digest
+from service.web.schemas import bulk_schema, csv_schema
+from service.webhook_events import is_deep
+
+blueprint = guard(Blueprint('batches', __name__))
+KINDS = ('message', 'text', 'template')
+
+
+@blueprint.post('/send/bulk')
+def send():
+    """202 once the batch is committed with all its messages; the work waits in its rows."""
+    order, bulk, same = _csv() if request.mimetype == 'text/csv' else _json()
+    once = Once(bulk.chatbot_id, same)
+    if first := once.first_answer():
+        return first
+    account = Account.find_active(bulk.chatbot_id)
+    answer = once.answer(lambda: store(account, order, bulk))
+    wake(SEND)
+    return answer
+
+
+def _json():
+    body = answers.json_object()
+    order = check(bulk_schema, body)
+    bulk = Bulk(order['chatbot_id'], Mould(order['message']))
+    bulk.take(listed(order['recipients']))
+    return order, bulk, digest(body)
+
+
+def _csv():
+    """The file as it comes in; nothing else is held of it than the good rows."""
+    given = request.args.to_dict()
+    order = order_from(given)
+    request.max_content_length = bulk_csv.SIZE_LIMIT + 1  # werkzeug refuses the byte after the last one it may read
+    hashed = Hashed(request.stream, json.dumps(given, sort_keys=True))
+    with _no_connection():
+        bulk = read_csv(order, io.BufferedReader(hashed))
+    return order, bulk, hashed.digest()
+
+
+class Hashed(io.RawIOBase):
+    """A stream whose bytes, after some text, are hashed as they are read."""
+
+    def __init__(self, stream, text):
+        self._stream, self._hash = stream, hashlib.sha256(text.encode('utf-8', 'surrogatepass'))
+
+    def readable(self):
+        return True
+
+    def readinto(self, buffer):
+        data = self._stream.read(len(buffer))
+        buffer[: len(data)] = data
+        self._hash.update(data)
+        return len(data)
+
+    def digest(self):
+        return self._hash.digest()
+
+
+@contextmanager
+def _no_connection():
+    """A caller may take his time: meanwhile others have the connection to the database."""
+    db.close()
+    try:
+        yield
+    finally:
+        db.connect()
+
+
+def order_from(given):
+    """The checked order that query parameters, or a command's options, stand for."""
+    order = {name: value for name, value in given.items() if name not in (*KINDS, 'language')}
+    kinds = [name for name in KINDS if name in given]
+    if len(kinds) != 1:
+        problem = 'Exactly one of message, text and template is required.'
+        raise Invalid(problem, {name: [problem] for name in kinds or ['message']})
+    if ('language' in given) != (kinds == ['template']):
+        raise Invalid('language belongs to template.', {'language': ['Needed with template, and with nothing else.']})
+    return check(csv_schema, order | {'message': _message(kinds[0], given)})
+
+
+def _message(kind, given):
+    if kind == 'text':
+        return {'type': 'text', 'text': {'body': given['text']}}
+    if kind == 'template':
+        return {'type': 'template', 'template': {'name': given['template'], 'language': {'code': given['language']}}}
+    try:
+        message = flask_json.loads(given['message'])
+    except (ValueError, RecursionError):
+        raise Invalid('message is not JSON.', {'message': ['Not JSON.']}) from None
+    if isinstance(message, dict) and is_deep(message):
+        raise Invalid(answers.TOO_DEEP, {'message': ['Nested too deeply.']})
+    return message
+
+
+def read_csv(order, stream):
+    """The Bulk of an order and a binary stream."""
+    bulk = Bulk(order['chatbot_id'], Mould(order['message']))
+    bulk.take(bulk_csv.rows(stream, bulk.mould))
+    return bulk
+
+
+def store(account, order, bulk):
+    """Store a batch in the caller's transaction; it as callers see it."""
+    batch = batches.create(account, bulk, order.get('send_at'), order.get('expires_at'))
+    return batches.shown([batch])[0] | {'rejected_rows': bulk.rejected_rows}
+
+
+@blueprint.get('/batches')
+def index():
+    chatbot_id = answers.parameter('chatbot_id')
+    query = Batch.select()
+    return answers.page(query.where(Batch.chatbot_id == chatbot_id) if chatbot_id else query, Batch, batches.shown)
+
+
+@blueprint.get('/batches/<uuid:batch_id>')
+def show(batch_id):
+    return batches.shown([Batch.find(str(batch_id))])[0]
+
+
+@blueprint.post('/batches/<uuid:batch_id>/pause')
+def pause(batch_id):
+    """Nothing more of it leaves until it is resumed; what a worker has claimed does. 409 when it was cancelled."""
+    batches.pause(Batch.find(str(batch_id)).id)
+    return show(batch_id)
+
+
+@blueprint.post('/batches/<uuid:batch_id>/resume')
+def resume(batch_id):
+    """It goes on. 409 when it was cancelled."""
+    batches.resume(Batch.find(str(batch_id)).id)
+    wake(SEND)
+    return show(batch_id)
+
+
+@blueprint.post('/batches/<uuid:batch_id>/cancel')
+def cancel(batch_id):
+    """Take back what nobody has claimed; for good."""
+    batches.cancel(Batch.find(str(batch_id)).id)
+    return show(batch_id)

@@ -1,0 +1,55 @@
+"""Idempotency-Key: the same key and request give the first answer again, and never a second message."""
+
+import hashlib
+import json
+
+from flask import Response, current_app, request
+
+from service.db import db, execute, fetch
+from service.errors import Invalid
+from service.webhook_events import UNSTORABLE
+
+FIND = 'SELECT request_digest, answer::text FROM idempotency_key WHERE chatbot_id = %s AND key = %s'
+KEEP = """
+INSERT INTO idempotency_key (chatbot_id, key, request_digest, answer) VALUES (%s, %s, %s, %s) ON CONFLICT DO NOTHING
+"""
+
+
+def digest(body):
+    """Equal for equal JSON, whatever its spaces and the order of its keys."""
+    return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).digest()
+
+
+class Once:
+    """This request's key, if it has one. `digest`: bytes that are equal for equal requests."""
+
+    def __init__(self, chatbot_id, digest):
+        self.chatbot_id, self.digest = chatbot_id, digest
+        self.key = _key()
+
+    def first_answer(self):
+        """The answer of an earlier request with the key, else None. Raises Invalid if that was another one."""
+        rows = fetch(FIND, (self.chatbot_id, self.key)) if self.key else None
+        if not rows:
+            return None
+        if bytes(rows[0][0]) != self.digest:
+            sentence = 'Was used with another body.'
+            raise Invalid('This Idempotency-Key was used with another body.', {'Idempotency-Key': [sentence]})
+        return Response(rows[0][1], 202, content_type='application/json', headers={'Idempotent-Replayed': 'true'})
+
+    def answer(self, store):
+        """202 with what `store` returns, kept under the key in the same transaction."""
+        with db.atomic() as transaction:
+            answer = current_app.json.dumps(store())
+            if not self.key or execute(KEEP, (self.chatbot_id, self.key, self.digest, answer)):
+                return Response(answer, 202, content_type='application/json')
+            transaction.rollback()
+        return self.first_answer()  # another request with this key was faster
+
+
+def _key():
+    key = request.headers.get('Idempotency-Key')
+    if key is not None and (not 1 <= len(key) <= 255 or UNSTORABLE.search(key)):
+        sentence = 'Must have 1 to 255 characters.'
+        raise Invalid('Idempotency-Key must have 1 to 255 characters.', {'Idempotency-Key': [sentence]})
+    return key
