@@ -133,8 +133,9 @@ def is_one_time_code(message):
     components = message['template'].get('components') if message.get('type') == 'template' else None
     texts = {'body': set(), 'button': set()}
     for component in components if isinstance(components, list) else ():
-        if isinstance(component, dict) and component.get('type') in texts:
-            texts[component['type']].update(_parameter_texts(component.get('parameters')))
+        kind = str(component.get('type')).lower() if isinstance(component, dict) else None  # Meta takes either case
+        if kind in texts:
+            texts[kind].update(_parameter_texts(component.get('parameters')))
     return bool(texts['body'] & texts['button'])
 
 

@@ -165,6 +165,11 @@ class Workers:
                         return
 
     @staticmethod
+    def promote():
+        with connection():
+            clock.promote()
+
+    @staticmethod
     def sweep():
         with connection():
             clock.sweep()

@@ -199,7 +199,8 @@ def test_retry_after_may_be_a_date():
     [('{"1": [{"estimated_time_to_regain_access": 5}, {"estimated_time_to_regain_access": 7}]}', 420),
      ('{"1": [{"estimated_time_to_regain_access": null}], "2": [{"estimated_time_to_regain_access": 1}]}', 60),
      ('{"1": [{"estimated_time_to_regain_access": 1e300}]}', 86400),
-     ('{"1": [{"estimated_time_to_regain_access": "5"}]}', None), ('{"1": [{"estimated_time_to_regain_access": 0}]}', None),
+     ('{"1": [{"estimated_time_to_regain_access": "5"}]}', None),
+     ('{"1": [{"estimated_time_to_regain_access": 0}]}', None),
      ('{"1": {"a": 1}}', None), ('[]', None), ('{', None), ('', None), ('{"1": [7]}', None)],
 )  # fmt: skip
 def test_the_usage_header_in_any_shape(header, seconds):

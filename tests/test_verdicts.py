@@ -211,10 +211,7 @@ def test_a_paused_template_waits_for_its_webhook_and_only_for_that(acme, workers
 @pytest.mark.parametrize('mended', ['token', 'resume'])
 def test_an_account_that_meta_refuses_is_held_and_mended(acme, accepted, told, workers, meta, way, mended):
     acme.account('other', OTHER_NUMBER)
-    if way == 'status':
-        first = told.failed(accepted(), 131042)
-    else:
-        first = accepted('+19991310421')
+    first = told.failed(accepted(), 131042) if way == 'status' else accepted('+19991310421')
     account = acme.get(f'/account/{CHATBOT}').json
     assert (first['status'], first['hold_reason']) == ('held', 'account')
     assert (account['send_state'], account['send_state_reason']['code']) == ('held', 131042)

@@ -1,0 +1,112 @@
+"""Numbers: what is sent is what was given; variants of Brazil, Mexico and Argentina only lead to a conversation."""
+
+import pytest
+
+from tests.own_service import Platform
+from tests.people import CHATBOT, contact, envelope, text_message
+
+PAIRS = [
+    ('5511987654321', '551187654321'),  # Brazil: the ninth digit
+    ('5215512345678', '525512345678'),  # Mexico: the 1
+    ('5491123456789', '541123456789'),  # Argentina: the 9
+]
+
+
+@pytest.fixture
+def acme(backend, stand_in):
+    backend.account()
+    return backend
+
+
+def writes(meta, workers, phone, user=None, wamid='wamid.A'):
+    meta.webhook(envelope([text_message(wamid=wamid, phone=phone, user=user)], contacts=[contact('Ines', phone, user)]))
+    workers.incoming()
+
+
+@pytest.mark.parametrize('given', ['+55 (11) 98765-4321', '5511987654321', '+551187654321', '+1 202.555.0143'])
+def test_what_is_sent_is_what_was_given(acme, workers, stand_in, given):
+    sent = acme.send(given)
+    workers.send()
+    message = acme.message(sent['id'])
+    assert stand_in.sends()[0]['body']['to'] == message['to'] == given
+
+
+def test_what_meta_made_of_the_number_is_kept_beside_it(acme, workers, setting):
+    answer = {'contacts': [{'input': '+5511987654321', 'wa_id': '551187654321'}], 'messages': [{'id': 'wamid.X'}]}
+    with Platform() as graph:
+        graph.answer(200, answer)
+        setting('GRAPH_API_URL', graph.url)
+        sent = acme.send('+5511987654321')
+        workers.send()
+    message = acme.message(sent['id'])
+    assert (message['to'], message['wa_id'], message['status']) == ('+5511987654321', '551187654321', 'accepted')
+
+
+@pytest.mark.parametrize(('long', 'short'), [*PAIRS, *(pair[::-1] for pair in PAIRS)])
+@pytest.mark.parametrize('user', [None, 'BR.1'])
+def test_the_answer_from_the_other_form_is_the_same_conversation(acme, workers, meta, long, short, user):
+    first = acme.send(f'+{long}')
+    writes(meta, workers, short, user)
+    (conversation,) = acme.conversations()
+    assert conversation['id'] == first['conversation_id']
+    assert (conversation['wa_id'], conversation['user_id']) == (short, user)
+    for form in (long, short):
+        assert acme.send(f'+{form}')['conversation_id'] == conversation['id']
+
+
+@pytest.mark.parametrize(('long', 'short'), [*PAIRS, *(pair[::-1] for pair in PAIRS)])
+def test_a_customer_who_wrote_first_is_found_under_the_other_form(acme, workers, meta, stand_in, long, short):
+    writes(meta, workers, short, 'BR.1')
+    sent = acme.send(f'+{long}')
+    (conversation,) = acme.conversations()
+    assert sent['conversation_id'] == conversation['id']
+    workers.send()
+    assert f'+{long}' in [call['body']['to'] for call in stand_in.sends()]
+
+
+@pytest.mark.parametrize(('long', 'short'), PAIRS)
+def test_a_variant_with_another_bsuid_is_somebody_else(acme, workers, meta, long, short):
+    writes(meta, workers, long, 'BR.1', 'wamid.1')
+    writes(meta, workers, short, 'BR.2', 'wamid.2')
+    known = {one['user_id']: one for one in acme.conversations()}
+    assert {user: one['wa_id'] for user, one in known.items()} == {'BR.1': long, 'BR.2': short}
+    for user, phone in (('BR.1', long), ('BR.2', short)):
+        assert acme.send(f'+{phone}')['conversation_id'] == known[user]['id']
+
+
+def test_an_exact_number_wins_over_a_variant(acme, workers, meta):
+    long, short = PAIRS[0]
+    writes(meta, workers, long, 'BR.1', 'wamid.1')
+    writes(meta, workers, short, 'BR.2', 'wamid.2')
+    writes(meta, workers, short, None, 'wamid.3')
+    messages = {one['wamid']: one['conversation_id'] for one in acme.messages(direction='inbound')}
+    assert messages['wamid.3'] == messages['wamid.2'] != messages['wamid.1']
+
+
+def test_numbers_of_other_countries_have_no_variants(acme):
+    ids = {acme.send(to)['conversation_id'] for to in ('+4915112345678', '+49151123456789', '+12025550143')}
+    assert len(ids) == 3
+
+
+def test_a_reply_goes_to_the_number_that_wrote(acme, workers, meta, stand_in):
+    long, short = PAIRS[0]
+    acme.send(f'+{long}')
+    workers.send()
+    writes(meta, workers, short)
+    workers.send()
+    assert [call['body']['to'].lstrip('+') for call in stand_in.sends()] == [long, short]
+
+
+@pytest.mark.parametrize(
+    ('to', 'sentence'),
+    [('+1202555O143', 'no letters'), ('02025550143', 'country code'), ('+1202555', 'Too short'),
+     ('+120255501430', 'Too long'),
+     ('+55 11 98765', 'Too short'), ('+551198765432101', 'Too long'), ('+999123456789', 'No country'),
+     ('+4401632960000', 'Leave out the 0'), ('+', 'missing'), ('   ', 'missing'), ('+1234567890123456', 'at most 15'),
+     ('12025550143;12025550144', 'no more'), ('٠١٢', 'no more'), ('+1202+5550143', 'no more')],
+)  # fmt: skip
+def test_a_bad_number_is_refused_with_a_clear_sentence(acme, to, sentence):
+    answer = acme.post('/send', {'chatbot_id': CHATBOT, 'to': to, 'text': {'body': 'x'}})
+    assert answer.status_code == 422, answer.text
+    assert sentence in answer.json['errors']['to'][0]
+    assert acme.messages() == acme.conversations() == []
