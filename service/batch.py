@@ -40,7 +40,7 @@ class Batch(Model):
             raise NotFound('There is no such batch.')
         return batch
 
-    SHOWN = ('id', 'chatbot_id', 'status', 'reason', 'recipients', 'rejected', 'duplicates', 'created_at', 'updated_at')
+    SHOWN = ('id', 'chatbot_id', 'status', 'reason', 'recipients', 'rejected', 'duplicates')
 
     def to_dict(self, tally, account):
         """As callers see it. `tally`: of its messages; `account`: whose it is."""
@@ -56,6 +56,8 @@ class Batch(Model):
             'counts': dict(tally.counts),
             'progress': round(1 - waiting / accepted, 4) if accepted else 1,
             'estimated_end': tally.estimated_end(account.max_mps or settings.SEND_RATE) if leaves else None,
+            'created_at': self.created_at,
+            'updated_at': self.updated_at,
         }
 
 

@@ -167,7 +167,8 @@ def test_the_message_may_be_a_template_or_json(acme):
     ({'message': '{"text":', }, 'message'), ({'message': '[' * 2000}, 'message'), ({'message': '[]'}, 'message'),
     ({'message': '{"text": {"body": NaN}}'}, 'message'), ({'message': '{}', 'text': 'x'}, 'text'),
     ({'template': 'sale'}, 'language'), ({'text': 'x', 'language': 'en'}, 'language'),
-    ({'text': ''}, 'message.text.body'), ({'chatbot_id': ''}, 'chatbot_id'), ({'recipients': '1'}, 'recipients'), ({'send_at': 'soon'}, 'send_at'),
+    ({'text': ''}, 'message.text.body'),
+    ({'chatbot_id': ''}, 'chatbot_id'), ({'recipients': '1'}, 'recipients'), ({'send_at': 'soon'}, 'send_at'),
     ({'message': '{"to": "+12025550001", "text": {"body": "x"}}'}, 'message.to'),
 ])  # fmt: skip
 def test_an_order_that_is_not_valid_is_422(acme, query, field):
