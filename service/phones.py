@@ -42,8 +42,8 @@ def problem(text):
     wrong = _wrong_form(text, number)
     if wrong or TRIAL.fullmatch(number):
         return wrong
-    first, *others = (_wrong_length(form) for form in candidates(number))
-    return None if None in others else first
+    first = _wrong_length(number)
+    return first if first and all(_wrong_length(form) for form in candidates(number)[1:]) else None
 
 
 def _wrong_form(text, number):
