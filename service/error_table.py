@@ -196,7 +196,8 @@ OUR_OWN = {
 
 # Codes that are not in the table, by the HTTP status
 UNKNOWN = {
-    '429': Known('T', 'Meta says that too much is being sent, with a code that is not known here.', AGAIN),
+    '429': Known('T', 'Meta says that too much is being sent, with a code that is not known here.', AGAIN,
+                 scope='number'),
     '5xx': Known('T', 'Meta reports a fault of its own, with a code that is not known here.', AGAIN),
     '401': Known('C', 'Meta does not accept the access token, with a code that is not known here.', SIGN_IN),
     'else': Known('P', 'Meta refused this with a code that is not known here.',

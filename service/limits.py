@@ -51,7 +51,10 @@ if not factor or now - at > 1 then
 end
 -- a shorter pause, or none, does not end one that runs
 local pause = math.max(tonumber(ARGV[2]), until_ and until_ - now or 0)
-if pause > 0 then redis.call('HSET', KEYS[1], 'until', string.format('%.6f', now + pause)) end
+if pause > 0 then
+  local end_ = string.format('%.6f', now + pause)
+  redis.call('HSET', KEYS[1], 'until', end_, 'at', end_)  -- it recovers from then on
+end
 redis.call('PEXPIRE', KEYS[1], math.ceil((ARGV[1] + pause) * 1000))
 """
 RECOVERY = 60  # seconds in which a brake comes off, evenly

@@ -12,13 +12,12 @@ from tests.own_service import Platform
 from tests.people import CHATBOT, envelope, sql, status_of, text_message
 from tests.stack import PHONE_NUMBER_ID
 
-OTHER_NUMBER, WABA = '300112233445567', '880011223344556'
-TEMPLATE = {'name': 'sale', 'language': {'code': 'pt_BR'}}
+OTHER_NUMBER = '300112233445567'
 
 
 @pytest.fixture
 def acme(backend, stand_in):
-    backend.account(waba_id=WABA)
+    backend.account()
     return backend
 
 
@@ -172,38 +171,6 @@ def test_a_wait_of_its_own_does_not_hold_up_the_conversation(acme, workers, code
     behind = acme.send(f'+1999{code:06}0', text='2')
     workers.send()
     assert [acme.message(one['id'])['attempts'] for one in (waiting, behind)] == [1, 1]
-
-
-def template_event(event, waba=WABA, name='sale', language='pt_BR'):
-    value = {'event': event, 'message_template_id': 1, 'message_template_name': name,
-             'message_template_language': language, 'reason': 'NONE'}  # fmt: skip
-    change = {'field': 'message_template_status_update', 'value': value}
-    return {'object': 'whatsapp_business_account', 'entry': [{'id': waba, 'time': 1, 'changes': [change]}]}
-
-
-@pytest.mark.parametrize('event', ['APPROVED', 'REINSTATED'])
-def test_a_paused_template_waits_for_its_webhook_and_only_for_that(acme, workers, meta, event):
-    body = {'chatbot_id': CHATBOT, 'to': '+19991320151', 'type': 'template', 'template': TEMPLATE}
-    sent = acme.post('/send', body).json
-    workers.send()
-    message = acme.message(sent['id'])
-    assert (message['status'], message['hold_reason'], message['error']['code']) == ('held', 'template', 132015)
-    assert acme.get(f'/account/{CHATBOT}').json['send_state'] == 'ok'
-    others = (
-        template_event('PAUSED'), template_event(event, waba='1'), template_event(event, name='other'),
-        template_event(event, language='en_US'),
-    )  # fmt: skip
-    for webhook in others:
-        meta.webhook(webhook)
-    workers.incoming()
-    workers.sweep()
-    workers.send()
-    assert acme.message(sent['id'])['status'] == 'held'
-    meta.webhook(template_event(event))
-    workers.incoming()
-    workers.send()
-    message = acme.message(sent['id'])
-    assert (message['status'], message['hold_reason'], message['error']) == ('accepted', None, None)
 
 
 @pytest.mark.parametrize('way', ['answer', 'status'])

@@ -134,7 +134,7 @@ def settle_items(items):
         elif item.kind == 'status':
             statuses.append((item, account))
         else:
-            item.settle(*_kept(item))
+            item.settle(*_kept(item, path))
     _store_messages(messages)
     _store_statuses(statuses)
 
@@ -159,7 +159,7 @@ def _refusal(item, account, path):
     return None
 
 
-def _kept(item):
+def _kept(item, path):
     """Value errors and the changes of other fields stay in the event's body."""
     if item.kind == 'value_error':
         error = error_from(item.data)
@@ -171,6 +171,8 @@ def _kept(item):
             limits.slow_down(limits.scope_keys(item.phone_number_id, None, None)[0])
         return 'stored', error['title']
     if item.key in template.FIELDS:
+        if path and not template.belongs_to(path, item.data['waba_id']):
+            return 'refused', "the WhatsApp Business account is not this account's"
         template.heard(item.key, item.data['waba_id'], as_dict(item.data['value']))
     return ('stored', None) if item.key in KNOWN_FIELDS else ('ignored', 'unknown field, kept in the event')
 
