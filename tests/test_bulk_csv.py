@@ -180,7 +180,7 @@ def test_an_order_that_is_not_valid_is_422(acme, query, field):
 
 @pytest.mark.parametrize(('data', 'says'), [
     ('to,name\n+12025550001,José\n'.encode('latin-1'), 'Line 2 is not UTF-8'),
-    ('to,name\n' + ''.join(f'+1202{n:07},Ana\n' for n in range(2_000_000, 2_010_001)), '10,000'),
+    (f'to,name\n{ANA},Ana\n' + 'ragged\n' * 10_000, '10,000'),
     ('to,city\n+12025550001,Rio\n', 'does not use the column'), (b'', 'The first line is empty'),
     ('to,name\n', 'None given'), ('to,name\nnobody,Ana\n', 'line 2, to'),
 ])  # fmt: skip
