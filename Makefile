@@ -4,6 +4,8 @@ CHROMIUM ?= chromium
 VENV := .venv
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check
 READY := $(VENV)/.ready
+# Two at a time, each with servers of its own; one, when it is given servers.
+BESIDE := $(if $(DATABASE_URL)$(REDIS_URL),0,2)
 
 help:  ## What can be said here
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1|/p' Makefile | awk -F'|' '{printf "%-18s %s\n", $$1, $$2}'
@@ -12,7 +14,8 @@ run: $(READY)  ## Everything on this machine: servers, gateway, a stand-in for M
 	@$(VENV)/bin/python -m tests.run
 
 test: $(READY)  ## The whole suite but the phone page; ARGS='-k name' for less
-	@$(VENV)/bin/python -m pytest -m 'not browser' $(ARGS)
+	@$(VENV)/bin/python -m pytest -m 'not browser and not alone' -n $(BESIDE) --dist loadfile $(ARGS)
+	@$(VENV)/bin/python -m pytest -m alone $(ARGS)
 
 test-page: $(READY)  ## The phone page in a headless Chromium
 	@command -v '$(CHROMIUM)' > /dev/null || { \

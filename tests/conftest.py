@@ -15,8 +15,9 @@ from tests import stack
 DIRECTORY = Path(tempfile.mkdtemp(prefix='gateway-test-'))
 atexit.register(shutil.rmtree, DIRECTORY, ignore_errors=True)
 
-POSTGRES = stack.postgres_server(DIRECTORY / 'postgres', os.environ.get('DATABASE_URL'), durable=False)
-REDIS = stack.redis_server(DIRECTORY / 'redis', os.environ.get('REDIS_URL'))
+GIVEN = {} if 'PYTEST_XDIST_WORKER' in os.environ else os.environ  # beside others, each brings its own servers
+POSTGRES = stack.postgres_server(DIRECTORY / 'postgres', GIVEN.get('DATABASE_URL'), durable=False)
+REDIS = stack.redis_server(DIRECTORY / 'redis', GIVEN.get('REDIS_URL'))
 
 for name in [name for name in os.environ if name.startswith(('WHATSAPP_', 'GRAPH_', 'SEND_', 'AI_', 'REPLY_', 'WEB_'))]:
     del os.environ[name]  # what a developer has exported says nothing about a test

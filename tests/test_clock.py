@@ -14,6 +14,8 @@ from tests.people import envelope, sql, text_message
 from tests.stack import free_port, wait_until
 from workers import clock
 
+pytestmark = pytest.mark.alone
+
 
 @pytest.fixture
 def ticking(database):

@@ -14,6 +14,8 @@ from service.queues import SEND, wake
 from tests.people import CHATBOT, sql
 from tests.stack import Processes, wait_until
 
+pytestmark = pytest.mark.alone
+
 OTHER_NUMBER = '300112233445567'
 BULK = """
 WITH people AS (

@@ -15,6 +15,8 @@ from service.limits import SendBudget
 from tests.people import sql
 from tests.stack import ROOT, wait_until
 
+pytestmark = pytest.mark.alone
+
 NUMBER = '300112233445566'
 
 

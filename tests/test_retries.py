@@ -40,6 +40,7 @@ def due_now():
     sql('UPDATE conversation SET send_after = NULL')
 
 
+@pytest.mark.alone
 def test_four_attempts_arrive_2_4_and_8_seconds_apart(acme, back_room, stand_in):
     """In real time, through Redis, the clock and the worker: the gaps as Meta would see them."""
     failing, healing = acme.send(REFUSED_ALWAYS), acme.send(REFUSED_TWICE)

@@ -10,6 +10,8 @@ from service.status import STATES
 from tests.people import CHATBOT, sql
 from tests.stack import Processes, wait_until
 
+pytestmark = pytest.mark.alone
+
 REFUSED, TRANSIENT, LOST = '+19991310260', '+19991310160', '+19980000002'
 
 
