@@ -11,6 +11,8 @@ WINDOW = 1.03  # seconds: a little more than one, for what the way to Meta compr
 
 # A sliding window per number: never more than `rate` in any WINDOW. Each list holds the times of the last `rate`
 # messages; a message may go when the one `rate` places before it is WINDOW old. All numbers of a claim in one call.
+# After a rest a second's worth may leave at once; then they leave evenly, a tenth of a second's worth at a time, for of
+# two bursts on a busy machine the first may arrive late and the second in time: too many within one second at Meta.
 # What is given back is taken out by its own time: it may have run out by now, and the others' are none of its business.
 # Each number has three brakes: its own, its WABA's and its app's; see slow_down.
 TAKE = """
@@ -33,8 +35,16 @@ for i = 1, #KEYS / 4 do
     redis.call('LPOP', key)
     used = used - 1
   end
-  local n = math.max(0, math.min(wanted, rate - used))
+  local tokens = rate
+  if used > 0 then
+    local left, at = unpack(redis.call('HMGET', key .. ':pace', 'tokens', 'at'))
+    left = (left or 0) + unused
+    tokens = math.max(left, math.min(left + (now - (at or now)) * rate / ARGV[1], math.max(1, rate / 10)))
+  end
+  local n = math.max(0, math.min(wanted, math.floor(tokens), rate - used))
   for _ = 1, n do redis.call('RPUSH', key, stamp) end
+  redis.call('HSET', key .. ':pace', 'tokens', tostring(tokens - n), 'at', string.format('%.6f', now))
+  redis.call('PEXPIRE', key .. ':pace', 5000)
   if n > 0 then redis.call('PEXPIRE', key, 5000) end
   granted[i + 1] = n
 end
