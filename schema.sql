@@ -171,6 +171,8 @@ CREATE INDEX message_due ON message (due_at) WHERE status IN ('scheduled', 'queu
 CREATE INDEX message_expiring ON message (expires_at)
     WHERE expires_at IS NOT NULL AND status IN ('scheduled', 'queued', 'held');
 CREATE INDEX message_by_batch ON message (batch_id) WHERE batch_id IS NOT NULL;
+CREATE INDEX message_of_batch_waiting ON message (batch_id)
+    WHERE batch_id IS NOT NULL AND status IN ('scheduled', 'queued');
 
 -- What Meta said about a message, each once, with Meta's own time; also what came before we knew the message.
 CREATE TABLE message_status (

@@ -119,14 +119,15 @@ def shown(batches):
 
 
 MOVE = 'UPDATE batch SET status = %s, reason = %s, updated_at = now() WHERE id = %s AND status = ANY(%s)'
-# Also what is held already: else a new token would send it although the batch is paused.
+# Also what is held already: else a new token would send it although the batch is paused. due_at stays: a message that
+# Meta wants to wait for a day (131049) waits for it also over a pause.
 HOLD = """
-UPDATE message SET status = 'held', hold_reason = 'batch', due_at = NULL, updated_at = now()
+UPDATE message SET status = 'held', hold_reason = 'batch', updated_at = now()
 WHERE batch_id = %s AND status IN ('scheduled', 'queued', 'held')
 """
 RESUME = """
 UPDATE message m SET status = d.status, hold_reason = CASE WHEN d.status = 'held' THEN 'account' END,
-  updated_at = now(), due_at = CASE WHEN d.status <> 'held' THEN greatest(m.send_at, now()) END
+  updated_at = now(), due_at = CASE WHEN d.status <> 'held' THEN greatest(m.due_at, m.send_at, now()) END
 FROM (
   SELECT m.id, CASE WHEN m.send_at > now() THEN 'scheduled' WHEN a.active AND a.send_state = 'ok' THEN 'queued'
     ELSE 'held' END AS status
@@ -142,10 +143,10 @@ WHERE batch_id = %s AND status IN ('scheduled', 'queued', 'held')
 
 # What crossed a pause or a cancel: read before, written after it.
 STRAYS = """
-UPDATE message m SET status = CASE b.status WHEN 'paused' THEN 'held' ELSE 'cancelled' END, due_at = NULL,
+UPDATE message m SET status = CASE b.status WHEN 'paused' THEN 'held' ELSE 'cancelled' END,
+  due_at = CASE b.status WHEN 'paused' THEN m.due_at END,
   hold_reason = CASE b.status WHEN 'paused' THEN 'batch' END, updated_at = now()
 FROM batch b WHERE m.batch_id = b.id AND b.status IN ('paused', 'cancelled') AND m.status IN ('scheduled', 'queued')
-  AND b.updated_at > now() - interval '1 hour'
 """
 
 

@@ -116,6 +116,8 @@ def simulator(environment, web, meta):
         'app-secret': environment['WHATSAPP_APP_SECRET'],
         'verify-token': environment['WHATSAPP_VERIFY_TOKEN'],
         'phone-number-id': stack.PHONE_NUMBER_ID,
+        'gateway-url': local(web),
+        'api-key': api_key(environment),
     }
     return ' '.join(
         ['python -m tests.simulator', *(shlex.quote(f'--{name}={value}') for name, value in options.items())]

@@ -141,6 +141,26 @@ def test_a_new_token_does_not_send_what_is_paused(acme, workers, stand_in):
     assert len(stand_in.sends()) == 2
 
 
+def test_a_pause_does_not_shorten_the_day_that_meta_wants(acme, workers, stand_in):
+    batch = bulk(acme, ['+19991310491'])
+    workers.send()
+    for how in ('pause', 'resume'):
+        assert move(acme, batch, how).status_code == 200
+    workers.send()
+    assert (acme.messages()[0]['status'], len(stand_in.sends())) == ('queued', 1)
+
+
+@pytest.mark.parametrize('how', ['pause', 'cancel'])
+def test_a_person_cannot_retry_a_message_of_a_batch_that_does_not_run(acme, workers, stand_in, how):
+    batch = bulk(acme, ['+19991310471'])
+    workers.send()
+    move(acme, batch, how)
+    (failed,) = acme.messages()
+    assert acme.post(f'/messages/{failed["id"]}/retry').status_code == 409
+    workers.send()
+    assert len(stand_in.sends()) == 1
+
+
 def test_a_cancelled_batch_is_over_and_cannot_go_on(acme, workers, stand_in):
     batch = bulk(acme, people(3))
     cancelled = move(acme, batch, 'cancel').json

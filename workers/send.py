@@ -25,8 +25,8 @@ class Sender:
     """This process's crew of SEND_CONCURRENCY threads, its share of the rates and its connections to Meta."""
 
     def __init__(self):
-        self.batch = max(1, settings.SEND_CONCURRENCY // 4)  # free places that are worth a claim
-        self.crew = loop.Crew(settings.SEND_CONCURRENCY, self.call, record, ahead=self.batch - 1, gather=0.04)
+        self.batch = max(1, settings.SEND_CONCURRENCY // 3)  # free places that are worth a claim
+        self.crew = loop.Crew(settings.SEND_CONCURRENCY, self.call, record, ahead=self.batch - 1, gather=0.08)
         self.served = {}
         self.graph = GraphClient(settings.SEND_CONCURRENCY)
         self.budget = SendBudget()
