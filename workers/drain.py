@@ -1,6 +1,8 @@
 """claim → do → record, until nothing is due: the only loop."""
 
 import logging
+import os
+import select
 import threading
 import time
 from contextlib import suppress
@@ -19,7 +21,34 @@ BUDGET = 5  # seconds of one drain; then it wakes its successor, so that RQ's he
 LINGER = 0.5  # seconds without work before a drain ends; a ring after that starts the next
 LOOK = 0.02  # seconds between two looks while there is nothing
 AWAY = (*CONNECTION_LOST, MaxConnectionsExceeded)  # it may work the next time
-stopping = threading.Event()  # set at SIGTERM: claim nothing any more
+
+
+class Stop:
+    """A flag for signal handlers: an Event's lock could be held by the very code that the signal interrupts."""
+
+    def __init__(self):
+        self._set = False
+        self._read, self._write = os.pipe()
+
+    def is_set(self):
+        return self._set
+
+    def set(self):
+        self._set = True
+        os.write(self._write, b'.')
+
+    def clear(self):
+        self._set = False
+        os.read(self._read, 65536)
+
+    def wait(self, seconds):
+        """Sleep, at most until it is set; whether it is."""
+        if not self._set:
+            select.select([self._read], [], [], seconds)
+        return self._set
+
+
+stopping = Stop()  # set at SIGTERM: claim nothing any more
 
 
 class Crew:
