@@ -7,18 +7,8 @@ from peewee import BooleanField, DateTimeField, IntegerField, Model, TextField
 from service import vault
 from service.db import db, execute, fetch_dicts
 from service.errors import BadRequest, Conflict, NotFound
+from service.rows import JSON
 from service.webhook_events import UNSTORABLE
-
-
-class JSON(TextField):
-    """A json column: psycopg2 gives it back parsed."""
-
-    def db_value(self, value):
-        return None if value is None else json.dumps(value)
-
-    def python_value(self, value):
-        return value
-
 
 # On the path of every send: composing a query of Peewee's costs as much as PostgreSQL takes to answer it.
 FIND = 'SELECT * FROM whatsapp_cloud_account WHERE chatbot_id = %s'

@@ -5,21 +5,24 @@ from collections import Counter, defaultdict
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 
-from peewee import DateTimeField, IntegerField, Model, TextField
+from peewee import DateTimeField, IntegerField, TextField
 
 from service import outbox
-from service.account import JSON, Account
+from service.account import Account
 from service.config import settings
 from service.db import db, execute, fetch, new_id
 from service.error_table import explain
-from service.errors import Conflict, NotFound, TooManyQueued
+from service.errors import Conflict, TooManyQueued
 from service.identity import resolve
+from service.rows import JSON, Row
 
 AT_ONCE = 1000  # rows in one INSERT: more are not faster and need more memory
 WAITING = frozenset(('scheduled', 'queued', 'held', 'sending', 'unknown'))  # what may still leave, or leave again
 
 
-class Batch(Model):
+class Batch(Row):
+    NOUN = 'batch'
+
     id = TextField(primary_key=True)
     chatbot_id = TextField()
     status = TextField()
@@ -29,16 +32,6 @@ class Batch(Model):
     duplicates = IntegerField()
     created_at = DateTimeField()
     updated_at = DateTimeField()
-
-    class Meta:
-        database = db
-
-    @classmethod
-    def find(cls, batch_id):
-        batch = cls.get_or_none(cls.id == batch_id)
-        if batch is None:
-            raise NotFound('There is no such batch.')
-        return batch
 
     SHOWN = ('id', 'chatbot_id', 'status', 'reason', 'recipients', 'rejected', 'duplicates')
 

@@ -3,16 +3,17 @@
 import json
 from datetime import timedelta
 
-from peewee import DateTimeField, Model, SmallIntegerField, TextField
+from peewee import DateTimeField, SmallIntegerField, TextField
 
-from service.account import JSON
-from service.db import columns, db, execute, fetch_dicts, new_id
-from service.errors import NotFound
+from service.db import columns, execute, fetch_dicts, new_id
+from service.rows import JSON, Row
 
 WINDOW = timedelta(hours=24)  # customer-service window: free-form messages only within it (section 8)
 
 
-class Conversation(Model):
+class Conversation(Row):
+    NOUN = 'conversation'
+
     id = TextField(primary_key=True)
     chatbot_id = TextField()
     wa_id = TextField(null=True)
@@ -30,19 +31,9 @@ class Conversation(Model):
     created_at = DateTimeField()
     updated_at = DateTimeField()
 
-    class Meta:
-        database = db
-
     SHOWN = ('id', 'chatbot_id', 'wa_id', 'user_id', 'parent_user_id', 'group_id', 'username', 'name',
              'last_inbound_at', 'last_message_at', 'paused_until', 'reply_due_at', 'reply_attempts', 'reply_error',
              'created_at', 'updated_at')  # fmt: skip
-
-    @classmethod
-    def find(cls, conversation_id):
-        conversation = cls.get_or_none(cls.id == conversation_id)
-        if conversation is None:
-            raise NotFound('There is no such conversation.')
-        return conversation
 
     def to_dict(self):
         from_inbound = self.last_inbound_at and self.last_inbound_at + WINDOW

@@ -3,18 +3,19 @@
 import base64
 import json
 
-from peewee import BlobField, DateTimeField, IntegerField, Model, SmallIntegerField, TextField
+from peewee import BlobField, DateTimeField, IntegerField, SmallIntegerField, TextField
 from psycopg2 import Binary
 
-from service.account import JSON
-from service.db import CONNECTION_LOST, columns, connection, db, execute, fetch, new_id
-from service.errors import NotFound
+from service.db import CONNECTION_LOST, columns, connection, execute, fetch, new_id
+from service.rows import JSON, Row
 
 ATTEMPTS = 4  # for an event that cannot be worked off, at the gaps of the retry policy
 CLAIM_EVENTS, CLAIM_BYTES = 200, 4_000_000  # one batch of one worker; a single body may have 3 MB (section 1.3)
 
 
-class WebhookEvent(Model):
+class WebhookEvent(Row):
+    NOUN = 'webhook event'
+
     id = TextField(primary_key=True)
     path = TextField()
     status = TextField()
@@ -27,19 +28,11 @@ class WebhookEvent(Model):
     processed_at = DateTimeField(null=True)
 
     class Meta:
-        database = db
         table_name = 'webhook_event'
 
     @classmethod
     def without_body(cls):
         return cls.select(*(field for field in cls._meta.sorted_fields if field is not cls.body))
-
-    @classmethod
-    def find(cls, event_id):
-        event = cls.get_or_none(cls.id == event_id)
-        if event is None:
-            raise NotFound('There is no such webhook event.')
-        return event
 
     def to_dict(self, body=False):
         names = ('id', 'received_at', 'status', 'size', 'attempts', 'error', 'processed_at')

@@ -1,14 +1,15 @@
 """Messages, both ways, as rows; what leaves is moved on by service/outbox.py."""
 
-from peewee import DateTimeField, Model, SmallIntegerField, TextField
+from peewee import DateTimeField, SmallIntegerField, TextField
 
-from service.account import JSON
-from service.db import columns, db, execute, fetch
+from service.db import columns, execute, fetch
 from service.error_table import explain
-from service.errors import NotFound
+from service.rows import JSON, Row
 
 
-class Message(Model):
+class Message(Row):
+    NOUN = 'message'
+
     id = TextField(primary_key=True)
     chatbot_id = TextField()
     conversation_id = TextField()
@@ -36,16 +37,6 @@ class Message(Model):
     accepted_at = DateTimeField(null=True)
     created_at = DateTimeField()
     updated_at = DateTimeField()
-
-    class Meta:
-        database = db
-
-    @classmethod
-    def find(cls, message_id):
-        message = cls.get_or_none(cls.id == message_id)
-        if message is None:
-            raise NotFound('There is no such message.')
-        return message
 
     SHOWN = ('id', 'chatbot_id', 'conversation_id', 'direction', 'type', 'status', 'wamid', 'content', 'context',
              'extra', 'client_reference', 'attempts', 'error', 'tries', 'hold_reason', 'batch_id', 'send_at',
