@@ -26,7 +26,7 @@ class Sender:
 
     def __init__(self):
         self.batch = max(1, settings.SEND_CONCURRENCY // 3)  # free places that are worth a claim
-        self.crew = loop.Crew(settings.SEND_CONCURRENCY, self.call, record, ahead=self.batch - 1, gather=0.08)
+        self.crew = loop.Crew(settings.SEND_CONCURRENCY, self.call, record, ahead=self.batch - 1, gather=0.04)
         self.served = {}
         self.graph = GraphClient(settings.SEND_CONCURRENCY)
         self.budget = SendBudget()
