@@ -4,8 +4,8 @@ CHROMIUM ?= chromium
 VENV := .venv
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check
 READY := $(VENV)/.ready
-# Three at a time (they wait more than they work), each with servers of its own; one, when it is given servers.
-BESIDE := $(if $(DATABASE_URL)$(REDIS_URL),0,3)
+# Two at a time, each with servers of its own; one, when it is given servers.
+BESIDE := $(if $(DATABASE_URL)$(REDIS_URL),0,2)
 
 help:  ## What can be said here
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1|/p' Makefile | awk -F'|' '{printf "%-18s %s\n", $$1, $$2}'
