@@ -108,10 +108,6 @@ class Account(Model):
             )
             execute(HOLD_MESSAGES, (self.chatbot_id,))
 
-    @property
-    def secret_of_app(self):
-        return vault.decrypt(self.app_secret)
-
     def to_dict(self):
         """What a caller sees: no secret, only whether there is one."""
         shown = ('chatbot_id', 'phone_number_id', 'waba_id', 'name', 'max_mps', 'on_unknown', 'active')

@@ -78,8 +78,8 @@ def fetch(sql, params=()):
 def fetch_dicts(sql, params=()):
     """All rows of a statement as dicts."""
     cursor = db.execute_sql(sql, params)
-    columns = [column.name for column in cursor.description]
-    return [dict(zip(columns, row, strict=True)) for row in cursor.fetchall()]
+    names = [column.name for column in cursor.description]
+    return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
 
 
 def execute(sql, params=()):

@@ -9,7 +9,6 @@ from psycopg2 import Binary
 from service.db import CONNECTION_LOST, columns, connection, execute, fetch, new_id
 from service.rows import JSON, Row
 
-ATTEMPTS = 4  # for an event that cannot be worked off, at the gaps of the retry policy
 CLAIM_EVENTS, CLAIM_BYTES = 200, 4_000_000  # one batch of one worker; a single body may have 3 MB (section 1.3)
 
 

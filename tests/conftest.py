@@ -135,3 +135,23 @@ def stand_in(simulator_process, setting):
     setting('AI_API_KEY', 'ai-key')
     setting('AI_MODEL', 'stand-in')
     return simulator_process
+
+
+@pytest.fixture
+def back_room(database, stand_in, tmp_path):
+    """back_room(SEND_CONCURRENCY='2'): the real send worker and the real clock, as processes, until the test ends."""
+    started = []
+
+    def start(**environ):
+        where = {name: os.environ[name] for name in ('GRAPH_API_URL', 'DATABASE_URL', 'REDIS_URL')}
+        processes = stack.Processes(tmp_path, where | environ)
+        started.append(processes)
+        processes.start('worker_send')
+        processes.start('clock')
+        stack.wait_until(lambda: all('started' in processes.logs(name) for name in ('worker_send', 'clock')), 20)
+        return processes
+
+    yield start
+    for processes in started:
+        codes = processes.stop_all(20)
+        assert codes == {'worker_send': [0], 'clock': [0]}, processes.logs('worker_send') + processes.logs('clock')

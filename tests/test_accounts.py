@@ -10,6 +10,7 @@ import pytest
 from cryptography.fernet import Fernet
 from redis import Redis
 
+from service import vault
 from service.account import Account
 from service.db import connection
 from tests.people import CHATBOT, CUSTOMER, envelope, sql, status_of, text_message
@@ -209,7 +210,7 @@ def test_rotate_keys_encrypts_everything_with_the_first_key(backend, setting):
     assert len([Fernet(new).decrypt(token) for (token,) in tokens if token]) == 4
     setting('ENCRYPTION_KEYS', new)
     with connection():
-        assert Account.find(CHATBOT).secret_of_app == SECRETS['app_secret']
+        assert vault.decrypt(Account.find(CHATBOT).app_secret) == SECRETS['app_secret']
     code, output = flask('rotate-keys', ENCRYPTION_KEYS=new)
     assert code == 0, output
 

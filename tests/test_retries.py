@@ -1,13 +1,12 @@
 """The retry policy: 2, 4 and 8 seconds after the failure before it, four attempts in all."""
 
-import os
 from itertools import pairwise
 
 import pytest
 
 from service.error_table import look_up
 from tests.people import CHATBOT, sql
-from tests.stack import Processes, wait_until
+from tests.stack import wait_until
 
 REFUSED_ALWAYS, REFUSED_TWICE = '+19991310160', '+19991310162'
 
@@ -16,19 +15,6 @@ REFUSED_ALWAYS, REFUSED_TWICE = '+19991310160', '+19991310162'
 def acme(backend, stand_in):
     backend.account()
     return backend
-
-
-@pytest.fixture
-def back_room(database, stand_in, tmp_path):
-    """The real send worker and the real clock, as processes."""
-    with_stand_in = {name: os.environ[name] for name in ('GRAPH_API_URL', 'DATABASE_URL', 'REDIS_URL')}
-    processes = Processes(tmp_path, with_stand_in)
-    processes.start('worker_send')
-    processes.start('clock')
-    wait_until(lambda: 'started' in processes.logs('worker_send') and 'started' in processes.logs('clock'), 20)
-    yield processes
-    codes = processes.stop_all(20)
-    assert codes == {'worker_send': [0], 'clock': [0]}, processes.logs('worker_send') + processes.logs('clock')
 
 
 def seconds_until_due(message_id):
@@ -43,6 +29,7 @@ def due_now():
 @pytest.mark.alone
 def test_four_attempts_arrive_2_4_and_8_seconds_apart(acme, back_room, stand_in):
     """In real time, through Redis, the clock and the worker: the gaps as Meta would see them."""
+    back_room()
     failing, healing = acme.send(REFUSED_ALWAYS), acme.send(REFUSED_TWICE)
     wait_until(lambda: acme.message(healing['id'])['status'] == 'accepted', 10)
     wait_until(lambda: acme.message(failing['id'])['status'] == 'failed', 20)

@@ -1,6 +1,5 @@
 """When a message leaves, until when it may, and what a person can still change."""
 
-import os
 import threading
 from datetime import UTC, datetime, timedelta, timezone
 
@@ -8,7 +7,7 @@ import pytest
 
 from service.status import STATES
 from tests.people import CHATBOT, sql
-from tests.stack import Processes, wait_until
+from tests.stack import wait_until
 
 pytestmark = pytest.mark.alone
 
@@ -19,18 +18,6 @@ REFUSED, TRANSIENT, LOST = '+19991310260', '+19991310160', '+19980000002'
 def acme(backend, stand_in):
     backend.account()
     return backend
-
-
-@pytest.fixture
-def back_room(database, stand_in, tmp_path):
-    """The real send worker and the real clock, as processes."""
-    where = {name: os.environ[name] for name in ('GRAPH_API_URL', 'DATABASE_URL', 'REDIS_URL')}
-    processes = Processes(tmp_path, where | {'SEND_CONCURRENCY': '2'})
-    processes.start('worker_send')
-    processes.start('clock')
-    wait_until(lambda: 'started' in processes.logs('worker_send') and 'started' in processes.logs('clock'), 20)
-    yield processes
-    processes.stop_all(20)
 
 
 def at(**ahead):
@@ -56,6 +43,7 @@ def time_passes(*names):
 
 
 def test_a_scheduled_message_is_sent_at_its_time_and_an_expired_one_never(acme, back_room, stand_in):
+    back_room(SEND_CONCURRENCY='2')
     """In real time, through the clock and the worker."""
     moment = at(seconds=1.3)
     sent = acme.send(send_at=written(moment))
