@@ -216,3 +216,132 @@ CREATE TABLE idempotency_key (
     PRIMARY KEY (chatbot_id, key)
 );
 CREATE INDEX idempotency_key_age ON idempotency_key (created_at);
+
+-- version 2: the whole vocabulary, media, templates, identity without a phone number
+
+ALTER TABLE whatsapp_cloud_account
+    ADD COLUMN display_phone_number text,       -- learnt from Meta's webhooks, like a waba_id that was not given
+    ADD COLUMN read_receipts text NOT NULL DEFAULT 'none'
+        CHECK (read_receipts IN ('none',        -- before a reply is asked for, nothing is told
+                                 'read',        -- the customer's ticks turn blue
+                                 'typing')),    -- and the business is seen typing
+    ADD COLUMN opt_out_words json,              -- a list; null: the default words
+    ADD COLUMN opt_in_words json;
+
+ALTER TABLE conversation
+    ADD COLUMN opted_out_at timestamptz,        -- since then no marketing template goes to this person
+    ADD COLUMN opted_out_by text CHECK (opted_out_by IN (
+        'keyword',                              -- a STOP word of the customer's
+        'user_preferences',                     -- the customer told WhatsApp (section 5)
+        'meta',                                 -- Meta refused a message with 131050
+        'api'));                                -- the platform
+
+-- What changed of a person, for people to read: identities, opt-outs. `detail` says what and why.
+CREATE TABLE contact_event (
+    id uuid PRIMARY KEY,
+    conversation_id uuid NOT NULL REFERENCES conversation,
+    kind text NOT NULL,
+    detail json,
+    at timestamptz,                             -- Meta's time, null when it gave none
+    created_at timestamptz NOT NULL DEFAULT now()
+);
+CREATE INDEX contact_event_of ON contact_event (conversation_id, id);
+
+ALTER TABLE template
+    ADD COLUMN id text,                         -- Meta's
+    ADD COLUMN components json,                 -- as Meta gives them; null until the first sync
+    ADD COLUMN parameter_format text,           -- POSITIONAL or NAMED
+    ADD COLUMN quality text,
+    ADD COLUMN reason text,                     -- why it was rejected or paused
+    ADD COLUMN synced_at timestamptz;
+
+-- When the templates of a WABA are to be read again: the row is the work of workers/syncs.py.
+CREATE TABLE template_sync (
+    waba_id text PRIMARY KEY,
+    due_at timestamptz NOT NULL DEFAULT now(),
+    lease_until timestamptz,
+    attempts smallint NOT NULL DEFAULT 0,
+    error json,
+    synced_at timestamptz
+);
+CREATE INDEX template_sync_due ON template_sync (due_at);
+
+-- A file: it came with a message, or was uploaded to us to be sent.
+CREATE TABLE media (
+    id uuid PRIMARY KEY,
+    chatbot_id text NOT NULL REFERENCES whatsapp_cloud_account,
+    phone_number_id text,                       -- whose token fetches it; null: uploaded to us
+    message_id uuid UNIQUE REFERENCES message,  -- that it came with; null: uploaded to us
+    meta_id text,                               -- Meta's id of what came in: good for 7 days (section 6.3)
+    status text NOT NULL
+        CHECK (status IN ('fetching',           -- somebody has to fetch it at due_at
+                          'stored',             -- lies in MEDIA_URL under storage_key
+                          'failed')),           -- given up, see error
+    mime_type text,
+    filename text,                              -- as the sender named it: never a path
+    sha256 bytea,                               -- of the stored bytes; before that, what Meta promised
+    size bigint,                                -- bytes
+    storage_key text,
+    due_at timestamptz,
+    attempts smallint NOT NULL DEFAULT 0,
+    error json,
+    created_at timestamptz NOT NULL DEFAULT now(),
+    updated_at timestamptz NOT NULL DEFAULT now(),
+    CHECK ((status = 'fetching') = (due_at IS NOT NULL)),
+    CHECK ((status = 'stored') <= (storage_key IS NOT NULL))
+);
+CREATE INDEX media_due ON media (due_at) WHERE status = 'fetching';
+
+-- Meta's id for a file of ours: one for each number, good for 30 days.
+CREATE TABLE media_upload (
+    media_id uuid NOT NULL REFERENCES media,
+    phone_number_id text NOT NULL,
+    meta_id text,                               -- null while somebody uploads it
+    lease_until timestamptz,                    -- who uploads it has until then
+    uploaded_at timestamptz,
+    PRIMARY KEY (media_id, phone_number_id)
+);
+
+-- A customer's message that is to be shown as read: the row is the work of workers/receipts.py.
+CREATE TABLE read_receipt (
+    message_id uuid PRIMARY KEY REFERENCES message,
+    chatbot_id text NOT NULL REFERENCES whatsapp_cloud_account,
+    typing boolean NOT NULL DEFAULT false,
+    due_at timestamptz,                         -- null: told, or given up (error)
+    attempts smallint NOT NULL DEFAULT 0,
+    error json,
+    told_at timestamptz,
+    created_at timestamptz NOT NULL DEFAULT now()
+);
+CREATE INDEX read_receipt_due ON read_receipt (due_at) WHERE due_at IS NOT NULL;
+
+ALTER TABLE message
+    ADD COLUMN refers_to text CHECK (length(refers_to) <= 512), -- the wamid that a reaction, an edit or a revoke is about
+    ADD COLUMN echo boolean NOT NULL DEFAULT false,     -- written by the business on its own phone
+    ADD COLUMN marketing boolean NOT NULL DEFAULT false, -- a template of Meta's category marketing: not to who opted out
+    ADD COLUMN fallback json,                           -- a template that goes instead when the window has closed
+    ADD COLUMN replaced json;                           -- {"type", "content"} that the fallback took the place of
+CREATE INDEX message_referring ON message (phone_number_id, refers_to) WHERE refers_to IS NOT NULL;
+CREATE UNIQUE INDEX message_echo ON message (phone_number_id, wamid) WHERE echo;
+UPDATE message SET refers_to = left(content ->> 'message_id', 512)
+WHERE type = 'reaction' AND content::text !~* '\\u(0000|d[89a-f])' AND json_typeof(content) = 'object';
+UPDATE message SET refers_to = left(content ->> 'original_message_id', 512)
+WHERE type IN ('edit', 'revoke') AND content::text !~* '\\u(0000|d[89a-f])' AND json_typeof(content) = 'object';
+
+ALTER TABLE batch
+    ADD COLUMN dropped integer NOT NULL DEFAULT 0;  -- rows whose recipient may not get this message now
+
+-- What Meta told of a WABA or of one of its numbers: quality, limits, name, review, alerts, restrictions.
+CREATE TABLE account_event (
+    id uuid PRIMARY KEY,
+    waba_id text NOT NULL,
+    display_phone_number text,                  -- null: of the whole WABA
+    field text NOT NULL,
+    event text,                                 -- the value's own word for what happened, if it has one
+    value json NOT NULL,
+    at timestamptz,                             -- entry.time
+    digest bytea NOT NULL,                      -- of field, time and value: a repeated webhook is one event
+    received_at timestamptz NOT NULL DEFAULT now(),
+    UNIQUE (waba_id, digest)
+);
+CREATE INDEX account_event_of ON account_event (waba_id, field, id);

@@ -65,6 +65,18 @@ def database_url(value):
     return 'postgresql://' + value.split('://', 1)[1]
 
 
+def media_url(value):
+    """Where files are kept: file:///directory, file:directory (of the working directory), or s3://bucket/prefix."""
+    parts = _split(value)
+    if parts.scheme not in ('file', 's3'):
+        raise ValueError('must begin with file: or s3://')
+    if parts.scheme == 's3' and not parts.netloc:
+        raise ValueError('names no bucket')
+    if parts.scheme == 'file' and (parts.netloc or not parts.path):
+        raise ValueError('must be file:///directory, or file:directory for one of the working directory')
+    return value
+
+
 def fernet_keys(value):
     for key in names(value):
         try:
@@ -105,6 +117,7 @@ VARIABLES = {
     'UNKNOWN_GRACE_SECONDS': (number(float, 0, 604800), '120'),
     'MAX_QUEUED': (number(int, 1, 100000000), '100000'),
     'REPLY_QUIET_SECONDS': (number(float, 0, 3600), '1'),
+    'MEDIA_URL': (media_url, 'file:media'),
     'AI_BASE_URL': (url('http', 'https'), None),
     'AI_API_KEY': (text, None),
     'AI_MODEL': (text, None),

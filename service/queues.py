@@ -17,7 +17,12 @@ log = logging.getLogger(__name__)
 
 INCOMING = 'incoming-messages'
 SEND = 'whatsapp-cloud-send'
-DRAINS = {INCOMING: 'workers.incoming.drain', SEND: 'workers.send.drain'}  # by name: the core does not import workers
+ERRANDS = 'whatsapp-cloud-errands'
+DRAINS = {
+    INCOMING: 'workers.incoming.drain',
+    SEND: 'workers.send.drain',
+    ERRANDS: 'workers.errands.drain',
+}  # by name: the core does not import workers
 
 RETRY = Retry(max=3, interval=[2, 4, 8])  # the one retry policy: rows take their delays from it, drain jobs carry it
 FLAG_SECONDS = 5  # a flag whose job was lost stops nobody for longer

@@ -19,7 +19,9 @@ GIVEN = {} if 'PYTEST_XDIST_WORKER' in os.environ else os.environ  # beside othe
 POSTGRES = stack.postgres_server(DIRECTORY / 'postgres', GIVEN.get('DATABASE_URL'), durable=False)
 REDIS = stack.redis_server(DIRECTORY / 'redis', GIVEN.get('REDIS_URL'))
 
-for name in [name for name in os.environ if name.startswith(('WHATSAPP_', 'GRAPH_', 'SEND_', 'AI_', 'REPLY_', 'WEB_'))]:
+for name in [
+    name for name in os.environ if name.startswith(('WHATSAPP_', 'GRAPH_', 'SEND_', 'AI_', 'REPLY_', 'WEB_', 'MEDIA_'))
+]:
     del os.environ[name]  # what a developer has exported says nothing about a test
 os.environ |= {
     'DATABASE_URL': POSTGRES.url,
@@ -34,6 +36,7 @@ os.environ |= {
     'UNKNOWN_GRACE_SECONDS': '120',
     'MAX_QUEUED': '100000',
     'REPLY_QUIET_SECONDS': '0',
+    'MEDIA_URL': f'file://{DIRECTORY}/media',
     'LOG_LEVEL': 'INFO',
 }
 
@@ -61,8 +64,8 @@ def redis_server():
 
 
 TABLES = (
-    'idempotency_key, usage_log, message_status, message, batch, conversation_identity, conversation, '
-    'webhook_event, template, whatsapp_cloud_account'
+    'idempotency_key, usage_log, message_status, read_receipt, media_upload, media, message, batch, contact_event, '
+    'conversation_identity, conversation, webhook_event, template, template_sync, account_event, whatsapp_cloud_account'
 )
 
 
@@ -115,7 +118,7 @@ def meta(application, database):
 
 @pytest.fixture
 def workers(database):
-    """The back room, in this process: .incoming() and .send() work until nothing is due, .sweep() is the clock's."""
+    """The back room, in this process: .incoming(), .send(), .errands() until idle; .sweep() is the clock's."""
     with Workers() as back_room:
         yield back_room
 

@@ -30,6 +30,7 @@ class Gateway:
             'AI_API_KEY': 'ai-key',
             'AI_MODEL': 'stand-in',
             'REPLY_QUIET_SECONDS': '0',
+            'MEDIA_URL': f'file://{directory}/media',
             'WHATSAPP_APP_SECRET': APP_SECRET,
             'API_KEYS': 'test-key',
         }

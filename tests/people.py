@@ -9,7 +9,7 @@ import requests
 from service.db import connection, db
 from service.web.auth import sign
 from tests.stack import PHONE_NUMBER_ID, Processes, free_port
-from workers import clock, incoming, replies, send
+from workers import clock, errands, incoming, replies, send
 
 PAYLOADS = Path(__file__).parent / 'payloads'
 MANIFEST = json.loads((PAYLOADS / 'MANIFEST.json').read_text())
@@ -137,13 +137,14 @@ class Workers:
         return self
 
     def __exit__(self, *exception):
-        for room in (incoming, send):
+        for room in (incoming, send, errands):
             assert room.close(10), 'calls were still in flight at the end of the test'
         self._forget()
 
     @staticmethod
     def _forget():
         send.sender.cache_clear()  # it knows settings of this test; the crew that asks for replies knows none
+        errands.errands_of_this_process.cache_clear()
 
     def incoming(self):
         """Work off all events that are due, then ask for the replies that are due and wait for them."""
@@ -152,6 +153,10 @@ class Workers:
     def send(self):
         """Send everything that is due and wait for the results."""
         self._until_idle(send.sender().step, lambda: send.sender().crew)
+
+    def errands(self):
+        """Do every errand that is due and wait for the results."""
+        self._until_idle(errands.errands_of_this_process().step, errands.errands_of_this_process)
 
     @staticmethod
     def _until_idle(step, crew):

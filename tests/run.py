@@ -92,7 +92,7 @@ def start_servers(servers, web, meta):
             addresses[variable] = servers[-1].start().url
     return stack.demo_env(
         DIRECTORY, **addresses, PORT=str(web), GRAPH_API_URL=local(meta), AI_BASE_URL=f'{local(meta)}/v1',
-        AI_API_KEY='demo', AI_MODEL='demo',
+        AI_API_KEY='demo', AI_MODEL='demo', MEDIA_URL=f'file://{DIRECTORY}/media',
     )  # fmt: skip
 
 

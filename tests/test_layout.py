@@ -117,7 +117,8 @@ def test_no_file_has_a_name_that_says_nothing_and_no_two_the_same():
 
 def test_every_queue_is_drained_by_an_entry_of_the_procfile():
     entries = parse_procfile((ROOT / 'Procfile').read_text()).processes
-    rooms = {shlex.split(command)[3] for command in entries.values() if command.startswith('python -m workers ')}
+    commands = [shlex.split(command) for command in entries.values()]
+    rooms = {room for command in commands if command[:3] == ['python', '-m', 'workers'] for room in command[3:]}
     assert {queue for room, (queue, _) in ROOMS.items() if room in rooms} == set(DRAINS)
     assert 'clock' in rooms
 

@@ -1,9 +1,12 @@
-"""The entry of every back-room process: `python -m workers incoming|send|clock`."""
+"""The entry of the back room: `python -m workers incoming|send|errands|clock`; several names are a process each."""
 
 import logging
+import os
 import signal
 import sys
+import threading
 import time
+from contextlib import suppress
 
 from redis import RedisError
 from rq import SimpleWorker
@@ -11,12 +14,12 @@ from rq.serializers import JSONSerializer
 
 from service import config, db, logs, schema
 from service.db import CONNECTION_LOST, connection, fetch
-from service.queues import INCOMING, SEND, client, connect
-from workers import clock, incoming, send
+from service.queues import ERRANDS, INCOMING, SEND, client, connect
+from workers import clock, errands, incoming, send
 from workers.drain import stopping
 
 log = logging.getLogger(__name__)
-ROOMS = {'incoming': (INCOMING, incoming), 'send': (SEND, send)}
+ROOMS = {'incoming': (INCOMING, incoming), 'send': (SEND, send), 'errands': (ERRANDS, errands)}
 GRACE = 22  # seconds for what is in flight at SIGTERM, of the 25 that the contract gives
 
 
@@ -25,6 +28,11 @@ class DrainWorker(SimpleWorker):
 
     max_connection_wait_time = 2.0
 
+    def _install_signal_handlers(self):
+        """RQ's take over from ours here: a SIGTERM that came just before would be heard by nobody."""
+        super()._install_signal_handlers()
+        self._stop_requested = stopping.is_set()
+
     def handle_warm_shutdown_request(self):
         stopping.set()
 
@@ -32,11 +40,58 @@ class DrainWorker(SimpleWorker):
         """A second signal changes nothing: a host sends SIGTERM to every process, and to a group once more."""
 
 
-def main(name):
-    if name not in (*ROOMS, 'clock'):
-        sys.exit(f'usage: python -m workers {"|".join((*ROOMS, "clock"))}')
-    config.check('clock' if name == 'clock' else 'worker')
+def main(names):
+    if not names or not set(names) <= {*ROOMS, 'clock'}:
+        sys.exit(f'usage: python -m workers {"|".join((*ROOMS, "clock"))} …')
+    config.check('clock' if names == ['clock'] else 'worker')
     logs.configure()
+    if len(names) > 1:
+        together(names)
+    else:
+        run(names[0])
+
+
+def together(names):
+    """A process for each, forked before anything is open; when one ends, this one included, all do."""
+    lifeline = os.pipe()
+    children = []
+    for name in names:
+        child = os.fork()
+        if not child:
+            os.close(lifeline[1])
+            threading.Thread(target=_outlive_nobody, args=(lifeline[0],), name='lifeline', daemon=True).start()
+            run(name)
+            return
+        children.append(child)
+    os.close(lifeline[0])
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(signum, lambda *_: _tell(children))
+    sys.exit(_wait_for_all(children))
+
+
+def _outlive_nobody(lifeline):
+    os.read(lifeline, 1)  # nobody ever writes: this returns when the parent is gone
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _tell(children):
+    for child in children:
+        with suppress(ProcessLookupError):
+            os.kill(child, signal.SIGTERM)
+
+
+def _wait_for_all(children):
+    """The worst exit code; one that ends by itself takes the others along."""
+    worst = 0
+    while children:
+        child, status = os.wait()
+        children.remove(child)
+        worst = worst or (os.waitstatus_to_exitcode(status) and 1)
+        _tell(children)
+    return worst
+
+
+def run(name):
     db.configure()
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
@@ -110,4 +165,4 @@ def _redis_answers():
 
 
 if __name__ == '__main__':
-    main(sys.argv[1] if len(sys.argv) == 2 else '')
+    main(sys.argv[1:])

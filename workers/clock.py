@@ -7,7 +7,7 @@ from redis import RedisError
 
 from service import account, batch, consequences, dispatch, status
 from service.db import connection, db, execute, fetch
-from service.queues import INCOMING, SEND, ring
+from service.queues import ERRANDS, INCOMING, SEND, ring
 from workers.drain import stopping
 
 log = logging.getLogger(__name__)
@@ -25,6 +25,12 @@ NEXT_SEND = """
 SELECT min(due_at) - now() FROM message
 WHERE status IN ('scheduled', 'queued', 'sending', 'unknown') AND status IN ('scheduled', 'queued')
 """
+NEXT_ERRAND = """
+SELECT least((SELECT min(due_at) FROM media WHERE status = 'fetching'),
+             (SELECT min(due_at) FROM read_receipt WHERE due_at IS NOT NULL),
+             (SELECT min(greatest(due_at, lease_until)) FROM template_sync)) - now()
+"""
+NEXT = {INCOMING: NEXT_INCOMING, SEND: NEXT_SEND, ERRANDS: NEXT_ERRAND}
 
 
 def run():
@@ -35,7 +41,7 @@ def run():
         try:
             with connection():
                 promote()
-                waits = {INCOMING: _seconds(NEXT_INCOMING), SEND: _seconds(NEXT_SEND)}
+                waits = {name: _seconds(sql) for name, sql in NEXT.items()}
                 if began >= sweep_at:
                     sweep()
                     sweep_at = began + SWEEP_EVERY

@@ -138,6 +138,23 @@ class Crew:
         return not self._unrecorded
 
 
+class Errand:
+    """One kind of errand: rows that are due, a crew that does them, what is written of them.
+
+    `claim(limit)` leases due rows (dicts with an `id`), `do` and `record` are the crew's.
+    """
+
+    def __init__(self, size, claim, do, record):
+        self.crew, self._claim = Crew(size, do, record), claim
+
+    def step(self):
+        """Take as many as there are threads free; returns how many."""
+        free = self.crew.free
+        rows = self._claim(free) if free else []
+        self.crew.submit(rows)
+        return len(rows)
+
+
 def drain(name, step, crew, enough=0):
     """Answer the bell of a queue: `step()` until it has found nothing for LINGER seconds. Never raises.
 

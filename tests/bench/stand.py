@@ -17,8 +17,22 @@ from tests.stack import PHONE_NUMBER_ID, Postgres, Processes, Redis, demo_env, f
 from .meter import Tree
 
 CHATBOT = 'bench'
-OURS = ('DATABASE_', 'REDIS_', 'WHATSAPP_', 'GRAPH_', 'SEND_', 'AI_', 'REPLY_', 'WEB_', 'LOG_', 'UNKNOWN_', 'MAX_')
-EMPTY = 'idempotency_key, usage_log, message_status, message, conversation_identity, conversation, webhook_event'
+OURS = (
+    'DATABASE_',
+    'REDIS_',
+    'WHATSAPP_',
+    'GRAPH_',
+    'SEND_',
+    'AI_',
+    'REPLY_',
+    'WEB_',
+    'MEDIA_',
+    'LOG_',
+    'UNKNOWN_',
+    'MAX_',
+)
+EMPTY = ('idempotency_key, usage_log, message_status, read_receipt, media_upload, media, message, contact_event, '
+         'conversation_identity, conversation, webhook_event')  # fmt: skip
 
 
 class Stand(contextlib.ExitStack):
@@ -63,6 +77,7 @@ class Stand(contextlib.ExitStack):
             'REDIS_URL': self.redis.url,
             'PORT': str(self.web_port),
             'GRAPH_API_URL': graph,
+            'MEDIA_URL': f'file://{self.directory}/media',
             'AI_BASE_URL': f'{graph}/v1',
             'AI_API_KEY': 'bench',
             'AI_MODEL': 'bench',

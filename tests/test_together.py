@@ -1,0 +1,48 @@
+"""Several rooms in one entry of the Procfile: a process each, one fate."""
+
+import signal
+
+import psutil
+import pytest
+
+from tests.stack import Processes, wait_until
+
+COMMAND = 'python -m workers incoming errands'
+
+
+@pytest.fixture
+def entry(database, tmp_path):
+    processes = Processes(tmp_path, {})
+    processes.start('both', command=COMMAND)
+    wait_until(lambda: processes.logs('both').count('"started"') == 2, 20)
+    yield processes
+    processes.stop_all()
+
+
+def rooms(entry):
+    return psutil.Process(entry.children['both'][0].pid).children()
+
+
+def test_each_room_is_a_process_and_sigterm_ends_all_in_order(entry):
+    assert len(rooms(entry)) == 2
+    assert entry.stop_all(20) == {'both': [0]}
+    assert entry.logs('both').count('"stopped"') == 2
+
+
+def test_sigterm_to_the_entry_alone_reaches_its_rooms(entry):
+    entry.children['both'][0].process.send_signal(signal.SIGTERM)
+    assert entry.children['both'][0].process.wait(20) == 0
+    assert entry.logs('both').count('"stopped"') == 2
+
+
+def test_when_one_room_is_killed_the_entry_ends_so_that_the_host_starts_it_anew(entry):
+    rooms(entry)[1].kill()
+    assert entry.children['both'][0].process.wait(20) == 1
+    assert entry.logs('both').count('"stopped"') == 1
+
+
+def test_rooms_do_not_outlive_an_entry_that_was_killed_alone(entry):
+    left = rooms(entry)
+    entry.children['both'][0].process.kill()
+    gone, alive = psutil.wait_procs(left, 20)
+    assert (len(gone), alive) == (2, [])
