@@ -334,14 +334,15 @@ ALTER TABLE batch
 -- What Meta told of a WABA or of one of its numbers: quality, limits, name, review, alerts, restrictions.
 CREATE TABLE account_event (
     id uuid PRIMARY KEY,
-    waba_id text NOT NULL,
-    display_phone_number text,                  -- null: of the whole WABA
+    waba_id text NOT NULL CHECK (length(waba_id) <= 255),
+    phone_number_id text,                       -- whom it is about: this number (Meta's id of it),
+    display_phone_number text,                  -- or this one (its digits); both null: the whole WABA
     field text NOT NULL,
     event text,                                 -- the value's own word for what happened, if it has one
     value json NOT NULL,
-    at timestamptz,                             -- entry.time
-    digest bytea NOT NULL,                      -- of field, time and value: a repeated webhook is one event
+    at timestamptz NOT NULL,                    -- entry.time; without one, when it came
+    digest bytea NOT NULL,                      -- of field, entry.time and value: a repeated webhook is one event
     received_at timestamptz NOT NULL DEFAULT now(),
     UNIQUE (waba_id, digest)
 );
-CREATE INDEX account_event_of ON account_event (waba_id, field, id);
+CREATE INDEX account_event_of ON account_event (waba_id, at, id);

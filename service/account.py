@@ -5,7 +5,7 @@ import json
 from peewee import BooleanField, DateTimeField, IntegerField, Model, TextField
 
 from service import vault
-from service.db import db, execute, fetch_dicts
+from service.db import columns, db, execute, fetch, fetch_dicts
 from service.errors import BadRequest, Conflict, NotFound
 from service.rows import JSON
 from service.webhook_events import UNSTORABLE
@@ -13,10 +13,14 @@ from service.webhook_events import UNSTORABLE
 # On the path of every send: composing a query of Peewee's costs as much as PostgreSQL takes to answer it.
 FIND = 'SELECT * FROM whatsapp_cloud_account WHERE chatbot_id = %s'
 
+# Another number is another one to people, too.
+FORGET = 'display_phone_number = CASE phone_number_id WHEN coalesce(%s, phone_number_id) THEN display_phone_number END'
+
 
 class Account(Model):
     chatbot_id = TextField(primary_key=True)
     phone_number_id = TextField()
+    display_phone_number = TextField(null=True)
     waba_id = TextField(null=True)
     name = TextField(null=True)
     access_token = TextField()
@@ -77,8 +81,8 @@ class Account(Model):
                 .exists()
             ):
                 raise Conflict('The phone_number_id belongs to another chatbot.')
-            update = f'UPDATE whatsapp_cloud_account SET {changes}, updated_at = now() WHERE chatbot_id = %s'  # noqa: S608
-            if execute(update, (*row.values(), row['chatbot_id'])):
+            update = f'UPDATE whatsapp_cloud_account SET {changes}, {FORGET}, updated_at = now() WHERE chatbot_id = %s'  # noqa: S608
+            if execute(update, (*row.values(), row.get('phone_number_id'), row['chatbot_id'])):
                 return False
             places = ', '.join(['%s'] * len(row))
             execute(f'INSERT INTO whatsapp_cloud_account ({names}) VALUES ({places})', list(row.values()))  # noqa: S608
@@ -110,7 +114,16 @@ class Account(Model):
 
     def to_dict(self):
         """What a caller sees: no secret, only whether there is one."""
-        shown = ('chatbot_id', 'phone_number_id', 'waba_id', 'name', 'max_mps', 'on_unknown', 'active')
+        shown = (
+            'chatbot_id',
+            'phone_number_id',
+            'display_phone_number',
+            'waba_id',
+            'name',
+            'max_mps',
+            'on_unknown',
+            'active',
+        )
         later = ('send_state', 'send_state_reason', 'send_state_since', 'created_at', 'updated_at')
         return {
             **{name: getattr(self, name) for name in shown},
@@ -170,3 +183,30 @@ def release(chatbot_id):
 def settle_strays():
     """Hold or release what missed its account's turn; returns how many messages."""
     return execute(HOLD_STRAYS) + execute(RELEASE_HELD, (['account'],))
+
+
+def speaks_for(chatbot_id, waba_id):
+    """Whether an app of its own may speak of this WABA: who knows its secret could else stop or start others' sends."""
+    mine = 'SELECT 1 FROM whatsapp_cloud_account WHERE chatbot_id = %s AND waba_id = %s'
+    return bool(fetch(mine, (chatbot_id, waba_id)))
+
+
+LEARN = """
+UPDATE whatsapp_cloud_account a SET display_phone_number = coalesce(a.display_phone_number, n.display),
+  waba_id = coalesce(a.waba_id, n.waba), updated_at = now()
+FROM unnest(%s::text[], %s::text[], %s::text[]) AS n (chatbot, display, waba) WHERE a.chatbot_id = n.chatbot
+"""
+
+
+def learn(found):
+    """What nobody told us and Meta does: `found` are (item, account's row) of a batch. No statement without news."""
+    news = {account['chatbot_id']: _news(item, account) for item, account in found}
+    rows = [(chatbot_id, *new) for chatbot_id, new in sorted(news.items()) if any(new)]
+    if rows:
+        execute(LEARN, columns(rows))
+
+
+def _news(item, account):
+    """(display_phone_number, waba_id), None where there is none. An app of its own could name somebody else's WABA."""
+    display = None if account['display_phone_number'] else item.display_phone_number
+    return display, None if account['waba_id'] or account['own_app'] else item.waba_id

@@ -1,6 +1,6 @@
 """Templates, as far as Meta's webhooks tell: what is paused, what goes again, what is for authentication."""
 
-from service.db import execute, fetch
+from service.db import execute
 from service.webhook_events import clean
 
 FIELDS = frozenset(('message_template_status_update', 'template_category_update'))
@@ -19,12 +19,6 @@ FROM whatsapp_cloud_account a
 WHERE a.waba_id = %s AND m.chatbot_id = a.chatbot_id AND m.status = 'held' AND m.hold_reason = 'template'
   AND m.content ->> 'name' = %s AND m.content -> 'language' ->> 'code' = %s
 """
-
-
-def belongs_to(chatbot_id, waba_id):
-    """Whether an app of its own may speak of this WABA: who knows its secret could else stop or start others' sends."""
-    mine = 'SELECT 1 FROM whatsapp_cloud_account WHERE chatbot_id = %s AND waba_id = %s'
-    return bool(fetch(mine, (chatbot_id, waba_id)))
 
 
 def heard(field, waba_id, value):

@@ -47,6 +47,7 @@ END_OF_TIME = 4_102_444_800  # the year 2100, in seconds: a later moment is a mi
 MAX_DIGITS = 1000  # of a whole number; Python refuses to read or write more than 4300
 MAX_DEPTH = 500  # of a message or status; Python's json and PostgreSQL have to write it out again
 UNSTORABLE = re.compile('[\x00\ud800-\udfff]')
+NOT_DIGITS = re.compile('[^0-9]')
 
 
 class NotAnEvent(ValueError):
@@ -63,6 +64,8 @@ class Item:
     phone_number_id: str | None = None
     wamid: str | None = None
     contact: dict = field(default_factory=dict)
+    display_phone_number: str | None = None  # of the number, and its WABA: as messages and statuses name them
+    waba_id: str | None = None
     problem: str | None = None  # set: it cannot be used, and why
     outcome: str | None = None
     detail: str | None = None
@@ -109,6 +112,11 @@ def identifier(value):
     return value if value and len(value) <= 255 else None
 
 
+def digits(number):
+    """A display number as it is compared: Meta writes +1 555-010-4477 here and 15550104477 there."""
+    return NOT_DIGITS.sub('', identifier(number) or '') or None
+
+
 def moment(value):
     """Meta's seconds since 1970 (text or number) as an aware datetime, None when they make no sense."""
     try:
@@ -151,11 +159,15 @@ def _change(change, entry):
     value = change.get('value')
     number = identifier(as_dict(as_dict(value).get('metadata')).get('phone_number_id'))
     if name != 'messages':  # `statuses` of calls or `messages` of history are not what their names say
-        data = {'value': value, 'waba_id': identifier(entry.get('id'))}
+        data = {'value': value, 'waba_id': identifier(entry.get('id')), 'time': entry.get('time')}
         return [Item('change', name, data, number)]
     if not isinstance(value, dict):
         return [Item('change', name, {}, problem='value is not an object')]
-    return [*_messages(value, number), *_statuses(value, number), *_errors(value, number)]
+    items = [*_messages(value, number), *_statuses(value, number), *_errors(value, number)]
+    waba_id, display = identifier(entry.get('id')), as_dict(value.get('metadata')).get('display_phone_number')
+    for item in items:
+        item.waba_id, item.display_phone_number = waba_id, digits(display)
+    return items
 
 
 def _messages(value, number):

@@ -6,7 +6,8 @@ from collections import Counter
 
 from peewee import OperationalError
 
-from service import consequences, conversation, event, limits, message, status, template
+from service import changes, consequences, conversation, event, limits, message, status
+from service.account import learn
 from service.config import settings
 from service.db import db, fetch_dicts, new_id, to_json
 from service.error_table import look_up
@@ -15,7 +16,6 @@ from service.identity import Identity, TryAgain, resolve
 from service.queues import INCOMING, retry_delay
 from service.status import Status
 from service.webhook_events import (
-    KNOWN_FIELDS,
     MAX_NAME,
     NotAnEvent,
     as_dict,
@@ -137,11 +137,12 @@ def settle_items(items):
             item.settle(*_kept(item, path))
     _store_messages(messages)
     _store_statuses(statuses)
+    learn(messages + statuses)
 
 
 def _accounts(numbers):
     rows = fetch_dicts(
-        'SELECT chatbot_id, phone_number_id, active, app_secret IS NOT NULL AS own_app, '
+        'SELECT chatbot_id, phone_number_id, display_phone_number, waba_id, active, app_secret IS NOT NULL AS own_app, '
         "responder ->> 'kind' AS responder FROM whatsapp_cloud_account WHERE phone_number_id = ANY(%s)",
         (sorted(numbers),),
     )
@@ -160,7 +161,7 @@ def _refusal(item, account, path):
 
 
 def _kept(item, path):
-    """Value errors and the changes of other fields stay in the event's body."""
+    """A value error stays in the event's body, as do most changes of other fields."""
     if item.kind == 'value_error':
         error = error_from(item.data)
         log.warning(
@@ -170,11 +171,7 @@ def _kept(item, path):
         if look_up(error['code']).scope == 'number':
             limits.slow_down(limits.scope_keys(item.phone_number_id, None, None)[0])
         return 'stored', error['title']
-    if item.key in template.FIELDS:
-        if path and not template.belongs_to(path, item.data['waba_id']):
-            return 'refused', "the WhatsApp Business account is not this account's"
-        template.heard(item.key, item.data['waba_id'], as_dict(item.data['value']))
-    return ('stored', None) if item.key in KNOWN_FIELDS else ('ignored', 'unknown field, kept in the event')
+    return changes.keep(item, path)
 
 
 def _store_messages(found):

@@ -1,11 +1,12 @@
 """Accounts: connect, show, deactivate, resume; and what they used."""
 
 from datetime import date
+from functools import partial
 
 from flask import Blueprint
 
 from service import account as accounts
-from service import payloads, usage
+from service import account_event, payloads, usage
 from service.account import Account
 from service.errors import Invalid
 from service.queues import INCOMING, SEND, wake
@@ -26,18 +27,26 @@ def save():
     created = Account.save_from(data)
     if 'access_token' in data:
         _resume(data['chatbot_id'])
-    return Account.find(data['chatbot_id']).to_dict(), 201 if created else 200
+    return _shown(data['chatbot_id']), 201 if created else 200
 
 
 @blueprint.get('/account/<chatbot_id>')
 def show(chatbot_id):
-    return Account.find(chatbot_id).to_dict()
+    return _shown(chatbot_id)
+
+
+@blueprint.get('/account/<chatbot_id>/health')
+def show_health(chatbot_id):
+    """All that Meta told of the account, the newest first."""
+    account = Account.find(chatbot_id)
+    field = answers.choice('field', account_event.FIELDS)
+    return answers.page_of(partial(account_event.history, account, field), account_event.history_entry)
 
 
 @blueprint.post('/account/<chatbot_id>/deactivate')
 def deactivate(chatbot_id):
     Account.find(chatbot_id).deactivate()
-    return Account.find(chatbot_id).to_dict()
+    return _shown(chatbot_id)
 
 
 @blueprint.post('/account/<chatbot_id>/resume')
@@ -45,7 +54,12 @@ def resume(chatbot_id):
     """Whatever held the account is mended: send what waited."""
     account = Account.find(chatbot_id)
     _resume(account.chatbot_id)
-    return Account.find(chatbot_id).to_dict()
+    return _shown(chatbot_id)
+
+
+def _shown(chatbot_id):
+    account = Account.find(chatbot_id)
+    return account.to_dict() | account_event.health(account)
 
 
 def _resume(chatbot_id):

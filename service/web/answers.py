@@ -146,6 +146,13 @@ def page(query, model, show):
     return {'data': show(rows[:limit]), 'next_cursor': str(rows[limit - 1].id) if len(rows) > limit else None}
 
 
+def page_of(fetch, show):
+    """The same for rows as dicts: `fetch(cursor, limit)` gives them, the newest first; `show`: row → dict."""
+    limit, cursor = _limit(), identifier('cursor')
+    rows = fetch(cursor, limit + 1)
+    return {'data': list(map(show, rows[:limit])), 'next_cursor': rows[limit - 1]['id'] if len(rows) > limit else None}
+
+
 def _limit():
     value = request.args.get('limit', str(LIMIT_DEFAULT))
     if not value.isascii() or not value.isdigit() or not 1 <= int(value[:9]) <= LIMIT_MAX:

@@ -1,0 +1,26 @@
+"""What becomes of a change of any field but `messages`: field → who keeps it. The others stay in the event's body."""
+
+from service import account_event, template
+from service.account import speaks_for
+from service.webhook_events import KNOWN_FIELDS, as_dict
+
+
+def _of_a_template(item):
+    template.heard(item.key, item.data['waba_id'], as_dict(item.data['value']))
+    return 'stored', None
+
+
+# What Meta says of a whole WABA, so an app of its own may say it of its own WABA only.
+OF_A_WABA = {
+    **dict.fromkeys(template.FIELDS, _of_a_template),
+    **dict.fromkeys(account_event.FIELDS, account_event.heard),
+}
+
+
+def keep(item, path):
+    """Give one change to whom it concerns; its (outcome, detail)."""
+    if handler := OF_A_WABA.get(item.key):
+        if path and not speaks_for(path, item.data['waba_id']):
+            return 'refused', "the WhatsApp Business account is not this account's"
+        return handler(item)
+    return ('stored', None) if item.key in KNOWN_FIELDS else ('ignored', 'unknown field, kept in the event')
