@@ -1,41 +1,23 @@
 """Webhook events → rows, then customers who wait → replies. One loop gathers both; a slow AI never delays an event."""
 
-import json
 import logging
 from collections import Counter
 
 from peewee import OperationalError
 
-from service import changes, consequences, conversation, event, limits, message, status
+from service import changes, consequences, event, inbound, limits, status
 from service.account import learn
-from service.config import settings
-from service.db import db, fetch_dicts, new_id, to_json
+from service.db import db, fetch_dicts
 from service.error_table import look_up
 from service.graph import error_from
-from service.identity import Identity, TryAgain, resolve
+from service.identity import TryAgain
 from service.queues import INCOMING, retry_delay
 from service.status import Status
-from service.webhook_events import (
-    MAX_NAME,
-    NotAnEvent,
-    as_dict,
-    clean,
-    flatten,
-    identifier,
-    moment,
-    parse,
-    participant,
-)  # fmt: skip
+from service.webhook_events import NotAnEvent, as_dict, clean, flatten, moment, parse, participant
 from workers import drain as loop
 from workers import replies
 
 log = logging.getLogger(__name__)
-
-ANSWERED = frozenset((
-    'text', 'image', 'video', 'audio', 'document', 'sticker', 'location', 'contacts', 'interactive', 'button', 'order',
-    'request_welcome',
-))  # fmt: skip
-COMMON = frozenset(('from', 'from_user_id', 'from_parent_user_id', 'group_id', 'id', 'timestamp', 'type', 'context'))
 
 
 def work_off():
@@ -135,7 +117,7 @@ def settle_items(items):
             statuses.append((item, account))
         else:
             item.settle(*_kept(item, path))
-    _store_messages(messages)
+    inbound.store(messages)
     _store_statuses(statuses)
     learn(messages + statuses)
 
@@ -172,96 +154,6 @@ def _kept(item, path):
             limits.slow_down(limits.scope_keys(item.phone_number_id, None, None)[0])
         return 'stored', error['title']
     return changes.keep(item, path)
-
-
-def _store_messages(found):
-    senders = []
-    for item, account in found:
-        identity = _identity(item, account['chatbot_id'])
-        if identity.known_by():
-            senders.append((item, account, identity))
-        else:
-            item.settle('invalid', 'no sender')
-    if not senders:
-        return
-    conversations = resolve(dict.fromkeys(identity for _, _, identity in senders), hold=True)  # in the order of arrival
-    first = {}
-    for item, account, identity in senders:
-        key = (item.phone_number_id, item.wamid)
-        if key in first:
-            item.settle('duplicate')
-        else:
-            first[key] = (item, account, conversations[identity])
-    stored = message.insert_inbound([_row(*one) for one in first.values()])
-    conversation.heard_from(_news(one for key, one in first.items() if key in stored))
-    message.log_usage(list(stored.values()))
-    for key, (item, _, _) in first.items():
-        item.settle('stored' if key in stored else 'duplicate')
-
-
-def _identity(item, chatbot_id):
-    """Whom a message is from (section 4.3). A system message speaks of who somebody was before."""
-    data, contact = item.data, item.contact
-    if group := identifier(data.get('group_id')):
-        return Identity(chatbot_id, group=group)
-    user = identifier(data.get('from_user_id')) or identifier(contact.get('user_id'))
-    phone = identifier(data.get('from')) or identifier(contact.get('wa_id'))
-    if data.get('type') == 'system':
-        system = as_dict(data.get('system'))
-        user = identifier(system.get('previous_user_id')) or user or identifier(system.get('user_id'))
-    return Identity(chatbot_id, phone=phone, user=user)
-
-
-def _row(item, account, conversation_id):
-    """The columns of message.insert_inbound."""
-    data = item.data
-    kind = _kind(data)
-    sender = {
-        name: data[name] for name in ('from', 'from_user_id', 'from_parent_user_id', 'group_id') if data.get(name)
-    }
-    extra = {name: value for name, value in data.items() if name not in COMMON and name != kind}
-    return (
-        new_id(), account['chatbot_id'], conversation_id, item.phone_number_id, kind, item.wamid, json.dumps(sender),
-        json.dumps(data.get(kind, {})), to_json(data.get('context')), to_json(extra or None),
-        moment(data.get('timestamp')),
-    )  # fmt: skip
-
-
-def _kind(data):
-    return clean(data.get('type'), MAX_NAME) or 'unknown'
-
-
-def _news(stored):
-    """What new messages tell about their conversations, the latest last."""
-    news = {}
-    for item, account, conversation_id in stored:
-        row = news.setdefault(conversation_id, {})
-        at = moment(item.data.get('timestamp'))
-        row['at'] = max(filter(None, (row.get('at'), at)), default=None)
-        if _wants_reply(item, account):
-            row['reply_after'] = settings.REPLY_QUIET_SECONDS
-        if not item.data.get('group_id') and item.data.get('type') != 'system':
-            row.update(_profile(item))
-    return news
-
-
-def _wants_reply(item, account):
-    if item.data.get('group_id') or _kind(item.data) not in ANSWERED or not account['active']:
-        return False
-    return account['responder'] != 'none' if account['responder'] else bool(settings.AI_BASE_URL)
-
-
-def _profile(item):
-    data, contact = item.data, item.contact
-    profile = as_dict(contact.get('profile'))
-    known = {
-        'wa_id': identifier(data.get('from')) or identifier(contact.get('wa_id')),
-        'user_id': identifier(data.get('from_user_id')) or identifier(contact.get('user_id')),
-        'parent_user_id': identifier(data.get('from_parent_user_id')) or identifier(contact.get('parent_user_id')),
-        'username': clean(profile.get('username'), 255),
-        'name': clean(profile.get('name'), 255),
-    }
-    return {name: value for name, value in known.items() if value}
 
 
 def _store_statuses(found):
