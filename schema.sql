@@ -236,6 +236,28 @@ ALTER TABLE conversation
         'meta',                                 -- Meta refused a message with 131050
         'api'));                                -- the platform
 
+ALTER TABLE conversation
+    ADD COLUMN known_at timestamptz;            -- Meta's time of the latest evidence of its ids, name and username
+CREATE INDEX conversation_by_username ON conversation (chatbot_id, username) WHERE username IS NOT NULL;
+
+ALTER TABLE conversation_identity
+    ADD COLUMN seen_at timestamptz,             -- Meta's time of the latest evidence, to the day; only later evidence moves a phone
+    DROP CONSTRAINT conversation_identity_kind_check,
+    ADD CONSTRAINT conversation_identity_kind_check CHECK (kind IN (
+        'phone',                                -- in digits; whose it is now
+        'user',                                 -- a BSUID: leads to one person for ever
+        'parent',                               -- a parent BSUID, of linked portfolios
+        'group',
+        'former'));                             -- a phone that was somebody's until seen_at
+
+-- Two conversations turned out to be one person's: the id of the one that is gone still finds the other.
+CREATE TABLE conversation_merged (
+    id uuid PRIMARY KEY,
+    conversation_id uuid NOT NULL REFERENCES conversation,
+    merged_at timestamptz NOT NULL DEFAULT now()
+);
+CREATE INDEX conversation_merged_into ON conversation_merged (conversation_id);
+
 -- What changed of a person, for people to read: identities, opt-outs. `detail` says what and why.
 CREATE TABLE contact_event (
     id uuid PRIMARY KEY,

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 from peewee import DateTimeField, SmallIntegerField, TextField
 
-from service.db import columns, execute, fetch_dicts, new_id
+from service.db import columns, execute, fetch, fetch_dicts, new_id
 from service.rows import JSON, Row
 
 WINDOW = timedelta(hours=24)  # customer-service window: free-form messages only within it (section 8)
@@ -35,9 +35,20 @@ class Conversation(Row):
              'last_inbound_at', 'last_message_at', 'paused_until', 'reply_due_at', 'reply_attempts', 'reply_error',
              'created_at', 'updated_at')  # fmt: skip
 
+    @classmethod
+    def find(cls, row_id):
+        """Also by the id of one that turned out to be the same person's."""
+        return cls.get_or_none(cls.id == row_id) or super().find(current_id(row_id))
+
     def to_dict(self):
         from_inbound = self.last_inbound_at and self.last_inbound_at + WINDOW
         return {**{name: getattr(self, name) for name in self.SHOWN}, 'window_expires_at': from_inbound}
+
+
+def current_id(conversation_id):
+    """The id of the conversation that this one was merged into; its own when it was not."""
+    rows = fetch('SELECT conversation_id FROM conversation_merged WHERE id = %s', (conversation_id,))
+    return rows[0][0] if rows else conversation_id
 
 
 HEARD = """

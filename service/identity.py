@@ -43,6 +43,9 @@ MERGE = (
       username = coalesce(t.username, s.username)
     FROM conversation s WHERE t.id = %(target)s AND s.id = %(source)s
     """,
+    'UPDATE contact_event SET conversation_id = %(target)s WHERE conversation_id = %(source)s',
+    'UPDATE conversation_merged SET conversation_id = %(target)s WHERE conversation_id = %(source)s',
+    'INSERT INTO conversation_merged (id, conversation_id) VALUES (%(source)s, %(target)s)',
     'DELETE FROM conversation WHERE id = %(source)s',
 )
 HOLD_BOTH = 'SELECT id FROM conversation WHERE id IN %s ORDER BY id FOR UPDATE'

@@ -4,6 +4,7 @@ from flask import Blueprint
 
 from service import outbox, payloads, status
 from service.account import Account
+from service.conversation import current_id
 from service.errors import TooManyQueued
 from service.identity import addressee, resolve
 from service.message import Message
@@ -63,10 +64,10 @@ def retry(message_id):
 
 @blueprint.get('/messages')
 def index():
-    query = Message.select()
+    query, conversation_id = Message.select(), answers.identifier('conversation_id')
     for column, value in (
         (Message.chatbot_id, answers.parameter('chatbot_id')),
-        (Message.conversation_id, answers.identifier('conversation_id')),
+        (Message.conversation_id, conversation_id and current_id(conversation_id)),
         (Message.batch_id, answers.identifier('batch_id')),
         (Message.direction, answers.choice('direction', ('inbound', 'outbound'))),
         (Message.status, answers.choice('status', STATUSES)),

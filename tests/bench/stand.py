@@ -32,7 +32,7 @@ OURS = (
     'MAX_',
 )
 EMPTY = ('idempotency_key, usage_log, message_status, read_receipt, media_upload, media, message, contact_event, '
-         'conversation_identity, conversation, webhook_event')  # fmt: skip
+         'conversation_identity, conversation_merged, conversation, webhook_event')  # fmt: skip
 
 
 class Stand(contextlib.ExitStack):
