@@ -132,8 +132,9 @@ def simulator_process():
 
 @pytest.fixture
 def stand_in(simulator_process, setting):
-    """The stand-in for Meta and the AI, a process of its own, emptied; settings point at it. It sends no webhooks."""
-    simulator_process.reset(webhooks=False)
+    """The stand-in for Meta and the AI, a process of its own, emptied; settings point at it. It sends no webhooks
+    and does not know which media and templates there are (strict)."""
+    simulator_process.reset(webhooks=False, strict=False)
     setting('GRAPH_API_URL', simulator_process.url)
     setting('AI_BASE_URL', f'{simulator_process.url}/v1')
     setting('AI_API_KEY', 'ai-key')

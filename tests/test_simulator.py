@@ -54,8 +54,11 @@ class Gateway(ThreadingHTTPServer):
         return [message for value in self.values() for message in value.get('messages', ())]
 
     def values(self):
+        return [change['value'] for changes in self.changes() for change in changes]
+
+    def changes(self):
         bodies = [json.loads(raw) for _, raw in list(self.posts)]
-        return [change['value'] for body in bodies for entry in body['entry'] for change in entry['changes']]
+        return [entry['changes'] for body in bodies for entry in body['entry']]
 
 
 class Receiver(BaseHTTPRequestHandler):
@@ -427,6 +430,57 @@ def test_a_customers_message_may_come_twice_and_be_of_any_type(simulator, gatewa
     assert answer['gateway_statuses'] == [200, 200]
     assert gateway.posts[0][1] == gateway.posts[1][1]
     assert gateway.messages()[0]['location'] == {'latitude': 0, 'longitude': 1.5}
+
+
+def test_what_the_business_writes_on_its_own_phone_is_an_echo(simulator, gateway):
+    simulator.write(text='I call you', echo=True)
+    ((change,),) = gateway.changes()
+    (echo,) = change['value']['message_echoes']
+    assert change['field'] == 'smb_message_echoes'
+    assert (echo['from'], echo['to'], echo['text']) == ('15550104477', '12025550143', {'body': 'I call you'})
+    assert echo['to_user_id'].startswith('US.')
+
+
+def test_an_unsupported_message_says_why(simulator, gateway):
+    simulator.write(message={'type': 'unsupported'})
+    (message,) = gateway.messages()
+    assert (message['unsupported'], message['errors'][0]['code']) == ({'type': 'poll_creation'}, 131051)
+
+
+@pytest.mark.parametrize('hidden', [False, True])
+def test_a_customer_changes_the_number(simulator, gateway, hidden):
+    simulator.write(text='Hello', name='Ines')
+    simulator.post('/control/customers/12025550143/changes-number', {'to': '12025550199', 'hide_phone': hidden})
+    first, system = gateway.messages()
+    news = system['system']
+    assert (news['previous_user_id'], news['user_id'] != first['from_user_id']) == (first['from_user_id'], True)
+    wanted = ('user_changed_user_id', None, None) if hidden else ('user_changed_number', '12025550199', '12025550143')
+    assert (news['type'], news.get('wa_id'), system.get('from')) == wanted
+
+
+def test_a_customer_stops_marketing_and_takes_it_up_again(simulator, gateway):
+    path, template = '/control/customers/12025550143/preferences', {'name': 'news', 'language': {'code': 'en_US'}}
+    made = {'name': 'news', 'language': 'en_US', 'category': 'MARKETING', 'components': []}
+    simulator.ask('POST', '/v26.0/880011223344556/message_templates', made, {'Authorization': 'Bearer good'})
+    for value, status in (('stop', 400), ('resume', 200)):
+        assert simulator.post(path, {'value': value}) == {'gateway_status': 200}
+        (wish,) = gateway.values()[-1]['user_preferences']
+        assert (wish['value'], wish['category'], wish['wa_id']) == (value, 'marketing_messages', '12025550143')
+        assert simulator.send(type='template', template=template)[0] == status
+        wait_until(lambda: not simulator.get('/control/undelivered')['pending'])
+        gateway.posts.clear()
+    assert 'error' in simulator.post(path, {'value': 'perhaps'})
+
+
+def test_meta_judges_a_template_and_tells_of_the_account(simulator, gateway):
+    simulator.post('/control/templates', {'name': 'hello_world', 'status': 'PAUSED', 'reason': 'LOW_QUALITY'})
+    simulator.post('/control/account', {'field': 'account_review_update', 'value': {'decision': 'APPROVED'}, 'time': 5})
+    (verdict,), (review,) = gateway.changes()
+    assert (verdict['field'], verdict['value']['event']) == ('message_template_status_update', 'PAUSED')
+    assert verdict['value']['message_template_id'] == 1192339204654487
+    assert review == {'field': 'account_review_update', 'value': {'decision': 'APPROVED'}}
+    assert json.loads(gateway.posts[-1][1])['entry'][0]['time'] == 5
+    assert 'error' in simulator.post('/control/templates', {'name': 'nothing', 'status': 'PAUSED'})
 
 
 def test_a_refused_customers_message_is_reported_and_tried_again(simulator, gateway):

@@ -4,7 +4,7 @@ import json
 
 from aiohttp import web
 
-from . import ai, control, customers, graph, graph_objects, phone, responder
+from . import ai, control, customers, graph, graph_objects, news, phone, responder
 from .error_codes import graph_error
 from .simulator import SIMULATOR, Simulator
 
@@ -47,6 +47,10 @@ def control_routes() -> list[web.RouteDef]:
         web.get('/control/ai', control.list_ai),
         web.get('/control/responder', control.list_responder),
         web.post(r'/control/customers/{wa_id:\d+}/messages', customers.write),
+        web.post(r'/control/customers/{wa_id:\d+}/changes-number', news.change_number),
+        web.post(r'/control/customers/{wa_id:\d+}/preferences', news.prefer),
+        web.post('/control/templates', news.judge_template),
+        web.post('/control/account', news.tell_of_account),
     ]
 
 

@@ -64,6 +64,7 @@ class Chats:
             'statuses': [],
             'gateway_status': None,
             'read': False,
+            'echo': False,
         } | more
         self.thread(chat).append(entry)
         self.by_wamid[wamid] = (chat, entry)

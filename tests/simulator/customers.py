@@ -8,7 +8,9 @@ from aiohttp import web
 
 from .chats import Customer
 from .envelopes import INBOUND, UNKNOWN_PHONE, change, contact, encode, envelope, new_wamid, unix_seconds
+from .error_codes import webhook_error
 from .send_body import MEDIA_TYPES
+from .settings import Number
 from .simulator import SIMULATOR, Simulator
 
 PIXEL = b64decode('iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==')
@@ -27,6 +29,7 @@ OPTIONS = frozenset(
         'double',
         'retry',
         'timestamp',
+        'echo',
     )
 )
 WITHOUT_CONTACTS = frozenset(('system',))
@@ -67,11 +70,11 @@ class Letter:
             raise Refused('no webhook URL is configured')
         traits = {trait: asked.get(trait) for trait in ('name', 'username', 'user_id')}
         customer = simulator.customers.meet(wa_id, **traits)
-        message = head(customer, asked) | message | tail(number.display_phone_number, asked)
-        cards = None
-        if message['type'] not in WITHOUT_CONTACTS:
-            cards = [contact(customer, phone=not asked.get('hide_phone'))]
-        item = change(number, cards, messages=[message])
+        if asked.get('echo'):
+            message = echo_head(customer, number.display_phone_number, asked) | message
+        else:
+            message = head(customer, asked) | message | tail(number.display_phone_number, asked)
+        item = change_of(number, customer, message, asked)
         entry = shown(simulator, customer, message, asked)
         return cls(
             customer.chat,
@@ -90,7 +93,7 @@ class Letter:
             self.entry['gateway_status'] = status or 0
             simulator.chats.tell(self.chat, 'message', self.entry)
 
-        what = f"customer's {self.kind}"
+        what = f'echo of {self.kind}' if self.entry['echo'] else f"customer's {self.kind}"
         status = await simulator.webhook.post(self.raw, *self.target, what)
         told(status)
         if status != 200 and self.insists:
@@ -110,6 +113,8 @@ def content(simulator: Simulator, asked: object) -> dict:
     if not isinstance(message, dict) or not isinstance(message.get('type'), str):
         raise Refused('message needs a type')
     kind, media = message['type'], message.get(message['type'], {})
+    if kind == 'unsupported':
+        return {'unsupported': {'type': 'poll_creation'}, 'errors': [webhook_error(131051)]} | message
     if kind in MEDIA_TYPES and isinstance(media, dict) and 'id' not in media:
         return message | {kind: stored(simulator, kind, media)}
     return message
@@ -139,6 +144,24 @@ def head(customer: Customer, asked: dict) -> dict:
     }
 
 
+def echo_head(customer: Customer, display_phone_number: str, asked: dict) -> dict:
+    """What the business wrote on a phone of its own (a coexistence number): from it, to the customer."""
+    to = {} if asked.get('hide_phone') else {'to': customer.wa_id}
+    sent = {
+        'id': asked.get('wamid') or new_wamid(customer.wa_id),
+        'timestamp': str(asked.get('timestamp') or unix_seconds()),
+    }
+    return {'from': display_phone_number} | to | {'to_user_id': customer.user_id} | sent
+
+
+def change_of(number: Number, customer: Customer, message: dict, asked: dict) -> dict:
+    """The message in its field of the webhook, with the customer's card where Meta has one."""
+    cards = [contact(customer, phone=not asked.get('hide_phone'))]
+    if asked.get('echo'):
+        return change(number, cards, 'smb_message_echoes', message_echoes=[message])
+    return change(number, None if message['type'] in WITHOUT_CONTACTS else cards, messages=[message])
+
+
 def tail(display_phone_number: str, asked: dict) -> dict:
     more = {}
     if asked.get('context_id'):
@@ -156,4 +179,5 @@ def shown(simulator: Simulator, customer: Customer, message: dict, asked: dict) 
     context_id = asked.get('context_id')
     visible = {'type': message['type'], message['type']: message.get(message['type'])}
     visible['context'] = {'message_id': context_id} if context_id else None
-    return simulator.chats.add(customer.chat, 'inbound', message['id'], visible)
+    direction = 'outbound' if asked.get('echo') else 'inbound'
+    return simulator.chats.add(customer.chat, direction, message['id'], visible, echo=bool(asked.get('echo')))

@@ -39,8 +39,8 @@ def signature(raw: bytes, app_secret: str) -> str:
     return 'sha256=' + hmac.digest(app_secret.encode(), raw, 'sha256').hex()
 
 
-def change(number, contacts: list | None, **items: list) -> dict:
-    """One change of field `messages`; `number` is the business number it came to."""
+def change(number, contacts: list | None, field: str = 'messages', **items: list) -> dict:
+    """One change of a field that has metadata; `number` is the business number it came to."""
     value = {
         'messaging_product': 'whatsapp',
         'metadata': {
@@ -50,7 +50,7 @@ def change(number, contacts: list | None, **items: list) -> dict:
     }
     if contacts:
         value['contacts'] = contacts
-    return {'value': value | items, 'field': 'messages'}
+    return {'value': value | items, 'field': field}
 
 
 def envelope(changes_by_waba: dict[str, list]) -> dict:

@@ -4,14 +4,16 @@ import asyncio
 import json
 import socket
 import struct
+from urllib.parse import urlsplit
 
 from aiohttp import web
 
 from .chats import Customer
+from .contents import deep_problem
 from .envelopes import UNKNOWN_PHONE, new_wamid
 from .error_codes import THROTTLING, graph_error, http_status, title
 from .magic import ORDINARY, Answer, Behaviour, Statuses, behaviour
-from .send_body import body_problem, digits_of, is_user_id, magic_digits
+from .send_body import MEDIA_TYPES, Problem, body_problem, digits_of, is_user_id, magic_digits
 from .sends import Send
 from .simulator import SIMULATOR, Simulator
 from .statuses import Receipt
@@ -31,9 +33,32 @@ async def messages(request: web.Request) -> web.StreamResponse:
     send = simulator.sends.record(request.match_info['id'], token, raw)
     if not simulator.token_is_valid(token):
         return await refuse(simulator, send, 190, 'The access token is missing, expired or not known here.')
-    if problem := body_problem(body):
+    if problem := body_problem(body) or known_problem(simulator, send.phone_number_id, body):
         return await refuse(simulator, send, *problem)
     return await Call(simulator, request, send, body).answer()
+
+
+def known_problem(simulator: Simulator, number: str, body: dict) -> Problem | None:
+    """What is wrong with a body that is well formed: contents, media and templates that Meta would not take."""
+    kind = body.get('type', 'text')
+    if not simulator.config.strict:
+        return None
+    if kind == 'template':
+        return simulator.templates.problem(body['template']) or opt_out(simulator, body)
+    if problem := deep_problem(body):
+        return problem
+    content = body[kind]
+    if kind in MEDIA_TYPES and 'id' in content and not simulator.media.usable(content['id'], number):
+        return 100, f"Param {kind}['id'] is not a valid whatsapp business account media attachment ID"
+    return None
+
+
+def opt_out(simulator: Simulator, body: dict) -> Problem | None:
+    """Marketing to somebody who stopped it (POST /control/customers/…/preferences)."""
+    template = simulator.templates.sent(body['template'])
+    marketing = template and template.get('category') == 'MARKETING'
+    stopped = simulator.stopped & {digits_of(body.get('to', '')), body.get('recipient')}
+    return (131050, 'The user has stopped marketing messages from this business.') if marketing and stopped else None
 
 
 def bearer(request: web.Request) -> str:
@@ -87,6 +112,13 @@ def usage(simulator: Simulator, send: Send) -> str:
     used = {'type': 'messaging', 'call_count': 100, 'total_cputime': 25, 'total_time': 25}
     minutes = {'estimated_time_to_regain_access': simulator.config.regain_minutes}
     return json.dumps({simulator.number(send.phone_number_id).waba_id: [used | minutes]})
+
+
+def has_unreachable_link(body: dict) -> bool:
+    """Meta fetches a link later and reports 131053; here no host under .invalid answers (RFC 2606)."""
+    content = body.get(body.get('type', 'text'))
+    host = urlsplit(str(content.get('link'))).hostname if isinstance(content, dict) else None
+    return bool(host) and host.endswith('.invalid')
 
 
 class Call:
@@ -168,6 +200,7 @@ class Call:
             by_user_id=not self.body.get('to'),
             group_id=send.recipient if self.is_group else None,
             entry=self.show(send.wamid),
+            unreachable_link=has_unreachable_link(self.body),
         )
 
     def show(self, wamid: str, **more) -> dict:
@@ -198,6 +231,9 @@ class Call:
 
     def answer_body(self, receipt: Receipt) -> dict:
         contact = {'input': self.input, 'user_id' if receipt.by_user_id else 'wa_id': self.send.recipient}
+        if self.simulator.config.answer_both_ids and not self.is_group:
+            customer = receipt.customer
+            contact |= {'wa_id': customer.wa_id, 'user_id': customer.user_id} if customer.wa_id else {}
         answer = {'messaging_product': 'whatsapp', 'contacts': [contact]}
         if self.plan.answer is Answer.NO_ID:
             return answer

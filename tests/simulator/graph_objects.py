@@ -32,7 +32,8 @@ def with_token(handler: Handler) -> Handler:
 async def upload(request: web.Request) -> web.Response:
     if not (parts := await uploaded(request)):
         return refusal(100, 'messaging_product and file are required, as multipart/form-data.')
-    return web.json_response({'id': request.app[SIMULATOR].media.keep(*parts).media_id})
+    file = request.app[SIMULATOR].media.keep(*parts, number=request.match_info['id'])
+    return web.json_response({'id': file.media_id})
 
 
 @with_token

@@ -18,6 +18,7 @@ class File:
     content: bytes
     mime_type: str
     filename: str | None = None
+    phone_number_id: str | None = None  # that uploaded it; None: a customer sent it
 
     @property
     def digest(self) -> bytes:
@@ -33,10 +34,15 @@ class Media:
         self.files: dict[str, File] = {}
         self.links: dict[str, tuple[str, float]] = {}
 
-    def keep(self, content: bytes, mime_type: str, filename: str | None = None) -> File:
+    def keep(self, content: bytes, mime_type: str, filename: str | None = None, number: str | None = None) -> File:
         media_id = str(random.randrange(10**15, 10**16))
-        self.files[media_id] = File(media_id, content, mime_type, filename)
+        self.files[media_id] = File(media_id, content, mime_type, filename, number)
         return self.files[media_id]
+
+    def usable(self, media_id: object, number: str) -> bool:
+        """Whether a number may send it: a file belongs to who uploaded it."""
+        file = self.files.get(str(media_id))
+        return file is not None and file.phone_number_id in (None, number)
 
     def link(self, media_id: str, lifetime: float) -> str:
         """The path of a short-lived address."""

@@ -23,6 +23,7 @@ class Config:
     """Run-time settings, all times in seconds."""
 
     latency: float = 0.05
+    strict: bool = True
     webhooks: bool = True
     webhook_url: str = ''
     app_secret: str = ''
@@ -36,6 +37,7 @@ class Config:
     status_shuffle: bool = False
     status_before_answer: bool = False
     status_opaque: bool = True
+    answer_both_ids: bool = False
     retry_after: float | None = None
     regain_minutes: float | None = None
     media_url_ttl: float = 300.0

@@ -29,6 +29,7 @@ class Simulator:
         self.config = self.initial_config()
         self.sends, self.customers = Sends(), Customers()
         self.media, self.templates = Media(), Templates()
+        self.stopped: set[str] = set()  # who wants no marketing: wa_id and user_id of each
         self.attempts: dict[tuple, int] = {}  # how often a magic message was refused
         self.reads: deque = deque(maxlen=LOG_LENGTH)
         self.ai_asks: deque = deque(maxlen=LOG_LENGTH)

@@ -26,6 +26,7 @@ class Receipt:
     by_user_id: bool
     group_id: str | None
     entry: dict  # of the chat
+    unreachable_link: bool = False
 
 
 @dataclass(slots=True)
@@ -73,6 +74,8 @@ class Statuses:
             return []
         if plan.statuses is magic.Statuses.FAILED and self.fails(receipt, plan):
             return [[Status(receipt, 'failed', unix_seconds(), plan.code)]]
+        if receipt.unreachable_link:
+            return [[Status(receipt, 'failed', unix_seconds(), 131053)]]
         statuses = natural(receipt, config)
         if plan.statuses is magic.Statuses.DOUBLED_REVERSED:
             statuses.reverse()

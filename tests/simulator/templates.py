@@ -1,9 +1,9 @@
 """Message templates: a small list, approved at once."""
 
 import random
-import re
 
-PLACEHOLDER = re.compile(r'\{\{\s*([\w.]+)\s*\}\}')
+from . import template_parts
+from .template_parts import Problem
 
 
 def template(name: str, category: str, body: str, template_id: str, language: str = 'en_US') -> dict:
@@ -39,23 +39,25 @@ class Templates:
         self.known = [one for one in self.known if one['name'] != name]
         return len(self.known) < before
 
-    def rendered(self, sent: dict) -> str | None:
-        """The body text with its parameters filled in, for the phone page."""
-        texts = [
-            part.get('text')
-            for one in self.known
-            if one['name'] == sent.get('name')
-            for part in one.get('components') or ()
-            if part.get('type') == 'BODY'
-        ]
-        given = [
-            parameter
-            for part in sent.get('components') or ()
-            if str(part.get('type')).lower() == 'body'
-            for parameter in part.get('parameters') or ()
-        ]
-        values = {str(at): str(one.get('text', '')) for at, one in enumerate(given, start=1)}
-        values |= {one['parameter_name']: str(one.get('text', '')) for one in given if one.get('parameter_name')}
-        if not texts or not texts[0]:
+    def find(self, name: object, language: object) -> dict | None:
+        """The one of that name and language; without a language, the first of that name."""
+        found = [one for one in self.known if one['name'] == name and language in (None, one.get('language'))]
+        return found[0] if found else None
+
+    def sent(self, template: dict) -> dict | None:
+        language = template.get('language')
+        return self.find(template.get('name'), language.get('code') if isinstance(language, dict) else None)
+
+    def problem(self, template: dict) -> Problem | None:
+        """What Meta answers to a send that is not good."""
+        try:
+            return template_parts.problem(self.sent(template), template)
+        except (AttributeError, TypeError, KeyError) as error:
+            return 100, f'template is not built as it should be ({type(error).__name__}).'
+
+    def rendered(self, template: dict) -> dict | None:
+        """With its parameters filled in, for the phone page; None when that cannot be done."""
+        try:
+            return template_parts.rendered(self.sent(template), template)
+        except (AttributeError, TypeError, KeyError):
             return None
-        return PLACEHOLDER.sub(lambda match: values.get(match[1], match[0]), texts[0])

@@ -1,0 +1,198 @@
+"""The stand-in refuses what Meta refuses: contents beyond the limits, media and templates that are not there."""
+
+import pytest
+import requests
+
+from tests.people import CUSTOMER
+from tests.stack import PHONE_NUMBER_ID, wait_until
+
+WABA = '880011223344556'
+AUTH = {'Authorization': 'Bearer good'}
+
+
+@pytest.fixture
+def strict(stand_in):
+    stand_in.config(strict=True)
+    return stand_in
+
+
+def send(stand_in, kind, content, number=PHONE_NUMBER_ID):
+    """The error code, None when it was accepted."""
+    body = {'messaging_product': 'whatsapp', 'to': f'+{CUSTOMER}', 'type': kind, kind: content}
+    answer = requests.post(f'{stand_in.url}/v26.0/{number}/messages', json=body, headers=AUTH, timeout=10)
+    return answer.json().get('error', {}).get('code')
+
+
+def upload(stand_in, number=PHONE_NUMBER_ID):
+    answer = requests.post(
+        f'{stand_in.url}/v26.0/{number}/media', data={'messaging_product': 'whatsapp', 'type': 'image/png'},
+        files={'file': ('a.png', b'pixels', 'image/png')}, headers=AUTH, timeout=10,
+    )  # fmt: skip
+    return answer.json()['id']
+
+
+def interactive(kind, action, **more):
+    return 'interactive', {'type': kind, 'body': {'text': 'Choose'}, 'action': action, **more}
+
+
+def reply_buttons(*titles):
+    return {'buttons': [{'type': 'reply', 'reply': {'id': str(n), 'title': t}} for n, t in enumerate(titles)]}
+
+
+def a_list(rows, **more):
+    return {
+        'button': 'Pick',
+        'sections': [{'title': 'A', 'rows': [{'id': str(n), 'title': 'T'} for n in range(rows)]}],
+        **more,
+    }
+
+
+CARD = {'card_index': 0, 'type': 'cta_url', 'body': {'text': 'A card'}}
+GOOD = [
+    ('image', {'link': 'https://example.com/a.png', 'caption': 'c' * 1024}),
+    ('audio', {'link': 'https://example.com/a.ogg', 'voice': True}),
+    ('location', {'latitude': 0, 'longitude': 0}),
+    ('contacts', [{'name': {'formatted_name': 'Ines', 'first_name': 'Ines'}}]),
+    ('reaction', {'message_id': 'wamid.A', 'emoji': ''}),
+    interactive('button', reply_buttons('Yes', 'No', 'W' * 20), header={'type': 'text', 'text': 'H' * 60}),
+    interactive('list', a_list(10), body={'text': 'b' * 4096}),
+    interactive('cta_url', {'name': 'cta_url', 'parameters': {'display_text': 'Open', 'url': 'https://example.com'}}),
+    interactive('flow', {'parameters': {'flow_message_version': '3', 'flow_id': '1', 'flow_cta': 'Go'}}),
+    interactive('product', {'catalog_id': '1', 'product_retailer_id': 'x'}),
+    interactive('product_list', {'catalog_id': '1', 'sections': [{'title': 'A', 'product_items': [
+        {'product_retailer_id': 'x'}]}]}, header={'type': 'text', 'text': 'Ours'}),
+    interactive('catalog_message', {'name': 'catalog_message'}),
+    interactive('carousel', {'cards': [CARD, CARD]}),
+    interactive('location_request_message', {'name': 'send_location'}),
+    interactive('address_message', {'name': 'address_message', 'parameters': {'country': 'IN'}}),
+    interactive('call_permission_request', {'name': 'call_permission_request'}),
+    interactive('request_contact_info', {'name': 'request_contact_info'}),
+]  # fmt: skip
+WRONG = [
+    ('image', {'link': 'https://example.com/a.png', 'caption': 'c' * 1025}, 131009),
+    ('image', {'link': 'ftp://example.com/a.png'}, 100),
+    ('audio', {'link': 'https://example.com/a.ogg', 'caption': 'no'}, 100),
+    ('location', {'latitude': 1}, 131008),
+    ('location', {'latitude': 'x', 'longitude': 1}, 131009),
+    ('contacts', [], 131008),
+    ('reaction', {'emoji': 'x'}, 131008),
+    (*interactive('button', reply_buttons(*'abcd')), 131009),
+    (*interactive('button', reply_buttons('W' * 21)), 131009),
+    (*interactive('button', reply_buttons('a', 'a')), 131009),
+    (*interactive('button', reply_buttons()), 131009),
+    (*interactive('button', reply_buttons('a'), body={'text': 'b' * 1025}), 131009),
+    (*interactive('button', reply_buttons('a'), footer={'text': 'b' * 61}), 131009),
+    (*interactive('button', reply_buttons('a'), header={'type': 'image', 'image': {}}), 131008),
+    (*interactive('list', a_list(11)), 131009),
+    (*interactive('list', a_list(1, button='W' * 21)), 131009),
+    (*interactive('list', {'button': 'Pick'}), 131009),
+    (*interactive('list', a_list(1), header={'type': 'image', 'image': {'id': '1'}}), 131009),
+    (*interactive('carousel', {'cards': [CARD]}), 131009),
+    (*interactive('location_request_message', {'name': 'x'}), 131009),
+    (*interactive('poll', {}), 131009),
+    ('interactive', {'type': 'button', 'body': {'text': 'b'}}, 131008),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(('kind', 'content'), GOOD)
+def test_what_the_limits_allow_is_accepted(strict, kind, content):
+    assert send(strict, kind, content) is None
+
+
+@pytest.mark.parametrize(('kind', 'content', 'code'), WRONG)
+def test_what_is_beyond_the_limits_is_refused(strict, kind, content, code):
+    assert send(strict, kind, content) == code
+    strict.config(strict=False)
+    assert send(strict, kind, content) is None
+
+
+def test_a_media_id_has_to_be_that_of_a_file_of_the_number(strict):
+    media_id = upload(strict)
+    assert send(strict, 'image', {'id': media_id}) is None
+    assert send(strict, 'image', {'id': '1234567'}) == 100
+    assert send(strict, 'image', {'id': media_id}, number='300112233445567') == 100
+    requests.delete(f'{strict.url}/v26.0/{media_id}', headers=AUTH, timeout=10)
+    assert send(strict, 'image', {'id': media_id}) == 100
+
+
+def test_a_link_that_cannot_be_fetched_fails_later(strict):
+    assert send(strict, 'image', {'link': 'https://files.invalid/a.png'}) is None
+    strict.config(webhooks=True, webhook_url='http://127.0.0.1:9/', status_delay=0)
+    assert send(strict, 'image', {'link': 'https://files.invalid/a.png'}) is None
+
+    def told():
+        messages = requests.get(f'{strict.url}/phone/messages?wa_id={CUSTOMER}', timeout=10).json()['messages']
+        return [status['code'] for status in messages[-1]['statuses']]
+
+    wait_until(lambda: told() == [131053])
+
+
+SALE = {
+    'name': 'sale', 'language': 'pt_BR', 'category': 'MARKETING', 'components': [
+        {'type': 'HEADER', 'format': 'IMAGE'},
+        {'type': 'BODY', 'text': 'Olá {{1}}, {{2}} hoje'},
+        {'type': 'FOOTER', 'text': 'Acme'},
+        {'type': 'BUTTONS', 'buttons': [{'type': 'QUICK_REPLY', 'text': 'Sim'},
+                                        {'type': 'URL', 'text': 'Ver', 'url': 'https://example.com/{{1}}'}]},
+    ]
+}  # fmt: skip
+IMAGE = {'type': 'header', 'parameters': [{'type': 'image', 'image': {'link': 'https://example.com/a.png'}}]}
+BODY = {'type': 'body', 'parameters': [{'type': 'text', 'text': 'Ana'}, {'type': 'text', 'text': '20%'}]}
+URL = {'type': 'button', 'sub_type': 'url', 'index': '1', 'parameters': [{'type': 'text', 'text': 'x'}]}
+
+
+def use(*components, name='sale', language='pt_BR'):
+    return {'name': name, 'language': {'code': language}, 'components': list(components)}
+
+
+@pytest.fixture
+def sale(strict):
+    requests.post(f'{strict.url}/v26.0/{WABA}/message_templates', json=SALE, headers=AUTH, timeout=10)
+    return strict
+
+
+@pytest.mark.parametrize(
+    ('template', 'code'),
+    [
+        (use(IMAGE, BODY, URL), None),
+        (use(IMAGE, BODY, URL, name='other'), 132001),
+        (use(IMAGE, BODY, URL, language='en_US'), 132001),
+        (use(IMAGE, {**BODY, 'parameters': BODY['parameters'][:1]}, URL), 132000),
+        (use(IMAGE, URL), 132000),
+        (use(BODY, URL), 132012),
+        (use({**IMAGE, 'parameters': [{'type': 'text', 'text': 'x'}]}, BODY, URL), 132012),
+        (use(IMAGE, BODY), 131008),
+        ({**use(), 'components': 'nonsense'}, 100),
+    ],
+)
+def test_a_template_wants_its_parameters(sale, template, code):
+    assert send(sale, 'template', template) == code
+
+
+@pytest.mark.parametrize(('status', 'code'), [('PAUSED', 132015), ('DISABLED', 132016), ('PENDING', 132001),
+                                              ('REINSTATED', None)])  # fmt: skip
+def test_a_template_has_to_be_approved(sale, status, code):
+    sale.config(webhook_url='http://127.0.0.1:9/')
+    sale.post('/templates', {'name': 'sale', 'status': status})
+    assert send(sale, 'template', use(IMAGE, BODY, URL)) == code
+
+
+def test_the_phone_gets_the_template_filled_in(sale):
+    send(sale, 'template', use(IMAGE, BODY, URL))
+    messages = requests.get(f'{sale.url}/phone/messages?wa_id={CUSTOMER}', timeout=10).json()['messages']
+    assert messages[-1]['message']['rendered'] == {
+        'header': {'type': 'image', 'image': {'link': 'https://example.com/a.png'}},
+        'body': 'Olá Ana, 20% hoje',
+        'footer': 'Acme',
+        'buttons': [{'type': 'quick_reply', 'text': 'Sim', 'payload': 'Sim'},
+                    {'type': 'url', 'text': 'Ver', 'url': 'https://example.com/x'}],
+        'cards': [],
+    }  # fmt: skip
+
+
+def test_an_answer_may_name_both_ids(strict):
+    strict.config(answer_both_ids=True)
+    body = {'messaging_product': 'whatsapp', 'to': f'+{CUSTOMER}', 'type': 'text', 'text': {'body': 'x'}}
+    answer = requests.post(f'{strict.url}/v26.0/{PHONE_NUMBER_ID}/messages', json=body, headers=AUTH, timeout=10).json()
+    assert answer['contacts'][0]['wa_id'] == CUSTOMER
+    assert answer['contacts'][0]['user_id'].startswith('US.')
