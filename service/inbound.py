@@ -65,7 +65,7 @@ def _row(item, account, conversation_id):
     return (
         new_id(), account['chatbot_id'], conversation_id, item.phone_number_id, kind, item.wamid, json.dumps(sender),
         json.dumps(data.get(kind, {})), to_json(data.get('context')), to_json(extra or None),
-        moment(data.get('timestamp')),
+        moment(data.get('timestamp')), message.refers_to(kind, data.get(kind)),
     )  # fmt: skip
 
 

@@ -1,10 +1,16 @@
 """Messages, both ways, as rows; what leaves is moved on by service/outbox.py."""
 
-from peewee import DateTimeField, SmallIntegerField, TextField
+from peewee import BooleanField, DateTimeField, SmallIntegerField, TextField
 
 from service.db import columns, execute, fetch
 from service.error_table import explain
+from service.graph import error_from
+from service.reading import read
 from service.rows import JSON, Row
+from service.webhook_events import MAX_ID, as_dict, clean
+
+# Where the wamid stands that a message is about.
+REFERENCES = {'reaction': 'message_id', 'edit': 'original_message_id', 'revoke': 'original_message_id'}
 
 
 class Message(Row):
@@ -33,6 +39,8 @@ class Message(Row):
     batch_id = TextField(null=True)
     send_at = DateTimeField(null=True)
     expires_at = DateTimeField(null=True)
+    refers_to = TextField(null=True)
+    echo = BooleanField(default=False)
     timestamp = DateTimeField(null=True)
     accepted_at = DateTimeField(null=True)
     created_at = DateTimeField()
@@ -42,35 +50,62 @@ class Message(Row):
              'extra', 'client_reference', 'attempts', 'error', 'tries', 'hold_reason', 'batch_id', 'send_at',
              'expires_at', 'timestamp', 'created_at', 'updated_at')  # fmt: skip
 
+    @property
+    def origin(self):
+        return None if self.direction == 'inbound' else 'business_app' if self.echo else 'api'
+
+    @property
+    def said_at(self):
+        return self.timestamp or self.accepted_at or self.created_at
+
     def to_dict(self):
-        """Without its statuses: those come from another table."""
+        """Without what stands elsewhere: statuses, and what later messages did to it (service.folding)."""
         row = {name: getattr(self, name) for name in self.SHOWN}
-        sender = self.sender or {}
-        error = self.error and dict(self.error)
-        cause = error and error.pop('cause', None)
-        row |= {'error': error, 'explanation': None, 'fix': None} | (explain(cause or error['code']) if error else {})
+        sender, extra = as_dict(self.sender), as_dict(self.extra)
+        row |= {'text': read(self.type, self.content), 'origin': self.origin, 'referral': extra.get('referral')}
+        row |= {'referred_product': as_dict(self.context).get('referred_product')}
+        row |= {'reply_to': None, 'reactions': [], 'edited_at': None, 'revoked_at': None, 'revisions': []}
+        row |= self._shown_error(extra)
         row |= {'to': self.recipient_to, 'recipient': self.recipient, 'wa_id': self.answer_wa_id}
         return row | {name: sender.get(name) for name in ('from', 'from_user_id', 'group_id')}
+
+    def _shown_error(self, extra):
+        """Why it failed; of an inbound one, why Meta could not hand on what was written (sections 2 and 7)."""
+        told = next(iter(extra['errors']), None) if isinstance(extra.get('errors'), list) else None
+        error = dict(self.error) if self.error else error_from(told) if isinstance(told, dict) else None
+        cause = error and error.pop('cause', None)
+        return {'error': error, 'explanation': None, 'fix': None} | (explain(cause or error['code']) if error else {})
 
     def history(self, told):
         """All its statuses: ours, what Meta `told`, and where it rests if Meta did not say that."""
         if self.direction == 'inbound':
             return [{'status': 'received', 'timestamp': self.created_at}]
-        is_later = self.send_at and self.send_at > self.created_at
-        own = [{'status': 'scheduled' if is_later else 'queued', 'timestamp': self.created_at}]
-        if self.accepted_at:
-            own.append({'status': 'accepted', 'timestamp': self.accepted_at})
-        history = own + told
+        history = self._begun(told) + told
         if all(entry['status'] != self.status for entry in history):
             history.append({'status': self.status, 'timestamp': self.updated_at})
         return history
 
+    def _begun(self, told):
+        """What became of an outbound one before Meta told of it. An echo had been sent when it came."""
+        if self.echo:
+            is_told = any(entry['status'] == 'sent' for entry in told)
+            return [] if is_told else [{'status': 'sent', 'timestamp': self.said_at}]
+        is_later = self.send_at and self.send_at > self.created_at
+        own = [{'status': 'scheduled' if is_later else 'queued', 'timestamp': self.created_at}]
+        return own + ([{'status': 'accepted', 'timestamp': self.accepted_at}] if self.accepted_at else [])
+
+
+def refers_to(kind, content):
+    """The wamid that a message is about; None for most."""
+    wamid = clean(as_dict(content).get(REFERENCES.get(kind)))
+    return wamid if wamid and len(wamid.encode()) <= MAX_ID else None
+
 
 INSERT_INBOUND = """
 INSERT INTO message (id, chatbot_id, conversation_id, phone_number_id, type, wamid, sender, content, context, extra,
-  timestamp, direction, status)
+  timestamp, refers_to, direction, status)
 SELECT n.*, 'inbound', 'received' FROM unnest(%s::uuid[], %s::text[], %s::uuid[], %s::text[], %s::text[], %s::text[],
-  %s::json[], %s::json[], %s::json[], %s::json[], %s::timestamptz[]) AS n
+  %s::json[], %s::json[], %s::json[], %s::json[], %s::timestamptz[], %s::text[]) AS n
 ON CONFLICT (phone_number_id, wamid) WHERE direction = 'inbound' DO NOTHING
 RETURNING phone_number_id, wamid, id
 """
@@ -90,11 +125,11 @@ def insert_inbound(rows):
 
 LOG_USAGE = """
 INSERT INTO usage_log (message_id, chatbot_id, direction, type)
-SELECT id, chatbot_id, direction, type FROM message WHERE id = ANY(%s::uuid[]) ORDER BY id
+SELECT id, chatbot_id, direction, type FROM message WHERE id = ANY(%s::uuid[]) AND NOT echo ORDER BY id
 ON CONFLICT (message_id) DO NOTHING
 """
 
 
 def log_usage(message_ids):
-    """Note messages for billing: received, or accepted by Meta; each once."""
+    """Note messages for billing: received, or accepted by Meta from us; each once."""
     execute(LOG_USAGE, (message_ids,))

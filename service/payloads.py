@@ -1,4 +1,4 @@
-"""Pure: the bodies that we send to Meta, their check before they are queued, and what a person would read in one."""
+"""Pure: the bodies that we send to Meta, and their check before they are queued."""
 
 import re
 
@@ -155,23 +155,3 @@ def graph_body(message):
     body[message['type']] = message['content']
     body['biz_opaque_callback_data'] = message['id']
     return body
-
-
-def readable(kind, content):
-    """What a person would read in a message, for the responder's history."""
-    content = content if isinstance(content, dict) else {}
-    for path in (
-        ('body',),
-        ('caption',),
-        ('text',),
-        ('button_reply', 'title'),
-        ('list_reply', 'title'),
-        ('body', 'text'),
-        ('name',),
-    ):
-        value = content
-        for name in path:
-            value = value.get(name) if isinstance(value, dict) else None
-        if isinstance(value, str) and value:
-            return value if kind in ('text', 'button', 'interactive') else f'[{kind}] {value}'
-    return f'[{kind}]'

@@ -9,17 +9,18 @@ import time
 
 import requests
 
-from service import vault
+from service import folding, vault
 from service.account import Account
 from service.config import settings
 from service.conversation import Conversation
 from service.db import connection
 from service.message import Message
 from service.moments import plain
-from service.payloads import MessageSchema, check, readable
+from service.payloads import MessageSchema, check
 
 TIMEOUT = 30  # seconds for one ask
 HISTORY = 20  # the last messages that the responder sees
+ROLES = {'inbound': 'user', 'outbound': 'assistant'}
 
 message_schema = MessageSchema()
 _local = threading.local()
@@ -34,12 +35,17 @@ def ask(claimed):
     with connection():
         account = Account.find(claimed['chatbot_id'])
         conversation = Conversation.find(claimed['id'])
-        history = list(
-            Message.select().where(Message.conversation_id == claimed['id']).order_by(Message.id.desc()).limit(HISTORY)
-        )[::-1]
+        history = _history(claimed['id'])
     kind = account.responder['kind'] if account.responder else 'openai'
     bodies = KINDS[kind](account, conversation, history)
     return [_addressed(check(message_schema, body), conversation) for body in bodies]
+
+
+def _history(conversation_id):
+    """The last messages as callers see them, the oldest first, and nothing that was edited away or deleted."""
+    said = (Message.conversation_id == conversation_id) & Message.type.not_in(('edit', 'revoke'))
+    latest = Message.select().where(said).order_by(Message.id.desc()).limit(HISTORY)
+    return [row | {'revisions': []} for row in folding.shown(list(latest)[::-1])]
 
 
 def _addressed(body, conversation):
@@ -58,13 +64,7 @@ def _openai(account, conversation, history):
     if not key and not chosen.get('base_url'):  # our key goes to our server alone
         key = settings.AI_API_KEY
     messages = [{'role': 'system', 'content': chosen['system_prompt']}] if chosen.get('system_prompt') else []
-    messages += [
-        {
-            'role': 'user' if message.direction == 'inbound' else 'assistant',
-            'content': readable(message.type, message.content),
-        }
-        for message in history
-    ]
+    messages += [{'role': ROLES[message['direction']], 'content': message['text']} for message in history]
     headers = {'Authorization': f'Bearer {key}'} if key else {}
     answer = _post(f'{base.rstrip("/")}/chat/completions', json.dumps({'model': model, 'messages': messages}), headers)
     try:
@@ -91,9 +91,9 @@ def _http(account, conversation, history):
     body = json.dumps({
         'type': 'reply.requested',
         'conversation': conversation.to_dict(),
-        'messages': [message.to_dict() for message in history],
+        'messages': history,
     }, default=plain)  # fmt: skip
-    asking = (message.id for message in reversed(history) if message.direction == 'inbound')
+    asking = (message['id'] for message in reversed(history) if message['direction'] == 'inbound')
     identifier = next(asking, conversation.id)  # the same when it is tried again, as Standard Webhooks wants it
     answer = _post(account.responder['url'], body, sign(identifier, body, vault.decrypt(account.responder_secret)))
     if answer.status_code == 204:

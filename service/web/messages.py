@@ -2,7 +2,7 @@
 
 from flask import Blueprint
 
-from service import outbox, payloads, status
+from service import folding, outbox, payloads, status
 from service.account import Account
 from service.conversation import current_id
 from service.errors import TooManyQueued
@@ -81,4 +81,7 @@ def shown(messages):
     history = status.of_messages(
         [message.id for message in messages if message.direction == 'outbound' and message.wamid]
     )
-    return [{**message.to_dict(), 'statuses': message.history(history.get(message.id, []))} for message in messages]
+    return [
+        row | {'statuses': message.history(history.get(message.id, []))}
+        for message, row in zip(messages, folding.shown(messages), strict=True)
+    ]
