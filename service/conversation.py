@@ -53,25 +53,25 @@ def current_id(conversation_id):
 
 HEARD = """
 UPDATE conversation c SET last_inbound_at = greatest(c.last_inbound_at, n.at),
-  last_message_at = greatest(c.last_message_at, n.at),
+  last_message_at = greatest(c.last_message_at, n.at, n.said_at),
   wa_id = coalesce((SELECT value FROM conversation_identity WHERE conversation_id = c.id AND chatbot_id = c.chatbot_id
                     AND kind = 'phone' AND value = n.wa_id), c.wa_id), -- unless it has a new owner already
   user_id = coalesce(n.user_id, c.user_id), parent_user_id = coalesce(n.parent_user_id, c.parent_user_id),
   username = coalesce(n.username, c.username), name = coalesce(n.name, c.name), updated_at = now(),
   reply_due_at = coalesce(clock_timestamp() + n.reply_after * interval '1 second', c.reply_due_at),
   reply_attempts = CASE WHEN n.reply_after IS NULL THEN c.reply_attempts ELSE 0 END
-FROM unnest(%s::uuid[], %s::timestamptz[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::float8[])
-  AS n (id, at, wa_id, user_id, parent_user_id, username, name, reply_after)
+FROM unnest(%s::uuid[], %s::timestamptz[], %s::timestamptz[], %s::text[], %s::text[], %s::text[], %s::text[],
+  %s::text[], %s::float8[]) AS n (id, at, said_at, wa_id, user_id, parent_user_id, username, name, reply_after)
 WHERE c.id = n.id
 """
-NEWS = ('at', 'wa_id', 'user_id', 'parent_user_id', 'username', 'name', 'reply_after')
+NEWS = ('at', 'said_at', 'wa_id', 'user_id', 'parent_user_id', 'username', 'name', 'reply_after')
 
 
 def heard_from(news):
-    """Update conversations, whose rows the caller holds (identity.resolve), from their customers' messages.
+    """Update conversations, whose rows the caller holds (identity.resolve), from their messages.
 
-    `news`: {conversation_id: {NEWS}}; what is missing keeps its value, `at` is Meta's time, `reply_after` the quiet
-    seconds until a reply is asked for (missing: none is).
+    `news`: {conversation_id: {NEWS}}; what is missing keeps its value, `at` is Meta's time of what the customer wrote,
+    `said_at` of an echo, `reply_after` the quiet seconds until a reply is asked for (missing: none is).
     """
     if news:
         execute(HEARD, columns([(id_, *(row.get(name) for name in NEWS)) for id_, row in news.items()]))

@@ -1,8 +1,8 @@
-"""What customers write → rows: who wrote it, what it is, what it tells about the conversation."""
+"""What people write → rows: who wrote it, what it is, what it tells about the conversation."""
 
 import json
 
-from service import conversation, message
+from service import conversation, echo, message
 from service.config import settings
 from service.db import new_id, to_json
 from service.identity import Identity, resolve
@@ -12,11 +12,29 @@ ANSWERED = frozenset((
     'text', 'image', 'video', 'audio', 'document', 'sticker', 'location', 'contacts', 'interactive', 'button', 'order',
     'request_welcome',
 ))  # fmt: skip
-COMMON = frozenset(('from', 'from_user_id', 'from_parent_user_id', 'group_id', 'id', 'timestamp', 'type', 'context'))
+COMMON = frozenset((
+    'from', 'from_user_id', 'from_parent_user_id', 'group_id', 'to', 'to_user_id', 'id', 'timestamp', 'type', 'context',
+))  # fmt: skip
 
 
-def store(found):
-    """Store messages, [(item, account)], and give each item its outcome; in the caller's transaction."""
+def store(found, changes=()):
+    """Store messages, and the echoes in changes, both [(item, account)]; each item gets its outcome.
+
+    In the caller's transaction.
+    """
+    senders, echoes = _senders(found), echo.found_in(changes)
+    if not senders and not echoes:
+        return
+    people = dict.fromkeys(identity for _, _, identity in (*senders, *echoes))  # in the order of arrival
+    conversations = resolve(people, hold=True)
+    news = _news(_store_messages(_first(senders, conversations)))
+    for item, _, conversation_id in _store_echoes(_first(echoes, conversations)):
+        row = news.setdefault(conversation_id, {})
+        row |= echo.profile(item) | {'said_at': _latest(row.get('said_at'), moment(item.data.get('timestamp')))}
+    conversation.heard_from(news)
+
+
+def _senders(found):
     senders = []
     for item, account in found:
         identity = _identity(item, account['chatbot_id'])
@@ -24,21 +42,34 @@ def store(found):
             senders.append((item, account, identity))
         else:
             item.settle('invalid', 'no sender')
-    if not senders:
-        return
-    conversations = resolve(dict.fromkeys(identity for _, _, identity in senders), hold=True)  # in the order of arrival
+    return senders
+
+
+def _first(found, conversations):
+    """{key: (item, account, conversation id)} of what was found; what comes once more is a duplicate."""
     first = {}
-    for item, account, identity in senders:
+    for item, account, identity in found:
         key = (item.phone_number_id, item.wamid)
         if key in first:
             item.settle('duplicate')
         else:
             first[key] = (item, account, conversations[identity])
+    return first
+
+
+def _store_messages(first):
+    """Returns those that are new."""
     stored = message.insert_inbound([_row(*one) for one in first.values()])
-    conversation.heard_from(_news(one for key, one in first.items() if key in stored))
     message.log_usage(list(stored.values()))
     for key, (item, _, _) in first.items():
         item.settle('stored' if key in stored else 'duplicate')
+    return [one for key, one in first.items() if key in stored]
+
+
+def _store_echoes(first):
+    """Returns those that are new."""
+    stored = echo.insert([(*_row(*one), *echo.address(one[0])) for one in first.values()])
+    return [one for key, one in first.items() if key in stored]
 
 
 def _identity(item, chatbot_id):
@@ -79,12 +110,16 @@ def _news(stored):
     for item, account, conversation_id in stored:
         row = news.setdefault(conversation_id, {})
         at = moment(item.data.get('timestamp'))
-        row['at'] = max(filter(None, (row.get('at'), at)), default=None)
+        row['at'] = _latest(row.get('at'), at)
         if _wants_reply(item, account):
             row['reply_after'] = settings.REPLY_QUIET_SECONDS
         if not item.data.get('group_id') and item.data.get('type') != 'system':
             row.update(_profile(item))
     return news
+
+
+def _latest(*times):
+    return max(filter(None, times), default=None)
 
 
 def _wants_reply(item, account):

@@ -93,7 +93,7 @@ UPDATE message m SET status = CASE WHEN a.active AND a.send_state = 'ok' THEN 'q
   due_at = CASE WHEN a.active AND a.send_state = 'ok' THEN now() END,
   attempts = 0, error = NULL, wamid = NULL, updated_at = now()
 FROM whatsapp_cloud_account a
-WHERE m.id = %s AND a.chatbot_id = m.chatbot_id AND m.status IN ('failed', 'unknown')
+WHERE m.id = %s AND a.chatbot_id = m.chatbot_id AND m.status IN ('failed', 'unknown') AND NOT m.echo
   AND (m.expires_at IS NULL OR m.expires_at > now())
   AND NOT EXISTS (SELECT 1 FROM batch b WHERE b.id = m.batch_id AND b.status <> 'running')
 """
@@ -109,4 +109,5 @@ def retry(message):
     """A person decides that a failed or unknown message goes once more, with all its attempts. Raises Conflict."""
     if not execute(RETRY, (message.id,)):
         raise Conflict(f'The message is {Message.find(message.id).status}: only failed or unknown ones can be retried,'
-                       ' none after its expires_at, and none of a batch that is paused or cancelled.')  # fmt: skip
+                       ' none after its expires_at, none of a batch that is paused or cancelled, and none that was'
+                       ' written on the business phone.')  # fmt: skip

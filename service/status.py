@@ -44,7 +44,8 @@ class Status:
 
 
 FIND = """
-SELECT id, chatbot_id, conversation_id, phone_number_id, wamid, status, error, accepted_at, attempts, batch_id, tries
+SELECT id, chatbot_id, conversation_id, phone_number_id, wamid, status, error, accepted_at, attempts, batch_id, tries,
+  echo
 FROM message WHERE id IN (
   SELECT m.id FROM message m JOIN unnest(%s::text[], %s::text[]) AS n (phone_number_id, wamid)
     USING (phone_number_id, wamid) WHERE m.direction = 'outbound' AND m.wamid IS NOT NULL
@@ -154,7 +155,7 @@ def _move(row, status, refusals):
     undelivered = row['status'] in UNDELIVERED
     row.update(status=state, error=status.error if state == 'failed' else None, hold_reason=None, delay=None)
     row['accepted_at'] = row['accepted_at'] or status.timestamp
-    if state == 'failed' and status.error and undelivered:
+    if state == 'failed' and status.error and undelivered and not row['echo']:
         refusals.append(_judge(row, status))
     return True
 

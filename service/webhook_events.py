@@ -46,6 +46,9 @@ MAX_NAME = 64  # characters of a status or type
 END_OF_TIME = 4_102_444_800  # the year 2100, in seconds: a later moment is a mistake (milliseconds, say)
 MAX_DIGITS = 1000  # of a whole number; Python refuses to read or write more than 4300
 MAX_DEPTH = 500  # of a message or status; Python's json and PostgreSQL have to write it out again
+# Where a message names its person, and where that stands in `contacts`.
+SENDER = (('from_user_id', 'user_id'), ('from', 'wa_id'))
+ADDRESSEE = (('to_user_id', 'user_id'), ('to', 'wa_id'))
 UNSTORABLE = re.compile('[\x00\ud800-\udfff]')
 NOT_DIGITS = re.compile('[^0-9]')
 
@@ -170,15 +173,20 @@ def _change(change, entry):
     return items
 
 
-def _messages(value, number):
+def _messages(value, number, kind='message', name='messages', person=SENDER):
     contacts = [contact for contact, problem in _elements(value, 'contacts') if not problem]
-    for message, problem in _elements(value, 'messages'):
+    for message, problem in _elements(value, name):
         message = message or {}
         wamid = clean(message.get('id'))
-        item = Item('message', f'm|{number or ""}|{(wamid or "")[:MAX_ID]}', message, number, wamid)
-        item.contact = _contact(message, contacts)
+        item = Item(kind, f'm|{number or ""}|{(wamid or "")[:MAX_ID]}', message, number, wamid)
+        item.contact = _contact(message, contacts, person)
         item.problem = problem or _unusable(message, wamid, number)
         yield item
+
+
+def echoes(change):
+    """The messages in an item of field smb_message_echoes (section 5), each as an item of kind `echo`."""
+    return list(_messages(as_dict(change.data['value']), change.phone_number_id, 'echo', 'message_echoes', ADDRESSEE))
 
 
 def _statuses(value, number):
@@ -225,9 +233,9 @@ def is_deep(value):
     return True
 
 
-def _contact(message, contacts):
-    """The sender's entry in `contacts`: by user_id, then by wa_id, never by position (section 1.4)."""
-    for ours, theirs in (('from_user_id', 'user_id'), ('from', 'wa_id')):
+def _contact(message, contacts, person):
+    """The person's entry in `contacts`: by user_id, then by wa_id, never by position (section 1.4)."""
+    for ours, theirs in person:
         wanted = identifier(message.get(ours))
         for contact in contacts:
             if wanted and identifier(contact.get(theirs)) == wanted:

@@ -71,7 +71,6 @@ def test_a_number_without_an_account_is_refused_for_messages_statuses_and_change
     ('name', 'outcome'),
     [
         ('f_history_media', 'stored'),
-        ('f_smb_message_echoes', 'stored'),
         ('f_standby_inbound', 'stored'),
         ('f_calls_status', 'stored'),
         ('f_message_template_status_update', 'stored'),

@@ -5,7 +5,7 @@ from collections import Counter
 
 from peewee import OperationalError
 
-from service import changes, consequences, event, inbound, limits, status
+from service import changes, consequences, echo, event, inbound, limits, status
 from service.account import learn
 from service.db import db, fetch_dicts
 from service.error_table import look_up
@@ -104,7 +104,7 @@ def _quarantine(event_id, reason):
 def settle_items(items):
     """Give every (item, path) its outcome: messages and statuses in bulk, the rest by looking."""
     accounts = _accounts({item.phone_number_id for item, _ in items if item.phone_number_id})
-    messages, statuses = [], []
+    messages, statuses, echoes = [], [], []
     for item, path in items:
         account = accounts.get(item.phone_number_id)
         if item.problem:
@@ -115,9 +115,11 @@ def settle_items(items):
             messages.append((item, account))
         elif item.kind == 'status':
             statuses.append((item, account))
+        elif item.key == echo.FIELD and account:
+            echoes.append((item, account))
         else:
             item.settle(*_kept(item, path))
-    inbound.store(messages)
+    inbound.store(messages, echoes)
     _store_statuses(statuses)
     learn(messages + statuses)
 
