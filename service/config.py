@@ -2,6 +2,7 @@
 
 import os
 import sys
+from importlib.util import find_spec
 from urllib.parse import parse_qs, urlsplit
 
 from cryptography.fernet import Fernet
@@ -72,6 +73,8 @@ def media_url(value):
         raise ValueError('must begin with file: or s3://')
     if parts.scheme == 's3' and not parts.netloc:
         raise ValueError('names no bucket')
+    if parts.scheme == 's3' and not find_spec('boto3'):
+        raise ValueError('is of S3, for which boto3 is needed: pip install "whatsapp-gateway[s3]"')
     if parts.scheme == 'file' and (parts.netloc or not parts.path):
         raise ValueError('must be file:///directory, or file:directory for one of the working directory')
     return value

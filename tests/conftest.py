@@ -20,7 +20,9 @@ POSTGRES = stack.postgres_server(DIRECTORY / 'postgres', GIVEN.get('DATABASE_URL
 REDIS = stack.redis_server(DIRECTORY / 'redis', GIVEN.get('REDIS_URL'))
 
 for name in [
-    name for name in os.environ if name.startswith(('WHATSAPP_', 'GRAPH_', 'SEND_', 'AI_', 'REPLY_', 'WEB_', 'MEDIA_'))
+    name
+    for name in os.environ
+    if name.startswith(('WHATSAPP_', 'GRAPH_', 'SEND_', 'AI_', 'REPLY_', 'WEB_', 'MEDIA_', 'AWS_'))
 ]:
     del os.environ[name]  # what a developer has exported says nothing about a test
 os.environ |= {
@@ -44,6 +46,7 @@ from service import db  # noqa: E402  the environment stands above
 from service.config import settings  # noqa: E402
 from service.schema import upgrade  # noqa: E402
 from service.web.app import create_app  # noqa: E402
+from tests.bucket import CREDENTIALS, Bucket  # noqa: E402
 from tests.people import Backend, Meta, StandIn, Workers  # noqa: E402
 
 
@@ -140,6 +143,23 @@ def stand_in(simulator_process, setting):
     setting('AI_API_KEY', 'ai-key')
     setting('AI_MODEL', 'stand-in')
     return simulator_process
+
+
+@pytest.fixture(scope='session')
+def bucket():
+    """An S3-compatible server with a bucket: .url for MEDIA_URL, .keys()."""
+    with Bucket(DIRECTORY / 'bucket') as there:
+        yield there
+
+
+@pytest.fixture
+def in_bucket(bucket, setting, monkeypatch):
+    """MEDIA_URL names the bucket, emptied; credentials stand where boto3 looks for them."""
+    for name, value in CREDENTIALS.items():
+        monkeypatch.setenv(name, value)
+    bucket.empty()
+    setting('MEDIA_URL', bucket.url)
+    return bucket
 
 
 @pytest.fixture
