@@ -51,30 +51,64 @@ def current_id(conversation_id):
     return rows[0][0] if rows else conversation_id
 
 
-HEARD = """
-UPDATE conversation c SET last_inbound_at = greatest(c.last_inbound_at, n.at),
-  last_message_at = greatest(c.last_message_at, n.at, n.said_at),
-  wa_id = coalesce((SELECT value FROM conversation_identity WHERE conversation_id = c.id AND chatbot_id = c.chatbot_id
-                    AND kind = 'phone' AND value = n.wa_id), c.wa_id), -- unless it has a new owner already
-  user_id = coalesce(n.user_id, c.user_id), parent_user_id = coalesce(n.parent_user_id, c.parent_user_id),
-  username = coalesce(n.username, c.username), name = coalesce(n.name, c.name), updated_at = now(),
+def _latest(name, value=None):
+    """An id or a name that is shown: the latest by Meta's time; what comes late only fills what is missing."""
+    value = value or f'n.{name}'
+    is_news = 'n.known_at >= c.known_at OR c.known_at IS NULL AND n.known_at IS NOT NULL'
+    return f'{name} = CASE WHEN {is_news} THEN coalesce({value}, c.{name}) ELSE coalesce(c.{name}, {value}) END'
+
+
+# As long as the phone leads here: it may have a new owner.
+PHONE = """(SELECT value FROM conversation_identity
+  WHERE conversation_id = c.id AND chatbot_id = c.chatbot_id AND kind = 'phone' AND value = n.wa_id)"""
+IDS = f"""
+  {_latest('wa_id', PHONE)}, {_latest('user_id')}, {_latest('parent_user_id')},
+  known_at = greatest(c.known_at, n.known_at), updated_at = now()
+"""
+KNOWN = f"""
+UPDATE conversation c SET {IDS}
+FROM unnest(%s::uuid[], %s::timestamptz[], %s::text[], %s::text[], %s::text[])
+  AS n (id, known_at, wa_id, user_id, parent_user_id)
+WHERE c.id = n.id
+"""
+HEARD = f"""
+UPDATE conversation c SET last_inbound_at = greatest(c.last_inbound_at, n.wrote_at),
+  last_message_at = greatest(c.last_message_at, n.known_at), {_latest('username')}, {_latest('name')}, {IDS},
   reply_due_at = coalesce(clock_timestamp() + n.reply_after * interval '1 second', c.reply_due_at),
   reply_attempts = CASE WHEN n.reply_after IS NULL THEN c.reply_attempts ELSE 0 END
 FROM unnest(%s::uuid[], %s::timestamptz[], %s::timestamptz[], %s::text[], %s::text[], %s::text[], %s::text[],
-  %s::text[], %s::float8[]) AS n (id, at, said_at, wa_id, user_id, parent_user_id, username, name, reply_after)
+  %s::text[], %s::float8[])
+  AS n (id, known_at, wrote_at, wa_id, user_id, parent_user_id, username, name, reply_after)
 WHERE c.id = n.id
 """
-NEWS = ('at', 'said_at', 'wa_id', 'user_id', 'parent_user_id', 'username', 'name', 'reply_after')
+NEWS = ('known_at', 'wrote_at', 'wa_id', 'user_id', 'parent_user_id', 'username', 'name', 'reply_after')
+# What a status told: its conversation comes after the message here, so a row that somebody holds is left alone.
+NAMED = f"""
+UPDATE conversation c SET {_latest('username')}, {_latest('name')}
+FROM (
+  SELECT n.* FROM conversation c
+    JOIN unnest(%s::uuid[], %s::timestamptz[], %s::text[], %s::text[]) AS n (id, known_at, username, name) USING (id)
+  WHERE n.username <> c.username OR n.name <> c.name
+    OR c.username IS NULL AND n.username IS NOT NULL OR c.name IS NULL AND n.name IS NOT NULL
+  ORDER BY c.id FOR NO KEY UPDATE OF c SKIP LOCKED) n
+WHERE c.id = n.id
+"""
 
 
 def heard_from(news):
     """Update conversations, whose rows the caller holds (identity.resolve), from their messages.
 
-    `news`: {conversation_id: {NEWS}}; what is missing keeps its value, `at` is Meta's time of what the customer wrote,
-    `said_at` of an echo, `reply_after` the quiet seconds until a reply is asked for (missing: none is).
+    `news`: {conversation_id: {NEWS}}; what is missing keeps its value. `known_at` is Meta's time, `wrote_at` the same
+    of what opens the 24-hour window, `reply_after` the quiet seconds until a reply is asked for (missing: none is).
     """
     if news:
         execute(HEARD, columns([(id_, *(row.get(name) for name in NEWS)) for id_, row in news.items()]))
+
+
+def named(rows):
+    """The names that statuses show: [(conversation_id, Meta's time, username, name)], one for each conversation."""
+    if rows:
+        execute(NAMED, columns(rows))
 
 
 CLAIM_REPLIES = """

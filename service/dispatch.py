@@ -61,7 +61,8 @@ RELEASE = f"""
 UPDATE conversation c SET send_after = greatest(now() + n.delay * interval '1 second',
   CASE WHEN c.pair_free_at > now() + interval '{AHEAD} s' THEN c.pair_free_at - interval '{AHEAD} s' END)
 FROM (
-  SELECT c.id, n.delay FROM conversation c JOIN unnest(%s::uuid[], %s::float8[]) AS n (id, delay) USING (id)
+  SELECT c.id, n.delay FROM unnest(%s::uuid[], %s::float8[]) AS n (id, delay)
+    LEFT JOIN conversation_merged m ON m.id = n.id JOIN conversation c ON c.id = coalesce(m.conversation_id, n.id)
   ORDER BY c.id FOR NO KEY UPDATE OF c) n
 WHERE c.id = n.id
 """

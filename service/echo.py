@@ -1,9 +1,8 @@
 """Echoes: what the business wrote on its own phone, outbound messages that nobody here has sent (section 5)."""
 
-from service import status
+from service import evidence, status
 from service.db import columns, fetch
-from service.identity import Identity
-from service.webhook_events import as_dict, clean, echoes, identifier
+from service.webhook_events import echoes, identifier
 
 FIELD = 'smb_message_echoes'
 
@@ -24,30 +23,15 @@ RETURNING phone_number_id, wamid, id
 
 
 def found_in(changes):
-    """The echoes, [(item, account, identity)], in changes, [(item, account)], each of which gets its outcome."""
+    """The echoes, [(item, account)], in changes, [(item, account)], each of which gets its outcome."""
     found = []
     for change, account in changes:
-        written = [(item, account, _addressee(item, account['chatbot_id'])) for item in echoes(change)]
-        usable = [one for one in written if not one[0].problem and one[2].known_by()]
+        written = echoes(change)
+        usable = [(one, account) for one in written if not one.problem and evidence.of_item(one, account['chatbot_id'])]
         lost = len(written) - len(usable)
         change.settle('stored', f'{lost} of {len(written)} messages could not be used' if lost else None)
         found += usable
     return found
-
-
-def _addressee(item, chatbot_id):
-    data = item.data
-    if group := identifier(data.get('group_id')):
-        return Identity(chatbot_id, group=group)
-    return Identity(chatbot_id, phone=_phone(item), user=_user(item))
-
-
-def _phone(item):
-    return identifier(item.data.get('to')) or identifier(item.contact.get('wa_id'))
-
-
-def _user(item):
-    return identifier(item.data.get('to_user_id')) or identifier(item.contact.get('user_id'))
 
 
 def insert(rows):
@@ -65,13 +49,3 @@ def insert(rows):
 def address(item):
     """The columns that an echo has beside those of an inbound message."""
     return identifier(item.data.get('to')), identifier(item.data.get('to_user_id'))
-
-
-def profile(item):
-    """What it tells of the person it went to (conversation.heard_from)."""
-    if item.data.get('group_id'):
-        return {}
-    told = as_dict(item.contact.get('profile'))
-    known = {'wa_id': _phone(item), 'user_id': _user(item)}
-    known |= {name: clean(told.get(name), 255) for name in ('name', 'username')}
-    return {name: value for name, value in known.items() if value}

@@ -49,6 +49,7 @@ MAX_DEPTH = 500  # of a message or status; Python's json and PostgreSQL have to 
 # Where a message names its person, and where that stands in `contacts`.
 SENDER = (('from_user_id', 'user_id'), ('from', 'wa_id'))
 ADDRESSEE = (('to_user_id', 'user_id'), ('to', 'wa_id'))
+RECIPIENT = (('recipient_user_id', 'user_id'), ('recipient_id', 'wa_id'))
 UNSTORABLE = re.compile('[\x00\ud800-\udfff]')
 NOT_DIGITS = re.compile('[^0-9]')
 
@@ -174,7 +175,7 @@ def _change(change, entry):
 
 
 def _messages(value, number, kind='message', name='messages', person=SENDER):
-    contacts = [contact for contact, problem in _elements(value, 'contacts') if not problem]
+    contacts = _contacts(value)
     for message, problem in _elements(value, name):
         message = message or {}
         wamid = clean(message.get('id'))
@@ -190,11 +191,13 @@ def echoes(change):
 
 
 def _statuses(value, number):
+    contacts = _contacts(value)
     for status, problem in _elements(value, 'statuses'):
         status = status or {}
         wamid, name = clean(status.get('id')), clean(status.get('status'))
         key = f's|{number or ""}|{(wamid or "")[:MAX_ID]}|{(name or "")[:MAX_NAME]}|{participant(status)}'
         item = Item('status', key, status, number, wamid)
+        item.contact = _contact(status, contacts, RECIPIENT)
         item.problem = (
             problem or _unusable(status, wamid, number) or (None if name and len(name) <= 64 else 'no status')
         )
@@ -233,14 +236,20 @@ def is_deep(value):
     return True
 
 
-def _contact(message, contacts, person):
+def _contacts(value):
+    """{('user_id' or 'wa_id', value): entry} of `contacts`; of two with one id the first."""
+    found = {}
+    for contact, problem in _elements(value, 'contacts'):
+        for name in ('user_id', 'wa_id'):
+            if not problem and (known := identifier(contact.get(name))):
+                found.setdefault((name, known), contact)
+    return found
+
+
+def _contact(data, contacts, person):
     """The person's entry in `contacts`: by user_id, then by wa_id, never by position (section 1.4)."""
-    for ours, theirs in person:
-        wanted = identifier(message.get(ours))
-        for contact in contacts:
-            if wanted and identifier(contact.get(theirs)) == wanted:
-                return contact
-    return {}
+    found = (contacts.get((theirs, identifier(data.get(ours)))) for ours, theirs in person)
+    return next(filter(None, found), {})
 
 
 def participant(status):

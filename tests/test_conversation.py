@@ -138,11 +138,13 @@ def test_a_conversation_that_was_part_of_another_takes_its_messages_along(backen
     assert backend.get(f'/conversations/{ours["conversation_id"]}').json['id'] == conversation['id']
 
 
-def test_the_news_of_a_changed_number_stands_in_the_conversation_of_who_somebody_was(meta, backend, write, workers):
+def test_the_news_of_a_changed_number_stands_in_the_conversation_which_goes_on_under_the_new_ids(
+    meta, backend, write, workers
+):
     write(phone=PHONE, user='US.2468013579246801')
     meta.webhook(meta.payload('in_system_user_changed_number'))
     workers.incoming()
-    assert known_by(backend) == [(PHONE, 'US.2468013579246801')]
+    assert known_by(backend) == [(OTHER_PHONE, 'US.3334445556667778')]
     assert [message['type'] for message in backend.messages()] == ['system', 'text']
 
 

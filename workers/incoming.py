@@ -5,12 +5,12 @@ from collections import Counter
 
 from peewee import OperationalError
 
-from service import changes, consequences, echo, event, inbound, limits, status
+from service import changes, consequences, conversation, echo, event, evidence, inbound, limits, status
 from service.account import learn
-from service.db import db, fetch_dicts
+from service.db import db, fetch, fetch_dicts
 from service.error_table import look_up
 from service.graph import error_from
-from service.identity import TryAgain
+from service.identity import TryAgain, resolve
 from service.queues import INCOMING, retry_delay
 from service.status import Status
 from service.webhook_events import NotAnEvent, as_dict, clean, flatten, moment, parse, participant
@@ -104,24 +104,47 @@ def _quarantine(event_id, reason):
 def settle_items(items):
     """Give every (item, path) its outcome: messages and statuses in bulk, the rest by looking."""
     accounts = _accounts({item.phone_number_id for item, _ in items if item.phone_number_id})
-    messages, statuses, echoes = [], [], []
+    messages, statuses, persons, changed, updates = [], [], [], [], []
     for item, path in items:
         account = accounts.get(item.phone_number_id)
         if item.problem:
             item.settle('invalid', item.problem)
         elif refusal := _refusal(item, account, path):
             item.settle('refused', refusal)
-        elif item.kind == 'message':
-            messages.append((item, account))
-        elif item.kind == 'status':
-            statuses.append((item, account))
+        elif item.kind in evidence.OF:
+            (messages if item.kind == 'message' else statuses).append((item, account))
+            persons.append((item, account))
         elif item.key == echo.FIELD and account:
-            echoes.append((item, account))
+            changed.append((item, account))
+        elif item.key == evidence.UPDATE:
+            updates += evidence.of_update(item, _chatbots(item, account, path))
+            item.settle('stored')
         else:
             item.settle(*_kept(item, path))
-    inbound.store(messages, echoes)
-    _store_statuses(statuses)
-    learn(messages + statuses)
+    echoes = echo.found_in(changed)
+    people = _people(persons + echoes, updates)
+    inbound.store(messages, echoes, people)
+    _store_statuses(statuses, people)
+    learn(persons)
+
+
+def _people(persons, updates):
+    """{id(item): conversation} of whom messages are from and statuses speak of; one SELECT when all are known."""
+    told = {id(item): evidence.of_item(item, account['chatbot_id']) for item, account in persons}
+    found = resolve([*filter(None, told.values()), *updates], hold=True)  # in the order of arrival
+    return {one: found[identity] for one, identity in told.items() if identity and found[identity]}
+
+
+def _chatbots(item, account, path):
+    """Whom a change of a whole WABA concerns, when it names no number."""
+    if account:
+        return [account['chatbot_id']]
+    rows = fetch(
+        'SELECT chatbot_id FROM whatsapp_cloud_account WHERE waba_id = %s '
+        "AND CASE %s WHEN '' THEN app_secret IS NULL ELSE chatbot_id = %s END",
+        (item.data['waba_id'], path, path),
+    )
+    return [row[0] for row in rows]
 
 
 def _accounts(numbers):
@@ -158,12 +181,16 @@ def _kept(item, path):
     return changes.keep(item, path)
 
 
-def _store_statuses(found):
+def _store_statuses(found, people):
     statuses = [(item, _status(item, account['chatbot_id'])) for item, account in found]
     outcomes, refusals = status.store([one for _, one in statuses])
     consequences.draw(refusals)
+    names = {}
     for item, one in statuses:
         item.settle(outcomes.pop(one.key, 'duplicate'))
+        if item.outcome != 'duplicate' and id(item) in people and (profile := evidence.profile(item)):
+            names[people[id(item)]] = one.timestamp, profile.get('username'), profile.get('name')
+    conversation.named([(id_, *row) for id_, row in names.items()])
 
 
 def _status(item, chatbot_id):

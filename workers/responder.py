@@ -49,8 +49,13 @@ def _history(conversation_id):
 
 
 def _addressed(body, conversation):
-    """To the customer who is answered, whoever else the responder may name."""
-    address = {'to': f'+{conversation.wa_id}'} if conversation.wa_id else {'recipient': conversation.user_id}
+    """To the customer who is answered, whoever else the responder may name.
+
+    By phone while it is theirs, also when they hide it by now: a BSUID lasts as long as the number (section 4.1), and
+    what needs a phone (131062) goes too. Else by BSUID.
+    """
+    bsuid = conversation.user_id or conversation.parent_user_id
+    address = {'to': f'+{conversation.wa_id}'} if conversation.wa_id else {'recipient': bsuid}
     return {name: value for name, value in body.items() if name not in ('to', 'recipient')} | address
 
 

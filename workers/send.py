@@ -7,7 +7,9 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from functools import cache
 
-from service import consequences, dispatch, identity, phones, status, vault
+from peewee import OperationalError
+
+from service import consequences, dispatch, evidence, identity, status, vault
 from service.config import settings
 from service.consequences import Refusal
 from service.db import CONNECTION_LOST, connection, db
@@ -111,15 +113,21 @@ def record(batch):
     with db.atomic():
         dispatch.record(results)
         accepted = [row['id'] for row, outcome, _ in results if outcome.kind == 'accepted']
-        identity.learn([
-            (row['chatbot_id'], outcome.wa_id, row['conversation_id'])
-            for row, outcome, _ in results
-            if outcome.wa_id and row['recipient_to'] and outcome.wa_id != phones.digits(row['recipient_to'])
-        ])  # fmt: skip
         refusals = status.join_orphans(accepted)[1] if accepted else []
         consequences.draw(refusals + [_refusal(row, outcome) for row, outcome, _ in results if outcome.error])
     for row, (outcome, _, milliseconds) in batch:
         _log(row, outcome, milliseconds)
+    _learn(results)
+
+
+def _learn(results):
+    """What Meta's answers tell of who is who. Lost with this process, or with the database, statuses tell it again."""
+    told = [evidence.of_answer(row, outcome, at) for row, outcome, at in results if outcome.kind == 'accepted']
+    if told := list(filter(None, told)):
+        try:
+            identity.join(told)
+        except OperationalError as error:
+            log.warning('what answers tell of people was not noted', extra={'reason': type(error).__name__})
 
 
 def _refusal(row, outcome):

@@ -1,0 +1,134 @@
+"""Pure: what Meta's webhooks and answers say of who somebody is (sections 1.4, 3 and 4), as Identities."""
+
+import re
+
+from service.identity import Identity, bsuid_kind
+from service.phones import digits
+from service.webhook_events import as_dict, clean, identifier, moment, participant
+
+CHANGES = frozenset(('user_changed_number', 'user_changed_user_id', 'customer_changed_number'))
+CERTAIN_AT = frozenset(('sent', 'delivered'))  # statuses that say who has the phone at their time; one is read any day
+UPDATE = 'user_id_update'  # a field beside `messages`
+UUID = re.compile('[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}')
+
+
+def of_item(item, chatbot_id):
+    """The Identity of whom a message is from, or a status or a change speaks of; None when it says nothing."""
+    return OF[item.kind](item, chatbot_id)
+
+
+def _of_message(item, chatbot_id):
+    data, contact = item.data, item.contact
+    if group := identifier(data.get('group_id')):
+        return Identity(chatbot_id, group=group)
+    ids = {
+        'phone': identifier(data.get('from')) or identifier(contact.get('wa_id')),
+        'user': identifier(data.get('from_user_id')) or identifier(contact.get('user_id')),
+        'parent': identifier(data.get('from_parent_user_id')) or identifier(contact.get('parent_user_id')),
+    }
+    at = moment(data.get('timestamp'))
+    if data.get('type') == 'system' and (change := _change(chatbot_id, as_dict(data.get('system')), at, **ids)):
+        return change
+    return Identity(chatbot_id, **ids, at=at) if any(ids.values()) else None
+
+
+def _change(chatbot_id, system, at, phone, user, parent):
+    """The news of a system message; the message's own ids are those before it, or the new ones (section 4.4)."""
+    new = {
+        'phone': identifier(system.get('wa_id')) or identifier(system.get('new_wa_id')),
+        'user': identifier(system.get('user_id')),
+        'parent': identifier(system.get('parent_user_id')),
+    }
+    before = [
+        ('user', identifier(system.get('previous_user_id'))),
+        ('user', user),
+        ('parent', identifier(system.get('previous_parent_user_id'))),
+        ('parent', parent),
+        ('phone', phone),
+        ('phone', identifier(system.get('customer'))),
+    ]
+    why = clean(system.get('type'), 64) or 'system'
+    return _changed(chatbot_id, new, before, at, why) if why in CHANGES else None
+
+
+def _changed(chatbot_id, new, before, at, why, learn=False):
+    also = tuple(dict.fromkeys(one for one in before if one[1] and one[1] != new[one[0]]))
+    if not also or not any(new.values()):
+        return None
+    return Identity(chatbot_id, **new, at=at, why=why, also=also, changed=True, learn=learn)
+
+
+def _of_echo(item, chatbot_id):
+    """Whom the business wrote to on its own phone."""
+    data, contact = item.data, item.contact
+    if group := identifier(data.get('group_id')):
+        return Identity(chatbot_id, group=group)
+    ids = {
+        'phone': identifier(data.get('to')) or identifier(contact.get('wa_id')),
+        'user': identifier(data.get('to_user_id')) or identifier(contact.get('user_id')),
+        'parent': identifier(contact.get('parent_user_id')),
+    }
+    return Identity(chatbot_id, **ids, at=moment(data.get('timestamp')), why='echo') if any(ids.values()) else None
+
+
+def _of_status(item, chatbot_id):
+    data, contact = item.data, item.contact
+    if data.get('recipient_type') == 'group' or participant(data):
+        return None
+    parent = data.get('recipient_parent_user_id') or data.get('parent_recipient_user_id')
+    ids = {
+        'phone': identifier(data.get('recipient_id')) or identifier(contact.get('wa_id')),
+        'user': identifier(data.get('recipient_user_id')) or identifier(contact.get('user_id')),
+        'parent': identifier(parent) or identifier(contact.get('parent_user_id')),
+    }
+    at = moment(data.get('timestamp')) if data.get('status') in CERTAIN_AT else None
+    opaque = data.get('biz_opaque_callback_data')
+    about = opaque.lower() if isinstance(opaque, str) and UUID.fullmatch(opaque) else None
+    return Identity(chatbot_id, **ids, at=at, why='status', learn=True, about=about) if any(ids.values()) else None
+
+
+def of_update(item, chatbots):
+    """The Identities of a change of field user_id_update, which Meta withdrew: tolerated."""
+    updates = as_dict(item.data.get('value')).get(UPDATE)
+    told = [
+        _update(chatbot_id, one)
+        for one in (updates if isinstance(updates, list) else [])
+        if isinstance(one, dict)
+        for chatbot_id in chatbots
+    ]
+    return list(filter(None, told))
+
+
+def _update(chatbot_id, update):
+    user, parent = as_dict(update.get('user_id')), as_dict(update.get('parent_user_id'))
+    new = {
+        'phone': identifier(update.get('wa_id')),
+        'user': identifier(user.get('current')),
+        'parent': identifier(parent.get('current')),
+    }
+    before = [('user', identifier(user.get('previous'))), ('parent', identifier(parent.get('previous')))]
+    return _changed(chatbot_id, new, before, moment(update.get('timestamp')), UPDATE, learn=True)
+
+
+def of_answer(row, outcome, at):
+    """What Meta's answer to a send adds to what was known; None when it says nothing new."""
+    if (row['extra'] or {}).get('recipient_type') == 'group':
+        return None
+    dialled, recipient = row['recipient_to'] and digits(row['recipient_to']), row['recipient']
+    also = [('phone', dialled)] if dialled and outcome.wa_id else []
+    also += [(bsuid_kind(recipient), recipient)] if recipient else []
+    also = tuple(one for one in also if one[1] not in (outcome.wa_id, outcome.user_id))
+    told = Identity(
+        row['chatbot_id'], phone=outcome.wa_id, user=outcome.user_id, at=at, why='answer', also=also, learn=True
+    )
+    return told if len(told.known_by()) > 1 else None
+
+
+def profile(item):
+    """What a message or a status shows of a person: {column of conversation: value}."""
+    shown = as_dict(item.contact.get('profile'))
+    names = {'username': clean(shown.get('username'), 255), 'name': clean(shown.get('name'), 255)}
+    return {name: value for name, value in names.items() if value}
+
+
+OF = {'message': _of_message, 'echo': _of_echo, 'status': _of_status}
