@@ -3,6 +3,7 @@
 import binascii
 from base64 import b64decode
 from dataclasses import dataclass
+from pathlib import Path
 
 from aiohttp import web
 
@@ -14,6 +15,7 @@ from .settings import Number
 from .simulator import SIMULATOR, Simulator
 
 PIXEL = b64decode('iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==')
+VOICE, VOICE_TYPE = (Path(__file__).parent / 'voice.ogg').read_bytes(), 'audio/ogg; codecs=opus'
 OPTIONS = frozenset(
     (
         'text',
@@ -121,13 +123,14 @@ def content(simulator: Simulator, asked: object) -> dict:
 
 
 def stored(simulator: Simulator, kind: str, media: dict) -> dict:
-    """Keeps `data_base64` (or a single pixel) as Meta would, so that the gateway can fetch it."""
+    """Keeps `data_base64` (or a voice note, or a single pixel) as Meta would, so that the gateway can fetch it."""
     rest = {key: value for key, value in media.items() if key not in ('data_base64', 'mime_type')}
+    data, mime_type = (VOICE, VOICE_TYPE) if kind == 'audio' else (PIXEL, 'image/png')
     try:
-        data = b64decode(media['data_base64'], validate=True) if 'data_base64' in media else PIXEL
+        data = b64decode(media['data_base64'], validate=True) if 'data_base64' in media else data
     except (binascii.Error, TypeError, ValueError) as error:
         raise Refused('data_base64 is not base64') from error
-    kept = simulator.media.keep(data, media.get('mime_type', 'image/png'), media.get('filename'))
+    kept = simulator.media.keep(data, media.get('mime_type', mime_type), media.get('filename'))
     flags = {'audio': {'voice': True}, 'sticker': {'animated': False}}.get(kind, {})
     return flags | rest | kept.inbound()
 

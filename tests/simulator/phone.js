@@ -4,11 +4,11 @@
 
 function upsert(entry) {
   const old = document.getElementById(entry.id), sticks = atBottom();
-  const known = entries.get(entry.id), target = entry.type === 'reaction' && entry.message.reaction?.message_id;
+  const known = entries.get(entry.id), target = ABOUT[entry.type]?.(entry.message[entry.type] || {})[0];
   entries.set(entry.id, entry);
-  if (entry.direction === 'outbound' && !known) typing(false);
+  if (entry.direction === 'outbound' && !entry.echo && !known) typing(false);
   if (!old) append(entry);
-  else if (known.local) old.replaceWith(bubble(entry)); // what I sent has become what the gateway gets
+  else if (known?.local) old.replaceWith(bubble(entry)); // what I sent has become what the gateway gets
   else refresh(old, entry);
   if (target && entries.has(target)) document.getElementById(target)?.replaceWith(bubble(entries.get(target)));
   if (sticks || (entry.direction === 'inbound' && !known)) toBottom();
@@ -85,12 +85,14 @@ function newWamid() {
   return `wamid.${btoa(String.fromCharCode(...random))}`;
 }
 
-async function act(message, contextId) {
+// `echo`: the business writes, on a phone of its own. `shown`: what I see until the simulator has the message.
+async function act(message, contextId, {echo = false, shown = message} = {}) {
   const id = newWamid();
   const context = contextId ? {message_id: contextId} : null;
-  upsert({id, local: true, direction: 'inbound', at: Date.now() / 1000, type: message.type, statuses: [],
-    message: {...message, context}, gateway_status: null, read: false});
+  upsert({id, local: true, direction: echo ? 'outbound' : 'inbound', echo, at: Date.now() / 1000, type: message.type, statuses: [],
+    message: {...shown, context}, gateway_status: null, read: false});
   const body = {message, wamid: id, name: me.name, hide_phone: me.hide_phone};
+  if (echo) body.echo = true;
   if (me.hide_phone && me.username) body.username = me.username;
   if (contextId) body.context_id = contextId;
   await post(id, body);
@@ -106,51 +108,6 @@ async function post(id, body) {
   if (entries.has(id)) upsert({...entries.get(id), gateway_status: 0, refusal, unsent: refusal ? null : body});
 }
 
-act.pick = (title, sections, choose) => {
-  const rows = sections.flatMap((section) => [
-    section.title ? element('h3', {}, text(section.title)) : null,
-    ...(section.rows || []).map((row) => element('button', {type: 'button', className: 'row', onclick: () => { $('#picker').close(); choose(row); }},
-      element('b', {}, text(row.title)), element('small', {}, text(row.description)))),
-  ]).filter(Boolean);
-  $('#picker-title').textContent = text(title) || 'Choose';
-  $('#picker div').replaceChildren(...rows);
-  $('#picker').showModal();
-};
-
-act.myCard = () => ({type: 'contacts', contacts: [{name: {formatted_name: me.name}, origin: 'contact_request',
-  phones: [{phone: `+${me.wa_id}`, wa_id: me.wa_id, type: 'CELL'}]}]});
-
-function startQuote(entry) {
-  quoted = entry?.id || null;
-  $('#quoting').hidden = !quoted;
-  if (entry) $('#quoting p').textContent = summary(entry);
-  $('#text').focus();
-}
-
-function send() {
-  const body = $('#text').value.trim();
-  if (!body) return;
-  const contextId = quoted;
-  $('#text').value = '';
-  grow();
-  startQuote(null);
-  act({type: 'text', text: {body}}, contextId);
-}
-
-function grow() {
-  const field = $('#text');
-  field.style.height = 'auto';
-  field.style.height = `${Math.min(field.scrollHeight + 2, 140)}px`;
-}
-
-function sendFile(file) {
-  const kind = ['image', 'video', 'audio'].find((one) => file.type.startsWith(`${one}/`)) || 'document';
-  const reader = new FileReader();
-  reader.onload = () => act({type: kind, [kind]: {data_base64: reader.result.split(',')[1], mime_type: file.type || 'application/octet-stream',
-    ...(kind === 'document' ? {filename: file.name} : {})}});
-  reader.readAsDataURL(file);
-}
-
 // --- Who I am --------------------------------------------------------------------------------------------------------
 
 function become(changes) {
@@ -161,7 +118,7 @@ function become(changes) {
   $('#me .avatar').textContent = me.name.trim().charAt(0).toUpperCase();
   entries.clear();
   redraw();
-  startQuote(null);
+  draft(NOTHING);
   connect();
 }
 
@@ -208,15 +165,14 @@ $('#text').oninput = grow;
 $('#text').onkeydown = (event) => {
   // While an input method composes, Enter belongs to it.
   if (event.key === 'Enter' && !event.shiftKey && !event.isComposing) { event.preventDefault(); send(); }
-  if (event.key === 'Escape') startQuote(null);
+  if (event.key === 'Escape') draft(NOTHING);
 };
-$('#quoting button').onclick = () => startQuote(null);
-$('#file').onchange = ({target}) => { if (target.files[0]) sendFile(target.files[0]); target.value = ''; };
+$('#attach').onclick = () => openMenu($('#attach'), 'Send', ATTACH());
 $('#me').onclick = askWho;
 $('#who form').onsubmit = answerWho;
 $('#who [value=cancel]').onclick = () => $('#who').close();
 $('#who [name=hide_phone]').onchange = ({target}) => { $('#username').hidden = !target.checked; };
-$('#picker menu button').onclick = () => $('#picker').close();
+$('#picker [value=cancel]').onclick = () => $('#picker').close();
 $('#newer').onclick = toBottom;
 scroll.onscroll = () => { if (atBottom()) $('#newer').hidden = true; };
 $('#wire-toggle').onclick = () => chooseWire(document.body.classList.contains('no-wire'));

@@ -9,6 +9,7 @@ from aiohttp import web
 from .simulator import SIMULATOR, Simulator
 
 FOLDER = Path(__file__).parent
+SCRIPTS = ('phone_bubbles.js', 'phone_interactive.js', 'phone_chat.js', 'phone_compose.js', 'phone.js')
 KEEP_ALIVE = 15  # seconds
 POLICY = (
     "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; "
@@ -19,7 +20,7 @@ POLICY = (
 def page() -> str:
     """One self-contained page out of its files; script and style are ours, no data goes in here."""
     html = (FOLDER / 'phone.html').read_text()
-    scripts = '\n'.join((FOLDER / name).read_text() for name in ('phone_bubbles.js', 'phone_chat.js', 'phone.js'))
+    scripts = '\n'.join((FOLDER / name).read_text() for name in SCRIPTS)
     return html.replace('/* phone.css */', (FOLDER / 'phone.css').read_text()).replace('/* phone.js */', scripts)
 
 

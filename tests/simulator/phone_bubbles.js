@@ -53,16 +53,17 @@ const label = (value) => element('span', {className: 'kind'}, text(value));
 const BODIES = {
   text: (body) => [paragraph(body.body)],
   image: (body) => [picture(body, 'Picture'), paragraph(body.caption)],
-  sticker: (body) => [picture(body, 'Sticker')],
+  sticker: (body) => [picture(body, 'Sticker', 'sticker')],
   video: (body) => [player('video', body), paragraph(body.caption)],
-  audio: (body) => [player('audio', body)],
+  audio: (body) => [body.voice ? voice(body) : player('audio', body)],
   document: (body) => [file('Document', body), paragraph(body.caption)],
   location: (body) => [place(body)],
   contacts: (cards) => cards.map(card),
   button: (body) => [paragraph(body.text)],
   interactive: interactive,
   template: template,
-  order: (body) => [label('Order'), ...(body.product_items || []).map(product), paragraph(body.text)],
+  order: order,
+  unsupported: (body) => [paragraph(`The business only learns that there was something: ${words(body.type)}`, 'footer')],
 };
 
 function bodyOf(entry, act) {
@@ -80,27 +81,34 @@ function unknown(type, body) {
   return element('details', {className: 'raw'}, element('summary', {}, label(type)), json);
 }
 
-const source = (body) => (body.id ? `/phone/media/${encodeURIComponent(body.id)}` : isWeb(body.link) ? body.link : null);
+const words = (value) => text(value).replaceAll('_', ' ');
 
-function picture(body, name) {
+// `blob` is a file of this page's own that is not sent yet.
+const source = (body) => body.blob || (body.id ? `/phone/media/${encodeURIComponent(body.id)}` : isWeb(body.link) ? body.link : null);
+
+function picture(body, name, className = 'picture') {
   const address = source(body);
   if (!address) return file(name, body);
   const image = element('img', {src: address, alt: text(body.caption) || name, referrerPolicy: 'no-referrer'});
-  const frame = element('div', {className: 'picture'}, image);
+  const frame = element('div', {className}, image);
   image.onerror = () => frame.replaceWith(file(name, body));
   return frame;
 }
 
 function player(tag, body) {
   const address = source(body);
-  return address ? element(tag, {src: address, controls: true, preload: 'metadata'}) : file(tag, body);
+  if (!address) return file(tag === 'video' ? 'Video' : 'Audio', body);
+  const made = element(tag, {src: address, controls: true, preload: 'metadata'});
+  made.onerror = () => made.replaceWith(file(tag === 'video' ? 'Video' : 'Audio', body));
+  return made;
 }
 
+const voice = (body) => element('div', {className: 'voice', title: 'Voice message'}, icon('microphone'), player('audio', body));
+
 function file(name, body) {
-  const shown = text(body.filename) || text(body.link) || (body.id ? `id ${body.id}` : '');
-  const address = source(body);
-  const content = [element('b', {}, name), element('small', {}, shown)];
-  const box = {className: 'file'};
+  const shown = text(body.filename) || text(body.link) || (body.id ? `id ${text(body.id)}` : '');
+  const address = source(body), box = {className: 'file'};
+  const content = [icon('page'), element('span', {}, element('b', {}, shown || name), element('small', {}, shown ? name : ''))];
   return address ? element('a', {...box, href: address, target: '_blank', rel: 'noopener noreferrer'}, ...content)
     : element('span', box, ...content);
 }
@@ -114,69 +122,19 @@ function place(body) {
 }
 
 function card(contact) {
-  const phones = (contact.phones || []).map((phone) => text(phone.phone || phone.wa_id)).join(', ');
-  return element('div', {className: 'file'}, element('b', {}, text(contact.name?.formatted_name) || 'Contact'),
-    element('small', {}, phones));
+  const name = text(contact.name?.formatted_name) || 'Contact';
+  const lines = [...(contact.phones || []).map((one) => one.phone || one.wa_id), ...(contact.emails || []).map((one) => one.email),
+    contact.org?.company].map(text).filter(Boolean);
+  return element('div', {className: 'file'}, element('span', {className: 'avatar small', ariaHidden: 'true'}, initial(name)),
+    element('span', {}, element('b', {}, name), element('small', {}, lines.join(', '))));
 }
 
-const product = (item) =>
-  element('p', {className: 'text'}, `${text(item.quantity)} × ${text(item.product_retailer_id)} · ${text(item.item_price)} ${text(item.currency)}`);
-
-function action(title, does) {
-  return element('button', {type: 'button', className: 'action', onclick: does}, text(title));
-}
-
-function interactive(body, act, entry) {
-  const reply = body[body.type];
-  if (body.type === 'button_reply' || body.type === 'list_reply') {
-    return [paragraph(reply.title), paragraph(reply.description, 'footer')];
-  }
-  if (body.type === 'nfm_reply') return [label('Form'), paragraph(reply.body), unknown('answers', reply.response_json)];
-  return [headed(body), ...choices(body, act, entry)];
-}
-
-function headed(body) {
-  const header = body.header || {};
-  const top = header.type === 'text' ? [element('p', {className: 'title'}, ...rich(header.text))]
-    : BODIES[header.type] ? BODIES[header.type](header[header.type] || {}) : [];
-  return element('div', {}, ...top, paragraph(body.body?.text), paragraph(body.footer?.text, 'footer'));
-}
-
-function choices(body, act, entry) {
-  const wanted = body.action || {};
-  const send = (type, one) => () => act({type: 'interactive', interactive: {type, [type]: one}}, entry.id);
-  switch (body.type) {
-    case 'button':
-      return (wanted.buttons || []).map(({reply}) => action(reply.title, send('button_reply', reply)));
-    case 'list':
-      return [action(wanted.button || 'Choose', () => act.pick(wanted.button, wanted.sections || [],
-        (row) => send('list_reply', {id: row.id, title: row.title, ...(row.description ? {description: row.description} : {})})()))];
-    case 'cta_url':
-      return [Object.assign(link(wanted.parameters?.url, text(wanted.parameters?.display_text)), {className: 'action'})];
-    case 'location_request_message':
-      return [action('Send location', () => act({type: 'location', location: {latitude: 38.7223, longitude: -9.1393}}, entry.id))];
-    case 'request_contact_info':
-      return [action('Share my number', () => act(act.myCard(), entry.id))];
-    default:
-      return [unknown(body.type, wanted)];
-  }
-}
-
-function template(body, act, entry) {
-  const parts = body.components || [];
-  const given = parts.filter((part) => text(part.type).toLowerCase() !== 'button')
-    .flatMap((part) => part.parameters || []).map((one) => text(one.text ?? one.payload ?? one.type)).join(' · ');
-  const shown = entry.message.rendered || given;
-  const buttons = parts.filter((part) => text(part.sub_type).toLowerCase() === 'quick_reply').map((part) => {
-    const payload = text(part.parameters?.[0]?.payload) || `button ${text(part.index)}`;
-    return action(payload, () => act({type: 'button', button: {payload, text: payload}}, entry.id));
-  });
-  return [label(`Template ${text(body.name)} · ${text(body.language?.code)}`), paragraph(shown), ...buttons];
-}
+const initial = (name) => [...text(name).trim().toUpperCase()][0] || '?';
 
 // One line for a quote: the text, or what kind of thing it was.
 function summary(entry) {
   const body = entry.message[entry.type] || {};
-  const said = text(body.body?.text ?? body.body ?? body.caption ?? body.text ?? body[body.type]?.title) || entry.type;
+  const said = text(body.body?.text ?? body.body ?? (body.caption || body.filename) ?? body.text ?? body[body.type]?.title
+    ?? entry.message.rendered?.body) || words(entry.type);
   return said.replace(MARKS, (whole, ...groups) => groups.slice(0, 4).find(Boolean) || whole);
 }

@@ -1,12 +1,19 @@
-// The conversation as it is drawn: bubbles, quotes, reactions, and the ticks of both directions.
+// The conversation as it is drawn: bubbles, quotes, reactions, changes, and the ticks of both directions.
 
 const $ = (selector) => document.querySelector(selector);
 const [scroll, list, calls] = [$('#scroll'), $('#messages'), $('#calls')];
 const STATUSES = ['sent', 'delivered', 'read'];
+const EMOJIS = ['👍', '❤️', '😂', '😮', '😢', '🙏'];
 const CALLS = 100, TYPING = 25_000;
+// What is shown at the message that it is about, and on its own only when that is not here.
+const ABOUT = {
+  reaction: (body) => [body.message_id, body.emoji ? `Reaction ${body.emoji}` : 'Reaction taken back'],
+  edit: (body) => [body.original_message_id, 'An earlier message was edited'],
+  revoke: (body) => [body.original_message_id, 'An earlier message was deleted'],
+};
 
 const entries = new Map(); // wamid -> entry, in the order they came
-let me = remembered(), business = {}, stream = null, quoted = null, typingTimer = 0, lastDay = '';
+let me = remembered(), business = {}, stream = null, typingTimer = 0, lastDay = '';
 
 function remembered() {
   const asked = new URLSearchParams(location.search);
@@ -38,41 +45,62 @@ function refresh(item, entry) {
   item.querySelector('.reported')?.replaceWith(reported(entry));
   item.querySelector('.tick')?.replaceWith(myTick(entry));
   item.querySelector('.trouble')?.remove();
-  item.append(...[entry.direction === 'inbound' && trouble(entry)].filter(Boolean));
+  item.append(...[hasTick(entry) && trouble(entry)].filter(Boolean));
 }
 
+const hasTick = (entry) => entry.direction === 'inbound' || entry.echo;
+
 function bubble(entry) {
-  if (entry.refused) return note(entry, `Meta refused to send this: ${entry.refused.code} ${entry.refused.title}`);
-  if (entry.type === 'reaction') return reactionNote(entry);
-  const mine = entry.direction === 'inbound';
-  const box = element('div', {className: 'bubble'}, quote(entry), ...bodyOf(entry, act), element('span', {className: 'meta'},
-    element('time', {dateTime: new Date(entry.at * 1000).toISOString()}, clock(entry.at)), mine ? myTick(entry) : null));
+  if (entry.refused) return note(entry, `Meta refused to send this: ${entry.refused.code} ${entry.refused.title}`, summary(entry));
+  if (ABOUT[entry.type]) return aside(entry);
+  if (entry.type === 'system') return note(entry, text(entry.message.system?.body));
+  const mine = entry.direction === 'inbound', now = changed(entry);
+  const box = element('div', {className: now.revoked ? 'bubble revoked' : 'bubble'}, entry.echo ? label("From the business's own phone") : null,
+    quote(entry), ...now.revoked ? [paragraph(mine ? 'You deleted this message' : 'This message was deleted')] : bodyOf(now, act),
+    element('span', {className: 'meta'}, now.edited && !now.revoked ? 'edited' : '',
+      element('time', {dateTime: new Date(entry.at * 1000).toISOString()}, clock(entry.at)), hasTick(entry) ? myTick(entry) : null));
   const item = element('li', {className: mine ? 'mine' : 'theirs', id: entry.id},
-    element('div', {className: 'line'}, box, tools(entry)), reactions(entry), mine ? trouble(entry) : reported(entry));
+    element('div', {className: 'line'}, box, now.revoked ? null : tools(entry)), reactions(entry),
+    hasTick(entry) ? trouble(entry) : reported(entry));
   item.setAttribute('aria-label', `${mine ? 'You' : 'The business'}, ${clock(entry.at)}`);
   return item;
 }
 
-function note(entry, title) {
+// The message as it is after the edits and the deletion of whoever wrote it.
+function changed(entry) {
+  const now = {...entry, edited: false, revoked: false};
+  for (const other of entries.values()) {
+    const about = ABOUT[other.type] && other.message[other.type]?.original_message_id === entry.id;
+    if (!about || other.direction !== entry.direction || other.refused) continue;
+    if (other.type === 'revoke') now.revoked = true;
+    const newer = other.type === 'edit' && other.message.edit.message;
+    if (newer?.type) Object.assign(now, {edited: true, type: newer.type, message: newer});
+  }
+  return now;
+}
+
+function note(entry, title, quoted) {
   return element('li', {className: 'note', id: entry.id}, icon('warning'), element('span', {}, title),
-    element('small', {}, `“${summary(entry).slice(0, 60)}” · ${clock(entry.at)}`));
+    element('small', {}, `${quoted ? `“${quoted.slice(0, 60)}” · ` : ''}${clock(entry.at)}`));
 }
 
-// Normally shown at its message; on its own only when that is not here.
-function reactionNote(entry) {
-  const {message_id: id, emoji} = entry.message.reaction;
-  const item = element('li', {className: 'note', id: entry.id, hidden: entries.has(id)});
-  item.append(element('span', {}, emoji ? `Reaction ${emoji}` : 'Reaction taken back'));
-  return item;
+function aside(entry) {
+  const [id, says] = ABOUT[entry.type](entry.message[entry.type] || {});
+  return element('li', {className: 'note', id: entry.id, hidden: entries.has(id)}, element('span', {}, says));
 }
 
-function reactions(entry) {
+// The last reaction of each side, by direction.
+function reactionsTo(entry) {
   const last = new Map();
   for (const other of entries.values()) {
     const reaction = other.type === 'reaction' && !other.refused && other.message.reaction;
     if (reaction && reaction.message_id === entry.id) last.set(other.direction, reaction.emoji);
   }
-  const shown = [...last.values()].filter(Boolean);
+  return last;
+}
+
+function reactions(entry) {
+  const shown = [...reactionsTo(entry).values()].filter(Boolean);
   return shown.length ? element('span', {className: 'reactions', title: 'Reactions'}, shown.join(' ')) : null;
 }
 
@@ -81,7 +109,7 @@ function quote(entry) {
   if (!id) return null;
   const original = entries.get(id);
   const who = original ? (original.direction === 'inbound' ? 'You' : 'The business') : 'An earlier message';
-  return element('blockquote', {}, element('b', {}, who), element('span', {}, original ? summary(original) : ''));
+  return element('blockquote', {}, element('b', {}, who), element('span', {}, original ? summary(changed(original)) : ''));
 }
 
 function myTick(entry) {
@@ -121,14 +149,31 @@ function reportedOne(name, reports) {
   return made;
 }
 
+// --- What can be done with a message ---------------------------------------------------------------------------------
+
 function tools(entry) {
-  const reply = element('button', {type: 'button', className: 'icon', title: 'Reply', onclick: () => startQuote(entry)}, icon('reply'));
+  const reply = element('button', {type: 'button', className: 'icon', title: 'Reply', onclick: () => draft({quote: entry})}, icon('reply'));
+  const more = element('button', {type: 'button', className: 'icon', title: 'More', onclick: ({currentTarget}) => about(entry, currentTarget)}, icon('more'));
   reply.setAttribute('aria-label', 'Reply to this message');
-  const given = ['👍', '❤️'].map((emoji) => {
-    const does = () => act({type: 'reaction', reaction: {message_id: entry.id, emoji}});
-    const button = element('button', {type: 'button', className: 'icon', title: `React ${emoji}`, onclick: does}, emoji);
-    button.setAttribute('aria-label', `React with ${emoji}`);
+  more.setAttribute('aria-label', 'React and more');
+  more.setAttribute('aria-haspopup', 'menu');
+  return element('span', {className: 'tools'}, reply, more);
+}
+
+function about(entry, anchor) {
+  const given = reactionsTo(entry).get('inbound');
+  const react = (emoji) => act({type: 'reaction', reaction: {message_id: entry.id, ...(emoji === given ? {} : {emoji})}});
+  const row = element('div', {className: 'emojis', role: 'group', ariaLabel: 'React'}, ...EMOJIS.map((emoji) => {
+    const title = emoji === given ? `Take back ${emoji}` : `React with ${emoji}`;
+    const button = menuButton(title, () => react(emoji), emoji);
+    button.setAttribute('aria-pressed', String(emoji === given));
     return button;
-  });
-  return element('span', {className: 'tools'}, reply, ...given);
+  }));
+  const items = [['reply', 'Reply', () => draft({quote: entry})]];
+  if (entry.direction === 'inbound' || entry.echo) {
+    const now = changed(entry), as = {echo: entry.echo};
+    if (now.type === 'text') items.push(['pen', 'Edit', () => draft({edit: now})]);
+    items.push(['bin', 'Delete for everyone', () => act({type: 'revoke', revoke: {original_message_id: entry.id}}, null, as)]);
+  }
+  openMenu(anchor, 'This message', items, row);
 }
