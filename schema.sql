@@ -328,7 +328,7 @@ CREATE TABLE media_upload (
 CREATE TABLE read_receipt (
     message_id uuid PRIMARY KEY REFERENCES message,
     chatbot_id text NOT NULL REFERENCES whatsapp_cloud_account,
-    typing boolean NOT NULL DEFAULT false,
+    typing_until timestamptz,                   -- until then it is worth showing that the business types; null: no wish
     due_at timestamptz,                         -- null: told, or given up (error)
     attempts smallint NOT NULL DEFAULT 0,
     error json,

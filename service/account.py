@@ -30,6 +30,7 @@ class Account(Model):
     responder_secret = TextField(null=True)
     max_mps = IntegerField(null=True)
     on_unknown = TextField(default='resend')
+    read_receipts = TextField(default='none')
     active = BooleanField(default=True)
     send_state = TextField(default='ok')
     send_state_reason = JSON(null=True)
@@ -122,6 +123,7 @@ class Account(Model):
             'name',
             'max_mps',
             'on_unknown',
+            'read_receipts',
             'active',
         )
         later = ('send_state', 'send_state_reason', 'send_state_since', 'created_at', 'updated_at')

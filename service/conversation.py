@@ -115,13 +115,13 @@ CLAIM_REPLIES = """
 UPDATE conversation c SET reply_claim = %s, reply_attempts = reply_attempts + 1,
   reply_lease_until = now() + %s * interval '1 second'
 FROM (
-  SELECT c.id FROM conversation c JOIN whatsapp_cloud_account a USING (chatbot_id)
+  SELECT c.id, a.read_receipts FROM conversation c JOIN whatsapp_cloud_account a USING (chatbot_id)
   WHERE c.reply_due_at <= now() AND a.active AND c.chatbot_id <> ALL(%s)
     AND (c.reply_lease_until IS NULL OR c.reply_lease_until < now())
     AND (c.paused_until IS NULL OR c.paused_until < now())
   ORDER BY c.reply_due_at LIMIT %s FOR NO KEY UPDATE OF c SKIP LOCKED) due
 WHERE c.id = due.id
-RETURNING c.id, c.chatbot_id, c.reply_due_at, c.reply_claim, c.reply_attempts
+RETURNING c.id, c.chatbot_id, c.reply_due_at, c.reply_claim, c.reply_attempts, due.read_receipts
 """
 
 

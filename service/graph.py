@@ -111,6 +111,15 @@ class GraphClient:
 
     def send(self, phone_number_id, access_token, body):
         """POST one message (section 6.1). Never raises for what the network or Meta may do; returns an Outcome."""
+        return self._post(phone_number_id, access_token, body, _accepted)
+
+    def mark_read(self, phone_number_id, access_token, wamid, typing=False):
+        """Show a customer's message as read, and the business typing (section 6.2); harmless to repeat. An Outcome."""
+        body = {'messaging_product': 'whatsapp', 'status': 'read', 'message_id': wamid}
+        body |= {'typing_indicator': {'type': 'text'}} if typing else {}
+        return self._post(phone_number_id, access_token, body, lambda answer: Outcome('accepted'))
+
+    def _post(self, phone_number_id, access_token, body, understood):
         headers = {'Authorization': f'Bearer {access_token}', 'Content-Type': 'application/json'}
         _left.bytes = False
         try:
@@ -119,7 +128,7 @@ class GraphClient:
             )
         except HTTPError as error:
             return _no_answer(error)
-        return _understand(answer)
+        return _understand(answer, understood)
 
 
 def _no_answer(error):
@@ -129,7 +138,7 @@ def _no_answer(error):
     return Outcome('retry', error=_error(title, cause='unreachable'))
 
 
-def _understand(answer):
+def _understand(answer, understood):
     try:
         body = json.loads(answer.data)
     except ValueError:
@@ -137,7 +146,7 @@ def _understand(answer):
     if not isinstance(body, dict):
         body = {}
     if answer.status < 300:
-        return _accepted(body)
+        return understood(body)
     if isinstance(body.get('error'), dict):
         return _refused(error_from(body['error']), answer)
     if answer.status >= 500:

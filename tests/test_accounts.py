@@ -45,7 +45,8 @@ def test_an_account_is_created_with_201_and_updated_with_200(backend):
     assert made.status_code == 201
     assert made.json | {
         'chatbot_id': CHATBOT, 'phone_number_id': PHONE_NUMBER_ID, 'waba_id': '880', 'name': 'Acme support',
-        'max_mps': 40, 'on_unknown': 'fail', 'active': True, 'send_state': 'ok', 'send_state_reason': None,
+        'max_mps': 40, 'on_unknown': 'fail', 'read_receipts': 'none', 'active': True, 'send_state': 'ok',
+        'send_state_reason': None,
     } == made.json  # fmt: skip
     changed = backend.post('/account', ACCOUNT | {'name': 'Acme'})
     assert (changed.status_code, changed.json['name']) == (200, 'Acme')

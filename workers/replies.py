@@ -5,11 +5,11 @@ import time
 from collections import Counter
 from functools import cache
 
-from service import conversation, outbox
+from service import conversation, outbox, receipt
 from service.account import Account
 from service.db import db
 from service.errors import Invalid
-from service.queues import SEND, retry_delay, wake
+from service.queues import ERRANDS, SEND, retry_delay, wake
 from workers import drain as loop
 from workers.responder import NoReply, ask
 
@@ -36,6 +36,8 @@ class Replies:
         busy = [chatbot_id for chatbot_id, asks in asking.items() if asks >= PER_ACCOUNT]
         rows = conversation.claim_replies(min(self.crew.free, PER_ACCOUNT), LEASE, busy)
         self.crew.submit(rows)
+        if receipt.before_replies(rows):
+            wake(ERRANDS)
         return len(rows)
 
     def _renew_leases(self):

@@ -114,6 +114,11 @@ def json_object():
     return body
 
 
+def optional_object():
+    """The request's body as a dict, empty when there is none."""
+    return json_object() if request.get_data() else {}
+
+
 def parameter(name):
     """A query parameter, None when it is absent. Raises Invalid for characters that no stored text holds."""
     value = request.args.get(name)

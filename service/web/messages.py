@@ -2,17 +2,17 @@
 
 from flask import Blueprint
 
-from service import folding, outbox, payloads, status
+from service import folding, outbox, payloads, receipt, status
 from service.account import Account
 from service.conversation import current_id
 from service.errors import TooManyQueued
 from service.identity import addressee, resolve
 from service.message import Message
-from service.queues import SEND, wake
+from service.queues import ERRANDS, SEND, wake
 from service.web import answers
 from service.web.auth import guard
 from service.web.idempotency import Once, digest
-from service.web.schemas import send_schema
+from service.web.schemas import read_schema, send_schema
 
 blueprint = guard(Blueprint('messages', __name__))
 STATUSES = ('received', *status.STATES)
@@ -62,6 +62,17 @@ def retry(message_id):
     return show(message_id), 202
 
 
+@blueprint.post('/messages/<uuid:message_id>/read')
+def read(message_id):
+    """Show a customer's message as read and, if wanted, the business typing; 409 for what we have sent."""
+    wish = payloads.check(read_schema, answers.optional_object())
+    message = Message.find(str(message_id))
+    Account.find_active(message.chatbot_id)
+    receipt.ask(message, wish['typing'])
+    wake(ERRANDS)
+    return show(message_id), 202
+
+
 @blueprint.get('/messages')
 def index():
     query, conversation_id = Message.select(), answers.identifier('conversation_id')
@@ -81,7 +92,8 @@ def shown(messages):
     history = status.of_messages(
         [message.id for message in messages if message.direction == 'outbound' and message.wamid]
     )
+    receipts = receipt.of_messages([message.id for message in messages if message.direction == 'inbound'])
     return [
-        row | {'statuses': message.history(history.get(message.id, []))}
+        row | {'read_receipt': receipts.get(message.id), 'statuses': message.history(history.get(message.id, []))}
         for message, row in zip(messages, folding.shown(messages), strict=True)
     ]

@@ -59,6 +59,10 @@ class SendSchema(TimesSchema, RecipientSchema):
     client_reference = Text()
 
 
+class ReadSchema(Schema):
+    typing = fields.Boolean(load_default=False, truthy={True}, falsy={False})
+
+
 class BulkMessageSchema(MessageSchema):
     """A message to many: whom it goes to stands beside it."""
 
@@ -113,11 +117,13 @@ class AccountSchema(Schema):
     name = Text(allow_none=True)
     max_mps = fields.Integer(strict=True, validate=validate.Range(1, 1000), allow_none=True)
     on_unknown = fields.String(validate=validate.OneOf(['resend', 'fail']))
+    read_receipts = fields.String(validate=validate.OneOf(['none', 'read', 'typing']))
     responder = fields.Nested(ResponderSchema, allow_none=True)
 
 
-send_schema, bulk_schema, csv_schema, account_schema, account_update_schema = (
+send_schema, read_schema, bulk_schema, csv_schema, account_schema, account_update_schema = (
     SendSchema(),
+    ReadSchema(),
     BulkSchema(),
     BulkSchema(exclude=('recipients',)),
     AccountSchema(),

@@ -1,0 +1,60 @@
+"""Read receipts due → Graph API."""
+
+import logging
+from functools import partial
+
+from service import receipt, vault
+from service.config import settings
+from service.graph import GraphClient, Outcome
+from service.queues import retry_delay
+from workers import drain as loop
+
+log = logging.getLogger(__name__)
+THREADS = 8
+
+
+def errand():
+    """The part of workers/errands.py."""
+    lease = settings.GRAPH_TIMEOUT + 10
+    return loop.Errand(
+        THREADS, lambda limit: receipt.claim(limit, lease), partial(_tell, GraphClient(THREADS)), _record
+    )
+
+
+def _tell(graph, row):
+    """One Graph call, on a crew thread, without a database connection."""
+    if row['too_old']:
+        return _given_up(f'Meta takes no receipt for a message older than {receipt.MAX_AGE_DAYS} days')
+    if not row['active']:
+        return _given_up('The account is not active')
+    try:
+        token = vault.decrypt(row['access_token'])
+    except vault.Undecryptable as error:
+        return _given_up(str(error))
+    return graph.mark_read(row['phone_number_id'], token, row['wamid'], row['typing'])
+
+
+def _given_up(title):
+    return Outcome('failed', error={'code': None, 'title': title, 'details': None, 'fbtrace_id': None})
+
+
+def _record(batch):
+    results = [(row, outcome.kind == 'accepted', _delay(row, outcome), _error(outcome)) for row, outcome in batch]
+    receipt.record(results)
+    for row, told, delay, error in results:
+        outcome = 'told' if told else 'failed' if delay is None else 'retry'
+        line = {'message_id': row['id'], 'chatbot_id': row['chatbot_id'], 'outcome': outcome}
+        line |= {'code': error['code'], 'title': error['title']} if error else {}
+        log.log(logging.INFO if told else logging.WARNING, 'read receipt', extra=line)
+
+
+def _delay(row, outcome):
+    """Seconds until it is tried again. Told twice does no harm, so a lost answer is as good as none."""
+    if outcome.kind not in ('retry', 'unknown'):
+        return None
+    delay = retry_delay(row['attempts'])
+    return delay and max(delay, outcome.delay or 0)
+
+
+def _error(outcome):
+    return outcome.error and {name: value for name, value in outcome.error.items() if name != 'cause'}
