@@ -70,6 +70,16 @@ def connection():
         db.close()
 
 
+@contextmanager
+def no_connection():
+    """Within a request: while somebody takes his time, others have its connection."""
+    db.close()
+    try:
+        yield
+    finally:
+        db.connect()
+
+
 def fetch(sql, params=()):
     """All rows of a statement as tuples."""
     return db.execute_sql(sql, params).fetchall()

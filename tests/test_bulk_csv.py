@@ -7,6 +7,7 @@ import pytest
 
 from service.bulk import Bulk, Mould
 from service.bulk_csv import SIZE_LIMIT, rows
+from service.db import db
 from service.errors import Invalid
 from service.web import batches
 from tests.people import CHATBOT, sql
@@ -230,7 +231,7 @@ def test_another_type_of_body_is_415(acme):
 def test_no_connection_to_the_database_is_held_while_a_file_comes_in(acme, application, monkeypatch):
     seen = []
     read_csv = batches.read_csv
-    monkeypatch.setattr(batches, 'read_csv', lambda *given: seen.append(batches.db.is_closed()) or read_csv(*given))
+    monkeypatch.setattr(batches, 'read_csv', lambda *given: seen.append(db.is_closed()) or read_csv(*given))
     assert upload(acme, f'to,name\n{ANA},Ana\n').status_code == 202
     assert seen == [True]
 

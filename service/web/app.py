@@ -4,7 +4,19 @@ from flask import Flask, Request
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from service import config, db, logs
-from service.web import accounts, answers, audit, batches, cli, contacts, conversations, health, messages, webhook
+from service.web import (
+    accounts,
+    answers,
+    audit,
+    batches,
+    cli,
+    contacts,
+    conversations,
+    health,
+    messages,
+    uploads,
+    webhook,
+)
 
 BODY_LIMIT = 4 * 1024 * 1024  # Meta's batches have up to 3 MB (section 1.3)
 
@@ -29,7 +41,7 @@ def create_app():
     answers.init_app(app)
     app.register_blueprint(health.blueprint)
     app.register_blueprint(webhook.blueprint)
-    for room in (messages, batches, accounts, conversations, contacts, audit):
+    for room in (messages, batches, accounts, conversations, contacts, audit, uploads):
         app.register_blueprint(room.blueprint, url_prefix='/whatsapp-cloud')
     cli.init_app(app)
     return app

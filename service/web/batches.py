@@ -3,7 +3,6 @@
 import hashlib
 import io
 import json
-from contextlib import contextmanager
 
 from flask import Blueprint, request
 from flask import json as flask_json
@@ -13,7 +12,7 @@ from service import bulk_csv
 from service.account import Account
 from service.batch import Batch
 from service.bulk import Bulk, Mould, listed
-from service.db import db
+from service.db import no_connection
 from service.errors import Invalid
 from service.payloads import check
 from service.queues import SEND, wake
@@ -54,7 +53,7 @@ def _csv():
     order = order_from(given)
     request.max_content_length = bulk_csv.SIZE_LIMIT + 1  # werkzeug refuses the byte after the last one it may read
     hashed = Hashed(request.stream, json.dumps(given, sort_keys=True))
-    with _no_connection():
+    with no_connection():  # a caller may take his time
         bulk = read_csv(order, io.BufferedReader(hashed))
     return order, bulk, hashed.digest()
 
@@ -76,16 +75,6 @@ class Hashed(io.RawIOBase):
 
     def digest(self):
         return self._hash.digest()
-
-
-@contextmanager
-def _no_connection():
-    """A caller may take his time: meanwhile others have the connection to the database."""
-    db.close()
-    try:
-        yield
-    finally:
-        db.connect()
 
 
 def order_from(given):

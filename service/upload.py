@@ -1,0 +1,188 @@
+"""Files that callers gave us to be sent, where messages name them, and Meta's ids for them (section 6.3).
+
+An id of ours in a message is a UUID, anything else is Meta's. Meta's id of a file is a number's own and good for 30
+days; the row in media_upload says who fetches it: it is leased, and who comes too late for it comes again.
+"""
+
+import re
+
+from service.db import columns, db, execute, fetch, fetch_dicts
+from service.errors import Invalid, NotFound
+from service.media_types import LIMITS, kind_of
+
+OURS = re.compile(r'[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}')
+CARRIERS = (*LIMITS, 'template', 'interactive')  # types of messages that files may stand in
+FREE_FORM = ('flow_action_payload', 'flow_action_data')  # a caller's own data for a Flow
+GOOD_DAYS = 29  # of Meta's 30
+
+INSERT = """
+INSERT INTO media (id, chatbot_id, status, mime_type, filename, sha256, size, storage_key)
+VALUES (%s, %s, 'stored', %s, %s, %s, %s, %s)
+"""
+FIND = "SELECT * FROM media WHERE id = %s AND status = 'stored' AND message_id IS NULL"
+AMONG = "SELECT id, mime_type FROM media WHERE id = ANY(%s::uuid[]) AND chatbot_id = %s AND status = 'stored'"
+
+
+def store(media_id, chatbot_id, mime_type, filename, sha256, size, storage_key):
+    """The row of a file that lies in the storage."""
+    execute(INSERT, (media_id, chatbot_id, mime_type, filename, sha256, size, storage_key))
+
+
+def find(media_id):
+    """A file that was uploaded to us, as callers see it. Raises NotFound."""
+    rows = fetch_dicts(FIND, (media_id,))
+    if not rows:
+        raise NotFound('There is no such file.')
+    row = rows[0]
+    shown = {name: row[name] for name in ('id', 'chatbot_id', 'mime_type', 'size', 'filename', 'created_at')}
+    return shown | {'sha256': bytes(row['sha256']).hex(), 'kinds': [kind_of(row['mime_type'])]}
+
+
+def is_ours(media_id):
+    return isinstance(media_id, str) and OURS.fullmatch(media_id) is not None
+
+
+def references(value, path=()):
+    """Where a message, or a part of it, names files of ours: (path, kind, the object with the id)."""
+    entries = value.items() if isinstance(value, dict) else enumerate(value)
+    for name, part in entries:
+        if not isinstance(part, dict | list) or name in FREE_FORM:
+            continue
+        if name in LIMITS and isinstance(part, dict) and is_ours(part.get('id')):
+            yield (*path, name, 'id'), name, part
+        yield from references(part, (*path, name))
+
+
+def check(chatbot_id, messages, *path):
+    """Whether the files that messages name are there and fit, with one query at most. Raises Invalid."""
+    found = [reference for message in messages for reference in references(message, path)]
+    if not found:
+        return
+    ids = {part['id'].lower() for _, _, part in found}
+    types = dict(fetch(AMONG, (list(ids), chatbot_id)))
+    problems = {}
+    for where, kind, part in found:
+        if sentence := _problem(kind, part['id'], types):
+            problems.setdefault('.'.join(map(str, where)), set()).add(sentence)
+    if problems:
+        errors = {field: sorted(sentences)[:20] for field, sentences in problems.items()}
+        raise Invalid('One or more files cannot be sent like this; see errors.', errors)
+
+
+def _problem(kind, media_id, types):
+    if media_id.lower() not in types:
+        return f'There is no file {media_id} of this chatbot. Upload it with POST /whatsapp-cloud/media.'
+    mime_type = types[media_id.lower()]
+    if kind_of(mime_type) == kind:
+        return None
+    fits = f'goes as {kind_of(mime_type)}' if kind_of(mime_type) else 'cannot be sent'
+    return f'The file {media_id} is {mime_type}, which {fits}, not as {kind}.'
+
+
+# Files of claimed messages with what their numbers know of them, for all messages of a claim at once.
+LOOK_UP = f"""
+SELECT n.media_id, n.number, m.storage_key, m.mime_type, m.filename, m.size, u.meta_id,
+  extract(epoch FROM now() - u.uploaded_at)::float AS age
+FROM unnest(%s::uuid[], %s::text[]) AS n (media_id, number)
+  JOIN media m ON m.id = n.media_id AND m.status = 'stored'
+  LEFT JOIN media_upload u ON u.media_id = m.id AND u.phone_number_id = n.number
+    AND u.uploaded_at > now() - interval '{GOOD_DAYS} days'
+"""
+
+
+def look_up(rows):
+    """Give each claimed message its `files`: {our id: file, None for one that is gone}. Most have none."""
+    named = {}
+    for row in rows:
+        row['files'] = {}
+        if row['type'] in CARRIERS:
+            row['files'] = dict.fromkeys(part['id'].lower() for _, _, part in references({row['type']: row['content']}))
+            named |= dict.fromkeys((media_id, row['phone_number_id']) for media_id in row['files'])
+    if named:
+        files = {(file['media_id'], file['number']): file for file in fetch_dicts(LOOK_UP, columns(named))}
+        for row in rows:
+            for media_id in row['files']:
+                row['files'][media_id] = files.get((media_id, row['phone_number_id']))
+
+
+def with_meta_ids(kind, content, files):
+    """A message's content as Meta is to have it. `files`: {our id: file with meta_id}."""
+    body = _copy({kind: content})
+    for _, kind_of_file, part in references(body):
+        file = files[part['id'].lower()]
+        part['id'] = file['meta_id']
+        if kind_of_file == 'document' and file['filename']:
+            part.setdefault('filename', file['filename'])  # without one the customer sees none
+    return body[kind]
+
+
+def _copy(value):
+    if isinstance(value, dict):
+        return {name: _copy(part) for name, part in value.items()}
+    return [_copy(part) for part in value] if isinstance(value, list) else value
+
+
+# Free for whoever comes first: never uploaded, too old, or given up by somebody who died in the middle of it.
+CLAIM = f"""
+INSERT INTO media_upload AS u (media_id, phone_number_id, lease_until)
+VALUES (%(file)s, %(number)s, now() + %(lease)s * interval '1 second')
+ON CONFLICT (media_id, phone_number_id) DO UPDATE SET lease_until = excluded.lease_until, meta_id = NULL
+WHERE (u.meta_id IS NULL OR u.uploaded_at <= now() - interval '{GOOD_DAYS} days')
+  AND (u.lease_until IS NULL OR u.lease_until <= now())
+"""
+KNOWN = f"""
+SELECT meta_id FROM media_upload WHERE media_id = %s AND phone_number_id = %s AND meta_id IS NOT NULL
+  AND uploaded_at > now() - interval '{GOOD_DAYS} days'
+"""
+
+
+def claim(file, lease):
+    """True: it is ours to upload, for `lease` seconds; a text: Meta's id, by now; None: somebody else is at it."""
+    if execute(CLAIM, {'file': file['media_id'], 'number': file['number'], 'lease': lease}):
+        return True
+    rows = fetch(KNOWN, (file['media_id'], file['number']))
+    return rows[0][0] if rows else None
+
+
+def finish(file, meta_id):
+    """Meta has it. None: it has not, and the next one may try."""
+    execute(
+        'UPDATE media_upload SET meta_id = %s, uploaded_at = CASE WHEN %s IS NOT NULL THEN now() END, '
+        'lease_until = NULL WHERE media_id = %s AND phone_number_id = %s',
+        (meta_id, meta_id, file['media_id'], file['number']),
+    )
+
+
+def forget(file):
+    """Meta does not know its id any more; another one that somebody got meanwhile stays."""
+    execute(
+        'UPDATE media_upload SET meta_id = NULL, uploaded_at = NULL '
+        'WHERE media_id = %s AND phone_number_id = %s AND meta_id = %s',
+        (file['media_id'], file['number'], file['meta_id']),
+    )
+
+
+RENEW = (
+    """
+UPDATE conversation SET send_after = now() + %(lease)s * interval '1 second' WHERE id = %(conversation)s
+  AND EXISTS (SELECT 1 FROM message WHERE id = %(message)s AND status = 'sending' AND attempts = %(attempts)s)
+""",
+    """
+UPDATE message SET due_at = now() + %(lease)s * interval '1 second'
+WHERE id = %(message)s AND status = 'sending' AND attempts = %(attempts)s
+""",
+    """
+UPDATE media_upload SET lease_until = now() + %(lease)s * interval '1 second'
+WHERE media_id = %(file)s AND phone_number_id = %(number)s AND lease_until IS NOT NULL
+""",
+)
+
+
+def renew(row, file, lease):
+    """An upload takes its time: what it holds is held on to for `lease` seconds more. False: it is ours no more."""
+    values = {
+        'lease': lease, 'conversation': row['conversation_id'], 'message': row['id'], 'attempts': row['attempts'],
+        'file': file['media_id'], 'number': file['number'],
+    }  # fmt: skip
+    with db.atomic():
+        return all([execute(statement, values) for statement in RENEW])
