@@ -2,19 +2,22 @@
 
 import re
 from dataclasses import dataclass, field
+from functools import partial
 
-from marshmallow import fields, validate
+from marshmallow import ValidationError, fields, validate
 
 from service import phones
 from service.errors import Invalid
 from service.identity import addressee
-from service.payloads import AddressSchema, MessageSchema, check, storable
+from service.interactive import INTERACTIVE
+from service.payloads import AddressSchema, MessageSchema, check, flat, storable
 from service.webhook_events import UNSTORABLE
 
 MAX_RECIPIENTS, MAX_REPORTED = 10_000, 1_000
 PLAIN = re.compile(r'\+[0-9]+')
 PLACEHOLDER = re.compile(r'\{\{\s*([^{}]*?)\s*\}\}')
 RECIPIENT = ('to', 'recipient', 'client_reference')
+MISFIT = 'no link ' + 'x' * 10_000  # breaks every limit that a text may have
 NO_VALUE = ['The message has a placeholder of this name, and there is no value for it.']
 
 
@@ -24,7 +27,8 @@ class RowSchema(AddressSchema):
     client_reference = fields.String(validate=[validate.Length(1, 255), storable])
 
 
-row_schema = RowSchema()
+row_schema, message_schema = RowSchema(), MessageSchema()
+CHECKABLE = {field.data_key or name for name, field in message_schema.fields.items()}
 
 
 @dataclass(slots=True)
@@ -42,8 +46,8 @@ class Mould:
 
     def __init__(self, message):
         self.message = message
-        self.schema = _schema(message)
         self.names = set(_placeholders(message))
+        self.checked_again = _checked_again(message, self.names)
         template = message.get('template') if message.get('type') == 'template' else None
         self.takes_all = isinstance(template, dict) and not template.get('components')
 
@@ -60,8 +64,8 @@ class Mould:
     def check(self, parameters):
         """{field: [sentence]} of everything that is wrong with the parameters and the message that they make."""
         problems = self.problems(parameters)
-        if self.schema and not problems:
-            problems |= _missed(self.schema, self.fill(parameters))
+        if self.checked_again and not problems:
+            problems |= self.checked_again(self.fill(parameters))
         return problems
 
     def fill(self, parameters):
@@ -73,12 +77,46 @@ class Mould:
         return filled
 
 
-def _schema(message):
-    """What a filled message is checked by once more: None when no placeholder stands where a limit holds."""
-    limited = {name: value for name, value in message.items() if name in MessageSchema._declared_fields}
-    template = {name: value for name, value in limited.get('template', {}).items() if name in ('name', 'language')}
-    found = _placeholders([{**limited, 'template': template}])
-    return MessageSchema(only=limited.keys()) if any(True for _ in found) else None
+def _checked_again(message, names):
+    """What a filled message is checked by once more: only what a value can have spoiled. None: nothing can be."""
+    if not names or not _whole(_fill(message, dict.fromkeys(names, MISFIT))):
+        return None
+    kind = message.get('type') or 'text'
+    if any(True for name, value in message.items() if name != kind for _ in _placeholders(value)):
+        return _whole
+    if kind == 'interactive' and message[kind].get('type') in INTERACTIVE:
+        return partial(_parts, [name for name, value in message[kind].items() if [*_placeholders(value)]])
+    return lambda filled: dict(flat(message_schema.content_problems(kind, filled)))
+
+
+def _whole(message):
+    """{field: [sentence]} of a message, without what the gateway is told beside it."""
+    content = message.get('type') or 'text'
+    return _missed(message_schema, {name: message[name] for name in message if name in CHECKABLE or name == content})
+
+
+def _parts(names, message):
+    """The same of these parts of an interactive message; they do not depend on the others."""
+    content = message['interactive']
+    try:
+        INTERACTIVE[content['type']].load({name: content[name] for name in names}, partial=True)
+    except ValidationError as error:
+        return dict(flat({'interactive': error.messages}))
+    return {}
+
+
+def without_placeholders(problems, value):
+    """Problems of a content, without those of texts that are yet to be filled: they are looked at then."""
+    if not isinstance(problems, dict):
+        return None if isinstance(value, str) and PLACEHOLDER.search(value) else problems
+    kept = {name: without_placeholders(inner, _inside(value, name)) for name, inner in problems.items()}
+    return {name: inner for name, inner in kept.items() if inner}
+
+
+def _inside(value, name):
+    if isinstance(value, list) and isinstance(name, int):
+        return value[name]
+    return value.get(name) if isinstance(value, dict) else None
 
 
 def _missed(schema, body):

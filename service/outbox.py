@@ -9,6 +9,7 @@ from service.db import columns, execute, fetch, fetch_dicts, new_id, to_json
 from service.errors import Conflict
 from service.message import Message
 from service.payloads import is_one_time_code
+from service.webhook_events import MAX_ID, as_dict, clean
 
 REPLY, SINGLE, BULK = 0, 1, 2  # priorities: who goes first when the rate is short
 AMPLE = 5000  # messages; more than the web processes take in for one chatbot in a second
@@ -16,15 +17,20 @@ EXTRA = ('recipient_type', 'recipient_identity_key_hash', 'messaging_account_id'
 
 INSERT = """
 INSERT INTO message (id, chatbot_id, phone_number_id, priority, status, hold_reason, send_at, expires_at, batch_id,
-  conversation_id, type, recipient_to, recipient, content, context, extra, client_reference, resends, direction, due_at)
+  conversation_id, type, recipient_to, recipient, content, context, extra, client_reference, resends, refers_to,
+  direction, due_at)
 SELECT n.id, %(chatbot_id)s, %(number)s, %(priority)s, %(status)s, %(hold_reason)s, %(send_at)s, %(expires_at)s,
   %(batch_id)s, n.conversation_id, n.type, n.recipient_to, n.recipient, n.content, n.context, n.extra,
-  n.client_reference, n.resends, 'outbound', CASE WHEN %(status)s <> 'held' THEN coalesce(%(send_at)s, now()) END
+  n.client_reference, n.resends, n.refers_to, 'outbound',
+  CASE WHEN %(status)s <> 'held' THEN coalesce(%(send_at)s, now()) END
 FROM unnest(%(id)s::uuid[], %(conversation)s::uuid[], %(type)s::text[], %(to)s::text[], %(recipient)s::text[],
-  %(content)s::json[], %(context)s::json[], %(extra)s::json[], %(reference)s::text[], %(resends)s::int[])
-  AS n (id, conversation_id, type, recipient_to, recipient, content, context, extra, client_reference, resends)
+  %(content)s::json[], %(context)s::json[], %(extra)s::json[], %(reference)s::text[], %(resends)s::int[],
+  %(refers_to)s::text[])
+  AS n (id, conversation_id, type, recipient_to, recipient, content, context, extra, client_reference, resends,
+  refers_to)
 """
-MANY = ('id', 'conversation', 'type', 'to', 'recipient', 'content', 'context', 'extra', 'reference', 'resends')
+MANY = ('id', 'conversation', 'type', 'to', 'recipient', 'content', 'context', 'extra', 'reference', 'resends',
+        'refers_to')  # fmt: skip
 
 
 def queue(account, messages, priority, **when):
@@ -61,8 +67,12 @@ def _row(conversation, message):
     return (
         new_id(), conversation, kind, message.get('to'), message.get('recipient'), json.dumps(message[kind]),
         to_json(message.get('context')), to_json(extra or None), message.get('client_reference'),
-        int(is_one_time_code(message)),
+        int(is_one_time_code(message)), _refers_to(kind, message[kind]),
     )  # fmt: skip
+
+
+def _refers_to(kind, content):
+    return clean(as_dict(content).get('message_id'), MAX_ID) if kind == 'reaction' else None
 
 
 COUNT_WAITING = """

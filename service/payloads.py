@@ -5,50 +5,65 @@ import re
 from marshmallow import INCLUDE, Schema, ValidationError, fields, validate, validates_schema
 
 from service import phones
+from service.content import (
+    ASK,
+    MAX_CONTACTS,
+    AsGiven,
+    AudioSchema,
+    ByType,
+    CaptionedSchema,
+    ContactSchema,
+    DocumentSchema,
+    LocationSchema,
+    PinSchema,
+    ReactionSchema,
+    StickerSchema,
+    TextSchema,
+    parts,
+    storable,
+    text,
+)
 from service.errors import Invalid
-from service.webhook_events import UNSTORABLE
+from service.interactive import INTERACTIVE
+from service.template_content import NamedSchema, TemplateSchema, storable_throughout
 
 BSUID = re.compile(r'\A[A-Z]{2}\.[A-Za-z0-9.]{1,140}\Z')  # section 4.1
-TEXT_LIMIT = 4096  # characters of text.body (section 6.2)
-
-
-def storable(value):
-    """A validator: text that a text column can hold."""
-    if UNSTORABLE.search(value):
-        raise ValidationError('Holds a character that is not allowed (NUL or a lone surrogate).')
-
-
-class TextSchema(Schema):
-    body = fields.String(required=True, validate=validate.Length(min=1, max=TEXT_LIMIT))
-    preview_url = fields.Boolean()
 
 
 class ContextSchema(Schema):
-    message_id = fields.String(required=True, validate=validate.Length(min=1, max=512))
+    message_id = text(512, required=True)
 
 
-class LanguageSchema(Schema):
-    class Meta:
-        unknown = INCLUDE
+class Contents(Schema):
+    """What stands under the key named like the type: the registry of all types that are known."""
 
-    code = fields.String(required=True, validate=[validate.Length(1, 64), storable])
+    text = AsGiven(TextSchema)
+    image = AsGiven(CaptionedSchema)
+    video = AsGiven(CaptionedSchema)
+    audio = AsGiven(AudioSchema)
+    document = AsGiven(DocumentSchema)
+    sticker = AsGiven(StickerSchema)
+    location = AsGiven(LocationSchema)
+    contacts = parts(ContactSchema, 1, MAX_CONTACTS, 'contacts')
+    reaction = AsGiven(ReactionSchema)
+    interactive = ByType(INTERACTIVE)
+    template = AsGiven(TemplateSchema, validate=storable_throughout)
+    pin = AsGiven(PinSchema)
 
 
-class TemplateSchema(Schema):
-    """Name and language; the rest is Meta's."""
+class UncheckedContents(Schema):
+    """What is asked even of a content that the caller does not want checked."""
 
-    class Meta:
-        unknown = INCLUDE
-
-    name = fields.String(required=True, validate=[validate.Length(1, 512), storable])
-    language = fields.Nested(LanguageSchema, required=True)
+    template = AsGiven(NamedSchema, validate=storable_throughout)
 
 
 class MessageSchema(Schema):
     """Meta's own send body: `type`, the object named like it, `context`, and whom it goes to."""
 
     class Meta:
-        unknown = INCLUDE  # the key named like the type; any other is refused below, by its name
+        unknown = INCLUDE  # the key named like the type, handed on as given; any other is refused below, by its name
+
+    KNOWN, UNCHECKED = Contents().fields, UncheckedContents().fields
 
     messaging_product = fields.String(validate=validate.Equal('whatsapp'))
     recipient_type = fields.String(validate=validate.OneOf(['individual', 'group']))
@@ -57,25 +72,46 @@ class MessageSchema(Schema):
     to = fields.String()
     recipient = fields.String()
     type = fields.String(validate=validate.Regexp(r'\A[a-z][a-z_]{0,63}\Z'))
-    text = fields.Nested(TextSchema)
-    template = fields.Nested(TemplateSchema)
     context = fields.Nested(ContextSchema)
+    checked = fields.Boolean(data_key='validate', attribute='validate', truthy={True}, falsy={False})
 
     @validates_schema(pass_original=True, skip_on_field_errors=False)
     def check_content(self, data, original, **_):
-        """Exactly one content key, the one named like the type (`text` when there is no type)."""
+        """Exactly one content key, the one named like the type (`text` when there is no type), and good."""
         if not isinstance(original, dict) or not isinstance(original.get('type') or '', str):
             return  # it has its error already
         kind = original.get('type') or 'text'
-        problems = {name: ['Unknown field.'] for name in original if name not in self.fields and name != kind}
-        for name in {'text', 'template'} & original.keys() - {kind}:
+        known = {field.data_key or name for name, field in self.fields.items()}
+        problems = {name: ['Unknown field.'] for name in original if name not in known and name != kind}
+        for name in self.KNOWN.keys() & problems.keys():
             problems[name] = [f'Unknown field for a message of type {kind}.']
-        if kind in self.fields and kind not in ('text', 'template'):
+        if kind in known:
             problems['type'] = [f'"{kind}" is no type of message.']
-        elif not original.get(kind) or not isinstance(original[kind], dict | list):
+        elif not isinstance(original.get(kind), dict | list):
             problems[kind] = [f'A message of type {kind} needs an object "{kind}".']
+        else:
+            problems |= self.content_problems(kind, original)
         if problems:
             raise ValidationError(problems)
+
+    def content_problems(self, kind, message):
+        """{field: messages} of what breaks a limit of Meta's in a content that is there."""
+        is_checked = message.get('validate') is not False
+        field = (self.KNOWN if is_checked else self.UNCHECKED).get(kind)
+        if field:
+            return missed(field, kind, message[kind])
+        if is_checked:
+            return {'type': [f'"{kind}" is no type that this gateway knows. {ASK}']}
+        return {} if message[kind] else {kind: ['Must not be empty.']}
+
+
+def missed(field, name, value):
+    """{name: messages} when a field does not take a value."""
+    try:
+        field.deserialize(value)
+    except ValidationError as error:
+        return {name: error.messages}
+    return {}
 
 
 class AddressSchema(Schema):
@@ -114,16 +150,16 @@ def check(schema, body):
     try:
         return schema.load(body)
     except ValidationError as error:
-        problems = dict(_flat(error.normalized_messages()))
+        problems = dict(flat(error.normalized_messages()))
         raise Invalid('One or more fields are not valid; see errors.', problems) from None
 
 
-def _flat(messages, prefix=''):
+def flat(messages, prefix=''):
     """marshmallow's nested messages as {"text.body": [message]}."""
     for name, value in messages.items():
         path = f'{prefix}{name}'
         if isinstance(value, dict):
-            yield from _flat(value, f'{path}.')
+            yield from flat(value, f'{path}.')
         else:
             yield path.removesuffix('._schema'), value
 

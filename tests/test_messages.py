@@ -74,7 +74,10 @@ def test_type_may_be_left_out_for_text(acme):
         ('location', {'latitude': 1.5, 'longitude': 2.5}),
         ('contacts', [{'name': {'formatted_name': 'Ana'}, 'phones': [{'phone': '+1', 'type': 'CELL'}]}]),
         ('reaction', {'message_id': 'wamid.X', 'emoji': ''}),
-        ('interactive', {'type': 'button', 'body': {'text': 'Well?'}, 'action': {'buttons': []}}),
+        (
+            'interactive',
+            {'type': 'request_contact_info', 'body': {'text': 'Well?'}, 'action': {'name': 'request_contact_info'}},
+        ),
         ('pin', {'type': 'pin', 'message_id': 'wamid.X', 'expiration_days': 7}),
     ],
 )
@@ -200,7 +203,7 @@ def test_characters_that_no_text_column_holds_are_never_a_500(acme, place, bad):
 def test_what_is_nested_too_deeply_to_be_shown_again_is_not_taken(acme):
     for levels in (400, 510, 900, 940):
         nested = b'{"a":' * levels + b'1' + b'}' * levels
-        raw = b'{"chatbot_id": "acme", "to": "+5511999990001", "type": "interactive", "interactive": %s}' % nested
+        raw = b'{"chatbot_id": "acme", "to": "+5511999990001", "type": "x", "validate": false, "x": %s}' % nested
         answer = acme.post('/send', data=raw, content_type='application/json')
         assert answer.status_code == (202 if levels == 400 else 400)
     assert len(acme.messages()) == 1

@@ -17,6 +17,8 @@ from service.db import connection
 from service.message import Message
 from service.moments import plain
 from service.payloads import MessageSchema, check
+from service.references import with_wamids
+from service.split import split
 
 TIMEOUT = 30  # seconds for one ask
 HISTORY = 20  # the last messages that the responder sees
@@ -38,7 +40,8 @@ def ask(claimed):
         history = _history(claimed['id'])
     kind = account.responder['kind'] if account.responder else 'openai'
     bodies = KINDS[kind](account, conversation, history)
-    return [_addressed(check(message_schema, body), conversation) for body in bodies]
+    messages = [with_wamids(account.chatbot_id, check(message_schema, body)) for body in bodies]
+    return [_addressed(one, conversation) for one in messages]
 
 
 def _history(conversation_id):
@@ -78,17 +81,7 @@ def _openai(account, conversation, history):
         raise NoReply('the AI answered something that is no chat completion') from None
     if not isinstance(text, str) or not text.strip():
         raise NoReply('the AI answered nothing')
-    return [{'type': 'text', 'text': {'body': part}} for part in _split(text.strip())]
-
-
-def _split(text, limit=4096):
-    """Text that Meta takes, cut between words where it can be."""
-    while len(text) > limit:
-        cut = max(text.rfind(' ', 1, limit + 1), text.rfind('\n', 1, limit + 1))
-        cut = cut if cut > 0 else limit
-        yield text[:cut]
-        text = text[cut:].lstrip()
-    yield text
+    return [{'type': 'text', 'text': {'body': part}} for part in split(text.strip())]
 
 
 def _http(account, conversation, history):

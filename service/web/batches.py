@@ -16,6 +16,7 @@ from service.db import no_connection
 from service.errors import Invalid
 from service.payloads import check
 from service.queues import SEND, wake
+from service.references import with_wamids
 from service.web import answers
 from service.web.auth import guard
 from service.web.idempotency import Once, digest
@@ -112,6 +113,7 @@ def read_csv(order, stream):
 
 def store(account, order, bulk):
     """Store a batch in the caller's transaction; it as callers see it."""
+    bulk.mould.message = with_wamids(account.chatbot_id, bulk.mould.message, 'message.')
     batch = batches.create(account, bulk, order.get('send_at'), order.get('expires_at'))
     return batches.shown([batch])[0] | {'rejected_rows': bulk.rejected_rows}
 

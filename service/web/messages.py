@@ -4,11 +4,14 @@ from flask import Blueprint
 
 from service import folding, outbox, payloads, receipt, status
 from service.account import Account
+from service.content import TEXT_LIMIT
 from service.conversation import current_id
 from service.errors import TooManyQueued
 from service.identity import addressee, resolve
 from service.message import Message
 from service.queues import ERRANDS, SEND, wake
+from service.references import with_wamids
+from service.split import split
 from service.web import answers
 from service.web.auth import guard
 from service.web.idempotency import Once, digest
@@ -27,17 +30,29 @@ def send():
     if first := once.first_answer():
         return first
     account = Account.find_active(message['chatbot_id'])
-    if outbox.is_full(account.chatbot_id):
+    messages = _parts(with_wamids(account.chatbot_id, message))
+    if outbox.is_full(account.chatbot_id, len(messages)):
         raise TooManyQueued('MAX_QUEUED messages of this chatbot are waiting.')
-    answer = once.answer(lambda: _queue(account, message))
+    answer = once.answer(lambda: _queue(account, messages))
     wake(SEND)
     return answer
 
 
-def _queue(account, message):
-    conversation = next(iter(resolve([addressee(account.chatbot_id, message)]).values()))
-    times = {name: message.get(name) for name in ('send_at', 'expires_at')}
-    return shown(outbox.queue(account, [(conversation, message)], outbox.SINGLE, **times))[0]
+def _parts(message):
+    """The messages that it becomes: several of a long text that may be split, of which the first quotes."""
+    if not message.get('split') or len(message['text']['body']) <= TEXT_LIMIT:
+        return [message]
+    rest = {name: value for name, value in message.items() if name != 'context'}
+    texts = [{'text': {**message['text'], 'body': part}} for part in split(message['text']['body'])]
+    return [(rest if at else message) | one for at, one in enumerate(texts)]
+
+
+def _queue(account, messages):
+    conversation = next(iter(resolve([addressee(account.chatbot_id, messages[0])]).values()))
+    times = {name: messages[0].get(name) for name in ('send_at', 'expires_at')}
+    queued = outbox.queue(account, [(conversation, one) for one in messages], outbox.SINGLE, **times)
+    answer = shown(queued[:1])[0]
+    return answer | ({'parts': [one.id for one in queued]} if messages[0].get('split') else {})
 
 
 @blueprint.get('/messages/<uuid:message_id>')

@@ -3,17 +3,21 @@
 import base64
 import re
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 
-from marshmallow import INCLUDE, Schema, ValidationError, fields, validate, validates_schema
+from marshmallow import INCLUDE, Schema, ValidationError, fields, validate, validates, validates_schema
 
-from service.bulk import MAX_RECIPIENTS
-from service.payloads import MessageSchema, RecipientSchema, storable
+from service.bulk import MAX_RECIPIENTS, without_placeholders
+from service.content import TEXT_LIMIT, TextSchema, storable, text
+from service.payloads import MessageSchema, RecipientSchema
+from service.split import split
 
 NUMBER_ID = re.compile(r'\A[A-Za-z0-9_-]{1,64}\Z')  # it becomes part of a URL
 TOKEN = re.compile(r'\A[!-~]{1,4096}\Z')  # it becomes a header
 SECRET_BYTES = 12  # of a webhook secret, decoded; Standard Webhooks advises 24 to 64
 
 
+MAX_PARTS = 25  # messages that one long text may become
 LATEST = timedelta(days=35)
 YEARS = range(1970, 9999)  # what neither UTC nor another offset carries over an end of the calendar
 
@@ -54,9 +58,35 @@ class TimesSchema(Schema):
             raise ValidationError('Must lie in the future, and after send_at.', 'expires_at')
 
 
+class LongTextSchema(TextSchema):
+    """A text that is to be split."""
+
+    body = text(required=True)
+
+    @validates('body')
+    def check_parts(self, body, **_):
+        count = sum(1 for _ in islice(split(body), MAX_PARTS + 1))
+        if not count:
+            raise ValidationError('Holds nothing but white space.')
+        if count > MAX_PARTS:
+            raise ValidationError(f'At most {MAX_PARTS} parts of {TEXT_LIMIT} characters are allowed, this has more.')
+
+
+long_text = LongTextSchema()
+
+
 class SendSchema(TimesSchema, RecipientSchema):
     chatbot_id = Text(required=True)
     client_reference = Text()
+    split = fields.Boolean(truthy={True}, falsy={False})  # a text over the limit becomes several messages
+
+    def content_problems(self, kind, message):
+        if message.get('split') is not True:
+            return super().content_problems(kind, message)
+        if kind != 'text':
+            return {'split': ['Only a text can be split.']}
+        problems = long_text.validate(message['text'])
+        return {'text': problems} if problems else {}
 
 
 class ReadSchema(Schema):
@@ -69,6 +99,10 @@ class BulkMessageSchema(MessageSchema):
     class Meta:
         unknown = INCLUDE
         exclude = ('to', 'recipient')
+
+    def content_problems(self, kind, message):
+        """Without those of texts with a placeholder: they are checked when they are filled."""
+        return without_placeholders(super().content_problems(kind, message), message)
 
 
 class BulkSchema(TimesSchema):
