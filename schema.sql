@@ -345,10 +345,10 @@ ALTER TABLE message
     ADD COLUMN replaced json;                           -- {"type", "content"} that the fallback took the place of
 CREATE INDEX message_referring ON message (phone_number_id, refers_to) WHERE refers_to IS NOT NULL;
 CREATE UNIQUE INDEX message_echo ON message (phone_number_id, wamid) WHERE echo;
-UPDATE message SET refers_to = left(content ->> 'message_id', 512)
-WHERE type = 'reaction' AND content::text !~* '\\u(0000|d[89a-f])' AND json_typeof(content) = 'object';
-UPDATE message SET refers_to = left(content ->> 'original_message_id', 512)
-WHERE type IN ('edit', 'revoke') AND content::text !~* '\\u(0000|d[89a-f])' AND json_typeof(content) = 'object';
+-- PostgreSQL reads no text out of json with \u0000 or half a surrogate pair in it; an emoji is a whole one.
+UPDATE message SET refers_to = left(coalesce(content ->> 'message_id', content ->> 'original_message_id'), 512)
+WHERE type IN ('reaction', 'edit', 'revoke') AND json_typeof(content) = 'object'
+  AND regexp_replace(content::text, '\\ud[89ab][0-9a-f]{2}\\ud[c-f][0-9a-f]{2}', '', 'gi') !~* '\\u(0000|d[89a-f])';
 
 ALTER TABLE batch
     ADD COLUMN dropped integer NOT NULL DEFAULT 0;  -- rows whose recipient may not get this message now

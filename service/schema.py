@@ -22,7 +22,7 @@ PATIENCE = 60  # seconds that a release waits for PostgreSQL
 
 def sections():
     """schema.sql as [(version, sql)]."""
-    parts = re.split(r'^-- version (\d+)$', FILE.read_text(), flags=re.MULTILINE)
+    parts = re.split(r'^-- version (\d+)(?:: .*)?$', FILE.read_text(), flags=re.MULTILINE)
     return [(int(version), sql) for version, sql in zip(parts[1::2], parts[2::2], strict=True)]
 
 

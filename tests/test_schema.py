@@ -82,6 +82,35 @@ def test_an_upgrade_applies_only_the_sections_that_are_new(empty, monkeypatch):
 
 def test_versions_are_numbered_from_one_without_gaps():
     assert [version for version, _ in schema.sections()] == list(range(1, schema.newest() + 1))
+    assert schema.FILE.read_text().count('\n-- version ') == schema.newest()
+
+
+OLD_MESSAGES = """
+INSERT INTO whatsapp_cloud_account (chatbot_id, phone_number_id, access_token) VALUES ('acme', '3', 't');
+INSERT INTO conversation (id, chatbot_id) VALUES (gen_random_uuid(), 'acme');
+INSERT INTO message (id, chatbot_id, conversation_id, direction, phone_number_id, type, status, wamid, content)
+SELECT gen_random_uuid(), 'acme', c.id, 'inbound', '3', n.type, 'received', n.wamid, n.content::json
+FROM conversation c, (VALUES
+  ('1', 'reaction', '{"message_id": "A", "emoji": "\\ud83d\\udc4d"}'), ('2', 'reaction', '{"emoji": "\\ud83d"}'),
+  ('3', 'reaction', '{"message_id": "A\\u0000"}'), ('4', 'reaction', '[]'), ('5', 'reaction', '5'),
+  ('6', 'edit', '{"original_message_id": "B"}'), ('7', 'revoke', '{"original_message_id": "C"}'),
+  ('8', 'text', '{"message_id": "D", "body": "x"}')) AS n (wamid, type, content)
+"""
+
+
+def test_an_upgrade_finds_what_old_messages_are_about(empty, monkeypatch):
+    monkeypatch.setenv('DATABASE_URL', empty)
+    settings.forget()
+    sections = schema.sections()
+    monkeypatch.setattr(schema, 'sections', lambda: sections[:1])
+    assert schema.upgrade() == (0, 1)
+    look(empty, f'{OLD_MESSAGES} RETURNING id')
+    monkeypatch.setattr(schema, 'sections', lambda: sections)
+    assert schema.upgrade() == (1, schema.newest())
+    found = look(empty, 'SELECT wamid, refers_to FROM message WHERE refers_to IS NOT NULL ORDER BY wamid')
+    assert found == [('1', 'A'), ('6', 'B'), ('7', 'C')]
+    monkeypatch.undo()
+    settings.forget()
 
 
 def elsewhere(setting, name, url):
