@@ -79,7 +79,7 @@ class Phone:
     def theirs(self, text):
         return self.messages.get_by_role('listitem', name=re.compile('^The business,')).filter(has_text=text)
 
-    def become(self, number=None, name=None, hide=None):
+    def become(self, number=None, name=None, hide=None, tick=None):
         self.page.get_by_role('button', name='Choose who you are').click()
         dialog = self.page.get_by_role('dialog', name='Who are you?')
         for label, value in (('Phone number', number), ('Name', name)):
@@ -87,6 +87,8 @@ class Phone:
                 dialog.get_by_role('combobox' if label == 'Phone number' else 'textbox', name=label).fill(str(value))
         if hide is not None:
             dialog.get_by_role('checkbox', name='Hide my phone number').set_checked(hide)
+        if tick:
+            dialog.get_by_role('checkbox', name=tick).click()
         dialog.get_by_role('button', name='Use').click()
         expect(dialog).to_be_hidden()
         self.connected()

@@ -5,7 +5,7 @@ import json
 import pytest
 from playwright.sync_api import expect
 
-from tests.phone import buttons, chromium, gateway, of, phone, pick_up, send
+from tests.phone import NUMBERS, buttons, chromium, gateway, of, phone, pick_up, send
 from tests.stack import wait_until
 
 pytestmark = pytest.mark.browser
@@ -79,7 +79,7 @@ def test_a_voice_message_can_be_heard(gateway, phone):
 
 def test_a_sticker_is_a_webp_picture(gateway, phone):
     phone.attach('Sticker')
-    phone.page.get_by_role('dialog', name='Sticker').get_by_role('button', name='🛶').click()
+    phone.page.get_by_role('menu', name='Sticker').get_by_role('button', name='🛶').click()
     taken(phone.messages.locator('.mine'))
     assert newest(gateway, phone, 'sticker')['content'] | {'mime_type': 'image/webp', 'animated': False}
     assert phone.page.locator('.sticker img').evaluate('one => one.decode().then(() => one.naturalWidth)') == 512
@@ -143,10 +143,27 @@ def test_the_business_writes_from_its_own_phone(gateway, phone):
     written = phone.theirs('I call you back')
     expect(written).to_contain_text("From the business's own phone")
     taken(written)
+    (echo,) = wait_until(lambda: of(gateway, phone, 'outbound'))
+    assert (echo['origin'], echo['content']) == ('business_app', {'body': 'I call you back'})
     phone.page.get_by_role('button', name='Write as the customer again').click()
     phone.write('Thank you')
     expect(phone.theirs('You said: Thank you')).to_be_visible()
     assert len(phone.theirs('You said').all()) == 1, 'an echo is not answered'
+
+
+def test_a_customer_moves_to_a_new_number_and_stops_marketing(gateway, phone):
+    phone.write('It is me')
+    expect(phone.theirs('You said: It is me')).to_be_visible()
+    new = str(next(NUMBERS))
+    phone.become(number=new, tick='The same person with a new number')
+    (system,) = wait_until(lambda: [m for m in gateway.backend.messages(direction='inbound') if m['type'] == 'system'])
+    assert (system['content']['type'], system['content']['wa_id']) == ('user_changed_number', new)
+    expect(phone.messages).to_contain_text(f'changed from {phone.number} to {new}')
+    phone.become(tick='Marketing messages')
+    (call,) = wait_until(lambda: phone.calls.filter(has_text='customer says stop').all())
+    expect(call).to_contain_text('200')
+    phone.become(tick='Marketing messages')
+    expect(phone.calls.filter(has_text='customer says resume')).to_have_count(1)
 
 
 def test_a_flow_is_filled_in(gateway, phone):

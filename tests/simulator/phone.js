@@ -10,9 +10,16 @@ function upsert(entry) {
   if (!old) append(entry);
   else if (known?.local) old.replaceWith(bubble(entry)); // what I sent has become what the gateway gets
   else refresh(old, entry);
-  if (target && entries.has(target)) document.getElementById(target)?.replaceWith(bubble(entries.get(target)));
+  if (target && entries.has(target)) redrawOne(document.getElementById(target), entries.get(target));
   if (sticks || (entry.direction === 'inbound' && !known)) toBottom();
   else if (!known) $('#newer').hidden = false;
+}
+
+// The focus was on the button of its menu, and stays there.
+function redrawOne(old, entry) {
+  const focused = old?.contains(document.activeElement);
+  old?.replaceWith(bubble(entry));
+  if (focused) document.getElementById(entry.id).querySelector('.tools button:last-child')?.focus();
 }
 
 // Pictures that load later make the list longer; a few pixels off still counts as the bottom.
@@ -132,14 +139,29 @@ function askWho() {
   const fields = $('#who form').elements;
   for (const name of ['name', 'wa_id', 'username']) fields[name].value = me[name];
   fields.hide_phone.checked = me.hide_phone;
-  $('#username').hidden = !me.hide_phone;
+  fields.moved.checked = false;
+  seeWho({target: fields.wa_id});
   $('#who').showModal();
 }
 
-function answerWho() {
-  const fields = $('#who form').elements;
-  chosen({name: fields.name.value.trim(), wa_id: fields.wa_id.value.replace(/\D/g, ''), username: fields.username.value.trim(),
-    hide_phone: fields.hide_phone.checked});
+// What is asked for only when it matters, and what I know of that number.
+function seeWho({target}) {
+  const fields = $('#who form').elements, number = fields.wa_id.value.replace(/\D/g, '');
+  $('#username').hidden = !fields.hide_phone.checked;
+  $('#moved').hidden = number === me.wa_id;
+  if (target === fields.wa_id) fields.marketing.checked = !me.stopped.includes(number);
+}
+
+async function answerWho() {
+  const fields = $('#who form').elements, before = me;
+  const now = {name: fields.name.value.trim(), wa_id: fields.wa_id.value.replace(/\D/g, ''), username: fields.username.value.trim(),
+    hide_phone: fields.hide_phone.checked};
+  const tell = (who, what, body) => fetch(`/control/customers/${who}/${what}`, {method: 'POST', body: JSON.stringify({...body, hide_phone: now.hide_phone})}).catch(away);
+  const moved = fields.moved.checked && now.wa_id !== before.wa_id;
+  const marketing = fields.marketing.checked, others = before.stopped.filter((one) => one !== now.wa_id);
+  chosen({...now, stopped: marketing ? others : [...others, now.wa_id]});
+  if (moved) await tell(before.wa_id, 'changes-number', {to: now.wa_id});
+  if (marketing === before.stopped.includes(now.wa_id)) await tell(now.wa_id, 'preferences', {value: marketing ? 'resume' : 'stop'});
 }
 
 function drawCurl() {
@@ -171,7 +193,7 @@ $('#attach').onclick = () => openMenu($('#attach'), 'Send', ATTACH());
 $('#me').onclick = askWho;
 $('#who form').onsubmit = answerWho;
 $('#who [value=cancel]').onclick = () => $('#who').close();
-$('#who [name=hide_phone]').onchange = ({target}) => { $('#username').hidden = !target.checked; };
+$('#who form').oninput = seeWho;
 $('#picker [value=cancel]').onclick = () => $('#picker').close();
 $('#newer').onclick = toBottom;
 scroll.onscroll = () => { if (atBottom()) $('#newer').hidden = true; };

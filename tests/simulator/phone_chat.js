@@ -18,8 +18,8 @@ let me = remembered(), business = {}, stream = null, typingTimer = 0, lastDay = 
 function remembered() {
   const asked = new URLSearchParams(location.search);
   const kept = JSON.parse(localStorage.getItem('me') || '{}');
-  const usual = {wa_id: '12025550143', name: 'Ines Okafor', username: '', hide_phone: false};
-  return {...usual, ...kept, ...Object.fromEntries([...asked].filter(([key]) => key in usual && key !== 'hide_phone'))};
+  const usual = {wa_id: '12025550143', name: 'Ines Okafor', username: '', hide_phone: false, stopped: []};
+  return {...usual, ...kept, ...Object.fromEntries([...asked].filter(([key]) => typeof usual[key] === 'string'))};
 }
 
 // --- Drawing ---------------------------------------------------------------------------------------------------------
@@ -163,12 +163,8 @@ function tools(entry) {
 function about(entry, anchor) {
   const given = reactionsTo(entry).get('inbound');
   const react = (emoji) => act({type: 'reaction', reaction: {message_id: entry.id, ...(emoji === given ? {} : {emoji})}});
-  const row = element('div', {className: 'emojis', role: 'group', ariaLabel: 'React'}, ...EMOJIS.map((emoji) => {
-    const title = emoji === given ? `Take back ${emoji}` : `React with ${emoji}`;
-    const button = menuButton(title, () => react(emoji), emoji);
-    button.setAttribute('aria-pressed', String(emoji === given));
-    return button;
-  }));
+  const row = emojiRow(EMOJIS, (emoji) => [emoji === given ? `Take back ${emoji}` : `React with ${emoji}`, () => react(emoji)]);
+  for (const button of row.children) button.setAttribute('aria-pressed', String(button.textContent === given));
   const items = [['reply', 'Reply', () => draft({quote: entry})]];
   if (entry.direction === 'inbound' || entry.echo) {
     const now = changed(entry), as = {echo: entry.echo};

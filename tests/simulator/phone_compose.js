@@ -88,6 +88,11 @@ function menuButton(title, does, ...children) {
   return button;
 }
 
+// `choice`: emoji → its title and what it does.
+function emojiRow(emojis, choice) {
+  return element('div', {className: 'emojis'}, ...emojis.map((emoji) => menuButton(...choice(emoji), emoji)));
+}
+
 function openMenu(anchor, title, items, first) {
   const menu = $('#menu');
   const rows = items.map(([symbol, name, does]) => {
@@ -115,11 +120,12 @@ $('#menu').onkeydown = (event) => {
   buttons[next].focus();
 };
 
+const STICKERS = ['🛶', '🎉', '👋', '🐢', '🌞', '☕'];
 const ATTACH = () => [
   ['picture', 'Photo, video or audio', () => choose('image/*,video/*,audio/*')],
   ['page', 'Document', () => choose('', 'document')],
   ['microphone', 'Voice message', () => act({type: 'audio', audio: {}}, null, {echo: drafted.echo})],
-  ['smile', 'Sticker', () => act.pick('Sticker', [{rows: ['🛶', '🎉', '👋', '🐢'].map((emoji) => ({title: emoji}))}], (row) => sticker(row.title))],
+  ['smile', 'Sticker', () => openMenu($('#attach'), 'Sticker', [], emojiRow(STICKERS, (emoji) => [emoji, () => sticker(emoji)]))],
   ['pin', 'Location', () => act.place(null)],
   ['person', 'Contact', () => act.contact()],
   ['poll', 'Something unsupported', () => act({type: 'unsupported'}, null)],
