@@ -270,7 +270,7 @@ CREATE TABLE contact_event (
 CREATE INDEX contact_event_of ON contact_event (conversation_id, id);
 
 ALTER TABLE template
-    ADD COLUMN id text,                         -- Meta's
+    ADD COLUMN id text,                         -- Meta's; those of older webhooks are not known
     ADD COLUMN components json,                 -- as Meta gives them; null until the first sync
     ADD COLUMN parameter_format text,           -- POSITIONAL or NAMED
     ADD COLUMN quality text,
@@ -280,13 +280,26 @@ ALTER TABLE template
 -- When the templates of a WABA are to be read again: the row is the work of workers/syncs.py.
 CREATE TABLE template_sync (
     waba_id text PRIMARY KEY,
-    due_at timestamptz NOT NULL DEFAULT now(),
-    lease_until timestamptz,
+    due_at timestamptz DEFAULT now(),           -- null: rests until an account comes whose token may read them
+    lease_until timestamptz,                    -- not before; who reads them has until then
     attempts smallint NOT NULL DEFAULT 0,
     error json,
     synced_at timestamptz
 );
 CREATE INDEX template_sync_due ON template_sync (due_at);
+INSERT INTO template_sync (waba_id) SELECT DISTINCT waba_id FROM whatsapp_cloud_account WHERE waba_id IS NOT NULL;
+CREATE INDEX template_stopped ON template (waba_id) WHERE status IN ('PAUSED', 'DISABLED', 'REJECTED', 'DELETED');
+
+-- Which template a message is made from: looked for when Meta pauses one, or lets it go again.
+ALTER TABLE message
+    ADD COLUMN template_name text,
+    ADD COLUMN template_language text;
+UPDATE message SET template_name = left(content ->> 'name', 512),
+    template_language = left(content -> 'language' ->> 'code', 64)
+WHERE type = 'template' AND status IN ('scheduled', 'queued', 'sending', 'unknown', 'held')
+  AND content::text !~* '\\u(0000|d[89a-f])';
+CREATE INDEX message_of_template_waiting ON message (template_name, template_language)
+    WHERE template_name IS NOT NULL AND status IN ('queued', 'held');
 
 -- A file: it came with a message, or was uploaded to us to be sent.
 CREATE TABLE media (

@@ -4,7 +4,7 @@ import json
 
 from peewee import BooleanField, DateTimeField, IntegerField, Model, TextField
 
-from service import vault
+from service import template, vault
 from service.db import columns, db, execute, fetch, fetch_dicts
 from service.errors import BadRequest, Conflict, NotFound
 from service.rows import JSON
@@ -180,6 +180,7 @@ def release(chatbot_id):
     with db.atomic():
         execute(RELEASE, (chatbot_id,))
         execute(f'{RELEASE_HELD} AND a.chatbot_id = %s', (['account', 'template'], chatbot_id))
+        template.settle()
 
 
 def settle_strays():

@@ -7,7 +7,7 @@ from itertools import islice
 
 from peewee import DateTimeField, IntegerField, TextField
 
-from service import outbox
+from service import outbox, template
 from service.account import Account
 from service.config import settings
 from service.db import db, execute, fetch, new_id
@@ -154,7 +154,9 @@ def pause(batch_id, reason=None):
 
 
 def resume(batch_id):
-    _move(batch_id, 'running', ['paused', 'running'], RESUME)
+    with db.atomic():
+        _move(batch_id, 'running', ['paused', 'running'], RESUME)
+        template.settle()
 
 
 def cancel(batch_id):

@@ -171,9 +171,8 @@ FROM (
   SELECT m.id, a.active AND a.send_state = 'ok' AS free, a.on_unknown = 'resend' AND m.resends = 0
     AND t.category IS DISTINCT FROM 'authentication' AS resend
   FROM message m JOIN whatsapp_cloud_account a USING (chatbot_id)
-    LEFT JOIN template t ON t.waba_id = a.waba_id AND m.type = 'template'
-      AND t.name = CASE m.type WHEN 'template' THEN m.content ->> 'name' END
-      AND t.language = CASE m.type WHEN 'template' THEN m.content -> 'language' ->> 'code' END
+    LEFT JOIN template t ON t.waba_id = a.waba_id
+      AND t.name = m.template_name AND t.language = m.template_language
   WHERE m.status = 'unknown' AND m.due_at <= now() ORDER BY m.id LIMIT 1000 FOR NO KEY UPDATE OF m SKIP LOCKED) d
 WHERE m.id = d.id
 RETURNING d.resend

@@ -192,6 +192,10 @@ OUR_OWN = {
     'http_5xx': Known('A', 'Meta answered with a fault but no reason, so it may or may not have been sent.', LOST),
     'undecryptable': Known('C', 'The access token in the database cannot be read with the present ENCRYPTION_KEYS.',
                            'Give back the key that it was written with, or save the token again.'),
+    'template_paused': Known('W', 'Meta has paused or disabled the template, so the message waits.',
+                             'It is sent when Meta lets the template go again.', scope='template'),
+    'template_rejected': Known('P', 'Meta has rejected the template.', 'Read the reason, and send an approved one.'),
+    'template_deleted': Known('P', 'The template was deleted.', 'Use another template.'),
 }  # fmt: skip
 
 # Codes that are not in the table, by the HTTP status

@@ -4,8 +4,9 @@ import json
 import time
 from datetime import UTC, datetime
 
+from service import template
 from service.config import settings
-from service.db import columns, execute, fetch, fetch_dicts, new_id, to_json
+from service.db import columns, db, execute, fetch, fetch_dicts, new_id, to_json
 from service.errors import Conflict
 from service.message import Message
 from service.payloads import is_one_time_code
@@ -15,28 +16,27 @@ REPLY, SINGLE, BULK = 0, 1, 2  # priorities: who goes first when the rate is sho
 AMPLE = 5000  # messages; more than the web processes take in for one chatbot in a second
 EXTRA = ('recipient_type', 'recipient_identity_key_hash', 'messaging_account_id')  # handed on as they are (section 6.1)
 
-INSERT = """
-INSERT INTO message (id, chatbot_id, phone_number_id, priority, status, hold_reason, send_at, expires_at, batch_id,
-  conversation_id, type, recipient_to, recipient, content, context, extra, client_reference, resends, refers_to,
-  direction, due_at)
-SELECT n.id, %(chatbot_id)s, %(number)s, %(priority)s, %(status)s, %(hold_reason)s, %(send_at)s, %(expires_at)s,
-  %(batch_id)s, n.conversation_id, n.type, n.recipient_to, n.recipient, n.content, n.context, n.extra,
-  n.client_reference, n.resends, n.refers_to, 'outbound',
-  CASE WHEN %(status)s <> 'held' THEN coalesce(%(send_at)s, now()) END
-FROM unnest(%(id)s::uuid[], %(conversation)s::uuid[], %(type)s::text[], %(to)s::text[], %(recipient)s::text[],
-  %(content)s::json[], %(context)s::json[], %(extra)s::json[], %(reference)s::text[], %(resends)s::int[],
-  %(refers_to)s::text[])
-  AS n (id, conversation_id, type, recipient_to, recipient, content, context, extra, client_reference, resends,
-  refers_to)
+COLUMNS = {
+    'id': 'uuid', 'conversation_id': 'uuid', 'type': 'text', 'recipient_to': 'text', 'recipient': 'text',
+    'content': 'json', 'context': 'json', 'extra': 'json', 'client_reference': 'text', 'resends': 'int',
+    'refers_to': 'text', 'template_name': 'text', 'template_language': 'text', 'marketing': 'boolean',
+    'status': 'text', 'hold_reason': 'text', 'error': 'json',
+}  # of each message, with their types; the others are the same for all  # fmt: skip
+INSERT = f"""
+INSERT INTO message (chatbot_id, phone_number_id, priority, send_at, expires_at, batch_id, direction, due_at,
+  {', '.join(COLUMNS)})
+SELECT %(chatbot_id)s, %(number)s, %(priority)s, %(send_at)s, %(expires_at)s, %(batch_id)s, 'outbound',
+  CASE WHEN n.status IN ('scheduled', 'queued') THEN coalesce(%(send_at)s, now()) END,
+  {', '.join(f'n.{name}' for name in COLUMNS)}
+FROM unnest({', '.join(f'%({name})s::{kind}[]' for name, kind in COLUMNS.items())}) AS n ({', '.join(COLUMNS)})
 """
-MANY = ('id', 'conversation', 'type', 'to', 'recipient', 'content', 'context', 'extra', 'reference', 'resends',
-        'refers_to')  # fmt: skip
 
 
 def queue(account, messages, priority, **when):
     """Store validated messages (service.payloads), [(conversation id, message)]; returns them as Messages.
 
-    They wait for `send_at`, or are held while the account cannot send. Wake the send queue after the commit.
+    They wait for `send_at`, or are held while the account or their template cannot send; what is made from a rejected
+    template has failed. Wake the send queue after the commit. `templates`: template.known, if it was asked already.
     """
     return [
         Message(**row) for row in fetch_dicts(f'{INSERT} RETURNING *', _values(account, messages, priority, **when))
@@ -48,17 +48,33 @@ def store(account, messages, priority, **when):
     execute(INSERT, _values(account, messages, priority, **when))
 
 
-def _values(account, messages, priority, send_at=None, expires_at=None, batch_id=None):
-    free = account.active and account.send_state == 'ok'
-    is_later = send_at and send_at > datetime.now(UTC)
-    status = 'scheduled' if is_later else 'queued' if free else 'held'
+def _values(account, messages, priority, send_at=None, expires_at=None, batch_id=None, templates=None):
+    if templates is None:
+        templates = template.known(account.waba_id, [message for _, message in messages])
     shared = {
-        'chatbot_id': account.chatbot_id, 'number': account.phone_number_id, 'priority': priority, 'status': status,
-        'hold_reason': 'account' if status == 'held' else None, 'send_at': send_at, 'expires_at': expires_at,
-        'batch_id': batch_id,
+        'chatbot_id': account.chatbot_id, 'number': account.phone_number_id, 'priority': priority, 'send_at': send_at,
+        'expires_at': expires_at, 'batch_id': batch_id,
     }  # fmt: skip
-    rows = columns([_row(conversation, message) for conversation, message in messages])
-    return shared | dict(zip(MANY, rows, strict=True))
+    state = _state(account, send_at)
+    rows = columns([
+        _row(conversation, message) + _of_its_template(template.named(message), templates, state)
+        for conversation, message in messages
+    ])  # fmt: skip
+    return shared | dict(zip(COLUMNS, rows, strict=True))
+
+
+def _state(account, send_at):
+    """(status, hold_reason, error) in which a message begins, as far as its account is concerned."""
+    if send_at and send_at > datetime.now(UTC):
+        return 'scheduled', None, None
+    return ('queued', None, None) if account.active and account.send_state == 'ok' else ('held', 'account', None)
+
+
+def _of_its_template(key, templates, state):
+    """A scheduled message looks at its template when its time has come."""
+    found = templates.get(key)
+    status, hold_reason, error = (state[0] != 'scheduled' and found and found.stop) or state
+    return *key, bool(found and found.is_marketing), status, hold_reason, to_json(error)
 
 
 def _row(conversation, message):
@@ -117,7 +133,10 @@ def cancel(message):
 
 def retry(message):
     """A person decides that a failed or unknown message goes once more, with all its attempts. Raises Conflict."""
-    if not execute(RETRY, (message.id,)):
+    with db.atomic():
+        retried = execute(RETRY, (message.id,))
+        template.settle()
+    if not retried:
         raise Conflict(f'The message is {Message.find(message.id).status}: only failed or unknown ones can be retried,'
                        ' none after its expires_at, none of a batch that is paused or cancelled, and none that was'
                        ' written on the business phone.')  # fmt: skip

@@ -1,35 +1,112 @@
-"""Templates, as far as Meta's webhooks tell: what is paused, what goes again, what is for authentication."""
+"""Templates as Meta told of them: which is known, which is stopped, and what waits for one."""
 
-from service.db import execute
-from service.webhook_events import clean
+from dataclasses import dataclass
 
-FIELDS = frozenset(('message_template_status_update', 'template_category_update'))
+from service.db import columns, execute, fetch_dicts
+from service.webhook_events import as_dict, clean, identifier
+
+FIELDS = frozenset((
+    'message_template_status_update', 'message_template_quality_update', 'message_template_components_update',
+    'template_category_update',
+))  # fmt: skip
 GOES_AGAIN = frozenset(('APPROVED', 'REINSTATED', 'UNARCHIVED'))
+STOPS = {
+    'PAUSED': ('held', 'template', 'template_paused', 'The template is paused'),
+    'DISABLED': ('held', 'template', 'template_paused', 'The template is disabled'),
+    'REJECTED': ('failed', None, 'template_rejected', 'The template was rejected'),
+    'DELETED': ('failed', None, 'template_deleted', 'The template was deleted'),
+}  # what becomes of a message: its status, hold_reason, and the error's cause and title
+
+
+@dataclass(slots=True)
+class Template:
+    """One that is known. `components`: as Meta gives them, None when only webhooks told of it."""
+
+    name: str
+    language: str
+    status: str | None
+    category: str | None
+    components: list | None
+    parameter_format: str | None
+    reason: str | None
+
+    @property
+    def is_marketing(self):
+        return self.category == 'marketing'
+
+    @property
+    def stop(self):
+        """(status, hold_reason, error) of a message that is made from it, None when it may go."""
+        return stop(self.status, self.reason)
+
+
+def stop(status, reason):
+    if status not in STOPS:
+        return None
+    state, hold_reason, cause, title = STOPS[status]
+    return state, hold_reason, {'code': None, 'title': title, 'details': reason, 'fbtrace_id': None, 'cause': cause}
+
+
+def named(message):
+    """(name, language) of the template that a checked message is made from, (None, None) for other types."""
+    if message.get('type') != 'template':
+        return None, None
+    return message['template']['name'], message['template']['language']['code']
+
+
+KNOWN = """
+SELECT name, language, status, category, components, parameter_format, reason
+FROM template JOIN unnest(%s::text[], %s::text[]) AS n (name, language) USING (name, language) WHERE waba_id = {waba}
+"""
+
+
+def known(waba_id, messages):
+    """{(name, language): Template} of the templates that messages are made from; no query when there is none."""
+    return _known('%s', waba_id, messages) if waba_id else {}
+
+
+def known_to(chatbot_id, messages):
+    """The same for a chatbot whose account has not been looked up."""
+    return _known('(SELECT waba_id FROM whatsapp_cloud_account WHERE chatbot_id = %s)', chatbot_id, messages)
+
+
+def _known(waba, parameter, messages):
+    names = {named(message) for message in messages} - {(None, None)}
+    if not names:
+        return {}
+    rows = fetch_dicts(KNOWN.format(waba=waba), ([name for name, _ in names], [code for _, code in names], parameter))
+    return {(row['name'], row['language']): Template(**row) for row in rows}
+
 
 HEARD = """
-INSERT INTO template AS t (waba_id, name, language, status, category) VALUES (%s, %s, %s, %s, %s)
-ON CONFLICT (waba_id, name, language) DO UPDATE SET status = coalesce(excluded.status, t.status),
-  category = coalesce(excluded.category, t.category), updated_at = now()
-"""
-RELEASE = """
-UPDATE message m SET status = CASE WHEN a.active AND a.send_state = 'ok' THEN 'queued' ELSE 'held' END,
-  hold_reason = CASE WHEN a.active AND a.send_state = 'ok' THEN NULL ELSE 'account' END,
-  due_at = CASE WHEN a.active AND a.send_state = 'ok' THEN now() END, attempts = 0, error = NULL, updated_at = now()
-FROM whatsapp_cloud_account a
-WHERE a.waba_id = %s AND m.chatbot_id = a.chatbot_id AND m.status = 'held' AND m.hold_reason = 'template'
-  AND m.content ->> 'name' = %s AND m.content -> 'language' ->> 'code' = %s
+INSERT INTO template AS t (waba_id, name, language, id, status, category, quality, reason)
+VALUES (%(waba)s, %(name)s, %(language)s, %(id)s, %(status)s, %(category)s, %(quality)s, %(reason)s)
+ON CONFLICT (waba_id, name, language) DO UPDATE SET id = coalesce(excluded.id, t.id),
+  status = coalesce(excluded.status, t.status), category = coalesce(excluded.category, t.category),
+  quality = coalesce(excluded.quality, t.quality), updated_at = now(),
+  reason = CASE WHEN excluded.status IS NULL THEN t.reason ELSE excluded.reason END,
+  components = CASE WHEN NOT %(edited)s THEN t.components END
 """
 
 
 def heard(field, waba_id, value):
-    """A template webhook (section 5): keep what it says; messages that waited for the template go again."""
+    """A template webhook (section 5): keep what it says, stop or free what is made from it, read it all again soon."""
     name, language = clean(value.get('message_template_name'), 512), clean(value.get('message_template_language'), 64)
     if not (waba_id and name and language):
         return
-    status = clean(value.get('event'), 64) if field == 'message_template_status_update' else None
-    execute(HEARD, (waba_id, name, language, status, _category(field, value)))
+    is_verdict = field == 'message_template_status_update'
+    status = clean(value.get('event'), 64) if is_verdict else None
+    execute(HEARD, {
+        'waba': waba_id, 'name': name, 'language': language, 'id': identifier(value.get('message_template_id')),
+        'status': status, 'category': _category(field, value), 'reason': _reason(value) if is_verdict else None,
+        'quality': clean(value.get('new_quality_score'), 64),
+        'edited': field == 'message_template_components_update',  # what it wants now is not known until it is read
+    })  # fmt: skip
+    sync_due([waba_id])
     if status in GOES_AGAIN:
-        execute(RELEASE, (waba_id, name, language))
+        release(waba_id, name, language)
+    elif status in STOPS:
+        settle()
 
 
 def _category(field, value):
@@ -39,3 +116,71 @@ def _category(field, value):
     else:
         category = clean(value.get('message_template_category'), 64)
     return category and category.lower()
+
+
+def _reason(value):
+    """Why Meta rejects or pauses it: a word, and what the other objects say to a person."""
+    told = [value.get('reason')]
+    for name, keys in (('rejection_info', ('reason', 'recommendation')), ('other_info', ('title', 'description'))):
+        told += [as_dict(value.get(name)).get(key) for key in keys]
+    words = [word for word in map(clean, told) if word and word != 'NONE']
+    return '; '.join(words)[:2000] or None
+
+
+SYNC_DUE = """
+INSERT INTO template_sync AS s (waba_id) SELECT DISTINCT unnest(%s::text[])
+ON CONFLICT (waba_id) DO UPDATE SET attempts = 0,
+  due_at = greatest(clock_timestamp(), s.synced_at + %s * interval '1 second')
+"""
+GAP = 30  # seconds between two readings of a WABA that webhooks ask for: Meta allows 200 calls an hour (section 8)
+
+
+def sync_due(waba_ids, gap=GAP):
+    """The templates of these WABAs are to be read (again); many wishes are one reading. Wake ERRANDS afterwards."""
+    execute(SYNC_DUE, (sorted(filter(None, waba_ids)), gap))
+
+
+RELEASE = """
+UPDATE message m SET status = CASE WHEN d.free THEN 'queued' ELSE 'held' END, error = NULL, attempts = 0,
+  hold_reason = CASE WHEN NOT d.free THEN 'account' END, updated_at = now(),
+  due_at = CASE WHEN d.free THEN greatest(m.due_at, now()) ELSE m.due_at END
+FROM (
+  SELECT m.id, a.active AND a.send_state = 'ok' AS free FROM message m JOIN whatsapp_cloud_account a USING (chatbot_id)
+    JOIN template t ON t.waba_id = a.waba_id AND t.name = m.template_name AND t.language = m.template_language
+  WHERE m.status = 'held' AND m.hold_reason = 'template' AND t.status IN ('APPROVED', 'REINSTATED', 'UNARCHIVED')
+    AND {which} ORDER BY m.id FOR NO KEY UPDATE OF m) d
+WHERE m.id = d.id
+"""
+# The template's stop is read in the same statement that obeys it.
+SETTLE = """
+UPDATE message m SET status = d.status, hold_reason = d.hold_reason, updated_at = now(),
+  error = json_build_object('code', NULL, 'title', d.title, 'details', d.reason, 'fbtrace_id', NULL, 'cause', d.cause),
+  due_at = CASE d.status WHEN 'held' THEN m.due_at END
+FROM (
+  SELECT m.id, n.status, n.hold_reason, n.cause, n.title, t.reason
+  FROM template t JOIN message m ON m.template_name = t.name AND m.template_language = t.language
+    JOIN whatsapp_cloud_account a ON a.chatbot_id = m.chatbot_id AND a.waba_id = t.waba_id
+    JOIN unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::text[])
+      AS n (verdict, status, hold_reason, cause, title) ON n.verdict = t.status
+  WHERE t.status IN ('PAUSED', 'DISABLED', 'REJECTED', 'DELETED')
+    AND (m.status = 'queued' OR m.status = 'held' AND m.hold_reason = 'template' AND n.status = 'failed')
+  ORDER BY m.id FOR NO KEY UPDATE OF m) d
+WHERE m.id = d.id
+"""
+
+
+def release(waba_id, name=None, language=None):
+    """What waited for a template that goes again, or for any of the WABA, is due; returns how many messages."""
+    which = 'a.waba_id = %s AND t.name = coalesce(%s, t.name) AND t.language = coalesce(%s, t.language)'
+    return execute(RELEASE.format(which=which), (waba_id, name, language))
+
+
+def settle():
+    """Hold or fail what is queued though its template is stopped; returns how many messages."""
+    return execute(SETTLE, columns([(verdict, *state) for verdict, state in STOPS.items()]))
+
+
+def settle_strays():
+    """What crossed a verdict: read before, written after it. What Meta itself refused waits for Meta's word."""
+    ours = "m.error ->> 'cause' = 'template_paused'"
+    return settle() + execute(RELEASE.format(which=ours))

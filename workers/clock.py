@@ -5,7 +5,7 @@ import time
 
 from redis import RedisError
 
-from service import account, batch, consequences, dispatch, status
+from service import account, batch, consequences, dispatch, status, template
 from service.db import connection, db, execute, fetch
 from service.queues import ERRANDS, INCOMING, SEND, ring
 from workers.drain import stopping
@@ -28,7 +28,7 @@ WHERE status IN ('scheduled', 'queued', 'sending', 'unknown') AND status IN ('sc
 NEXT_ERRAND = """
 SELECT least((SELECT min(due_at) FROM media WHERE status = 'fetching'),
              (SELECT min(due_at) FROM read_receipt WHERE due_at IS NOT NULL),
-             (SELECT min(greatest(due_at, lease_until)) FROM template_sync)) - now()
+             (SELECT min(greatest(due_at, lease_until)) FROM template_sync WHERE due_at IS NOT NULL)) - now()
 """
 NEXT = {INCOMING: NEXT_INCOMING, SEND: NEXT_SEND, ERRANDS: NEXT_ERRAND}
 
@@ -77,7 +77,8 @@ def promote():
     """What its own time moves: a scheduled message is due, or one has expired."""
     with db.atomic():
         dispatch.expire()
-        dispatch.start_scheduled()
+        if dispatch.start_scheduled():
+            template.settle()
 
 
 def sweep():
@@ -85,7 +86,7 @@ def sweep():
     with db.atomic():
         lost = dispatch.expire_leases()
         resent, failed = dispatch.decide_unknown()
-        strays = account.settle_strays() + batch.settle_strays()
+        strays = account.settle_strays() + batch.settle_strays() + template.settle_strays()
     with db.atomic():
         joined, refusals = status.join_orphans()
         consequences.draw(refusals)
