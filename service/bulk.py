@@ -10,6 +10,7 @@ from service import phones
 from service.errors import Invalid
 from service.identity import addressee
 from service.interactive import INTERACTIVE
+from service.media_types import LIMITS
 from service.payloads import AddressSchema, MessageSchema, check, flat, storable
 from service.webhook_events import UNSTORABLE
 
@@ -234,6 +235,24 @@ class Bulk:
         """(conversation id, message) of each good row, made one by one: a long text to many is never held at once."""
         for identity, (recipient, parameters) in self.good.items():
             yield conversations[identity], {**self.mould.fill(parameters), **recipient}
+
+    def with_other_files(self):
+        """The message, or what it is for each row when a placeholder decides which file it has."""
+        if not _file_ids_vary(self.mould.message):
+            return [self.mould.message]
+        return (self.mould.fill(parameters) for _, parameters in self.good.values())
+
+
+def _file_ids_vary(value):
+    """Whether the id of a file has a placeholder in it."""
+    if isinstance(value, dict):
+        given = [value[kind].get('id') for kind in LIMITS if isinstance(value.get(kind), dict)]
+        return any(map(PLACEHOLDER.search, filter(_is_text, given))) or any(map(_file_ids_vary, value.values()))
+    return isinstance(value, list) and any(map(_file_ids_vary, value))
+
+
+def _is_text(value):
+    return isinstance(value, str)
 
 
 TOO_MANY = f'More than {MAX_RECIPIENTS:,} recipients; nothing was stored. Send them in several bulks.'

@@ -51,9 +51,22 @@ def claim(quota, lease):
     return fetch_dicts(CLAIM, {'chatbots': list(quota), 'counts': list(quota.values()), 'lease': lease})
 
 
+# As if it had not been claimed. The conversation first, and only while the message is still ours.
+RELEASE_UNSENT = f"""
+UPDATE conversation c SET send_after = now() + n.delay * interval '1 second',
+  pair_free_at = c.pair_free_at - interval '{PAIR_GAP} s'
+FROM (
+  SELECT c.id, n.delay
+  FROM unnest(%s::uuid[], %s::int[], %s::float8[]) AS n (id, attempts, delay)
+    JOIN message m ON m.id = n.id AND m.status = 'sending' AND m.attempts = n.attempts
+    JOIN conversation c ON c.id = m.conversation_id
+  ORDER BY c.id FOR NO KEY UPDATE OF c) n
+WHERE c.id = n.id
+"""
 GIVE_BACK = """
-UPDATE message m SET status = 'queued', attempts = m.attempts - 1, due_at = now(), updated_at = now()
-FROM unnest(%s::uuid[], %s::int[]) AS n (id, attempts)
+UPDATE message m SET status = 'queued', attempts = m.attempts - 1, due_at = now() + n.delay * interval '1 second',
+  updated_at = now()
+FROM unnest(%s::uuid[], %s::int[], %s::float8[]) AS n (id, attempts, delay)
 WHERE m.id = n.id AND m.status = 'sending' AND m.attempts = n.attempts
 """
 # Until when the conversation waits: for the message that is tried again, or until the pair's burst allows one more.
@@ -87,12 +100,13 @@ WHERE m.id = n.id AND m.status = 'sending' AND m.attempts = n.attempts
 """
 
 
-def give_back(rows):
-    """Claimed rows whose call was never begun: as if they had not been claimed."""
-    rows = sorted(rows, key=lambda row: row['id'])
-    with db.atomic():
-        execute(RELEASE, ([row['conversation_id'] for row in rows], [None] * len(rows)))
-        execute(GIVE_BACK, ([row['id'] for row in rows], [row['attempts'] for row in rows]))
+def give_back(rows, delay=0):
+    """Claimed rows whose call was never begun, to be claimed again in `delay` seconds: as if they had not been."""
+    given = columns([(row['id'], row['attempts'], delay) for row in sorted(rows, key=lambda row: row['id'])])
+    if given:
+        with db.atomic():
+            execute(RELEASE_UNSENT, given)
+            execute(GIVE_BACK, given)
 
 
 def record(results):

@@ -6,7 +6,7 @@ urllib3 is the engine of `requests`; used directly it costs less than half the C
 import json
 import threading
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
@@ -24,12 +24,13 @@ KINDS = {'T': 'retry', 'W': 'retry', 'C': 'held', 'P': 'failed', 'A': 'unknown'}
 
 @dataclass(slots=True)
 class Outcome:
-    """What became of one call. `kind`: accepted, retry, failed, held or unknown."""
+    """What became of one call. `kind`: accepted, retry, failed, held or unknown; postponed when none was made."""
 
     kind: str
     wamid: str | None = None
     wa_id: str | None = None
     user_id: str | None = None
+    media_id: str | None = None  # of an upload
     error: dict | None = None
     delay: float | None = None  # seconds, when more is asked for than the retry policy gives
     waits: bool = False  # a retry that holds up nobody else: it waits for its own condition
@@ -107,7 +108,7 @@ class GraphClient:
         self._manager.pool_classes_by_scheme = {'http': _HTTPPool, 'https': _HTTPSPool}
         self._pool = self._manager.connection_from_url(settings.GRAPH_API_URL)
         base = urllib3.util.parse_url(settings.GRAPH_API_URL).path or ''
-        self._path = f'{base}/{settings.GRAPH_API_VERSION}/%s/messages'
+        self._path = f'{base}/{settings.GRAPH_API_VERSION}/%s/%s'
 
     def send(self, phone_number_id, access_token, body):
         """POST one message (section 6.1). Never raises for what the network or Meta may do; returns an Outcome."""
@@ -119,13 +120,26 @@ class GraphClient:
         body |= {'typing_indicator': {'type': 'text'}} if typing else {}
         return self._post(phone_number_id, access_token, body, lambda answer: Outcome('accepted'))
 
+    def upload(self, phone_number_id, access_token, form):
+        """POST a file (section 6.3), a graph_upload.Form; harmless to repeat. An Outcome, never unknown."""
+        headers = {'Authorization': f'Bearer {access_token}', **form.headers}
+        each = urllib3.Timeout(connect=settings.GRAPH_TIMEOUT, read=settings.GRAPH_TIMEOUT)  # of its steps
+        outcome = self._call(phone_number_id, 'media', form, headers, _uploaded, timeout=each)
+        if outcome.kind != 'unknown':
+            return outcome
+        return replace(outcome, kind='retry', error=outcome.error | {'cause': 'unreachable'})
+
     def _post(self, phone_number_id, access_token, body, understood):
         headers = {'Authorization': f'Bearer {access_token}', 'Content-Type': 'application/json'}
+        return self._call(phone_number_id, 'messages', json.dumps(body), headers, understood)
+
+    def _call(self, phone_number_id, edge, body, headers, understood, **options):
         _left.bytes = False
         try:
             answer = self._pool.urlopen(
-                'POST', self._path % phone_number_id, json.dumps(body), headers, redirect=False, assert_same_host=False
-            )
+                'POST', self._path % (phone_number_id, edge), body, headers,
+                redirect=False, assert_same_host=False, **options,
+            )  # fmt: skip
         except HTTPError as error:
             return _no_answer(error)
         return _understand(answer, understood)
@@ -163,6 +177,13 @@ def _accepted(body):
     return Outcome(
         'accepted', wamid=wamid, wa_id=identifier(contact.get('wa_id')), user_id=identifier(contact.get('user_id'))
     )
+
+
+def _uploaded(body):
+    media_id = identifier(body.get('id'))
+    if not media_id:
+        return Outcome('unknown', error=_error('Meta answered without a media id', cause='no_id'))
+    return Outcome('accepted', media_id=media_id)
 
 
 def _first(body, name):

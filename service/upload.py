@@ -6,7 +6,7 @@ days; the row in media_upload says who fetches it: it is leased, and who comes t
 
 import re
 
-from service.db import columns, db, execute, fetch, fetch_dicts
+from service.db import columns, connection, db, execute, fetch, fetch_dicts
 from service.errors import Invalid, NotFound
 from service.media_types import LIMITS, kind_of
 
@@ -59,7 +59,8 @@ def check(chatbot_id, messages, *path):
     if not found:
         return
     ids = {part['id'].lower() for _, _, part in found}
-    types = dict(fetch(AMONG, (list(ids), chatbot_id)))
+    with connection():
+        types = dict(fetch(AMONG, (list(ids), chatbot_id)))
     problems = {}
     for where, kind, part in found:
         if sentence := _problem(kind, part['id'], types):
@@ -102,7 +103,8 @@ def look_up(rows):
         files = {(file['media_id'], file['number']): file for file in fetch_dicts(LOOK_UP, columns(named))}
         for row in rows:
             for media_id in row['files']:
-                row['files'][media_id] = files.get((media_id, row['phone_number_id']))
+                file = files.get((media_id, row['phone_number_id']))
+                row['files'][media_id] = file and dict(file)  # each its own: threads write into it
 
 
 def with_meta_ids(kind, content, files):

@@ -9,7 +9,7 @@ from functools import cache
 
 from peewee import OperationalError
 
-from service import consequences, dispatch, evidence, identity, status, vault
+from service import consequences, dispatch, evidence, identity, status, upload, vault
 from service.config import settings
 from service.consequences import Refusal
 from service.db import CONNECTION_LOST, connection, db
@@ -19,6 +19,7 @@ from service.logs import mask
 from service.payloads import graph_body
 from service.queues import SEND
 from workers import drain as loop
+from workers.attach import AGAIN, Attacher
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +34,7 @@ class Sender:
         self.graph = GraphClient(settings.SEND_CONCURRENCY)
         self.budget = SendBudget()
         self.lease = 2 * settings.GRAPH_TIMEOUT + 10  # seconds; it may wait for a thread as long as a call lasts
+        self.attacher = Attacher(self.graph, self.lease)
 
     def step(self):
         """Claim as much as places are free and rates allow; returns how many."""
@@ -46,7 +48,7 @@ class Sender:
     def _claim(self, found):
         free = self.crew.free
         granted = self.budget.take({row['phone_number_id']: self._wish(row, -(-free // len(found))) for row in found})
-        quota = {}
+        quota, leased_until = {}, time.monotonic() + self.lease
         for row in found:  # in turns, the one that waited longest first
             quota[row['chatbot_id']] = min(granted[row['phone_number_id']], free)
             free -= quota[row['chatbot_id']]
@@ -61,7 +63,9 @@ class Sender:
         # also those whose messages all wait for their conversations: else they would stand first for ever
         self.served |= dict.fromkeys((chatbot_id for chatbot_id, n in quota.items() if n), time.monotonic())
         tokens = {row['chatbot_id']: row['access_token'] for row in found}
-        return [row | {'access_token': tokens[row['chatbot_id']]} for row in rows]
+        upload.look_up(rows)
+        more = {'leased_until': leased_until}
+        return [row | more | {'access_token': tokens[row['chatbot_id']]} for row in rows]
 
     @staticmethod
     def _wish(row, share):
@@ -84,6 +88,8 @@ class Sender:
         except vault.Undecryptable as error:
             what = {'code': None, 'title': str(error), 'details': None, 'fbtrace_id': None, 'cause': 'undecryptable'}
             return Outcome('held', error=what)
+        if row['files']:
+            return self.attacher.send(row, token)
         return self.graph.send(row['phone_number_id'], token, graph_body(row))
 
 
@@ -108,6 +114,14 @@ def close(timeout):
 
 
 def record(batch):
+    """Give back what was not called for, write the outcomes of all others."""
+    postponed = [row for row, (outcome, _, _) in batch if outcome.kind == 'postponed']
+    dispatch.give_back(postponed, AGAIN)
+    if len(postponed) < len(batch):
+        _record([one for one in batch if one[1][0].kind != 'postponed'])
+
+
+def _record(batch):
     """Write outcomes, join statuses that were faster, draw the consequences; then log, a line each."""
     results = [(row, outcome, at) for row, (outcome, at, _) in batch]
     with db.atomic():

@@ -8,7 +8,7 @@ from flask import Blueprint, request
 from flask import json as flask_json
 
 from service import batch as batches
-from service import bulk_csv
+from service import bulk_csv, upload
 from service.account import Account
 from service.batch import Batch
 from service.bulk import Bulk, Mould, listed
@@ -113,6 +113,7 @@ def read_csv(order, stream):
 
 def store(account, order, bulk):
     """Store a batch in the caller's transaction; it as callers see it."""
+    upload.check(account.chatbot_id, bulk.with_other_files(), 'message')
     bulk.mould.message = with_wamids(account.chatbot_id, bulk.mould.message, 'message.')
     batch = batches.create(account, bulk, order.get('send_at'), order.get('expires_at'))
     return batches.shown([batch])[0] | {'rejected_rows': bulk.rejected_rows}

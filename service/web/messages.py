@@ -2,7 +2,7 @@
 
 from flask import Blueprint
 
-from service import folding, outbox, payloads, receipt, status
+from service import folding, outbox, payloads, receipt, status, upload
 from service.account import Account
 from service.content import TEXT_LIMIT
 from service.conversation import current_id
@@ -30,6 +30,7 @@ def send():
     if first := once.first_answer():
         return first
     account = Account.find_active(message['chatbot_id'])
+    upload.check(account.chatbot_id, [message])
     messages = _parts(with_wamids(account.chatbot_id, message))
     if outbox.is_full(account.chatbot_id, len(messages)):
         raise TooManyQueued('MAX_QUEUED messages of this chatbot are waiting.')

@@ -44,6 +44,7 @@ def control_routes() -> list[web.RouteDef]:
         web.post('/control/webhook', control.post_webhook),
         web.post('/control/verify', control.verify),
         web.get('/control/reads', control.list_reads),
+        web.get('/control/uploads', control.list_uploads),
         web.get('/control/ai', control.list_ai),
         web.get('/control/responder', control.list_responder),
         web.post(r'/control/customers/{wa_id:\d+}/messages', customers.write),

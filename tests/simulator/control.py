@@ -82,6 +82,10 @@ async def list_reads(request: web.Request) -> web.Response:
     return web.json_response({'data': list(request.app[SIMULATOR].reads)})
 
 
+async def list_uploads(request: web.Request) -> web.Response:
+    return web.json_response({'data': request.app[SIMULATOR].media.uploads})
+
+
 async def list_ai(request: web.Request) -> web.Response:
     return web.json_response({'data': list(request.app[SIMULATOR].ai_asks)})
 

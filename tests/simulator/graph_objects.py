@@ -30,9 +30,15 @@ def with_token(handler: Handler) -> Handler:
 
 @with_token
 async def upload(request: web.Request) -> web.Response:
-    if not (parts := await uploaded(request)):
+    simulator, number = request.app[SIMULATOR], request.match_info['id']
+    if not (parts := await uploaded(request, simulator.config.upload_rate)):
         return refusal(100, 'messaging_product and file are required, as multipart/form-data.')
-    file = request.app[SIMULATOR].media.keep(*parts, number=request.match_info['id'])
+    seen = {'number': number, 'size': len(parts[0]), 'mime_type': parts[1], 'filename': parts[2], 'media_id': None}
+    simulator.media.uploads.append(seen)
+    if simulator.config.upload_error:
+        return refusal(simulator.config.upload_error, 'The upload is refused.')
+    file = simulator.media.keep(*parts, number=number)
+    seen['media_id'] = file.media_id
     return web.json_response({'id': file.media_id})
 
 

@@ -1,5 +1,6 @@
 """Meta's media: upload, look-up, download with the same token, deletion. Kept in memory."""
 
+import asyncio
 import hashlib
 import random
 import secrets
@@ -33,6 +34,7 @@ class Media:
     def __init__(self) -> None:
         self.files: dict[str, File] = {}
         self.links: dict[str, tuple[str, float]] = {}
+        self.uploads: list[dict] = []  # every upload that came, also those that were refused
 
     def keep(self, content: bytes, mime_type: str, filename: str | None = None, number: str | None = None) -> File:
         media_id = str(random.randrange(10**15, 10**16))
@@ -66,15 +68,22 @@ class Media:
         }
 
 
-async def uploaded(request: web.Request) -> tuple[bytes, str, str | None] | None:
-    """The file of a multipart upload, its MIME type and name; None when something is missing."""
+async def uploaded(request: web.Request, rate: float = 0) -> tuple[bytes, str, str | None] | None:
+    """The file of a multipart upload, its MIME type and name; None when something is missing. `rate`: bytes/s."""
     if not request.content_type.startswith('multipart/'):
         return None
-    form = await request.post()
-    file = form.get('file')
-    if form.get('messaging_product') != 'whatsapp' or not isinstance(file, web.FileField):
+    fields, content, mime_type, filename = {}, None, None, None
+    async for part in await request.multipart():
+        if part.name == 'file' and part.filename:
+            content, mime_type, filename = bytearray(), part.headers.get('Content-Type'), part.filename
+            while piece := await part.read_chunk(64 * 1024):
+                content += piece
+                await asyncio.sleep(len(piece) / rate if rate else 0)
+        else:
+            fields[part.name] = await part.text()
+    if fields.get('messaging_product') != 'whatsapp' or content is None:
         return None
-    return file.file.read(), str(form.get('type') or file.content_type), file.filename
+    return bytes(content), fields.get('type') or mime_type, filename
 
 
 def refusal(code: int, details: str, status: int | None = None) -> web.Response:

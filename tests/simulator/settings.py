@@ -41,6 +41,8 @@ class Config:
     retry_after: float | None = None
     regain_minutes: float | None = None
     media_url_ttl: float = 300.0
+    upload_error: int = 0  # the code that uploads of media are refused with
+    upload_rate: float = 0.0  # bytes per second that they are read with, 0: at once
     ai_latency: float = 0.0
     responder_latency: float = 0.0
     responder_secret: str = ''

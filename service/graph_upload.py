@@ -1,0 +1,24 @@
+"""The body of an upload to Meta (section 6.3): multipart, its file passed on in pieces as it comes from the storage."""
+
+from urllib3.filepost import choose_boundary, encode_multipart_formdata
+
+
+class Form:
+    """An iterable body with its headers. `file`: mime_type, filename and size; `pieces`: its bytes."""
+
+    def __init__(self, file, pieces):
+        boundary, mime_type = choose_boundary(), file['mime_type'].partition(';')[0]
+        fields = {
+            'messaging_product': 'whatsapp', 'type': mime_type,
+            'file': (file['filename'] or f'file.{mime_type.rpartition("/")[2]}', b'', mime_type),
+        }  # fmt: skip
+        whole, content_type = encode_multipart_formdata(fields, boundary)
+        self._end = f'\r\n--{boundary}--\r\n'.encode()
+        self._beginning, self._pieces = whole.removesuffix(self._end), pieces
+        length = len(self._beginning) + file['size'] + len(self._end)
+        self.headers = {'Content-Type': content_type, 'Content-Length': str(length)}
+
+    def __iter__(self):
+        yield self._beginning
+        yield from self._pieces
+        yield self._end
