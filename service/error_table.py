@@ -125,7 +125,7 @@ TABLE = {
                   'Send an approved template instead.'),
     131050: Known('P', 'This person does not want marketing from you any more.',
                   'Send no marketing until the person allows it again.'),
-    131051: Known('P', 'WhatsApp does not know this type of message.', 'Use one of the types that Meta describes.'),
+    131051: Known('P', 'WhatsApp does not hand on messages of this type.', 'Send, or ask for, another type.'),
     131052: Known('P', 'The file from the customer could not be downloaded.', 'Ask the customer to send it again.'),
     131053: Known('P', 'The file of this message could not be uploaded to WhatsApp.',
                   'Check its type, its size, and that its link can be opened by anybody.'),

@@ -8,9 +8,8 @@ from service import template
 from service.config import settings
 from service.db import columns, db, execute, fetch, fetch_dicts, new_id, to_json
 from service.errors import Conflict
-from service.message import Message
+from service.message import Message, refers_to
 from service.payloads import is_one_time_code
-from service.webhook_events import MAX_ID, as_dict, clean
 
 REPLY, SINGLE, BULK = 0, 1, 2  # priorities: who goes first when the rate is short
 AMPLE = 5000  # messages; more than the web processes take in for one chatbot in a second
@@ -83,12 +82,8 @@ def _row(conversation, message):
     return (
         new_id(), conversation, kind, message.get('to'), message.get('recipient'), json.dumps(message[kind]),
         to_json(message.get('context')), to_json(extra or None), message.get('client_reference'),
-        int(is_one_time_code(message)), _refers_to(kind, message[kind]),
+        int(is_one_time_code(message)), refers_to(kind, message[kind]),
     )  # fmt: skip
-
-
-def _refers_to(kind, content):
-    return clean(as_dict(content).get('message_id'), MAX_ID) if kind == 'reaction' else None
 
 
 COUNT_WAITING = """
