@@ -5,6 +5,7 @@ import hashlib
 import hmac
 import json
 import time
+import uuid
 
 import pytest
 
@@ -221,7 +222,34 @@ def test_a_reply_goes_to_who_is_answered_whomever_it_names(backend, platform, ow
     assert (message['to'], message['recipient']) == wanted
 
 
+def test_a_reply_may_name_our_ids_and_say_that_it_is_not_to_be_checked(backend, platform, own_service, hear):
+    platform.answer(204)
+    hear(text_message(wamid='wamid.1'))
+    asked = platform.asks[0]['body']['messages'][0]['id']
+    reaction = {'type': 'reaction', 'reaction': {'message_id': asked, 'emoji': '👍'}}
+    poll = {'type': 'poll', 'poll': {'name': '?'}, 'validate': False, 'context': {'message_id': asked}}
+    platform.answer(200, {'messages': [reaction, poll]})
+    hear(text_message(wamid='wamid.2'))
+    first, second = outbound(backend)
+    assert first['content'] == {'message_id': 'wamid.1', 'emoji': '👍'}
+    assert (second['type'], second['context']) == ('poll', {'message_id': 'wamid.1'})
+
+
 BAD_ANSWERS = {
+    'a button too long': {
+        'messages': [
+            {
+                'type': 'interactive',
+                'interactive': {
+                    'type': 'button',
+                    'body': {'text': '?'},
+                    'action': {'buttons': [{'type': 'reply', 'reply': {'id': '1', 'title': 'x' * 21}}]},
+                },
+            }
+        ]
+    },
+    'an id of nobody': {'messages': [{'text': {'body': 'x'}, 'context': {'message_id': str(uuid.uuid4())}}]},
+    'a text to be split': {'messages': [{'text': {'body': 'x'}, 'split': True}]},
     'not JSON': b'hello',
     'nothing': b'',
     'a list': [],
