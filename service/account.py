@@ -202,11 +202,15 @@ FROM unnest(%s::text[], %s::text[], %s::text[]) AS n (chatbot, display, waba) WH
 
 
 def learn(found):
-    """What nobody told us and Meta does: `found` are (item, account's row) of a batch. No statement without news."""
+    """What nobody told us and Meta does: `found` are (item, account's row) of a batch. No statement without news.
+
+    The templates of a WABA that nobody knew are read at the clock's next look.
+    """
     news = {account['chatbot_id']: _news(item, account) for item, account in found}
     rows = [(chatbot_id, *new) for chatbot_id, new in sorted(news.items()) if any(new)]
     if rows:
         execute(LEARN, columns(rows))
+        template.sync_due({waba_id for _, _, waba_id in rows})
 
 
 def _news(item, account):

@@ -8,8 +8,7 @@ from tests.people import CHATBOT, CUSTOMER, contact, envelope, sql, status_of, t
 from tests.stack import PHONE_NUMBER_ID
 
 WABA, DISPLAY = '880011223344556', '15550104477'
-AT, LATER = 1790000000, 1790000060
-NEVER = 4_000_000_000  # in the year 2096
+AT, LATER, NEVER = 1790000000, 1790000060, 4_000_000_000  # in the year 2096
 ALERT = {
     'entity_type': 'PHONE_NUMBER', 'entity_id': PHONE_NUMBER_ID, 'alert_severity': 'CRITICAL',
     'alert_status': 'ACTIVE', 'alert_type': 'OBA_REJECTED', 'alert_description': 'The blue tick was refused.',
@@ -269,10 +268,11 @@ def test_without_a_waba_id_nobody_knows_of_whom_it_speaks(acme, tell):
 
 
 def test_an_account_learns_its_display_number_and_its_waba(backend, meta, workers):
-    assert backend.account()['display_phone_number'] is None
+    assert backend.account()['waba_id'] is None
     meta.webhook(envelope(statuses=[status_of('wamid.A', 'sent')]))
     workers.incoming()
     assert account(backend) | {'display_phone_number': DISPLAY, 'waba_id': WABA} == account(backend)
+    assert sql('SELECT waba_id FROM template_sync WHERE due_at <= now()') == [(WABA,)]
 
 
 def test_what_the_platform_said_of_its_waba_is_not_overruled(backend, meta, workers):
