@@ -7,7 +7,7 @@ from itertools import islice
 
 from peewee import DateTimeField, IntegerField, TextField
 
-from service import outbox, template
+from service import admission, outbox, template
 from service.account import Account
 from service.config import settings
 from service.db import db, execute, fetch, new_id
@@ -30,15 +30,17 @@ class Batch(Row):
     recipients = IntegerField()
     rejected = IntegerField()
     duplicates = IntegerField()
+    dropped = IntegerField()
     created_at = DateTimeField()
     updated_at = DateTimeField()
 
-    SHOWN = ('id', 'chatbot_id', 'status', 'reason', 'recipients', 'rejected', 'duplicates')
+    SHOWN = ('id', 'chatbot_id', 'status', 'reason', 'recipients', 'rejected', 'duplicates', 'dropped')
 
     def to_dict(self, tally, account):
         """As callers see it. `tally`: of its messages; `account`: whose it is."""
         row = {name: getattr(self, name) for name in self.SHOWN}
-        waiting, accepted = tally.waiting, self.recipients - self.rejected - self.duplicates
+        waiting = tally.waiting
+        accepted = self.recipients - self.rejected - self.duplicates - self.dropped
         if self.status == 'running' and not waiting:
             row['status'] = 'done'
         if self.reason:
@@ -86,7 +88,9 @@ SELECT batch_id, status, count(*), count(*) FILTER (WHERE accepted_at > now() - 
   )::float, min(due_at) FILTER (WHERE status = 'scheduled')
 FROM message WHERE batch_id = ANY(%s::uuid[]) GROUP BY batch_id, status
 """
-INSERT = 'INSERT INTO batch (id, chatbot_id, recipients, rejected, duplicates) VALUES (%s, %s, %s, %s, %s)'
+INSERT = """
+INSERT INTO batch (id, chatbot_id, recipients, rejected, duplicates, dropped) VALUES (%s, %s, %s, %s, %s, %s)
+"""
 
 
 def create(account, bulk, send_at=None, expires_at=None):
@@ -94,8 +98,10 @@ def create(account, bulk, send_at=None, expires_at=None):
     if outbox.is_full(account.chatbot_id, len(bulk.good)):
         raise TooManyQueued(f'With these {len(bulk.good)}, more than MAX_QUEUED messages of this chatbot would wait.')
     conversations = resolve(bulk.good)
+    bulk.drop(conversations, admission.standings(bulk.mould.message, conversations.values()))
     batch_id = new_id()
-    execute(INSERT, (batch_id, account.chatbot_id, bulk.recipients, bulk.rejected, bulk.duplicates))
+    counts = bulk.recipients, bulk.rejected, bulk.duplicates, bulk.dropped
+    execute(INSERT, (batch_id, account.chatbot_id, *counts))
     messages = bulk.messages(conversations)
     while some := list(islice(messages, AT_ONCE)):
         outbox.store(account, some, outbox.BULK, send_at=send_at, expires_at=expires_at, batch_id=batch_id)

@@ -6,8 +6,8 @@ from functools import partial
 
 from marshmallow import ValidationError, fields, validate
 
-from service import phones
-from service.errors import Invalid
+from service import admission, phones
+from service.errors import Conflict, Invalid
 from service.identity import addressee
 from service.interactive import INTERACTIVE
 from service.media_types import LIMITS
@@ -187,11 +187,14 @@ class Bulk:
 
     chatbot_id: str
     mould: Mould
-    good: dict = field(default_factory=dict)  # {Identity: (recipient, parameters)}
+    good: dict = field(default_factory=dict)  # {Identity: (line, recipient, parameters)}
     recipients: int = 0
     rejected: int = 0
     duplicates: int = 0
+    dropped: int = 0
     rejected_rows: list = field(default_factory=list)
+    dropped_rows: list = field(default_factory=list)
+    standings: dict = field(default_factory=dict)  # {conversation id: admission.Standing}, of those who have one
 
     def take(self, rows):
         """Sort Rows. Raises Invalid at the first that is too many, or when none was good."""
@@ -215,7 +218,7 @@ class Bulk:
         if identity in self.good:
             self.duplicates += 1
         else:
-            self.good[identity] = row.recipient, row.parameters
+            self.good[identity] = row.line, row.recipient, row.parameters
 
     def _errors(self, row):
         """{field: [sentence]} of everything that is wrong with a row."""
@@ -231,16 +234,35 @@ class Bulk:
             errors = _missed(row_schema, address)
         return errors | self.mould.check(row.parameters)
 
+    def drop(self, conversations, standings):
+        """Take out whom the message may not go to now. Raises Conflict when nobody is left."""
+        self.standings = standings
+        for identity in [one for one in self.good if conversations[one] in standings]:
+            _, objection = admission.judge(self.mould.message, standings[conversations[identity]])
+            if objection:
+                self._drop(identity, objection)
+        if not self.good:
+            raise Conflict(NOBODY_LEFT, dropped=self.dropped, dropped_rows=self.dropped_rows)
+
+    def _drop(self, identity, objection):
+        line, recipient, _ = self.good.pop(identity)
+        self.dropped += 1
+        if self.dropped <= MAX_REPORTED:
+            name = 'to' if 'to' in recipient else 'recipient'
+            self.dropped_rows.append({'line': line, 'errors': {name: [objection.sentence]}})
+
     def messages(self, conversations):
         """(conversation id, message) of each good row, made one by one: a long text to many is never held at once."""
-        for identity, (recipient, parameters) in self.good.items():
-            yield conversations[identity], {**self.mould.fill(parameters), **recipient}
+        for identity, (_, recipient, parameters) in self.good.items():
+            conversation = conversations[identity]
+            message, _ = admission.judge(self.mould.fill(parameters), self.standings.get(conversation))
+            yield conversation, {**message, **recipient}
 
     def with_other_files(self):
         """The message, or what it is for each row when a placeholder decides which file it has."""
         if not _file_ids_vary(self.mould.message):
             return [self.mould.message]
-        return (self.mould.fill(parameters) for _, parameters in self.good.values())
+        return (self.mould.fill(parameters) for _, _, parameters in self.good.values())
 
 
 def _file_ids_vary(value):
@@ -255,4 +277,5 @@ def _is_text(value):
     return isinstance(value, str)
 
 
+NOBODY_LEFT = 'None of the recipients may get this message now; nothing was stored.'
 TOO_MANY = f'More than {MAX_RECIPIENTS:,} recipients; nothing was stored. Send them in several bulks.'

@@ -1,14 +1,13 @@
 """Conversations: what is known of each, and who waits for a reply."""
 
 import json
-from datetime import timedelta
+from datetime import UTC, datetime
 
 from peewee import DateTimeField, SmallIntegerField, TextField
 
+from service import window
 from service.db import columns, execute, fetch, fetch_dicts, new_id
 from service.rows import JSON, Row
-
-WINDOW = timedelta(hours=24)  # customer-service window: free-form messages only within it (section 8)
 
 
 class Conversation(Row):
@@ -41,8 +40,10 @@ class Conversation(Row):
         return cls.get_or_none(cls.id == row_id) or super().find(current_id(row_id))
 
     def to_dict(self):
-        from_inbound = self.last_inbound_at and self.last_inbound_at + WINDOW
-        return {**{name: getattr(self, name) for name in self.SHOWN}, 'window_expires_at': from_inbound}
+        closes_at = window.closes_at(self.last_inbound_at)
+        is_open = closes_at > datetime.now(UTC) if closes_at and not self.group_id else None
+        shown = {name: getattr(self, name) for name in self.SHOWN}
+        return shown | {'window_expires_at': closes_at, 'window_open': is_open}
 
 
 def current_id(conversation_id):

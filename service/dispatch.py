@@ -3,6 +3,7 @@
 import json
 from datetime import UTC, datetime
 
+from service import window
 from service.config import settings
 from service.db import columns, db, execute, fetch, fetch_dicts, to_json
 from service.moments import plain
@@ -20,24 +21,26 @@ WHERE a.active AND a.send_state = 'ok'
 """
 # One message at a time and conversation, in order: `send_after` stands in the conversation's row, so that a second
 # worker that waited for the row's lock sees it. Accounts come in with how many each may send now: the fair share.
+# Whose window has closed meanwhile gets the fallback.
 CLAIM = f"""
 WITH quota AS (SELECT * FROM unnest(%(chatbots)s::text[], %(counts)s::int[]) AS q (chatbot_id, n)),
 due AS MATERIALIZED (
   SELECT m.* FROM quota CROSS JOIN LATERAL (
-    SELECT m.id, m.conversation_id, m.priority FROM message m JOIN conversation c ON c.id = m.conversation_id
+    SELECT m.id, m.conversation_id, m.priority, m.fallback IS NOT NULL AND {window.CLOSED} AS late
+    FROM message m JOIN conversation c ON c.id = m.conversation_id
     WHERE m.chatbot_id = quota.chatbot_id AND m.status = 'queued' AND m.due_at <= now()
       AND (m.expires_at IS NULL OR m.expires_at > now()) AND (c.send_after IS NULL OR c.send_after <= now())
     ORDER BY m.priority, m.id LIMIT quota.n FOR NO KEY UPDATE OF m, c SKIP LOCKED) m),
-first AS (SELECT DISTINCT ON (conversation_id) id, conversation_id FROM due ORDER BY conversation_id, priority, id),
+first AS (SELECT DISTINCT ON (conversation_id) * FROM due ORDER BY conversation_id, priority, id),
 busy AS (
   UPDATE conversation c SET send_after = now() + %(lease)s * interval '1 second',
     pair_free_at = CASE WHEN c.group_id IS NULL THEN greatest(c.pair_free_at, now()) + interval '{PAIR_GAP} s' END
   WHERE c.id = ANY (ARRAY(SELECT conversation_id FROM first)))
-UPDATE message m SET status = 'sending', attempts = attempts + 1, updated_at = now(),
-  due_at = now() + %(lease)s * interval '1 second'
+UPDATE message m SET status = 'sending', attempts = CASE WHEN first.late THEN 1 ELSE attempts + 1 END,
+  updated_at = now(), due_at = now() + %(lease)s * interval '1 second', {window.TAKE_FALLBACK.format(when='first.late')}
 FROM first WHERE m.id = first.id
 RETURNING m.id, m.chatbot_id, m.conversation_id, m.phone_number_id, m.type, m.recipient_to, m.recipient, m.content,
-  m.context, m.extra, m.attempts, m.expires_at, m.batch_id
+  m.context, m.extra, m.attempts, m.expires_at, m.batch_id, m.fallback IS NOT NULL AS has_fallback
 """
 
 
@@ -91,11 +94,12 @@ RETURNING m.id, m.chatbot_id, m.direction, m.type)
 INSERT INTO usage_log (message_id, chatbot_id, direction, type)
 SELECT * FROM accepted ON CONFLICT (message_id) DO NOTHING
 """
-SETTLE = """
+SETTLE = f"""
 UPDATE message m SET status = n.status, hold_reason = n.hold_reason, error = n.error, tries = m.tries || n.try,
-  due_at = now() + n.delay * interval '1 second', updated_at = now()
-FROM unnest(%s::uuid[], %s::int[], %s::text[], %s::text[], %s::float8[], %s::json[], %s::jsonb[])
-  AS n (id, attempts, status, hold_reason, delay, error, try)
+  due_at = now() + n.delay * interval '1 second', updated_at = now(),
+  attempts = CASE WHEN n.late THEN 0 ELSE m.attempts END, {window.TAKE_FALLBACK.format(when='n.late')}
+FROM unnest(%s::uuid[], %s::int[], %s::text[], %s::text[], %s::float8[], %s::json[], %s::jsonb[], %s::boolean[])
+  AS n (id, attempts, status, hold_reason, delay, error, try, late)
 WHERE m.id = n.id AND m.status = 'sending' AND m.attempts = n.attempts
 """
 
@@ -125,8 +129,10 @@ def record(results):
 def next_step(row, outcome):
     """(status, hold_reason, seconds until somebody looks again) after what Meta did not accept.
 
-    `row`: attempts and batch_id of the message; `outcome`: kind, delay and scope.
+    `row`: attempts, batch_id and has_fallback of the message; `outcome`: kind, delay, scope and error.
     """
+    if window.wants_fallback(row, outcome.error):
+        return 'queued', None, 0
     if outcome.kind == 'retry':
         delay = retry_delay(row['attempts'])
         return ('failed', None, None) if delay is None else ('queued', None, max(outcome.delay or 0, delay))
@@ -153,8 +159,8 @@ def _free_conversations(accepted, others):
 
 def _settled(row, outcome, at, step):
     status, hold_reason, delay = step
-    one = to_json(attempt(row, outcome, at))
-    return row['id'], row['attempts'], status, hold_reason, delay, to_json(outcome.error), one
+    one, late = to_json(attempt(row, outcome, at)), window.wants_fallback(row, outcome.error)
+    return row['id'], row['attempts'], status, hold_reason, delay, to_json(outcome.error), one, late
 
 
 def attempt(row, outcome, at):

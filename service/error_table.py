@@ -122,7 +122,8 @@ TABLE = {
     131030: Known('P', 'The sender is a test number, and the recipient is not on its list of at most five.',
                   'Add the recipient to the list in the App Dashboard, or send from a real number.'),
     131047: Known('P', 'The customer last wrote more than 24 hours ago, so only a template may be sent.',
-                  'Send an approved template instead.'),
+                  'Send an approved template, or name a fallback_template. If the customer did write since, it is a '
+                  'rare fault of Meta: send it again.'),
     131050: Known('P', 'This person does not want marketing from you any more.',
                   'Send no marketing until the person allows it again.'),
     131051: Known('P', 'WhatsApp does not hand on messages of this type.', 'Send, or ask for, another type.'),

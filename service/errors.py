@@ -17,10 +17,12 @@ class GatewayError(Exception):
     status = 500
     retry_after = None
 
-    def __init__(self, detail=None, errors=None):
+    def __init__(self, detail=None, errors=None, **members):
+        """`members`: what a program needs to know of it, beside the sentence for people."""
         super().__init__(detail or self.title)
         self.detail = detail
         self.errors = errors
+        self.members = members
 
     @property
     def title(self):

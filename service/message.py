@@ -41,6 +41,8 @@ class Message(Row):
     expires_at = DateTimeField(null=True)
     refers_to = TextField(null=True)
     echo = BooleanField(default=False)
+    fallback = JSON(null=True)
+    replaced = JSON(null=True)
     timestamp = DateTimeField(null=True)
     accepted_at = DateTimeField(null=True)
     created_at = DateTimeField()
@@ -66,6 +68,7 @@ class Message(Row):
         row |= {'referred_product': as_dict(self.context).get('referred_product')}
         row |= {'reply_to': None, 'reactions': [], 'edited_at': None, 'revoked_at': None, 'revisions': []}
         row |= self._shown_error(extra)
+        row |= {'fallback_template': self.fallback, 'replaced': self.replaced}
         row |= {'to': self.recipient_to, 'recipient': self.recipient, 'wa_id': self.answer_wa_id}
         return row | {name: sender.get(name) for name in ('from', 'from_user_id', 'group_id')}
 

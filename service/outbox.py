@@ -18,8 +18,8 @@ EXTRA = ('recipient_type', 'recipient_identity_key_hash', 'messaging_account_id'
 COLUMNS = {
     'id': 'uuid', 'conversation_id': 'uuid', 'type': 'text', 'recipient_to': 'text', 'recipient': 'text',
     'content': 'json', 'context': 'json', 'extra': 'json', 'client_reference': 'text', 'resends': 'int',
-    'refers_to': 'text', 'template_name': 'text', 'template_language': 'text', 'marketing': 'boolean',
-    'status': 'text', 'hold_reason': 'text', 'error': 'json',
+    'refers_to': 'text', 'fallback': 'json', 'replaced': 'json', 'template_name': 'text', 'template_language': 'text',
+    'marketing': 'boolean', 'status': 'text', 'hold_reason': 'text', 'error': 'json',
 }  # of each message, with their types; the others are the same for all  # fmt: skip
 INSERT = f"""
 INSERT INTO message (chatbot_id, phone_number_id, priority, send_at, expires_at, batch_id, direction, due_at,
@@ -83,6 +83,7 @@ def _row(conversation, message):
         new_id(), conversation, kind, message.get('to'), message.get('recipient'), json.dumps(message[kind]),
         to_json(message.get('context')), to_json(extra or None), message.get('client_reference'),
         int(is_one_time_code(message)), refers_to(kind, message[kind]),
+        to_json(message.get('fallback_template')), to_json(message.get('replaced')),
     )  # fmt: skip
 
 

@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from datetime import datetime
 
-from service import message
+from service import message, window
 from service.consequences import Refusal
 from service.db import columns, execute, fetch, fetch_dicts, to_json
 from service.dispatch import AHEAD, attempt, next_step
@@ -45,7 +45,7 @@ class Status:
 
 FIND = """
 SELECT id, chatbot_id, conversation_id, phone_number_id, wamid, status, error, accepted_at, attempts, batch_id, tries,
-  echo
+  echo, fallback IS NOT NULL AS has_fallback
 FROM message WHERE id IN (
   SELECT m.id FROM message m JOIN unnest(%s::text[], %s::text[]) AS n (phone_number_id, wamid)
     USING (phone_number_id, wamid) WHERE m.direction = 'outbound' AND m.wamid IS NOT NULL
@@ -59,12 +59,13 @@ SELECT * FROM unnest(%s::text[], %s::uuid[], %s::text[], %s::text[], %s::text[],
   %s::text[], %s::json[], %s::json[], %s::json[])
 ON CONFLICT DO NOTHING RETURNING phone_number_id, wamid, status, participant
 """
-ADVANCE = """
+ADVANCE = f"""
 UPDATE message m SET status = n.status, hold_reason = n.hold_reason, wamid = n.wamid, error = n.error,
   tries = m.tries || coalesce(n.tries, '[]'), due_at = now() + n.delay * interval '1 second', updated_at = now(),
-  accepted_at = coalesce(m.accepted_at, n.accepted_at, now())
-FROM unnest(%s::uuid[], %s::text[], %s::text[], %s::text[], %s::json[], %s::timestamptz[], %s::float8[], %s::jsonb[])
-  AS n (id, status, hold_reason, wamid, error, accepted_at, delay, tries)
+  accepted_at = coalesce(m.accepted_at, n.accepted_at, now()),
+  attempts = CASE WHEN n.late THEN 0 ELSE m.attempts END, {window.TAKE_FALLBACK.format(when='n.late')}
+FROM unnest(%s::uuid[], %s::text[], %s::text[], %s::text[], %s::json[], %s::timestamptz[], %s::float8[], %s::jsonb[],
+  %s::boolean[]) AS n (id, status, hold_reason, wamid, error, accepted_at, delay, tries, late)
 WHERE m.id = n.id
 """
 # Meta found the burst of a pair used up: it pays back first. A row that somebody holds is claimed or freed just now.
@@ -168,6 +169,7 @@ def _judge(row, status):
     row.update(tries=[*row['tries'], one], new_tries=[*row.get('new_tries', ()), one])
     if state in ('queued', 'held'):  # Meta's next answer brings another wamid
         row.update(status=state, hold_reason=hold_reason, delay=delay, wamid=None)
+        row['late'] = window.wants_fallback(row, status.error)
         row['pair_delay'] = delay if outcome.scope == 'pair' else None
     return Refusal(row['chatbot_id'], row['phone_number_id'], outcome, row['batch_id'])
 
@@ -180,7 +182,7 @@ def _state_after(row, status):
 
 
 def _write(rows):
-    names = ('id', 'status', 'hold_reason', 'wamid', 'error', 'accepted_at', 'delay', 'new_tries')
+    names = ('id', 'status', 'hold_reason', 'wamid', 'error', 'accepted_at', 'delay', 'new_tries', 'late')
     execute(ADVANCE, columns([tuple(_column(row, name) for name in names) for row in rows]))
     if pauses := {row['conversation_id']: row['pair_delay'] for row in rows if row.get('pair_delay')}:
         execute(PAUSE_PAIR, (list(pauses), list(pauses.values())))

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import time
 from pathlib import Path
 
 import requests
@@ -112,8 +113,9 @@ def envelope(messages=(), statuses=(), contacts=(), number=PHONE_NUMBER_ID, erro
     }
 
 
-def text_message(body='Hello', wamid='wamid.A', phone=CUSTOMER, user=None, at=1790000000, **more):
-    """One inbound text; `phone` or `user` may be None, as Meta leaves them out."""
+def text_message(body='Hello', wamid='wamid.A', phone=CUSTOMER, user=None, at=None, **more):
+    """One inbound text, of now unless `at` is given; `phone` or `user` may be None, as Meta leaves them out."""
+    at = int(time.time()) if at is None else at
     ids = {name: value for name, value in (('from', phone), ('from_user_id', user)) if value}
     return {**ids, 'id': wamid, 'timestamp': str(at), 'type': 'text', 'text': {'body': body}, **more}
 

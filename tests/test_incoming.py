@@ -214,7 +214,7 @@ def test_what_meta_adds_to_a_message_is_kept(meta, backend, accounts, deliver):
     errors = [{'code': 131051, 'title': 'Message type unknown'}]
     deliver(
         envelope([
-            text_message(wamid='a', user='US.1', referral=referral, context={'forwarded': True}),
+            text_message(wamid='a', user='US.1', at=1790000000, referral=referral, context={'forwarded': True}),
             {**text_message(wamid='b'), 'type': 'unsupported', 'unsupported': {'type': 'poll'}, 'errors': errors},
         ])
     )  # fmt: skip

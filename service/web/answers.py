@@ -54,13 +54,14 @@ def init_app(app):
     app.register_error_handler(Exception, on_surprise)
 
 
-def problem_body(status, title, detail=None, errors=None):
-    body = {'type': 'about:blank', 'title': title, 'status': status, 'detail': detail or title}
-    return json.dumps(body | ({'errors': errors} if errors else {}))
+def problem_body(status, title, detail=None, errors=None, **members):
+    body = {'type': 'about:blank', 'title': title, 'status': status, 'detail': detail or title, **members}
+    return json.dumps(body | ({'errors': errors} if errors else {}), default=plain)
 
 
-def problem(status, title, detail=None, errors=None, retry_after=None):
-    answer = Response(problem_body(status, title, detail, errors), status, content_type='application/problem+json')
+def problem(status, title, detail=None, errors=None, retry_after=None, **members):
+    body = problem_body(status, title, detail, errors, **members)
+    answer = Response(body, status, content_type='application/problem+json')
     if retry_after:
         answer.headers['Retry-After'] = str(retry_after)
     if status == HTTPStatus.UNAUTHORIZED:
@@ -69,7 +70,7 @@ def problem(status, title, detail=None, errors=None, retry_after=None):
 
 
 def on_gateway_error(error):
-    return problem(error.status, error.title, error.detail, error.errors, error.retry_after)
+    return problem(error.status, error.title, error.detail, error.errors, error.retry_after, **error.members)
 
 
 def on_http_exception(error):

@@ -80,14 +80,16 @@ class Hashed(io.RawIOBase):
 
 def order_from(given):
     """The checked order that query parameters, or a command's options, stand for."""
-    order = {name: value for name, value in given.items() if name not in (*KINDS, 'language')}
+    order = {name: value for name, value in given.items() if name not in (*KINDS, 'language', 'force')}
     kinds = [name for name in KINDS if name in given]
     if len(kinds) != 1:
         problem = 'Exactly one of message, text and template is required.'
         raise Invalid(problem, {name: [problem] for name in kinds or ['message']})
     if ('language' in given) != (kinds == ['template']):
         raise Invalid('language belongs to template.', {'language': ['Needed with template, and with nothing else.']})
-    return check(csv_schema, order | {'message': _message(kinds[0], given)})
+    force = {'force': given['force']} if 'force' in given else {}
+    message = _message(kinds[0], given)
+    return check(csv_schema, order | {'message': message | force if isinstance(message, dict) else message})
 
 
 def _message(kind, given):
@@ -116,7 +118,7 @@ def store(account, order, bulk):
     upload.check(account.chatbot_id, bulk.with_other_files(), 'message')
     bulk.mould.message = with_wamids(account.chatbot_id, bulk.mould.message, 'message.')
     batch = batches.create(account, bulk, order.get('send_at'), order.get('expires_at'))
-    return batches.shown([batch])[0] | {'rejected_rows': bulk.rejected_rows}
+    return batches.shown([batch])[0] | {'rejected_rows': bulk.rejected_rows, 'dropped_rows': bulk.dropped_rows}
 
 
 @blueprint.get('/batches')

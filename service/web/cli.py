@@ -53,11 +53,15 @@ def _rotate():
 @click.option('--template', help='The name of a template; the columns are its parameters.')
 @click.option('--language', help='The language of the template, like en_US.')
 @click.option('--message', help="Meta's send body as JSON, without to and recipient.")
+@click.option('--force', is_flag=True, default=None, help='Also where the 24-hour window is known to have closed.')
 @click.option('--yes', is_flag=True, help='Do not ask before it is sent.')
 @click.option('--no-wait', is_flag=True, help='Do not follow it until it is done.')
 @with_appcontext
 def send_bulk(file, chatbot_id, yes, no_wait, **kind):
-    """Send one message to everybody in FILE, a CSV with a header; exit code 1 when a row was rejected or failed."""
+    """Send one message to everybody in FILE, a CSV with a header; exit code 1 when a row was rejected or failed.
+
+    Who may not get this message now (window, opt-out) is told of and left out; that is no failure.
+    """
     given = {name: value for name, value in kind.items() if value is not None}
     try:
         order = order_from({'chatbot_id': chatbot_id, **given})
@@ -70,7 +74,8 @@ def send_bulk(file, chatbot_id, yes, no_wait, **kind):
         raise click.ClickException(_told(error)) from None
     with suppress(RedisError):  # the clock finds them
         queues.ring(queues.SEND)
-    click.echo(f'Batch {batch["id"]}: {batch["accepted"]} queued')
+    _report_rows(batch['dropped_rows'])
+    click.echo(f'Batch {batch["id"]}: {batch["accepted"]} queued, {batch["dropped"]} dropped')
     well = no_wait or _follow(batch)
     sys.exit(0 if well and not bulk.rejected else 1)
 
@@ -81,10 +86,14 @@ def _told(error):
 
 
 def _report(bulk):
-    for row in bulk.rejected_rows:
+    _report_rows(bulk.rejected_rows)
+    click.echo(f'{bulk.recipients} rows, {bulk.rejected} rejected, {bulk.duplicates} duplicates')
+
+
+def _report_rows(rows):
+    for row in rows:
         told = '; '.join(f'{name}: {" ".join(sentences)}' for name, sentences in row['errors'].items())
         click.echo(f'line {row["line"]}: {told}', err=True)
-    click.echo(f'{bulk.recipients} rows, {bulk.rejected} rejected, {bulk.duplicates} duplicates')
 
 
 def _follow(batch):

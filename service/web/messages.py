@@ -2,7 +2,7 @@
 
 from flask import Blueprint
 
-from service import folding, outbox, payloads, receipt, status, upload
+from service import admission, folding, outbox, payloads, receipt, status, upload
 from service.account import Account
 from service.content import TEXT_LIMIT
 from service.conversation import current_id
@@ -31,10 +31,10 @@ def send():
         return first
     account = Account.find_active(message['chatbot_id'])
     upload.check(account.chatbot_id, [message])
-    messages = _parts(with_wamids(account.chatbot_id, message))
-    if outbox.is_full(account.chatbot_id, len(messages)):
+    message = with_wamids(account.chatbot_id, message)
+    if outbox.is_full(account.chatbot_id, len(_parts(message))):
         raise TooManyQueued('MAX_QUEUED messages of this chatbot are waiting.')
-    answer = once.answer(lambda: _queue(account, messages))
+    answer = once.answer(lambda: _queue(account, message))
     wake(SEND)
     return answer
 
@@ -43,17 +43,18 @@ def _parts(message):
     """The messages that it becomes: several of a long text that may be split, of which the first quotes."""
     if not message.get('split') or len(message['text']['body']) <= TEXT_LIMIT:
         return [message]
-    rest = {name: value for name, value in message.items() if name != 'context'}
+    rest = {name: value for name, value in message.items() if name not in ('context', 'fallback_template')}
     texts = [{'text': {**message['text'], 'body': part}} for part in split(message['text']['body'])]
     return [(rest if at else message) | one for at, one in enumerate(texts)]
 
 
-def _queue(account, messages):
-    conversation = next(iter(resolve([addressee(account.chatbot_id, messages[0])]).values()))
-    times = {name: messages[0].get(name) for name in ('send_at', 'expires_at')}
+def _queue(account, message):
+    conversation = next(iter(resolve([addressee(account.chatbot_id, message)]).values()))
+    messages = _parts(admission.admit(message, conversation))
+    times = {name: message.get(name) for name in ('send_at', 'expires_at')}
     queued = outbox.queue(account, [(conversation, one) for one in messages], outbox.SINGLE, **times)
     answer = shown(queued[:1])[0]
-    return answer | ({'parts': [one.id for one in queued]} if messages[0].get('split') else {})
+    return answer | ({'parts': [one.id for one in queued]} if message.get('split') else {})
 
 
 @blueprint.get('/messages/<uuid:message_id>')

@@ -8,9 +8,10 @@ from itertools import islice
 from marshmallow import INCLUDE, Schema, ValidationError, fields, validate, validates, validates_schema
 
 from service.bulk import MAX_RECIPIENTS, without_placeholders
-from service.content import TEXT_LIMIT, TextSchema, storable, text
+from service.content import TEXT_LIMIT, AsGiven, TextSchema, storable, text
 from service.payloads import MessageSchema, RecipientSchema
 from service.split import split
+from service.template_content import TemplateSchema, storable_throughout
 
 NUMBER_ID = re.compile(r'\A[A-Za-z0-9_-]{1,64}\Z')  # it becomes part of a URL
 TOKEN = re.compile(r'\A[!-~]{1,4096}\Z')  # it becomes a header
@@ -75,7 +76,19 @@ class LongTextSchema(TextSchema):
 long_text = LongTextSchema()
 
 
-class SendSchema(TimesSchema, RecipientSchema):
+class WindowSchema(Schema):
+    """What shall happen when the 24-hour window has closed."""
+
+    fallback_template = AsGiven(TemplateSchema, validate=storable_throughout)
+    force = fields.Boolean()
+
+    @validates_schema
+    def check_fallback(self, data, **_):
+        if data.get('type') == 'template' and 'fallback_template' in data:
+            raise ValidationError('Only for a message that is no template.', 'fallback_template')
+
+
+class SendSchema(TimesSchema, WindowSchema, RecipientSchema):
     chatbot_id = Text(required=True)
     client_reference = Text()
     split = fields.Boolean(truthy={True}, falsy={False})  # a text over the limit becomes several messages
@@ -93,7 +106,7 @@ class ReadSchema(Schema):
     typing = fields.Boolean(load_default=False, truthy={True}, falsy={False})
 
 
-class BulkMessageSchema(MessageSchema):
+class BulkMessageSchema(WindowSchema, MessageSchema):
     """A message to many: whom it goes to stands beside it."""
 
     class Meta:
