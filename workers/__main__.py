@@ -20,6 +20,7 @@ from workers.drain import stopping
 
 log = logging.getLogger(__name__)
 ROOMS = {'incoming': (INCOMING, incoming), 'send': (SEND, send), 'errands': (ERRANDS, errands)}
+CONNECTIONS = {'incoming': 6, 'send': 6, 'errands': 4, 'clock': 1}  # to PostgreSQL, at most; threads hold one for moments
 GRACE = 22  # seconds for what is in flight at SIGTERM, of the 25 that the contract gives
 
 
@@ -92,7 +93,7 @@ def _wait_for_all(children):
 
 
 def run(name):
-    db.configure()
+    db.configure(CONNECTIONS[name])
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
     _wait_for('postgresql and its schema', _schema_is_there)
