@@ -3,9 +3,11 @@
 import pytest
 
 from service.media_types import MB
-from tests.people import CHATBOT, sql
+from tests.own_service import Platform
+from tests.people import CHATBOT, envelope, sql, text_message
 from tests.stack import PHONE_NUMBER_ID
 from tests.test_media_types import sample
+from tests.test_responder import SECRET
 from tests.test_send import OTHER, due_now
 from tests.test_uploads import upload
 
@@ -253,3 +255,29 @@ def test_a_large_file_passes_through_the_worker_in_pieces(acme, workers, stand_i
     workers.send()
     assert [(one['size'], one['mime_type']) for one in uploads(stand_in)] == [(20 * MB, 'application/pdf')]
     assert arrived(stand_in)[0]['filename'] == 'own.pdf'
+
+
+def test_what_a_customer_sent_may_be_passed_on(acme, meta, workers, stand_in):
+    meta.webhook(envelope([text_message()]))
+    workers.incoming()
+    file = given(acme)
+    sql("UPDATE media SET message_id = m.id FROM message m WHERE m.direction = 'inbound'")
+    assert acme.get(f'/media/{file}').status_code == 404  # it is its message's
+    assert send(acme, id=file).status_code == 202
+    workers.send()
+    assert arrived(stand_in)[-1] == {'id': uploads(stand_in)[0]['media_id']}
+
+
+def test_a_responder_may_answer_with_a_file_that_fits(acme, meta, workers, stand_in):
+    with Platform() as platform:
+        acme.account(responder={'kind': 'http', 'url': platform.url, 'secret': SECRET})
+        platform.answer(200, {'messages': [{'type': 'image', 'image': {'id': given(acme, 'paper.pdf')}}]})
+        meta.webhook(envelope([text_message()]))
+        workers.incoming()
+        (conversation,) = acme.conversations()
+        assert conversation['reply_error']['errors'].keys() == {'image.id'}
+        platform.answer(200, {'messages': [{'type': 'image', 'image': {'id': given(acme)}}]})
+        meta.webhook(envelope([text_message(wamid='wamid.B')]))
+        workers.incoming()
+    workers.send()
+    assert arrived(stand_in) == [{'id': uploads(stand_in)[0]['media_id']}]

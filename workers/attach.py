@@ -41,7 +41,7 @@ class Attacher:
     """What a process's threads share. `graph`: the client; `lease`: seconds that a claim lasts."""
 
     def __init__(self, graph, lease):
-        self._graph, self._lease = graph, lease
+        self._graph, self.lease = graph, lease
         self._uploads, self._lock = {}, threading.Lock()  # (file, number): a Future with Meta's id
 
     def send(self, row, token):
@@ -65,7 +65,7 @@ class Attacher:
                 file |= {'meta_id': self._shared(row, file, token), 'age': 0}
         if row['expires_at'] and row['expires_at'] <= datetime.now(UTC):
             return Outcome('expired')
-        if row['leased_until'] - time.monotonic() < self._lease / 2:
+        if row['leased_until'] - time.monotonic() < self.lease / 2:
             raise NotNow  # it might be anybody's before the answer is here; the next time all is uploaded
         content = upload.with_meta_ids(row['type'], row['content'], row['files'])
         return self._graph.send(row['phone_number_id'], token, graph_body(row | {'content': content}))
@@ -91,7 +91,7 @@ class Attacher:
 
     def _upload(self, row, file, token):
         with connection():
-            claimed = upload.claim(file, self._lease)
+            claimed = upload.claim(file, self.lease)
         if claimed is not True:
             if claimed is None:
                 raise NotNow
@@ -131,8 +131,8 @@ class Attacher:
     def _renew(self, row, file, now):
         """Between two pieces; Meta waits for the next one, and the connection is back before it goes."""
         with suppress(*loop.AWAY), connection():
-            if upload.renew(row, file, self._lease):
-                row['leased_until'] = now + self._lease
+            if upload.renew(row, file, self.lease):
+                row['leased_until'] = now + self.lease
 
     @staticmethod
     def _forget(files):
