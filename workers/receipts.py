@@ -10,7 +10,7 @@ from service.queues import retry_delay
 from workers import drain as loop
 
 log = logging.getLogger(__name__)
-THREADS = 8
+THREADS = 32
 
 
 def errand():
