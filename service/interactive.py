@@ -200,7 +200,7 @@ def only_text(most, required=True):
 
 
 def _header(kind, inner):
-    return Schema.from_dict({'type': fields.String(), kind: inner})()
+    return Schema.from_dict({'type': fields.String(), 'sub_text': text(HEADER), kind: inner})()
 
 
 HEADERS = {

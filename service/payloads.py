@@ -17,6 +17,7 @@ from service.content import (
     LocationSchema,
     PinSchema,
     ReactionSchema,
+    Refused,
     StickerSchema,
     TextSchema,
     parts,
@@ -73,6 +74,7 @@ class MessageSchema(Schema):
     recipient = fields.String()
     type = fields.String(validate=validate.Regexp(r'\A[a-z][a-z_]{0,63}\Z'))
     context = fields.Nested(ContextSchema)
+    biz_opaque_callback_data = Refused('The gateway needs it for itself: give a client_reference.')
     checked = fields.Boolean(data_key='validate', attribute='validate', truthy={True}, falsy={False})
 
     @validates_schema(pass_original=True, skip_on_field_errors=False)
