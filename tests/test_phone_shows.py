@@ -212,6 +212,35 @@ def test_what_the_page_does_not_know_is_shown_as_it_came(gateway, phone):
     expect(phone.theirs('pin').locator('pre')).to_contain_text('"message_id": "x"')
 
 
+SCRIPT = 'javascript:window.harmed=true'
+HOSTILE = [
+    ('document', {'link': LINK, 'blob': SCRIPT, 'filename': HARM}),
+    ('contacts', [{'name': {'formatted_name': HARM}, 'phones': [{'phone': HARM}]}]),
+    ('location', {'latitude': 1, 'longitude': 2, 'name': HARM, 'address': HARM}),
+    ('interactive', {'type': 'product', 'action': {'catalog_id': '9', 'product_retailer_id': HARM[:100]}}),
+    ('interactive', {'type': 'carousel', 'body': {'text': HARM}, 'action': {'cards': [{**CARD, 'header': {
+        'type': 'constructor', 'constructor': {}}, 'body': {'text': HARM}, 'action': {
+            'name': 'cta_url', 'parameters': {'display_text': HARM[:20], 'url': SCRIPT}}}] * 2}}),
+    ('interactive', {'type': 'cta_url', 'body': {'text': HARM}, 'header': {'type': 'document', 'document': {
+        'link': SCRIPT, 'id': '../../phone'}}, 'action': {'parameters': {'display_text': 'x', 'url': SCRIPT}}}),
+]  # fmt: skip
+
+
+def test_hostile_contents_are_words(gateway, phone):
+    """Past the gateway, whatever that lets through."""
+    for kind, content in HOSTILE:
+        body = {'messaging_product': 'whatsapp', 'to': phone.number, 'type': kind, kind: content}
+        url = f'{gateway.stand_in.url}/v26.0/{PHONE_NUMBER_ID}/messages'
+        assert requests.post(url, json=body, headers={'Authorization': 'Bearer any'}, timeout=10).ok
+    expect(phone.messages.locator('.theirs')).to_have_count(len(HOSTILE))
+    phone.page.get_by_role('button', name='View item').click()
+    phone.fill('Order')
+    expect(phone.mine('img src')).to_be_visible()
+    assert phone.page.locator('a[href^=javascript]').count() == 0
+    assert not phone.harmed()
+    phone.forgive('shown as JSON')
+
+
 @pytest.mark.parametrize('scheme', ['light', 'dark'])
 def test_words_can_be_read_in_the_light_and_in_the_dark(gateway, phone, scheme):
     phone.page.emulate_media(color_scheme=scheme)

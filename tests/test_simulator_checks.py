@@ -111,6 +111,10 @@ def test_a_media_id_has_to_be_that_of_a_file_of_the_number(strict):
     assert send(strict, 'image', {'id': media_id}) is None
     assert send(strict, 'image', {'id': '1234567'}) == 100
     assert send(strict, 'image', {'id': media_id}, number='300112233445567') == 100
+    for number, found in ((PHONE_NUMBER_ID, True), ('300112233445567', False)):
+        query = {'phone_number_id': number}
+        answer = requests.get(f'{strict.url}/v26.0/{media_id}', params=query, headers=AUTH, timeout=10)
+        assert answer.ok == found
     requests.delete(f'{strict.url}/v26.0/{media_id}', headers=AUTH, timeout=10)
     assert send(strict, 'image', {'id': media_id}) == 100
 

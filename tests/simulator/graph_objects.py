@@ -46,7 +46,7 @@ async def upload(request: web.Request) -> web.Response:
 async def look_up(request: web.Request) -> web.Response:
     """A media id, or a business number (what an onboarding check asks for)."""
     simulator, object_id = request.app[SIMULATOR], request.match_info['id']
-    if object_id in simulator.media.files:
+    if simulator.media.usable(object_id, request.query.get('phone_number_id')):
         base_url = f'{request.scheme}://{request.host}'
         return web.json_response(simulator.media.described(object_id, base_url, simulator.config.media_url_ttl))
     if object_id == simulator.flags.phone_number_id or object_id in simulator.config.numbers:

@@ -41,10 +41,10 @@ class Media:
         self.files[media_id] = File(media_id, content, mime_type, filename, number)
         return self.files[media_id]
 
-    def usable(self, media_id: object, number: str) -> bool:
-        """Whether a number may send it: a file belongs to who uploaded it."""
+    def usable(self, media_id: object, number: str | None) -> bool:
+        """Whether it is there, and a number (if one is named) may have it: a file belongs to who uploaded it."""
         file = self.files.get(str(media_id))
-        return file is not None and file.phone_number_id in (None, number)
+        return file is not None and (number is None or file.phone_number_id in (None, number))
 
     def link(self, media_id: str, lifetime: float) -> str:
         """The path of a short-lived address."""

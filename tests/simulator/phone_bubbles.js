@@ -51,6 +51,7 @@ const label = (value) => element('span', {className: 'kind'}, text(value));
 
 // How each type looks; `act` is called with the inbound message that a button stands for.
 const BODIES = {
+  __proto__: null,
   text: (body) => [paragraph(body.body)],
   image: (body) => [picture(body, 'Picture'), paragraph(body.caption)],
   sticker: (body) => [picture(body, 'Sticker', 'sticker')],
@@ -83,8 +84,9 @@ function unknown(type, body) {
 
 const words = (value) => text(value).replaceAll('_', ' ');
 
-// `blob` is a file of this page's own that is not sent yet.
-const source = (body) => body.blob || (body.id ? `/phone/media/${encodeURIComponent(body.id)}` : isWeb(body.link) ? body.link : null);
+// `blob` is a file of this page's own that is not sent yet: shown, and not linked to, for it would be trusted like the page.
+const isBlob = (body) => text(body.blob).startsWith('blob:');
+const source = (body) => isBlob(body) ? body.blob : (body.id ? `/phone/media/${encodeURIComponent(body.id)}` : isWeb(body.link) ? body.link : null);
 
 function picture(body, name, className = 'picture') {
   const address = source(body);
@@ -109,7 +111,7 @@ function file(name, body) {
   const shown = text(body.filename) || text(body.link) || (body.id ? `id ${text(body.id)}` : '');
   const address = source(body), box = {className: 'file'};
   const content = [icon('page'), element('span', {}, element('b', {}, shown || name), element('small', {}, shown ? name : ''))];
-  return address ? element('a', {...box, href: address, target: '_blank', rel: 'noopener noreferrer'}, ...content)
+  return address && !isBlob(body) ? element('a', {...box, href: address, target: '_blank', rel: 'noopener noreferrer'}, ...content)
     : element('span', box, ...content);
 }
 

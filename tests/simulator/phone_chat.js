@@ -7,6 +7,7 @@ const EMOJIS = ['👍', '❤️', '😂', '😮', '😢', '🙏'];
 const CALLS = 100, TYPING = 25_000;
 // What is shown at the message that it is about, and on its own only when that is not here.
 const ABOUT = {
+  __proto__: null,
   reaction: (body) => [body.message_id, body.emoji ? `Reaction ${body.emoji}` : 'Reaction taken back'],
   edit: (body) => [body.original_message_id, 'An earlier message was edited'],
   revoke: (body) => [body.original_message_id, 'An earlier message was deleted'],
