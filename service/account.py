@@ -82,12 +82,20 @@ class Account(Model):
                 .exists()
             ):
                 raise Conflict('The phone_number_id belongs to another chatbot.')
+            cls._read_templates(row)
             update = f'UPDATE whatsapp_cloud_account SET {changes}, {FORGET}, updated_at = now() WHERE chatbot_id = %s'  # noqa: S608
             if execute(update, (*row.values(), row.get('phone_number_id'), row['chatbot_id'])):
                 return False
             places = ', '.join(['%s'] * len(row))
             execute(f'INSERT INTO whatsapp_cloud_account ({names}) VALUES ({places})', list(row.values()))  # noqa: S608
             return True
+
+    @classmethod
+    def _read_templates(cls, row):
+        """Another WABA, or another token that may read more: its templates are due. Wake ERRANDS afterwards."""
+        if row.keys() & {'waba_id', 'access_token'}:
+            before = fetch('SELECT waba_id FROM whatsapp_cloud_account WHERE chatbot_id = %s', (row['chatbot_id'],))
+            template.sync_due([row['waba_id'] if 'waba_id' in row else before and before[0][0]])
 
     @classmethod
     def _columns(cls, data):
@@ -209,6 +217,7 @@ def learn(found):
     news = {account['chatbot_id']: _news(item, account) for item, account in found}
     rows = [(chatbot_id, *new) for chatbot_id, new in sorted(news.items()) if any(new)]
     if rows:
+        template.sync_due({waba_id for _, _, waba_id in rows})
         execute(LEARN, columns(rows))
         template.sync_due({waba_id for _, _, waba_id in rows})
 

@@ -159,8 +159,11 @@ def _understand(answer, understood):
         body = None
     if not isinstance(body, dict):
         body = {}
-    if answer.status < 300:
-        return understood(body)
+    return understood(body) if answer.status < 300 else refusal(answer, body)
+
+
+def refusal(answer, body):
+    """The Outcome of an answer that is not a success; `body`: its JSON, a dict."""
     if isinstance(body.get('error'), dict):
         return _refused(error_from(body['error']), answer)
     if answer.status >= 500:

@@ -96,14 +96,15 @@ def heard(field, waba_id, value):
         return
     is_verdict = field == 'message_template_status_update'
     status = clean(value.get('event'), 64) if is_verdict else None
+    status = 'APPROVED' if status in GOES_AGAIN else status
+    sync_due([waba_id])  # this row first: whoever keeps what was read has it as well
     execute(HEARD, {
         'waba': waba_id, 'name': name, 'language': language, 'id': identifier(value.get('message_template_id')),
         'status': status, 'category': _category(field, value), 'reason': _reason(value) if is_verdict else None,
         'quality': clean(value.get('new_quality_score'), 64),
         'edited': field == 'message_template_components_update',  # what it wants now is not known until it is read
     })  # fmt: skip
-    sync_due([waba_id])
-    if status in GOES_AGAIN:
+    if status == 'APPROVED':
         release(waba_id, name, language)
     elif status in STOPS:
         settle()
@@ -147,7 +148,7 @@ UPDATE message m SET status = CASE WHEN d.free THEN 'queued' ELSE 'held' END, er
 FROM (
   SELECT m.id, a.active AND a.send_state = 'ok' AS free FROM message m JOIN whatsapp_cloud_account a USING (chatbot_id)
     JOIN template t ON t.waba_id = a.waba_id AND t.name = m.template_name AND t.language = m.template_language
-  WHERE m.status = 'held' AND m.hold_reason = 'template' AND t.status IN ('APPROVED', 'REINSTATED', 'UNARCHIVED')
+  WHERE m.status = 'held' AND m.hold_reason = 'template' AND t.status = 'APPROVED'
     AND {which} ORDER BY m.id FOR NO KEY UPDATE OF m) d
 WHERE m.id = d.id
 """

@@ -19,6 +19,7 @@ OURS = [*CORE, *WEB, *WORKERS, ROOT / 'wsgi.py']
 SIMULATOR = sorted((ROOT / 'tests' / 'simulator').glob('*.py'))
 OUTBOUND = {
     'service/graph.py',
+    'service/graph_management.py',
     'service/graph_upload.py',
     'workers/responder.py',
 }  # the clients that speak to the outside

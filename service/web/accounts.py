@@ -9,7 +9,7 @@ from service import account as accounts
 from service import account_event, payloads, usage
 from service.account import Account
 from service.errors import Invalid
-from service.queues import INCOMING, SEND, wake
+from service.queues import ERRANDS, INCOMING, SEND, wake
 from service.web import answers
 from service.web.auth import guard
 from service.web.schemas import account_schema, account_update_schema
@@ -25,6 +25,7 @@ def save():
     if not Account.exists(data['chatbot_id']):
         data = payloads.check(account_schema, body)
     created = Account.save_from(data)
+    wake(ERRANDS)
     if 'access_token' in data:
         _resume(data['chatbot_id'])
     return _shown(data['chatbot_id']), 201 if created else 200

@@ -50,6 +50,7 @@ def control_routes() -> list[web.RouteDef]:
         web.post(r'/control/customers/{wa_id:\d+}/messages', customers.write),
         web.post(r'/control/customers/{wa_id:\d+}/changes-number', news.change_number),
         web.post(r'/control/customers/{wa_id:\d+}/preferences', news.prefer),
+        web.get('/control/templates', control.list_templates),
         web.post('/control/templates', news.judge_template),
         web.post('/control/account', news.tell_of_account),
     ]

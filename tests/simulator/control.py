@@ -92,3 +92,9 @@ async def list_ai(request: web.Request) -> web.Response:
 
 async def list_responder(request: web.Request) -> web.Response:
     return web.json_response({'data': list(request.app[SIMULATOR].responder_asks)})
+
+
+async def list_templates(request: web.Request) -> web.Response:
+    """What there is, and every call for it."""
+    templates = request.app[SIMULATOR].templates
+    return web.json_response({'data': templates.known, 'calls': templates.calls})

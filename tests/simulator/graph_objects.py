@@ -84,21 +84,43 @@ async def delete(request: web.Request) -> web.Response:
     return web.json_response({'success': True})
 
 
-@with_token
+def with_templates(handler: Handler) -> Handler:
+    """Keeps the call, and refuses it if that is wished for (`template_error`)."""
+
+    async def counted(request: web.Request) -> web.StreamResponse:
+        simulator = request.app[SIMULATOR]
+        call = {'method': request.method, 'waba_id': request.match_info['id'], 'query': dict(request.query)}
+        simulator.templates.calls.append(call | {'token_tail': bearer(request)[-4:]})
+        if not (code := simulator.config.template_error):
+            return await handler(request)
+        answer = refusal(code, 'As was wished for.')
+        if simulator.config.retry_after is not None:
+            answer.headers['Retry-After'] = f'{simulator.config.retry_after:g}'
+        return answer
+
+    return with_token(counted)
+
+
+@with_templates
 async def list_templates(request: web.Request) -> web.Response:
-    return web.json_response(request.app[SIMULATOR].templates.page(request.query.get('name')))
+    simulator, query = request.app[SIMULATOR], request.query
+    limit = min(int(query.get('limit', 25)), simulator.config.template_page)
+    address = f'http://elsewhere.invalid{request.path_qs}'  # whoever follows it is led astray
+    return web.json_response(simulator.templates.page(query.get('name'), limit, int(query.get('after', 0)), address))
 
 
-@with_token
+@with_templates
 async def create_template(request: web.Request) -> web.Response:
-    body = parsed(await request.read())
+    templates, body = request.app[SIMULATOR].templates, parsed(await request.read())
     if not isinstance(body, dict) or not all(body.get(key) for key in ('name', 'category', 'language')):
         return refusal(100, 'name, category and language are required.')
-    return web.json_response(request.app[SIMULATOR].templates.create(body))
+    if templates.find(body['name'], body['language']):
+        return refusal(2388024, 'There is already content in this language for this template.')
+    return web.json_response(templates.create(body))
 
 
-@with_token
+@with_templates
 async def delete_template(request: web.Request) -> web.Response:
-    if not request.app[SIMULATOR].templates.delete(request.query.get('name', '')):
+    if not request.app[SIMULATOR].templates.delete(request.query.get('name', ''), request.query.get('hsm_id')):
         return refusal(132001, 'There is no template of that name.')
     return web.json_response({'success': True})

@@ -40,6 +40,8 @@ class Config:
     answer_both_ids: bool = False
     retry_after: float | None = None
     regain_minutes: float | None = None
+    template_page: int = 100  # templates in a page at most
+    template_error: int = 0  # Graph code that answers every call for templates
     media_url_ttl: float = 300.0
     upload_error: int = 0  # the code that uploads of media are refused with
     upload_rate: float = 0.0  # bytes per second that they are read with, 0: at once

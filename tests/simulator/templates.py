@@ -25,18 +25,24 @@ class Templates:
             template('order_ready', 'UTILITY', 'Hello {{1}}, your order {{2}} is ready.', '1192339204654488'),
         ]
 
-    def page(self, name: str | None) -> dict:
+        self.calls: list[dict] = []
+
+    def page(self, name: str | None, limit: int, after: int, address: str) -> dict:
+        """`limit` templates; `next` stands there as long as there are more."""
         found = [one for one in self.known if name in (None, one['name'])]
-        return {'data': found, 'paging': {'cursors': {'before': 'MAZDZD', 'after': 'MjQZD'}}}
+        end = after + limit
+        paging = {'cursors': {'before': str(after), 'after': str(end)}}
+        return {'data': found[after:end], 'paging': paging | ({'next': address} if found[end:] else {})}
 
     def create(self, body: dict) -> dict:
         made = {**body, 'status': 'APPROVED', 'id': str(random.randrange(10**15, 10**16))}
         self.known.append(made)
         return {key: made[key] for key in ('id', 'status', 'category')}
 
-    def delete(self, name: str) -> bool:
+    def delete(self, name: str, template_id: str | None = None) -> bool:
+        """All languages of a name, or the one of this id."""
         before = len(self.known)
-        self.known = [one for one in self.known if one['name'] != name]
+        self.known = [one for one in self.known if one['name'] != name or template_id not in (None, one['id'])]
         return len(self.known) < before
 
     def find(self, name: object, language: object) -> dict | None:
