@@ -4,7 +4,7 @@ import json
 import time
 from datetime import UTC, datetime
 
-from service import template
+from service import template, upload
 from service.config import settings
 from service.db import columns, db, execute, fetch, fetch_dicts, new_id, to_json
 from service.errors import Conflict
@@ -131,6 +131,8 @@ def retry(message):
     """A person decides that a failed or unknown message goes once more, with all its attempts. Raises Conflict."""
     with db.atomic():
         retried = execute(RETRY, (message.id,))
+        if retried:
+            upload.forget_those_of(message)
         template.settle()
     if not retried:
         raise Conflict(f'The message is {Message.find(message.id).status}: only failed or unknown ones can be retried,'

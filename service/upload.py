@@ -164,6 +164,17 @@ def forget(file):
     )
 
 
+def forget_those_of(message):
+    """A person tries a message again that Meta had no file for (131053): its files go up anew."""
+    ids = [part['id'] for _, _, part in references({message.type: message.content})]
+    if ids and (message.error or {}).get('code') == 131053:
+        execute(
+            'UPDATE media_upload SET meta_id = NULL, uploaded_at = NULL '
+            'WHERE media_id = ANY(%s::uuid[]) AND phone_number_id = %s',
+            (ids, message.phone_number_id),
+        )
+
+
 RENEW = (
     """
 UPDATE conversation SET send_after = now() + %(lease)s * interval '1 second' WHERE id = %(conversation)s

@@ -4,7 +4,7 @@ import pytest
 
 from service.media_types import MB
 from tests.own_service import Platform
-from tests.people import CHATBOT, envelope, sql, text_message
+from tests.people import CHATBOT, envelope, sql, status_of, text_message
 from tests.stack import PHONE_NUMBER_ID
 from tests.test_media_types import sample
 from tests.test_responder import SECRET
@@ -192,6 +192,19 @@ def test_a_file_that_meta_refuses_fails_the_message_with_a_sentence_that_names_i
     acme.post(f'/messages/{sent["id"]}/retry')
     workers.send()
     assert acme.message(sent['id'])['status'] == 'accepted'
+
+
+def test_a_file_that_meta_lost_later_goes_up_anew_when_a_person_tries_again(acme, meta, workers, stand_in):
+    sent = send(acme, id=given(acme)).json
+    workers.send()
+    lost = {'errors': [{'code': 131053, 'title': 'Media upload error'}]}
+    meta.webhook(envelope(statuses=[status_of(acme.message(sent['id'])['wamid'], 'failed', **lost)]))
+    workers.incoming()
+    assert acme.message(sent['id'])['status'] == 'failed'
+    acme.post(f'/messages/{sent["id"]}/retry')
+    workers.send()
+    assert acme.message(sent['id'])['status'] == 'accepted'
+    assert len(uploads(stand_in)) == 2
 
 
 def test_a_passing_fault_of_an_upload_is_tried_again_like_any_other(acme, workers, stand_in):

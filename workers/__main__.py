@@ -20,7 +20,12 @@ from workers.drain import stopping
 
 log = logging.getLogger(__name__)
 ROOMS = {'incoming': (INCOMING, incoming), 'send': (SEND, send), 'errands': (ERRANDS, errands)}
-CONNECTIONS = {'incoming': 6, 'send': 6, 'errands': 4, 'clock': 1}  # to PostgreSQL, at most
+CONNECTIONS = {
+    'incoming': 6,
+    'send': 6,
+    'errands': 4,
+    'clock': 1,
+}  # to PostgreSQL, at most; threads hold one for moments
 GRACE = 22  # seconds for what is in flight at SIGTERM, of the 25 that the contract gives
 
 
@@ -54,7 +59,6 @@ def main(names):
 
 def together(names):
     """A process for each, forked before anything is open; when one ends, this one included, all do."""
-    _on_signals(stop)  # before the first fork: no process is without for a moment
     lifeline = os.pipe()
     children = []
     for name in names:
@@ -66,9 +70,8 @@ def together(names):
             return
         children.append(child)
     os.close(lifeline[0])
-    _on_signals(lambda *_: _tell(children))
-    if stopping.is_set():
-        _tell(children)
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(signum, lambda *_: _tell(children))
     sys.exit(_wait_for_all(children))
 
 
@@ -96,7 +99,8 @@ def _wait_for_all(children):
 
 def run(name):
     db.configure(CONNECTIONS[name])
-    _on_signals(stop)
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
     _wait_for('postgresql and its schema', _schema_is_there)
     log.info('started', extra={'worker': name})
     if name == 'clock':
@@ -111,11 +115,6 @@ def stop(signum, frame):
     stopping.set()
 
 
-def _on_signals(handler):
-    signal.signal(signal.SIGTERM, handler)
-    signal.signal(signal.SIGINT, handler)
-
-
 def work(queue_name, room):
     """Run RQ workers, one after an outage of Redis another, until SIGTERM; then finish what is in flight."""
     while not stopping.is_set():
@@ -125,7 +124,8 @@ def work(queue_name, room):
                 _worker(queue_name).work(logging_level='WARNING')
         except RedisError as error:
             log.warning('redis went away', extra={'reason': type(error).__name__})
-        _on_signals(stop)
+        signal.signal(signal.SIGTERM, stop)
+        signal.signal(signal.SIGINT, stop)
         stopping.wait(0.5)
     if not room.close(GRACE):
         log.warning('some calls were still in flight; the sweep settles them')
