@@ -1,10 +1,12 @@
-"""What messages have to do with each other: replies, reactions, edits, revokes.
+"""What messages have to do with each other: replies, reactions, edits, revokes; and templates with their text.
 
-All of it is found when messages are read, in two queries a page, so the order in which things arrived does not matter.
+All of it is found when messages are read, in three queries a page, so the order in which things came does not matter.
 """
 
 from service.db import fetch, fetch_dicts
+from service.loose import text_at
 from service.reading import DELETED, read
+from service.rendering import render
 from service.webhook_events import as_dict, clean, identifier
 
 # Each half by its own index.
@@ -23,22 +25,45 @@ SELECT m.id, m.conversation_id, m.phone_number_id, m.refers_to, m.direction, m.t
 FROM unnest(%s::text[], %s::text[]) AS n (phone_number_id, refers_to) JOIN message m USING (phone_number_id, refers_to)
 WHERE m.refers_to IS NOT NULL AND m.status IN ('received', 'accepted', 'sent', 'delivered', 'read', 'played')
 """
+DEFINITIONS = """
+SELECT a.chatbot_id, t.name, t.language, t.components
+FROM unnest(%s::text[], %s::text[], %s::text[]) AS n (chatbot_id, name, language)
+  JOIN whatsapp_cloud_account a USING (chatbot_id)
+  JOIN template t ON t.waba_id = a.waba_id AND t.name = n.name AND t.language = n.language
+"""
 
 
 def shown(messages):
     """Messages as callers see them, but for what other tables know of them."""
-    replied_to, referring = _replied_to(messages), _referring(messages)
+    replied_to, referring, definitions = _replied_to(messages), _referring(messages), _definitions(messages)
     rows = []
     for message in messages:
         row = message.to_dict() | {'reply_to': replied_to.get(_address(message, _context_id(message)))}
+        row['text'] = _rendered(message, definitions) or row['text']
         rows.append(row | _folded(message, row, referring.get(_place(message), [])))
     return rows
+
+
+def _definitions(messages):
+    """{(chatbot, name, language): components} of the templates that messages are made from."""
+    wanted = {_template(one) for one in messages if one.type == 'template'}
+    rows = fetch(DEFINITIONS, _columns(wanted)) if wanted else []
+    return {row[:3]: row[3] for row in rows}
+
+
+def _template(message):
+    name, language = text_at(message.content, 'name'), text_at(message.content, 'language', 'code')
+    return message.chatbot_id, clean(name) or '', clean(language) or ''
+
+
+def _rendered(message, definitions):
+    return render(definitions.get(_template(message)), message.content) if message.type == 'template' else ''
 
 
 def _replied_to(messages):
     """{address: id of ours} of the messages that these reply to."""
     wanted = {(one.phone_number_id, replied) for one in messages if (replied := _context_id(one))}
-    rows = fetch(REPLIED_TO, _pairs(wanted)) if wanted else []
+    rows = fetch(REPLIED_TO, _columns(wanted)) if wanted else []
     return {row[:3]: row[3] for row in rows}
 
 
@@ -55,7 +80,7 @@ def _address(message, wamid):
 def _referring(messages):
     """{place: the reactions, edits and revokes of the message there}, the oldest first by Meta's time."""
     wanted = {(one.phone_number_id, one.wamid) for one in messages if one.wamid}
-    rows = fetch_dicts(REFERRING, _pairs(wanted)) if wanted else []
+    rows = fetch_dicts(REFERRING, _columns(wanted)) if wanted else []
     found = {}
     for row in sorted(rows, key=lambda row: (row['at'], row['id'])):
         found.setdefault((row['conversation_id'], row['phone_number_id'], row['refers_to']), []).append(row)
@@ -66,7 +91,7 @@ def _place(message):
     return message.conversation_id, message.phone_number_id, message.wamid
 
 
-def _pairs(wanted):
+def _columns(wanted):
     return [list(column) for column in zip(*wanted, strict=True)]
 
 

@@ -6,7 +6,9 @@ Words of ours stand in brackets, everything else is what somebody wrote or chose
 import json
 from decimal import Decimal
 
+from service.loose import as_text, inside, joined, objects, text_at
 from service.moments import plain
+from service.rendering import words
 from service.webhook_events import as_dict, is_deep, moment
 
 DELETED = '[deleted]'
@@ -14,99 +16,70 @@ UNTOLD = frozenset(('flow_token',))  # of a form's answers: for machines
 LARGEST = 10**15  # of a quantity or a price that is worth a sum
 
 
-def read(kind, content, template=None):
-    """The text of a message. `template`: what a template reads like with its parameters, where that is known."""
-    if kind == 'template' and template:
-        return template
+def read(kind, content):
+    """The text of a message, never empty."""
     return READERS.get(kind, _of_any_kind)(kind, content) or f'[{kind}]'
 
 
-def _string(value):
-    """Text, or a number as text; '' for everything else."""
-    if isinstance(value, str):
-        return value if value.strip() else ''
-    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else ''
-
-
-def _at(content, *path):
-    """The text at a path of keys, '' where there is none."""
-    return _string(_inside(content, *path))
-
-
-def _inside(content, *path):
-    for name in path:
-        content = as_dict(content).get(name)
-    return content
-
-
-def _objects(value):
-    """The objects in what should be a list of them."""
-    return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
-
-
-def _joined(separator, *parts):
-    return separator.join(part for part in parts if part)
-
-
 def _labelled(label, text):
-    return _joined(' ', f'[{label}]', text)
+    return joined(' ', f'[{label}]', text)
 
 
 def _text(kind, content):
-    return _at(content, 'body')
+    return text_at(content, 'body')
 
 
 def _media(kind, content):
     label = 'voice message' if kind == 'audio' and as_dict(content).get('voice') is True else kind
-    return _labelled(label, _joined(': ', _at(content, 'filename'), _at(content, 'caption')))
+    return _labelled(label, joined(': ', text_at(content, 'filename'), text_at(content, 'caption')))
 
 
 def _location(kind, content):
-    place = _joined(', ', _at(content, 'name'), _at(content, 'address'))
-    latitude, longitude = _at(content, 'latitude'), _at(content, 'longitude')
-    return _labelled(kind, _joined(' ', place, f'({latitude}, {longitude})' if latitude and longitude else ''))
+    place = joined(', ', text_at(content, 'name'), text_at(content, 'address'))
+    latitude, longitude = text_at(content, 'latitude'), text_at(content, 'longitude')
+    return _labelled(kind, joined(' ', place, f'({latitude}, {longitude})' if latitude and longitude else ''))
 
 
 def _contacts(kind, content):
-    return _labelled(kind, _joined('; ', *map(_contact, _objects(content))))
+    return _labelled(kind, joined('; ', *map(_contact, objects(content))))
 
 
 def _contact(card):
-    name = _at(card, 'name', 'formatted_name') or _joined(
-        ' ', _at(card, 'name', 'first_name'), _at(card, 'name', 'last_name')
+    name = text_at(card, 'name', 'formatted_name') or joined(
+        ' ', text_at(card, 'name', 'first_name'), text_at(card, 'name', 'last_name')
     )
-    phones = [_at(one, 'phone') or _at(one, 'wa_id') for one in _objects(card.get('phones'))]
-    emails = [_at(one, 'email') for one in _objects(card.get('emails'))]
-    return _joined(': ', name or _at(card, 'org', 'company'), _joined(', ', *phones, *emails))
+    phones = [text_at(one, 'phone') or text_at(one, 'wa_id') for one in objects(card.get('phones'))]
+    emails = [text_at(one, 'email') for one in objects(card.get('emails'))]
+    return joined(': ', name or text_at(card, 'org', 'company'), joined(', ', *phones, *emails))
 
 
 def _button(kind, content):
-    return _at(content, 'text') or _at(content, 'payload')
+    return text_at(content, 'text') or text_at(content, 'payload')
 
 
 def _reaction(kind, content):
-    emoji = _at(content, 'emoji')
+    emoji = text_at(content, 'emoji')
     return _labelled('reaction', emoji) if emoji else '[reaction taken back]'
 
 
 def _order(kind, content):
-    items = _objects(as_dict(content).get('product_items'))
-    return _joined('\n', _labelled(kind, _at(content, 'text')), *map(_item, items), _total(items))
+    items = objects(as_dict(content).get('product_items'))
+    return joined('\n', _labelled(kind, text_at(content, 'text')), *map(_item, items), _total(items))
 
 
 def _item(item):
-    what = f'{_at(item, "quantity") or "?"} × {_at(item, "product_retailer_id") or "?"}'
-    price = _joined(' ', _money(item.get('item_price')) or _at(item, 'item_price'), _at(item, 'currency'))
+    what = f'{text_at(item, "quantity") or "?"} × {text_at(item, "product_retailer_id") or "?"}'
+    price = joined(' ', _money(item.get('item_price')) or text_at(item, 'item_price'), text_at(item, 'currency'))
     return f'{what} at {price}' if price else what
 
 
 def _total(items):
     """Of one currency, and if every part of it is a number."""
     parts = [(_number(item.get('quantity')), _number(item.get('item_price'))) for item in items]
-    currencies = {_at(item, 'currency') for item in items}
+    currencies = {text_at(item, 'currency') for item in items}
     if len(currencies) != 1 or any(None in pair for pair in parts):
         return ''
-    return _joined(' ', 'Total', _money(sum(quantity * price for quantity, price in parts)), *currencies)
+    return joined(' ', 'Total', _money(sum(quantity * price for quantity, price in parts)), *currencies)
 
 
 def _number(value):
@@ -122,65 +95,62 @@ def _money(value):
 
 
 def _system(kind, content):
-    return _at(content, 'body') or _labelled(kind, _at(content, 'type'))
+    return text_at(content, 'body') or _labelled(kind, text_at(content, 'type'))
 
 
 def _unsupported(kind, content):
-    inner = _at(content, 'type')
+    inner = text_at(content, 'type')
     return f'[{kind}: {inner}]' if inner else ''
 
 
 def _edit(kind, content):
-    message = as_dict(_inside(content, 'message'))
+    message = as_dict(inside(content, 'message'))
     inner = message.get('type')
     text = read(inner, message.get(inner)) if isinstance(inner, str) and inner != kind else ''
     return _labelled(kind, text)
 
 
 def _template(kind, content):
-    """Its name and its parameters, where the text is not known."""
-    components = _objects(as_dict(content).get('components'))
-    values = [_parameter(one) for component in components for one in _objects(component.get('parameters'))]
-    name = _joined(' ', kind, _at(content, 'name'))
-    return _labelled(name, _joined(', ', *values))
+    """Its name and its parameters; where its definition is known, service.rendering says more."""
+    components = objects(as_dict(content).get('components'))
+    values = [_parameter(one) for component in components for one in objects(component.get('parameters'))]
+    name = joined(' ', kind, text_at(content, 'name'))
+    return _labelled(name, joined(', ', *values))
 
 
 def _parameter(parameter):
-    kind = _at(parameter, 'type')
-    value = next(filter(None, (
-        _at(parameter, 'text'), _at(parameter, 'payload'), _at(parameter, 'coupon_code'),
-        _at(parameter, kind, 'fallback_value'),
-    )), '')  # fmt: skip
+    kind = text_at(parameter, 'type')
+    value = words(parameter)
     if not value and kind in ('image', 'video', 'document', 'location'):
         value = read(kind, parameter.get(kind))
-    return _joined(': ', _at(parameter, 'parameter_name'), value)
+    return joined(': ', text_at(parameter, 'parameter_name'), value)
 
 
 def _interactive(kind, content):
-    reply = INTERACTIVE_REPLIES.get(_at(content, 'type'))
+    reply = INTERACTIVE_REPLIES.get(text_at(content, 'type'))
     if reply:
         return reply(as_dict(content))
-    cards = [f'{n}. {_parts(card)}' for n, card in enumerate(_objects(_inside(content, 'action', 'cards')), 1)]
-    return _joined('\n', _parts(content), *cards) or _labelled(_joined(': ', kind, _at(content, 'type')), '')
+    cards = [f'{n}. {_parts(card)}' for n, card in enumerate(objects(inside(content, 'action', 'cards')), 1)]
+    return joined('\n', _parts(content), *cards) or _labelled(joined(': ', kind, text_at(content, 'type')), '')
 
 
 def _button_reply(content):
-    return _at(content, 'button_reply', 'title') or _at(content, 'button_reply', 'id')
+    return text_at(content, 'button_reply', 'title') or text_at(content, 'button_reply', 'id')
 
 
 def _list_reply(content):
     chosen = content.get('list_reply')
-    return _joined('\n', _at(chosen, 'title') or _at(chosen, 'id'), _at(chosen, 'description'))
+    return joined('\n', text_at(chosen, 'title') or text_at(chosen, 'id'), text_at(chosen, 'description'))
 
 
 def _form(content):
     """A Flow's answers, or an address: JSON within the JSON."""
     reply = content.get('nfm_reply')
-    return _joined('\n', _at(reply, 'body') or _labelled(_at(reply, 'name') or 'form', ''), *_answers(reply))
+    return joined('\n', text_at(reply, 'body') or _labelled(text_at(reply, 'name') or 'form', ''), *_answers(reply))
 
 
 def _answers(reply):
-    given = _inside(reply, 'response_json')
+    given = inside(reply, 'response_json')
     try:
         answers = json.loads(given) if isinstance(given, str) else given
     except (ValueError, RecursionError):
@@ -199,12 +169,12 @@ def _answer(value):
 
 
 def _flat(value):
-    return _string(value) if isinstance(value, str | int | float) else json.dumps(value, ensure_ascii=False)
+    return as_text(value) if isinstance(value, str | int | float) else json.dumps(value, ensure_ascii=False)
 
 
 def _call_permission(content):
     reply = content.get('call_permission_reply')
-    if _at(reply, 'response') != 'accept':
+    if text_at(reply, 'response') != 'accept':
         return '[calls refused]'
     if as_dict(reply).get('is_permanent') is True:
         return '[calls allowed for good]'
@@ -215,33 +185,35 @@ def _call_permission(content):
 def _parts(content):
     """Header, body, footer and what can be tapped, of an interactive message of ours or of one of its cards."""
     header = as_dict(as_dict(content).get('header'))
-    kind = _at(header, 'type')
+    kind = text_at(header, 'type')
     media = _media(kind, header.get(kind)) if kind in MEDIA else ''
-    texts = [_at(header, 'text') or media, _at(content, 'body', 'text'), _at(content, 'footer', 'text')]
-    return _joined('\n', *texts, *_choices(as_dict(as_dict(content).get('action'))))
+    texts = [text_at(header, 'text') or media, text_at(content, 'body', 'text'), text_at(content, 'footer', 'text')]
+    return joined('\n', *texts, *_choices(as_dict(as_dict(content).get('action'))))
 
 
 def _choices(action):
-    parameters, sections = action.get('parameters'), _objects(action.get('sections'))
-    taps = [_at(one, 'reply', 'title') or _at(one, 'quick_reply', 'title') for one in _objects(action.get('buttons'))]
-    taps += [_at(action, 'button'), _at(parameters, 'display_text'), _at(parameters, 'flow_cta')]
-    shown = _joined(' ', *(f'[{tap}]' for tap in taps if tap), _at(parameters, 'url'))
-    product = _at(action, 'product_retailer_id')
+    parameters, sections = action.get('parameters'), objects(action.get('sections'))
+    taps = [
+        text_at(one, 'reply', 'title') or text_at(one, 'quick_reply', 'title') for one in objects(action.get('buttons'))
+    ]
+    taps += [text_at(action, 'button'), text_at(parameters, 'display_text'), text_at(parameters, 'flow_cta')]
+    shown = joined(' ', *(f'[{tap}]' for tap in taps if tap), text_at(parameters, 'url'))
+    product = text_at(action, 'product_retailer_id')
     lines = [shown, f'[product {product}]' if product else '', *(line for one in sections for line in _section(one))]
-    if not any(lines) and _at(action, 'name'):
-        lines = [f'[{_at(action, "name").replace("_", " ")}]']
+    if not any(lines) and text_at(action, 'name'):
+        lines = [f'[{text_at(action, "name").replace("_", " ")}]']
     return lines
 
 
 def _section(section):
-    rows = [_joined(': ', _at(row, 'title'), _at(row, 'description')) for row in _objects(section.get('rows'))]
-    rows += [_at(item, 'product_retailer_id') for item in _objects(section.get('product_items'))]
-    return [_at(section, 'title'), *(f'- {row}' for row in rows if row)]
+    rows = [joined(': ', text_at(row, 'title'), text_at(row, 'description')) for row in objects(section.get('rows'))]
+    rows += [text_at(item, 'product_retailer_id') for item in objects(section.get('product_items'))]
+    return [text_at(section, 'title'), *(f'- {row}' for row in rows if row)]
 
 
 def _of_any_kind(kind, content):
     """A type that is younger than this page: whatever looks like words in it."""
-    found = (_at(content, name) for name in ('caption', 'body', 'text', 'title', 'name'))
+    found = (text_at(content, name) for name in ('caption', 'body', 'text', 'title', 'name'))
     return _labelled(kind, next(filter(None, found), ''))
 
 

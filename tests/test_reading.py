@@ -86,7 +86,7 @@ def test_an_interactive_message_of_ours_reads_as_it_looks(content, text):
     assert read('interactive', content) == text
 
 
-def test_a_template_reads_as_its_text_where_that_is_known_else_as_name_and_parameters():
+def test_a_template_reads_as_its_name_and_parameters():
     parameters = [
         {'type': 'text', 'parameter_name': 'n', 'text': 'Ana'},
         {'type': 'currency', 'currency': {'fallback_value': '$10', 'code': 'USD', 'amount_1000': 10000}},
@@ -96,7 +96,6 @@ def test_a_template_reads_as_its_text_where_that_is_known_else_as_name_and_param
     content = {'name': 'order_ready', 'components': [{'type': 'body', 'parameters': parameters}]}
     assert read('template', content) == '[template order_ready] n: Ana, $10, [image], YES'
     assert read('template', {'name': 'hello', 'language': {'code': 'en'}}) == '[template hello]'
-    assert read('template', content, 'Hello Ana') == 'Hello Ana'
 
 
 @pytest.mark.parametrize(
