@@ -172,6 +172,11 @@ FROM whatsapp_cloud_account a
 WHERE a.chatbot_id = m.chatbot_id AND a.active AND a.send_state = 'ok' AND m.status = 'held'
   AND m.hold_reason = ANY(%s)
 """
+# Not what a worker has in hand: that shows no error.
+RELEASE_MEDIA = """
+UPDATE media SET due_at = now(), updated_at = now()
+WHERE chatbot_id = %s AND status = 'fetching' AND error IS NOT NULL
+"""
 
 
 def hold(chatbot_id, reason, access_token=None):
@@ -189,6 +194,7 @@ def release(chatbot_id):
         execute(RELEASE, (chatbot_id,))
         execute(f'{RELEASE_HELD} AND a.chatbot_id = %s', (['account', 'template'], chatbot_id))
         template.settle()
+        execute(RELEASE_MEDIA, (chatbot_id,))
 
 
 def settle_strays():

@@ -191,6 +191,8 @@ OUR_OWN = {
     'worker_stopped': Known('A', 'The gateway was stopped while sending, so it may or may not have been sent.', LOST),
     'no_id': Known('A', 'Meta accepted the call but named no message, so it may or may not have been sent.', LOST),
     'http_5xx': Known('A', 'Meta answered with a fault but no reason, so it may or may not have been sent.', LOST),
+    'not_fetched': Known('T', 'The file could not be fetched from Meta this time.', AGAIN),
+    'storage': Known('T', 'The file could not be kept in MEDIA_URL.', 'Mend the storage; it is tried again by itself.'),
     'undecryptable': Known('C', 'The access token in the database cannot be read with the present ENCRYPTION_KEYS.',
                            'Give back the key that it was written with, or save the token again.'),
     'template_paused': Known('W', 'Meta has paused or disabled the template, so the message waits.',
@@ -201,8 +203,7 @@ OUR_OWN = {
 
 # Codes that are not in the table, by the HTTP status
 UNKNOWN = {
-    '429': Known('T', 'Meta says that too much is being sent, with a code that is not known here.', AGAIN,
-                 scope='number'),
+    '429': Known('T', 'Meta says that too much is sent, with a code that is not known here.', AGAIN, scope='number'),
     '5xx': Known('T', 'Meta reports a fault of its own, with a code that is not known here.', AGAIN),
     '401': Known('C', 'Meta does not accept the access token, with a code that is not known here.', SIGN_IN),
     'else': Known('P', 'Meta refused this with a code that is not known here.',

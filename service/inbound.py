@@ -2,7 +2,7 @@
 
 import json
 
-from service import conversation, echo, evidence, message
+from service import conversation, echo, evidence, media, message
 from service.config import settings
 from service.db import new_id, to_json
 from service.webhook_events import MAX_NAME, clean, moment
@@ -45,6 +45,7 @@ def _store_messages(first):
     if not first:
         return []
     stored = message.insert_inbound([_row(*one) for one in first.values()])
+    _expect_media(stored, first)
     message.log_usage(list(stored.values()))
     for key, (item, _, _) in first.items():
         item.settle('stored' if key in stored else 'duplicate')
@@ -54,7 +55,12 @@ def _store_messages(first):
 def _store_echoes(first):
     """Returns those that are new."""
     stored = echo.insert([(*_row(*one), *echo.address(one[0])) for one in first.values()])
+    _expect_media(stored, first)
     return [one for key, one in first.items() if key in stored]
+
+
+def _expect_media(stored, first):
+    media.expect([(stored[key], item, account) for key, (item, account, _) in first.items() if key in stored])
 
 
 def _row(item, account, conversation_id):

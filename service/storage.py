@@ -54,7 +54,7 @@ def checked(key):
 
 
 class Piece:
-    """A stretch of a file: iterate over it, or read() it; close it, or use it as a context."""
+    """A stretch of a file: iterate over it to its end, or read() it and close it."""
 
     def __init__(self, stream, length):
         self._stream, self.left = stream, length
@@ -65,8 +65,9 @@ class Piece:
         return data
 
     def __iter__(self):
-        while data := self.read():
-            yield data
+        with self:
+            while data := self.read():
+                yield data
 
     def __enter__(self):
         return self

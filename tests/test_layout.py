@@ -21,6 +21,7 @@ OUTBOUND = {
     'service/graph.py',
     'service/graph_management.py',
     'service/graph_upload.py',
+    'service/graph_media.py',
     'workers/responder.py',
 }  # the clients that speak to the outside
 

@@ -5,9 +5,9 @@ from functools import cache
 
 from service.queues import ERRANDS
 from workers import drain as loop
-from workers import receipts, syncs
+from workers import fetch, receipts, syncs
 
-PARTS = (receipts, syncs)  # modules; each has errand(), its loop.Errand
+PARTS = (receipts, fetch, syncs)  # modules; each has errand(), its loop.Errand
 
 
 class Errands:

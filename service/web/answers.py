@@ -80,7 +80,7 @@ def on_http_exception(error):
     if request.url_rule is None and GUARDED.match(request.path) and not has_key():
         return on_gateway_error(Unauthorized(NO_KEY))  # a stranger does not learn which addresses exist
     answer = problem(error.code, error.name, error.description)
-    answer.headers.extend((name, value) for name, value in error.get_headers() if name == 'Allow')
+    answer.headers.extend((name, value) for name, value in error.get_headers() if name in ('Allow', 'Content-Range'))
     return answer
 
 

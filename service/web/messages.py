@@ -2,7 +2,7 @@
 
 from flask import Blueprint
 
-from service import admission, folding, outbox, payloads, receipt, status, upload
+from service import admission, folding, media, outbox, payloads, receipt, status, upload
 from service.account import Account
 from service.content import TEXT_LIMIT
 from service.conversation import current_id
@@ -110,7 +110,10 @@ def shown(messages):
         [message.id for message in messages if message.direction == 'outbound' and message.wamid]
     )
     receipts = receipt.of_messages([message.id for message in messages if message.direction == 'inbound'])
+    files = media.of_messages(messages)
     return [
-        row | {'read_receipt': receipts.get(message.id), 'statuses': message.history(history.get(message.id, []))}
+        row
+        | {'media': files.get(message.id), 'read_receipt': receipts.get(message.id)}
+        | {'statuses': message.history(history.get(message.id, []))}
         for message, row in zip(messages, folding.shown(messages), strict=True)
     ]

@@ -1,0 +1,154 @@
+"""Media that is expected → Meta's file servers → the storage: checked, in pieces, never whole in memory."""
+
+import hashlib
+import logging
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from service import media, vault
+from service.config import settings
+from service.db import CONNECTION_LOST, connection
+from service.graph_media import GONE, LARGEST, MediaClient, NotFetched, failure, too_large
+from service.storage import CHUNK, StorageError, key_of, storage
+from service.webhook_events import as_dict, clean
+from workers import drain as loop
+
+log = logging.getLogger(__name__)
+
+THREADS = 16
+SLOWEST = 600  # seconds for one file
+FRESH = timedelta(minutes=4)  # an address in a webhook is good for five
+
+
+def errand():
+    return loop.Errand(THREADS, *Fetcher().parts())
+
+
+@dataclass(slots=True)
+class Stored:
+    """What lies in the storage now."""
+
+    key: str
+    size: int
+    sha256: bytes
+    mime_type: str | None
+
+
+class Fetcher:
+    """This process's connections to Meta, and how long a claim lasts."""
+
+    def __init__(self):
+        self.client = MediaClient(THREADS)
+        self.lease = 2 * settings.GRAPH_TIMEOUT + 20  # seconds; renewed while bytes arrive
+
+    def parts(self):
+        return lambda limit: media.claim(limit, self.lease), self.fetch, record
+
+    def fetch(self, row):
+        """The file into the storage, on a crew thread: Stored, or the Outcome that says why not."""
+        try:
+            return self._fetch(row, vault.decrypt(row['access_token']))
+        except NotFetched as reason:
+            return reason.outcome
+        except vault.Undecryptable as error:
+            return failure('held', str(error), 'undecryptable').outcome
+        except StorageError as error:
+            return failure('retry', str(error), 'storage').outcome
+
+    def _fetch(self, row, token):
+        """The address that came with the message saves a call; one that does not work is replaced, once at once."""
+        if url := _given_address(row):
+            with suppress(NotFetched):
+                return self._download(row, url, token)
+        described = self._describe(row, token)
+        try:
+            return self._download(row, described.url, token, described)
+        except NotFetched as reason:
+            if not reason.is_stale:
+                raise
+        described = self._describe(row, token)
+        return self._download(row, described.url, token, described)
+
+    def _describe(self, row, token):
+        described = self.client.describe(row['meta_id'], row['phone_number_id'], token)
+        if (described.size or 0) > LARGEST:
+            raise too_large()
+        return described
+
+    def _download(self, row, url, token, described=None):
+        """Into a draft, which becomes the file when it is what Meta announced."""
+        key, digest, size = key_of(row['chatbot_id'], row['id']), hashlib.sha256(), 0
+        with self.client.download(url, token) as answer, storage().create(key) as draft:
+            for piece in self._pieces(row, answer):
+                size += len(piece)
+                if size > LARGEST:
+                    raise too_large()
+                digest.update(piece)
+                draft.write(piece)
+            _check(row, described, size, digest.digest())
+            draft.keep()
+        mime_type = described and described.mime_type or clean(answer.headers.get('Content-Type'), 255)
+        return Stored(key, size, digest.digest(), mime_type)
+
+    def _pieces(self, row, answer):
+        """The bytes as they arrive. The claim is renewed meanwhile; who lost it, or waits too long, stops."""
+        began = renewed = time.monotonic()
+        while piece := answer.read(CHUNK):
+            yield piece
+            now = time.monotonic()
+            if now - renewed > self.lease / 4:
+                renewed = now
+                _renew(row, self.lease)
+            if now - began > SLOWEST:
+                raise failure('retry', f'The file did not arrive within {SLOWEST} s', 'not_fetched')
+
+
+def _renew(row, lease):
+    with suppress(*CONNECTION_LOST), connection():  # else the lease may end, and another fetches it too
+        if not media.renew(row, lease):
+            raise failure('retry', 'Another worker fetches the file', 'not_fetched')
+
+
+def _given_address(row):
+    is_fresh = row['attempts'] == 1 and datetime.now(UTC) - row['created_at'] < FRESH
+    return clean(as_dict(as_dict(row['content'])).get('url')) if is_fresh else None
+
+
+def _check(row, described, size, digest):
+    """Against all that Meta has promised. Raises NotFetched: tried again, four times in all."""
+    promised = {bytes(one) for one in (row['sha256'], described and described.sha256) if one}
+    if described and described.size is not None and described.size != size:
+        wrong = 'size'
+    elif promised - {digest}:
+        wrong = 'SHA-256'
+    else:
+        return
+    is_last = row['attempts'] > media.RETRY.max
+    raise failure('failed' if is_last else 'retry', f'The file has another {wrong} than Meta announced', GONE)
+
+
+def record(batch):
+    """Write what became of files, then log, a line each."""
+    now, results = datetime.now(UTC), []
+    for row, result in batch:
+        if isinstance(result, Exception):
+            result = failure('retry', f'internal error ({type(result).__name__})', 'not_fetched').outcome
+        if isinstance(result, Stored):
+            results.append((row, result, None))
+        else:
+            result.delay = media.delay_after(result, row, now)
+            results.append((row, None, result))
+    media.record(results)
+    for one in results:
+        _log(*one)
+
+
+def _log(row, stored, outcome):
+    line = {'message_id': row['message_id'], 'chatbot_id': row['chatbot_id'], 'attempt': row['attempts']}
+    if stored:
+        log.info('media', extra=line | {'outcome': 'stored', 'size': stored.size})
+    else:
+        line |= {'outcome': 'failed' if outcome.delay is None else 'retry', 'due_in': outcome.delay}
+        log.warning('media', extra=line | {name: outcome.error[name] for name in ('code', 'title')})
