@@ -1,10 +1,9 @@
 """Meta's error codes in one table: what each means, what a person can do, and what the gateway does by itself.
 
-Section 7 of the fact sheet. `python -m service.error_table > docs/errors.md` writes the page.
+Section 7 of the fact sheet. `python -m service.error_page > docs/errors.md` writes the page.
 """
 
 import re
-import sys
 from dataclasses import dataclass
 
 
@@ -211,11 +210,11 @@ UNKNOWN = {
 }  # fmt: skip
 
 
-def _codes(key):
+def codes(key):
     return (key,) if isinstance(key, int) else key
 
 
-BY_CODE = {code: known for key, known in TABLE.items() for code in _codes(key)}
+BY_CODE = {code: known for key, known in TABLE.items() for code in codes(key)}
 
 
 def look_up(code, http_status=400):
@@ -241,61 +240,3 @@ def _unknown(http_status):
     if http_status == 429:
         return UNKNOWN['429']
     return UNKNOWN['5xx' if http_status >= 500 else '401' if http_status == 401 else 'else']
-
-
-PAGE = """\
-# Errors
-
-Every error code of Meta's that is known here, what it means and what to do. A message that failed, waits or is held
-shows both sentences beside Meta's own words. The page is written by `python -m service.error_table > docs/errors.md`.
-
-## What the gateway does
-
-| class | |
-|---|---|
-{classes}
-
-A scope says what else is slowed down, or stops, besides the message: {scopes}.
-
-## Meta's codes
-
-{codes}
-
-## Without a code of Meta's
-
-{own}
-
-## Codes that are not in the table
-
-Their class follows from the HTTP status.
-
-{unknown}
-"""
-
-
-def page():
-    """The text of docs/errors.md."""
-    by_code = sorted(TABLE.items(), key=lambda item: min(_codes(item[0])))
-    return PAGE.format(
-        classes='\n'.join(f'| {klass} | {meaning} |' for klass, meaning in CLASSES.items()),
-        scopes=', '.join(f'`{scope}` {meaning}' for scope, meaning in SCOPES.items()),
-        codes=_rows('code', ((_shown(key), known) for key, known in by_code)),
-        own=_rows('outcome', ((f'`{word}`', known) for word, known in OUR_OWN.items())),
-        unknown=_rows('HTTP status', UNKNOWN.items()),
-    )
-
-
-def _rows(title, entries):
-    lines = [f'| {title} | class | what it means | what to do | wait | scope |', '|---|---|---|---|---|---|']
-    for name, known in entries:
-        wait = '' if known.delay is None else f'{known.delay} s'
-        lines.append(f'| {name} | {known.klass} | {known.sentence} | {known.fix} | {wait} | {known.scope or ""} |')
-    return '\n'.join(lines)
-
-
-def _shown(key):
-    return f'{key.start}-{key.stop - 1}' if isinstance(key, range) else ', '.join(map(str, _codes(key)))
-
-
-if __name__ == '__main__':
-    sys.stdout.write(page())

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service import error_table
+from service import error_page, error_table
 from service.error_table import CLASSES, OUR_OWN, SCOPES, TABLE, UNKNOWN, Known, explain, look_up
 from tests.stack import ROOT
 
@@ -116,11 +116,11 @@ def test_our_own_outcomes_are_explained_by_their_word(word):
 
 def test_the_page_of_the_docs_is_the_table():
     written = (ROOT / 'docs' / 'errors.md').read_text(encoding='utf-8')
-    assert written == error_table.page(), 'run: python -m service.error_table > docs/errors.md'
+    assert written == error_page.page(), 'run: python -m service.error_page > docs/errors.md'
 
 
 def test_the_module_prints_the_page():
     done = subprocess.run(
-        [sys.executable, '-m', 'service.error_table'], cwd=ROOT, capture_output=True, check=True, timeout=30
+        [sys.executable, '-m', 'service.error_page'], cwd=ROOT, capture_output=True, check=True, timeout=30
     )
-    assert done.stdout.decode() == error_table.page()
+    assert done.stdout.decode() == error_page.page()

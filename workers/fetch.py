@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 from service import media, vault
 from service.config import settings
-from service.db import CONNECTION_LOST, connection
+from service.db import connection
 from service.graph_media import GONE, LARGEST, MediaClient, NotFetched, failure, too_large
 from service.storage import CHUNK, StorageError, key_of, storage
 from service.webhook_events import as_dict, clean
@@ -106,7 +106,7 @@ class Fetcher:
 
 
 def _renew(row, lease):
-    with suppress(*CONNECTION_LOST), connection():  # else the lease may end, and another fetches it too
+    with suppress(*loop.AWAY), connection():  # else the lease may end, and another fetches it too
         if not media.renew(row, lease):
             raise failure('retry', 'Another worker fetches the file', 'not_fetched')
 
