@@ -93,8 +93,8 @@ def test_a_template_that_is_known_is_shown_with_its_text(backend):
     body = {'chatbot_id': CHATBOT, 'to': f'+{CUSTOMER}', 'type': 'template', 'template': template}
     sent = backend.post('/send', body)
     assert sent.json['text'] == '[template order] 17, Ana, $10, noon, x1'
-    known = "INSERT INTO template (waba_id, name, language, status, components) VALUES ('880', 'order', 'en', 'APPROVED', %s)"
-    sql(known, json.dumps(DEFINITION))
+    values = "'880', 'order', 'en', 'APPROVED', %s"
+    sql(f'INSERT INTO template (waba_id, name, language, status, components) VALUES ({values})', json.dumps(DEFINITION))
     (message,) = backend.messages()
     assert message['text'].startswith('Order 17\nHello Ana, it costs $10')
     assert backend.post('/send', body).json['text'] == message['text'] == backend.message(sent.json['id'])['text']
