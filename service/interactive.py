@@ -247,25 +247,15 @@ def named(name):
     return Schema.from_dict({'name': exactly(name, required=True)})
 
 
-def message(action, body=BODY, body_required=True, headers=HEADERS, footer=True):
+def message(action, body=BODY, body_required=True, headers=HEADERS, header_required=False, footer=True):
     """The schema of an interactive message with this action."""
     return Schema.from_dict({
         'type': fields.String(),
-        'header': ByType(headers) if headers else Refused(NO_HEADER),
+        'header': ByType(headers, required=header_required) if headers else Refused(NO_HEADER),
         'body': only_text(body, body_required),
         'footer': only_text(FOOTER, required=False) if footer else Refused(NO_FOOTER),
         'action': fields.Nested(action, required=True),
     })()  # fmt: skip
-
-
-class HeadedSchema(Schema):
-    """Meta wants to know what the products are."""
-
-    type = fields.String()
-    header = ByType(TEXT_HEADER, required=True)
-    body = only_text(BODY)
-    footer = only_text(FOOTER, required=False)
-    action = fields.Nested(ProductsAction, required=True)
 
 
 class PaymentSchema(Schema):
@@ -285,7 +275,7 @@ INTERACTIVE = {
     'cta_url': message(UrlAction),
     'flow': message(FlowAction),
     'product': message(ProductAction, body_required=False, headers=None),
-    'product_list': HeadedSchema(),
+    'product_list': message(ProductsAction, headers=TEXT_HEADER, header_required=True),
     'catalog_message': message(CatalogAction),
     'carousel': message(CardsAction, headers=None, footer=False),
     'location_request_message': message(named('send_location')),
