@@ -1,6 +1,8 @@
 """The phone page of the stand-in: chats, ticks, the wire, and what happens when somebody is away: `make test-page`."""
 
+import json
 import re
+import shlex
 
 import pytest
 from playwright.sync_api import expect
@@ -249,6 +251,14 @@ def test_the_business_can_be_played_with_the_command_that_is_shown(gateway, phon
     command = phone.page.locator('#curl pre')
     expect(command).to_contain_text(f'curl {gateway.url}/whatsapp-cloud/send')
     expect(command).to_contain_text(f'"to": "+{phone.number}"')
+    names = phone.page.get_by_role('combobox', name='What to write')
+    for name in names.locator('option').all_inner_texts():
+        names.select_option(name)
+        words = shlex.split(command.inner_text().replace('demo', 'acme').replace('$API_KEY', 'test-key'))
+        body = json.loads(words[words.index('-d') + 1])
+        assert gateway.backend.post('/send', body).status_code == 202, body
+    expect(phone.messages.locator('.theirs')).to_have_count(9)
+    expect(phone.theirs('Hello Ines, your order A17 is ready.')).to_be_visible()
 
 
 @pytest.mark.parametrize('width', [320, 390])
@@ -263,8 +273,20 @@ def test_nothing_sticks_out_of_a_narrow_screen(gateway, pick_up, width):
     assert phone.page.evaluate(TOO_WIDE) == []
     phone.page.get_by_role('button', name='What went over the wire').click()
     expect(phone.calls.first).to_be_visible()
+    phone.page.get_by_text('Write as the business').click()
     assert phone.page.evaluate(TOO_WIDE) == []
     phone.page.get_by_role('button', name='Close').click()
+    phone.page.get_by_role('button', name='Send something else').click()
+    assert phone.page.evaluate(TOO_WIDE) == []
+    phone.page.get_by_role('menuitem', name='Location').click()
+    assert phone.page.evaluate(TOO_WIDE) == []
+    phone.fill('Location', Name='N' * 200)
+    expect(phone.mine('NNN')).to_be_visible()
+    phone.file('Document', name='z' * 150 + '.txt', mimeType='text/plain', buffer=b'Some notes')
+    assert phone.page.evaluate(TOO_WIDE) == []
+    phone.page.get_by_role('button', name='Send', exact=True).click()
+    expect(phone.mine('zzz')).to_be_visible()
+    assert phone.page.evaluate(TOO_WIDE) == []
     phone.become(name='A name of as many as sixty letters, which is too long by far', hide=True)
     phone.page.get_by_role('button', name='Choose who you are').click()
     assert phone.page.evaluate(TOO_WIDE) == []

@@ -138,7 +138,7 @@ def test_something_unsupported_is_kept(gateway, phone):
 
 
 def test_the_business_writes_from_its_own_phone(gateway, phone):
-    phone.attach('Write as the business')
+    phone.attach('Write on the business')
     phone.write('I call you back')
     written = phone.theirs('I call you back')
     expect(written).to_contain_text("From the business's own phone")

@@ -164,13 +164,6 @@ async function answerWho() {
   if (marketing === before.stopped.includes(now.wa_id)) await tell(now.wa_id, 'preferences', {value: marketing ? 'resume' : 'stop'});
 }
 
-function drawCurl() {
-  const gateway = business.gateway_url || text(business.webhook_url).replace(/\/whatsapp-cloud\/.*$/, '') || 'http://127.0.0.1:8000';
-  const to = me.hide_phone ? `"recipient": "${business.user_id}"` : `"to": "+${me.wa_id}"`;
-  $('#curl pre').textContent = `curl ${gateway}/whatsapp-cloud/send \\\n  -H 'Authorization: Bearer ${business.api_key || '$API_KEY'}' \\\n`
-    + `  -H 'Content-Type: application/json' \\\n  -d '{"chatbot_id": "demo", ${to},\n       "type": "text", "text": {"body": "Hello"}}'`;
-}
-
 function showWire(on) {
   document.body.classList.toggle('no-wire', !on);
   $('#wire-toggle').setAttribute('aria-expanded', String(on));
@@ -199,7 +192,6 @@ $('#newer').onclick = toBottom;
 scroll.onscroll = () => { if (atBottom()) $('#newer').hidden = true; };
 $('#wire-toggle').onclick = () => chooseWire(document.body.classList.contains('no-wire'));
 $('#wire-close').onclick = () => chooseWire(false);
-$('#curl button').onclick = () => navigator.clipboard?.writeText($('#curl pre').textContent);
 for (const button of document.querySelectorAll('#empty button')) {
   button.onclick = () => {
     if (button.dataset.number) chosen({wa_id: button.dataset.number});

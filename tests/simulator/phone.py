@@ -9,7 +9,7 @@ from aiohttp import web
 from .simulator import SIMULATOR, Simulator
 
 FOLDER = Path(__file__).parent
-SCRIPTS = ('phone_bubbles.js', 'phone_interactive.js', 'phone_chat.js', 'phone_compose.js', 'phone.js')
+SCRIPTS = ('phone_bubbles.js', 'phone_interactive.js', 'phone_chat.js', 'phone_compose.js', 'phone_curl.js', 'phone.js')
 KEEP_ALIVE = 15  # seconds
 POLICY = (
     "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; "

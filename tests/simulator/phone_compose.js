@@ -130,7 +130,7 @@ const ATTACH = () => [
   ['person', 'Contact', () => act.contact()],
   ['poll', 'Something unsupported', () => act({type: 'unsupported'}, null)],
   drafted.echo ? ['person', 'Write as the customer again', () => draft({echo: false})]
-    : ['handset', 'Write as the business', () => draft({echo: true, edit: null})],
+    : ['handset', 'Write on the business’s phone', () => draft({echo: true, edit: null})],
 ];
 
 function choose(accept, kind) {
