@@ -70,6 +70,14 @@ def test_a_picture_that_was_uploaded_to_meta_is_seen(gateway, phone, kind):
     assert decoded(phone) == 1
 
 
+def test_a_picture_that_was_uploaded_to_the_gateway_is_seen(gateway, phone):
+    answer = gateway.backend.request('POST', '/media', data={'chatbot_id': 'acme'}, files={'file': ('a.png', PNG)})
+    assert answer.status_code == 201, answer.text
+    send(gateway, phone, 'image', {'id': answer.json['id'], 'caption': 'Ours'})
+    expect(theirs(phone)).to_contain_text('Ours')
+    assert decoded(phone) == 1
+
+
 @pytest.mark.parametrize(
     ('kind', 'content', 'shown'),
     [
