@@ -1,7 +1,7 @@
 """Echoes: what the business wrote on its own phone, outbound messages that nobody here has sent (section 5)."""
 
 from service import evidence, status
-from service.db import columns, fetch
+from service.db import columns, execute, fetch
 from service.webhook_events import echoes, identifier
 
 FIELD = 'smb_message_echoes'
@@ -44,6 +44,24 @@ def insert(rows):
     if stored:
         status.join_orphans(stored.values())
     return stored
+
+
+TWINS = """
+SELECT e.id FROM message m JOIN message e ON e.echo AND e.phone_number_id = m.phone_number_id AND e.wamid = m.wamid
+WHERE m.id = ANY(%s::uuid[]) AND NOT m.echo
+"""
+GIVE_WAY = (
+    'UPDATE message_status SET message_id = NULL WHERE message_id = ANY(%s::uuid[])',
+    'DELETE FROM media WHERE message_id = ANY(%s::uuid[])',
+    'DELETE FROM message WHERE id = ANY(%s::uuid[])',
+)
+
+
+def give_way(message_ids):
+    """Messages of ours have their wamids now: an echo that was faster is not needed, its statuses are orphans again."""
+    if twins := [id_ for (id_,) in fetch(TWINS, (message_ids,))]:
+        for statement in GIVE_WAY:
+            execute(statement, (twins,))
 
 
 def address(item):

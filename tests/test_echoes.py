@@ -5,7 +5,10 @@ from itertools import permutations
 
 import pytest
 
+from service.db import connection
 from tests.people import CHATBOT, CUSTOMER, contact, envelope, sql, status_of, text_message
+from tests.stack import wait_until
+from workers import send
 
 START = 1790000000
 TIME = '2026-09-21T14:13:20.000000Z'
@@ -104,6 +107,22 @@ def test_an_echo_of_what_we_have_sent_ourselves_is_no_second_message(backend, de
     first, second = outbound(backend)
     assert (first['id'], first['origin'], second['origin']) == (sent['id'], 'api', 'business_app')
     assert [(row['direction'], row['count']) for row in used(backend)] == [('outbound', 1)]
+
+
+def test_an_echo_that_is_faster_than_metas_answer_gives_way_to_the_message_itself(backend, deliver, workers, stand_in):
+    slow = '19980008004'  # Meta answers after 800 ms
+    sent = backend.send(to=f'+{slow}')
+    with connection():
+        send.sender().step()
+    wait_until(lambda: stand_in.sends() and stand_in.sends()[0]['wamid'])
+    wamid = stand_in.sends()[0]['wamid']
+    deliver(echoed(echo('Hello', wamid, to=slow)), envelope(statuses=[status_of(wamid, 'delivered', START + 1)]))
+    assert [message['origin'] for message in outbound(backend)] == ['api', 'business_app']
+    workers.send()
+    (message,) = outbound(backend)
+    assert (message['id'], message['origin'], message['status']) == (sent['id'], 'api', 'delivered')
+    assert [one['status'] for one in message['statuses']] == ['queued', 'accepted', 'delivered']
+    assert [row['count'] for row in used(backend)] == [1]
 
 
 @pytest.mark.parametrize('order', list(permutations(range(3))))

@@ -9,7 +9,7 @@ from functools import cache
 
 from peewee import OperationalError
 
-from service import consequences, dispatch, evidence, identity, status, upload, vault
+from service import consequences, dispatch, echo, evidence, identity, status, upload, vault
 from service.config import settings
 from service.consequences import Refusal
 from service.db import CONNECTION_LOST, connection, db
@@ -127,7 +127,7 @@ def _record(batch):
     with db.atomic():
         dispatch.record(results)
         accepted = [row['id'] for row, outcome, _ in results if outcome.kind == 'accepted']
-        refusals = status.join_orphans(accepted)[1] if accepted else []
+        refusals = _join(accepted) if accepted else []
         consequences.draw(refusals + [_refusal(row, outcome) for row, outcome, _ in results if outcome.error])
     for row, (outcome, _, milliseconds) in batch:
         _log(row, outcome, milliseconds)
@@ -142,6 +142,12 @@ def _learn(results):
             identity.join(told)
         except OperationalError as error:
             log.warning('what answers tell of people was not noted', extra={'reason': type(error).__name__})
+
+
+def _join(accepted):
+    """What Meta told of them before their wamids were written; returns Refusals."""
+    echo.give_way(accepted)
+    return status.join_orphans(accepted)[1]
 
 
 def _refusal(row, outcome):
