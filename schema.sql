@@ -248,7 +248,8 @@ ALTER TABLE conversation_identity
         'user',                                 -- a BSUID: leads to one person for ever
         'parent',                               -- a parent BSUID, of linked portfolios
         'group',
-        'former'));                             -- a phone that was somebody's until seen_at
+        'former',                               -- a phone that was somebody's until seen_at
+        'replaced'));                           -- a BSUID that has another one in its place since seen_at
 
 -- Two conversations turned out to be one person's: the id of the one that is gone still finds the other.
 CREATE TABLE conversation_merged (

@@ -62,8 +62,11 @@ def _latest(name, value=None):
 # As long as the phone leads here: it may have a new owner.
 PHONE = """(SELECT value FROM conversation_identity
   WHERE conversation_id = c.id AND chatbot_id = c.chatbot_id AND kind = 'phone' AND value = n.wa_id)"""
+# Unless another one has taken its place.
+USER = """(SELECT n.user_id WHERE NOT EXISTS (SELECT 1 FROM conversation_identity
+  WHERE chatbot_id = c.chatbot_id AND kind = 'replaced' AND value = n.user_id))"""
 IDS = f"""
-  {_latest('wa_id', PHONE)}, {_latest('user_id')}, {_latest('parent_user_id')},
+  {_latest('wa_id', PHONE)}, {_latest('user_id', USER)}, {_latest('parent_user_id')},
   known_at = greatest(c.known_at, n.known_at), updated_at = now()
 """
 KNOWN = f"""

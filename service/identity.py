@@ -140,7 +140,10 @@ def _agreed(identity, known):
     past = known.get((identity.chatbot_id, 'former', identity.phone))
     if past and not identity.user and identity.at and identity.at < past.seen_at:
         return None
-    found = {owner and owner.conversation for owner in map(known.get, identity.known_by())}
+    owners = [known.get(key) for key in identity.known_by()]
+    if identity.learn and identity.user and identity.at and any(owner and owner.seen_at is None for owner in owners):
+        return None  # the first time that they are seen together is written down
+    found = {owner and owner.conversation for owner in owners}
     return found.pop() if len(found) == 1 else None
 
 

@@ -58,7 +58,8 @@ def look_up(keys, keep=False):
 
 
 def former(key):
-    return key[0], 'former', key[2]
+    """The key under which stands until when a phone was somebody's, or a BSUID was not replaced."""
+    return key[0], {'phone': 'former', 'user': 'replaced'}[key[1]], key[2]
 
 
 def variants(key):

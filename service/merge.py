@@ -38,6 +38,24 @@ MERGE = (
       updated_at = now()
     FROM conversation s WHERE t.id = %(target)s AND s.id = %(source)s
     """,
+    # A phone of before the last BSUID is nobody's by now (service/settlement.py).
+    """
+    WITH ended AS (
+      DELETE FROM conversation_identity i
+      USING (SELECT max(seen_at) AS at FROM conversation_identity
+             WHERE conversation_id = %(target)s AND kind = 'replaced') r
+      WHERE i.conversation_id = %(target)s AND i.kind = 'phone' AND i.seen_at < r.at
+      RETURNING i.chatbot_id, i.value, r.at)
+    INSERT INTO conversation_identity (chatbot_id, kind, value, conversation_id, seen_at)
+    SELECT chatbot_id, 'former', value, %(target)s, at FROM ended
+    ON CONFLICT (chatbot_id, kind, value) DO UPDATE
+      SET conversation_id = excluded.conversation_id, seen_at = excluded.seen_at
+      WHERE conversation_identity.seen_at < excluded.seen_at
+    """,
+    """
+    UPDATE conversation c SET wa_id = NULL WHERE id = %(target)s AND wa_id IS NOT NULL AND NOT EXISTS (
+      SELECT 1 FROM conversation_identity i WHERE i.conversation_id = c.id AND i.kind = 'phone' AND i.value = c.wa_id)
+    """,
     'UPDATE conversation_merged SET conversation_id = %(target)s WHERE conversation_id = %(source)s',
     'INSERT INTO conversation_merged (id, conversation_id) VALUES (%(source)s, %(target)s)',
     'DELETE FROM conversation WHERE id = %(source)s',

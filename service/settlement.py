@@ -26,7 +26,7 @@ class Settlement:
 
     def _read(self):
         keys = {key for identity in self.identities for key in identity.known_by()}
-        keys |= {other for key in keys if key[1] == 'phone' for other in (*variants(key), former(key))}
+        keys |= {other for key in keys if key[1] in ('phone', 'user') for other in (*variants(key), former(key))}
         self.known = look_up(keys)
         about = sorted({identity.about for identity in self.identities if identity.about})
         self.sent_to = known_ids.sent_to(about)
@@ -54,6 +54,8 @@ class Settlement:
             self._claim(identity, key, person)
         if identity.changed and identity.at:
             self._free(identity, person)
+        if identity.phone and (replaced := self._replaced(identity)):
+            self._end(identity, (identity.chatbot_id, 'phone', identity.phone), person, replaced)
         self._describe(identity, person)
         return person
 
@@ -61,9 +63,8 @@ class Settlement:
         """A phone that we knew somebody else by: whoever has it now is a person of their own."""
         key = (identity.chatbot_id, 'phone', identity.phone)
         owner = self.known.get(key)
-        return bool(owner and identity.certain() and self._is_later(identity, owner)) and not self._is_past(
-            identity, key
-        )
+        is_newer = owner and identity.certain() and self._is_later(identity, owner)
+        return is_newer and not self._is_past(identity, key)
 
     def _create(self, identity):
         person = new_id()
@@ -100,7 +101,8 @@ class Settlement:
             return owner
         if past := self.known.get(former(key)):
             is_old = identity.at and identity.at < past.seen_at
-            if is_old or identity.changed and identity.at == past.seen_at:  # the same news once more
+            is_tie = identity.at == past.seen_at and (identity.changed or not identity.certain() and not owner)
+            if is_old or is_tie:  # of a tie: the same news once more, or nobody else has it
                 return self._now(past.conversation)
             if identity.certain() and not identity.at:
                 return None  # of which of its owners it speaks, nobody knows
@@ -110,12 +112,21 @@ class Settlement:
     def _may_be(self, identity, key, form):
         """Of a number that changed, the old one was theirs before the news, the new one is since."""
         owner = self.known.get(form)
-        if owner is None or not identity.changed:
-            return owner is not None
-        seen, at = owner.seen_at, identity.at
+        if owner is None:
+            return False
+        seen, at, replaced = owner.seen_at, identity.at, self._replaced(identity)
+        if replaced and not (seen and seen <= replaced):
+            return False
+        if not identity.changed:
+            return True
         if key[2] == identity.phone:
             return bool(seen and at and seen >= at)
         return not seen or not at or seen <= at
+
+    def _replaced(self, identity):
+        """Since when an identity's BSUID has another one in its place: what it says of phones is no longer true."""
+        end = self.known.get((identity.chatbot_id, 'replaced', identity.user))
+        return end and end.seen_at
 
     def _unite(self, identity, gone, kept, certain=False):
         """Two are one. What is new here becomes the other; of two that are stored the younger, after this is undone."""
@@ -171,13 +182,14 @@ class Settlement:
 
     def _is_past(self, identity, key):
         """Whether a phone is no longer theirs, or it is not known whether it is; what they changed from is not."""
-        if identity.had(key):
+        if identity.had(key) or self._replaced(identity):
             return True
         past = self.known.get(former(key))
         if past is None:
             return False
         if not identity.certain() and not identity.changed:
-            return bool(identity.at and identity.at < past.seen_at)
+            is_old = identity.at and identity.at < past.seen_at
+            return bool(is_old or identity.at == past.seen_at and key not in self.known)
         return not identity.at or identity.at <= past.seen_at
 
     def _give(self, identity, key, person):
@@ -199,8 +211,8 @@ class Settlement:
 
     def _remember(self, key, person, until):
         """A phone was somebody's; of several who had it the last is known."""
-        past = self.known.get(former(key))
-        if key[1] == 'phone' and until and (past is None or past.seen_at < until):
+        past = None if key[1] == 'parent' else self.known.get(former(key))
+        if key[1] != 'parent' and until and (past is None or past.seen_at < until):
             self.known[former(key)] = self.moved[former(key)] = Owner(person, until)
             self.touched.add(person)
 
@@ -212,14 +224,21 @@ class Settlement:
         phones = {(chatbot_id, *one) for one in identity.also if one[0] == 'phone'}
         phones |= {key for key in self.known if key[:2] == (chatbot_id, 'phone') and self._owner(key) == person}
         for key in sorted(phones):
-            owner, past = self.known.get(key), self.known.get(former(key))
-            is_newer = owner and owner.seen_at and owner.seen_at > at
-            if key[2] in kept or is_newer or past and past.seen_at >= at:
-                continue
-            if owner:
-                self._lose(identity, key)
-                self.freed.add(key)
-            self._remember(key, person, at)
+            if key[2] not in kept:
+                self._end(identity, key, person, at)
+        for key in identity.certain():
+            if identity.had(key):
+                self._remember(key, person, at)
+
+    def _end(self, identity, key, person, at):
+        """A phone was theirs until then, and is nobody's now, unless something newer is known of it."""
+        owner, past = self.known.get(key), self.known.get(former(key))
+        if owner and owner.seen_at and owner.seen_at > at or past and past.seen_at >= at:
+            return
+        if owner:
+            self._lose(identity, key)
+            self.freed.add(key)
+        self._remember(key, person, at)
 
     # ---- what is shown of them, and written
 

@@ -247,9 +247,15 @@ def _contacts(value):
 
 
 def _contact(data, contacts, person):
-    """The person's entry in `contacts`: by user_id, then by wa_id, never by position (section 1.4)."""
-    found = (contacts.get((theirs, identifier(data.get(ours)))) for ours, theirs in person)
-    return next(filter(None, found), {})
+    """The person's entry in `contacts`: by user_id, then by wa_id, never by position (section 1.4).
+
+    A system message has no entry: one with its old phone is somebody else's, as is one with another BSUID.
+    """
+    (user_id, _), (wa_id, _) = person
+    user = identifier(data.get(user_id))
+    found = contacts.get(('user_id', user)) or contacts.get(('wa_id', identifier(data.get(wa_id)))) or {}
+    is_other = user and identifier(found.get('user_id')) not in (None, user)
+    return {} if is_other or data.get('type') == 'system' else found
 
 
 def participant(status):

@@ -89,7 +89,7 @@ def test_a_changed_number_takes_the_conversation_along_and_leaves_the_old_phone_
     assert ('phone', OLD, new_phone) in history(one)
     assert [(phone['value'], phone['current']) for phone in one['phones'] if phone['value'] == OLD] == [(OLD, False)]
     assert one['user_ids'][0]['value'] == new_user
-    stranger = backend.send(to=f'+{OLD}')['conversation_id']
+    stranger = backend.send(to=f'+{OLD}', force=True)['conversation_id']
     hear(wrote(AT + 200, phone=OLD), wrote(AT + 201, user=ANA), wrote(AT + 202, user=new_user))
     in_hers = backend.messages(conversation_id=one['id'])
     assert len(in_hers) == 4
@@ -143,7 +143,7 @@ def test_what_is_older_takes_no_phone_back(backend, meta, hear, workers, late):
     assert len(backend.messages(conversation_id=of(backend, user_id=ANA)['id'])) == 3
 
 
-@pytest.mark.parametrize('at', ['abc', None])
+@pytest.mark.parametrize('at', ['abc', -5])
 def test_without_a_time_no_phone_changes_hands(backend, hear, at):
     hear(wrote(phone=OLD, user=ANA), wrote(at, phone=OLD, user=BEN))
     assert people(backend) == [('', BEN), (OLD, ANA)]
@@ -153,7 +153,7 @@ def test_without_a_time_no_phone_changes_hands(backend, hear, at):
 
 
 def test_a_status_tells_who_the_number_is_and_a_hidden_phone_finds_the_conversation(backend, hear):
-    message = backend.send(to=f'+{OLD}')
+    message = backend.send(to=f'+{OLD}', force=True)
     cards = [contact('Ana', OLD, ANA, 'ana.1')]
     ids = {'recipient_id': OLD, 'recipient_user_id': ANA, 'parent_recipient_user_id': PARENT}
     hear(told(message, 'sent', **ids), told(message, 'delivered', AT + 1, cards, **ids), wrote(AT + 2, user=ANA))
@@ -164,7 +164,7 @@ def test_a_status_tells_who_the_number_is_and_a_hidden_phone_finds_the_conversat
 
 
 def test_a_status_of_an_older_name_does_not_bring_it_back(backend, hear):
-    message = backend.send(to=f'+{OLD}')
+    message = backend.send(to=f'+{OLD}', force=True)
     late = told(message, 'delivered', AT - 5, [contact('Before', OLD, ANA)], recipient_id=OLD, recipient_user_id=ANA)
     hear({**wrote(phone=OLD, user=ANA), 'contacts': [contact('Ana', OLD, ANA)]}, late)
     assert of(backend, phone=OLD)['name'] == 'Ana'
@@ -178,7 +178,7 @@ def test_a_status_finds_the_person_by_our_message_when_the_answer_was_lost(backe
 
 def test_a_status_tells_that_a_number_has_a_new_owner(backend, hear):
     hear(wrote(phone=OLD, user=ANA))
-    message = backend.send(to=f'+{OLD}')
+    message = backend.send(to=f'+{OLD}', force=True)
     hear(told(message, 'read', AT + 9, recipient_id=OLD, recipient_user_id=BEN))
     assert people(backend) == [(OLD, ANA)]  # it may have been sent to whoever had it before
     hear(told(message, 'delivered', AT + 9, recipient_id=OLD, recipient_user_id=BEN))
@@ -200,7 +200,7 @@ def test_a_parent_bsuid_leads_to_the_person_too(backend, hear):
 def test_the_answer_tells_what_meta_makes_of_a_number(backend, hear, stand_in, workers, wrote_first):
     if wrote_first:
         hear(wrote(phone='5511987654321', user=ANA))
-    ours = backend.send(to='+5511987654321')
+    ours = backend.send(to='+5511987654321', force=True)
     workers.send()
     hear(told(ours, recipient_id=backend.message(ours['id'])['wa_id'], recipient_user_id=ANA), wrote(AT + 9, user=ANA))
     assert len(backend.conversations()) == 1
@@ -223,7 +223,7 @@ def test_a_withdrawn_field_links_too(meta, backend, workers, hear):
 
 
 def test_merging_keeps_everything(backend, hear):
-    by_phone = backend.send(to=f'+{OLD}')['conversation_id']
+    by_phone = backend.send(to=f'+{OLD}', force=True)['conversation_id']
     hear(wrote(user=ANA))
     sql("UPDATE conversation SET opted_out_at = '2026-01-02Z', opted_out_by = 'keyword' WHERE user_id IS NULL")
     sql("UPDATE conversation SET opted_out_at = '2026-02-02Z', opted_out_by = 'meta' WHERE user_id IS NOT NULL")
