@@ -8,7 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import requests
 
-from tests.people import envelope, text_message
+from tests.people import envelope, sql, text_message
 from tests.stack import PHONE_NUMBER_ID
 
 
@@ -34,6 +34,20 @@ def comes_in(meta, workers, *messages):
     workers.incoming()
 
 
+def media_row():
+    """(status, attempts, error, seconds until it is due) of the only one."""
+    (found,) = sql('SELECT status, attempts, error, extract(epoch FROM due_at - now())::float FROM media')
+    return found
+
+
+def attempts(workers, number):
+    """So many attempts, each as soon as may be; what the row says then."""
+    for _ in range(number):
+        sql("UPDATE media SET due_at = now() WHERE status = 'fetching'")
+        workers.errands()
+    return media_row()
+
+
 class FileServer:
     """Meta's file side in this process. `says[path]`: what it answers there; `asked`: (path, headers) of each request.
 
@@ -49,7 +63,7 @@ class FileServer:
         threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
         self.url = f'http://127.0.0.1:{self._server.server_port}'
         self.describe()
-        self.says['/file'] = 200, {}, content if (content := self.content) else b''
+        self.says['/file'] = 200, {}, self.content
         return self
 
     def __exit__(self, *exception):
@@ -73,7 +87,8 @@ class FileServer:
 
             def do_GET(self):
                 path = self.path.partition('?')[0]
-                server.asked.append((path, dict(self.headers)))
+                if not path.endswith('/message_templates'):  # an account's own errand
+                    server.asked.append((path, dict(self.headers)))
                 answer = server.says.get(path, (404, {}, b''))
                 if callable(answer):
                     answer(self)
