@@ -12,6 +12,7 @@ from service.identity import addressee
 from service.interactive import INTERACTIVE
 from service.media_types import LIMITS
 from service.payloads import AddressSchema, MessageSchema, check, flat, storable
+from service.template_check import DOES_NOT_FIT, Check
 from service.webhook_events import UNSTORABLE
 
 MAX_RECIPIENTS, MAX_REPORTED = 10_000, 1_000
@@ -43,14 +44,27 @@ class Row:
 
 
 class Mould:
-    """A message with placeholders, and what may be filled in. The message itself has been checked."""
+    """A message with placeholders, and what may be filled in. The message itself has been checked.
 
-    def __init__(self, message):
+    `definition`: its service.template.Template, if that is known. Raises Invalid if no row can make it fit.
+    """
+
+    def __init__(self, message, definition=None):
         self.message = message
         self.names = set(_placeholders(message))
         self.checked_again = _checked_again(message, self.names)
         template = message.get('template') if message.get('type') == 'template' else None
         self.takes_all = isinstance(template, dict) and not template.get('components')
+        is_asked = definition and definition.components and message.get('validate') is not False
+        self.fits = Check(definition).problems if is_asked else None
+        if self.fits and not self.names and not self.takes_all:
+            self._fit_once(template)
+
+    def _fit_once(self, template):
+        """All rows get the same."""
+        if problems := self.fits(template):
+            raise Invalid(DOES_NOT_FIT, {f'message.{name}': sentences for name, sentences in problems.items()})
+        self.fits = None
 
     def problems(self, parameters):
         """{field: [sentence]} of parameters that do not fit."""
@@ -65,9 +79,11 @@ class Mould:
     def check(self, parameters):
         """{field: [sentence]} of everything that is wrong with the parameters and the message that they make."""
         problems = self.problems(parameters)
-        if self.checked_again and not problems:
-            problems |= self.checked_again(self.fill(parameters))
-        return problems
+        if problems or not (self.checked_again or self.fits):
+            return problems
+        filled = self.fill(parameters)
+        problems = self.checked_again(filled) if self.checked_again else {}
+        return problems or (self.fits(filled['template']) if self.fits else {})
 
     def fill(self, parameters):
         """The message for one recipient."""

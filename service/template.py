@@ -1,8 +1,10 @@
-"""Templates as Meta told of them: which is known, which is stopped, and what waits for one."""
+"""Templates as Meta told of them: which is known, whether a send fits, which is stopped, and what waits for one."""
 
 from dataclasses import dataclass
 
+from service import template_check
 from service.db import columns, execute, fetch_dicts
+from service.errors import Invalid
 from service.webhook_events import as_dict, clean, identifier
 
 FIELDS = frozenset((
@@ -47,13 +49,14 @@ def stop(status, reason):
     return state, hold_reason, {'code': None, 'title': title, 'details': reason, 'fbtrace_id': None, 'cause': cause}
 
 
-def named(message):
+def named(message, key='template'):
     """(name, language) of the template that a checked message is made from, (None, None) for other types."""
-    if message.get('type') != 'template':
+    if key not in message or key == 'template' != message.get('type'):
         return None, None
-    return message['template']['name'], message['template']['language']['code']
+    return message[key]['name'], message[key]['language']['code']
 
 
+PLACES = ('template', 'fallback_template')  # of a message
 KNOWN = """
 SELECT name, language, status, category, components, parameter_format, reason
 FROM template JOIN unnest(%s::text[], %s::text[]) AS n (name, language) USING (name, language) WHERE waba_id = {waba}
@@ -71,11 +74,22 @@ def known_to(chatbot_id, messages):
 
 
 def _known(waba, parameter, messages):
-    names = {named(message) for message in messages} - {(None, None)}
+    names = {named(message, key) for message in messages for key in PLACES} - {(None, None)}
     if not names:
         return {}
     rows = fetch_dicts(KNOWN.format(waba=waba), ([name for name, _ in names], [code for _, code in names], parameter))
     return {(row['name'], row['language']): Template(**row) for row in rows}
+
+
+def fitting(waba_id, messages):
+    """`known` of messages that give their templates what these want. Raises Invalid; "validate": false is not asked."""
+    found, problems = known(waba_id, messages), {}
+    for message in messages if found else ():
+        for place in PLACES if message.get('validate') is not False else ():
+            problems |= template_check.problems(found.get(named(message, place)), message.get(place), place)
+    if problems:
+        raise Invalid(template_check.DOES_NOT_FIT, problems)
+    return found
 
 
 HEARD = """

@@ -9,7 +9,7 @@ import time
 
 import requests
 
-from service import folding, upload, vault
+from service import folding, template, upload, vault
 from service.account import Account
 from service.config import settings
 from service.conversation import Conversation
@@ -42,6 +42,8 @@ def ask(claimed):
     bodies = KINDS[kind](account, conversation, history)
     messages = [with_wamids(account.chatbot_id, check(message_schema, body)) for body in bodies]
     upload.check(account.chatbot_id, messages)
+    with connection():
+        template.fitting(account.waba_id, messages)
     return [_addressed(one, conversation) for one in messages]
 
 

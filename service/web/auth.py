@@ -2,7 +2,6 @@
 
 import hashlib
 import hmac
-from contextlib import contextmanager
 
 from flask import request
 
@@ -39,16 +38,6 @@ def _open():
 def _close(error):
     if not db.is_closed():
         db.close()
-
-
-@contextmanager
-def without_connection():
-    """Somebody else takes his time: meanwhile other requests have the connection to the database."""
-    db.close()
-    try:
-        yield
-    finally:
-        db.connect()
 
 
 def is_one_of(given, secrets):

@@ -8,11 +8,11 @@ from flask import Blueprint, request
 from flask import json as flask_json
 
 from service import batch as batches
-from service import bulk_csv, upload
+from service import bulk_csv, template, upload
 from service.account import Account
 from service.batch import Batch
 from service.bulk import Bulk, Mould, listed
-from service.db import no_connection
+from service.db import connection, no_connection
 from service.errors import Invalid
 from service.payloads import check
 from service.queues import SEND, wake
@@ -43,7 +43,7 @@ def send():
 def _json():
     body = answers.json_object()
     order = check(bulk_schema, body)
-    bulk = Bulk(order['chatbot_id'], Mould(order['message']))
+    bulk = Bulk(order['chatbot_id'], mould(order))
     bulk.take(listed(order['recipients']))
     return order, bulk, digest(body)
 
@@ -106,9 +106,16 @@ def _message(kind, given):
     return message
 
 
+def mould(order):
+    """The Mould of an order's message, which knows its template."""
+    with connection():
+        found = template.known_to(order['chatbot_id'], [order['message']])
+    return Mould(order['message'], found.get(template.named(order['message'])))
+
+
 def read_csv(order, stream):
     """The Bulk of an order and a binary stream."""
-    bulk = Bulk(order['chatbot_id'], Mould(order['message']))
+    bulk = Bulk(order['chatbot_id'], mould(order))
     bulk.take(bulk_csv.rows(stream, bulk.mould))
     return bulk
 

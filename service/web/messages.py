@@ -2,7 +2,7 @@
 
 from flask import Blueprint
 
-from service import admission, folding, media, outbox, payloads, receipt, status, upload
+from service import admission, folding, media, outbox, payloads, receipt, status, template, upload
 from service.account import Account
 from service.content import TEXT_LIMIT
 from service.conversation import current_id
@@ -31,10 +31,11 @@ def send():
         return first
     account = Account.find_active(message['chatbot_id'])
     upload.check(account.chatbot_id, [message])
+    templates = template.fitting(account.waba_id, [message])
     message = with_wamids(account.chatbot_id, message)
     if outbox.is_full(account.chatbot_id, len(_parts(message))):
         raise TooManyQueued('MAX_QUEUED messages of this chatbot are waiting.')
-    answer = once.answer(lambda: _queue(account, message))
+    answer = once.answer(lambda: _queue(account, message, templates))
     wake(SEND)
     return answer
 
@@ -48,11 +49,12 @@ def _parts(message):
     return [(rest if at else message) | one for at, one in enumerate(texts)]
 
 
-def _queue(account, message):
+def _queue(account, message, templates):
     conversation = next(iter(resolve([addressee(account.chatbot_id, message)]).values()))
     messages = _parts(admission.admit(message, conversation))
     times = {name: message.get(name) for name in ('send_at', 'expires_at')}
-    queued = outbox.queue(account, [(conversation, one) for one in messages], outbox.SINGLE, **times)
+    messages = [(conversation, one) for one in messages]
+    queued = outbox.queue(account, messages, outbox.SINGLE, templates=templates, **times)
     answer = shown(queued[:1])[0]
     return answer | ({'parts': [one.id for one in queued]} if message.get('split') else {})
 
