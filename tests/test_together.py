@@ -1,6 +1,8 @@
 """Several rooms in one entry of the Procfile: a process each, one fate."""
 
 import signal
+import threading
+from pathlib import Path
 
 import psutil
 import pytest
@@ -46,3 +48,21 @@ def test_rooms_do_not_outlive_an_entry_that_was_killed_alone(entry):
     entry.children['both'][0].process.kill()
     gone, alive = psutil.wait_procs(left, 20)
     assert (len(gone), alive) == (2, [])
+
+
+def test_a_sigterm_at_any_moment_of_the_start_ends_it_in_order(database, tmp_path):
+    """As soon as it runs our code at all: before, between and after its forks."""
+    for moment in range(4):
+        processes = Processes(tmp_path / str(moment), {})
+        (child,) = processes.start('both', command=COMMAND)
+        wait_until(lambda pid=child.pid: HEARS & signals_caught(pid), 20, 0.001)
+        threading.Event().wait(moment * 0.008)
+        assert processes.stop_all(20) == {'both': [0]}, processes.logs('both')
+
+
+HEARS = 1 << (signal.SIGTERM - 1)
+
+
+def signals_caught(pid):
+    (line,) = [line for line in Path(f'/proc/{pid}/status').read_text().splitlines() if line.startswith('SigCgt')]
+    return int(line.split()[1], 16)

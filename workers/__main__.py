@@ -20,12 +20,7 @@ from workers.drain import stopping
 
 log = logging.getLogger(__name__)
 ROOMS = {'incoming': (INCOMING, incoming), 'send': (SEND, send), 'errands': (ERRANDS, errands)}
-CONNECTIONS = {
-    'incoming': 6,
-    'send': 6,
-    'errands': 4,
-    'clock': 1,
-}  # to PostgreSQL, at most; threads hold one for moments
+CONNECTIONS = {'incoming': 6, 'send': 6, 'errands': 4, 'clock': 1}  # to PostgreSQL, at most
 GRACE = 22  # seconds for what is in flight at SIGTERM, of the 25 that the contract gives
 
 
@@ -59,6 +54,7 @@ def main(names):
 
 def together(names):
     """A process for each, forked before anything is open; when one ends, this one included, all do."""
+    _on_signals(stop)  # before the first fork: no process is without for a moment
     lifeline = os.pipe()
     children = []
     for name in names:
@@ -70,8 +66,9 @@ def together(names):
             return
         children.append(child)
     os.close(lifeline[0])
-    for signum in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(signum, lambda *_: _tell(children))
+    _on_signals(lambda *_: _tell(children))
+    if stopping.is_set():
+        _tell(children)
     sys.exit(_wait_for_all(children))
 
 
@@ -99,8 +96,7 @@ def _wait_for_all(children):
 
 def run(name):
     db.configure(CONNECTIONS[name])
-    signal.signal(signal.SIGTERM, stop)
-    signal.signal(signal.SIGINT, stop)
+    _on_signals(stop)
     _wait_for('postgresql and its schema', _schema_is_there)
     log.info('started', extra={'worker': name})
     if name == 'clock':
@@ -115,6 +111,11 @@ def stop(signum, frame):
     stopping.set()
 
 
+def _on_signals(handler):
+    signal.signal(signal.SIGTERM, handler)
+    signal.signal(signal.SIGINT, handler)
+
+
 def work(queue_name, room):
     """Run RQ workers, one after an outage of Redis another, until SIGTERM; then finish what is in flight."""
     while not stopping.is_set():
@@ -124,8 +125,7 @@ def work(queue_name, room):
                 _worker(queue_name).work(logging_level='WARNING')
         except RedisError as error:
             log.warning('redis went away', extra={'reason': type(error).__name__})
-        signal.signal(signal.SIGTERM, stop)
-        signal.signal(signal.SIGINT, stop)
+        _on_signals(stop)
         stopping.wait(0.5)
     if not room.close(GRACE):
         log.warning('some calls were still in flight; the sweep settles them')
