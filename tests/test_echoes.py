@@ -190,6 +190,13 @@ def test_an_echo_goes_to_whom_it_was_written(backend, deliver):
     assert len({where[wamid] for wamid in ('wamid.1', 'wamid.3', 'wamid.4')}) == 3
 
 
+def test_the_file_of_an_echo_is_fetched_like_a_customers(backend, deliver):
+    picture = {'id': '1055', 'mime_type': 'image/jpeg', 'sha256': 'x', 'caption': 'Here'}
+    deliver(echoed(of_type('image', picture), echo(wamid='wamid.F')))
+    image, text = outbound(backend)
+    assert (image['text'], image['media']['status'], text['media']) == ('[image] Here', 'fetching', None)
+
+
 BAD = {
     'no id': {'id': None},
     'an id of 600 characters': {'id': 'w' * 600},
