@@ -185,6 +185,17 @@ def test_in_a_group_everybody_has_a_reaction_of_his_own(backend, hear):
     assert [(one['emoji'], one['from']) for one in by_wamid(backend)['reactions']] == [('🎉', '2'), ('❤️', None)]
 
 
+ODD_REACTIONS = [5, [], {'message_id': ['wamid.A']}, {'message_id': 'w' * 600}, {'message_id': 'wamid.A', 'emoji': 5}]
+
+
+@pytest.mark.parametrize('odd', ODD_REACTIONS)
+@pytest.mark.parametrize('sender', [{}, {'group_id': 'g', 'from_user_id': {'a': [1]}, 'from_parent_user_id': 5}])
+def test_an_odd_reaction_is_kept_and_counts_for_nothing(backend, hear, odd, sender):
+    hear(text_message(**sender), of_type('reaction', odd, 'wamid.R') | sender)
+    assert by_wamid(backend)['reactions'] == []
+    assert by_wamid(backend, 'wamid.R')['content'] == odd
+
+
 # ---- edits and revokes
 
 
