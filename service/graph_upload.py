@@ -2,12 +2,14 @@
 
 from urllib3.filepost import choose_boundary, encode_multipart_formdata
 
+from service.media_types import plain_type
+
 
 class Form:
     """An iterable body with its headers. `file`: mime_type, filename and size; `pieces`: its bytes."""
 
     def __init__(self, file, pieces):
-        boundary, mime_type = choose_boundary(), file['mime_type'].partition(';')[0]
+        boundary, mime_type = choose_boundary(), plain_type(file['mime_type'])
         fields = {
             'messaging_product': 'whatsapp', 'type': mime_type,
             'file': (file['filename'] or f'file.{mime_type.rpartition("/")[2]}', b'', mime_type),

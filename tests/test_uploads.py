@@ -53,6 +53,9 @@ def test_a_file_is_stored_and_described(acme):
     assert (file['filename'], file['sha256']) == ('Sunset at sea.jpg', hashlib.sha256(content).hexdigest())
     assert file['created_at'].endswith('Z')
     assert acme.get(f'/media/{file["id"]}').json == file
+    given_back = acme.get(f'/media/{file["id"]}/content', headers={'Range': 'bytes=2-'})
+    assert (given_back.status_code, given_back.data, given_back.mimetype) == (206, content[2:], 'image/jpeg')
+    assert 'Sunset at sea.jpg' in given_back.headers['Content-Disposition']
     with storage().open(key_of(CHATBOT, file['id'])) as stored:
         assert stored.read() == content
 
@@ -124,6 +127,7 @@ def test_only_a_chatbot_that_is_there_and_active_has_files(acme):
     acme.post(f'/account/{CHATBOT}/deactivate')
     assert upload(acme, b'Hello').status_code == 400
     assert acme.get('/media/01930000-0000-7000-8000-000000000000').status_code == 404
+    assert acme.get('/media/01930000-0000-7000-8000-000000000000/content').status_code == 404
 
 
 @pytest.fixture

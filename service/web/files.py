@@ -1,4 +1,4 @@
-"""Files that came with messages: streamed from the storage, whole or in part, as nothing that a browser would run."""
+"""Files, of messages and uploaded ones: streamed, whole or in part, as nothing that a browser would run."""
 
 import unicodedata
 from datetime import UTC, datetime
@@ -31,6 +31,18 @@ def show(message_id):
     """200, or 206 for a stretch; 409 while there is no file, or when there will be none."""
     media = Media.of_message(str(message_id))
     _check_stored(media)
+    return _answer(media)
+
+
+@blueprint.get('/media/<uuid:media_id>/content')
+def content(media_id):
+    """The same of a file by its own id, be it a message's or one that was uploaded to us."""
+    media = Media.find(str(media_id))
+    _check_stored(media)
+    return _answer(media)
+
+
+def _answer(media):
     answer = Response(headers=HARMLESS, content_type=_content_type(media), direct_passthrough=True)
     answer.headers.set('Content-Disposition', 'attachment', **_names(media))
     answer.set_etag(bytes(media.sha256).hex())
@@ -71,7 +83,7 @@ def _content_type(media):
 
 def _names(media):
     """The file's name for Content-Disposition (RFC 6266), in ASCII and in full."""
-    name = media.filename or f'{media.message_id}{guess_extension(_content_type(media)) or ""}'
+    name = media.filename or f'{media.message_id or media.id}{guess_extension(_content_type(media)) or ""}'
     plain = unicodedata.normalize('NFKD', name).encode('ascii', 'ignore').decode('ascii').lstrip('. ') or 'file'
     return {'filename': plain} | ({'filename*': f"UTF-8''{quote(name, safe='')}"} if plain != name else {})
 
