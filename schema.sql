@@ -251,6 +251,9 @@ ALTER TABLE conversation_identity
         'former',                               -- a phone that was somebody's until seen_at
         'replaced'));                           -- a BSUID that has another one in its place since seen_at
 
+UPDATE conversation_identity i SET seen_at = c.last_inbound_at FROM conversation c
+WHERE c.id = i.conversation_id AND c.last_inbound_at IS NOT NULL AND (i.kind <> 'phone' OR i.value = c.wa_id);
+
 -- Two conversations turned out to be one person's: the id of the one that is gone still finds the other.
 CREATE TABLE conversation_merged (
     id uuid PRIMARY KEY,

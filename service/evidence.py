@@ -1,6 +1,7 @@
 """Pure: what Meta's webhooks and answers say of who somebody is (sections 1.4, 3 and 4), as Identities."""
 
 import re
+from datetime import UTC, datetime, timedelta
 
 from service.identity import Identity, bsuid_kind
 from service.phones import digits
@@ -8,6 +9,7 @@ from service.webhook_events import as_dict, clean, identifier, moment, participa
 
 CHANGES = frozenset(('user_changed_number', 'user_changed_user_id', 'customer_changed_number'))
 CERTAIN_AT = frozenset(('sent', 'delivered'))  # statuses that say who has the phone at their time; one is read any day
+AHEAD = timedelta(hours=1)  # clocks differ
 UPDATE = 'user_id_update'  # a field beside `messages`
 UUID = re.compile('[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}')
 
@@ -15,6 +17,12 @@ UUID = re.compile('[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}')
 def of_item(item, chatbot_id):
     """The Identity of whom a message is from, or a status or a change speaks of; None when it says nothing."""
     return OF[item.kind](item, chatbot_id)
+
+
+def _at(data):
+    """Meta's time; one that lies ahead is no time, or its phone would stay with somebody until then."""
+    at = moment(data.get('timestamp'))
+    return at if at and at <= datetime.now(UTC) + AHEAD else None
 
 
 def _of_message(item, chatbot_id):
@@ -26,7 +34,7 @@ def _of_message(item, chatbot_id):
         'user': identifier(data.get('from_user_id')) or identifier(contact.get('user_id')),
         'parent': identifier(data.get('from_parent_user_id')) or identifier(contact.get('parent_user_id')),
     }
-    at = moment(data.get('timestamp'))
+    at = _at(data)
     if data.get('type') == 'system' and (change := _change(chatbot_id, as_dict(data.get('system')), at, **ids)):
         return change
     return Identity(chatbot_id, **ids, at=at) if any(ids.values()) else None
@@ -68,7 +76,7 @@ def _of_echo(item, chatbot_id):
         'user': identifier(data.get('to_user_id')) or identifier(contact.get('user_id')),
         'parent': identifier(contact.get('parent_user_id')),
     }
-    return Identity(chatbot_id, **ids, at=moment(data.get('timestamp')), why='echo') if any(ids.values()) else None
+    return Identity(chatbot_id, **ids, at=_at(data), why='echo') if any(ids.values()) else None
 
 
 def _of_status(item, chatbot_id):
@@ -81,7 +89,7 @@ def _of_status(item, chatbot_id):
         'user': identifier(data.get('recipient_user_id')) or identifier(contact.get('user_id')),
         'parent': identifier(parent) or identifier(contact.get('parent_user_id')),
     }
-    at = moment(data.get('timestamp')) if data.get('status') in CERTAIN_AT else None
+    at = _at(data) if data.get('status') in CERTAIN_AT else None
     opaque = data.get('biz_opaque_callback_data')
     about = opaque.lower() if isinstance(opaque, str) and UUID.fullmatch(opaque) else None
     return Identity(chatbot_id, **ids, at=at, why='status', learn=True, about=about) if any(ids.values()) else None
@@ -107,7 +115,7 @@ def _update(chatbot_id, update):
         'parent': identifier(parent.get('current')),
     }
     before = [('user', identifier(user.get('previous'))), ('parent', identifier(parent.get('previous')))]
-    return _changed(chatbot_id, new, before, moment(update.get('timestamp')), UPDATE, learn=True)
+    return _changed(chatbot_id, new, before, _at(update), UPDATE, learn=True)
 
 
 def of_answer(row, outcome, at):

@@ -1,10 +1,15 @@
 """Numbers change hands, BSUIDs are made anew, news comes late: a person keeps one conversation, and nobody else's."""
 
 import json
+import time
 from itertools import count
 
 import pytest
 
+from service import evidence, identity
+from service.db import connection
+from service.graph import Outcome
+from service.webhook_events import moment
 from tests.people import CHATBOT, contact, envelope, sql, status_of, text_message
 
 AT = 1790000000
@@ -143,7 +148,7 @@ def test_what_is_older_takes_no_phone_back(backend, meta, hear, workers, late):
     assert len(backend.messages(conversation_id=of(backend, user_id=ANA)['id'])) == 3
 
 
-@pytest.mark.parametrize('at', ['abc', -5])
+@pytest.mark.parametrize('at', ['abc', -5, 4_000_000_000])
 def test_without_a_time_no_phone_changes_hands(backend, hear, at):
     hear(wrote(phone=OLD, user=ANA), wrote(at, phone=OLD, user=BEN))
     assert people(backend) == [('', BEN), (OLD, ANA)]
@@ -197,13 +202,41 @@ def test_a_parent_bsuid_leads_to_the_person_too(backend, hear):
 
 
 @pytest.mark.parametrize('wrote_first', [False, True])
-def test_the_answer_tells_what_meta_makes_of_a_number(backend, hear, stand_in, workers, wrote_first):
+def test_the_answer_tells_what_meta_makes_of_a_number(backend, hear, wrote_first):
+    typed = '+12025550100'
     if wrote_first:
-        hear(wrote(phone='5511987654321', user=ANA))
-    ours = backend.send(to='+5511987654321', force=True)
-    workers.send()
-    hear(told(ours, recipient_id=backend.message(ours['id'])['wa_id'], recipient_user_id=ANA), wrote(AT + 9, user=ANA))
+        hear(wrote(phone=OLD, user=ANA))
+    ours = backend.send(to=typed)
+    answer(ours, wa_id=OLD)
+    hear(wrote(AT + 9, phone=OLD, user=ANA))
+    again = backend.send(to=typed, force=True)
     assert len(backend.conversations()) == 1
+    assert again['conversation_id'] == of(backend, phone=OLD)['id'] == of(backend, phone=typed)['id']
+    assert of(backend, phone=typed)['wa_id'] == OLD
+
+
+def test_the_answer_tells_the_bsuid_behind_a_parent(backend, hear):
+    answer(
+        backend.post('/send', {'chatbot_id': CHATBOT, 'recipient': PARENT, 'text': {'body': 'Hi'}}).json, user_id=ANA
+    )
+    hear(wrote(user=ANA))
+    assert len(backend.conversations()) == 1
+
+
+def answer(message, **ids):
+    """What workers/send.py learns from Meta's answer."""
+    row = {'chatbot_id': CHATBOT, 'recipient_to': message['to'], 'recipient': message['recipient'], 'extra': None}
+    with connection():
+        identity.join([evidence.of_answer(row, Outcome('accepted', **ids), moment(AT))])
+
+
+def test_a_reply_goes_to_the_phone_while_it_is_theirs_and_else_to_the_latest_bsuid(backend, hear, stand_in):
+    now = int(time.time())
+    hear(wrote(now, phone=OLD, user=ANA), wrote(now, user=ANA))
+    changed = news(now, 'user_changed_user_id', None, user_id=ANA_NEW, previous_user_id=ANA)
+    hear(changed, wrote(now, user=ANA_NEW))
+    replies = [(one['to'], one['recipient']) for one in backend.messages(direction='outbound')]
+    assert replies == [(None, ANA_NEW), (f'+{OLD}', None)]
 
 
 def test_a_withdrawn_field_links_too(meta, backend, workers, hear):
