@@ -180,7 +180,8 @@ TABLE = {
     range(138000, 139000): Known('P', 'The error is about a call, not about a message.', NOT_OURS),
     range(139000, 139104): Known('P', 'The error is about managing Flows or the block list.', NOT_OURS),
     range(147001, 147006): Known('P', 'The error is about the username of the business.', NOT_OURS),
-    range(2388000, 2389000): Known('P', 'The error is about creating a template.', NOT_OURS),
+    range(2388000, 2389000): Known('P', 'Meta does not take a template as it is.',
+                                   "Read details, which are Meta's words, change the template and create it again."),
 }  # fmt: skip
 
 # What went wrong without a code of Meta's

@@ -92,7 +92,29 @@ def _row(given):
     )  # fmt: skip
 
 
+SHOWN = """
+SELECT waba_id, name, language, id, status, category, components, parameter_format, quality, reason, updated_at,
+  synced_at FROM template WHERE waba_id = %s
+"""
+FILTERS = ('name', 'status', 'category', 'language')
 STATE = 'SELECT synced_at, due_at, error FROM template_sync WHERE waba_id = %s'
+
+
+def page(waba_id, wanted, after, limit):
+    """Templates by name and language, as dicts. `wanted`: {filter: value}; `after`: the last (name, language)."""
+    where = ''.join(f' AND {name} = %s' for name in wanted) + (' AND (name, language) > (%s, %s)' if after else '')
+    parameters = (waba_id, *wanted.values(), *(after or ()), limit)
+    return fetch_dicts(f'{SHOWN}{where} ORDER BY name, language LIMIT %s', parameters)
+
+
+def deleted(waba_id, name, language=None, template_id=None):
+    """Meta has deleted it, in all languages or in one (by its language or Meta's id): what waits for it fails."""
+    which = 'waba_id = %s AND name = %s AND (%s::text IS NULL OR id = %s) AND language = coalesce(%s, language)'
+    with db.atomic():
+        template.sync_due([waba_id])
+        gone = f"UPDATE template SET status = 'DELETED', reason = NULL, updated_at = now() WHERE {which}"  # noqa: S608
+        execute(gone, (waba_id, name, template_id, template_id, language))
+        template.settle()
 
 
 def state(waba_id):

@@ -146,7 +146,7 @@ def identifier(name):
 
 def page(query, model, show):
     """One page of a query, newest first: {"data": […], "next_cursor": … or null}. `show`: rows → list of dicts."""
-    limit, cursor = _limit(), identifier('cursor')
+    limit, cursor = page_size(), identifier('cursor')
     query = query.order_by(model.id.desc()).limit(limit + 1)
     rows = list(query.where(model.id < cursor) if cursor else query)
     return {'data': show(rows[:limit]), 'next_cursor': str(rows[limit - 1].id) if len(rows) > limit else None}
@@ -154,12 +154,12 @@ def page(query, model, show):
 
 def page_of(fetch, show):
     """The same for rows as dicts: `fetch(cursor, limit)` gives them, the newest first; `show`: row → dict."""
-    limit, cursor = _limit(), identifier('cursor')
+    limit, cursor = page_size(), identifier('cursor')
     rows = fetch(cursor, limit + 1)
     return {'data': list(map(show, rows[:limit])), 'next_cursor': rows[limit - 1]['id'] if len(rows) > limit else None}
 
 
-def _limit():
+def page_size():
     value = request.args.get('limit', str(LIMIT_DEFAULT))
     if not value.isascii() or not value.isdigit() or not 1 <= int(value[:9]) <= LIMIT_MAX:
         raise Invalid('limit is not valid.', {'limit': [f'Must be a whole number, 1 to {LIMIT_MAX}.']})

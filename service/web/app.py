@@ -15,6 +15,7 @@ from service.web import (
     files,
     health,
     messages,
+    templates,
     uploads,
     webhook,
 )
@@ -42,7 +43,7 @@ def create_app():
     answers.init_app(app)
     app.register_blueprint(health.blueprint)
     app.register_blueprint(webhook.blueprint)
-    for room in (messages, batches, accounts, conversations, contacts, audit, uploads, files):
+    for room in (messages, batches, accounts, conversations, contacts, audit, templates, uploads, files):
         app.register_blueprint(room.blueprint, url_prefix='/whatsapp-cloud')
     cli.init_app(app)
     return app

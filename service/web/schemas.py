@@ -14,6 +14,7 @@ from service.split import split
 from service.template_content import TemplateSchema, storable_throughout
 
 NUMBER_ID = re.compile(r'\A[A-Za-z0-9_-]{1,64}\Z')  # it becomes part of a URL
+TEMPLATE_NAME = re.compile(r'\A[a-z0-9_]{1,512}\Z')
 TOKEN = re.compile(r'\A[!-~]{1,4096}\Z')  # it becomes a header
 SECRET_BYTES = 12  # of a webhook secret, decoded; Standard Webhooks advises 24 to 64
 
@@ -126,6 +127,26 @@ class BulkSchema(TimesSchema):
     recipients = fields.List(fields.Raw(allow_none=True), required=True, validate=validate.Length(1, MAX_RECIPIENTS))
 
 
+class NewTemplateSchema(Schema):
+    """Meta's body of a template that is to be made: what stands here is checked, the rest is handed on."""
+
+    class Meta:
+        unknown = INCLUDE
+
+    chatbot_id = Text(required=True)
+    name = fields.String(
+        required=True, validate=validate.Regexp(TEMPLATE_NAME, error='Must be 1 to 512 characters of a-z, 0-9 and _.')
+    )
+    language = Text(maximum=64, required=True)
+    category = fields.String(required=True, validate=validate.OneOf(['MARKETING', 'UTILITY', 'AUTHENTICATION']))
+    components = fields.List(fields.Dict(), required=True, validate=validate.Length(1))
+    parameter_format = fields.String(validate=validate.OneOf(['POSITIONAL', 'NAMED']))
+
+
+class SyncSchema(Schema):
+    chatbot_id = Text(required=True)
+
+
 class ResponderSchema(Schema):
     """Who answers the customers; without one, the AI_* of the environment."""
 
@@ -176,3 +197,4 @@ send_schema, read_schema, bulk_schema, csv_schema, account_schema, account_updat
     AccountSchema(),
     AccountSchema(partial=('phone_number_id', 'access_token')),
 )
+new_template_schema, sync_schema = NewTemplateSchema(), SyncSchema()
