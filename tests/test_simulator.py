@@ -630,7 +630,8 @@ def test_the_page_hears_of_messages_and_statuses_as_they_come(simulator):
         assert stream.headers.get_content_type() == 'text/event-stream'
         assert stream.readline() == b'retry: 1000\n'
         wamid = simulator.write(text='Hi')['wamid']
-        (_, fresh), (_, taken) = read_events(stream, 2)
+        (name, past), (_, fresh), (_, taken) = read_events(stream, 3)
+        assert (name, past['messages']) == ('past', [])
         assert (fresh['id'], fresh['gateway_status'], taken['gateway_status']) == (wamid, None, 200)
         simulator.configure(statuses=['sent'])
         simulator.send()

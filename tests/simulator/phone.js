@@ -50,10 +50,8 @@ function callRow(call) {
     element('small', {}, [new Date(call.at * 1000).toLocaleTimeString(), text(call.detail)].filter(Boolean).join(' · ')));
 }
 
-async function load() {
-  const chat = me.wa_id;
-  const past = await (await fetch(`/phone/messages?wa_id=${encodeURIComponent(chat)}`)).json();
-  if (chat !== me.wa_id) return; // somebody else by now
+// All that the simulator remembers of this customer; what I wrote while it was away is sent now.
+function load(past) {
   business = {...past.business, user_id: past.user_id};
   const waiting = [...entries.values()].filter((entry) => entry.local && !past.messages.some((one) => one.id === entry.id));
   entries.clear();
@@ -70,13 +68,12 @@ function connect() {
   stream?.close();
   stream = new EventSource(`/phone/events?wa_id=${encodeURIComponent(me.wa_id)}`);
   const on = (name, does) => stream.addEventListener(name, (event) => does(JSON.parse(event.data)));
-  // Also after a broken connection: whatever was missed is in what the simulator remembers.
-  stream.onopen = () => load().catch(away);
   stream.onerror = away;
+  on('past', load); // also after a broken connection
   on('message', upsert);
   on('typing', () => typing(true));
   on('wire', addCall);
-  on('reset', () => { entries.clear(); load().catch(away); });
+  on('reset', () => { entries.clear(); connect(); });
 }
 
 // The browser tries a broken stream again by itself, but gives up when something else answered at the address.

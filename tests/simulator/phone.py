@@ -1,4 +1,4 @@
-"""The phone in the browser: the page, its chat from memory, and what is new as Server-Sent Events."""
+"""The phone in the browser: the page, its chat so far and what is new, as Server-Sent Events."""
 
 import asyncio
 import json
@@ -38,16 +38,17 @@ def wanted_chat(request: web.Request) -> str:
 
 
 async def past(request: web.Request) -> web.Response:
+    return web.json_response(everything(request.app[SIMULATOR], wanted_chat(request)))
+
+
+def everything(simulator: Simulator, chat: str) -> dict:
     """All that the page needs to draw itself again."""
-    simulator, chat = request.app[SIMULATOR], wanted_chat(request)
-    return web.json_response(
-        {
-            'business': business(simulator),
-            'user_id': simulator.customers.with_phone(chat).user_id,
-            'messages': list(simulator.chats.threads.get(chat, ())),
-            'wire': list(simulator.chats.wire),
-        }
-    )
+    return {
+        'business': business(simulator),
+        'user_id': simulator.customers.with_phone(chat).user_id,
+        'messages': list(simulator.chats.threads.get(chat, ())),
+        'wire': list(simulator.chats.wire),
+    }
 
 
 def business(simulator: Simulator) -> dict:
@@ -62,12 +63,16 @@ def business(simulator: Simulator) -> dict:
 
 
 async def events(request: web.Request) -> web.StreamResponse:
-    """`message` (new or changed, whole), `typing`, `wire`, `reset`; the page loads the past when this opens."""
+    """`past` first, with everything so far; then `message` (new or changed, whole), `typing`, `wire`, `reset`.
+
+    In one stream, so that nothing falls between the past and what is new.
+    """
     simulator, chat = request.app[SIMULATOR], wanted_chat(request)
     stream = web.StreamResponse(headers={'Content-Type': 'text/event-stream', 'Cache-Control': 'no-store'})
     queue: asyncio.Queue = asyncio.Queue()
     watchers = simulator.chats.watchers.setdefault(chat, set())
     watchers.add(queue)
+    queue.put_nowait(('past', everything(simulator, chat)))
     try:
         await stream.prepare(request)
         await stream.write(b'retry: 1000\n\n')
