@@ -50,7 +50,7 @@ def check_total(count, most, what):
 def require_titles(sections):
     """Of more than one section each has to have a title."""
     for at, section in enumerate(sections):
-        if len(sections) > 1 and 'title' not in section:
+        if len(sections) > 1 and not section.get('title'):
             raise ValidationError({'sections': {at: {'title': ['Required when there is more than one section.']}}})
 
 

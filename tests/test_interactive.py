@@ -204,6 +204,8 @@ BAD = [
     (listed(), 'action.sections'), (listed(section([])), 'action.sections.0.rows'),
     (listed(section(rows(1)), header=media('image')), 'header.type'),
     (listed({'rows': rows(1)}, {'rows': rows(1, 1)}), 'action.sections.0.title'),
+    (listed(section(rows(1)), section(rows(1, 1), title='')), 'action.sections.1.title'),
+    (products(1, 1, title=''), 'action.sections.0.title'),
     (listed(section(rows(2)), section(rows(1, 1))), 'action.sections.1.rows.0.id'),
     (url(url='example.com'), 'action.parameters.url'), (url(url='javascript:x'), 'action.parameters.url'),
     (interactive('cta_url', {'name': 'url', 'parameters': {'display_text': 'x', 'url': LINK}}), 'action.name'),
