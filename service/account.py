@@ -31,6 +31,8 @@ class Account(Model):
     max_mps = IntegerField(null=True)
     on_unknown = TextField(default='resend')
     read_receipts = TextField(default='none')
+    opt_out_words = JSON(null=True)
+    opt_in_words = JSON(null=True)
     active = BooleanField(default=True)
     send_state = TextField(default='ok')
     send_state_reason = JSON(null=True)
@@ -105,6 +107,9 @@ class Account(Model):
             secrets = [responder.pop(name, None) for name in cls.RESPONDER_SECRETS]
             row['responder'] = json.dumps(responder) if data['responder'] else None
             row['responder_secret'] = next(filter(None, secrets), None)
+        for name in ('opt_out_words', 'opt_in_words'):
+            if row.get(name) is not None:
+                row[name] = json.dumps(row[name])
         if 'access_token' in row:
             row['active'] = True
         for name in cls.SECRETS:
@@ -132,6 +137,8 @@ class Account(Model):
             'max_mps',
             'on_unknown',
             'read_receipts',
+            'opt_out_words',
+            'opt_in_words',
             'active',
         )
         later = ('send_state', 'send_state_reason', 'send_state_since', 'created_at', 'updated_at')

@@ -97,8 +97,9 @@ def create(account, bulk, send_at=None, expires_at=None):
     """Store a sorted service.bulk.Bulk in the caller's transaction; returns the Batch. Wake the send queue after it."""
     if outbox.is_full(account.chatbot_id, len(bulk.good)):
         raise TooManyQueued(f'With these {len(bulk.good)}, more than MAX_QUEUED messages of this chatbot would wait.')
-    conversations = resolve(bulk.good)
-    bulk.drop(conversations, admission.standings(bulk.mould.message, conversations.values()))
+    conversations, message = resolve(bulk.good), bulk.mould.message
+    bulk.is_marketing = template.is_marketing(message, template.known(account.waba_id, [message]))
+    bulk.drop(conversations, admission.standings(message, conversations.values(), bulk.is_marketing))
     batch_id = new_id()
     counts = bulk.recipients, bulk.rejected, bulk.duplicates, bulk.dropped
     execute(INSERT, (batch_id, account.chatbot_id, *counts))

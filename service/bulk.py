@@ -210,6 +210,7 @@ class Bulk:
     dropped: int = 0
     rejected_rows: list = field(default_factory=list)
     dropped_rows: list = field(default_factory=list)
+    is_marketing: bool = False
     standings: dict = field(default_factory=dict)  # {conversation id: admission.Standing}, of those who have one
 
     def take(self, rows):
@@ -254,25 +255,26 @@ class Bulk:
         """Take out whom the message may not go to now. Raises Conflict when nobody is left."""
         self.standings = standings
         for identity in [one for one in self.good if conversations[one] in standings]:
-            _, objection = admission.judge(self.mould.message, standings[conversations[identity]])
+            _, objection = self._judged(self.mould.message, conversations[identity])
             if objection:
                 self._drop(identity, objection)
         if not self.good:
             raise Conflict(NOBODY_LEFT, dropped=self.dropped, dropped_rows=self.dropped_rows)
 
+    def _judged(self, message, conversation):
+        return admission.judge(message, self.standings.get(conversation), self.is_marketing)
+
     def _drop(self, identity, objection):
         line, recipient, _ = self.good.pop(identity)
         self.dropped += 1
         if self.dropped <= MAX_REPORTED:
-            name = 'to' if 'to' in recipient else 'recipient'
-            self.dropped_rows.append({'line': line, 'errors': {name: [objection.sentence]}})
+            self.dropped_rows.append({'line': line, 'errors': {next(iter(recipient)): [objection.sentence]}})
 
     def messages(self, conversations):
         """(conversation id, message) of each good row, made one by one: a long text to many is never held at once."""
         for identity, (_, recipient, parameters) in self.good.items():
             conversation = conversations[identity]
-            message, _ = admission.judge(self.mould.fill(parameters), self.standings.get(conversation))
-            yield conversation, {**message, **recipient}
+            yield conversation, {**self._judged(self.mould.fill(parameters), conversation)[0], **recipient}
 
     def with_other_files(self):
         """The message, or what it is for each row when a placeholder decides which file it has."""

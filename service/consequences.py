@@ -2,8 +2,9 @@
 
 import logging
 from dataclasses import dataclass
+from datetime import datetime
 
-from service import account, batch, limits
+from service import account, batch, limits, opt_out
 from service.db import fetch
 from service.errors import Conflict
 from service.graph import Outcome
@@ -20,10 +21,13 @@ class Refusal:
     outcome: Outcome
     batch_id: str | None = None
     access_token: str | None = None
+    conversation_id: str | None = None
+    at: datetime | None = None
 
 
 def draw(refusals):
     """In the transaction that settled the messages. Equal refusals count once."""
+    opt_out.record(opt_out.in_refusals(refusals))
     for refusal in {_sameness(refusal): refusal for refusal in refusals}.values():
         scope = refusal.outcome.scope
         if scope in ('number', 'waba', 'app'):

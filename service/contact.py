@@ -67,6 +67,11 @@ def _shown(conversation, known):
     return {name: getattr(conversation, name) for name in names} | {
         'conversation_id': conversation.id,
         **{name: [_id(row, current) for row in known if row['kind'] in kinds] for name, kinds in ids.items()},
+        'marketing': {
+            'opted_out': conversation.opted_out_at is not None,
+            'since': conversation.opted_out_at,
+            'by': conversation.opted_out_by,
+        },
         'created_at': conversation.created_at,
     }
 

@@ -23,6 +23,8 @@ class Conversation(Row):
     name = TextField(null=True)
     last_inbound_at = DateTimeField(null=True)
     last_message_at = DateTimeField(null=True)
+    opted_out_at = DateTimeField(null=True)
+    opted_out_by = TextField(null=True)
     paused_until = DateTimeField(null=True)
     reply_due_at = DateTimeField(null=True)
     reply_attempts = SmallIntegerField()

@@ -3,7 +3,7 @@
 import json
 from datetime import UTC, datetime
 
-from service import window
+from service import opt_out, window
 from service.config import settings
 from service.db import columns, db, execute, fetch, fetch_dicts, to_json
 from service.moments import plain
@@ -21,12 +21,13 @@ WHERE a.active AND a.send_state = 'ok'
 """
 # One message at a time and conversation, in order: `send_after` stands in the conversation's row, so that a second
 # worker that waited for the row's lock sees it. Accounts come in with how many each may send now: the fair share.
-# Whose window has closed meanwhile gets the fallback.
+# Whose window has closed meanwhile gets the fallback (`late`). Marketing to who wants none is not sent but taken back.
 CLAIM = f"""
 WITH quota AS (SELECT * FROM unnest(%(chatbots)s::text[], %(counts)s::int[]) AS q (chatbot_id, n)),
 due AS MATERIALIZED (
   SELECT m.* FROM quota CROSS JOIN LATERAL (
-    SELECT m.id, m.conversation_id, m.priority, m.fallback IS NOT NULL AND {window.CLOSED} AS late
+    SELECT m.id, m.conversation_id, m.priority, m.fallback IS NOT NULL AND {window.CLOSED} AS late,
+      {opt_out.UNWANTED} AND (m.type = 'template' OR m.fallback IS NOT NULL AND {window.CLOSED}) AS unwanted
     FROM message m JOIN conversation c ON c.id = m.conversation_id
     WHERE m.chatbot_id = quota.chatbot_id AND m.status = 'queued' AND m.due_at <= now()
       AND (m.expires_at IS NULL OR m.expires_at > now()) AND (c.send_after IS NULL OR c.send_after <= now())
@@ -35,12 +36,16 @@ first AS (SELECT DISTINCT ON (conversation_id) * FROM due ORDER BY conversation_
 busy AS (
   UPDATE conversation c SET send_after = now() + %(lease)s * interval '1 second',
     pair_free_at = CASE WHEN c.group_id IS NULL THEN greatest(c.pair_free_at, now()) + interval '{PAIR_GAP} s' END
-  WHERE c.id = ANY (ARRAY(SELECT conversation_id FROM first)))
-UPDATE message m SET status = 'sending', attempts = CASE WHEN first.late THEN 1 ELSE attempts + 1 END,
-  updated_at = now(), due_at = now() + %(lease)s * interval '1 second', {window.TAKE_FALLBACK.format(when='first.late')}
+  WHERE c.id = ANY (ARRAY(SELECT conversation_id FROM first WHERE NOT unwanted)))
+UPDATE message m SET status = CASE WHEN unwanted THEN 'cancelled' ELSE 'sending' END,
+  attempts = CASE WHEN unwanted THEN attempts WHEN late THEN 1 ELSE attempts + 1 END,
+  error = CASE WHEN unwanted THEN %(taken_back)s::json ELSE error END, updated_at = now(),
+  due_at = CASE WHEN NOT unwanted THEN now() + %(lease)s * interval '1 second' END,
+  {window.TAKE_FALLBACK.format(when='first.late')}
 FROM first WHERE m.id = first.id
 RETURNING m.id, m.chatbot_id, m.conversation_id, m.phone_number_id, m.type, m.recipient_to, m.recipient, m.content,
-  m.context, m.extra, m.attempts, m.expires_at, m.batch_id, m.fallback IS NOT NULL AS has_fallback
+  m.context, m.extra, m.attempts, m.expires_at, m.batch_id, m.fallback IS NOT NULL AS has_fallback,
+  m.status
 """
 
 
@@ -51,7 +56,9 @@ def sendable_accounts():
 
 def claim(quota, lease):
     """Take due messages, {chatbot_id: at most}, for `lease` seconds; the attempt is committed before any call."""
-    return fetch_dicts(CLAIM, {'chatbots': list(quota), 'counts': list(quota.values()), 'lease': lease})
+    wanted = {'chatbots': list(quota), 'counts': list(quota.values()), 'lease': lease}
+    rows = fetch_dicts(CLAIM, wanted | {'taken_back': to_json(opt_out.TAKEN_BACK)})
+    return [row for row in rows if row['status'] == 'sending']
 
 
 # As if it had not been claimed. The conversation first, and only while the message is still ours.

@@ -121,8 +121,7 @@ TABLE = {
     131030: Known('P', 'The sender is a test number, and the recipient is not on its list of at most five.',
                   'Add the recipient to the list in the App Dashboard, or send from a real number.'),
     131047: Known('P', 'The customer last wrote more than 24 hours ago, so only a template may be sent.',
-                  'Send an approved template, or name a fallback_template. If the customer did write since, it is a '
-                  'rare fault of Meta: send it again.'),
+                  'Send a template. If the customer did write since, it is a rare fault of Meta: send it again.'),
     131050: Known('P', 'This person does not want marketing from you any more.',
                   'Send no marketing until the person allows it again.'),
     131051: Known('P', 'WhatsApp does not hand on messages of this type.', 'Send, or ask for, another type.'),
@@ -193,6 +192,7 @@ OUR_OWN = {
     'http_5xx': Known('A', 'Meta answered with a fault but no reason, so it may or may not have been sent.', LOST),
     'not_fetched': Known('T', 'The file could not be fetched from Meta this time.', AGAIN),
     'storage': Known('T', 'The file could not be kept in MEDIA_URL.', 'Mend the storage; it is tried again by itself.'),
+    'opted_out': Known('P', 'The person wants no marketing.', 'Send none until they want it; all else still goes.'),
     'undecryptable': Known('C', 'The access token in the database cannot be read with the present ENCRYPTION_KEYS.',
                            'Give back the key that it was written with, or save the token again.'),
     'template_paused': Known('W', 'Meta has paused or disabled the template, so the message waits.',

@@ -2,7 +2,7 @@
 
 import json
 
-from service import conversation, echo, evidence, media, message
+from service import conversation, echo, evidence, media, message, opt_out
 from service.config import settings
 from service.db import new_id, to_json
 from service.webhook_events import MAX_NAME, clean, moment
@@ -24,6 +24,7 @@ def store(found, echoes, people):
     messages = _store_messages(_first(found, people))
     echoes = _store_echoes(_first(echoes, people))
     conversation.heard_from(_news([*messages, *echoes]))
+    opt_out.record(opt_out.in_words(messages))
 
 
 def _first(found, people):

@@ -56,7 +56,7 @@ def _values(account, messages, priority, send_at=None, expires_at=None, batch_id
     }  # fmt: skip
     state = _state(account, send_at)
     rows = columns([
-        _row(conversation, message) + _of_its_template(template.named(message), templates, state)
+        _row(conversation, message) + _of_its_template(message, templates, state)
         for conversation, message in messages
     ])  # fmt: skip
     return shared | dict(zip(COLUMNS, rows, strict=True))
@@ -69,11 +69,12 @@ def _state(account, send_at):
     return ('queued', None, None) if account.active and account.send_state == 'ok' else ('held', 'account', None)
 
 
-def _of_its_template(key, templates, state):
+def _of_its_template(message, templates, state):
     """A scheduled message looks at its template when its time has come."""
+    key = template.named(message)
     found = templates.get(key)
     status, hold_reason, error = (state[0] != 'scheduled' and found and found.stop) or state
-    return *key, bool(found and found.is_marketing), status, hold_reason, to_json(error)
+    return *key, template.is_marketing(message, templates), status, hold_reason, to_json(error)
 
 
 def _row(conversation, message):

@@ -171,7 +171,8 @@ def _judge(row, status):
         row.update(status=state, hold_reason=hold_reason, delay=delay, wamid=None)
         row['late'] = window.wants_fallback(row, status.error)
         row['pair_delay'] = delay if outcome.scope == 'pair' else None
-    return Refusal(row['chatbot_id'], row['phone_number_id'], outcome, row['batch_id'])
+    whose = row['chatbot_id'], row['phone_number_id'], outcome, row['batch_id']
+    return Refusal(*whose, conversation_id=row['conversation_id'], at=status.timestamp)
 
 
 def _state_after(row, status):

@@ -92,6 +92,12 @@ def fitting(waba_id, messages):
     return found
 
 
+def is_marketing(message, templates):
+    """Whether a message is of Meta's category marketing, or may become that. `templates`: what is `known`."""
+    found = (templates.get(named(message, place)) for place in PLACES)
+    return any(one.is_marketing for one in found if one)
+
+
 HEARD = """
 INSERT INTO template AS t (waba_id, name, language, id, status, category, quality, reason)
 VALUES (%(waba)s, %(name)s, %(language)s, %(id)s, %(status)s, %(category)s, %(quality)s, %(reason)s)

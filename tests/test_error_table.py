@@ -101,8 +101,7 @@ def test_whatever_meta_sends_finds_an_entry(code, status):
 def test_a_person_reads_what_happened_and_what_to_do():
     assert explain(131047) == {
         'explanation': 'The customer last wrote more than 24 hours ago, so only a template may be sent.',
-        'fix': 'Send an approved template, or name a fallback_template. If the customer did write since, it is a rare '
-        'fault of Meta: send it again.',
+        'fix': 'Send a template. If the customer did write since, it is a rare fault of Meta: send it again.',
     }
     assert explain('190') == explain(190)
     assert explain(None)['fix']

@@ -129,6 +129,7 @@ def test_a_refusal_does_not_use_the_key_up(acme, heard):
 BAD = [
     ({'fallback_template': {'name': 'x'}}, 'fallback_template.language'), ({'fallback_template': 'x'},
      'fallback_template'), ({'fallback_template': {**FALLBACK, 'name': ''}}, 'fallback_template.name'),
+    ({'fallback_template': FALLBACK, 'force': True}, 'force'),
     ({'fallback_template': None}, 'fallback_template'), ({'force': 'perhaps'}, 'force'),
     ({'type': 'template', 'template': FALLBACK, 'fallback_template': FALLBACK}, 'fallback_template'),
 ]  # fmt: skip
@@ -199,9 +200,8 @@ def test_the_message_itself_goes_when_the_customer_wrote_again(acme, heard, work
 # ---- Meta says that it has closed
 
 
-@pytest.mark.parametrize('force', [False, True])
-def test_meta_answers_that_it_has_closed_and_the_template_goes(acme, workers, stand_in, force):
-    message = post(acme, '+19991310471', fallback_template=FALLBACK, force=force).json  # refused once
+def test_meta_answers_that_it_has_closed_and_the_template_goes(acme, workers, stand_in):
+    message = post(acme, '+19991310471', fallback_template=FALLBACK).json  # refused once
     workers.send()
     assert show(acme, message) == ('accepted', 'template', 1)
     row = acme.message(message['id'])

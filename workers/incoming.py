@@ -5,7 +5,7 @@ from collections import Counter
 
 from peewee import OperationalError
 
-from service import changes, consequences, conversation, echo, event, evidence, inbound, limits, status
+from service import changes, consequences, conversation, echo, event, evidence, inbound, limits, signs, status
 from service.account import learn
 from service.db import db, fetch, fetch_dicts
 from service.error_table import look_up
@@ -104,7 +104,7 @@ def _quarantine(event_id, reason):
 def settle_items(items):
     """Give every (item, path) its outcome: messages and statuses in bulk, the rest by looking."""
     accounts = _accounts({item.phone_number_id for item, _ in items if item.phone_number_id})
-    messages, statuses, persons, changed, updates = [], [], [], [], []
+    messages, statuses, persons, changed, updates, told = [], [], [], [], [], []
     for item, path in items:
         account = accounts.get(item.phone_number_id)
         if item.problem:
@@ -116,21 +116,26 @@ def settle_items(items):
             persons.append((item, account))
         elif item.key == echo.FIELD and account:
             changed.append((item, account))
+        elif item.key in signs.FIELDS and account:
+            told.append((item, account))
         elif item.key == evidence.UPDATE:
             updates += evidence.of_update(item, _chatbots(item, account, path))
             item.settle('stored')
         else:
             item.settle(*_kept(item, path))
     echoes = echo.found_in(changed)
-    people = _people(persons + echoes, updates)
+    told = signs.found_in(told)
+    people = _people(persons + echoes, told, updates)
     inbound.store(messages, echoes, people)
+    signs.keep(told, people)
     _store_statuses(statuses, people)
     learn(persons)
 
 
-def _people(persons, updates):
+def _people(persons, told, updates):
     """{id(item): conversation} of whom messages are from and statuses speak of; one SELECT when all are known."""
-    told = {id(item): evidence.of_item(item, account['chatbot_id']) for item, account in persons}
+    told = {id(sign): sign.identity for sign in told}
+    told |= {id(item): evidence.of_item(item, account['chatbot_id']) for item, account in persons}
     found = resolve([*filter(None, told.values()), *updates], hold=True)  # in the order of arrival
     return {one: found[identity] for one, identity in told.items() if identity and found[identity]}
 
@@ -150,7 +155,8 @@ def _chatbots(item, account, path):
 def _accounts(numbers):
     rows = fetch_dicts(
         'SELECT chatbot_id, phone_number_id, display_phone_number, waba_id, active, app_secret IS NOT NULL AS own_app, '
-        "responder ->> 'kind' AS responder FROM whatsapp_cloud_account WHERE phone_number_id = ANY(%s)",
+        "opt_out_words, opt_in_words, responder ->> 'kind' AS responder FROM whatsapp_cloud_account "
+        'WHERE phone_number_id = ANY(%s)',
         (sorted(numbers),),
     )
     return {row['phone_number_id']: row for row in rows}

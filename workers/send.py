@@ -128,7 +128,7 @@ def _record(batch):
         dispatch.record(results)
         accepted = [row['id'] for row, outcome, _ in results if outcome.kind == 'accepted']
         refusals = _join(accepted) if accepted else []
-        consequences.draw(refusals + [_refusal(row, outcome) for row, outcome, _ in results if outcome.error])
+        consequences.draw(refusals + [_refusal(*result) for result in results if result[1].error])
     for row, (outcome, _, milliseconds) in batch:
         _log(row, outcome, milliseconds)
     _learn(results)
@@ -150,8 +150,9 @@ def _join(accepted):
     return status.join_orphans(accepted)[1]
 
 
-def _refusal(row, outcome):
-    return Refusal(row['chatbot_id'], row['phone_number_id'], outcome, row['batch_id'], row.get('access_token'))
+def _refusal(row, outcome, at):
+    whose = row['chatbot_id'], row['phone_number_id'], outcome, row['batch_id'], row.get('access_token')
+    return Refusal(*whose, row['conversation_id'], at)
 
 
 def _log(row, outcome, milliseconds):

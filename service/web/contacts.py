@@ -4,6 +4,8 @@ from flask import Blueprint
 
 from service import contact
 from service.conversation import Conversation
+from service.db import db
+from service.opt_out import Statement, record
 from service.web import answers
 from service.web.auth import guard
 
@@ -19,6 +21,8 @@ def index():
     for name, look_up in (('phone', contact.with_phone), ('user_id', contact.with_user_id)):
         if value := answers.parameter(name):
             query = query.where(Conversation.id.in_(look_up(chatbot_id, value)))
+    if wanted := answers.choice('opted_out', ('true', 'false')):
+        query = query.where(Conversation.opted_out_at.is_null(wanted == 'false'))
     return answers.page(query, Conversation, contact.shown)
 
 
@@ -27,3 +31,22 @@ def show(contact_id):
     """Also by the id of a contact that turned out to be this one."""
     conversation = contact.find(str(contact_id))
     return {**contact.shown([conversation])[0], 'history': contact.history(conversation.id)}
+
+
+@blueprint.post('/contacts/<uuid:contact_id>/opt-out')
+def opt_out(contact_id):
+    """The platform knows that this person wants no marketing."""
+    return _said(contact_id, 'opt_out')
+
+
+@blueprint.post('/contacts/<uuid:contact_id>/opt-in')
+def opt_in(contact_id):
+    """The platform knows that this person wants marketing (again)."""
+    return _said(contact_id, 'opt_in')
+
+
+def _said(contact_id, kind):
+    conversation = contact.find(str(contact_id))
+    with db.atomic():
+        record([Statement(conversation.id, kind, 'api', None)])
+    return show(contact_id)

@@ -51,7 +51,7 @@ def _parts(message):
 
 def _queue(account, message, templates):
     conversation = next(iter(resolve([addressee(account.chatbot_id, message)]).values()))
-    messages = _parts(admission.admit(message, conversation))
+    messages = _parts(admission.admit(message, conversation, templates))
     times = {name: message.get(name) for name in ('send_at', 'expires_at')}
     messages = [(conversation, one) for one in messages]
     queued = outbox.queue(account, messages, outbox.SINGLE, templates=templates, **times)

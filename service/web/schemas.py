@@ -12,6 +12,7 @@ from service.content import TEXT_LIMIT, AsGiven, TextSchema, storable, text
 from service.payloads import MessageSchema, RecipientSchema
 from service.split import split
 from service.template_content import TemplateSchema, storable_throughout
+from service.words import MAX_LENGTH, MAX_WORDS
 
 NUMBER_ID = re.compile(r'\A[A-Za-z0-9_-]{1,64}\Z')  # it becomes part of a URL
 TEMPLATE_NAME = re.compile(r'\A[a-z0-9_]{1,512}\Z')
@@ -87,6 +88,8 @@ class WindowSchema(Schema):
     def check_fallback(self, data, **_):
         if data.get('type') == 'template' and 'fallback_template' in data:
             raise ValidationError('Only for a message that is no template.', 'fallback_template')
+        if data.get('force') and 'fallback_template' in data:
+            raise ValidationError('Leaves it to Meta, so there is no use for a fallback_template.', 'force')
 
 
 class SendSchema(TimesSchema, WindowSchema, RecipientSchema):
@@ -173,6 +176,11 @@ class ResponderSchema(Schema):
             raise ValidationError(problems)
 
 
+def words():
+    """A field: what an account takes for STOP, or START; null: the default words."""
+    return fields.List(Text(maximum=MAX_LENGTH), validate=validate.Length(max=MAX_WORDS), allow_none=True)
+
+
 class AccountSchema(Schema):
     chatbot_id = Text(required=True)
     phone_number_id = fields.String(required=True, validate=validate.Regexp(NUMBER_ID, error="Not an id of Meta's."))
@@ -186,6 +194,8 @@ class AccountSchema(Schema):
     max_mps = fields.Integer(strict=True, validate=validate.Range(1, 1000), allow_none=True)
     on_unknown = fields.String(validate=validate.OneOf(['resend', 'fail']))
     read_receipts = fields.String(validate=validate.OneOf(['none', 'read', 'typing']))
+    opt_out_words = words()
+    opt_in_words = words()
     responder = fields.Nested(ResponderSchema, allow_none=True)
 
 

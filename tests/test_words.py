@@ -1,0 +1,71 @@
+"""The words with which a customer stops marketing, and brings it back."""
+
+import time
+import unicodedata
+
+import pytest
+
+from service.words import OPT_IN, OPT_OUT, plain, wish
+
+
+def text(body):
+    return {'type': 'text', 'text': {'body': body}}
+
+
+@pytest.mark.parametrize(('kind', 'words'), [('opt_out', OPT_OUT), ('opt_in', OPT_IN)])
+def test_every_default_word_is_heard_in_any_case_with_and_without_accents(kind, words):
+    for word in words:
+        bare = ''.join(c for c in unicodedata.normalize('NFD', word) if not unicodedata.combining(c))
+        for said in (word, word.upper(), word.title(), bare, unicodedata.normalize('NFD', word), f' {word}.\n'):
+            assert wish(text(said)) == (kind, plain(word)), said
+    assert {plain(word) for word in OPT_OUT}.isdisjoint(plain(word) for word in OPT_IN)
+
+
+@pytest.mark.parametrize('said', [
+    'STOP', 'stop!!!', ' "Stop" ', '*STOP*', '¡stop!', '🛑 STOP 🛑', 'ＳＴＯＰ', 'Stop.', '_stop_', '\u200bstop',
+    'stop-all', 'Opt-Out', 'OPT  OUT',
+])  # fmt: skip
+def test_what_stands_around_a_word_does_not_matter(said):
+    assert wish(text(said))[0] == 'opt_out'
+
+
+@pytest.mark.parametrize('said', [
+    'stop it', 'please stop', 'nonstop', 'stop stop', 'the bus stop', '', ' ', '!!!', '🛑', 's t o p', 'стоп', None, 7,
+    ['stop'], 'stop' * 1000, 'stop' + '!' * 5000,
+])  # fmt: skip
+def test_a_word_within_something_else_is_none(said):
+    assert wish(text(said)) is None
+
+
+def test_a_long_text_costs_nothing():
+    began = time.perf_counter()
+    for body in (' ' * 4095 + 'a', '!' * 4096, 'stop ' * 800):
+        for _ in range(100):
+            wish(text(body))
+    assert time.perf_counter() - began < 0.5
+
+
+@pytest.mark.parametrize(('message', 'heard'), [
+    ({'type': 'button', 'button': {'payload': 'STOP', 'text': 'No, thanks'}}, 'opt_out'),
+    ({'type': 'button', 'button': {'payload': 'p-1', 'text': 'Stop promotions'}}, 'opt_out'),
+    ({'type': 'interactive', 'interactive': {'type': 'button_reply', 'button_reply': {'id': '1', 'title': 'Start'}}},
+     'opt_in'),
+    ({'type': 'image', 'image': {'caption': 'stop'}}, None),
+    ({'type': 'reaction', 'reaction': {'emoji': 'stop'}}, None),
+    ({'type': 'text'}, None), ({'type': ['text'], 'text': {'body': 'stop'}}, None),
+    ({'type': 'text', 'text': 'stop'}, None),
+    ({'type': 'interactive', 'interactive': {'button_reply': 'stop'}}, None), ({}, None),
+])  # fmt: skip
+def test_buttons_speak_too(message, heard):
+    found = wish(message)
+    assert (found and found[0]) == heard
+
+
+def test_an_account_may_have_its_own_words_or_none():
+    assert wish(text('Halt'), ['HALT!'], None) == ('opt_out', 'halt')
+    assert wish(text('stop'), ['halt'], None) is None
+    assert wish(text('stop'), [], None) is None
+    assert wish(text('start'), None, []) is None
+    assert wish(text('genug  jetzt'), ['Genug jetzt'], None) == ('opt_out', 'genug jetzt')
+    assert wish(text(' 🛑 '), ['🛑'], None) == ('opt_out', '🛑')
+    assert wish(text('x'), ['x'], ['x'])[0] == 'opt_out'
