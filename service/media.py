@@ -3,6 +3,7 @@
 import json
 import re
 from base64 import b64decode
+from contextlib import contextmanager
 from datetime import timedelta
 
 from peewee import BigIntegerField, BlobField, DateTimeField, SmallIntegerField, TextField
@@ -137,7 +138,8 @@ WHERE id = %s AND status <> 'stored' AND meta_id IS NOT NULL
 
 def claim(limit, lease):
     """Lease what is due, and count the attempt; rows as dicts, with the token and what the message says of the file."""
-    return fetch_dicts(CLAIM, (limit, lease))
+    with _without_haste():
+        return fetch_dicts(CLAIM, (limit, lease))
 
 
 def renew(row, lease):
@@ -147,7 +149,16 @@ def renew(row, lease):
 
 def record(results):
     """Write what became of claimed rows: [(row, facts of a stored file, None)] or [(row, None, Outcome)]."""
-    execute(RECORD, columns([_outcome(*one) for one in sorted(results, key=lambda one: one[0]['id'])]))
+    with _without_haste():
+        execute(RECORD, columns([_outcome(*one) for one in sorted(results, key=lambda one: one[0]['id'])]))
+
+
+@contextmanager
+def _without_haste():
+    """A transaction that nobody waits for on the disk: should its last moment be lost, the file is fetched again."""
+    with db.atomic():
+        execute('SET LOCAL synchronous_commit = off')
+        yield
 
 
 def _outcome(row, stored, outcome):
@@ -195,7 +206,7 @@ def shown(media):
     cause = error and error.pop('cause', None)
     sentences = explain(cause or error['code']) if error else {'explanation': None, 'fix': None}
     return {
-        **{name: getattr(media, name) for name in ('status', 'mime_type', 'size', 'filename')},
+        **{name: getattr(media, name) for name in ('id', 'status', 'mime_type', 'size', 'filename')},
         'sha256': media.sha256 and bytes(media.sha256).hex(),
         'url': f'/whatsapp-cloud/messages/{media.message_id}/media',
         'error': error, **sentences,

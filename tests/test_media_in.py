@@ -44,7 +44,8 @@ def test_a_file_is_fetched_checked_and_stored(acme, meta, workers, stand_in, kin
     message = the_message(acme)
     path = f'/whatsapp-cloud/messages/{message["id"]}/media'
     digest = hashlib.sha256(PICTURE).hexdigest()
-    facts = {'mime_type': 'image/jpeg', 'filename': None, 'url': path, 'sha256': digest}
+    ((media_id,),) = sql('SELECT id FROM media')
+    facts = {'id': media_id, 'mime_type': 'image/jpeg', 'filename': None, 'url': path, 'sha256': digest}
     nothing_wrong = {'error': None, 'explanation': None, 'fix': None}
     assert message['media'] == {'status': 'fetching', 'size': None, **facts, **nothing_wrong}
     workers.errands()

@@ -141,11 +141,11 @@ class Crew:
 class Errand:
     """One kind of errand: rows that are due, a crew that does them, what is written of them.
 
-    `claim(limit)` leases due rows (dicts with an `id`), `do` and `record` are the crew's.
+    `claim(limit)` leases due rows (dicts with an `id`), `do`, `record` and `gather` are the crew's.
     """
 
-    def __init__(self, size, claim, do, record):
-        self.crew, self._claim = Crew(size, do, record), claim
+    def __init__(self, size, claim, do, record, gather=0.002):
+        self.crew, self._claim = Crew(size, do, record, gather=gather), claim
 
     def step(self):
         """Take as many as there are threads free; returns how many."""

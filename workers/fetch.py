@@ -17,13 +17,13 @@ from workers import drain as loop
 
 log = logging.getLogger(__name__)
 
-THREADS = 16
+THREADS = 32
 SLOWEST = 600  # seconds for one file
 FRESH = timedelta(minutes=4)  # an address in a webhook is good for five
 
 
 def errand():
-    return loop.Errand(THREADS, *Fetcher().parts())
+    return loop.Errand(THREADS, *Fetcher().parts(), gather=0.04)
 
 
 @dataclass(slots=True)

@@ -1,10 +1,12 @@
 """A Graph API that costs next to nothing: `python -m tests.bench.graph PORT LATENCY`.
 
-It takes messages after LATENCY seconds, answers chat completions at once with the customer's last text, and tells what
-it saw: /count, /report, /arrivals, /reset.
+It takes messages, and gives files, after LATENCY seconds, answers chat completions at once with the customer's last
+text, and tells what it saw: /count, /report, /arrivals, /reset.
 """
 
 import asyncio
+import base64
+import hashlib
 import json
 import re
 import statistics
@@ -12,6 +14,8 @@ import sys
 import time
 from collections import defaultdict
 
+FILE = bytes(range(256)) * 400  # 100 KB
+FILE_SHA256 = base64.b64encode(hashlib.sha256(FILE).digest()).decode()
 LENGTH = re.compile(rb'\r\ncontent-length: *(\d+)', re.IGNORECASE)
 
 
@@ -74,11 +78,24 @@ class Connection(asyncio.Protocol):
 
     def answer(self, path, body):
         if path.endswith(b'/messages'):
-            asyncio.get_running_loop().call_later(self.latency, self.write, self.accept(path, body))
+            self.later(self.accept(path, body))
         elif path.endswith(b'/chat/completions'):
             self.write(completion(json.loads(body)))
+        elif path.endswith(b'/file'):
+            self.later(FILE, b'image/jpeg')
+        elif b'phone_number_id=' in path:
+            self.later(self.described())
         else:
             self.write(json.dumps(self.control(path)).encode())
+
+    def later(self, body, content_type=b'application/json'):
+        asyncio.get_running_loop().call_later(self.latency, self.write, body, content_type)
+
+    def described(self):
+        """A media id, whichever: all stand for one file."""
+        port = self.transport.get_extra_info('sockname')[1]
+        told = {'url': f'http://127.0.0.1:{port}/file', 'mime_type': 'image/jpeg', 'file_size': len(FILE)}
+        return json.dumps(told | {'sha256': FILE_SHA256}).encode()
 
     def accept(self, path, raw):
         body = json.loads(raw)
@@ -96,11 +113,10 @@ class Connection(asyncio.Protocol):
         shown = {b'/report': self.seen.report, b'/arrivals': self.seen.arrivals}
         return shown[path]() if path in shown else self.seen.count
 
-    def write(self, body):
+    def write(self, body, content_type=b'application/json'):
         if not self.transport.is_closing():
-            self.transport.write(
-                b'HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b' % (len(body), body)
-            )
+            head = b'HTTP/1.1 200 OK\r\nContent-Type: %b\r\nContent-Length: %d\r\n\r\n'
+            self.transport.write(head % (content_type, len(body)) + body)
 
 
 def completion(asked):
