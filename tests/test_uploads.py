@@ -191,3 +191,22 @@ def test_while_a_caller_takes_his_time_nobody_waits_for_his_connection(web):
     finally:
         for connection in slow:
             connection.close()
+
+
+def test_without_its_storage_the_gateway_takes_no_file_and_says_so(acme, setting):
+    setting('MEDIA_URL', 'file:///proc/nowhere')
+    answer = upload(acme, b'Hello')
+    assert (answer.status_code, answer.headers['Retry-After']) == (503, '2')
+    assert 'nowhere' not in answer.text
+    assert sql('SELECT count(*) FROM media') == [(0,)]
+
+
+def test_a_file_that_lies_in_a_bucket_is_sent_alike(acme, in_bucket, stand_in, workers):
+    content = sample('paper.pdf').ljust(3 * MB, b'\0')
+    file = upload(acme, content, 'a.pdf').json
+    acme.post(
+        '/send', {'chatbot_id': CHATBOT, 'to': '+12025550143', 'type': 'document', 'document': {'id': file['id']}}
+    )
+    workers.send()
+    (seen,) = stand_in.get('/uploads')['data']
+    assert (seen['size'], seen['filename'], acme.messages()[0]['status']) == (3 * MB, 'a.pdf', 'accepted')
