@@ -304,6 +304,8 @@ WHERE type = 'template' AND status IN ('scheduled', 'queued', 'sending', 'unknow
   AND content::text !~* '\\u(0000|d[89a-f])';
 CREATE INDEX message_of_template_waiting ON message (template_name, template_language)
     WHERE template_name IS NOT NULL AND status IN ('queued', 'held');
+CREATE INDEX message_held_by_template ON message (template_name, template_language)
+    WHERE status = 'held' AND hold_reason = 'template';
 
 -- A file: it came with a message, or was uploaded to us to be sent.
 CREATE TABLE media (

@@ -5,7 +5,8 @@ import time
 
 import pytest
 
-from tests.people import CHATBOT, sql
+from tests.own_service import Platform
+from tests.people import CHATBOT, contact, envelope, sql, text_message
 
 WABA = '880011223344556'
 KNOWN = """
@@ -98,7 +99,7 @@ def test_a_csv_is_checked_too(acme):
     assert 'line 2, template.components.body.parameters' in answer.json['errors']
 
 
-def test_ten_thousand_rows_cost_little_more_for_being_checked(acme):
+def test_thousands_of_rows_cost_little_more_for_being_checked(acme):
     rows = [{'to': f'+1202555{number:04d}', 'parameters': {'1': 'Ana', '2': str(number)}} for number in range(3000)]
 
     def seconds(name):
@@ -109,3 +110,15 @@ def test_ten_thousand_rows_cost_little_more_for_being_checked(acme):
     seconds('not_known')
     unchecked, checked = seconds('not_known'), seconds('order_ready')
     assert checked < unchecked + 0.3  # of 3,000; both need about half a second
+
+
+def test_a_responders_answer_that_does_not_fit_is_its_failed_reply(acme, workers, meta):
+    with Platform() as platform:
+        acme.account(responder={'kind': 'http', 'url': platform.url})
+        template = body(texts('Ana'))['template']
+        platform.answer(200, {'messages': [{'type': 'template', 'template': template}]})
+        meta.webhook(envelope([text_message()], contacts=[contact()]))
+        workers.incoming()
+    ((error,),) = sql('SELECT reply_error FROM conversation')
+    assert list(error['errors']) == ['template.components.body.parameters']
+    assert acme.messages(direction='outbound') == []
