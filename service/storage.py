@@ -88,9 +88,15 @@ class Storage:
             shutil.copyfileobj(file, draft, CHUNK)
             draft.keep()
 
+    def settle(self, keys):
+        """Make safe what was kept `soon`; where nothing need be done, it is done."""
+
 
 class Draft:
-    """A file that is being written: .write(data), at the end .keep(), else it is forgotten."""
+    """A file that is being written: .write(data), at the end .keep(), else it is forgotten.
+
+    Kept `soon`, it is safe from a power failure only when the storage's settle() has been told of it, with others.
+    """
 
     def __init__(self, file, keep, errors):
         self._file, self._keep, self._errors = file, keep, errors
@@ -99,9 +105,9 @@ class Draft:
         with self._errors():
             self._file.write(data)
 
-    def keep(self):
+    def keep(self, soon=False):
         with self._errors():
-            self._keep()
+            self._keep(soon)
 
 
 class Directory(Storage):
@@ -119,25 +125,34 @@ class Directory(Storage):
 
     @contextmanager
     def create(self, key):
-        """A context that gives a Draft. Nobody sees the file before all of it is on the disk."""
+        """A context that gives a Draft. Nobody sees the file before all of it is there."""
         path = self.root / checked(key)
         with _errors():
             (self.root / DRAFTS).mkdir(parents=True, exist_ok=True)
             file = tempfile.NamedTemporaryFile(dir=self.root / DRAFTS, delete=False)  # noqa: SIM115
         try:
-            yield Draft(file, lambda: self._keep(file, path), _errors)
+            yield Draft(file, lambda soon: self._keep(file, path, soon), _errors)
         finally:
             with suppress(OSError):  # kept, it has another name by now
                 Path(file.name).unlink(missing_ok=True)
                 file.close()
 
-    @staticmethod
-    def _keep(file, path):
+    def _keep(self, file, path, soon):
         file.flush()
-        os.fsync(file.fileno())
         path.parent.mkdir(parents=True, exist_ok=True)
         os.replace(file.name, path)
-        _sync(path.parent)
+        if not soon:
+            self._settle([path])
+
+    def settle(self, keys):
+        """On the disk, with their names. Alone, each would make the disk's journal, and PostgreSQL, wait for it."""
+        with _errors():
+            self._settle([self.root / checked(key) for key in keys])
+
+    def _settle(self, paths):
+        folders = {folder for path in paths for folder in path.parents if folder.is_relative_to(self.root)}
+        for path in (*paths, *folders):
+            _sync(path)
 
     def open(self, key, start=0, length=None):
         """A Piece of a file, of `length` bytes or to its end. Raises Missing."""
@@ -155,9 +170,9 @@ class Directory(Storage):
             (self.root / checked(key)).unlink(missing_ok=True)
 
 
-def _sync(directory):
-    """A new name is safe only when its directory is."""
-    handle = os.open(directory, os.O_RDONLY)
+def _sync(path):
+    """A file, or a directory: a new name is safe only when that is."""
+    handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
     finally:

@@ -36,7 +36,7 @@ class Bucket(Storage):
         """A context that gives a Draft; S3 shows an object when all of it has arrived."""
         target = self._prefix + checked(key)
         with tempfile.SpooledTemporaryFile(SPOOL) as file:
-            yield Draft(file, lambda: self._keep(file, target), _errors)
+            yield Draft(file, lambda soon: self._keep(file, target), _errors)
 
     def _keep(self, file, target):
         file.seek(0)

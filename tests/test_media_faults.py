@@ -153,6 +153,17 @@ def test_a_storage_that_cannot_be_written_loses_nothing(acme, meta, workers, ser
     assert attempts(workers, 1)[0] == 'stored'
 
 
+def test_a_file_that_is_not_safe_yet_does_not_count_as_stored(acme, meta, workers):
+    comes_in(meta, workers, media_message('77'))
+    with connection():
+        (claimed,) = media.claim(1, 60)
+        gone = fetch.Stored('ab/cd/nowhere', 9, hashlib.sha256(CONTENT).digest(), 'image/png')
+        fetch.record([(claimed, gone)])
+    status, _, error, wait = media_row()
+    assert (status, error['cause']) == ('fetching', 'storage')
+    assert wait <= 2
+
+
 def test_the_first_attempts_come_soon_and_the_others_until_meta_forgets():
     now = datetime.now(UTC)
     passing = Outcome('retry', error={})

@@ -83,6 +83,15 @@ def test_nobody_sees_a_draft_and_one_that_is_not_kept_is_gone(place):
         place.size(KEY)
 
 
+def test_what_is_kept_soon_is_there_at_once_and_settled_with_others(place):
+    for number in range(3):
+        with place.create(f'{KEY}-{number}') as draft:
+            draft.write(b'x')
+            draft.keep(soon=True)
+        assert place.size(f'{KEY}-{number}') == 1
+    place.settle([f'{KEY}-{number}' for number in range(3)])
+
+
 def test_a_reader_keeps_the_file_that_it_opened(place):
     place.put(KEY, io.BytesIO(b'first'))
     with place.open(KEY) as piece:

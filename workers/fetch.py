@@ -18,12 +18,13 @@ from workers import drain as loop
 log = logging.getLogger(__name__)
 
 THREADS = 32
+GATHER = 0.2  # seconds; files that come within it are made safe together
 SLOWEST = 600  # seconds for one file
 FRESH = timedelta(minutes=4)  # an address in a webhook is good for five
 
 
 def errand():
-    return loop.Errand(THREADS, *Fetcher().parts(), gather=0.04)
+    return loop.Errand(THREADS, *Fetcher().parts(), gather=GATHER)
 
 
 @dataclass(slots=True)
@@ -88,7 +89,7 @@ class Fetcher:
                 digest.update(piece)
                 draft.write(piece)
             _check(row, described, size, digest.digest())
-            draft.keep()
+            draft.keep(soon=True)
         mime_type = described and described.mime_type or clean(answer.headers.get('Content-Type'), 255)
         return Stored(key, size, digest.digest(), mime_type)
 
@@ -131,8 +132,10 @@ def _check(row, described, size, digest):
 
 def record(batch):
     """Write what became of files, then log, a line each."""
-    now, results = datetime.now(UTC), []
+    now, results, lost = datetime.now(UTC), [], _settle(batch)
     for row, result in batch:
+        if lost and isinstance(result, Stored):
+            result = failure('retry', str(lost), 'storage').outcome
         if isinstance(result, Exception):
             result = failure('retry', f'internal error ({type(result).__name__})', 'not_fetched').outcome
         if isinstance(result, Stored):
@@ -143,6 +146,15 @@ def record(batch):
     media.record(results)
     for one in results:
         _log(*one)
+
+
+def _settle(batch):
+    """Make the batch's files safe; the reason when the storage cannot."""
+    try:
+        storage().settle([result.key for _, result in batch if isinstance(result, Stored)])
+    except StorageError as reason:
+        return reason
+    return None
 
 
 def _log(row, stored, outcome):
