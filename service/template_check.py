@@ -8,6 +8,7 @@ VARIABLE = re.compile(r'\{\{\s*([^{}\s]+)\s*\}\}')
 FILLED_BY = {'URL': 'text', 'COPY_CODE': 'coupon_code', 'MPM': 'action'}  # buttons that want a parameter: its type
 OPTIONAL = frozenset(('QUICK_REPLY', 'FLOW', 'CATALOG'))  # may have one
 DOES_NOT_FIT = 'The parameters do not fit the template; see errors.'
+FORMATS = frozenset(('IMAGE', 'VIDEO', 'DOCUMENT', 'LOCATION', 'PRODUCT'))  # of headers
 UNNAMED = 'Each parameter of this template needs a parameter_name.'
 
 
@@ -60,7 +61,7 @@ class Parts:
             yield from _texts(whose, path, 'header', self.header, given)
             return
         kind = self.format.lower()
-        if [_lower(one, 'type') for one in given] != [kind]:
+        if self.format in FORMATS and [_lower(one, 'type') for one in given] != [kind]:
             yield path, [f'{whose} has a header of format {kind}: it wants exactly one parameter of that type.']
 
     def _buttons(self, whose, path, given):
@@ -74,6 +75,8 @@ class Parts:
 
     def _cards(self, whose, path, given):
         given = _objects(given)
+        if self.cards and all(card.format == 'PRODUCT' for card in self.cards):
+            return  # of products there may be others, and more of them, than the template was made with
         if len(given) != len(self.cards):
             yield path, [f'{whose} has {_count(len(self.cards), "card")}, {_were(len(given))} given.']
             return

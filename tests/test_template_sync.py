@@ -3,6 +3,9 @@
 import pytest
 import requests
 
+from service import template_sync
+from service.db import connection
+from service.template import FIELDS
 from tests.people import CHATBOT, sql
 
 WABA, OTHER_NUMBER = '880011223344556', '300112233445567'
@@ -194,3 +197,45 @@ def test_an_account_that_learns_its_waba_from_a_webhook_has_its_templates_read(b
     workers.incoming()
     workers.errands()
     assert calls(stand_in) == [(WABA, 'acme')]
+
+
+def test_who_asks_while_it_is_read_gets_another_reading(acme, workers, stand_in):
+    with connection():
+        (row,) = template_sync.claim(1, 60)
+        assert template_sync.claim(1, 60) == []
+    assert acme.post('/templates/sync', {'chatbot_id': CHATBOT}).status_code == 202
+    with connection():
+        template_sync.read(row, [], 86400)
+    workers.errands()
+    assert calls(stand_in) == [(WABA, 'acme')]
+    with connection():
+        template_sync.read(row, [], 86400)  # a worker that comes too late changes nothing
+    assert sql('SELECT count(*) FROM template') == [(2,)]
+
+
+ODD = [
+    {'name': 7}, {'message_template_language': []}, {'event': {'a': 1}}, {'reason': [1]}, {'name': 'a\0b'},
+    {'rejection_info': 'no', 'other_info': [{}]}, {'message_template_id': 1.5}, {'message_template_category': 3},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize('field', sorted(FIELDS))
+def test_an_odd_webhook_about_a_template_costs_nobody_anything(acme, workers, meta, field):
+    for more in ODD:
+        webhook(meta, field=field, **more)
+    webhook(meta, name='good')
+    workers.incoming()
+    assert set(acme.outcomes()) == {('change', 'stored')}
+    assert sql("SELECT status FROM template WHERE name = 'good'") == [('APPROVED',)]
+
+
+def test_an_odd_list_of_templates_is_read_as_far_as_it_makes_sense(acme, workers, stand_in):
+    odd = [
+        {'name': 'half', 'components': 'none'},
+        {'name': 'nul', 'components': [{'type': 'BODY', 'text': '\0 {{1}} \ud800'}], 'parameter_format': 5},
+    ]
+    for one in odd:
+        create(stand_in, **one)
+    workers.errands()
+    assert sql("SELECT name, components FROM template WHERE name IN ('half', 'nul') ORDER BY name")[0] == ('half', None)
+    assert acme.get('/templates', query_string={'waba_id': WABA}).json['data'][2]['components'] == odd[1]['components']
