@@ -235,6 +235,7 @@ ALTER TABLE conversation
         'user_preferences',                     -- the customer told WhatsApp (section 5)
         'meta',                                 -- Meta refused a message with 131050
         'api'));                                -- the platform
+CREATE INDEX conversation_opted_out ON conversation (chatbot_id, id) WHERE opted_out_at IS NOT NULL;
 
 ALTER TABLE conversation
     ADD COLUMN known_at timestamptz;            -- Meta's time of the latest evidence of its ids, name and username

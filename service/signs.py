@@ -12,7 +12,7 @@ from service.webhook_events import as_dict, clean, identifier, moment
 WISHES = {'stop': 'opt_out', 'resume': 'opt_in', 'signup': 'opt_in'}
 # A call opens the 24-hour window as a message does (section 8).
 CALLED = """
-UPDATE conversation c SET last_inbound_at = greatest(c.last_inbound_at, n.at), updated_at = now()
+UPDATE conversation c SET last_inbound_at = greatest(c.last_inbound_at, least(n.at, now())), updated_at = now()
 FROM (SELECT id, max(at) AS at FROM unnest(%s::uuid[], %s::timestamptz[]) AS n (id, at) GROUP BY id) n
 WHERE c.id = n.id
 """

@@ -196,10 +196,10 @@ def test_the_newer_word_wins_whenever_it_comes(acme, people):
 
 def test_what_comes_again_changes_nothing(acme, people):
     now = int(time.time())
-    for _ in range(3):
+    for turn in range(3):  # in other bytes each time: equal ones are one event
         people.write('stop', ago=100, wamid='wamid.stop')
-        people.prefer('resume', timestamp=now - 50)
-        people.prefer('stop', timestamp=now - 70)
+        people.prefer('resume', timestamp=now - 50, detail=f'{turn}')
+        people.prefer('stop', timestamp=now - 70, detail=f'{turn}')
     assert marketing(acme) == (False, None)
     assert len(history(acme)) == 3
 

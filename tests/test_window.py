@@ -5,6 +5,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from service import admission
+from service.db import connection, db, execute, fetch
 from tests.people import CHATBOT, CUSTOMER, envelope, sql, status_of, text_message
 
 FALLBACK = {'name': 'hello_world', 'language': {'code': 'en_US'}}
@@ -62,6 +64,15 @@ def test_the_window_closes_after_24_hours_exactly(acme, heard, ago, code, is_ope
     since(ago)
     assert acme.conversations()[0]['window_open'] is is_open
     assert post(acme).status_code == code
+
+
+@pytest.mark.parametrize(('age', 'closed'), [('23:59:59.999999', 0), ('24:00:00', 1)])
+def test_the_last_microsecond_counts(acme, heard, age, closed):
+    heard()
+    with connection(), db.atomic():  # in which now() stands still
+        execute('UPDATE conversation SET last_inbound_at = now() - %s::interval', (age,))
+        ((conversation,),) = fetch('SELECT id FROM conversation')
+        assert len(admission.standings({'type': 'text'}, [conversation], False)) == closed
 
 
 CONTENTS = [

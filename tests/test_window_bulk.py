@@ -158,6 +158,20 @@ def test_a_call_of_the_customer_opens_the_window(acme, wrote, meta, workers, cha
     assert len(acme.conversations()) == 1, 'a call makes nobody known'
 
 
+def test_a_call_from_the_future_opens_it_for_24_hours(acme, wrote, meta, workers):
+    wrote({CUSTOMER: DAY + 60})
+    call = {
+        'id': 'wacid.1',
+        'from': CUSTOMER,
+        'event': 'connect',
+        'direction': 'USER_INITIATED',
+        'timestamp': '4000000000',
+    }
+    meta.webhook(changed('calls', calls=[call]))
+    workers.incoming()
+    assert sql('SELECT last_inbound_at <= now() FROM conversation') == [(True,)]
+
+
 def test_a_system_message_does_not_open_the_window(acme, wrote, meta, workers):
     wrote({CUSTOMER: DAY + 60})
     told = text_message('', 'wamid.system', type='system', system={'type': 'user_identity_changed', 'body': 'x'})
