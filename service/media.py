@@ -132,7 +132,7 @@ WHERE x.id = n.id AND x.attempts = n.attempts AND x.status = 'fetching'
 """
 AGAIN = """
 UPDATE media SET status = 'fetching', due_at = now(), attempts = 0, error = NULL, updated_at = now()
-WHERE id = %s AND status <> 'stored' AND meta_id IS NOT NULL
+WHERE id = %s AND meta_id IS NOT NULL AND (status = 'failed' OR status = 'fetching' AND error IS NOT NULL)
 """
 
 
@@ -188,8 +188,8 @@ def delay_after(outcome, row, now):
 
 
 def fetch_again(media):
-    """A person asks for it. Raises Conflict when it is there, or when Meta never gave it."""
-    if not execute(AGAIN, (media.id,)):
+    """A person asks for it; one that a worker has in hand is left to it. Raises Conflict when it cannot be."""
+    if not execute(AGAIN, (media.id,)) and media.status != 'fetching':
         why = 'The file is stored already.' if media.status == 'stored' else 'Meta gave no file with this message.'
         raise Conflict(why)
 

@@ -237,6 +237,17 @@ def test_what_failed_can_be_fetched_again(acme, meta, workers, stand_in):
     assert acme.post(f'/messages/{message["id"]}/media/fetch').status_code == 409
 
 
+def test_what_a_worker_has_in_hand_is_left_to_it(acme, meta, workers):
+    comes_in(meta, workers, media_message('1'))
+    sql("UPDATE media SET due_at = now() + interval '1 minute', attempts = 1")  # as a claim does
+    (message,) = acme.messages()
+    assert acme.post(f'/messages/{message["id"]}/media/fetch').status_code == 202
+    assert sql('SELECT attempts, due_at > now() FROM media') == [(1, True)]
+    sql('UPDATE media SET error = \'{"code": 131000}\'')  # as an attempt that failed does
+    assert acme.post(f'/messages/{message["id"]}/media/fetch').status_code == 202
+    assert sql('SELECT attempts, due_at > now() FROM media') == [(0, False)]
+
+
 def test_what_meta_never_gave_cannot_be_fetched_again(acme, meta, workers):
     message = text_message(type='video', errors=[{'code': 131052, 'title': 'too big'}])
     comes_in(meta, workers, message)

@@ -3,6 +3,7 @@
 import hashlib
 import threading
 import time
+import tracemalloc
 from base64 import b64encode
 from datetime import UTC, datetime, timedelta
 
@@ -151,6 +152,21 @@ def test_a_storage_that_cannot_be_written_loses_nothing(acme, meta, workers, ser
     assert error['title'] == 'The storage cannot be used now (Not a directory)'
     (tmp_path / 'place').unlink()
     assert attempts(workers, 1)[0] == 'stored'
+
+
+def test_a_large_file_is_never_in_memory(meta, workers, server):
+    """Nor are several of them at once."""
+    server.content = bytes(16 * 2**20)
+    server.says['/file'] = 200, {}, server.content
+    server.describe()
+    comes_in(meta, workers, *(media_message('77', wamid=f'wamid.{number}') for number in range(3)))
+    tracemalloc.start()
+    try:
+        workers.errands()
+        assert tracemalloc.get_traced_memory()[1] < 12 * 2**20
+    finally:
+        tracemalloc.stop()
+    assert sql('SELECT status, size FROM media') == [('stored', 16 * 2**20)] * 3
 
 
 def test_a_file_that_is_not_safe_yet_does_not_count_as_stored(acme, meta, workers):
