@@ -61,6 +61,8 @@ def shown(conversations):
 
 
 def _shown(conversation, known):
+    theirs = {row['value'] for row in known if row['kind'] == 'phone'}
+    known = [row for row in known if row['kind'] != 'former' or row['value'] not in theirs]  # it came back to them
     names = ('id', 'chatbot_id', 'name', 'username', 'wa_id', 'user_id', 'parent_user_id')
     current = (conversation.wa_id, conversation.user_id)
     ids = {'phones': ('phone', 'former'), 'user_ids': ('user',)}

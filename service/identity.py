@@ -91,7 +91,7 @@ def resolve(identities, hold=False):
     alone = not hold and len(identities) == 1  # nobody to wait for while a row is held
     known = look_up({key for identity in identities for key in _looked_up(identity)}, keep=alone)
     settled = {identity: _agreed(identity, known) for identity in identities}
-    open_ = [identity for identity, found in settled.items() if not found and _matters(identity, known)]
+    open_ = _open(settled, known)
     lock_accounts(identity.chatbot_id for identity in open_)
     settlement = Settlement(open_)
     settled |= settlement.run()
@@ -147,6 +147,13 @@ def _agreed(identity, known):
     return found.pop() if len(found) == 1 else None
 
 
+def _open(settled, known):
+    """What has to be settled, in the order of arrival: who is new or has changed, and what else speaks of them."""
+    open_ = {identity for identity, found in settled.items() if not found and _matters(identity, known)}
+    near = {known[key].conversation for identity in open_ for key in identity.known_by() if key in known}
+    return [identity for identity, found in settled.items() if identity in open_ or found in near]
+
+
 def _matters(identity, known):
     return not identity.learn or bool(identity.about) or any(key in known for key in identity.known_by())
 
@@ -155,10 +162,10 @@ def _touch(identities, known):
     """Note when people were last seen, of phones and BSUIDs that came together; to the day."""
     seen = {}
     for identity in identities:
-        if identity.user and identity.phone and identity.at and not identity.learn:
+        if identity.phone and identity.at and not identity.learn:
             for key in identity.known_by():
                 owner = known.get(key)
-                if owner and (owner.seen_at is None or identity.at - owner.seen_at > DAY):
+                if owner and (owner.seen_at is None or identity.user and identity.at - owner.seen_at > DAY):
                     row = (*key, owner.conversation)
                     seen[row] = max(identity.at, seen.get(row, identity.at))
     if seen:

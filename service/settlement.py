@@ -80,7 +80,7 @@ class Settlement:
             found = self._unite(identity, found, owner, certain=True) if found and owner else found or owner
         for key in identity.uncertain():
             found = self._join(identity, found, self._leads_to(identity, key, found), key)
-        return self._join(identity, found, self._now(self.sent_to.get((identity.chatbot_id, identity.about))))
+        return found or self._join(identity, None, self._now(self.sent_to.get((identity.chatbot_id, identity.about))))
 
     def _join(self, identity, found, owner, key=None):
         """`found`, and whom else a phone leads to: somebody without a BSUID is the same, who has another one is not."""
@@ -164,8 +164,8 @@ class Settlement:
         if owner is None:
             self._give(identity, key, person)
         elif is_theirs:
-            is_pair = identity.user and identity.at and not identity.had(key)
-            if is_pair and (owner.seen_at is None or identity.at > owner.seen_at):
+            is_later = owner.seen_at is None or identity.user and identity.at and identity.at > owner.seen_at
+            if identity.at and is_later and not identity.had(key):
                 self.known[key] = self.moved[key] = Owner(person, identity.at)
                 self.touched.add(person)
         elif self._is_later(identity, owner):

@@ -148,6 +148,13 @@ def test_what_is_older_takes_no_phone_back(backend, meta, hear, workers, late):
     assert len(backend.messages(conversation_id=of(backend, user_id=ANA)['id'])) == 3
 
 
+def test_a_number_may_come_back_to_who_had_it(backend, hear):
+    hear(wrote(phone=OLD, user=ANA), wrote(AT + 5, phone=OLD, user=BEN), wrote(AT + 9, phone=OLD, user=ANA))
+    assert people(backend) == [('', BEN), (OLD, ANA)]
+    assert [(one['value'], one['current']) for one in of(backend, user_id=ANA)['phones']] == [(OLD, True)]
+    assert [(one['value'], one['current']) for one in of(backend, user_id=BEN)['phones']] == [(OLD, False)]
+
+
 @pytest.mark.parametrize('at', ['abc', -5, 4_000_000_000])
 def test_without_a_time_no_phone_changes_hands(backend, hear, at):
     hear(wrote(phone=OLD, user=ANA), wrote(at, phone=OLD, user=BEN))
