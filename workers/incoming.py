@@ -104,7 +104,7 @@ def _quarantine(event_id, reason):
 def settle_items(items):
     """Give every (item, path) its outcome: messages and statuses in bulk, the rest by looking."""
     accounts = _accounts({item.phone_number_id for item, _ in items if item.phone_number_id})
-    messages, statuses, persons, changed, updates, told = [], [], [], [], [], []
+    messages, statuses, persons, changed, updates, told, others = [], [], [], [], [], [], []
     for item, path in items:
         account = accounts.get(item.phone_number_id)
         if item.problem:
@@ -122,12 +122,14 @@ def settle_items(items):
             updates += evidence.of_update(item, _chatbots(item, account, path))
             item.settle('stored')
         else:
-            item.settle(*_kept(item, path))
+            others.append((item, path))
     echoes = echo.found_in(changed)
     told = signs.found_in(told)
     people = _people(persons + echoes, told, updates)
     inbound.store(messages, echoes, people)
     signs.keep(told, people)
+    for item, path in others:  # what waits for a template is locked after the conversations
+        item.settle(*_kept(item, path))
     _store_statuses(statuses, people)
     learn(persons)
 
