@@ -1,6 +1,6 @@
 """Two conversations that turn out to be one person's become one, in a transaction of their own."""
 
-from service import contact
+from service import contact, opt_out
 from service.db import db, execute, fetch
 
 ONE_AT_A_TIME = 'SELECT pg_advisory_xact_lock(hashtextextended(%s, 2))'  # who is new or has changed, of a chatbot
@@ -100,4 +100,5 @@ def lock_accounts(chatbots):
 def _merge(source, target, why):
     for statement in MERGE:
         execute(statement, {'source': source, 'target': target})
+    opt_out.settle([target])
     contact.note([(target, 'identity', {'what': 'conversation', 'from': source, 'to': target, 'why': why}, None)])

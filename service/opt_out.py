@@ -35,6 +35,7 @@ UPDATE conversation c SET updated_at = now(), (opted_out_at, opted_out_by) = (
     (SELECT max(i.at) FROM contact_event i WHERE i.conversation_id = c.id AND i.kind = 'opt_in'), '-infinity')
   ORDER BY e.at, e.id LIMIT 1)
 WHERE c.id = ANY(%s::uuid[]) AND c.group_id IS NULL
+  AND EXISTS (SELECT 1 FROM contact_event e WHERE e.conversation_id = c.id AND e.kind IN ('opt_out', 'opt_in'))
 """
 CANCEL_WAITING = f"""
 UPDATE message m SET status = 'cancelled', hold_reason = NULL, due_at = NULL, error = %s, updated_at = now()
@@ -70,6 +71,11 @@ def record(statements):
     conversations = sorted({one.conversation_id for one in said})
     execute(HOLD, (conversations,))
     execute(SAID, columns([one.row(now) for one in said]))
+    settle(conversations)
+
+
+def settle(conversations):
+    """Bring these, whose rows the caller holds, in step with what was said of them: also after a merge."""
     execute(WORK_OUT, (conversations,))
     execute(CANCEL_WAITING, (json.dumps(TAKEN_BACK), conversations))
 

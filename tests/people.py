@@ -17,6 +17,7 @@ MANIFEST = json.loads((PAYLOADS / 'MANIFEST.json').read_text())
 APP_SECRET = MANIFEST['test_app_secret']
 CHATBOT = 'acme'
 CUSTOMER = '12025550143'
+WABA = '880011223344556'
 
 
 def sql(statement, *parameters):
@@ -109,7 +110,7 @@ def envelope(messages=(), statuses=(), contacts=(), number=PHONE_NUMBER_ID, erro
     value |= {name: list(part) for name, part in parts.items() if part}
     return {
         'object': 'whatsapp_business_account',
-        'entry': [{'id': '880011223344556', 'changes': [{'field': 'messages', 'value': value}]}],
+        'entry': [{'id': WABA, 'changes': [{'field': 'messages', 'value': value}]}],
     }
 
 
@@ -129,6 +130,32 @@ def status_of(wamid, status, at=1790000000, opaque=None, **more):
     """One status of an outbound message."""
     extra = {'biz_opaque_callback_data': opaque} if opaque else {}
     return {'id': wamid, 'status': status, 'timestamp': str(at), 'recipient_id': CUSTOMER, **extra, **more}
+
+
+class Customers:
+    """What customers do and what Meta tells of them, worked off at once."""
+
+    def __init__(self, meta, workers):
+        self.meta, self.workers = meta, workers
+
+    def write(self, body, ago=0, phone=CUSTOMER, **more):
+        wamid = more.pop('wamid', f'wamid.{time.time_ns()}')
+        self.tell(envelope([text_message(body, wamid, phone, at=int(time.time()) - ago, **more)]))
+
+    def tell(self, body):
+        self.meta.webhook(body)
+        self.workers.incoming()
+
+    def prefer(self, value, ago=0, **more):
+        told = {'wa_id': CUSTOMER, 'detail': '…', 'category': 'marketing_messages', 'value': value,
+                'timestamp': int(time.time()) - ago, **more}  # fmt: skip
+        self.field('user_preferences', user_preferences=[told])
+
+    def field(self, name, **value):
+        metadata = {'display_phone_number': '15550104477', 'phone_number_id': PHONE_NUMBER_ID}
+        value = {'messaging_product': 'whatsapp', 'metadata': metadata, **value}
+        self.tell({'object': 'whatsapp_business_account', 'entry': [
+            {'id': WABA, 'changes': [{'field': name, 'value': value}]}]})  # fmt: skip
 
 
 class Workers:

@@ -5,10 +5,8 @@ import time
 
 import pytest
 
-from tests.people import CHATBOT, CUSTOMER, envelope, sql, status_of, text_message
-from tests.stack import PHONE_NUMBER_ID
+from tests.people import CHATBOT, CUSTOMER, WABA, Customers, envelope, sql, status_of, text_message
 
-WABA = '880011223344556'
 SALE = {'type': 'template', 'template': {'name': 'sale', 'language': {'code': 'en_US'}}}
 READY = {'type': 'template', 'template': {'name': 'ready', 'language': {'code': 'en_US'}}}
 OTHER = '12025550144'
@@ -24,35 +22,9 @@ def acme(backend, stand_in):
     return backend
 
 
-class People:
-    """What customers and Meta say of them."""
-
-    def __init__(self, meta, workers):
-        self.meta, self.workers = meta, workers
-
-    def write(self, body, ago=0, phone=CUSTOMER, **more):
-        wamid = more.pop('wamid', f'wamid.{time.time_ns()}')
-        self.tell(envelope([text_message(body, wamid, phone, at=int(time.time()) - ago, **more)]))
-
-    def tell(self, body):
-        self.meta.webhook(body)
-        self.workers.incoming()
-
-    def prefer(self, value, ago=0, **more):
-        told = {'wa_id': CUSTOMER, 'detail': '…', 'category': 'marketing_messages', 'value': value,
-                'timestamp': int(time.time()) - ago, **more}  # fmt: skip
-        self.field('user_preferences', user_preferences=[told])
-
-    def field(self, name, **value):
-        metadata = {'display_phone_number': '15550104477', 'phone_number_id': PHONE_NUMBER_ID}
-        value = {'messaging_product': 'whatsapp', 'metadata': metadata, **value}
-        self.tell({'object': 'whatsapp_business_account', 'entry': [
-            {'id': WABA, 'changes': [{'field': name, 'value': value}]}]})  # fmt: skip
-
-
 @pytest.fixture
 def people(acme, meta, workers):
-    return People(meta, workers)
+    return Customers(meta, workers)
 
 
 def post(backend, message=SALE, to=f'+{CUSTOMER}', **more):
@@ -247,6 +219,18 @@ def test_a_failed_status_says_it_too(acme, people, workers):
     assert marketing(acme) == (False, None)
     refused(people, acme, message)
     assert marketing(acme) == (False, None), 'the same status again'
+
+
+@pytest.mark.parametrize(('first', 'then', 'is_out'), [('stop', 'start', False), ('start', 'stop', True)])
+def test_two_conversations_that_become_one_keep_the_newer_word(acme, people, first, then, is_out):
+    people.write(first, ago=100)
+    people.write(then, ago=50, phone=None, user='US.1')
+    waits = [post(acme, to=f'+{CUSTOMER}'), acme.post('/send', {'chatbot_id': CHATBOT, 'recipient': 'US.1', **SALE})]
+    people.write('It is me', user='US.1')
+    assert len(acme.conversations()) == 1
+    assert contact(acme)['marketing']['opted_out'] is is_out
+    ((left,),) = sql("SELECT count(*) FROM message WHERE direction = 'outbound' AND status = 'queued'")
+    assert (left, [one.status_code for one in waits].count(202)) == (0 if is_out else 1, 1)
 
 
 # ---- words, groups, the platform
