@@ -10,6 +10,7 @@ from contextlib import suppress
 
 from redis import RedisError
 from rq import SimpleWorker
+from rq.exceptions import StopRequested
 from rq.serializers import JSONSerializer
 
 from service import config, db, logs, schema
@@ -124,6 +125,8 @@ def work(queue_name, room):
         try:
             if not stopping.is_set():
                 _worker(queue_name).work(logging_level='WARNING')
+        except StopRequested:  # a second SIGTERM in the middle of RQ's farewell
+            pass
         except RedisError as error:
             log.warning('redis went away', extra={'reason': type(error).__name__})
         _on_signals(stop)
