@@ -257,7 +257,7 @@ class Settlement:
         shown = self.now.setdefault(person, {'at': None})
         is_news = identity.at is not None and (shown['at'] is None or identity.at >= shown['at'])
         for key in identity.known_by():
-            is_own = key[2] in (identity.phone, identity.user, identity.parent, identity.group)
+            is_own = key[1:] not in identity.also and not (key[1] == 'user' and former(key) in self.known)
             if is_own and self._owner(key) == person and (is_news or key[1] not in shown):
                 shown[key[1]] = key[2]
         shown['at'] = identity.at if is_news else shown['at']
