@@ -1,6 +1,7 @@
 """Renews requirements.txt and tests/requirements.txt from setup.cfg: `make lock`.
 
-Both are what a clean environment holds after the newest versions that setup.cfg allows were installed.
+Both are what a clean environment holds after the newest versions that setup.cfg allows were installed. The extra `s3`
+limits them too: who adds it to requirements.txt finds nothing there that it cannot live with.
 """
 
 import configparser
@@ -27,10 +28,13 @@ def main():
         sys.exit(f'lock with Python {wanted}, the oldest we run on: make lock PYTHON=python{wanted}')
     config = configparser.ConfigParser()
     config.read(ROOT / 'setup.cfg')
+    wishes, extras = config['options']['install_requires'].split(), config['options.extras_require']
     with tempfile.TemporaryDirectory() as directory:
-        python = environment(directory)
-        runtime = install(python, config['options']['install_requires'].split())
-        everything = install(python, [*runtime, *config['options.extras_require']['dev'].split()])
+        limits = Path(directory) / 'limits.txt'
+        limits.write_text('\n'.join(install(environment(f'{directory}/s3'), [*wishes, *extras['s3'].split()])))
+        python = environment(f'{directory}/all')
+        runtime = install(python, [*wishes, '-c', limits])
+        everything = install(python, [*runtime, *extras['dev'].split()])
     write('requirements.txt', 'What the gateway runs on', runtime)
     development = ['-r ../requirements.txt', *(line for line in everything if line not in runtime)]
     write('tests/requirements.txt', 'What its tests and tools need besides', development)
