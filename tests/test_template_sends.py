@@ -1,7 +1,6 @@
 """A send that does not give its template what it wants is refused at the door, row by row in a bulk."""
 
 import json
-import time
 
 import pytest
 
@@ -97,19 +96,6 @@ def test_a_csv_is_checked_too(acme):
                           headers={'Content-Type': 'text/csv'})  # fmt: skip
     assert answer.status_code == 422
     assert 'line 2, template.components.body.parameters' in answer.json['errors']
-
-
-def test_thousands_of_rows_cost_little_more_for_being_checked(acme):
-    rows = [{'to': f'+1202555{number:04d}', 'parameters': {'1': 'Ana', '2': str(number)}} for number in range(3000)]
-
-    def seconds(name):
-        began = time.process_time()
-        assert bulk(acme, {'name': name}, *rows).status_code == 202
-        return time.process_time() - began
-
-    seconds('not_known')
-    unchecked, checked = seconds('not_known'), seconds('order_ready')
-    assert checked < unchecked + 0.3  # of 3,000; both need about half a second
 
 
 def test_a_responders_answer_that_does_not_fit_is_its_failed_reply(acme, workers, meta):
