@@ -6,8 +6,9 @@ from service.webhook_events import KNOWN_FIELDS, as_dict
 
 
 def _of_a_template(item):
-    template.heard(item.key, item.data['waba_id'], as_dict(item.data['value']))
-    return 'stored', None
+    if template.heard(item.key, item.data['waba_id'], as_dict(item.data['value'])):
+        return 'stored', None
+    return 'invalid', 'no id of the WhatsApp Business account, or no name or language of a template'
 
 
 # What Meta says of a whole WABA, so an app of its own may say it of its own WABA only.

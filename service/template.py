@@ -110,10 +110,13 @@ ON CONFLICT (waba_id, name, language) DO UPDATE SET id = coalesce(excluded.id, t
 
 
 def heard(field, waba_id, value):
-    """A template webhook (section 5): keep what it says, stop or free what is made from it, read it all again soon."""
+    """A template webhook (section 5): keep what it says, stop or free what is made from it, read it all again soon.
+
+    False when it names no template.
+    """
     name, language = clean(value.get('message_template_name'), 512), clean(value.get('message_template_language'), 64)
     if not (waba_id and name and language):
-        return
+        return False
     is_verdict = field == 'message_template_status_update'
     status = clean(value.get('event'), 64) if is_verdict else None
     status = 'APPROVED' if status in GOES_AGAIN else status
@@ -128,6 +131,7 @@ def heard(field, waba_id, value):
         release(waba_id, name, language)
     elif status in STOPS:
         settle()
+    return True
 
 
 def _category(field, value):

@@ -156,6 +156,7 @@ NAMES = [
     ("a%0d%0a'b;c.pdf", "a%0d%0a'b;c.pdf", "a%0d%0a'b;c.pdf"),
     ('.htaccess', 'htaccess', '.htaccess'),
     ('\u202efdp.exe', 'fdp.exe', 'fdp.exe'),
+    ('．．／．．／etc＼℀', '_.._etc_a_c', '．．／．．／etc＼℀'),
 ]
 
 

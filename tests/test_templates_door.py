@@ -57,7 +57,8 @@ def test_the_list_is_filtered_and_has_pages(acme):
         cursor = page['next_cursor']
         found += [(one['name'], one['language']) for one in page['data']]
     assert found == [('a', 'de'), ('a', 'en'), ('b', 'de'), ('hello_world', 'en_US'), ('order_ready', 'en_US')]
-    for query, count in (({'name': 'a'}, 2), ({'status': 'PAUSED'}, 3), ({'category': 'utility'}, 2),
+    for query, count in (({'name': 'a'}, 2), ({'status': 'PAUSED'}, 3), ({'status': 'paused'}, 3),
+                         ({'category': 'utility'}, 2), ({'category': 'MARKETING'}, 3),
                          ({'name': 'a', 'language': 'en'}, 1)):  # fmt: skip
         assert len(listed(acme, **query)['data']) == count
 
@@ -69,9 +70,11 @@ def test_the_list_is_filtered_and_has_pages(acme):
         ('', {'chatbot_id': 'nobody'}, 404),
         ('', {'chatbot_id': CHATBOT, 'cursor': 'bm9uc2Vuc2U='}, 422),
         ('', {'chatbot_id': CHATBOT, 'cursor': 'WzEsIDJd'}, 422),
+        ('', {'chatbot_id': CHATBOT, 'cursor': 'WyJhXHUwMDAwIiwgImIiXQ=='}, 422),
         ('', {'chatbot_id': CHATBOT, 'limit': '0'}, 422),
         ('/order_ready', {'chatbot_id': CHATBOT}, 422),
         ('/order_ready', {'chatbot_id': CHATBOT, 'language': 'de'}, 404),
+        ('/order%00ready', {'chatbot_id': CHATBOT, 'language': 'de'}, 404),
     ],
 )
 def test_a_question_that_is_not_complete_is_refused(acme, path, query, status):

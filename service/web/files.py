@@ -23,6 +23,7 @@ HARMLESS = {
     'Cache-Control': 'private',
 }
 NO_FILE = 'The storage does not give the file now. A directory (MEDIA_URL) must be one that web and workers share.'
+NO_FOLDERS = str.maketrans('/\\', '__')  # letters that look like these become them in ASCII
 LONGEST_WAIT = 3600  # seconds; a new token or a resume may end it sooner
 
 
@@ -84,7 +85,8 @@ def _content_type(media):
 def _names(media):
     """The file's name for Content-Disposition (RFC 6266), in ASCII and in full."""
     name = media.filename or f'{media.message_id or media.id}{guess_extension(_content_type(media)) or ""}'
-    plain = unicodedata.normalize('NFKD', name).encode('ascii', 'ignore').decode('ascii').lstrip('. ') or 'file'
+    plain = unicodedata.normalize('NFKD', name).encode('ascii', 'ignore').decode('ascii')
+    plain = plain.translate(NO_FOLDERS).lstrip('. ') or 'file'
     return {'filename': plain} | ({'filename*': f"UTF-8''{quote(name, safe='')}"} if plain != name else {})
 
 

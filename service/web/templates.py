@@ -17,10 +17,13 @@ from service.queues import ERRANDS, SEND, wake
 from service.web import answers
 from service.web.auth import guard
 from service.web.schemas import new_template_schema, sync_schema
+from service.webhook_events import UNSTORABLE
 
 blueprint = guard(Blueprint('templates', __name__))
 REQUIRED = ['Missing data for required field.']
 RETRY_AFTER = 5  # seconds, if Meta asks for none
+AS_KEPT = {'status': str.upper, 'category': str.lower}
+NOT_THERE = 'There is no such template; it may not have been read yet.'
 
 
 @blueprint.get('/templates')
@@ -28,7 +31,7 @@ def index():
     """By name and language, with how it stands with their reading."""
     waba_id, limit = _waba_id(), answers.page_size()
     wanted = {name: answers.parameter(name) for name in template_sync.FILTERS}
-    wanted = {name: value for name, value in wanted.items() if value}
+    wanted = {name: AS_KEPT.get(name, str)(value) for name, value in wanted.items() if value}
     rows = template_sync.page(waba_id, wanted, _after(), limit + 1)
     cursor = _cursor(rows[limit - 1]) if len(rows) > limit else None
     return {'data': rows[:limit], 'next_cursor': cursor, 'waba_id': waba_id, 'sync': template_sync.state(waba_id)}
@@ -39,6 +42,7 @@ def show(name):
     language = answers.parameter('language')
     if not language:
         raise Invalid('language is required.', {'language': REQUIRED})
+    _check_name(name)
     return _found(_waba_id(), name, language)
 
 
@@ -70,6 +74,7 @@ def create():
 @blueprint.delete('/templates/<name>')
 def delete(name):
     """In one language (by that, or by Meta's id), or in all. Meta keeps the name from being used again for a while."""
+    _check_name(name)
     account = Account.find_active(_required('chatbot_id'))
     language, template_id = answers.parameter('language'), answers.parameter('id')
     if language and not template_id:
@@ -102,10 +107,15 @@ def _waba_of(account):
     return account.waba_id
 
 
+def _check_name(name):
+    if UNSTORABLE.search(name):
+        raise NotFound(NOT_THERE)
+
+
 def _found(waba_id, name, language):
     rows = template_sync.page(waba_id, {'name': name, 'language': language}, None, 1)
     if not rows:
-        raise NotFound('There is no such template; it may not have been read yet.')
+        raise NotFound(NOT_THERE)
     return rows[0]
 
 
@@ -120,7 +130,7 @@ def _after():
         name, language = json.loads(base64.urlsafe_b64decode(cursor)) if cursor else (None, None)
     except (ValueError, TypeError):
         name = language = 0
-    if not (name is language is None or isinstance(name, str) and isinstance(language, str)):
+    if cursor and not all(isinstance(part, str) and not UNSTORABLE.search(part) for part in (name, language)):
         raise Invalid('cursor is not valid.', {'cursor': ['Not a cursor of ours.']})
     return cursor and (name, language)
 
