@@ -52,6 +52,8 @@ WHERE m.id = ANY(%s::uuid[]) AND NOT m.echo
 """
 GIVE_WAY = (
     'UPDATE message_status SET message_id = NULL WHERE message_id = ANY(%s::uuid[])',
+    # a file that is here may be named by a message that is to pass it on
+    "UPDATE media SET message_id = NULL WHERE message_id = ANY(%s::uuid[]) AND status = 'stored'",
     'DELETE FROM media WHERE message_id = ANY(%s::uuid[])',
     'DELETE FROM message WHERE id = ANY(%s::uuid[])',
 )

@@ -12,6 +12,7 @@ from workers import send
 
 START = 1790000000
 TIME = '2026-09-21T14:13:20.000000Z'
+SLOW = '19980008004'  # Meta answers after 800 ms
 
 
 @pytest.fixture
@@ -109,20 +110,39 @@ def test_an_echo_of_what_we_have_sent_ourselves_is_no_second_message(backend, de
     assert [(row['direction'], row['count']) for row in used(backend)] == [('outbound', 1)]
 
 
-def test_an_echo_that_is_faster_than_metas_answer_gives_way_to_the_message_itself(backend, deliver, workers, stand_in):
-    slow = '19980008004'  # Meta answers after 800 ms
-    sent = backend.send(to=f'+{slow}')
+def under_way(backend, stand_in, to):
+    """A message that Meta has, and whose answer is not here yet: its id and its wamid."""
+    sent = backend.send(to=f'+{to}')
     with connection():
         send.sender().step()
     wait_until(lambda: stand_in.sends() and stand_in.sends()[0]['wamid'])
-    wamid = stand_in.sends()[0]['wamid']
-    deliver(echoed(echo('Hello', wamid, to=slow)), envelope(statuses=[status_of(wamid, 'delivered', START + 1)]))
+    return sent['id'], stand_in.sends()[0]['wamid']
+
+
+def test_an_echo_that_is_faster_than_metas_answer_gives_way_to_the_message_itself(backend, deliver, workers, stand_in):
+    sent, wamid = under_way(backend, stand_in, SLOW)
+    deliver(echoed(echo('Hello', wamid, to=SLOW)), envelope(statuses=[status_of(wamid, 'delivered', START + 1)]))
     assert [message['origin'] for message in outbound(backend)] == ['api', 'business_app']
     workers.send()
     (message,) = outbound(backend)
-    assert (message['id'], message['origin'], message['status']) == (sent['id'], 'api', 'delivered')
+    assert (message['id'], message['origin'], message['status']) == (sent, 'api', 'delivered')
     assert [one['status'] for one in message['statuses']] == ['queued', 'accepted', 'delivered']
     assert [row['count'] for row in used(backend)] == [1]
+
+
+def test_the_file_of_an_echo_that_gave_way_can_still_be_passed_on(backend, deliver, workers, stand_in):
+    sent, wamid = under_way(backend, stand_in, SLOW)
+    picture = {'id': '1055', 'mime_type': 'image/jpeg', 'sha256': 'x'}
+    deliver(echoed(of_type('image', picture, wamid=wamid, to=SLOW)))
+    sql("UPDATE media SET status = 'stored', storage_key = 'a', size = 1, due_at = NULL")
+    sql("INSERT INTO media_upload SELECT id, phone_number_id, '77', NULL, now() FROM media")
+    ((file,),) = sql('SELECT id FROM media')
+    passed_on = {'to': '+12025550144', 'type': 'image', 'image': {'id': file}}
+    assert backend.post('/send', {'chatbot_id': CHATBOT, **passed_on}).status_code == 202
+    workers.send()
+    assert {message['status'] for message in outbound(backend)} == {'accepted'}
+    assert sorted(call['body']['type'] for call in stand_in.sends()) == ['image', 'text']
+    assert backend.message(sent)['origin'] == 'api'
 
 
 @pytest.mark.parametrize('order', list(permutations(range(3))))
