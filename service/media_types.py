@@ -85,13 +85,13 @@ def problem(stream, mime_type, size):
     kind = kind_of(mime_type)
     if kind is None:
         return f'The file is {mime_type}, which WhatsApp does not take. Allowed are: {", ".join(KINDS)}.'
-    limit, what = LIMITS[kind], kind
+    limit, what = LIMITS[kind], f'messages of type {kind}'
     if kind == 'sticker':
         animated = is_animated(stream)
         limit = ANIMATED_STICKER if animated else limit
-        what = 'animated sticker' if animated else 'static sticker'
+        what = 'animated stickers' if animated else 'static stickers'
     if size > limit:
-        return f'The file is {mime_type} of {size:,} bytes; the limit for a {what} is {limit:,} bytes.'
+        return f'The file is {mime_type} of {size:,} bytes; the limit for {what} is {limit:,} bytes.'
     return None
 
 

@@ -11,7 +11,7 @@ from service.errors import Invalid, NotFound
 from service.media_types import LIMITS, kind_of
 
 OURS = re.compile(r'[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}')
-CARRIERS = (*LIMITS, 'template', 'interactive')  # types of messages that files may stand in
+FILELESS = frozenset(('text', 'location', 'contacts', 'reaction', 'pin'))  # types of messages without files
 FREE_FORM = ('flow_action_payload', 'flow_action_data')  # a caller's own data for a Flow
 GOOD_DAYS = 29  # of Meta's 30
 
@@ -96,7 +96,7 @@ def look_up(rows):
     named = {}
     for row in rows:
         row['files'] = {}
-        if row['type'] in CARRIERS:
+        if row['type'] not in FILELESS:  # one that we do not know may carry some, too
             row['files'] = dict.fromkeys(part['id'].lower() for _, _, part in references({row['type']: row['content']}))
             named |= dict.fromkeys((media_id, row['phone_number_id']) for media_id in row['files'])
     if named:

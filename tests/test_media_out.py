@@ -104,7 +104,7 @@ def test_a_file_that_is_not_there_or_does_not_fit_is_refused_by_the_name_of_its_
     assert acme.messages() == []
 
 
-def test_a_header_of_a_template_and_of_buttons_may_be_a_file(acme, workers, stand_in):
+def test_a_header_of_a_template_and_of_buttons_and_a_part_of_what_is_new_may_be_a_file(acme, workers, stand_in):
     stand_in.config(strict=False)
     file = given(acme)
     send(acme, 'template', **header('image', id=file))
@@ -113,12 +113,15 @@ def test_a_header_of_a_template_and_of_buttons_may_be_a_file(acme, workers, stan
     carousel = {'type': 'carousel', 'cards': [{'card_index': 0, **card}, {'card_index': 1, **card}]}
     template = {'name': 'tour', 'language': {'code': 'en'}, 'components': [carousel]}
     send(acme, 'template', to='+12025550145', **template)
+    news = {'type': 'hologram', 'hologram': [{'image': {'id': file}}], 'validate': False}
+    acme.post('/send', {'chatbot_id': CHATBOT, 'to': '+12025550146', **news})
     workers.send()
     (seen,) = uploads(stand_in)
-    assert len(arrived(stand_in)) == 3
-    for content in arrived(stand_in):
-        assert file not in str(content)
-        assert seen['media_id'] in str(content)
+    called = [call['body'] for call in stand_in.sends()]
+    assert len(called) == 4
+    for body in called:
+        assert file not in str(body)
+        assert seen['media_id'] in str(body)
 
 
 def test_what_a_flow_is_given_is_its_own_business(acme, workers, stand_in):
