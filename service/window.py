@@ -10,7 +10,7 @@ LENGTH = timedelta(hours=24)
 REFUSED = 131047  # Meta's code for a free-form message outside it
 
 # In SQL, of a conversation `c`. A group has no window.
-CLOSED = "c.group_id IS NULL AND c.last_inbound_at <= now() - interval '24 hours'"
+CLOSED = "c.group_id IS NULL AND coalesce(c.last_inbound_at <= now() - interval '24 hours', false)"
 # Of a message `m`: its fallback takes its place. Templates hold nothing that json may and text may not.
 TAKE_FALLBACK = """
   type = CASE WHEN {when} THEN 'template' ELSE m.type END,

@@ -287,3 +287,11 @@ def test_a_marketing_fallback_is_not_for_who_wants_none(acme, people, workers, s
     workers.send()
     assert state(acme, message) == 'cancelled'
     assert [call['body']['template']['name'] for call in stand_in.sends()] == ['ready']
+
+
+def test_whose_window_nobody_knows_gets_the_message_itself(acme, people, workers, stand_in):
+    people.prefer('stop')
+    message = post(acme, {'text': {'body': 'Hi'}}, fallback_template=SALE['template']).json
+    workers.send()
+    assert state(acme, message) == 'accepted'
+    assert [call['body']['type'] for call in stand_in.sends()] == ['text']
