@@ -154,7 +154,8 @@ def test_a_text_of_4096_characters_is_taken(acme):
     'raw', [b'', b'{', b'[]', b'"text"', b'null', b'\xff\xfe\x00', b'{"a": ' + b'[' * 100_000, b'{"chatbot_id": "acme"']
 )
 def test_malformed_json_is_400(acme, raw):
-    problem(acme.post('/send', data=raw, content_type='application/json'), 400)
+    answer = problem(acme.post('/send', data=raw, content_type='application/json'), 400)
+    assert answer['detail'].startswith('The body is n'), answer  # no valid JSON, no object, nested too deeply
 
 
 def test_another_content_type_is_415_and_a_body_over_4_mib_413(acme):

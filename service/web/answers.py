@@ -11,6 +11,7 @@ from flask import Response, request
 from flask.json.provider import DefaultJSONProvider
 from peewee import PeeweeException
 from playhouse.pool import MaxConnectionsExceeded
+from werkzeug.exceptions import BadRequest as NotJSON
 from werkzeug.exceptions import HTTPException
 
 from service.db import CONNECTION_LOST, db
@@ -108,6 +109,8 @@ def json_object():
         body = request.get_json()
     except RecursionError:
         raise BadRequest(TOO_DEEP) from None
+    except NotJSON:
+        raise BadRequest('The body is not valid JSON.') from None
     if not isinstance(body, dict):
         raise BadRequest('The body is not a JSON object.')
     if is_deep(body):  # it could be stored, and never be shown again
