@@ -161,7 +161,9 @@ def _free_conversations(accepted, others):
     delays = {row['conversation_id']: None for row, _, _ in accepted}
     for row, outcome, _, (status, _, delay) in others:
         delays[row['conversation_id']] = delay if status == 'queued' and not outcome.waits else None
-    execute(RELEASE, (list(delays), list(delays.values())))
+    given = list(delays), list(delays.values())
+    if execute(RELEASE, given) < len(delays):  # one was merged while we waited for it: it has another id by now
+        execute(RELEASE, given)
 
 
 def _settled(row, outcome, at, step):

@@ -4,6 +4,7 @@ import re
 from datetime import UTC, datetime, timedelta
 
 from service.identity import Identity, bsuid_kind
+from service.opt_out import REFUSED
 from service.phones import digits
 from service.webhook_events import as_dict, clean, identifier, moment, participant
 
@@ -92,7 +93,14 @@ def _of_status(item, chatbot_id):
     at = _at(data) if data.get('status') in CERTAIN_AT else None
     opaque = data.get('biz_opaque_callback_data')
     about = opaque.lower() if isinstance(opaque, str) and UUID.fullmatch(opaque) else None
-    return Identity(chatbot_id, **ids, at=at, why='status', learn=True, about=about) if any(ids.values()) else None
+    told = {'why': 'status', 'learn': True, 'about': about, 'kept': _wants_no_marketing(data)}
+    return Identity(chatbot_id, **ids, at=at, **told) if any(ids.values()) else None
+
+
+def _wants_no_marketing(status):
+    """Whether a status opts its person out (service/opt_out.py)."""
+    errors = status.get('errors')
+    return isinstance(errors, list) and any(as_dict(one).get('code') == REFUSED for one in errors)
 
 
 def of_update(item, chatbots):

@@ -32,6 +32,7 @@ class Identity:
     `at`: Meta's time of it; without one it takes no phone from anybody. `why`: for the history.
     `also`: further (kind, value) of the same person; those of a `changed` one are what they had before.
     `learn`: nobody is new by it, known people are only known better; then `about` may be the message it speaks of.
+    `kept`: more than that is going to be written of them, so their row is locked with the others', in order.
     """
 
     chatbot_id: str
@@ -45,6 +46,7 @@ class Identity:
     changed: bool = False
     learn: bool = False
     about: str | None = None
+    kept: bool = False
 
     def known_by(self):
         if self.group:
@@ -107,7 +109,8 @@ def resolve(identities, hold=False):
 
 def _lock(settled, settlement, hold, alone):
     """Conversations in the order that everybody keeps. False when one is gone: merged since it was looked up."""
-    people = {found for identity, found in settled.items() if found and not identity.learn} - settlement.created.keys()
+    people = {found for identity, found in settled.items() if found and (identity.kept or not identity.learn)}
+    people -= settlement.created.keys()
     if settlement.touched:
         wanted, lock = settlement.touched if alone else people | settlement.touched, HOLD
     else:

@@ -4,10 +4,10 @@ A conversation's opted_out_at and opted_out_by are worked out of that, so nothin
 """
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from service.db import columns, execute, new_id, to_json
+from service.db import columns, execute, fetch, new_id, to_json
 from service.webhook_events import moment
 from service.words import wish
 
@@ -18,7 +18,11 @@ TAKEN_BACK = {'code': None, 'title': 'The person wants no marketing', 'details':
 # In SQL, of a message `m` that is a template, or becomes one, and its conversation `c`.
 UNWANTED = 'm.marketing AND c.opted_out_at IS NOT NULL'
 
-HOLD = 'SELECT 1 FROM conversation WHERE id = ANY(%s::uuid[]) ORDER BY id FOR NO KEY UPDATE'
+HOLD = """
+SELECT n.id, c.id FROM unnest(%s::uuid[]) AS n (id) LEFT JOIN conversation_merged m ON m.id = n.id
+  JOIN conversation c ON c.id = coalesce(m.conversation_id, n.id)
+ORDER BY c.id FOR NO KEY UPDATE OF c
+"""
 # A statement that comes again, with the same time, is the one that is there.
 SAID = """
 INSERT INTO contact_event (id, conversation_id, kind, detail, at)
@@ -66,12 +70,19 @@ def record(statements):
     """Keep what people said, in the caller's transaction; marketing that waits for who wants none is taken back."""
     if not statements:
         return
-    now = datetime.now(UTC)
+    current = _hold({one.conversation_id for one in statements})
+    statements = [replace(one, conversation_id=current[one.conversation_id]) for one in statements]
     said = {(one.conversation_id, one.kind, one.at): one for one in reversed(statements)}.values()
-    conversations = sorted({one.conversation_id for one in said})
-    execute(HOLD, (conversations,))
+    now = datetime.now(UTC)
     execute(SAID, columns([one.row(now) for one in said]))
-    settle(conversations)
+    settle(sorted(set(current.values())))
+
+
+def _hold(conversations):
+    """Lock them; {id: the id that it has now}. One that was merged while we waited for it is found by a second look."""
+    current = dict(fetch(HOLD, (list(conversations),)))
+    missing = conversations - current.keys()
+    return current | dict(fetch(HOLD, (list(missing),))) if missing else current
 
 
 def settle(conversations):

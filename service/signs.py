@@ -45,7 +45,7 @@ def _call(call, chatbot_id):
     is_theirs = call.get('event') == 'connect' and call.get('direction') == 'USER_INITIATED'
     if not (is_theirs and at and (phone or user)):
         return None
-    return Sign(Identity(chatbot_id, phone=phone, user=user, why='call', learn=True), 'call', at)
+    return Sign(Identity(chatbot_id, phone=phone, user=user, why='call', learn=True, kept=True), 'call', at)
 
 
 def _preference(said, chatbot_id):
