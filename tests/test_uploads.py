@@ -45,7 +45,7 @@ def padded(name, size):
 
 def test_a_file_is_stored_and_described(acme):
     content = sample('photo.jpg')
-    answer = upload(acme, content, 'Sunset at sea.jpg', type='image/jpeg')
+    answer = upload(acme, content, 'Sunset at sea.jpg', type='image/jpeg', messaging_product='whatsapp')
     assert answer.status_code == 201
     file = answer.json
     assert file.keys() == {'id', 'chatbot_id', 'mime_type', 'size', 'sha256', 'filename', 'kinds', 'created_at'}

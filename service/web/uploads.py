@@ -18,7 +18,7 @@ from service.webhook_events import UNSTORABLE
 
 blueprint = guard(Blueprint('uploads', __name__))
 OVERHEAD = 1024 * 1024  # bytes for what stands around the file
-FIELDS = ('chatbot_id', 'type', 'filename')
+FIELDS = ('chatbot_id', 'type', 'filename', 'messaging_product')  # the last: of Meta's own form, always the same
 MAX_NAME = 240  # characters of a file name
 
 
