@@ -1,10 +1,15 @@
 """What is made from a template that Meta paused, rejected or deleted: it waits, or it fails with the reason."""
 
+import os
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 
+import psycopg2
 import pytest
 
 from tests.people import CHATBOT, sql
+from tests.stack import wait_until
 
 WABA = '880011223344556'
 
@@ -167,3 +172,20 @@ def test_an_edited_template_is_not_known_until_it_is_read_again_and_its_quality_
     assert sql('SELECT quality, status, components, id FROM template') == [('RED', 'APPROVED', [], '7700123456789012')]
     tell(None, field='message_template_components_update', message_template_element='New text')
     assert sql('SELECT quality, status, components FROM template') == [('RED', 'APPROVED', None)]
+
+
+def test_two_workers_take_the_templates_of_several_wabas_in_one_order(acme, meta, workers):
+    """However a webhook lists them: who waits for the first holds none of the others."""
+    value = {'event': 'APPROVED', 'message_template_name': 'sale', 'message_template_language': 'pt_BR'}
+    change = {'field': 'message_template_status_update', 'value': value}
+    entries = [{'id': waba, 'time': 1, 'changes': [change]} for waba in ('222', '111')]
+    sql("INSERT INTO template_sync (waba_id) VALUES ('111'), ('222')")
+    meta.webhook({'object': 'whatsapp_business_account', 'entry': entries})
+    with closing(psycopg2.connect(os.environ['DATABASE_URL'])) as other, ThreadPoolExecutor(1) as pool:
+        with other, other.cursor() as cursor:
+            cursor.execute("SELECT 1 FROM template_sync WHERE waba_id = '111' FOR UPDATE")
+            done = pool.submit(workers.incoming)
+            wait_until(lambda: sql("SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock'"))
+            cursor.execute("SELECT 1 FROM template_sync WHERE waba_id = '222' FOR UPDATE NOWAIT")
+        done.result(10)
+    assert acme.outcomes() == [('change', 'stored')] * 2

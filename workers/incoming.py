@@ -128,10 +128,15 @@ def settle_items(items):
     people = _people(persons + echoes, told, updates)
     inbound.store(messages, echoes, people)
     signs.keep(told, people)
-    for item, path in others:  # what waits for a template is locked after the conversations
+    for item, path in sorted(others, key=_waba):  # what waits for a template is locked after the conversations
         item.settle(*_kept(item, path))
     _store_statuses(statuses, people)
     learn(persons)
+
+
+def _waba(one):
+    """In whose order changes are taken: two workers with those of several WABAs must not wait for each other."""
+    return str(one[0].data.get('waba_id') or '')
 
 
 def _people(persons, told, updates):
