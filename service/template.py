@@ -171,11 +171,11 @@ UPDATE message m SET status = CASE WHEN d.free THEN 'queued' ELSE 'held' END, er
   due_at = CASE WHEN d.free THEN greatest(m.due_at, now()) ELSE m.due_at END
 FROM (
   SELECT m.id, a.active AND a.send_state = 'ok' AS free FROM message m JOIN whatsapp_cloud_account a USING (chatbot_id)
-    JOIN template t ON t.waba_id = a.waba_id AND t.name = m.template_name AND t.language = m.template_language
-  WHERE m.status = 'held' AND m.hold_reason = 'template' AND t.status = 'APPROVED'
-    AND {which} ORDER BY m.id FOR NO KEY UPDATE OF m) d
+    JOIN {templates} ON t.name = m.template_name AND t.language = m.template_language
+  WHERE m.status = 'held' AND m.hold_reason = 'template' AND {which} ORDER BY m.id FOR NO KEY UPDATE OF m) d
 WHERE m.id = d.id
 """
+GOES = "t.waba_id = a.waba_id AND t.status = 'APPROVED'"
 # The template's stop is read in the same statement that obeys it.
 SETTLE = """
 UPDATE message m SET status = d.status, hold_reason = d.hold_reason, updated_at = now(),
@@ -196,8 +196,14 @@ WHERE m.id = d.id
 
 def release(waba_id, name=None, language=None):
     """What waited for a template that goes again, or for any of the WABA, is due; returns how many messages."""
-    which = 'a.waba_id = %s AND t.name = coalesce(%s, t.name) AND t.language = coalesce(%s, t.language)'
-    return execute(RELEASE.format(which=which), (waba_id, name, language))
+    which = f'{GOES} AND a.waba_id = %s AND t.name = coalesce(%s, t.name) AND t.language = coalesce(%s, t.language)'
+    return execute(RELEASE.format(templates='template t', which=which), (waba_id, name, language))
+
+
+def leave_to_meta(waba_id, keys):
+    """What waited for templates that are not known any more, [(name, language)], is due; returns how many messages."""
+    templates = 'unnest(%s::text[], %s::text[]) AS t (name, language)'
+    return execute(RELEASE.format(templates=templates, which='a.waba_id = %s'), (*columns(keys), waba_id))
 
 
 def settle():
@@ -207,5 +213,5 @@ def settle():
 
 def settle_strays():
     """What crossed a verdict: read before, written after it. What Meta itself refused waits for Meta's word."""
-    ours = "m.error ->> 'cause' = 'template_paused'"
-    return settle() + execute(RELEASE.format(which=ours))
+    ours = f"{GOES} AND m.error ->> 'cause' = 'template_paused'"
+    return settle() + execute(RELEASE.format(templates='template t', which=ours))

@@ -1,7 +1,7 @@
 """The reading of a WABA's templates: who is due, what was read, what follows for messages that wait."""
 
 from service import template
-from service.db import columns, db, execute, fetch_dicts, to_json
+from service.db import columns, db, execute, fetch, fetch_dicts, to_json
 from service.webhook_events import as_dict, clean, identifier, is_deep
 
 TOKENS = 3  # of as many accounts of a WABA: one that may send may not be allowed to read
@@ -39,6 +39,7 @@ WHERE t.updated_at <= coalesce(%s, now())
 FORGET = """
 DELETE FROM template WHERE waba_id = %s AND updated_at <= %s
   AND (name, language) NOT IN (SELECT * FROM unnest(%s::text[], %s::text[]))
+RETURNING name, language
 """
 
 
@@ -53,9 +54,11 @@ def read(row, found, delay):
         if not _settle(row, delay, done=True):
             return 0
         names = store(row['id'], found, row['began'])
-        execute(FORGET, (row['id'], row['began'], [name for name, _ in names], [language for _, language in names]))
+        values = row['id'], row['began'], [name for name, _ in names], [language for _, language in names]
+        gone = fetch(FORGET, values)
+        left = template.leave_to_meta(row['id'], gone) if gone else 0
         template.settle()
-        return template.release(row['id'])
+        return template.release(row['id']) + left
 
 
 def failed(row, delay, error, pause):

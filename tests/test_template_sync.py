@@ -105,6 +105,18 @@ def test_what_is_gone_is_forgotten_and_left_to_meta(acme, workers, stand_in):
     assert sql('SELECT name FROM template ORDER BY name') == [('hello_world',), ('order_ready',)]
 
 
+def test_what_waits_for_a_template_that_is_gone_does_not_wait_for_ever(acme, workers, stand_in):
+    workers.errands()
+    sql("UPDATE template SET name = 'gone', status = 'PAUSED' WHERE name = 'hello_world'")
+    content = {'name': 'gone', 'language': {'code': 'en_US'}}
+    sent = acme.post('/send', {'chatbot_id': CHATBOT, 'to': '+12025550143', 'type': 'template', 'template': content})
+    assert sent.json['hold_reason'] == 'template'
+    make_due()
+    workers.errands()
+    found = acme.message(sent.json['id'])
+    assert (found['status'], found['hold_reason'], found['error']) == ('queued', None, None)
+
+
 def test_what_a_webhook_says_while_it_is_read_is_newer(acme, workers, stand_in):
     workers.errands()
     sql("UPDATE template SET status = 'PAUSED', updated_at = now() + interval '1 min' WHERE name = 'order_ready'")
