@@ -98,6 +98,7 @@ def create(account, bulk, send_at=None, expires_at=None):
     if outbox.is_full(account.chatbot_id, len(bulk.good)):
         raise TooManyQueued(f'With these {len(bulk.good)}, more than MAX_QUEUED messages of this chatbot would wait.')
     conversations, message = resolve(bulk.good), bulk.mould.message
+    _once_each(bulk, conversations)
     bulk.is_marketing = template.is_marketing(message, template.known(account.waba_id, [message]))
     bulk.drop(conversations, admission.standings(message, conversations.values(), bulk.is_marketing))
     batch_id = new_id()
@@ -107,6 +108,15 @@ def create(account, bulk, send_at=None, expires_at=None):
     while some := list(islice(messages, AT_ONCE)):
         outbox.store(account, some, outbox.BULK, send_at=send_at, expires_at=expires_at, batch_id=batch_id)
     return Batch.find(batch_id)
+
+
+def _once_each(bulk, conversations):
+    """Of rows that lead to one person, by whichever id, the first counts."""
+    first = {}
+    for identity in list(bulk.good):
+        if first.setdefault(conversations[identity], identity) != identity:
+            del bulk.good[identity]
+            bulk.duplicates += 1
 
 
 def shown(batches):

@@ -78,7 +78,8 @@ FROM unnest(%s::uuid[], %s::timestamptz[], %s::text[], %s::text[], %s::text[])
 WHERE c.id = n.id
 """
 HEARD = f"""
-UPDATE conversation c SET last_inbound_at = greatest(c.last_inbound_at, n.wrote_at),
+UPDATE conversation c SET
+  last_inbound_at = greatest(c.last_inbound_at, CASE WHEN n.wrote_at > now() THEN now() ELSE n.wrote_at END),
   last_message_at = greatest(c.last_message_at, n.known_at), {_latest('username')}, {_latest('name')}, {IDS},
   reply_due_at = coalesce(clock_timestamp() + n.reply_after * interval '1 second', c.reply_due_at),
   reply_attempts = CASE WHEN n.reply_after IS NULL THEN c.reply_attempts ELSE 0 END

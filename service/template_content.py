@@ -20,7 +20,7 @@ def storable_throughout(value):
     if isinstance(value, str):
         storable(value)
     elif isinstance(value, dict | list):
-        for part in value.values() if isinstance(value, dict) else value:
+        for part in (*value, *value.values()) if isinstance(value, dict) else value:
             storable_throughout(part)
 
 

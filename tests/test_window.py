@@ -137,12 +137,16 @@ def test_a_refusal_does_not_use_the_key_up(acme, heard):
     assert len({answer.json['id'] for answer in answers}) == 1
 
 
+# The database could not look into it: such a row would stop the claim of all others.
+FLOW = {'type': 'button', 'sub_type': 'flow', 'index': '0',
+        'parameters': [{'type': 'action', 'action': {'flow_action_data': {'\x00': 'x'}}}]}  # fmt: skip
 BAD = [
     ({'fallback_template': {'name': 'x'}}, 'fallback_template.language'), ({'fallback_template': 'x'},
      'fallback_template'), ({'fallback_template': {**FALLBACK, 'name': ''}}, 'fallback_template.name'),
     ({'fallback_template': FALLBACK, 'force': True}, 'force'),
     ({'fallback_template': None}, 'fallback_template'), ({'force': 'perhaps'}, 'force'),
     ({'type': 'template', 'template': FALLBACK, 'fallback_template': FALLBACK}, 'fallback_template'),
+    ({'fallback_template': {**FALLBACK, 'components': [FLOW]}}, 'fallback_template'),
 ]  # fmt: skip
 
 
@@ -163,6 +167,11 @@ def test_what_comes_late_does_not_open_it_longer(acme, heard):
     heard(60)
     heard(DAY + 60)
     assert post(acme).status_code == 202
+
+
+def test_a_message_from_the_future_opens_it_for_24_hours(acme, heard):
+    heard(-DAY)
+    assert sql('SELECT last_inbound_at <= now() FROM conversation') == [(True,)]
 
 
 # ---- what waits while the window closes

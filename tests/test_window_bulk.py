@@ -86,6 +86,16 @@ def test_when_nobody_is_left_nothing_is_stored(acme, wrote):
     assert sql('SELECT count(*) FROM batch') == [(0,)]
 
 
+def test_one_person_gets_it_once_by_whichever_id(acme, wrote, meta, workers):
+    meta.webhook(envelope([text_message(user='US.1')]))
+    workers.incoming()
+    recipients = [f'+{CUSTOMER}', {'recipient': 'US.1'}, '+5511999990001', '+551199990001']
+    body = {'chatbot_id': CHATBOT, 'message': TEXT, 'recipients': recipients}
+    batch = acme.post('/send/bulk', body).json
+    assert (batch['recipients'], batch['duplicates'], batch['accepted']) == (4, 2, 2)
+    assert sorted(queued(acme, batch)) == [f'+{CUSTOMER}', '+5511999990001']
+
+
 def csv(backend, **query):
     body = f'to\n+{phone(1)}\n+{phone(2)}\n'
     query = {'chatbot_id': CHATBOT, **query}
