@@ -2,11 +2,12 @@
 
 from service import account_event, template
 from service.account import speaks_for
-from service.webhook_events import KNOWN_FIELDS, as_dict
+from service.webhook_events import KNOWN_FIELDS, as_dict, moment
 
 
 def _of_a_template(item):
-    if template.heard(item.key, item.data['waba_id'], as_dict(item.data['value'])):
+    data = item.data
+    if template.heard(item.key, data['waba_id'], as_dict(data['value']), moment(data['time'])):
         return 'stored', None
     return 'invalid', 'no id of the WhatsApp Business account, or no name or language of a template'
 

@@ -1,6 +1,7 @@
 """Templates as Meta told of them: which is known, whether a send fits, which is stopped, and what waits for one."""
 
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 
 from service import template_check
 from service.db import columns, execute, fetch_dicts
@@ -106,13 +107,16 @@ ON CONFLICT (waba_id, name, language) DO UPDATE SET id = coalesce(excluded.id, t
   quality = coalesce(excluded.quality, t.quality), updated_at = now(),
   reason = CASE WHEN excluded.status IS NULL THEN t.reason ELSE excluded.reason END,
   components = CASE WHEN NOT %(edited)s THEN t.components END
+WHERE %(late)s::timestamptz IS NULL OR t.updated_at <= %(late)s
 """
+LATE = timedelta(minutes=5)  # Meta repeats what it could not deliver for days: the other word may be the newer one
 
 
-def heard(field, waba_id, value):
+def heard(field, waba_id, value, at=None):
     """A template webhook (section 5): keep what it says, stop or free what is made from it, read it all again soon.
 
-    False when it names no template.
+    `at`: Meta's time. A stop that comes late does nothing when newer things are known: what is read decides. False
+    when it names no template.
     """
     name, language = clean(value.get('message_template_name'), 512), clean(value.get('message_template_language'), 64)
     if not (waba_id and name and language):
@@ -126,6 +130,7 @@ def heard(field, waba_id, value):
         'status': status, 'category': _category(field, value), 'reason': _reason(value) if is_verdict else None,
         'quality': clean(value.get('new_quality_score'), 64),
         'edited': field == 'message_template_components_update',  # what it wants now is not known until it is read
+        'late': at if status in STOPS and at and at < datetime.now(UTC) - LATE else None,
     })  # fmt: skip
     if status == 'APPROVED':
         release(waba_id, name, language)

@@ -1,5 +1,7 @@
 """Templates that Meta pauses: what waits for them, and who may say that they go again."""
 
+import time
+
 import pytest
 
 from tests.people import CHATBOT, sql
@@ -18,7 +20,10 @@ def template_event(event, waba=WABA, name='sale', language='pt_BR'):
     value = {'event': event, 'message_template_id': 1, 'message_template_name': name,
              'message_template_language': language, 'reason': 'NONE'}  # fmt: skip
     change = {'field': 'message_template_status_update', 'value': value}
-    return {'object': 'whatsapp_business_account', 'entry': [{'id': waba, 'time': 1, 'changes': [change]}]}
+    return {
+        'object': 'whatsapp_business_account',
+        'entry': [{'id': waba, 'time': int(time.time()), 'changes': [change]}],
+    }
 
 
 @pytest.mark.parametrize('event', ['APPROVED', 'REINSTATED'])

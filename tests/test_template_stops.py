@@ -1,6 +1,7 @@
 """What is made from a template that Meta paused, rejected or deleted: it waits, or it fails with the reason."""
 
 import os
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
@@ -24,11 +25,12 @@ def acme(backend, stand_in):
 def tell(meta, workers):
     """tell('PAUSED', name='sale', reason='…'): Meta's webhook, worked off."""
 
-    def tell(event, name='sale', field='message_template_status_update', **more):
+    def tell(event, name='sale', field='message_template_status_update', ago=0, **more):
         value = {'event': event, 'message_template_id': 7700123456789012, 'message_template_name': name,
                  'message_template_language': 'pt_BR', 'message_template_category': 'MARKETING', **more}  # fmt: skip
         change = {'field': field, 'value': value}
-        meta.webhook({'object': 'whatsapp_business_account', 'entry': [{'id': WABA, 'time': 1, 'changes': [change]}]})
+        entry = {'id': WABA, 'time': int(time.time()) - ago, 'changes': [change]}
+        meta.webhook({'object': 'whatsapp_business_account', 'entry': [entry]})
         workers.incoming()
 
     return tell
@@ -93,6 +95,20 @@ def test_what_waits_already_is_stopped_too(acme, tell, event, after):
     tell(event)
     assert [state(acme, one) for one in (queued, other, text)] == [after, ('queued', None), ('queued', None)]
     assert acme.message(queued['id'])['explanation']
+
+
+@pytest.mark.parametrize('event', ['PAUSED', 'REJECTED'])
+def test_a_stop_that_was_overtaken_stops_nothing_and_is_looked_into(acme, tell, workers, event):
+    """Meta repeats for days what it could not deliver."""
+    workers.errands()
+    tell('APPROVED')
+    waiting = send(acme)
+    tell(event, ago=3600)
+    assert state(acme, waiting) == ('queued', None)
+    assert sql('SELECT status FROM template WHERE name = %s', 'sale') == [('APPROVED',)]
+    assert sql("SELECT due_at <= now() + interval '30 s' FROM template_sync") == [(True,)]
+    tell(event, name='other', ago=3600)  # of which nothing newer is known
+    assert sql('SELECT status FROM template WHERE name = %s', 'other') == [(event,)]
 
 
 def test_what_waits_for_a_paused_template_fails_when_it_is_rejected(acme, tell):

@@ -1,5 +1,7 @@
 """The templates of a WABA are read from Meta: when, by whose token, and what that means for messages."""
 
+import time
+
 import pytest
 import requests
 
@@ -42,7 +44,9 @@ def make_due():
 def webhook(meta, event='APPROVED', name='sale', field='message_template_status_update', waba=WABA, **more):
     value = {'event': event, 'message_template_name': name, 'message_template_language': 'en_US', **more}
     change = {'field': field, 'value': value}
-    meta.webhook({'object': 'whatsapp_business_account', 'entry': [{'id': waba, 'time': 1, 'changes': [change]}]})
+    meta.webhook(
+        {'object': 'whatsapp_business_account', 'entry': [{'id': waba, 'time': int(time.time()), 'changes': [change]}]}
+    )
 
 
 def test_a_new_account_has_its_templates_read(acme, workers, stand_in):
