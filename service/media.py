@@ -132,7 +132,8 @@ WHERE x.id = n.id AND x.attempts = n.attempts AND x.status = 'fetching'
 """
 AGAIN = """
 UPDATE media SET status = 'fetching', due_at = now(), attempts = 0, error = NULL, updated_at = now()
-WHERE id = %s AND meta_id IS NOT NULL AND (status = 'failed' OR status = 'fetching' AND error IS NOT NULL)
+WHERE id = %s AND meta_id IS NOT NULL
+  AND (status = 'failed' OR status = 'fetching' AND error IS NOT NULL OR status = 'stored' AND %s)
 """
 
 
@@ -187,9 +188,12 @@ def delay_after(outcome, row, now):
     return None if is_late and row['attempts'] > RETRY.max else delay
 
 
-def fetch_again(media):
-    """A person asks for it; one that a worker has in hand is left to it. Raises Conflict when it cannot be."""
-    if not execute(AGAIN, (media.id,)) and media.status != 'fetching':
+def fetch_again(media, is_lost=False):
+    """A person asks for it; one that a worker has in hand is left to it. Raises Conflict when it cannot be.
+
+    `is_lost`: it was stored, and the storage has it no more.
+    """
+    if not execute(AGAIN, (media.id, is_lost)) and media.status != 'fetching':
         why = 'The file is stored already.' if media.status == 'stored' else 'Meta gave no file with this message.'
         raise Conflict(why)
 

@@ -45,7 +45,7 @@ class Bucket(Storage):
     def open(self, key, start=0, length=None):
         """A Piece of an object, of `length` bytes or to its end. Raises Missing."""
         until = '' if length is None else start + length - 1
-        stretch = {'Range': f'bytes={start}-{until}'} if start or length is not None else {}  # an empty one has none
+        stretch = {'Range': f'bytes={start}-{until}'} if start or length else {}  # an empty one has none
         with _errors():
             answer = self._client.get_object(Bucket=self.name, Key=self._prefix + checked(key), **stretch)
         return Piece(_Body(answer['Body']), answer['ContentLength'])

@@ -238,6 +238,20 @@ def test_what_failed_can_be_fetched_again(acme, meta, workers, stand_in):
     assert acme.post(f'/messages/{message["id"]}/media/fetch').status_code == 409
 
 
+def test_what_the_storage_has_lost_can_be_fetched_again(acme, meta, workers, stand_in):
+    comes_in(meta, workers, media_message(at_meta(stand_in)))
+    workers.errands()
+    (message,) = acme.messages()
+    path = f'/messages/{message["id"]}/media'
+    before = acme.get(path)
+    ((key,),) = sql('SELECT storage_key FROM media')
+    storage().delete(key)
+    assert acme.post(f'{path}/fetch').status_code == 202
+    assert acme.get(path).status_code == 409
+    workers.errands()
+    assert (before.status_code, acme.get(path).data) == (200, before.data)
+
+
 def test_what_a_worker_has_in_hand_is_left_to_it(acme, meta, workers):
     comes_in(meta, workers, media_message('1'))
     sql("UPDATE media SET due_at = now() + interval '1 minute', attempts = 1")  # as a claim does

@@ -57,6 +57,8 @@ def test_it_is_read_like_a_file_too(place):
 def test_an_empty_file_is_a_file(place):
     place.put(KEY, io.BytesIO())
     assert (place.size(KEY), whole(place)) == (0, b'')
+    with place.open(KEY, 0, 0) as piece:
+        assert piece.read() == b''
 
 
 def test_a_second_one_under_the_same_key_takes_the_place_of_the_first(place):

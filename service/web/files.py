@@ -8,12 +8,12 @@ from urllib.parse import quote
 from flask import Blueprint, Response, request
 from werkzeug.exceptions import RequestedRangeNotSatisfiable
 
-from service.db import db
+from service.db import db, no_connection
 from service.errors import Conflict, Unavailable
 from service.media import Media, fetch_again, shown
 from service.media_types import KINDS, UNKNOWN, plain_type
 from service.queues import ERRANDS, wake
-from service.storage import StorageError, storage
+from service.storage import Missing, StorageError, storage
 from service.web.auth import guard
 
 blueprint = guard(Blueprint('files', __name__))
@@ -57,10 +57,22 @@ def _answer(media):
 
 @blueprint.post('/messages/<uuid:message_id>/media/fetch')
 def fetch(message_id):
-    """Try again, from the first attempt on; 409 when the file is there."""
-    fetch_again(Media.of_message(str(message_id)))
+    """Try again, from the first attempt on; 409 when the file is there. One that the storage has lost is not."""
+    media = Media.of_message(str(message_id))
+    fetch_again(media, media.status == 'stored' and _is_lost(media))
     wake(ERRANDS)
     return shown(Media.of_message(str(message_id))), 202
+
+
+def _is_lost(media):
+    try:
+        with no_connection():
+            storage().size(media.storage_key)
+    except Missing:
+        return True
+    except StorageError as error:
+        raise Unavailable(NO_FILE) from error
+    return False
 
 
 def _check_stored(media):
