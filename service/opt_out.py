@@ -31,12 +31,13 @@ SELECT n.* FROM unnest(%s::uuid[], %s::uuid[], %s::text[], %s::json[], %s::times
 WHERE NOT EXISTS (
   SELECT 1 FROM contact_event e WHERE e.conversation_id = n.conversation_id AND e.kind = n.kind AND e.at = n.at)
 """
-# Since when: the first STOP after the last START. In doubt it is a STOP.
+# Since when: the first STOP after the last START. In doubt it is a STOP: Meta's time says the second, ours more.
 WORK_OUT = """
 UPDATE conversation c SET updated_at = now(), (opted_out_at, opted_out_by) = (
   SELECT e.at, e.detail ->> 'by' FROM contact_event e
   WHERE e.conversation_id = c.id AND e.kind = 'opt_out' AND e.at >= coalesce(
-    (SELECT max(i.at) FROM contact_event i WHERE i.conversation_id = c.id AND i.kind = 'opt_in'), '-infinity')
+    (SELECT CASE e.detail ->> 'by' WHEN 'api' THEN max(i.at) ELSE date_trunc('second', max(i.at)) END
+     FROM contact_event i WHERE i.conversation_id = c.id AND i.kind = 'opt_in'), '-infinity')
   ORDER BY e.at, e.id LIMIT 1)
 WHERE c.id = ANY(%s::uuid[]) AND c.group_id IS NULL
   AND EXISTS (SELECT 1 FROM contact_event e WHERE e.conversation_id = c.id AND e.kind IN ('opt_out', 'opt_in'))

@@ -2,6 +2,7 @@
 
 import threading
 from contextlib import closing
+from datetime import datetime
 
 import pytest
 from psycopg2.errors import LockNotAvailable
@@ -73,3 +74,14 @@ def test_a_person_who_turns_out_to_be_another_during_a_call_is_opted_out(acme, p
     assert acme.message(message['id'])['status'] == 'failed'
     (contact,) = acme.get('/contacts').json['data']
     assert (contact['id'] != message['conversation_id'], contact['marketing']['by']) == (True, 'meta')
+
+
+def test_a_stop_within_the_second_of_a_start_counts_though_meta_tells_no_fraction(acme, people):
+    people.write('Hi')
+    (contact,) = acme.get('/contacts').json['data']
+    (start,) = acme.post(f'/contacts/{contact["id"]}/opt-in').json['history']
+    second = int(datetime.fromisoformat(start['at']).timestamp())
+    people.prefer('stop', timestamp=second - 1)
+    assert acme.get(f'/contacts/{contact["id"]}').json['marketing']['opted_out'] is False
+    people.prefer('stop', timestamp=second)
+    assert acme.get(f'/contacts/{contact["id"]}').json['marketing']['opted_out'] is True
