@@ -157,8 +157,9 @@ WHERE chatbot_id = %(chatbot)s AND access_token = coalesce(%(token)s, access_tok
 """
 # They keep due_at: a wait that Meta asked for (131049: a day) goes on meanwhile.
 HOLD_MESSAGES = """
-UPDATE message SET status = 'held', hold_reason = 'account', updated_at = now()
-WHERE chatbot_id = %s AND status = 'queued'
+UPDATE message m SET status = 'held', hold_reason = 'account', updated_at = now()
+FROM (SELECT id FROM message WHERE chatbot_id = %s AND status = 'queued' ORDER BY id FOR NO KEY UPDATE) d
+WHERE m.id = d.id
 """
 RELEASE = """
 UPDATE whatsapp_cloud_account
@@ -174,10 +175,12 @@ WHERE a.chatbot_id = m.chatbot_id AND NOT (a.active AND a.send_state = 'ok') AND
 # From the number that the account has now: the other one may be what it was held for (33: deleted).
 RELEASE_HELD = """
 UPDATE message m SET status = 'queued', hold_reason = NULL, due_at = greatest(m.due_at, now()),
-  phone_number_id = a.phone_number_id, attempts = 0, error = NULL, updated_at = now()
-FROM whatsapp_cloud_account a
-WHERE a.chatbot_id = m.chatbot_id AND a.active AND a.send_state = 'ok' AND m.status = 'held'
-  AND m.hold_reason = ANY(%s)
+  phone_number_id = d.phone_number_id, attempts = 0, error = NULL, updated_at = now()
+FROM (
+  SELECT m.id, a.phone_number_id FROM message m JOIN whatsapp_cloud_account a USING (chatbot_id)
+  WHERE a.active AND a.send_state = 'ok' AND m.status = 'held' AND m.hold_reason = ANY(%s)
+    AND a.chatbot_id = coalesce(%s, a.chatbot_id) ORDER BY m.id FOR NO KEY UPDATE OF m) d
+WHERE m.id = d.id
 """
 # Not what a worker has in hand: that shows no error.
 RELEASE_MEDIA = """
@@ -199,14 +202,14 @@ def release(chatbot_id):
     """Whatever held the account is mended: if it is active, what is held is due now, with all its attempts."""
     with db.atomic():
         execute(RELEASE, (chatbot_id,))
-        execute(f'{RELEASE_HELD} AND a.chatbot_id = %s', (['account', 'template'], chatbot_id))
+        execute(RELEASE_HELD, (['account', 'template'], chatbot_id))
         template.settle()
         execute(RELEASE_MEDIA, (chatbot_id,))
 
 
 def settle_strays():
     """Hold or release what missed its account's turn; returns how many messages."""
-    return execute(HOLD_STRAYS) + execute(RELEASE_HELD, (['account'],))
+    return execute(HOLD_STRAYS) + execute(RELEASE_HELD, (['account'], None))
 
 
 def speaks_for(chatbot_id, waba_id):

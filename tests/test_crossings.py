@@ -13,7 +13,6 @@ from tests.stack import PHONE_NUMBER_ID, wait_until
 OTHER, REFUSED = '12025550144', '19991310500'  # the stand-in answers 131050 to the latter
 SALE = {'type': 'template', 'template': {'name': 'sale', 'language': {'code': 'en_US'}}}
 CALL = {'id': 'wacid.1', 'from': CUSTOMER, 'event': 'connect', 'direction': 'USER_INITIATED', 'timestamp': '1790000000'}
-HOLD = 'SELECT 1 FROM conversation WHERE id = %s FOR NO KEY UPDATE NOWAIT'
 
 
 @pytest.fixture
@@ -37,6 +36,23 @@ def told(what, message):
     return envelope(statuses=[refusal])['entry'][0]['changes'][0]
 
 
+def assert_in_order(postgres, table, first, second, work):
+    """While somebody holds the first row, whoever needs both waits and does not hold the second."""
+    hold = f'SELECT 1 FROM {table} WHERE id = %s FOR NO KEY UPDATE NOWAIT'  # noqa: S608
+    with closing(postgres.connect()) as one, one.cursor() as cursor:
+        cursor.execute(hold, (first,))
+        working = threading.Thread(target=work)
+        working.start()
+        wait_until(lambda: sql("SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock'"))
+        try:
+            cursor.execute(hold, (second,))
+        except LockNotAvailable:
+            pytest.fail('it holds the later one and waits for the earlier one')
+        finally:
+            one.rollback()
+            working.join()
+
+
 @pytest.mark.parametrize('what', ['call', 'refusal'])
 def test_nobody_is_held_by_a_batch_that_waits_for_an_earlier_one(acme, people, workers, postgres, what):
     message = acme.message(acme.send()['id'])
@@ -46,19 +62,18 @@ def test_nobody_is_held_by_a_batch_that_waits_for_an_earlier_one(acme, people, w
     body = envelope([text_message('Hi', 'wamid.2', OTHER)])
     body['entry'][0]['changes'].append(told(what, acme.message(message['id'])))
     people.meta.webhook(body)
-    with closing(postgres.connect()) as one, one.cursor() as cursor:
-        cursor.execute(HOLD, (first,))
-        working = threading.Thread(target=workers.incoming)
-        working.start()
-        wait_until(lambda: sql("SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock'"))
-        try:
-            cursor.execute(HOLD, (second,))
-        except LockNotAvailable:
-            pytest.fail('it holds the later one and waits for the earlier one')
-        finally:
-            one.rollback()
-            working.join()
+    assert_in_order(postgres, 'conversation', first, second, workers.incoming)
     assert {outcome for _, outcome in acme.outcomes()} == {'stored'}
+
+
+@pytest.mark.parametrize('move', ['deactivate', 'resume'])
+def test_what_waits_is_held_and_freed_by_ascending_id(acme, postgres, move):
+    first, second = acme.send()['id'], acme.send()['id']
+    if move == 'resume':
+        sql("UPDATE message SET status = 'held', hold_reason = 'account'")
+    sql('UPDATE message SET priority = 2 WHERE id = %s', first)  # in table and index it comes after the second now
+    assert_in_order(postgres, 'message', first, second, lambda: acme.post(f'/account/{CHATBOT}/{move}'))
+    assert {one['status'] for one in acme.messages()} == {'held' if move == 'deactivate' else 'queued'}
 
 
 def test_a_person_who_turns_out_to_be_another_during_a_call_is_opted_out(acme, people, workers, stand_in):
