@@ -9,7 +9,7 @@ from datetime import timedelta
 from peewee import BigIntegerField, BlobField, DateTimeField, SmallIntegerField, TextField
 
 from service.db import columns, db, execute, fetch_dicts, new_id, to_json
-from service.error_table import explain
+from service.error_table import explain, look_up
 from service.errors import Conflict, NotFound
 from service.graph import error_from
 from service.queues import ERRANDS, RETRY, retry_delay, wake
@@ -205,10 +205,16 @@ def of_messages(messages):
     return {media.message_id: shown(media) for media in found}
 
 
+STILL_TRIED = 'Nothing to do: it is tried again by itself.'
+
+
 def shown(media):
     error = media.error and dict(media.error)
     cause = error and error.pop('cause', None)
-    sentences = explain(cause or error['code']) if error else {'explanation': None, 'fix': None}
+    code = cause or (error and error['code'])
+    sentences = explain(code) if error else {'explanation': None, 'fix': None}
+    if error and media.status == 'fetching' and look_up(code).klass == 'P':  # not given up yet
+        sentences['fix'] = STILL_TRIED
     return {
         **{name: getattr(media, name) for name in ('id', 'status', 'mime_type', 'size', 'filename')},
         'sha256': media.sha256 and bytes(media.sha256).hex(),

@@ -11,6 +11,7 @@ from service.errors import Invalid, NotFound
 from service.media_types import LIMITS, kind_of
 
 OURS = re.compile(r'[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}')
+CARRIED = {**{kind: kind for kind in LIMITS}, 'gif': 'video'}  # the key beside a file's id → the kind of the file
 FILELESS = frozenset(('text', 'location', 'contacts', 'reaction', 'pin'))  # types of messages without files
 FREE_FORM = ('flow_action_payload', 'flow_action_data')  # a caller's own data for a Flow
 GOOD_DAYS = 29  # of Meta's 30
@@ -19,7 +20,7 @@ INSERT = """
 INSERT INTO media (id, chatbot_id, status, mime_type, filename, sha256, size, storage_key)
 VALUES (%s, %s, 'stored', %s, %s, %s, %s, %s)
 """
-FIND = "SELECT * FROM media WHERE id = %s AND status = 'stored' AND message_id IS NULL"
+FIND = "SELECT * FROM media WHERE id = %s AND status = 'stored'"
 AMONG = "SELECT id, mime_type FROM media WHERE id = ANY(%s::uuid[]) AND chatbot_id = %s AND status = 'stored'"
 
 
@@ -29,13 +30,14 @@ def store(media_id, chatbot_id, mime_type, filename, sha256, size, storage_key):
 
 
 def find(media_id):
-    """A file that was uploaded to us, as callers see it. Raises NotFound."""
+    """A file that may be sent, uploaded to us or come in, as callers see it. Raises NotFound."""
     rows = fetch_dicts(FIND, (media_id,))
     if not rows:
         raise NotFound('There is no such file.')
     row = rows[0]
+    kind = kind_of(row['mime_type'])
     shown = {name: row[name] for name in ('id', 'chatbot_id', 'mime_type', 'size', 'filename', 'created_at')}
-    return shown | {'sha256': bytes(row['sha256']).hex(), 'kinds': [kind_of(row['mime_type'])]}
+    return shown | {'sha256': bytes(row['sha256']).hex(), 'kinds': [kind] if kind else []}
 
 
 def is_ours(media_id):
@@ -48,8 +50,8 @@ def references(value, path=()):
     for name, part in entries:
         if not isinstance(part, dict | list) or name in FREE_FORM:
             continue
-        if name in LIMITS and isinstance(part, dict) and is_ours(part.get('id')):
-            yield (*path, name, 'id'), name, part
+        if name in CARRIED and isinstance(part, dict) and is_ours(part.get('id')):
+            yield (*path, name, 'id'), CARRIED[name], part
         yield from references(part, (*path, name))
 
 

@@ -73,6 +73,7 @@ def test_a_file_that_is_not_the_announced_one_is_given_up_after_four_attempts(ac
     server.describe(**lie)
     comes_in(meta, workers, media_message('77', content=CONTENT))
     assert attempts(workers, 3)[:2] == ('fetching', 3)
+    assert acme.messages()[0]['media']['fix'] == 'Nothing to do: it is tried again by itself.'
     status, tried, error, _ = attempts(workers, 1)
     assert (status, tried) == ('failed', 4)
     assert 'than Meta announced' in error['title']

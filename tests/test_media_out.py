@@ -85,6 +85,7 @@ def test_a_link_and_an_id_of_metas_go_as_they_are(acme, workers, stand_in):
     ('kind', 'content', 'field'),
     [
         ('image', lambda file: {'id': file}, 'image.id'),
+        ('template', lambda file: header('gif', id=file), 'template.components.0.parameters.0.gif.id'),
         ('template', lambda file: header('image', id=file), 'template.components.0.parameters.0.image.id'),
         ('interactive', lambda file: buttons('image', id=file), 'interactive.header.image.id'),
     ],
@@ -278,7 +279,7 @@ def test_what_a_customer_sent_may_be_passed_on(acme, meta, workers, stand_in):
     workers.incoming()
     file = given(acme)
     sql("UPDATE media SET message_id = m.id FROM message m WHERE m.direction = 'inbound'")
-    assert acme.get(f'/media/{file}').status_code == 404  # it is its message's
+    assert acme.get(f'/media/{file}').json['kinds'] == ['image']
     assert send(acme, id=file).status_code == 202
     workers.send()
     assert arrived(stand_in)[-1] == {'id': uploads(stand_in)[0]['media_id']}
