@@ -132,8 +132,11 @@ MOVE = 'UPDATE batch SET status = %s, reason = %s, updated_at = now() WHERE id =
 # Also what is held already: else a new token would send it although the batch is paused. due_at stays: a message that
 # Meta wants to wait for a day (131049) waits for it also over a pause.
 HOLD = """
-UPDATE message SET status = 'held', hold_reason = 'batch', updated_at = now()
-WHERE batch_id = %s AND status IN ('scheduled', 'queued', 'held')
+UPDATE message m SET status = 'held', hold_reason = 'batch', updated_at = now()
+FROM (
+  SELECT id FROM message WHERE batch_id = %s AND status IN ('scheduled', 'queued', 'held')
+  ORDER BY id FOR NO KEY UPDATE) d
+WHERE m.id = d.id
 """
 RESUME = """
 UPDATE message m SET status = d.status, hold_reason = CASE WHEN d.status = 'held' THEN 'account' END,
@@ -142,12 +145,15 @@ FROM (
   SELECT m.id, CASE WHEN m.send_at > now() THEN 'scheduled' WHEN a.active AND a.send_state = 'ok' THEN 'queued'
     ELSE 'held' END AS status
   FROM message m JOIN whatsapp_cloud_account a USING (chatbot_id)
-  WHERE m.batch_id = %s AND m.status = 'held' AND m.hold_reason = 'batch') d
+  WHERE m.batch_id = %s AND m.status = 'held' AND m.hold_reason = 'batch' ORDER BY m.id FOR NO KEY UPDATE OF m) d
 WHERE m.id = d.id
 """
 CANCEL = """
-UPDATE message SET status = 'cancelled', hold_reason = NULL, due_at = NULL, updated_at = now()
-WHERE batch_id = %s AND status IN ('scheduled', 'queued', 'held')
+UPDATE message m SET status = 'cancelled', hold_reason = NULL, due_at = NULL, updated_at = now()
+FROM (
+  SELECT id FROM message WHERE batch_id = %s AND status IN ('scheduled', 'queued', 'held')
+  ORDER BY id FOR NO KEY UPDATE) d
+WHERE m.id = d.id
 """
 
 

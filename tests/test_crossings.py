@@ -76,6 +76,20 @@ def test_what_waits_is_held_and_freed_by_ascending_id(acme, postgres, move):
     assert {one['status'] for one in acme.messages()} == {'held' if move == 'deactivate' else 'queued'}
 
 
+@pytest.mark.parametrize('move', ['pause', 'resume', 'cancel'])
+def test_a_batch_is_held_and_freed_by_ascending_id(acme, postgres, move):
+    message = {'type': 'text', 'text': {'body': 'Hi'}}
+    recipients = [f'+{CUSTOMER}', f'+{OTHER}']
+    batch = acme.post('/send/bulk', {'chatbot_id': CHATBOT, 'message': message, 'recipients': recipients}).json
+    if move == 'resume':
+        acme.post(f'/batches/{batch["id"]}/pause')
+    (first,), (second,) = sql('SELECT id FROM message ORDER BY id')
+    sql('UPDATE message SET priority = 1 WHERE id = %s', first)
+    assert_in_order(postgres, 'message', first, second, lambda: acme.post(f'/batches/{batch["id"]}/{move}'))
+    states = {'pause': 'held', 'resume': 'queued', 'cancel': 'cancelled'}
+    assert {one['status'] for one in acme.messages()} == {states[move]}
+
+
 def test_a_person_who_turns_out_to_be_another_during_a_call_is_opted_out(acme, people, workers, stand_in):
     people.write('Hi', phone=None, user='US.1')
     message = acme.post('/send', {'chatbot_id': CHATBOT, 'to': f'+{REFUSED}', **SALE}).json
