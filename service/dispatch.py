@@ -1,7 +1,10 @@
 """Dispatch: messages are claimed by send workers and settled by what Meta said. Each move is one guarded statement."""
 
 import json
+import logging
 from datetime import UTC, datetime
+
+from peewee import DataError, IntegrityError
 
 from service import opt_out, window
 from service.config import settings
@@ -9,6 +12,7 @@ from service.db import columns, db, execute, fetch, fetch_dicts, to_json
 from service.moments import plain
 from service.queues import retry_delay
 
+log = logging.getLogger(__name__)
 PAIR_GAP, PAIR_BURST = 6, 45  # one message per 6 s to one person, 45 of them borrowed from the future (section 8)
 AHEAD = PAIR_GAP * (PAIR_BURST - 1)  # seconds that a pair may be in debt
 
@@ -55,7 +59,20 @@ def sendable_accounts():
 
 
 def claim(quota, lease):
-    """Take due messages, {chatbot_id: at most}, for `lease` seconds; the attempt is committed before any call."""
+    """Take due messages, {chatbot_id: at most}, for `lease` seconds; the attempt is committed before any call.
+
+    Should a row be such that PostgreSQL cannot claim it, the others' accounts go on without its own.
+    """
+    try:
+        return _claim(quota, lease)
+    except (DataError, IntegrityError) as error:
+        if len(quota) == 1:
+            log.error('an account cannot be claimed', exc_info=error, extra={'chatbot_id': next(iter(quota))})
+            return []
+        return [row for chatbot_id, count in quota.items() for row in claim({chatbot_id: count}, lease)]
+
+
+def _claim(quota, lease):
     wanted = {'chatbots': list(quota), 'counts': list(quota.values()), 'lease': lease}
     rows = fetch_dicts(CLAIM, wanted | {'taken_back': to_json(opt_out.TAKEN_BACK)})
     return [row for row in rows if row['status'] == 'sending']

@@ -275,3 +275,14 @@ def test_a_message_that_is_tried_again_keeps_those_behind_it_waiting(acme, worke
     workers.send()
     texts = [call['body']['text']['body'] for call in stand_in.sends() if call['outcome'] == 'accepted']
     assert texts[0] == 'first'
+
+
+def test_a_row_that_cannot_be_claimed_holds_up_its_own_account_alone(acme, workers):
+    """Nothing that comes in by a door is like that; what once was may not stop everybody."""
+    acme.account('other', '300112233445567')
+    bad, good = acme.send('+12025550147'), acme.send(chatbot_id='other')
+    sql("UPDATE conversation SET last_inbound_at = '2020-01-01' WHERE id = %s", bad['conversation_id'])
+    poison = '{"name": "x", "language": {"code": "en"}, "\\u0000": 1}'  # ->> refuses it
+    sql('UPDATE message SET fallback = %s WHERE id = %s', poison, bad['id'])
+    workers.send()
+    assert [acme.message(one['id'])['status'] for one in (bad, good)] == ['queued', 'accepted']
