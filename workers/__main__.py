@@ -97,7 +97,7 @@ def _wait_for_all(children):
 
 def run(name):
     db.configure(CONNECTIONS[name])
-    os.nice(5 if name == 'errands' else 0)  # where cores are few, what customers write comes first
+    os.nice(10 if name == 'errands' else 0)  # where cores are few, what customers write comes first
     _on_signals(stop)
     _wait_for('postgresql and its schema', _schema_is_there)
     log.info('started', extra={'worker': name})

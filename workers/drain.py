@@ -155,11 +155,11 @@ class Errand:
         return len(rows)
 
 
-def drain(name, step, crew, enough=0):
+def drain(name, step, crew, enough=0, pace=0):
     """Answer the bell of a queue: `step()` until it has found nothing for LINGER seconds. Never raises.
 
     `step()` returns how much it found; it is taken when `enough` places of the crew are free. While the crew is busy
-    there is no rest: the end of a call may bring new work.
+    there is no rest: the end of a call may bring new work. `pace`: seconds between two steps even when there is work.
     """
     end, idle_since = time.monotonic() + BUDGET, time.monotonic()
     with suppress(RedisError):  # the flag expires by itself
@@ -174,8 +174,8 @@ def drain(name, step, crew, enough=0):
             return
         if now - idle_since > LINGER:
             return
-        if not found:
-            stopping.wait(LOOK)
+        if rest := pace if found else max(pace, LOOK):
+            stopping.wait(rest)
 
 
 def _guarded(step):

@@ -8,6 +8,7 @@ from workers import drain as loop
 from workers import fetch, receipts, syncs
 
 PARTS = (receipts, fetch, syncs)  # modules; each has errand(), its loop.Errand
+PACE = 0.05  # seconds between two looks: a few files at a time cost less than one by one, and nobody waits for them
 
 
 class Errands:
@@ -39,7 +40,7 @@ def errands_of_this_process():
 
 def drain():
     """The job of the errands' queue."""
-    loop.drain(ERRANDS, errands_of_this_process().step, crew=errands_of_this_process())
+    loop.drain(ERRANDS, errands_of_this_process().step, crew=errands_of_this_process(), pace=PACE)
 
 
 def close(timeout):
