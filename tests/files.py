@@ -4,6 +4,7 @@ import hashlib
 import json
 import threading
 from base64 import b64encode
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import requests
@@ -84,6 +85,10 @@ class FileServer:
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = 'HTTP/1.1'
+
+            def handle(self):
+                with suppress(ConnectionError):  # a worker was killed, or has seen enough
+                    super().handle()
 
             def do_GET(self):
                 path = self.path.partition('?')[0]
