@@ -47,6 +47,7 @@ from service.config import settings  # noqa: E402
 from service.schema import upgrade  # noqa: E402
 from service.web.app import create_app  # noqa: E402
 from tests.bucket import CREDENTIALS, Bucket  # noqa: E402
+from tests.files import CONTENT, FileServer  # noqa: E402
 from tests.people import Backend, Meta, StandIn, Workers  # noqa: E402
 
 
@@ -160,6 +161,16 @@ def in_bucket(bucket, setting, monkeypatch):
     bucket.empty()
     setting('MEDIA_URL', bucket.url)
     return bucket
+
+
+@pytest.fixture
+def file_server(backend, setting):
+    """Meta's file side in this process, for an account without replies; the file of id 77 is expected."""
+    backend.account(responder={'kind': 'none'})
+    with FileServer(CONTENT) as there:
+        setting('GRAPH_API_URL', there.url)
+        setting('GRAPH_TIMEOUT', 0.5)
+        yield there
 
 
 @pytest.fixture

@@ -12,6 +12,8 @@ import requests
 from tests.people import envelope, sql, text_message
 from tests.stack import PHONE_NUMBER_ID
 
+CONTENT = b'a picture'
+
 
 def at_meta(stand_in, content=b'a picture', mime_type='image/jpeg', name='a.jpg'):
     """Put a file into the stand-in, as if a customer had sent it; Meta's id."""

@@ -3,7 +3,6 @@
 import json
 import os
 import random
-import threading
 from collections import defaultdict
 
 import pytest
@@ -15,8 +14,7 @@ from service.db import connection, db
 from service.graph import Outcome
 from service.webhook_events import moment
 from tests.lives import World, message, status
-from tests.people import CHATBOT, contact, envelope, sql
-from workers import incoming
+from tests.people import CHATBOT, contact, envelope, sql, work_off_by
 
 EXAMPLES = int(os.environ.get('IDENTITY_EXAMPLES', '60'))
 EMPTY = ('usage_log', 'message_status', 'message', 'contact_event', 'conversation_identity', 'conversation_merged',
@@ -220,22 +218,7 @@ def test_many_workers_over_shuffled_events_understand_the_same(gateway, monkeypa
     chance.shuffle(rest)
     for at in range(0, len(rest), 4):
         gateway.hear(rest[at : at + 4])
-    errors = []
-
-    def work():
-        try:
-            while sql("SELECT 1 FROM webhook_event WHERE status = 'received' LIMIT 1"):
-                with connection():
-                    incoming.work_off()
-        except Exception as error:
-            errors.append(error)
-
-    threads = [threading.Thread(target=work) for _ in range(5)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(30)
-    assert errors == []
+    work_off_by(5)
     of, known, shown, heard, _ = check(gateway)
     check_what_is_shown(known, shown)
     check_that_one_person_has_one(of, heard, by_bsuid(heard))

@@ -1,16 +1,13 @@
 """Stored events become rows: every item gets its outcome, and a bad one never costs its neighbours."""
 
 import json
-import threading
 from collections import Counter
 
 import pytest
 
 from service import event
-from service.db import connection
-from tests.people import CUSTOMER, MANIFEST, contact, envelope, sql, status_of, text_message
+from tests.people import CUSTOMER, MANIFEST, contact, envelope, sql, status_of, text_message, work_off_by
 from tests.stack import PHONE_NUMBER_ID
-from workers import incoming
 
 FILES = {entry['file']: entry['expect'] for entry in MANIFEST['files']}
 NUMBERS = (PHONE_NUMBER_ID, '300112233445577', '300998877665544', '123456123')
@@ -271,22 +268,7 @@ def test_many_workers_over_overlapping_events_lose_and_double_nothing(meta, back
         ]
         statuses = [status_of(f'wamid.out.{(n * 7 + k) % 40}', ('sent', 'read')[k % 2]) for k in range(6)]
         assert meta.webhook(envelope(messages[::-1] if n % 2 else messages, statuses)).status_code == 200
-    errors = []
-
-    def work():
-        try:
-            while sql("SELECT 1 FROM webhook_event WHERE status = 'received' LIMIT 1"):
-                with connection():
-                    incoming.work_off()
-        except Exception as error:
-            errors.append(error)
-
-    threads = [threading.Thread(target=work) for _ in range(6)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(30)
-    assert errors == []
+    work_off_by(6)
     outcomes = backend.outcomes()
     assert len(outcomes) == 60 * 11
     wanted = {(n // 2, (n * step) % 20) for n in range(60) for step in (1, 3, 7, 11, 13)}

@@ -3,10 +3,8 @@
 import pytest
 
 from service.graph_media import MediaClient
-from tests.files import FileServer, at_meta, attempts, comes_in, media_message, media_row
+from tests.files import CONTENT, FileServer, at_meta, attempts, comes_in, media_message, media_row
 from tests.people import CHATBOT, sql
-
-CONTENT = b'a picture'
 
 
 @pytest.fixture
@@ -15,52 +13,43 @@ def acme(backend):
     return backend
 
 
-@pytest.fixture
-def server(acme, setting):
-    """Meta's file side in this process; the file of id 77 is expected."""
-    with FileServer(CONTENT) as there:
-        setting('GRAPH_API_URL', there.url)
-        setting('GRAPH_TIMEOUT', 0.5)
-        yield there
-
-
-def test_an_address_in_the_webhook_saves_a_call(meta, workers, server):
-    comes_in(meta, workers, media_message('77', content=CONTENT, url=f'{server.url}/file'))
+def test_an_address_in_the_webhook_saves_a_call(meta, workers, file_server):
+    comes_in(meta, workers, media_message('77', content=CONTENT, url=f'{file_server.url}/file'))
     workers.errands()
-    assert (media_row()[0], server.paths()) == ('stored', ['/file'])
-    assert server.asked[0][1]['Authorization'] == f'Bearer token-of-{CHATBOT}'
-    assert server.asked[0][1]['User-Agent'].startswith('whatsapp-gateway/')
+    assert (media_row()[0], file_server.paths()) == ('stored', ['/file'])
+    assert file_server.asked[0][1]['Authorization'] == f'Bearer token-of-{CHATBOT}'
+    assert file_server.asked[0][1]['User-Agent'].startswith('whatsapp-gateway/')
 
 
 @pytest.mark.parametrize('status', [401, 403, 404, 500])
-def test_one_that_does_not_work_is_replaced_at_once(meta, workers, server, status):
-    server.says['/old'] = status, {}, b''
-    comes_in(meta, workers, media_message('77', content=CONTENT, url=f'{server.url}/old'))
+def test_one_that_does_not_work_is_replaced_at_once(meta, workers, file_server, status):
+    file_server.says['/old'] = status, {}, b''
+    comes_in(meta, workers, media_message('77', content=CONTENT, url=f'{file_server.url}/old'))
     workers.errands()
-    assert (media_row()[:2], server.paths()) == (('stored', 1), ['/old', '/v26.0/77', '/file'])
+    assert (media_row()[:2], file_server.paths()) == (('stored', 1), ['/old', '/v26.0/77', '/file'])
 
 
-def test_one_from_long_ago_is_not_tried(meta, workers, server):
-    comes_in(meta, workers, media_message('77', url=f'{server.url}/old'))
+def test_one_from_long_ago_is_not_tried(meta, workers, file_server):
+    comes_in(meta, workers, media_message('77', url=f'{file_server.url}/old'))
     sql("UPDATE media SET created_at = now() - interval '5 minutes'")
     workers.errands()
-    assert (media_row()[0], server.paths()) == ('stored', ['/v26.0/77', '/file'])
+    assert (media_row()[0], file_server.paths()) == ('stored', ['/v26.0/77', '/file'])
 
 
 @pytest.mark.parametrize(
     'url', ['http://169.254.169.254/x', 'file:///etc/passwd', 'https://evil.test/', 'x', '//', '\x00']
 )
-def test_an_address_that_is_not_metas_is_never_asked(meta, workers, server, url):
+def test_an_address_that_is_not_metas_is_never_asked(meta, workers, file_server, url):
     comes_in(meta, workers, media_message('77', url=url))
     workers.errands()
-    assert (media_row()[0], server.paths()) == ('stored', ['/v26.0/77', '/file'])
+    assert (media_row()[0], file_server.paths()) == ('stored', ['/v26.0/77', '/file'])
 
 
-def test_a_404_is_answered_with_a_fresh_address_once_then_tried_later(meta, workers, server):
-    del server.says['/file']
+def test_a_404_is_answered_with_a_fresh_address_once_then_tried_later(meta, workers, file_server):
+    del file_server.says['/file']
     comes_in(meta, workers, media_message('77'))
     workers.errands()
-    assert server.paths() == ['/v26.0/77', '/file'] * 2
+    assert file_server.paths() == ['/v26.0/77', '/file'] * 2
     status, tried, error, wait = media_row()
     assert (status, tried, error['title']) == ('fetching', 1, 'Meta answered HTTP 404 for the file')
     assert 1 < wait <= 2
@@ -75,18 +64,18 @@ def test_an_address_that_expired_is_replaced(acme, meta, workers, stand_in):
     assert attempts(workers, 1)[0] == 'stored'
 
 
-def test_the_token_goes_along_with_metas_own_redirects_alone(meta, workers, server):
-    server.says['/file'] = 302, {'Location': '/moved'}, b''
-    server.says['/moved'] = 200, {}, CONTENT
+def test_the_token_goes_along_with_metas_own_redirects_alone(meta, workers, file_server):
+    file_server.says['/file'] = 302, {'Location': '/moved'}, b''
+    file_server.says['/moved'] = 200, {}, CONTENT
     comes_in(meta, workers, media_message('77'))
     workers.errands()
     assert media_row()[0] == 'stored'
-    assert server.asked[-1][1]['Authorization'] == f'Bearer token-of-{CHATBOT}'
+    assert file_server.asked[-1][1]['Authorization'] == f'Bearer token-of-{CHATBOT}'
 
 
-def test_a_redirect_to_elsewhere_is_not_followed(meta, workers, server):
+def test_a_redirect_to_elsewhere_is_not_followed(meta, workers, file_server):
     with FileServer(CONTENT) as elsewhere:
-        server.says['/file'] = 302, {'Location': f'{elsewhere.url}/file'}, b''
+        file_server.says['/file'] = 302, {'Location': f'{elsewhere.url}/file'}, b''
         comes_in(meta, workers, media_message('77'))
         workers.errands()
         assert (media_row()[0], elsewhere.asked) == ('fetching', [])
@@ -103,5 +92,5 @@ def test_a_redirect_to_elsewhere_is_not_followed(meta, workers, server):
         ('https://evil.test\\.fbsbx.com/', False), ('', False), ('https://[::1', False),
     ],
 )  # fmt: skip
-def test_what_counts_as_metas(server, url, is_metas):
+def test_what_counts_as_metas(file_server, url, is_metas):
     assert MediaClient(1).is_metas(url) is is_metas

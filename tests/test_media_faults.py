@@ -13,27 +13,16 @@ from service import graph_media, media
 from service.db import connection
 from service.graph import Outcome
 from service.storage import storage
-from tests.files import FileServer, at_meta, attempts, comes_in, media_message, media_row
+from tests.files import CONTENT, at_meta, attempts, comes_in, media_message, media_row
 from tests.people import CHATBOT, sql
 from tests.stack import Processes, wait_until
 from workers import fetch
-
-CONTENT = b'a picture'
 
 
 @pytest.fixture
 def acme(backend):
     backend.account(responder={'kind': 'none'})
     return backend
-
-
-@pytest.fixture
-def server(acme, setting):
-    """Meta's file side in this process; the file of id 77 is expected."""
-    with FileServer(CONTENT) as there:
-        setting('GRAPH_API_URL', there.url)
-        setting('GRAPH_TIMEOUT', 0.5)
-        yield there
 
 
 def short(handler):
@@ -56,21 +45,21 @@ def silent(handler):
 
 
 @pytest.mark.parametrize('answer', [short, silent, (500, {}, b''), (503, {}, b'x'), (204, {}, b''), (302, {}, b'')])
-def test_a_file_that_does_not_arrive_is_tried_again_and_nothing_is_kept(acme, meta, workers, server, answer):
-    server.says['/file'] = answer
+def test_a_file_that_does_not_arrive_is_tried_again_and_nothing_is_kept(acme, meta, workers, file_server, answer):
+    file_server.says['/file'] = answer
     comes_in(meta, workers, media_message('77', content=CONTENT))
     workers.errands()
     assert media_row()[:2] == ('fetching', 1)
     assert not list(storage().root.rglob(sql('SELECT id FROM media')[0][0]))
-    server.says['/file'] = 200, {}, CONTENT
+    file_server.says['/file'] = 200, {}, CONTENT
     assert attempts(workers, 1)[:3] == ('stored', 2, None)
 
 
 @pytest.mark.parametrize(
     'lie', [{'sha256': hashlib.sha256(b'x').hexdigest()}, {'file_size': 8}, {'file_size': '10'}], ids=str
 )
-def test_a_file_that_is_not_the_announced_one_is_given_up_after_four_attempts(acme, meta, workers, server, lie):
-    server.describe(**lie)
+def test_a_file_that_is_not_the_announced_one_is_given_up_after_four_attempts(acme, meta, workers, file_server, lie):
+    file_server.describe(**lie)
     comes_in(meta, workers, media_message('77', content=CONTENT))
     assert attempts(workers, 3)[:2] == ('fetching', 3)
     assert acme.messages()[0]['media']['fix'] == 'Nothing to do: it is tried again by itself.'
@@ -82,29 +71,29 @@ def test_a_file_that_is_not_the_announced_one_is_given_up_after_four_attempts(ac
     assert 'cause' not in message['media']['error']
 
 
-def test_what_the_webhook_promised_counts_too(meta, workers, server):
+def test_what_the_webhook_promised_counts_too(meta, workers, file_server):
     comes_in(meta, workers, media_message('77', content=b'another'))
     assert attempts(workers, 4)[:2] == ('failed', 4)
 
 
 @pytest.mark.parametrize('form', ['hex', 'base64', 'nonsense', None])
-def test_a_digest_may_come_in_either_form_or_not_at_all(meta, workers, server, form):
+def test_a_digest_may_come_in_either_form_or_not_at_all(meta, workers, file_server, form):
     digest = hashlib.sha256(CONTENT)
     forms = {'hex': digest.hexdigest().upper(), 'base64': b64encode(digest.digest()).decode()} if form else {}
-    server.describe(sha256=forms.get(form, form))
+    file_server.describe(sha256=forms.get(form, form))
     comes_in(meta, workers, media_message('77'))
     workers.errands()
     assert media_row()[0] == 'stored'
 
 
 @pytest.mark.parametrize('where', ['description', 'length', 'bytes'])
-def test_what_is_over_the_limit_is_given_up_at_once(meta, workers, server, monkeypatch, where):
+def test_what_is_over_the_limit_is_given_up_at_once(meta, workers, file_server, monkeypatch, where):
     monkeypatch.setattr(graph_media, 'LARGEST', 5)
     monkeypatch.setattr('workers.fetch.LARGEST', 5)
     if where != 'description':
-        server.describe(file_size=None)
+        file_server.describe(file_size=None)
     if where == 'bytes':
-        server.says['/file'] = chunked
+        file_server.says['/file'] = chunked
     comes_in(meta, workers, media_message('77'))
     workers.errands()
     assert media_row()[:2] == ('failed', 1)
@@ -144,7 +133,7 @@ def test_a_key_that_is_lost_waits_as_well(acme, meta, workers, stand_in):
     assert 'ENCRYPTION_KEYS' in message['media']['explanation']
 
 
-def test_a_storage_that_cannot_be_written_loses_nothing(acme, meta, workers, server, setting, tmp_path):
+def test_a_storage_that_cannot_be_written_loses_nothing(acme, meta, workers, file_server, setting, tmp_path):
     (tmp_path / 'place').touch()
     setting('MEDIA_URL', f'file://{tmp_path}/place')
     comes_in(meta, workers, media_message('77'))
@@ -155,11 +144,11 @@ def test_a_storage_that_cannot_be_written_loses_nothing(acme, meta, workers, ser
     assert attempts(workers, 1)[0] == 'stored'
 
 
-def test_a_large_file_is_never_in_memory(meta, workers, server):
+def test_a_large_file_is_never_in_memory(meta, workers, file_server):
     """Nor are several of them at once."""
-    server.content = bytes(16 * 2**20)
-    server.says['/file'] = 200, {}, server.content
-    server.describe()
+    file_server.content = bytes(16 * 2**20)
+    file_server.says['/file'] = 200, {}, file_server.content
+    file_server.describe()
     comes_in(meta, workers, *(media_message('77', wamid=f'wamid.{number}') for number in range(3)))
     tracemalloc.start()
     try:
@@ -209,7 +198,7 @@ def test_a_claim_counts_and_is_nobody_elses_until_its_lease_ends(acme, meta, wor
         assert media_row()[0] == 'fetching'
 
 
-def test_a_slow_file_keeps_its_claim(acme, meta, workers, server, setting):
+def test_a_slow_file_keeps_its_claim(acme, meta, workers, file_server, setting):
     def slow(handler):
         handler.send_response(200)
         handler.send_header('Content-Length', '9')
@@ -218,7 +207,7 @@ def test_a_slow_file_keeps_its_claim(acme, meta, workers, server, setting):
             time.sleep(0.05)
             handler.wfile.write(bytes([byte]))
 
-    server.says['/file'] = slow
+    file_server.says['/file'] = slow
     comes_in(meta, workers, media_message('77', content=CONTENT))
     fetcher = fetch.Fetcher()
     fetcher.lease = 0.2
@@ -230,7 +219,9 @@ def test_a_slow_file_keeps_its_claim(acme, meta, workers, server, setting):
     assert media_row()[3] > before - 0.4  # it would have ended long ago
 
 
-def test_a_worker_that_is_killed_in_the_middle_of_a_file_is_followed_by_another(acme, meta, workers, server, tmp_path):
+def test_a_worker_that_is_killed_in_the_middle_of_a_file_is_followed_by_another(
+    acme, meta, workers, file_server, tmp_path
+):
     """The real process; what it had in hand is fetched again when its lease has ended."""
     started = threading.Event()
 
@@ -242,9 +233,9 @@ def test_a_worker_that_is_killed_in_the_middle_of_a_file_is_followed_by_another(
         started.set()
         with_patience(handler)
 
-    server.says['/file'] = endless
+    file_server.says['/file'] = endless
     comes_in(meta, workers, media_message('77', content=CONTENT))
-    processes = Processes(tmp_path, {'GRAPH_API_URL': server.url, 'GRAPH_TIMEOUT': '60'})
+    processes = Processes(tmp_path, {'GRAPH_API_URL': file_server.url, 'GRAPH_TIMEOUT': '60'})
     processes.start('errands', command='python -m workers errands')
     processes.start('clock')
     try:
@@ -252,7 +243,7 @@ def test_a_worker_that_is_killed_in_the_middle_of_a_file_is_followed_by_another(
         processes.kill('errands')
         assert media_row()[:2] == ('fetching', 1)
         assert not list(storage().root.rglob(sql('SELECT id FROM media')[0][0]))
-        server.says['/file'] = 200, {}, CONTENT
+        file_server.says['/file'] = 200, {}, CONTENT
         sql('UPDATE media SET due_at = now()')  # its lease has ended
         processes.start('errands', command='python -m workers errands')
         wait_until(lambda: media_row()[:2] == ('stored', 2), 20, message=lambda: processes.logs('errands'))
