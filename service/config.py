@@ -1,6 +1,7 @@
 """The environment, read in this file alone: typed, loud at boot, one line per mistake."""
 
 import os
+import re
 import sys
 from importlib.util import find_spec
 from urllib.parse import parse_qs, urlsplit
@@ -8,20 +9,58 @@ from urllib.parse import parse_qs, urlsplit
 from cryptography.fernet import Fernet
 
 
+PLACEHOLDERS = frozenset({
+    '0123456789abcdef0123456789abcdef',
+    'choose-a-long-random-word',
+    'choose-a-long-random-key',
+    'put-a-generated-key-here',
+    'sk-your-key',
+})  # the secrets of .env.example; a test holds the two together
+UNSEEN = re.compile(r'[\x00-\x1f\x7f-\xa0\u00ad\u200b-\u200f\u2028-\u202f\u2060-\u206f\ufeff]')
+GRAPH_VERSION = re.compile(r'v[0-9]{1,3}\.[0-9]{1,2}')
+
+
 class ConfigError(Exception):
     """An environment variable is missing or malformed; the text names it."""
 
 
-def text(value):
+def text(value: str) -> str:
+    """One line of visible characters: what goes into a header or is compared with what somebody typed."""
+    if UNSEEN.search(value):
+        raise ValueError('holds a character that cannot be seen (a line end, a tab or the like)')
     return value
 
 
-def names(value):
+def secret(value: str) -> str:
+    """A text that is not the one of .env.example: what everybody can read guards nothing."""
+    if value in PLACEHOLDERS:
+        raise ValueError('is still the example of .env.example: put your own there')
+    return text(value)
+
+
+def secrets(value: str) -> tuple[str, ...]:
     """Comma separated, at least one."""
-    parts = tuple(part.strip() for part in value.split(',') if part.strip())
+    parts = tuple(secret(part.strip()) for part in value.split(',') if part.strip())
     if not parts:
         raise ValueError('holds no value')
     return parts
+
+
+def graph_version(value: str) -> str:
+    if not GRAPH_VERSION.fullmatch(value):
+        raise ValueError('must be a version of the Graph API, like v26.0')
+    return value
+
+
+def graph_url(value: str) -> str:
+    """The base of every Graph call: a path, a version and an id are put behind it."""
+    value = url('http', 'https')(value)
+    parts = urlsplit(value)
+    if parts.query or parts.fragment or parts.username or parts.password or '?' in value or '#' in value:
+        raise ValueError('must be a scheme, a host and at most a path: https://graph.facebook.com')
+    if GRAPH_VERSION.fullmatch(parts.path.rpartition('/')[2]):
+        raise ValueError('must not end in a version: that is GRAPH_API_VERSION')
+    return value
 
 
 def number(kind, minimum, maximum):
@@ -52,6 +91,8 @@ def url(*schemes):
 
 def _split(value):
     """The parts of a URL. What urllib says of a bad one quotes it, password and all; we do not."""
+    if UNSEEN.search(value) or ' ' in value:
+        raise ValueError('is not a URL')  # urlsplit drops line ends in silence
     try:
         parts = urlsplit(value)
         _ = parts.port  # raises when it is not a number
@@ -81,12 +122,12 @@ def media_url(value):
 
 
 def fernet_keys(value):
-    for key in names(value):
+    for key in secrets(value):
         try:
             Fernet(key)
         except Exception:
             raise ValueError('must be Fernet keys (32 bytes, url-safe base64), comma separated') from None
-    return names(value)
+    return secrets(value)
 
 
 def yes_or_no(value):
@@ -108,12 +149,12 @@ VARIABLES = {
     'REDIS_TLS_VERIFY': (yes_or_no, 'yes'),
     'PORT': (number(int, 1, 65535), '8000'),
     'WEB_CONCURRENCY': (number(int, 1, 256), None),
-    'WHATSAPP_APP_SECRET': (names, REQUIRED),
-    'WHATSAPP_VERIFY_TOKEN': (text, REQUIRED),
-    'API_KEYS': (names, REQUIRED),
+    'WHATSAPP_APP_SECRET': (secrets, REQUIRED),
+    'WHATSAPP_VERIFY_TOKEN': (secret, REQUIRED),
+    'API_KEYS': (secrets, REQUIRED),
     'ENCRYPTION_KEYS': (fernet_keys, REQUIRED),
-    'GRAPH_API_URL': (url('http', 'https'), 'https://graph.facebook.com'),
-    'GRAPH_API_VERSION': (text, 'v26.0'),
+    'GRAPH_API_URL': (graph_url, 'https://graph.facebook.com'),
+    'GRAPH_API_VERSION': (graph_version, 'v26.0'),
     'GRAPH_TIMEOUT': (number(float, 0.1, 120), '20'),
     'SEND_CONCURRENCY': (number(int, 1, 1024), '32'),
     'SEND_RATE': (number(int, 1, 100000), '80'),
@@ -122,7 +163,7 @@ VARIABLES = {
     'REPLY_QUIET_SECONDS': (number(float, 0, 3600), '1'),
     'MEDIA_URL': (media_url, 'file:media'),
     'AI_BASE_URL': (url('http', 'https'), None),
-    'AI_API_KEY': (text, None),
+    'AI_API_KEY': (secret, None),
     'AI_MODEL': (text, None),
     'LOG_LEVEL': (log_level, 'INFO'),
 }
@@ -142,7 +183,7 @@ class Settings:
             read, default = VARIABLES[name]
         except KeyError:
             raise AttributeError(name) from None
-        value = os.environ.get(name) or default
+        value = os.environ.get(name, '').strip() or default  # a copied secret often brings a line end
         if value is REQUIRED:
             raise ConfigError(f'{name} is missing: see .env.example')
         if value is not None:

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from honcho.environ import parse_procfile
 
-from service.config import NEEDED_BY, REQUIRED, VARIABLES, ConfigError, settings
+from service.config import NEEDED_BY, PLACEHOLDERS, REQUIRED, VARIABLES, ConfigError, settings
 from tests.stack import ROOT
 from tests.stack.procfile import child_environ
 
@@ -68,6 +68,19 @@ def test_the_defaults_of_env_example_are_those_of_the_code():
             assert re.search(rf'^#?{name}={re.escape(default)}$', text, re.MULTILINE), name
 
 
+def test_the_placeholders_of_env_example_are_refused_at_boot():
+    text = (ROOT / '.env.example').read_text()
+    given = dict(re.findall(r'^#?([A-Z][A-Z_]+)=(.*)$', text, re.MULTILINE))
+    guarded = [('web', name) for name in ('WHATSAPP_APP_SECRET', 'WHATSAPP_VERIFY_TOKEN', 'API_KEYS', 'ENCRYPTION_KEYS')]
+    cases = [*guarded, ('worker_incoming', 'AI_API_KEY')]
+    assert {given[name] for _, name in cases} == PLACEHOLDERS
+    with ThreadPoolExecutor(4) as pool:
+        results = list(pool.map(lambda case: boot(*case, given[case[1]]), cases))
+    for (_, name), (code, output) in zip(cases, results, strict=True):
+        assert code not in (0, None), name
+        assert output.strip() == f'{name} is still the example of .env.example: put your own there'
+
+
 @pytest.fixture
 def environ(monkeypatch):
     def read(name, value):
@@ -94,6 +107,13 @@ def environ(monkeypatch):
         ('LOG_LEVEL', 'debug', 'DEBUG'),
         ('SEND_RATE', '', 80),
         ('GRAPH_TIMEOUT', '2.5', 2.5),
+        ('WHATSAPP_VERIFY_TOKEN', ' verify-me\n', 'verify-me'),
+        ('API_KEYS', 'one\r\n,two\t', ('one', 'two')),
+        ('PORT', ' 8080\n', 8080),
+        ('DATABASE_URL', 'postgres://u:p@h:5/d\n', 'postgresql://u:p@h:5/d'),
+        ('GRAPH_API_VERSION', 'v26.0\n', 'v26.0'),
+        ('GRAPH_API_VERSION', 'v100.1', 'v100.1'),
+        ('GRAPH_API_URL', 'https://proxy.example/meta/', 'https://proxy.example/meta'),
     ],
 )
 def test_what_is_well_formed_is_taken(environ, name, value, expected):
@@ -110,6 +130,11 @@ def test_what_is_well_formed_is_taken(environ, name, value, expected):
         ('WEB_CONCURRENCY', 'two'), ('SEND_CONCURRENCY', '0'), ('SEND_RATE', '-1'), ('MAX_QUEUED', '1.5'),
         ('UNKNOWN_GRACE_SECONDS', 'nan'), ('GRAPH_TIMEOUT', '0'), ('REPLY_QUIET_SECONDS', 'inf'), ('LOG_LEVEL', 'LOUD'),
         ('ENCRYPTION_KEYS', 'x' * 44), ('GRAPH_API_URL', 'graph.facebook.com'),
+        ('WHATSAPP_APP_SECRET', 'pass\u200bword'), ('API_KEYS', 'good,pass\nword'), ('AI_MODEL', 'pass\tword'),
+        ('WHATSAPP_VERIFY_TOKEN', '\ufeffpass'), ('AI_API_KEY', 'pass\u00a0word'), ('AI_BASE_URL', 'http://h/\npass'),
+        ('GRAPH_API_VERSION', '26.0'), ('GRAPH_API_VERSION', 'v26'), ('GRAPH_API_VERSION', 'v26.0/'),
+        ('GRAPH_API_URL', 'https://graph.facebook.com/v26.0'), ('GRAPH_API_URL', 'https://h?pass=1'),
+        ('GRAPH_API_URL', 'https://u:pass@h'), ('GRAPH_API_URL', 'https://h/#pass'), ('GRAPH_API_URL', 'https://h/?'),
     ],
 )  # fmt: skip
 def test_what_is_malformed_is_refused_by_name_and_not_quoted(environ, name, value):
