@@ -8,14 +8,15 @@ from urllib.parse import parse_qs, urlsplit
 
 from cryptography.fernet import Fernet
 
-
-PLACEHOLDERS = frozenset({
-    '0123456789abcdef0123456789abcdef',
-    'choose-a-long-random-word',
-    'choose-a-long-random-key',
-    'put-a-generated-key-here',
-    'sk-your-key',
-})  # the secrets of .env.example; a test holds the two together
+PLACEHOLDERS = frozenset(
+    {
+        '0123456789abcdef0123456789abcdef',
+        'choose-a-long-random-word',
+        'choose-a-long-random-key',
+        'put-a-generated-key-here',
+        'sk-your-key',
+    }
+)  # the secrets of .env.example; a test holds the two together
 UNSEEN = re.compile(r'[\x00-\x1f\x7f-\xa0\u00ad\u200b-\u200f\u2028-\u202f\u2060-\u206f\ufeff]')
 GRAPH_VERSION = re.compile(r'v[0-9]{1,3}\.[0-9]{1,2}')
 

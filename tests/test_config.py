@@ -71,7 +71,9 @@ def test_the_defaults_of_env_example_are_those_of_the_code():
 def test_the_placeholders_of_env_example_are_refused_at_boot():
     text = (ROOT / '.env.example').read_text()
     given = dict(re.findall(r'^#?([A-Z][A-Z_]+)=(.*)$', text, re.MULTILINE))
-    guarded = [('web', name) for name in ('WHATSAPP_APP_SECRET', 'WHATSAPP_VERIFY_TOKEN', 'API_KEYS', 'ENCRYPTION_KEYS')]
+    guarded = [
+        ('web', name) for name in ('WHATSAPP_APP_SECRET', 'WHATSAPP_VERIFY_TOKEN', 'API_KEYS', 'ENCRYPTION_KEYS')
+    ]
     cases = [*guarded, ('worker_incoming', 'AI_API_KEY')]
     assert {given[name] for _, name in cases} == PLACEHOLDERS
     with ThreadPoolExecutor(4) as pool:

@@ -8,6 +8,7 @@ from itertools import islice
 from marshmallow import INCLUDE, Schema, ValidationError, fields, validate, validates, validates_schema
 
 from service.bulk import MAX_RECIPIENTS, without_placeholders
+from service.config import UNSEEN
 from service.content import TEXT_LIMIT, AsGiven, TextSchema, storable, text
 from service.payloads import MessageSchema, RecipientSchema
 from service.split import split
@@ -15,6 +16,7 @@ from service.template_content import TemplateSchema, storable_throughout
 from service.words import MAX_LENGTH, MAX_WORDS
 
 NUMBER_ID = re.compile(r'\A[A-Za-z0-9_-]{1,64}\Z')  # it becomes part of a URL
+CHATBOT_ID = re.compile(r'\A[A-Za-z0-9._@:+-]{1,255}\Z')  # it becomes part of a URL, too
 TEMPLATE_NAME = re.compile(r'\A[a-z0-9_]{1,512}\Z')
 TOKEN = re.compile(r'\A[!-~]{1,4096}\Z')  # it becomes a header
 SECRET_BYTES = 12  # of a webhook secret, decoded; Standard Webhooks advises 24 to 64
@@ -32,6 +34,26 @@ class Text(fields.String):
         super().__init__(validate=[validate.Length(minimum, maximum), storable], **arguments)
 
 
+class Pasted(fields.String):
+    """A secret, an id or an address that somebody copied from a page: what surrounds it is dropped."""
+
+    def _deserialize(self, value: object, attr: str | None, data: object, **options: object) -> object:
+        return super()._deserialize(value.strip() if isinstance(value, str) else value, attr, data, **options)
+
+
+class PastedURL(Pasted, fields.URL):
+    """The same of an http or https URL; a host on the local network needs no dot."""
+
+    def __init__(self, **arguments: object) -> None:
+        super().__init__(schemes={'http', 'https'}, require_tld=False, **arguments)
+
+
+def visible(value: str) -> None:
+    """A validator: nothing in it that a person who compares two texts would miss."""
+    if UNSEEN.search(value):
+        raise ValidationError('Holds a character that cannot be seen.')
+
+
 def whsec(value):
     """A validator: a secret of Standard Webhooks, whsec_ and base64."""
     try:
@@ -40,6 +62,10 @@ def whsec(value):
         key = b''
     if not value.startswith('whsec_') or len(key) < SECRET_BYTES:
         raise ValidationError(f'Must be whsec_ and base64 of at least {SECRET_BYTES} bytes.')
+
+
+number_id = validate.Regexp(NUMBER_ID, error="Not an id of Meta's.")
+token = validate.Regexp(TOKEN, error='Not a token: 1 to 4096 ASCII characters, no space.')
 
 
 class TimesSchema(Schema):
@@ -156,12 +182,12 @@ class ResponderSchema(Schema):
     FIELDS = {'openai': {'base_url', 'api_key', 'model', 'system_prompt'}, 'http': {'url', 'secret'}, 'none': set()}
 
     kind = fields.String(required=True, validate=validate.OneOf(list(FIELDS)))
-    base_url = fields.URL(schemes={'http', 'https'}, require_tld=False)
-    api_key = Text(maximum=1000)
-    model = Text()
+    base_url = PastedURL()
+    api_key = Pasted(validate=[validate.Length(max=1000), token])
+    model = Pasted(validate=[validate.Length(1, 255), storable, visible])
     system_prompt = Text(maximum=50000)
-    url = fields.URL(schemes={'http', 'https'}, require_tld=False)
-    secret = fields.String(validate=[validate.Length(1, 1000), whsec])
+    url = PastedURL()
+    secret = Pasted(validate=[validate.Length(1, 1000), whsec])
 
     @validates_schema
     def check_kind(self, data, **_):
@@ -182,14 +208,17 @@ def words():
 
 
 class AccountSchema(Schema):
-    chatbot_id = Text(required=True)
-    phone_number_id = fields.String(required=True, validate=validate.Regexp(NUMBER_ID, error="Not an id of Meta's."))
-    waba_id = Text(maximum=64, allow_none=True)
-    access_token = fields.String(
-        required=True, validate=validate.Regexp(TOKEN, error='Not a token: 1 to 4096 ASCII characters, no space.')
+    chatbot_id = fields.String(
+        required=True,
+        validate=validate.Regexp(
+            CHATBOT_ID, error='Must be 1 to 255 characters: letters a to z, digits and . _ - @ : +'
+        ),
     )
-    webhook_verify_token = Text(allow_none=True)
-    app_secret = Text(allow_none=True)
+    phone_number_id = Pasted(required=True, validate=number_id)
+    waba_id = Pasted(validate=number_id, allow_none=True)
+    access_token = Pasted(required=True, validate=token)
+    webhook_verify_token = Pasted(validate=[validate.Length(1, 255), storable, visible], allow_none=True)
+    app_secret = Pasted(validate=[validate.Length(max=255), token], allow_none=True)
     name = Text(allow_none=True)
     max_mps = fields.Integer(strict=True, validate=validate.Range(1, 1000), allow_none=True)
     on_unknown = fields.String(validate=validate.OneOf(['resend', 'fail']))
@@ -199,12 +228,18 @@ class AccountSchema(Schema):
     responder = fields.Nested(ResponderSchema, allow_none=True)
 
 
+class AccountUpdateSchema(AccountSchema):
+    """A change: what is left out stays. Ids of accounts from before the rule for them are still taken."""
+
+    chatbot_id = Text(required=True)
+
+
 send_schema, read_schema, bulk_schema, csv_schema, account_schema, account_update_schema = (
     SendSchema(),
     ReadSchema(),
     BulkSchema(),
     BulkSchema(exclude=('recipients',)),
     AccountSchema(),
-    AccountSchema(partial=('phone_number_id', 'access_token')),
+    AccountUpdateSchema(partial=('phone_number_id', 'access_token')),
 )
 new_template_schema, sync_schema = NewTemplateSchema(), SyncSchema()
