@@ -22,6 +22,7 @@ OUTBOUND = {
     'service/graph_management.py',
     'service/graph_upload.py',
     'service/graph_media.py',
+    'service/deadline.py',
     'workers/responder.py',
 }  # the clients that speak to the outside
 

@@ -1,0 +1,193 @@
+"""HTTP calls that end in time: all that a call does on the network shares the same seconds.
+
+The timeouts of urllib3 and http.client begin anew with each read and each address of a name. A server that sends a
+byte now and then, a head without end or one `100 Continue` after another would hold its caller for as long as it likes.
+"""
+
+import http.client
+import io
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+
+import urllib3
+from urllib3.exceptions import ConnectTimeoutError, LocationParseError, NameResolutionError, NewConnectionError
+
+MAX_HEAD = 65536  # bytes of an answer's head, all 1xx before it included
+
+_call = threading.local()  # .ends_at: of this thread's call, by time.monotonic()
+
+
+@contextmanager
+def within(seconds: float) -> Iterator[None]:
+    """Until the block's end, this thread's calls have so many seconds together: to resolve a name, to connect, to
+    send, to wait and to read the whole answer. Needed around every call of a `pool_manager()`."""
+    outer = getattr(_call, 'ends_at', None)
+    ends_at = time.monotonic() + seconds
+    _call.ends_at = ends_at if outer is None else min(ends_at, outer)
+    try:
+        yield
+    finally:
+        _call.ends_at = outer
+
+
+def seconds_left() -> float:
+    """Of this thread's call. Raises TimeoutError when there are none."""
+    ends_at = getattr(_call, 'ends_at', None)
+    if ends_at is None:
+        raise RuntimeError('a call without a time limit: use within(seconds)')
+    left = ends_at - time.monotonic()
+    if left <= 0:
+        raise TimeoutError('the time for the whole call is over')
+    return left
+
+
+def pool_manager(**options) -> urllib3.PoolManager:
+    """Keep-alive connections that keep to the time of within(); nothing is repeated by itself."""
+    manager = urllib3.PoolManager(retries=False, **options)
+    manager.pool_classes_by_scheme = {'http': HTTPPool, 'https': HTTPSPool}
+    return manager
+
+
+class TimedSocket:
+    """A connected socket, each of whose operations gets what is left of the call's time."""
+
+    def __init__(self, sock: socket.socket):
+        self._sock = sock
+        self.head_left: int | None = None  # bytes that an answer's head may still have, None: its body is read
+
+    def __getattr__(self, name: str):
+        return getattr(self._sock, name)
+
+    def sendall(self, data: bytes) -> None:
+        rest = memoryview(data).cast('B')
+        while rest:
+            self._sock.settimeout(seconds_left())
+            rest = rest[self._sock.send(rest) :]
+
+    def makefile(self, *_) -> io.BufferedReader:
+        return io.BufferedReader(_Received(self, self._sock.makefile('rb', buffering=0)))
+
+
+class _Received(io.RawIOBase):
+    """What comes in on a TimedSocket."""
+
+    def __init__(self, timed: TimedSocket, raw: io.RawIOBase):
+        self._timed, self._raw = timed, raw
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer) -> int | None:
+        self._timed.settimeout(seconds_left())
+        count = self._raw.readinto(buffer)
+        if self._timed.head_left is not None:
+            self._timed.head_left -= count or 0
+            if self._timed.head_left < 0:
+                raise http.client.HTTPException(f'the head of the answer is longer than {MAX_HEAD} bytes')
+        return count
+
+    def close(self) -> None:
+        self._raw.close()
+        super().close()
+
+
+class _FinalResponse(http.client.HTTPResponse):
+    """The answer, whose head has a limit, and not what comes before it: http.client takes a 102 or 103 for the
+    answer, and the answer for that of the connection's next call."""
+
+    def __init__(self, sock: TimedSocket, *arguments, **options):
+        super().__init__(sock, *arguments, **options)
+        self._timed = sock
+
+    def begin(self) -> None:
+        self._timed.head_left = MAX_HEAD
+        try:
+            super().begin()
+        finally:
+            self._timed.head_left = None
+
+    def _read_status(self):
+        while True:
+            version, status, reason = super()._read_status()
+            if status == http.client.SWITCHING_PROTOCOLS:
+                raise http.client.HTTPException('the server switches to a protocol that nobody asked for')
+            if not 100 < status < 200:
+                return version, status, reason
+            http.client._read_headers(self.fp)
+
+
+class Timed:
+    """Of a connection of urllib3's: it connects, sends and reads within the time of the call."""
+
+    response_class = _FinalResponse
+
+    def _new_conn(self) -> socket.socket:
+        try:
+            return _connected(self._dns_host, self.port, self.socket_options or ())
+        except socket.gaierror as error:
+            raise NameResolutionError(self.host, self, error) from error
+        except UnicodeError as error:
+            raise LocationParseError(f"'{self.host}' is no host name") from error
+        except TimeoutError as error:
+            raise ConnectTimeoutError(self, f'Connection to {self.host} timed out.') from error
+        except OSError as error:
+            raise NewConnectionError(self, f'Failed to establish a new connection: {error}') from error
+
+    def connect(self) -> None:
+        super().connect()
+        self.sock = TimedSocket(self.sock)
+
+
+class HTTPConnection(Timed, urllib3.connection.HTTPConnection):
+    pass
+
+
+class HTTPSConnection(Timed, urllib3.connection.HTTPSConnection):
+    pass
+
+
+class HTTPPool(urllib3.HTTPConnectionPool):
+    ConnectionCls = HTTPConnection
+
+
+class HTTPSPool(urllib3.HTTPSConnectionPool):
+    ConnectionCls = HTTPSConnection
+
+
+def _connected(host: str, port: int, options) -> socket.socket:
+    """To the first of the addresses that answers; each gets its share of the time that is left, TLS gets the rest."""
+    addresses = _addresses(host, port)
+    failure = OSError('the name has no address')
+    for index, (family, kind, protocol, _, address) in enumerate(addresses):
+        sock = None
+        try:
+            sock = socket.socket(family, kind, protocol)
+            for option in options:
+                sock.setsockopt(*option)
+            sock.settimeout(seconds_left() / (len(addresses) - index))
+            sock.connect(address)
+            sock.settimeout(seconds_left())
+            return sock
+        except OSError as error:
+            failure = error
+            if sock is not None:
+                sock.close()
+    raise failure
+
+
+def _addresses(host: str, port: int) -> list[tuple]:
+    """What the resolver says. It knows no limit of ours: who waits for it too long leaves it alone."""
+    found: Future = Future()
+    threading.Thread(target=_resolve, args=(found, host, port), name='resolver', daemon=True).start()
+    return found.result(seconds_left())
+
+
+def _resolve(found: Future, host: str, port: int) -> None:
+    try:
+        found.set_result(socket.getaddrinfo(host.strip('[]'), port, type=socket.SOCK_STREAM))
+    except (OSError, UnicodeError) as error:
+        found.set_exception(error)
