@@ -51,14 +51,14 @@ class Account(Model):
     def find(cls, chatbot_id):
         rows = [] if UNSTORABLE.search(chatbot_id) else fetch_dicts(FIND, (chatbot_id,))
         if not rows:
-            raise NotFound(f'There is no chatbot "{chatbot_id}".')
+            raise NotFound(f'There is no chatbot "{chatbot_id}".', code='unknown_chatbot')
         return cls(**rows[0])
 
     @classmethod
     def find_active(cls, chatbot_id):
         account = cls.find(chatbot_id)
         if not account.active:
-            raise BadRequest(f'The account of chatbot "{chatbot_id}" is not active.')
+            raise BadRequest(f'The account of chatbot "{chatbot_id}" is not active.', code='account_inactive')
         return account
 
     @classmethod
@@ -83,7 +83,7 @@ class Account(Model):
                 .where(cls.phone_number_id == row.get('phone_number_id'), cls.chatbot_id != row['chatbot_id'])
                 .exists()
             ):
-                raise Conflict('The phone_number_id belongs to another chatbot.')
+                raise Conflict('The phone_number_id belongs to another chatbot.', code='number_taken')
             cls._read_templates(row)
             update = f'UPDATE whatsapp_cloud_account SET {changes}, {FORGET}, updated_at = now() WHERE chatbot_id = %s'  # noqa: S608
             if execute(update, (*row.values(), row.get('phone_number_id'), row['chatbot_id'])):

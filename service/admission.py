@@ -80,12 +80,13 @@ def judge(message, standing, is_marketing):
 
 def _closed(standing):
     closed_at = plain(window.closes_at(standing.last_inbound_at))
-    return Objection(CLOSED.format(closed_at), {'window_closed_at': closed_at})
+    return Objection(CLOSED.format(closed_at), {'code': 'window_closed', 'window_closed_at': closed_at})
 
 
 def _no_marketing(standing):
     since, by = plain(standing.opted_out_at), standing.opted_out_by
-    return Objection(NO_MARKETING.format(since, SAID[by]), {'opted_out_at': since, 'opted_out_by': by})
+    members = {'code': 'opted_out', 'opted_out_at': since, 'opted_out_by': by}
+    return Objection(NO_MARKETING.format(since, SAID[by]), members)
 
 
 def fallen_back(message):

@@ -259,7 +259,7 @@ class Bulk:
             if objection:
                 self._drop(identity, objection)
         if not self.good:
-            raise Conflict(NOBODY_LEFT, dropped=self.dropped, dropped_rows=self.dropped_rows)
+            raise Conflict(NOBODY_LEFT, code='nobody_left', dropped=self.dropped, dropped_rows=self.dropped_rows)
 
     def _judged(self, message, conversation):
         return admission.judge(message, self.standings.get(conversation), self.is_marketing)

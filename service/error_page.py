@@ -3,14 +3,28 @@
 import sys
 
 from service.error_table import CLASSES, OUR_OWN, SCOPES, TABLE, UNKNOWN, codes
+from service.errors import CODES
 
 PAGE = """\
 # Errors
 
+## Answers of the API
+
+Every refusal is a [problem detail](https://www.rfc-editor.org/rfc/rfc9457): `code` is stable and for programs,
+`type` leads to its entry here (`GET /whatsapp-cloud/docs/errors` serves this page), `detail` and `errors` are for
+people. Where Meta refused, `code` is Meta's own number: [its codes](#metas-codes).
+
+Each answer has a `Request-Id`; the log lines of that request bear it as `request_id`, and each refusal has one line,
+`request refused`. An `X-Request-Id` of 20 to 128 letters, digits, `_` and `-`, as a proxy sends it, is kept.
+
+{ours}
+
+## Errors of messages
+
 Every error code of Meta's that is known here, what it means and what to do. A message that failed, waits or is held
 shows both sentences beside Meta's own words. The page is written by `python -m service.error_page > docs/errors.md`.
 
-## What the gateway does
+### What the gateway does
 
 | class | |
 |---|---|
@@ -38,12 +52,18 @@ def page():
     """The text of docs/errors.md."""
     by_code = sorted(TABLE.items(), key=lambda item: min(codes(item[0])))
     return PAGE.format(
+        ours='\n\n'.join(_entry(code, *texts) for code, texts in CODES.items()),
         classes='\n'.join(f'| {klass} | {meaning} |' for klass, meaning in CLASSES.items()),
         scopes=', '.join(f'`{scope}` {meaning}' for scope, meaning in SCOPES.items()),
         codes=_rows('code', ((_shown(key), known) for key, known in by_code)),
         own=_rows('outcome', ((f'`{word}`', known) for word, known in OUR_OWN.items())),
         unknown=_rows('HTTP status', UNKNOWN.items()),
     )
+
+
+def _entry(code: str, meaning: str, fix: str) -> str:
+    """A heading of its own: the fragment of `type` leads to it."""
+    return f'### {code}\n\n{meaning} {fix}'
 
 
 def _rows(title, entries):

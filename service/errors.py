@@ -1,6 +1,6 @@
 """What can go wrong for a caller.
 
-GatewayError                 each knows its HTTP status; the docstring is its title
+GatewayError                 each knows its HTTP status and its code; the docstring is its title
 ├── BadRequest               400
 ├── Unauthorized             401
 ├── NotFound                 404
@@ -10,59 +10,121 @@ GatewayError                 each knows its HTTP status; the docstring is its ti
 └── Unavailable              503   trying again helps
 """
 
+# code: (what it means, what to do). Programs compare codes, so one that was shipped keeps its name and its meaning.
+CODES = {
+    'bad_request': ('The request cannot be read as HTTP or as this API wants it.', 'See detail.'),
+    'malformed_json': ('The body is not a JSON object.', 'Send one JSON object as application/json.'),
+    'nested_too_deeply': ('The JSON has too many levels.', 'Send what the documentation shows.'),
+    'signature_invalid': (
+        'X-Hub-Signature-256 is missing, or is not that of the body.',
+        'Compare the app secret with the one of the Meta app; see that no proxy changes the body.',
+    ),
+    'account_inactive': (
+        'The account was deactivated.',
+        'Save its access_token again, which activates it.',
+    ),
+    'unauthorized': ('No API key, or a wrong one, came with the request.', 'Send Authorization: Bearer <key>.'),
+    'not_found': ('There is nothing under this address or id.', 'Look at the id, and whether it is of this gateway.'),
+    'unknown_chatbot': ('There is no account of this chatbot_id.', 'Create it with POST /account.'),
+    'method_not_allowed': ('The address is not asked with this method.', 'Allow names those that are.'),
+    'conflict': ('The present state does not allow it.', 'See detail.'),
+    'number_taken': (
+        'The phone_number_id belongs to another chatbot.',
+        'Use that chatbot, or give it another number first.',
+    ),
+    'window_closed': (
+        'The customer last wrote more than 24 hours ago.',
+        'Send a template, or name a fallback_template.',
+    ),
+    'opted_out': ('The person wants no marketing.', 'Send none until they want it; all else still goes.'),
+    'nobody_left': ('No recipient of the bulk may get this message now.', 'See dropped and dropped_rows.'),
+    'not_cancellable': ('The message has left, or has ended.', 'Look at its status.'),
+    'not_retryable': ('Only failed and unknown messages are sent anew.', 'Look at its status.'),
+    'payload_too_large': ('The body is larger than this address takes.', 'Send less at a time.'),
+    'unsupported_media_type': ('The Content-Type is not one that this address takes.', 'Send application/json.'),
+    'range_not_satisfiable': ('The file has no such bytes.', 'Content-Range tells how many it has.'),
+    'invalid': ('One or more fields are not valid.', 'errors names each field and its limit.'),
+    'idempotency_key_reused': (
+        'The Idempotency-Key was used with another body.',
+        'Use a new key for each new request.',
+    ),
+    'too_many_queued': ('More than MAX_QUEUED messages of the chatbot would wait.', 'Try again after Retry-After.'),
+    'internal_error': ('A fault of the gateway.', 'Look for the Request-Id in the log.'),
+    'unavailable': ('Something that is needed is away for the moment.', 'Try again after Retry-After.'),
+    'database_away': ('PostgreSQL is away; nothing was stored.', 'Try again after Retry-After.'),
+    'storage_away': ('The storage for files is away.', 'Try again; look at MEDIA_URL.'),
+    'meta_unreachable': ('Meta did not answer the call that this needs.', 'Try again after Retry-After.'),
+}
+
 
 class GatewayError(Exception):
     """Internal error"""
 
     status = 500
-    retry_after = None
+    code = 'internal_error'
+    retry_after: int | None = None
+    is_logged = False  # True once a line in the log tells of it
 
-    def __init__(self, detail=None, errors=None, **members):
-        """`members`: what a program needs to know of it, beside the sentence for people."""
+    def __init__(
+        self,
+        detail: str | None = None,
+        errors: dict | None = None,
+        code: str | int | None = None,
+        **members: object,
+    ) -> None:
+        """`code`: one of CODES that says more than the class; a number is Meta's own. `members`: what else a
+        program needs to know, beside the sentence for people."""
         super().__init__(detail or self.title)
         self.detail = detail
         self.errors = errors
+        self.code = type(self).code if code is None else code
         self.members = members
 
     @property
-    def title(self):
-        return type(self).__doc__
+    def title(self) -> str:
+        return type(self).__doc__ or ''
 
 
 class BadRequest(GatewayError):
     """Bad request"""
 
     status = 400
+    code = 'bad_request'
 
 
 class Unauthorized(GatewayError):
     """A valid API key is required"""
 
     status = 401
+    code = 'unauthorized'
 
 
 class NotFound(GatewayError):
     """Not found"""
 
     status = 404
+    code = 'not_found'
 
 
 class Conflict(GatewayError):
     """Conflict with the present state"""
 
     status = 409
+    code = 'conflict'
 
 
 class Invalid(GatewayError):
     """The request is not valid"""
 
     status = 422
+    code = 'invalid'
 
 
 class TooManyQueued(GatewayError):
     """Too many messages are waiting"""
 
     status = 429
+    code = 'too_many_queued'
     retry_after = 5
 
 
@@ -70,4 +132,5 @@ class Unavailable(GatewayError):
     """Temporarily unavailable"""
 
     status = 503
+    code = 'unavailable'
     retry_after = 2

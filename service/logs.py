@@ -5,11 +5,14 @@ import logging
 import re
 import sys
 import time
+from contextvars import ContextVar
 
 from service.config import settings
 
 STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {'message', 'asctime', 'taskName'}
 NUMBER = re.compile(r'(?<![0-9a-fA-F-])\+?[0-9]{7,15}(?![0-9a-fA-F-])')
+
+request_id: ContextVar[str | None] = ContextVar('request_id', default=None)  # set while a request is served
 
 
 def mask(number):
@@ -29,6 +32,8 @@ class Formatter(logging.Formatter):
             'logger': record.name,
             'message': NUMBER.sub(lambda found: mask(found[0]), record.getMessage()),
         }
+        if request := request_id.get():
+            line['request_id'] = request
         line.update((name, value) for name, value in vars(record).items() if name not in STANDARD)
         if record.exc_info:
             line['exception'] = self.formatException(record.exc_info)

@@ -125,7 +125,8 @@ WHERE m.id = %s AND a.chatbot_id = m.chatbot_id AND m.status IN ('failed', 'unkn
 def cancel(message):
     """Take a message back that nobody has claimed yet. Raises Conflict afterwards."""
     if not execute(CANCEL, (message.id,)):
-        raise Conflict(f'The message is {Message.find(message.id).status} and can no longer be cancelled.')
+        sentence = f'The message is {Message.find(message.id).status} and can no longer be cancelled.'
+        raise Conflict(sentence, code='not_cancellable')
 
 
 def retry(message):
@@ -138,4 +139,4 @@ def retry(message):
     if not retried:
         raise Conflict(f'The message is {Message.find(message.id).status}: only failed or unknown ones can be retried,'
                        ' none after its expires_at, none of a batch that is paused or cancelled, and none that was'
-                       ' written on the business phone.')  # fmt: skip
+                       ' written on the business phone.', code='not_retryable')  # fmt: skip

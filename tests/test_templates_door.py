@@ -153,7 +153,7 @@ def test_each_kind_of_refusal_has_its_status(acme, stand_in, code, status):
 def test_meta_away_is_a_503(acme, setting):
     setting('GRAPH_API_URL', 'http://127.0.0.1:9')
     answer = acme.post('/templates', NEW)
-    assert (answer.status_code, answer.headers['Retry-After'], answer.json['code']) == (503, '5', None)
+    assert (answer.status_code, answer.headers['Retry-After'], answer.json['code']) == (503, '5', 'meta_unreachable')
 
 
 def test_a_template_is_deleted_in_one_language_or_in_all(acme, stand_in):

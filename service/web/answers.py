@@ -14,16 +14,26 @@ from playhouse.pool import MaxConnectionsExceeded
 from werkzeug.exceptions import BadRequest as NotJSON
 from werkzeug.exceptions import HTTPException
 
+from service import logs
 from service.db import CONNECTION_LOST, db
-from service.errors import BadRequest, GatewayError, Invalid, Unauthorized, Unavailable
+from service.errors import CODES, BadRequest, GatewayError, Invalid, Unauthorized, Unavailable
 from service.moments import plain
 from service.web.auth import NO_KEY, has_key
 from service.webhook_events import UNSTORABLE, is_deep
 
 log = logging.getLogger(__name__)
 DATABASE_AWAY = 'The database is away; nothing was stored. Try again.'
+ERRORS_PAGE = '/whatsapp-cloud/docs/errors'
+HTTP_CODES = {
+    404: 'not_found',
+    405: 'method_not_allowed',
+    413: 'payload_too_large',
+    415: 'unsupported_media_type',
+    416: 'range_not_satisfiable',
+}  # of werkzeug's own refusals
 LIMIT_DEFAULT, LIMIT_MAX = 50, 200
 TOO_DEEP = 'The body is nested too deeply.'
+REQUEST_ID = re.compile(r'[A-Za-z0-9_-]{20,128}')  # longer than a phone number: it stands in the log
 GUARDED = re.compile(r'/whatsapp-cloud/(?!webhook(/|$))')
 
 
@@ -48,6 +58,9 @@ def _finite(digits):
 
 def init_app(app):
     app.json = JSONProvider(app)
+    app.before_request(name_request)
+    app.after_request(tell_request_id)
+    app.teardown_request(forget_request)
     app.register_error_handler(GatewayError, on_gateway_error)
     app.register_error_handler(HTTPException, on_http_exception)
     app.register_error_handler(PeeweeException, on_database_error)
@@ -55,8 +68,25 @@ def init_app(app):
     app.register_error_handler(Exception, on_surprise)
 
 
-def problem_body(status, title, detail=None, errors=None, **members):
-    body = {'type': 'about:blank', 'title': title, 'status': status, 'detail': detail or title, **members}
+def name_request() -> None:
+    """Every line that is logged for this request bears its id. A proxy's own is kept, so that its log fits ours."""
+    given = request.headers.get('X-Request-Id', '')
+    logs.request_id.set(given if REQUEST_ID.fullmatch(given) else uuid.uuid4().hex)
+
+
+def tell_request_id(answer: Response) -> Response:
+    answer.headers['Request-Id'] = logs.request_id.get()
+    return answer
+
+
+def forget_request(error: BaseException | None) -> None:
+    logs.request_id.set(None)
+
+
+def problem_body(status, title, detail=None, errors=None, code='internal_error', **members):
+    """RFC 9457. `type` leads to the code's entry in docs/errors.md, which this gateway serves."""
+    page = f'{ERRORS_PAGE}#{code if code in CODES else "metas-codes"}'
+    body = {'type': page, 'title': title, 'status': status, 'code': code, 'detail': detail or title, **members}
     return json.dumps(body | ({'errors': errors} if errors else {}), default=plain)
 
 
@@ -71,7 +101,20 @@ def problem(status, title, detail=None, errors=None, retry_after=None, **members
 
 
 def on_gateway_error(error):
-    return problem(error.status, error.title, error.detail, error.errors, error.retry_after, **error.members)
+    if not error.is_logged:
+        log_refusal(error.status, error.code, fields=len(error.errors or ()))
+    members = {'code': error.code, **error.members}
+    return problem(error.status, error.title, error.detail, error.errors, error.retry_after, **members)
+
+
+def log_refusal(status: int, code: str | int, **extra: object) -> None:
+    """The one line of a refused request. Neither the path nor a field's name: both may hold what a caller wrote."""
+    known = {'status': status, 'code': code, 'method': request.method, 'route': _route()}
+    log.warning('request refused', extra={**known, **extra})
+
+
+def _route() -> str | None:
+    return request.url_rule.rule if request.url_rule else None
 
 
 def on_http_exception(error):
@@ -80,7 +123,9 @@ def on_http_exception(error):
         return error
     if request.url_rule is None and GUARDED.match(request.path) and not has_key():
         return on_gateway_error(Unauthorized(NO_KEY))  # a stranger does not learn which addresses exist
-    answer = problem(error.code, error.name, error.description)
+    code = HTTP_CODES.get(error.code, 'bad_request' if error.code < 500 else 'internal_error')
+    log_refusal(error.code, code)
+    answer = problem(error.code, error.name, error.description, code=code)
     answer.headers.extend((name, value) for name, value in error.get_headers() if name in ('Allow', 'Content-Range'))
     return answer
 
@@ -88,18 +133,20 @@ def on_http_exception(error):
 def on_database_error(error):
     if not isinstance(error, (*CONNECTION_LOST, MaxConnectionsExceeded)):
         return on_surprise(error)
-    log.error('database away', extra={'path': request.path, 'reason': type(error).__name__})
+    log.error('database away', extra={'route': _route(), 'reason': type(error).__name__})
     db.close_idle()  # after a restart of the server each of them would fail a request
-    return on_gateway_error(Unavailable(DATABASE_AWAY))
+    away = Unavailable(DATABASE_AWAY, code='database_away')
+    away.is_logged = True
+    return on_gateway_error(away)
 
 
 def database_away():
     """The same answer's body, for where there is no Flask around."""
-    return problem_body(503, Unavailable.__doc__, DATABASE_AWAY)
+    return problem_body(503, Unavailable.__doc__, DATABASE_AWAY, code='database_away')
 
 
 def on_surprise(error):
-    log.error('unexpected error', exc_info=error, extra={'path': request.path})
+    log.error('unexpected error', exc_info=error, extra={'route': _route()})
     return problem(500, 'Internal error', 'Something unexpected happened; it was logged.')
 
 
@@ -108,13 +155,13 @@ def json_object():
     try:
         body = request.get_json()
     except RecursionError:
-        raise BadRequest(TOO_DEEP) from None
+        raise BadRequest(TOO_DEEP, code='nested_too_deeply') from None
     except NotJSON:
-        raise BadRequest('The body is not valid JSON.') from None
+        raise BadRequest('The body is not valid JSON.', code='malformed_json') from None
     if not isinstance(body, dict):
-        raise BadRequest('The body is not a JSON object.')
+        raise BadRequest('The body is not a JSON object.', code='malformed_json')
     if is_deep(body):  # it could be stored, and never be shown again
-        raise BadRequest(TOO_DEEP)
+        raise BadRequest(TOO_DEEP, code='nested_too_deeply')
     return body
 
 

@@ -12,6 +12,7 @@ from service.web import (
     cli,
     contacts,
     conversations,
+    documents,
     files,
     health,
     messages,
@@ -43,7 +44,7 @@ def create_app():
     answers.init_app(app)
     app.register_blueprint(health.blueprint)
     app.register_blueprint(webhook.blueprint)
-    for room in (messages, batches, accounts, conversations, contacts, audit, templates, uploads, files):
+    for room in (messages, batches, accounts, conversations, contacts, audit, templates, uploads, files, documents):
         app.register_blueprint(room.blueprint, url_prefix='/whatsapp-cloud')
     cli.init_app(app)
     return app

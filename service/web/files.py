@@ -71,7 +71,7 @@ def _is_lost(media):
     except Missing:
         return True
     except StorageError as error:
-        raise Unavailable(NO_FILE) from error
+        raise Unavailable(NO_FILE, code='storage_away') from error
     return False
 
 
@@ -115,7 +115,7 @@ def _fill(answer, media):
         try:
             answer.response = storage().open(media.storage_key, start, length)
         except StorageError as error:
-            raise Unavailable(NO_FILE) from error
+            raise Unavailable(NO_FILE, code='storage_away') from error
 
 
 def _wants_stretch(answer):

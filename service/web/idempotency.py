@@ -34,7 +34,8 @@ class Once:
             return None
         if bytes(rows[0][0]) != self.digest:
             sentence = 'Was used with another body.'
-            raise Invalid('This Idempotency-Key was used with another body.', {'Idempotency-Key': [sentence]})
+            problem = {'Idempotency-Key': [sentence]}
+            raise Invalid('This Idempotency-Key was used with another body.', problem, 'idempotency_key_reused')
         return Response(rows[0][1], 202, content_type='application/json', headers={'Idempotent-Replayed': 'true'})
 
     def answer(self, store):

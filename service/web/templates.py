@@ -159,6 +159,6 @@ def _problem(outcome):
         return Conflict(sentence, **members)
     if outcome.kind == 'failed':
         return Invalid(sentence, **members)
-    away = Unavailable(sentence, **members)
+    away = Unavailable(sentence, **members | {'code': error['code'] or 'meta_unreachable'})
     away.retry_after = round(max(outcome.delay or 0, outcome.pause or 0, RETRY_AFTER))
     return away

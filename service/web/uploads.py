@@ -87,7 +87,8 @@ def _keep(key, stream):
     try:
         storage().put(key, stream)
     except StorageError as error:
-        raise Unavailable('The storage for files is away; nothing was stored. Try again.') from error
+        sentence = 'The storage for files is away; nothing was stored. Try again.'
+        raise Unavailable(sentence, code='storage_away') from error
 
 
 def _drop(key):

@@ -48,7 +48,9 @@ def receive(chatbot_id):
         log.warning(
             'webhook refused: signature', extra={'chatbot_id': chatbot_id, 'size': len(body), 'refused': next(rejected)}
         )
-        raise BadRequest('X-Hub-Signature-256 is missing or wrong.')
+        refused = BadRequest('X-Hub-Signature-256 is missing or wrong.', code='signature_invalid')
+        refused.is_logged = True
+        raise refused
     if chatbot_id:
         _known[chatbot_id] = (time.monotonic(), secrets)
     store([(chatbot_id or '', digest, body)])

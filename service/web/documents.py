@@ -1,0 +1,15 @@
+"""Pages about this gateway that it serves itself: what an answer's `type` leads to."""
+
+from flask import Blueprint, Response
+
+from service import error_page
+from service.web.auth import require_key
+
+blueprint = Blueprint('documents', __name__)
+blueprint.before_request(require_key)
+
+
+@blueprint.get('/docs/errors')
+def errors() -> Response:
+    """docs/errors.md, as this version writes it."""
+    return Response(error_page.page(), content_type='text/markdown; charset=utf-8')
