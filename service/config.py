@@ -173,6 +173,7 @@ NEEDED_BY = {
     'web': ('DATABASE_URL', 'REDIS_URL', 'WHATSAPP_APP_SECRET', 'WHATSAPP_VERIFY_TOKEN', 'API_KEYS', 'ENCRYPTION_KEYS'),
     'worker': ('DATABASE_URL', 'REDIS_URL', 'ENCRYPTION_KEYS'),
     'clock': ('DATABASE_URL', 'REDIS_URL'),
+    'command': ('DATABASE_URL', 'REDIS_URL', 'ENCRYPTION_KEYS'),
 }
 
 
@@ -201,6 +202,11 @@ class Settings:
 
 
 settings = Settings()
+
+
+def is_command() -> bool:
+    """Whether `flask COMMAND` loads the application: then the command itself checks what it needs, --help nothing."""
+    return os.environ.get('FLASK_RUN_FROM_CLI') == 'true' and 'run' not in sys.argv
 
 
 def check(process):

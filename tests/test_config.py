@@ -1,8 +1,10 @@
 """The environment: what is missing or malformed stops the process that needs it, with one line that names it."""
 
+import os
 import re
 import shlex
 import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -152,3 +154,26 @@ def test_the_defaults_are_those_of_the_contract():
         'REPLY_QUIET_SECONDS': '1', 'LOG_LEVEL': 'INFO', 'PORT': '8000', 'AI_BASE_URL': None,
     }  # fmt: skip
     assert {name: VARIABLES[name][1] for name in promised} == promised
+
+
+def flask(*arguments):
+    """Run `flask …` without any variable of ours; its exit code and what it wrote."""
+    bare = {name: os.environ[name] for name in ('PATH', 'HOME') if name in os.environ}
+    command = [sys.executable, '-m', 'flask', *arguments]
+    done = subprocess.run(command, cwd=ROOT, env=bare, capture_output=True, text=True, timeout=30)
+    return done.returncode, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize('command', [(), ('send-bulk',), ('rotate-keys',), ('run',)])
+def test_help_needs_no_environment(command):
+    code, output = flask(*command, '--help')
+    assert code == 0, output
+    assert output.startswith('Usage: ')
+    assert command or ('rotate-keys' in output and 'send-bulk' in output)
+
+
+@pytest.mark.parametrize('command', [('rotate-keys',), ('send-bulk', 'setup.cfg', '--chatbot-id', 'acme'), ('run',)])
+def test_a_command_without_its_environment_ends_with_one_line(command):
+    code, output = flask(*command)
+    assert (code, output.splitlines()[-1]) == (1, 'DATABASE_URL is missing: see .env.example')
+    assert 'Traceback' not in output

@@ -35,9 +35,10 @@ class LimitedRequest(Request):
 
 
 def create_app():
-    config.check('web')
-    logs.configure()
-    db.configure()
+    if not config.is_command():
+        config.check('web')
+        logs.configure()
+        db.configure()
     app = Flask('service.web', static_folder=None)
     app.request_class = LimitedRequest
     app.config['MAX_CONTENT_LENGTH'] = BODY_LIMIT

@@ -9,10 +9,10 @@ from flask.cli import with_appcontext
 from redis import RedisError
 
 from service import batch as batches
-from service import queues, vault
+from service import config, db, logs, queues, vault
 from service.account import Account
 from service.batch import WAITING, Batch
-from service.db import connection, db, execute
+from service.db import connection, execute
 from service.errors import GatewayError
 from service.web.batches import order_from, read_csv, store
 
@@ -24,7 +24,17 @@ def init_app(app):
     app.cli.add_command(send_bulk)
 
 
-@click.command()
+class GatewayCommand(click.Command):
+    """A command that checks the environment when it begins, not when it is only asked for its --help."""
+
+    def invoke(self, ctx: click.Context) -> object:
+        config.check('command')
+        logs.configure()
+        db.configure()
+        return super().invoke(ctx)
+
+
+@click.command(cls=GatewayCommand)
 def rotate_keys():
     """Encrypt every stored secret with the first of ENCRYPTION_KEYS; the older keys can be removed afterwards."""
     try:
@@ -34,7 +44,7 @@ def rotate_keys():
 
 
 def _rotate():
-    with connection(), db.atomic():
+    with connection(), db.db.atomic():
         accounts = list(Account.select().for_update())
         for account in accounts:
             secrets = {name: vault.rotate(getattr(account, name)) for name in Account.SECRETS}
@@ -46,7 +56,7 @@ def _rotate():
     return len(accounts)
 
 
-@click.command()
+@click.command(cls=GatewayCommand)
 @click.argument('file', type=click.File('rb'))
 @click.option('--chatbot-id', required=True)
 @click.option('--text', help='A text; {{name}} stands for the column of this name.')
@@ -68,7 +78,7 @@ def send_bulk(file, chatbot_id, yes, no_wait, **kind):
         bulk = read_csv(order, file)
         _report(bulk)
         yes or click.confirm(f'Send to {len(bulk.good)} recipients?', abort=True)
-        with connection(), db.atomic():
+        with connection(), db.db.atomic():
             batch = store(Account.find_active(chatbot_id), order, bulk)
     except GatewayError as error:
         raise click.ClickException(_told(error)) from None
