@@ -388,3 +388,16 @@ CREATE TABLE account_event (
     UNIQUE (waba_id, digest)
 );
 CREATE INDEX account_event_of ON account_event (waba_id, at, id);
+
+
+-- version 9: which processes live
+
+-- A process of the back room, renewed by its own loop every 10 s and taken away when it ends.
+CREATE TABLE process (
+    id uuid PRIMARY KEY,
+    kind text NOT NULL,                         -- its name, as in `python -m workers NAME`
+    host text NOT NULL,
+    pid integer NOT NULL,
+    started_at timestamptz NOT NULL DEFAULT now(),
+    seen_at timestamptz NOT NULL DEFAULT now()
+);

@@ -6,7 +6,8 @@ from peewee import BooleanField, DateTimeField, IntegerField, Model, TextField
 
 from service import template, vault
 from service.db import columns, db, execute, fetch, fetch_dicts
-from service.errors import BadRequest, Conflict, NotFound
+from service.error_table import explain
+from service.errors import BadRequest, Conflict, Invalid, NotFound
 from service.rows import JSON
 from service.webhook_events import UNSTORABLE
 
@@ -15,6 +16,9 @@ FIND = 'SELECT * FROM whatsapp_cloud_account WHERE chatbot_id = %s'
 
 # Another number is another one to people, too.
 FORGET = 'display_phone_number = CASE phone_number_id WHEN coalesce(%s, phone_number_id) THEN display_phone_number END'
+
+
+SEND_STATES = ('ok', 'held')
 
 
 class Account(Model):
@@ -60,6 +64,20 @@ class Account(Model):
         if not account.active:
             raise BadRequest(f'The account of chatbot "{chatbot_id}" is not active.', code='account_inactive')
         return account
+
+    @classmethod
+    def newest(cls, send_state: str | None = None, after: str | None = None, limit: int = 50) -> list['Account']:
+        """Accounts, the newest first, those behind the chatbot_id `after`."""
+        query = cls.select().order_by(cls.created_at.desc(), cls.chatbot_id).limit(limit)
+        if send_state:
+            query = query.where(cls.send_state == send_state)
+        if after:
+            last = cls.get_or_none(cls.chatbot_id == after)
+            if last is None:
+                raise Invalid('cursor is not valid.', {'cursor': ['Not a cursor of ours.']})
+            same_time = (cls.created_at == last.created_at) & (cls.chatbot_id > after)
+            query = query.where((cls.created_at < last.created_at) | same_time)
+        return list(query)
 
     @classmethod
     def exists(cls, chatbot_id):
@@ -147,7 +165,13 @@ class Account(Model):
             **{f'has_{name}': getattr(self, name) is not None for name in self.SECRETS[:3]},
             'responder': self.responder and {**self.responder, 'has_secret': self.responder_secret is not None},
             **{name: getattr(self, name) for name in later},
+            'send_state_reason': self._explained_reason(),
         }
+
+    def _explained_reason(self) -> dict | None:
+        """Why nothing is sent, as the error of a message is shown: with what it means and what to do."""
+        reason = self.send_state_reason
+        return reason and {**reason, **explain(reason.get('cause') or reason.get('code'))}
 
 
 HOLD = """

@@ -1,11 +1,17 @@
 """What people write → rows: who wrote it, what it is, what it tells about the conversation."""
 
 import json
+import logging
+import time
 
 from service import conversation, echo, evidence, media, message, opt_out
 from service.config import settings
 from service.db import new_id, to_json
 from service.webhook_events import MAX_NAME, clean, moment
+
+log = logging.getLogger(__name__)
+TELL_EVERY = 600  # seconds between two lines about one account that answers nobody
+_told_at: dict[str, float] = {}  # chatbot_id: monotonic time of the last
 
 ANSWERED = frozenset((
     'text', 'image', 'video', 'audio', 'document', 'sticker', 'location', 'contacts', 'interactive', 'button', 'order',
@@ -106,7 +112,21 @@ def _written_at(one):
 def _wants_reply(item, account):
     if item.data.get('group_id') or _kind(item.data) not in ANSWERED or not account['active']:
         return False
-    return account['responder'] != 'none' if account['responder'] else bool(settings.AI_BASE_URL)
+    if account['responder']:
+        return account['responder'] != 'none'
+    if not settings.AI_BASE_URL:
+        _tell_of_no_responder(account['chatbot_id'])
+    return bool(settings.AI_BASE_URL)
+
+
+def _tell_of_no_responder(chatbot_id: str) -> None:
+    """A customer waits for nobody: worth a line, but not one for every message."""
+    now = time.monotonic()
+    if now - _told_at.get(chatbot_id, -TELL_EVERY) >= TELL_EVERY:
+        _told_at[chatbot_id] = now
+        log.warning(
+            'no reply: the account has no responder and AI_BASE_URL is not set', extra={'chatbot_id': chatbot_id}
+        )
 
 
 def _profile(item, account):

@@ -1,5 +1,6 @@
 """Templates as Meta told of them: which is known, whether a send fits, which is stopped, and what waits for one."""
 
+import logging
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -8,6 +9,7 @@ from service.db import columns, execute, fetch_dicts
 from service.errors import Invalid
 from service.webhook_events import as_dict, clean, identifier
 
+log = logging.getLogger(__name__)
 FIELDS = frozenset((
     'message_template_status_update', 'message_template_quality_update', 'message_template_components_update',
     'template_category_update',
@@ -183,6 +185,7 @@ WHERE m.id = d.id
 GOES = "t.waba_id = a.waba_id AND t.status = 'APPROVED'"
 # The template's stop is read in the same statement that obeys it.
 SETTLE = """
+WITH stopped AS (
 UPDATE message m SET status = d.status, hold_reason = d.hold_reason, updated_at = now(),
   error = json_build_object('code', NULL, 'title', d.title, 'details', d.reason, 'fbtrace_id', NULL, 'cause', d.cause),
   due_at = CASE d.status WHEN 'held' THEN m.due_at END
@@ -196,6 +199,9 @@ FROM (
     AND (m.status = 'queued' OR m.status = 'held' AND m.hold_reason = 'template' AND n.status = 'failed')
   ORDER BY m.id FOR NO KEY UPDATE OF m) d
 WHERE m.id = d.id
+RETURNING m.chatbot_id, m.template_name, m.template_language, m.status, d.cause)
+SELECT chatbot_id, template_name, template_language, status, cause, count(*) AS messages
+FROM stopped GROUP BY 1, 2, 3, 4, 5
 """
 
 
@@ -213,7 +219,10 @@ def leave_to_meta(waba_id, keys):
 
 def settle():
     """Hold or fail what is queued though its template is stopped; returns how many messages."""
-    return execute(SETTLE, columns([(verdict, *state) for verdict, state in STOPS.items()]))
+    stopped = fetch_dicts(SETTLE, columns([(verdict, *state) for verdict, state in STOPS.items()]))
+    for each in stopped:
+        log.warning('messages stopped by their template', extra=each)
+    return sum(each['messages'] for each in stopped)
 
 
 def settle_strays():

@@ -13,7 +13,7 @@ from rq import SimpleWorker
 from rq.exceptions import StopRequested
 from rq.serializers import JSONSerializer
 
-from service import config, db, logs, schema
+from service import config, db, logs, process, schema
 from service.db import CONNECTION_LOST, connection, fetch
 from service.queues import ERRANDS, INCOMING, SEND, client, connect
 from workers import clock, errands, incoming, send
@@ -29,11 +29,17 @@ class DrainWorker(SimpleWorker):
     """An ordinary RQ worker that tells its drain when to stop, and soon finds Redis again."""
 
     max_connection_wait_time = 2.0
+    kind = ''  # the name of this process
 
     def _install_signal_handlers(self):
         """RQ's take over from ours here: a SIGTERM that came just before would be heard by nobody."""
         super()._install_signal_handlers()
         self._stop_requested = stopping.is_set()
+
+    def heartbeat(self, *arguments, **options):
+        """RQ's own, each time that its loop goes round; beside it the row by which /readyz knows this process."""
+        super().heartbeat(*arguments, **options)
+        process.beat(self.kind)
 
     def handle_warm_shutdown_request(self):
         stopping.set()
@@ -104,7 +110,8 @@ def run(name):
     if name == 'clock':
         clock.run()
     else:
-        work(*ROOMS[name])
+        work(name, *ROOMS[name])
+    process.leave()
     log.info('stopped', extra={'worker': name})
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # one more of them may come while Python takes itself down
 
@@ -118,13 +125,13 @@ def _on_signals(handler):
     signal.signal(signal.SIGINT, handler)
 
 
-def work(queue_name, room):
+def work(name, queue_name, room):
     """Run RQ workers, one after an outage of Redis another, until SIGTERM; then finish what is in flight."""
     while not stopping.is_set():
         _wait_for('redis', _redis_answers)
         try:
             if not stopping.is_set():
-                _worker(queue_name).work(logging_level='WARNING')
+                _worker(name, queue_name).work(logging_level='WARNING')
         except StopRequested:  # a second SIGTERM in the middle of RQ's farewell
             pass
         except RedisError as error:
@@ -135,9 +142,9 @@ def work(queue_name, room):
         log.warning('some calls were still in flight; the sweep settles them')
 
 
-def _worker(queue_name):
+def _worker(name, queue_name):
     connection = connect(socket_connect_timeout=2)
-    return DrainWorker(
+    worker = DrainWorker(
         [queue_name],
         connection=connection,
         serializer=JSONSerializer,
@@ -145,6 +152,8 @@ def _worker(queue_name):
         maintenance_interval=15,
         log_job_description=False,
     )
+    worker.kind = name
+    return worker
 
 
 def _wait_for(what, is_there):

@@ -5,9 +5,9 @@ import time
 
 from redis import RedisError
 
-from service import account, batch, consequences, dispatch, status, template
-from service.db import connection, db, execute, fetch
-from service.queues import ERRANDS, INCOMING, SEND, ring
+from service import account, backlog, batch, consequences, dispatch, process, status, template
+from service.db import connection, db, execute
+from service.queues import SEND, ring
 from workers.drain import stopping
 
 log = logging.getLogger(__name__)
@@ -16,39 +16,28 @@ SWEEP_EVERY = 2
 TIDY_EVERY = 600
 IDEMPOTENCY_HOURS = 48
 
-NEXT_INCOMING = """
-SELECT least((SELECT min(due_at) FROM webhook_event WHERE status = 'received'),
-             (SELECT min(greatest(c.reply_due_at, c.reply_lease_until, c.paused_until)) FROM conversation c
-              JOIN whatsapp_cloud_account a USING (chatbot_id) WHERE c.reply_due_at IS NOT NULL AND a.active)) - now()
-"""
-NEXT_SEND = """
-SELECT min(due_at) - now() FROM message
-WHERE status IN ('scheduled', 'queued', 'sending', 'unknown') AND status IN ('scheduled', 'queued')
-"""
-NEXT_ERRAND = """
-SELECT least((SELECT min(due_at) FROM media WHERE status = 'fetching'),
-             (SELECT min(due_at) FROM read_receipt WHERE due_at IS NOT NULL),
-             (SELECT min(greatest(due_at, lease_until)) FROM template_sync WHERE due_at IS NOT NULL)) - now()
-"""
-NEXT = {INCOMING: NEXT_INCOMING, SEND: NEXT_SEND, ERRANDS: NEXT_ERRAND}
+LATE = 60  # seconds after its time at which what waits is worth a line, at most one in as many seconds
 
 
 def run():
     """Ring for what is due, sweep what was left lying, until SIGTERM."""
-    sweep_at = tidy_at = 0
+    sweep_at = tidy_at = tell_at = 0
     while not stopping.is_set():
         began = time.monotonic()
         try:
             with connection():
                 promote()
-                waits = {name: _seconds(sql) for name, sql in NEXT.items()}
+                process.beat('clock')
+                next_due = backlog.next_due()
                 if began >= sweep_at:
                     sweep()
                     sweep_at = began + SWEEP_EVERY
                 if began >= tidy_at:
                     tidy()
                     tidy_at = began + TIDY_EVERY
-            _ring_in_time(waits, began + TICK)
+            if began >= tell_at and tell_of_late_work(next_due):
+                tell_at = began + LATE
+            _ring_in_time(backlog.until_next_ring(next_due), began + TICK)
         except RedisError as error:
             log.warning('redis is away, work waits for it', extra={'reason': type(error).__name__})
         except Exception as error:
@@ -56,16 +45,17 @@ def run():
         stopping.wait(max(0.05, began + TICK - time.monotonic()))
 
 
-def _seconds(sql):
-    """How long until something is due; None when nothing is."""
-    wait = fetch(sql)[0][0]
-    return None if wait is None else max(0, wait.total_seconds())
+def tell_of_late_work(next_due: dict[str, float | None]) -> bool:
+    late = backlog.late_by(next_due, LATE)
+    if late:
+        log.warning('work is late', extra={'oldest_due_seconds': late})
+    return bool(late)
 
 
 def _ring_in_time(waits, end):
     began = time.monotonic()
-    for name, wait in sorted(waits.items(), key=lambda item: item[1] or 0):
-        if wait is not None and began + wait < end:
+    for name, wait in sorted(waits.items(), key=lambda item: item[1]):
+        if began + wait < end:
             stopping.wait(max(0, began + wait - time.monotonic()))
             if name == SEND:
                 with connection():
@@ -97,4 +87,5 @@ def sweep():
 
 def tidy():
     """What is kept for a time only."""
+    process.forget_gone()
     execute("DELETE FROM idempotency_key WHERE created_at < now() - %s * interval '1 hour'", (IDEMPOTENCY_HOURS,))

@@ -7,7 +7,7 @@ from flask import Blueprint
 
 from service import account as accounts
 from service import account_event, payloads, usage
-from service.account import Account
+from service.account import SEND_STATES, Account
 from service.errors import Invalid
 from service.queues import ERRANDS, INCOMING, SEND, wake
 from service.web import answers
@@ -29,6 +29,15 @@ def save():
     if 'access_token' in data:
         _resume(data['chatbot_id'])
     return _shown(data['chatbot_id']), 201 if created else 200
+
+
+@blueprint.get('/accounts')
+def index():
+    """All of them, the newest first, without their health; `send_state=held`: those that cannot send."""
+    state, limit = answers.choice('send_state', SEND_STATES), answers.page_size()
+    rows = Account.newest(state, answers.parameter('cursor'), limit + 1)
+    last = rows[limit - 1].chatbot_id if len(rows) > limit else None
+    return {'data': [account.to_dict() for account in rows[:limit]], 'next_cursor': last}
 
 
 @blueprint.get('/account/<chatbot_id>')

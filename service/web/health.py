@@ -1,15 +1,16 @@
 """/healthz: the process lives. /readyz: so does what it needs."""
 
-from flask import Blueprint
+from flask import Blueprint, request
 from peewee import PeeweeException
 from redis import RedisError
 
-from service import schema
+from service import backlog, process, schema
 from service.db import connection, fetch
 from service.queues import client
 
 blueprint = Blueprint('health', __name__)
 NEWEST = schema.newest()
+KINDS = ('incoming', 'send', 'errands', 'clock')  # what `python -m workers` runs
 
 
 @blueprint.get('/healthz')
@@ -19,8 +20,22 @@ def healthz():
 
 @blueprint.get('/readyz')
 def readyz():
-    away = [*_database(), *_redis()]
-    return {'status': 'unavailable' if away else 'ok', 'away': away}, 503 if away else 200
+    """`?deep=1` also tells of the back room: which of its processes live, and how long what is due has waited."""
+    away, told = [*_database(), *_redis()], {}
+    if request.args.get('deep') == '1' and 'database' not in away and 'schema' not in away:
+        told = _back_room()
+        away += [kind for kind in KINDS if not told['processes'][kind]['alive']]
+    return {'status': 'unavailable' if away else 'ok', 'away': away, **told}, 503 if away else 200
+
+
+def _back_room() -> dict:
+    with connection():
+        living, next_due = process.living(), backlog.next_due()
+    never = {'alive': 0, 'seen_seconds_ago': None}
+    return {
+        'processes': {kind: living.get(kind, never) for kind in KINDS},
+        'oldest_due_seconds': {kind: backlog.late_by(next_due, 0).get(kind) for kind in next_due},
+    }
 
 
 def _database():
