@@ -5,7 +5,7 @@ import time
 
 from redis import RedisError
 
-from service import account, backlog, batch, consequences, dispatch, process, status, template
+from service import account, backlog, batch, consequences, process, status, template, timers
 from service.db import connection, db, execute
 from service.queues import SEND, ring
 from workers.drain import stopping
@@ -66,16 +66,16 @@ def _ring_in_time(waits, end):
 def promote():
     """What its own time moves: a scheduled message is due, or one has expired."""
     with db.atomic():
-        dispatch.expire()
-        if dispatch.start_scheduled():
+        timers.expire()
+        if timers.start_scheduled():
             template.settle()
 
 
 def sweep():
     """What a dead worker, a lost answer or a crossing of two transactions left behind."""
     with db.atomic():
-        lost = dispatch.expire_leases()
-        resent, failed = dispatch.decide_unknown()
+        lost = timers.expire_leases()
+        resent, failed = timers.decide_unknown()
         strays = account.settle_strays() + batch.settle_strays() + template.settle_strays()
     with db.atomic():
         joined, refusals = status.join_orphans()
