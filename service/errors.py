@@ -4,6 +4,7 @@ GatewayError                 each knows its HTTP status and its code; the docstr
 ├── BadRequest               400
 ├── Unauthorized             401
 ├── NotFound                 404
+├── RequestTimeout           408   trying again helps
 ├── Conflict                 409
 ├── Invalid                  422   with errors: {field: [message]}
 ├── TooManyQueued            429   trying again helps
@@ -14,6 +15,14 @@ GatewayError                 each knows its HTTP status and its code; the docstr
 CODES = {
     'bad_request': ('The request cannot be read as HTTP or as this API wants it.', 'See detail.'),
     'malformed_json': ('The body is not a JSON object.', 'Send one JSON object as application/json.'),
+    'body_incomplete': (
+        'The connection brought less of the body than was announced; nothing was stored.',
+        'Send the request again, whole.',
+    ),
+    'request_timeout': (
+        'The request came too slowly; nothing was stored.',
+        'Send its head within 10 seconds, and its body without long pauses.',
+    ),
     'nested_too_deeply': ('The JSON has too many levels.', 'Send what the documentation shows.'),
     'signature_invalid': (
         'X-Hub-Signature-256 is missing, or is not that of the body.',
@@ -104,6 +113,13 @@ class NotFound(GatewayError):
 
     status = 404
     code = 'not_found'
+
+
+class RequestTimeout(GatewayError):
+    """Request timeout"""
+
+    status = 408
+    code = 'request_timeout'
 
 
 class Conflict(GatewayError):

@@ -6,6 +6,7 @@ import os
 import shutil
 import tempfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from cryptography.fernet import Fernet
@@ -171,6 +172,17 @@ def file_server(backend, setting):
         setting('GRAPH_API_URL', there.url)
         setting('GRAPH_TIMEOUT', 0.5)
         yield there
+
+
+@pytest.fixture(scope='module')
+def web(schema, tmp_path_factory):
+    """One real web process with one worker: .port, .url, .processes."""
+    port = stack.free_port()
+    processes = stack.Processes(tmp_path_factory.mktemp('web'), {'PORT': str(port), 'WEB_CONCURRENCY': '1'})
+    processes.start('web')
+    processes.wait_port(port)
+    yield SimpleNamespace(port=port, processes=processes, url=f'http://127.0.0.1:{port}')
+    processes.stop_all()
 
 
 @pytest.fixture

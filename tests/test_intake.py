@@ -20,17 +20,6 @@ PATH = '/whatsapp-cloud/webhook'
 BODY = b'{"object":"whatsapp_business_account","entry":[]}'
 
 
-@pytest.fixture(scope='module')
-def web(schema, tmp_path_factory):
-    """One real web process with one worker: (port, processes)."""
-    port = free_port()
-    processes = Processes(tmp_path_factory.mktemp('web'), {'PORT': str(port), 'WEB_CONCURRENCY': '1'})
-    processes.start('web')
-    processes.wait_port(port)
-    yield SimpleNamespace(port=port, processes=processes, url=f'http://127.0.0.1:{port}')
-    processes.stop_all()
-
-
 @pytest.fixture
 def connect(web, database):
     """connect() opens a connection to the web process."""

@@ -1,7 +1,6 @@
 """The WSGI application."""
 
-from flask import Flask, Request
-from werkzeug.exceptions import RequestEntityTooLarge
+from flask import Flask
 
 from service import config, db, logs
 from service.web import (
@@ -9,6 +8,7 @@ from service.web import (
     answers,
     audit,
     batches,
+    bodies,
     cli,
     contacts,
     conversations,
@@ -21,18 +21,6 @@ from service.web import (
     webhook,
 )
 
-BODY_LIMIT = 4 * 1024 * 1024  # Meta's batches have up to 3 MB (section 1.3)
-
-
-class LimitedRequest(Request):
-    """A chunked body that is too long is refused like any other; werkzeug cuts it off and says nothing."""
-
-    def get_data(self, *arguments, **options):
-        body = super().get_data(*arguments, **options)
-        if self.content_length is None and len(body) >= BODY_LIMIT:
-            raise RequestEntityTooLarge
-        return body
-
 
 def create_app():
     if not config.is_command():
@@ -40,8 +28,8 @@ def create_app():
         logs.configure()
         db.configure()
     app = Flask('service.web', static_folder=None)
-    app.request_class = LimitedRequest
-    app.config['MAX_CONTENT_LENGTH'] = BODY_LIMIT
+    app.request_class = bodies.WholeRequest
+    app.config['MAX_CONTENT_LENGTH'] = bodies.BODY_LIMIT
     answers.init_app(app)
     app.register_blueprint(health.blueprint)
     app.register_blueprint(webhook.blueprint)

@@ -8,14 +8,16 @@ from flask import request
 from service.config import settings
 from service.db import db
 from service.errors import Unauthorized
+from service.web import bodies
 
 PREFIX = 'sha256='
 NO_KEY = 'Send "Authorization: Bearer <key>" with one of API_KEYS.'
 
 
 def guard(blueprint):
-    """Every request of a blueprint needs a key, and has a database connection for as long as it lasts."""
+    """Every request of a blueprint needs a key, and has a database connection from when its body is there."""
     blueprint.before_request(require_key)
+    blueprint.before_request(bodies.read)
     blueprint.before_request(_open)
     blueprint.teardown_request(_close)
     return blueprint

@@ -52,7 +52,7 @@ def _csv():
     """The file as it comes in; nothing else is held of it than the good rows."""
     given = request.args.to_dict()
     order = order_from(given)
-    request.max_content_length = bulk_csv.SIZE_LIMIT + 1  # werkzeug refuses the byte after the last one it may read
+    request.max_content_length = bulk_csv.SIZE_LIMIT
     hashed = Hashed(request.stream, json.dumps(given, sort_keys=True))
     with no_connection():  # a caller may take his time
         bulk = read_csv(order, io.BufferedReader(hashed))
