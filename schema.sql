@@ -389,6 +389,26 @@ CREATE TABLE account_event (
 );
 CREATE INDEX account_event_of ON account_event (waba_id, at, id);
 
+-- version 6: what Meta tells beside a message's states
+
+-- A status whose type is not a message's (a payment): kept and shown, it moves nothing.
+CREATE TABLE message_fact (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    chatbot_id text NOT NULL REFERENCES whatsapp_cloud_account,
+    message_id uuid REFERENCES message ON DELETE SET NULL,  -- null: not known when it came; found by the wamid
+    phone_number_id text NOT NULL,
+    wamid text NOT NULL CHECK (length(wamid) <= 512),
+    type text NOT NULL CHECK (length(type) <= 64),          -- Meta's: payment
+    status text NOT NULL CHECK (length(status) <= 64),      -- of a payment: pending, captured, failed
+    timestamp timestamptz,
+    opaque text,                                            -- biz_opaque_callback_data: our message id
+    payment json,
+    errors json,
+    digest bytea NOT NULL,                                  -- of all that Meta said: a repeated one is one fact
+    received_at timestamptz NOT NULL DEFAULT now(),
+    UNIQUE (phone_number_id, wamid, digest)
+);
+CREATE INDEX message_fact_of ON message_fact (message_id);
 
 -- version 9: which processes live
 

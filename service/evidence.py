@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from service.identity import Identity, bsuid_kind
 from service.opt_out import REFUSED
 from service.phones import digits
-from service.webhook_events import as_dict, clean, identifier, moment, participant
+from service.webhook_events import as_dict, clean, identifier, moment, participant, status_type
 
 CHANGES = frozenset(('user_changed_number', 'user_changed_user_id', 'customer_changed_number'))
 CERTAIN_AT = frozenset(('sent', 'delivered'))  # statuses that say who has the phone at their time; one is read any day
@@ -90,10 +90,11 @@ def _of_status(item, chatbot_id):
         'user': identifier(data.get('recipient_user_id')) or identifier(contact.get('user_id')),
         'parent': identifier(parent) or identifier(contact.get('parent_user_id')),
     }
-    at = _at(data) if data.get('status') in CERTAIN_AT else None
+    is_of_message = status_type(data) is None
+    at = _at(data) if is_of_message and data.get('status') in CERTAIN_AT else None
     opaque = data.get('biz_opaque_callback_data')
     about = opaque.lower() if isinstance(opaque, str) and UUID.fullmatch(opaque) else None
-    told = {'why': 'status', 'learn': True, 'about': about, 'kept': _wants_no_marketing(data)}
+    told = {'why': 'status', 'learn': True, 'about': about, 'kept': is_of_message and _wants_no_marketing(data)}
     return Identity(chatbot_id, **ids, at=at, **told) if any(ids.values()) else None
 
 

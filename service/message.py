@@ -57,6 +57,11 @@ class Message(Row):
         return None if self.direction == 'inbound' else 'business_app' if self.echo else 'api'
 
     @property
+    def has_left(self):
+        """Whether Meta may have told of it: a new message costs no look for that."""
+        return self.direction == 'outbound' and bool(self.wamid or self.attempts or self.tries)
+
+    @property
     def said_at(self):
         return self.timestamp or self.accepted_at or self.created_at
 
@@ -84,14 +89,14 @@ class Message(Row):
         if self.direction == 'inbound':
             return [{'status': 'received', 'timestamp': self.created_at}]
         history = self._begun(told) + told
-        if all(entry['status'] != self.status for entry in history):
+        if all(entry['status'] != self.status or 'type' in entry for entry in history):
             history.append({'status': self.status, 'timestamp': self.updated_at})
         return history
 
     def _begun(self, told):
         """What became of an outbound one before Meta told of it. An echo had been sent when it came."""
         if self.echo:
-            is_told = any(entry['status'] == 'sent' for entry in told)
+            is_told = any(entry['status'] == 'sent' and 'type' not in entry for entry in told)
             return [] if is_told else [{'status': 'sent', 'timestamp': self.said_at}]
         is_later = self.send_at and self.send_at > self.created_at
         own = [{'status': 'scheduled' if is_later else 'queued', 'timestamp': self.created_at}]

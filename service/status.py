@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from datetime import datetime
 
-from service import message, window
+from service import fact, message, window
 from service.consequences import Refusal
 from service.db import columns, execute, fetch, fetch_dicts, to_json
 from service.dispatch import AHEAD, attempt, next_step
@@ -18,6 +18,7 @@ STATES = (
 RANK = {name: rank for rank, name in enumerate(STATES)}  # failed is terminal: later facts are kept, the state stays
 TOLD = frozenset(('sent', 'delivered', 'read', 'played'))  # states that Meta's statuses name; it invents others
 UNDELIVERED = frozenset(('sending', 'unknown', 'accepted', 'sent'))  # a failure from there may be tried again
+ARRIVED = frozenset(('delivered', 'read', 'played'))  # a failure that Meta tells of afterwards is a fact, no more
 UUID = re.compile('[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}')
 
 
@@ -98,7 +99,8 @@ def store(statuses):
     targets = _find_messages(unique.values())
     rows = [unique[key] for key in sorted(unique)]
     new = set(_insert(rows))
-    refusals = advance([(s.message_id, s) for s in rows if s.key in new and s.message_id], targets)
+    news = [(s.message_id, s) for s in rows if s.key in new and s.message_id]
+    refusals = advance(news + _adopt(news, targets), targets)
     return {key: 'stored' if unique[key].message_id else 'orphan' for key in new}, refusals
 
 
@@ -115,6 +117,13 @@ def _find_messages(statuses):
     return by_id
 
 
+def _adopt(news, targets):
+    """The orphans of messages whose wamid these statuses bring: [(message id, Status)]."""
+    first = [(id_, s.phone_number_id, s.wamid) for id_, s in news if targets[id_]['wamid'] is None]
+    rows = fetch_dicts(ADOPT, columns(sorted(set(first)))) if first else []
+    return [(row['message_id'], _from_row(row)) for row in rows]
+
+
 def _insert(statuses):
     rows = [
         (s.chatbot_id, s.message_id, s.phone_number_id, s.wamid, s.status, s.participant, s.timestamp, s.opaque,
@@ -125,9 +134,12 @@ def _insert(statuses):
 
 
 def advance(news, targets):
-    """Move messages forward. `news`: (message id, Status); `targets`: {id: locked row}. Returns Refusals."""
+    """Move messages forward. `news`: (message id, Status); `targets`: {id: locked row}. Returns Refusals.
+
+    Failures come last: what is known to have arrived is not sent again.
+    """
     moved, prices, refusals = {}, {}, []
-    for message_id, status in news:
+    for message_id, status in sorted(news, key=lambda one: one[1].status == 'failed'):
         row = targets[message_id]
         if status.pricing:
             prices[message_id] = status.pricing
@@ -152,6 +164,8 @@ def _is_over(row, status):
 def _move(row, status, refusals):
     state = _state_after(row, status)
     if RANK[state] <= RANK[row['status']]:
+        return False
+    if state == 'failed' and row['status'] in ARRIVED:
         return False
     undelivered = row['status'] in UNDELIVERED
     row.update(status=state, error=status.error if state == 'failed' else None, hold_reason=None, delay=None)
@@ -201,12 +215,17 @@ def _write_prices(prices):
 
 JOIN = """
 WITH orphan AS (
-  SELECT s.id, m.id AS message_id FROM message m JOIN message_status s USING (phone_number_id, wamid)
-  WHERE m.direction = 'outbound' AND m.wamid IS NOT NULL AND s.message_id IS NULL AND {which}
+  SELECT s.id, m.id AS message_id FROM {messages} m JOIN message_status s USING (phone_number_id, wamid)
+  WHERE s.message_id IS NULL AND {which}
   FOR NO KEY UPDATE OF s SKIP LOCKED)
 UPDATE message_status s SET message_id = orphan.message_id FROM orphan WHERE s.id = orphan.id
 RETURNING s.*
 """
+SENT = "m.direction = 'outbound' AND m.wamid IS NOT NULL"
+JOIN_THESE = JOIN.format(messages='message', which=f'{SENT} AND m.id = ANY(%s::uuid[])')
+JOIN_RECENT = JOIN.format(messages='message', which=f"{SENT} AND s.received_at > now() - interval '1 hour'")
+NAMED_BY_STATUS = '(SELECT * FROM unnest(%s::uuid[], %s::text[], %s::text[]) AS n (id, phone_number_id, wamid))'
+ADOPT = JOIN.format(messages=NAMED_BY_STATUS, which='true')
 
 
 def join_orphans(message_ids=None):
@@ -215,10 +234,7 @@ def join_orphans(message_ids=None):
     With None those of the last hour are looked through: what fell between two workers' transactions.
     Returns (how many, Refusals).
     """
-    if message_ids is None:
-        rows = fetch_dicts(JOIN.format(which="s.received_at > now() - interval '1 hour'"))
-    else:
-        rows = fetch_dicts(JOIN.format(which='m.id = ANY(%s::uuid[])'), (list(message_ids),))
+    rows = fetch_dicts(JOIN_RECENT) if message_ids is None else fetch_dicts(JOIN_THESE, (list(message_ids),))
     if not rows:
         return 0, []
     news = [_from_row(row) for row in rows]
@@ -238,17 +254,23 @@ def _error_of(errors):
     return error_from(errors[0]) if errors and isinstance(errors[0], dict) else None
 
 
-def _told_at(row):
+def _told_at(entry):
     """Many statuses share a second: within it, the order in which they can only have happened."""
-    return row['timestamp'] is None, row['timestamp'], RANK.get(row['status'], len(RANK))
+    rank = len(RANK) if 'type' in entry else RANK.get(entry['status'], len(RANK))
+    return entry['timestamp'] is None, entry['timestamp'], rank
 
 
 def of_messages(message_ids):
     """{message id: everything Meta said about it, oldest first by Meta's time}."""
-    rows = fetch_dicts(HISTORY, (message_ids,)) if message_ids else []
+    if not message_ids:
+        return {}
+    told = [(row.pop('message_id'), _entry(row)) for row in fetch_dicts(HISTORY, (message_ids,))]
     history = {}
-    for row in sorted(rows, key=_told_at):
-        entry = {name: row[name] for name in ('status', 'timestamp')}
-        entry |= {name: row[name] for name in ('participant', 'errors', 'pricing') if row[name]}
-        history.setdefault(row['message_id'], []).append(entry)
+    for message_id, entry in sorted(told + fact.of_messages(message_ids), key=lambda one: _told_at(one[1])):
+        history.setdefault(message_id, []).append(entry)
     return history
+
+
+def _entry(row):
+    entry = {name: row[name] for name in ('status', 'timestamp')}
+    return entry | {name: row[name] for name in ('participant', 'errors', 'pricing') if row[name]}

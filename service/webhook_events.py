@@ -196,6 +196,7 @@ def _statuses(value, number):
         status = status or {}
         wamid, name = clean(status.get('id')), clean(status.get('status'))
         key = f's|{number or ""}|{(wamid or "")[:MAX_ID]}|{(name or "")[:MAX_NAME]}|{participant(status)}'
+        key += f'|{kind}' if (kind := status_type(status)) else ''
         item = Item('status', key, status, number, wamid)
         item.contact = _contact(status, contacts, RECIPIENT)
         item.problem = (
@@ -256,6 +257,15 @@ def _contact(data, contacts, person):
     found = contacts.get(('user_id', user)) or contacts.get(('wa_id', identifier(data.get(wa_id)))) or {}
     is_other = user and identifier(found.get('user_id')) not in (None, user)
     return {} if is_other or data.get('type') == 'system' else found
+
+
+def status_type(status):
+    """What a status speaks of, 'payment' say, when it is not the message's own state; None when it is (section 14)."""
+    kind = status.get('type')
+    if kind is None or kind == '':
+        return 'payment' if as_dict(status.get('payment')) else None
+    kind = clean(kind, MAX_NAME) or 'unknown'
+    return None if kind.casefold() == 'message' else kind
 
 
 def participant(status):

@@ -221,8 +221,8 @@ def test_the_people_of_a_group_are_told_apart_and_one_failure_fails_nobody_else(
         ('US.3', 'delivered'),
         ('US.3', 'read'),
     }
-    told(status_of('wamid.1', 'failed', AT, errors=[ERROR]))  # all of the group
-    assert backend.message(message['id'])['status'] == 'failed'
+    told(status_of('wamid.1', 'failed', AT, errors=[ERROR]))  # all of the group, which has arrived
+    assert backend.message(message['id'])['status'] == 'read'
 
 
 def test_metas_pricing_goes_into_the_usage(backend, told):
@@ -269,8 +269,10 @@ def test_whatever_the_order_the_end_is_the_same(backend, meta, workers, posts, a
     names = {name for post in posts for name, _ in post}
     after = backend.message(message['id'])
     furthest = max((ORDER.index(name) for name in names & {*ORDER}), default=None)
-    assert after['status'] == ('failed' if 'failed' in names else 'accepted' if furthest is None else ORDER[furthest])
-    assert (after['error'] is not None) == ('failed' in names)
+    furthest = 'accepted' if furthest is None else ORDER[furthest]
+    arrived_first = {furthest} - {'accepted', 'sent'}  # then the failure moved nothing
+    assert after['status'] in ({'failed'} | arrived_first if 'failed' in names else {furthest})
+    assert (after['error'] is not None) == (after['status'] == 'failed')
     kept = [(entry['status'], entry['timestamp']) for entry in after['statuses'] if entry['status'] in VALUES]
     assert sorted(kept) == sorted((name, moment(AT + VALUES.index(name))) for name in names)
     assert after['wamid'] == wamid

@@ -96,7 +96,7 @@ def test_a_failed_status_is_judged_like_an_answer(accepted, told, code, state, d
 def test_what_was_delivered_does_not_go_again(accepted, told):
     message = accepted()
     told(message, 'delivered')
-    assert told.failed(message, 131016)['status'] == 'failed'
+    assert told.failed(message, 131016)['status'] == 'delivered'
 
 
 def test_four_attempts_in_all_when_statuses_refuse_them(accepted, told, workers, stand_in):

@@ -5,15 +5,16 @@ from collections import Counter
 
 from peewee import OperationalError
 
-from service import changes, consequences, conversation, echo, event, evidence, inbound, limits, signs, status
+from service import changes, consequences, conversation, echo, event, evidence, fact, inbound, limits, signs, status
 from service.account import learn
 from service.db import db, fetch, fetch_dicts
 from service.error_table import look_up
+from service.fact import Fact
 from service.graph import error_from
 from service.identity import TryAgain, resolve
 from service.queues import INCOMING, retry_delay
 from service.status import Status
-from service.webhook_events import NotAnEvent, as_dict, clean, flatten, moment, parse, participant
+from service.webhook_events import NotAnEvent, as_dict, clean, flatten, moment, parse, participant, status_type
 from workers import drain as loop
 from workers import replies
 
@@ -195,8 +196,10 @@ def _kept(item, path):
 
 
 def _store_statuses(found, people):
-    statuses = [(item, _status(item, account['chatbot_id'])) for item, account in found]
-    outcomes, refusals = status.store([one for _, one in statuses])
+    """What speaks of messages' states moves them; what speaks of anything else is kept."""
+    statuses = [(item, _told(item, account['chatbot_id'])) for item, account in found]
+    outcomes, refusals = status.store([one for _, one in statuses if isinstance(one, Status)])
+    outcomes |= fact.store([one for _, one in statuses if isinstance(one, Fact)])
     consequences.draw(refusals)
     names = {}
     for item, one in statuses:
@@ -206,8 +209,10 @@ def _store_statuses(found, people):
     conversation.named([(id_, *row) for id_, row in names.items()])
 
 
-def _status(item, chatbot_id):
+def _told(item, chatbot_id):
     data = item.data
+    if status_type(data):
+        return fact.of_status(item, chatbot_id, moment(data.get('timestamp')))
     errors = data.get('errors') if isinstance(data.get('errors'), list) else None
     error = error_from(errors[0]) if errors and isinstance(errors[0], dict) else None
     recipient = {name: data[name] for name in data if name.startswith(('recipient_', 'parent_recipient_'))}

@@ -108,9 +108,7 @@ def index():
 
 def shown(messages):
     """Messages as callers see them, with their status history."""
-    history = status.of_messages(
-        [message.id for message in messages if message.direction == 'outbound' and message.wamid]
-    )
+    history = status.of_messages([message.id for message in messages if message.has_left])
     receipts = receipt.of_messages([message.id for message in messages if message.direction == 'inbound'])
     files = media.of_messages(messages)
     return [

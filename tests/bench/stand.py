@@ -31,8 +31,8 @@ OURS = (
     'UNKNOWN_',
     'MAX_',
 )
-EMPTY = ('idempotency_key, usage_log, message_status, read_receipt, media_upload, media, message, contact_event, '
-         'conversation_identity, conversation_merged, conversation, webhook_event')  # fmt: skip
+EMPTY = ('idempotency_key, usage_log, message_fact, message_status, read_receipt, media_upload, media, message, '
+         'contact_event, conversation_identity, conversation_merged, conversation, webhook_event')  # fmt: skip
 
 
 class Stand(contextlib.ExitStack):
