@@ -116,7 +116,7 @@ def media_url(value):
     if parts.scheme == 's3' and not parts.netloc:
         raise ValueError('names no bucket')
     if parts.scheme == 's3' and not find_spec('boto3'):
-        raise ValueError('is of S3, for which boto3 is needed: pip install "whatsapp-gateway[s3]"')
+        raise ValueError('is of S3, for which boto3 is needed: pip install -r requirements-s3.txt')
     if parts.scheme == 'file' and (parts.netloc or not parts.path):
         raise ValueError('must be file:///directory, or file:directory for one of the working directory')
     return value
