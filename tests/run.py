@@ -71,14 +71,16 @@ def run():
     web, meta = stack.free_port(int(os.environ.get('PORT', '8000'))), stack.free_port(9090)
     servers, processes = [], None
     try:
+        say('Starting PostgreSQL and Redis')
         environment = start_servers(servers, web, meta)
+        say('Starting the gateway and the stand-in for Meta')
         processes = stack.Processes(DIRECTORY, environment, on_line=Output())
         start_processes(processes, environment, web, meta)
         set_up(environment, web, meta)
-        print(welcome(environment, web, meta), flush=True)
+        say(welcome(environment, web, meta))
         watch(processes)
     finally:
-        print('\nStopping', flush=True)
+        say('\nStopping')
         end(processes, servers)
 
 
@@ -189,6 +191,10 @@ def end(processes, servers):
 
 def stop(signum, _frame):
     raise Stopped(signal.Signals(signum).name)
+
+
+def say(line):
+    print(line, flush=True)
 
 
 def api_key(environment):

