@@ -119,7 +119,7 @@ def named(rows):
 
 
 CLAIM_REPLIES = """
-UPDATE conversation c SET reply_claim = %s, reply_attempts = reply_attempts + 1,
+UPDATE conversation c SET reply_claim = %s, reply_attempts = least(reply_attempts + 1, 32767),
   reply_lease_until = now() + %s * interval '1 second'
 FROM (
   SELECT c.id, a.read_receipts FROM conversation c JOIN whatsapp_cloud_account a USING (chatbot_id)

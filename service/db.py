@@ -7,13 +7,17 @@ import time
 from contextlib import contextmanager
 
 from peewee import InterfaceError, OperationalError
-from playhouse.pool import PooledPostgresqlDatabase
+from playhouse.pool import MaxConnectionsExceeded, PooledPostgresqlDatabase
 from psycopg2.extensions import new_type, register_type
 
 from service.config import settings
 
 CONNECTION_LOST = (OperationalError, InterfaceError)
-
+# SQLSTATE classes of what passes: no connection, read-only for a moment, a deadlock, too little of something, locked,
+# shut down, a disk. All others are about the statement or its values, which will be refused the next time, too.
+PASSING = ('08', '25', '40', '53', '55', '57', '58')
+LOCK_NOT_AVAILABLE = '55P03'
+LOCKED = (LOCK_NOT_AVAILABLE, '57014')  # the server is there: somebody else's lock, or a statement that took too long
 
 UUID_AS_TEXT = new_type((2950,), 'UUID', lambda value, cursor: value)  # ids are text in this house
 
@@ -52,6 +56,17 @@ def configure(max_connections=10):
         keepalives_idle=30,
         options='-c TimeZone=UTC -c statement_timeout=60000 -c lock_timeout=30000',
     )
+
+
+def passes(error: Exception) -> bool:
+    """Whether the database may take the same thing the next time. An error without a state is a lost connection."""
+    state = sqlstate(error)
+    return state[:2] in PASSING if state else isinstance(error, (*CONNECTION_LOST, MaxConnectionsExceeded))
+
+
+def sqlstate(error: Exception) -> str | None:
+    """PostgreSQL's code of an error, None when it is not PostgreSQL that speaks."""
+    return getattr(getattr(error, 'orig', error), 'pgcode', None)
 
 
 @contextmanager

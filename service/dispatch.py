@@ -40,7 +40,7 @@ busy AS (
     pair_free_at = CASE WHEN c.group_id IS NULL THEN greatest(c.pair_free_at, now()) + interval '{PAIR_GAP} s' END
   WHERE c.id = ANY (ARRAY(SELECT conversation_id FROM first WHERE NOT unwanted)))
 UPDATE message m SET status = CASE WHEN unwanted THEN 'cancelled' ELSE 'sending' END,
-  attempts = CASE WHEN unwanted THEN attempts WHEN late THEN 1 ELSE attempts + 1 END,
+  attempts = CASE WHEN unwanted THEN attempts WHEN late THEN 1 ELSE least(attempts + 1, 32767) END,
   error = CASE WHEN unwanted THEN %(taken_back)s::json ELSE error END, updated_at = now(),
   due_at = CASE WHEN NOT unwanted THEN now() + %(lease)s * interval '1 second' END,
   {window.TAKE_FALLBACK.format(when='first.late')}

@@ -89,8 +89,12 @@ UPDATE webhook_event SET status = 'quarantined', error = %s, items = '[]', proce
 """
 FAILED = """
 UPDATE webhook_event SET status = CASE WHEN %(delay)s::float8 IS NULL THEN 'failed' ELSE 'received' END,
-  attempts = attempts + 1, error = %(reason)s, due_at = now() + coalesce(%(delay)s, 0) * interval '1 second'
+  attempts = least(attempts + 1, 32767), error = %(reason)s,
+  due_at = now() + coalesce(%(delay)s, 0) * interval '1 second'
 WHERE id = %(id)s AND status = 'received'
+"""
+POSTPONE = """
+UPDATE webhook_event SET due_at = now() + %s * interval '1 second' WHERE id = %s AND status = 'received'
 """
 REPLAY = """
 UPDATE webhook_event SET status = 'received', attempts = 0, due_at = now(), error = NULL WHERE id = %s
@@ -119,6 +123,11 @@ def quarantine(event_id, reason):
 def failed(event_id, delay, reason):
     """It could not be worked off: again after `delay` seconds or, with None, given up until a replay."""
     execute(FAILED, {'id': event_id, 'delay': delay, 'reason': reason})
+
+
+def postpone(event_id, delay):
+    """It is looked at again in `delay` seconds, and has lost no attempt."""
+    execute(POSTPONE, (delay, event_id))
 
 
 def replay(event_id):

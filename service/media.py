@@ -112,7 +112,7 @@ def digest_of(value):
 CLAIM = """
 WITH due AS (
   SELECT id FROM media WHERE status = 'fetching' AND due_at <= now() ORDER BY due_at LIMIT %s FOR UPDATE SKIP LOCKED)
-UPDATE media x SET due_at = now() + %s * interval '1 second', attempts = x.attempts + 1, error = NULL
+UPDATE media x SET due_at = now() + %s * interval '1 second', attempts = least(x.attempts + 1, 32767), error = NULL
 FROM due, message m, whatsapp_cloud_account a
 WHERE x.id = due.id AND m.id = x.message_id AND a.chatbot_id = x.chatbot_id
 RETURNING x.id, x.chatbot_id, x.phone_number_id, x.message_id, x.meta_id, x.mime_type, x.sha256, x.attempts,

@@ -39,7 +39,7 @@ def before_replies(claimed):
 
 
 CLAIM = f"""
-UPDATE read_receipt r SET due_at = now() + %s * interval '1 second', attempts = r.attempts + 1
+UPDATE read_receipt r SET due_at = now() + %s * interval '1 second', attempts = least(r.attempts + 1, 32767)
 FROM (
   SELECT message_id FROM read_receipt WHERE due_at <= now() ORDER BY due_at LIMIT %s
   FOR NO KEY UPDATE SKIP LOCKED) due

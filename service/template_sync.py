@@ -1,5 +1,7 @@
 """The reading of a WABA's templates: who is due, what was read, what follows for messages that wait."""
 
+import json
+
 from service import template
 from service.db import columns, db, execute, fetch, fetch_dicts, to_json
 from service.webhook_events import as_dict, clean, identifier, is_deep
@@ -7,7 +9,7 @@ from service.webhook_events import as_dict, clean, identifier, is_deep
 TOKENS = 3  # of as many accounts of a WABA: one that may send may not be allowed to read
 
 CLAIM = f"""
-UPDATE template_sync s SET lease_until = now() + %s * interval '1 second', attempts = s.attempts + 1
+UPDATE template_sync s SET lease_until = now() + %s * interval '1 second', attempts = least(s.attempts + 1, 32767)
 FROM (
   SELECT waba_id FROM template_sync WHERE due_at <= now() AND (lease_until IS NULL OR lease_until <= now())
   ORDER BY due_at LIMIT %s FOR NO KEY UPDATE SKIP LOCKED) due
@@ -87,12 +89,21 @@ def _row(given):
         return None
     category, reason = clean(given.get('category'), 64), clean(given.get('rejected_reason'), 2000)
     components = given.get('components')
-    is_good = isinstance(components, list) and not is_deep({'components': components})
+    is_good = isinstance(components, list) and _is_storable(components)
     return (
         name, language, identifier(given.get('id')), clean(given.get('status'), 64), category and category.lower(),
         to_json(components) if is_good else None, clean(given.get('parameter_format'), 64),
         clean(as_dict(given.get('quality_score')).get('score'), 64), None if reason == 'NONE' else reason,
     )  # fmt: skip
+
+
+def _is_storable(components):
+    """No json column takes NaN, and what is too deep is never shown again."""
+    try:
+        json.dumps(components, allow_nan=False)
+    except (ValueError, RecursionError):
+        return False
+    return not is_deep({'components': components})
 
 
 SHOWN = """

@@ -5,15 +5,16 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from peewee import OperationalError
+from peewee import OperationalError, PeeweeException
 from playhouse.pool import MaxConnectionsExceeded
 from redis import RedisError
 
 from service import queues
+from service.db import connection, db
 from service.queues import SEND, answer_bell, ring, wake
 from tests.stack import Processes, free_port, wait_until
 from workers import drain as loop
-from workers.drain import Crew
+from workers.drain import Crew, Unrecordable
 
 
 def jobs():
@@ -104,7 +105,62 @@ def test_a_result_that_cannot_be_recorded_costs_only_itself(database):
     crew = Crew(8, lambda row: 'poison' if row['id'] == 3 else row['id'], ledger, gather=0.1)
     crew.submit(rows(6))
     assert crew.close(5)
-    assert sorted(ledger.results) == [0, 1, 2, 4, 5]
+    assert sorted(map(str, ledger.results)) == [*'01245', 'the result could not be stored (ValueError)']
+
+
+class Refuses(Ledger):
+    """Takes everything but, so many times, what row 3 brought; as a failure it takes that, too."""
+
+    def __init__(self, code, times):
+        super().__init__()
+        self.code, self.times = code, times
+
+    def __call__(self, batch):
+        if self.times and any(row['id'] == 3 and not isinstance(result, Unrecordable) for row, result in batch):
+            self.times -= 1
+            raise state(self.code)
+        super().__call__(batch)
+
+
+def state(code):
+    """What Peewee makes of an error of PostgreSQL's."""
+    with pytest.raises(PeeweeException) as caught, connection():
+        db.execute_sql("DO $$ BEGIN RAISE EXCEPTION 'refused' USING ERRCODE = %s; END $$", (code,))
+    return caught.value
+
+
+@pytest.mark.parametrize('code', ['22P02', '22P05', '22003', '23514', '23505', '54000', '54001', 'XX000', '42703'])
+def test_a_result_that_postgresql_refuses_becomes_a_failure_and_stops_no_other(database, code):
+    ledger = Refuses(code, times=100)
+    crew = Crew(8, lambda row: row['id'], ledger, gather=0.1)
+    crew.submit(rows(6))
+    assert crew.close(5)
+    assert crew.free == 8
+    (failure,) = [result for result in ledger.results if isinstance(result, Unrecordable)]
+    assert 'could not be stored' in str(failure)
+    assert sorted(result for result in ledger.results if result is not failure) == [0, 1, 2, 4, 5]
+
+
+@pytest.mark.parametrize('code', ['40P01', '40001', '57P01', '53300', '25006', '55P03', '57014'])
+def test_what_passes_is_waited_for_and_no_result_is_lost(database, code):
+    ledger = Refuses(code, times=3)
+    crew = Crew(8, lambda row: row['id'], ledger, gather=0.1)
+    crew.submit(rows(6))
+    assert crew.close(10)
+    assert ledger.times == 0
+    assert sorted(ledger.results) == list(range(6))
+
+
+@pytest.mark.parametrize('code', ['55P03', '57014'])
+def test_a_row_that_somebody_holds_lets_the_others_be_recorded(database, code):
+    ledger = Refuses(code, times=10000)
+    crew = Crew(8, lambda row: row['id'], ledger, gather=0.1)
+    crew.submit(rows(6))
+    wait_until(lambda: sorted(ledger.results) == [0, 1, 2, 4, 5])
+    assert not crew.close(0.1)
+    ledger.times = 0
+    assert crew.close(5)
+    assert sorted(ledger.results) == list(range(6))
 
 
 def test_a_call_that_raises_leaves_the_crew_at_work(database):

@@ -54,7 +54,7 @@ def test_what_waits_has_a_delay_or_a_template_to_wait_for():
 
 def test_only_a_lost_answer_is_ambiguous():
     assert [word for word, known in OUR_OWN.items() if known.klass == 'A'] == [
-        'no_answer', 'worker_stopped', 'no_id', 'http_5xx',
+        'no_answer', 'worker_stopped', 'internal', 'no_id', 'http_5xx',
     ]  # fmt: skip
     assert not any(known.klass == 'A' for known in TABLE.values())
 

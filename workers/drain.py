@@ -12,7 +12,7 @@ from peewee import PeeweeException
 from playhouse.pool import MaxConnectionsExceeded
 from redis import RedisError
 
-from service.db import CONNECTION_LOST, connection
+from service.db import CONNECTION_LOST, LOCKED, connection, passes, sqlstate
 from service.queues import answer_bell, ring, wake
 
 log = logging.getLogger(__name__)
@@ -49,6 +49,13 @@ class Stop:
 
 
 stopping = Stop()  # set at SIGTERM: claim nothing any more
+
+
+class Unrecordable(Exception):
+    """PostgreSQL refuses to store what a call brought. `record` gets this in the result's place: a failure for good."""
+
+    def __init__(self, error):
+        super().__init__(f'the result could not be stored ({type(error).__name__})')
 
 
 class Crew:
@@ -97,28 +104,45 @@ class Crew:
             except Empty:
                 pass
             self._write(batch)
-            for row, _ in batch:
-                del self._unrecorded[row['id'], id(row)]
 
     def _write(self, batch):
-        """Until it is written: what was done may not be forgotten while PostgreSQL is away."""
-        while True:
-            try:
-                with connection():
-                    self._record(batch)
-                return
-            except AWAY as error:
-                log.error(
-                    'results wait for the database', extra={'reason': type(error).__name__, 'results': len(batch)}
-                )
-                time.sleep(0.3)
-            except Exception as error:
-                if len(batch) == 1:
-                    log.error('a result could not be recorded', exc_info=error, extra={'row': batch[0][0].get('id')})
-                    return
-                for one in batch:
-                    self._write([one])
-                return
+        """Until it is written: what was done may not be forgotten while PostgreSQL is away. When PostgreSQL is there
+        and does not take a batch, each row goes by itself, so that a bad or a locked one costs only itself."""
+        error = self._attempt(batch)
+        while error and passes(error) and sqlstate(error) not in LOCKED:
+            log.error('results wait for the database', extra={'reason': type(error).__name__, 'results': len(batch)})
+            time.sleep(0.3)
+            error = self._attempt(batch)
+        if not error:
+            for row, _ in batch:
+                del self._unrecorded[row['id'], id(row)]
+        elif len(batch) > 1:
+            for one in batch:
+                self._write([one])
+        else:
+            self._refused(*batch[0], error)
+
+    def _attempt(self, batch):
+        """What went wrong; None when the batch is written."""
+        try:
+            with connection():
+                self._record(batch)
+        except Exception as error:
+            return error
+        return None
+
+    def _refused(self, row, result, error):
+        """One row's result, not taken: a lock passes, and others go first; else its failure is recorded instead."""
+        if passes(error):
+            log.error('a result waits for the database', exc_info=error, extra={'row': row['id']})
+            time.sleep(0.1)
+            self._results.put((row, result))
+            return
+        log.error('a result could not be recorded', exc_info=error, extra={'row': row['id']})
+        if isinstance(result, Unrecordable):  # not even that: its lease ends, and it is claimed once more
+            del self._unrecorded[row['id'], id(row)]
+        else:
+            self._write([(row, Unrecordable(error))])
 
     def recall(self):
         """Take back the rows that no thread has begun with."""

@@ -136,6 +136,8 @@ def record(batch):
     for row, result in batch:
         if lost and isinstance(result, Stored):
             result = failure('retry', str(lost), 'storage').outcome
+        if isinstance(result, loop.Unrecordable):
+            result = failure('failed', str(result), 'not_recorded').outcome
         if isinstance(result, Exception):
             result = failure('retry', f'internal error ({type(result).__name__})', 'not_fetched').outcome
         if isinstance(result, Stored):

@@ -3,11 +3,9 @@
 import logging
 from collections import Counter
 
-from peewee import OperationalError
-
 from service import changes, consequences, conversation, echo, event, evidence, fact, inbound, limits, signs, status
 from service.account import learn
-from service.db import db, fetch, fetch_dicts
+from service.db import LOCK_NOT_AVAILABLE, LOCKED, db, fetch, fetch_dicts, passes, sqlstate
 from service.error_table import look_up
 from service.fact import Fact
 from service.graph import error_from
@@ -37,9 +35,11 @@ def _batch():
             events = event.claim()
             settle(events)
         return len(events)
-    except (OperationalError, TryAgain):  # deadlock, lost connection: the batch is as it was
+    except TryAgain:
         raise
     except Exception as error:
+        if passes(error) and sqlstate(error) not in LOCKED:  # a deadlock, a lost connection: it is as it was
+            raise
         log.error('a batch of events failed, taking them one by one', exc_info=error)
         return _one_by_one()
 
@@ -64,20 +64,32 @@ def _settle_alone(row):
             event.processed([(event_id, items)])
     except NotAnEvent as reason:
         _quarantine(event_id, reason)
-    except (OperationalError, TryAgain):
+    except TryAgain:
         raise
     except Exception as error:
-        log.error('an event failed', exc_info=error, extra={'event_id': event_id, 'attempt': attempts + 1})
-        event.failed(event_id, retry_delay(attempts + 1), type(error).__name__)
+        _failed(event_id, attempts + 1, error)
+
+
+def _failed(event_id, attempt, error):
+    """By itself it failed, too: others go on, and it comes again. Waiting for a lock is no attempt."""
+    if passes(error) and sqlstate(error) not in LOCKED:
+        raise error
+    log.error('an event failed', exc_info=error, extra={'event_id': event_id, 'attempt': attempt})
+    if sqlstate(error) == LOCK_NOT_AVAILABLE:
+        event.postpone(event_id, retry_delay(1))
+    else:
+        event.failed(event_id, retry_delay(attempt), type(error).__name__)
 
 
 def _settle_item(item, path):
     try:
         with db.atomic():
             settle_items([(item, path)])
-    except (OperationalError, TryAgain):
+    except TryAgain:
         raise
     except Exception as error:
+        if passes(error):
+            raise
         log.error('an item failed', exc_info=error, extra={'kind': item.kind})
         item.settle('invalid', f'could not be stored ({type(error).__name__})')
 

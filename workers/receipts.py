@@ -1,6 +1,7 @@
 """Read receipts due → Graph API."""
 
 import logging
+from dataclasses import replace
 from functools import partial
 
 from service import receipt, vault
@@ -39,6 +40,7 @@ def _given_up(title):
 
 
 def _record(batch):
+    batch = [(row, _outcome_of(result)) for row, result in batch]
     results = [(row, outcome.kind == 'accepted', _delay(row, outcome), _error(outcome)) for row, outcome in batch]
     receipt.record(results)
     for row, told, delay, error in results:
@@ -46,6 +48,15 @@ def _record(batch):
         line = {'message_id': row['id'], 'chatbot_id': row['chatbot_id'], 'outcome': outcome}
         line |= {'code': error['code'], 'title': error['title']} if error else {}
         log.log(logging.INFO if told else logging.WARNING, 'read receipt', extra=line)
+
+
+def _outcome_of(result):
+    """Also where an exception stands in the result's place."""
+    if isinstance(result, loop.Unrecordable):
+        return _given_up(str(result))
+    if isinstance(result, Exception):
+        return replace(_given_up(f'internal error ({type(result).__name__})'), kind='retry')
+    return result
 
 
 def _delay(row, outcome):

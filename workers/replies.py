@@ -10,13 +10,16 @@ from service.account import Account
 from service.db import db
 from service.errors import Invalid
 from service.queues import ERRANDS, SEND, retry_delay, wake
+from service.webhook_events import clean
 from workers import drain as loop
 from workers.responder import NoReply, ask
 
 log = logging.getLogger(__name__)
 
+EXPECTED = (NoReply, Invalid, loop.Unrecordable)  # reasons whose text may be shown
 THREADS = 64  # asks under way in one process
 PER_ACCOUNT = 16  # of them, so that one slow responder leaves room for the others'
+MOST_CLAIMS = 10  # of one reply; more than are ever tried, so something ends or hinders the workers that ask
 LEASE = 12  # seconds, renewed while the responder thinks: what a dead worker asked is asked again soon
 
 
@@ -46,6 +49,8 @@ class Replies:
             conversation.renew_leases([row['id'] for row in self.crew.in_flight()], LEASE)
 
     def ask(self, row):
+        if row['reply_attempts'] > MOST_CLAIMS:
+            return NoReply(f'no outcome of {MOST_CLAIMS} asks could be stored')
         try:
             return ask(row)
         except (NoReply, Invalid) as reason:
@@ -91,11 +96,16 @@ def _queue(row, messages):
     )
 
 
+def _shortened(errors):
+    """The first of them: a responder's answer has as many fields as it likes, with names as long."""
+    return {clean(name, 100): messages[:5] for name, messages in list(errors.items())[:20]}
+
+
 def _give_up_or_retry(row, reason):
     delay = retry_delay(row['reply_attempts'])
-    title = str(reason) if isinstance(reason, (NoReply, Invalid)) else f'internal error ({type(reason).__name__})'
+    title = str(reason) if isinstance(reason, EXPECTED) else f'internal error ({type(reason).__name__})'
     error = {'title': title, 'attempts': row['reply_attempts'], 'final': delay is None}
-    error |= {'errors': reason.errors} if isinstance(reason, Invalid) else {}
+    error |= {'errors': _shortened(reason.errors or {})} if isinstance(reason, Invalid) else {}
     conversation.reply_failed(row, delay, error)
     log.warning('reply', extra={'conversation_id': row['id'], 'chatbot_id': row['chatbot_id'],
                                 'outcome': 'failed' if delay is None else 'retry', 'reason': title})  # fmt: skip

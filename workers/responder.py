@@ -19,6 +19,7 @@ from service.moments import plain
 from service.payloads import MessageSchema, check
 from service.references import with_wamids
 from service.split import split
+from service.strict_json import NotJSON, parse_object
 
 TIMEOUT = 30  # seconds for one ask
 HISTORY = 20  # the last messages that the responder sees
@@ -79,8 +80,8 @@ def _openai(account, conversation, history):
     headers = {'Authorization': f'Bearer {key}'} if key else {}
     answer = _post(f'{base.rstrip("/")}/chat/completions', json.dumps({'model': model, 'messages': messages}), headers)
     try:
-        text = answer.json()['choices'][0]['message']['content']
-    except (ValueError, LookupError, TypeError):
+        text = parse_object(answer.content)['choices'][0]['message']['content']
+    except (NotJSON, LookupError, TypeError):
         raise NoReply('the AI answered something that is no chat completion') from None
     if not isinstance(text, str) or not text.strip():
         raise NoReply('the AI answered nothing')
@@ -100,8 +101,10 @@ def _http(account, conversation, history):
     if answer.status_code == 204:
         return []
     try:
-        bodies = answer.json()['messages']
-    except (ValueError, LookupError, TypeError):
+        bodies = parse_object(answer.content)['messages']
+    except NotJSON as reason:
+        raise NoReply(f'the service answered {reason}') from None
+    except LookupError:
         raise NoReply('the service answered something that is neither 204 nor {"messages": […]}') from None
     if not isinstance(bodies, list) or not all(isinstance(body, dict) for body in bodies):
         raise NoReply('the service answered "messages" that are no list of objects')

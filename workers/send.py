@@ -115,10 +115,21 @@ def close(timeout):
 
 def record(batch):
     """Give back what was not called for, write the outcomes of all others."""
+    batch = [(row, _result_of(result)) for row, result in batch]
     postponed = [row for row, (outcome, _, _) in batch if outcome.kind == 'postponed']
     dispatch.give_back(postponed, AGAIN)
     if len(postponed) < len(batch):
         _record([one for one in batch if one[1][0].kind != 'postponed'])
+
+
+def _result_of(result):
+    """(outcome, time, milliseconds), also where an exception stands in the result's place."""
+    if not isinstance(result, Exception):
+        return result
+    kind, cause = ('failed', 'not_recorded') if isinstance(result, loop.Unrecordable) else ('unknown', 'internal')
+    title = str(result) if cause == 'not_recorded' else f'internal error ({type(result).__name__})'
+    error = {'code': None, 'title': title, 'details': None, 'fbtrace_id': None, 'cause': cause}
+    return Outcome(kind, error=error), datetime.now(UTC), None
 
 
 def _record(batch):

@@ -62,7 +62,8 @@ def _record(batch):
 def _failed(row, outcome):
     """Passing faults are tried again like messages are, then each hour; without a token it rests."""
     if isinstance(outcome, Exception):
-        outcome = _outcome('failed', f'Internal error ({type(outcome).__name__})')
+        is_known = isinstance(outcome, loop.Unrecordable)
+        outcome = _outcome('failed', str(outcome) if is_known else f'Internal error ({type(outcome).__name__})')
     delay = retry_delay(row['attempts']) if outcome.kind in ('retry', 'unknown') else None
     delay = max(delay or HOUR, outcome.delay or 0, outcome.pause or 0) if row['tokens'] else None
     template_sync.failed(row, delay, outcome.error, max(outcome.delay or 0, outcome.pause or 0, LEAST_PAUSE))

@@ -2,7 +2,6 @@
 
 import json
 import logging
-import math
 import re
 import uuid
 from http import HTTPStatus
@@ -14,7 +13,7 @@ from playhouse.pool import MaxConnectionsExceeded
 from werkzeug.exceptions import BadRequest as NotJSON
 from werkzeug.exceptions import HTTPException
 
-from service import logs
+from service import logs, strict_json
 from service.db import CONNECTION_LOST, db
 from service.errors import CODES, BadRequest, GatewayError, Invalid, Unauthorized, Unavailable
 from service.moments import plain
@@ -44,16 +43,7 @@ class JSONProvider(DefaultJSONProvider):
 
     def loads(self, text, **options):
         """Without what Python knows and JSON does not, NaN and the infinities: no json column takes them."""
-        return super().loads(text, parse_constant=_not_json, parse_float=_finite, **options)
-
-
-def _not_json(literal):
-    raise ValueError(literal)
-
-
-def _finite(digits):
-    value = float(digits)
-    return value if math.isfinite(value) else _not_json(digits)
+        return strict_json.loads(text, **options)
 
 
 def init_app(app):
