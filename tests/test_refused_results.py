@@ -3,7 +3,7 @@
 import pytest
 
 from service import template_sync
-from service.db import connection
+from service.db import connection, execute
 from tests.files import at_meta, comes_in, media_message
 from tests.own_service import Platform
 from tests.people import WABA, envelope, sql, text_message
@@ -121,6 +121,19 @@ def test_a_send_whose_outcome_cannot_be_stored_has_failed_and_is_not_sent_again(
     assert (failed['status'], failed['error']['title'][:31]) == ('failed', 'the result could not be stored ')
     assert failed['fix']
     assert len(stand_in.sends()) == 2
+
+
+def test_people_of_whom_an_answer_tells_what_cannot_be_stored_do_not_fail_their_message(
+    backend, stand_in, workers, monkeypatch
+):
+    backend.account()
+    message = backend.send()
+    told = []
+    monkeypatch.setattr('workers.send.evidence.of_answer', lambda *result: result)
+    monkeypatch.setattr('workers.send.identity.join', lambda found: told.append(found) or execute('SELECT 1/0'))
+    workers.send()
+    assert len(told) == 1
+    assert (backend.message(message['id'])['status'], backend.message(message['id'])['error']) == ('accepted', None)
 
 
 def test_a_send_in_which_our_own_code_fails_is_unknown(backend, stand_in, workers, monkeypatch):

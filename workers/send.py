@@ -7,7 +7,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from functools import cache
 
-from peewee import OperationalError
+from peewee import PeeweeException
 
 from service import consequences, dispatch, echo, evidence, identity, status, upload, vault
 from service.config import settings
@@ -151,7 +151,7 @@ def _learn(results):
     if told := list(filter(None, told)):
         try:
             identity.join(told)
-        except OperationalError as error:
+        except PeeweeException as error:
             log.warning('what answers tell of people was not noted', extra={'reason': type(error).__name__})
 
 
