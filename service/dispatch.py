@@ -21,20 +21,28 @@ FROM whatsapp_cloud_account a CROSS JOIN LATERAL (
   ORDER BY m.priority, m.id LIMIT 1) due  -- the order names the index: without it the planner may scan the table
 WHERE a.active AND a.send_state = 'ok'
 """
+DUE = "m.status = 'queued' AND m.due_at <= now() AND (m.expires_at IS NULL OR m.expires_at > now())"
 # One message at a time and conversation, in order: `send_after` stands in the conversation's row, so that a second
-# worker that waited for the row's lock sees it. Accounts come in with how many each may send now: the fair share.
-# Whose window has closed meanwhile gets the fallback (`late`). Marketing to who wants none is not sent but taken back.
+# worker sees it. The conversation is locked first (`open`), and only then its first message: a worker that held a
+# message without its conversation would let another one take the next. One whose first message is in somebody's
+# hands, or has moved on since the statement began, waits for the next claim. Accounts come in with how many each may
+# send now: the fair share. Whose window has closed meanwhile gets the fallback (`late`). Marketing to who wants none
+# is not sent but taken back.
 CLAIM = f"""
 WITH quota AS (SELECT * FROM unnest(%(chatbots)s::text[], %(counts)s::int[]) AS q (chatbot_id, n)),
-due AS MATERIALIZED (
-  SELECT m.* FROM quota CROSS JOIN LATERAL (
-    SELECT m.id, m.conversation_id, m.priority, m.fallback IS NOT NULL AND {window.CLOSED} AS late,
-      {opt_out.UNWANTED} AND (m.type = 'template' OR m.fallback IS NOT NULL AND {window.CLOSED}) AS unwanted
+open AS MATERIALIZED (
+  SELECT o.* FROM quota CROSS JOIN LATERAL (
+    SELECT m.id AS message_id, m.priority, c.id, c.group_id, c.last_inbound_at, c.opted_out_at
     FROM message m JOIN conversation c ON c.id = m.conversation_id
-    WHERE m.chatbot_id = quota.chatbot_id AND m.status = 'queued' AND m.due_at <= now()
-      AND (m.expires_at IS NULL OR m.expires_at > now()) AND (c.send_after IS NULL OR c.send_after <= now())
-    ORDER BY m.priority, m.id LIMIT quota.n FOR NO KEY UPDATE OF m, c SKIP LOCKED) m),
-first AS (SELECT DISTINCT ON (conversation_id) * FROM due ORDER BY conversation_id, priority, id),
+    WHERE m.chatbot_id = quota.chatbot_id AND {DUE} AND (c.send_after IS NULL OR c.send_after <= now())
+    ORDER BY m.priority, m.id LIMIT quota.n FOR NO KEY UPDATE OF c SKIP LOCKED) o),
+head AS (SELECT DISTINCT ON (id) * FROM open ORDER BY id, priority, message_id),
+first AS MATERIALIZED (
+  SELECT f.* FROM head c CROSS JOIN LATERAL (  -- by its key: a plain join may read all that is due
+    SELECT m.id, m.conversation_id, m.fallback IS NOT NULL AND {window.CLOSED} AS late,
+      {opt_out.UNWANTED} AND (m.type = 'template' OR m.fallback IS NOT NULL AND {window.CLOSED}) AS unwanted
+    FROM message m WHERE m.id = c.message_id AND m.conversation_id = c.id AND {DUE}
+    FOR NO KEY UPDATE SKIP LOCKED) f),
 busy AS (
   UPDATE conversation c SET send_after = now() + %(lease)s * interval '1 second',
     pair_free_at = CASE WHEN c.group_id IS NULL THEN greatest(c.pair_free_at, now()) + interval '{PAIR_GAP} s' END

@@ -7,6 +7,9 @@ from service.config import settings
 from service.db import execute, fetch
 from service.moments import plain
 
+# What becomes queued here goes in order: of two clocks that each take a part, the later part could be first to leave.
+ONE_CLOCK = "(SELECT pg_try_advisory_xact_lock(hashtextextended('whatsapp gateway clock', 0)))"
+
 EXPIRE_LEASES = """
 UPDATE message SET status = 'unknown', error = %(error)s, updated_at = now(),
   tries = tries || (jsonb_build_object('attempt', attempts) || %(try)s::jsonb),
@@ -17,7 +20,7 @@ WHERE id IN (
 """
 # A one-time code that comes late or twice helps nobody: templates that Meta calls authentication are not sent again
 # (nor those that look like it: outbox.queue starts them with their resend used up).
-DECIDE = """
+DECIDE = f"""
 UPDATE message m SET updated_at = now(), resends = resends + CASE WHEN d.resend THEN 1 ELSE 0 END,
   status = CASE WHEN NOT d.resend THEN 'failed' WHEN d.free THEN 'queued' ELSE 'held' END,
   hold_reason = CASE WHEN d.resend AND NOT d.free THEN 'account' END,
@@ -28,16 +31,18 @@ FROM (
   FROM message m JOIN whatsapp_cloud_account a USING (chatbot_id)
     LEFT JOIN template t ON t.waba_id = a.waba_id
       AND t.name = m.template_name AND t.language = m.template_language
-  WHERE m.status = 'unknown' AND m.due_at <= now() ORDER BY m.id LIMIT 1000 FOR NO KEY UPDATE OF m SKIP LOCKED) d
+  WHERE m.status = 'unknown' AND m.due_at <= now() AND {ONE_CLOCK}
+  ORDER BY m.id LIMIT 1000 FOR NO KEY UPDATE OF m SKIP LOCKED) d
 WHERE m.id = d.id
 RETURNING d.resend
 """
-START_SCHEDULED = """
+START_SCHEDULED = f"""
 UPDATE message m SET status = CASE WHEN d.free THEN 'queued' ELSE 'held' END, updated_at = now(),
   hold_reason = CASE WHEN d.free THEN NULL ELSE 'account' END, due_at = CASE WHEN d.free THEN m.due_at END
 FROM (
   SELECT m.id, a.active AND a.send_state = 'ok' AS free FROM message m JOIN whatsapp_cloud_account a USING (chatbot_id)
-  WHERE m.status = 'scheduled' AND m.due_at <= now() ORDER BY m.id LIMIT 10000 FOR NO KEY UPDATE OF m SKIP LOCKED) d
+  WHERE m.status = 'scheduled' AND m.due_at <= now() AND {ONE_CLOCK}
+  ORDER BY m.id LIMIT 10000 FOR NO KEY UPDATE OF m SKIP LOCKED) d
 WHERE m.id = d.id
 """
 EXPIRE = """
