@@ -6,7 +6,8 @@ A contact has the id of its conversation; there is no table of its own.
 from service.conversation import Conversation
 from service.db import columns, execute, fetch, fetch_dicts, new_id, to_json
 from service.errors import NotFound
-from service.phones import candidates, digits
+from service.person_id import read
+from service.phones import candidates
 
 KNOWN_BY = """
 SELECT conversation_id, kind, value, seen_at FROM conversation_identity
@@ -16,7 +17,7 @@ HISTORY = 'SELECT kind, detail, at, created_at FROM contact_event WHERE conversa
 FIND = """
 SELECT conversation_id FROM conversation_identity
 WHERE chatbot_id IN (SELECT chatbot_id FROM whatsapp_cloud_account WHERE chatbot_id = coalesce(%s, chatbot_id))
-  AND kind = ANY(%s) AND value = ANY(%s)
+  AND kind = %s AND value = ANY(%s)
 """
 NOTE = """
 INSERT INTO contact_event (id, conversation_id, kind, detail, at)
@@ -38,18 +39,16 @@ def find(contact_id):
     return conversation
 
 
-def with_phone(chatbot_id, phone):
-    """Ids of the contacts that a phone leads to, in whichever of its forms; of all chatbots when none is named."""
-    return _ids(chatbot_id, ['phone'], candidates(digits(phone)))
+def known_by(chatbot_id: str | None, value: str) -> list[str]:
+    """Ids of the contacts that a phone leads to, in whichever of its forms, or a BSUID, also one of before.
 
-
-def with_user_id(chatbot_id, user_id):
-    """The same of a BSUID or a parent BSUID, also one that the person had before."""
-    return _ids(chatbot_id, ['user', 'parent'], [user_id])
-
-
-def _ids(chatbot_id, kinds, values):
-    return [row[0] for row in fetch(FIND, (chatbot_id, kinds, values))]
+    Of all chatbots when none is named.
+    """
+    named = read(value)
+    if named is None:
+        return []
+    values = candidates(named.value) if named.kind == 'phone' else [named.value]
+    return [row[0] for row in fetch(FIND, (chatbot_id, named.kind, values))]
 
 
 def shown(conversations):

@@ -2,7 +2,8 @@
 
 from service import evidence, status
 from service.db import columns, execute, fetch
-from service.webhook_events import echoes, identifier
+from service.person_id import named
+from service.webhook_events import echoes
 
 FIELD = 'smb_message_echoes'
 
@@ -68,4 +69,5 @@ def give_way(message_ids):
 
 def address(item):
     """The columns that an echo has beside those of an inbound message."""
-    return identifier(item.data.get('to')), identifier(item.data.get('to_user_id'))
+    ids = named(item.data.get('to_user_id'), item.data.get('to'))
+    return ids.get('phone'), ids.get('user') or ids.get('parent')

@@ -1,11 +1,11 @@
-"""Pure: what Meta's webhooks and answers say of who somebody is (sections 1.4, 3 and 4), as Identities."""
+"""Pure: what Meta's webhooks and answers say of who somebody is, as Identities. Any id may stand in any field."""
 
 import re
 from datetime import UTC, datetime, timedelta
 
-from service.identity import Identity, bsuid_kind
+from service.identity import Identity
 from service.opt_out import REFUSED
-from service.phones import digits
+from service.person_id import PersonId, named, read
 from service.webhook_events import as_dict, clean, identifier, moment, participant, status_type
 
 CHANGES = frozenset(('user_changed_number', 'user_changed_user_id', 'customer_changed_number'))
@@ -30,39 +30,32 @@ def _of_message(item, chatbot_id):
     data, contact = item.data, item.contact
     if group := identifier(data.get('group_id')):
         return Identity(chatbot_id, group=group)
-    ids = {
-        'phone': identifier(data.get('from')) or identifier(contact.get('wa_id')),
-        'user': identifier(data.get('from_user_id')) or identifier(contact.get('user_id')),
-        'parent': identifier(data.get('from_parent_user_id')) or identifier(contact.get('parent_user_id')),
-    }
+    ids = named(
+        data.get('from_user_id'), data.get('from_parent_user_id'), data.get('from'),
+        contact.get('user_id'), contact.get('parent_user_id'), contact.get('wa_id'),
+    )  # fmt: skip
     at = _at(data)
-    if data.get('type') == 'system' and (change := _change(chatbot_id, as_dict(data.get('system')), at, **ids)):
+    if data.get('type') == 'system' and (change := _change(chatbot_id, as_dict(data.get('system')), at, ids)):
         return change
-    return Identity(chatbot_id, **ids, at=at) if any(ids.values()) else None
+    return Identity(chatbot_id, **ids, at=at) if ids else None
 
 
-def _change(chatbot_id, system, at, phone, user, parent):
-    """The news of a system message; the message's own ids are those before it, or the new ones (section 4.4)."""
-    new = {
-        'phone': identifier(system.get('wa_id')) or identifier(system.get('new_wa_id')),
-        'user': identifier(system.get('user_id')),
-        'parent': identifier(system.get('parent_user_id')),
-    }
+def _change(chatbot_id, system, at, ids):
+    """The news of a system message; the message's own ids are those before it, or the new ones."""
+    new = named(*(system.get(name) for name in ('user_id', 'parent_user_id', 'wa_id', 'new_wa_id')))
     before = [
-        ('user', identifier(system.get('previous_user_id'))),
-        ('user', user),
-        ('parent', identifier(system.get('previous_parent_user_id'))),
-        ('parent', parent),
-        ('phone', phone),
-        ('phone', identifier(system.get('customer'))),
+        read(system.get('previous_user_id')),
+        read(system.get('previous_parent_user_id')),
+        *(PersonId(kind, value) for kind, value in ids.items()),
+        read(system.get('customer')),
     ]
     why = clean(system.get('type'), 64) or 'system'
     return _changed(chatbot_id, new, before, at, why) if why in CHANGES else None
 
 
 def _changed(chatbot_id, new, before, at, why, learn=False):
-    also = tuple(dict.fromkeys(one for one in before if one[1] and one[1] != new[one[0]]))
-    if not also or not any(new.values()):
+    also = tuple(dict.fromkeys((one.kind, one.value) for one in before if one and one.value != new.get(one.kind)))
+    if not also or not new:
         return None
     return Identity(chatbot_id, **new, at=at, why=why, also=also, changed=True, learn=learn)
 
@@ -72,30 +65,27 @@ def _of_echo(item, chatbot_id):
     data, contact = item.data, item.contact
     if group := identifier(data.get('group_id')):
         return Identity(chatbot_id, group=group)
-    ids = {
-        'phone': identifier(data.get('to')) or identifier(contact.get('wa_id')),
-        'user': identifier(data.get('to_user_id')) or identifier(contact.get('user_id')),
-        'parent': identifier(contact.get('parent_user_id')),
-    }
-    return Identity(chatbot_id, **ids, at=_at(data), why='echo') if any(ids.values()) else None
+    ids = named(
+        data.get('to_user_id'), data.get('to'),
+        contact.get('user_id'), contact.get('parent_user_id'), contact.get('wa_id'),
+    )  # fmt: skip
+    return Identity(chatbot_id, **ids, at=_at(data), why='echo') if ids else None
 
 
 def _of_status(item, chatbot_id):
     data, contact = item.data, item.contact
     if data.get('recipient_type') == 'group' or participant(data):
         return None
-    parent = data.get('recipient_parent_user_id') or data.get('parent_recipient_user_id')
-    ids = {
-        'phone': identifier(data.get('recipient_id')) or identifier(contact.get('wa_id')),
-        'user': identifier(data.get('recipient_user_id')) or identifier(contact.get('user_id')),
-        'parent': identifier(parent) or identifier(contact.get('parent_user_id')),
-    }
+    ids = named(
+        data.get('recipient_user_id'), data.get('recipient_parent_user_id'), data.get('parent_recipient_user_id'),
+        data.get('recipient_id'), contact.get('user_id'), contact.get('parent_user_id'), contact.get('wa_id'),
+    )  # fmt: skip
     is_of_message = status_type(data) is None
     at = _at(data) if is_of_message and data.get('status') in CERTAIN_AT else None
     opaque = data.get('biz_opaque_callback_data')
     about = opaque.lower() if isinstance(opaque, str) and UUID.fullmatch(opaque) else None
     told = {'why': 'status', 'learn': True, 'about': about, 'kept': is_of_message and _wants_no_marketing(data)}
-    return Identity(chatbot_id, **ids, at=at, **told) if any(ids.values()) else None
+    return Identity(chatbot_id, **ids, at=at, **told) if ids else None
 
 
 def _wants_no_marketing(status):
@@ -118,12 +108,8 @@ def of_update(item, chatbots):
 
 def _update(chatbot_id, update):
     user, parent = as_dict(update.get('user_id')), as_dict(update.get('parent_user_id'))
-    new = {
-        'phone': identifier(update.get('wa_id')),
-        'user': identifier(user.get('current')),
-        'parent': identifier(parent.get('current')),
-    }
-    before = [('user', identifier(user.get('previous'))), ('parent', identifier(parent.get('previous')))]
+    new = named(user.get('current'), parent.get('current'), update.get('wa_id'))
+    before = [read(user.get('previous')), read(parent.get('previous'))]
     return _changed(chatbot_id, new, before, _at(update), UPDATE, learn=True)
 
 
@@ -131,10 +117,8 @@ def of_answer(row, outcome, at):
     """What Meta's answer to a send adds to what was known; None when it says nothing new."""
     if (row['extra'] or {}).get('recipient_type') == 'group':
         return None
-    dialled, recipient = row['recipient_to'] and digits(row['recipient_to']), row['recipient']
-    also = [('phone', dialled)] if dialled and outcome.wa_id else []
-    also += [(bsuid_kind(recipient), recipient)] if recipient else []
-    also = tuple(one for one in also if one[1] not in (outcome.wa_id, outcome.user_id))
+    sent_to = read(row['recipient_to'] or row['recipient'])
+    also = ((sent_to.kind, sent_to.value),) if sent_to and sent_to.value not in (outcome.wa_id, outcome.user_id) else ()
     told = Identity(
         row['chatbot_id'], phone=outcome.wa_id, user=outcome.user_id, at=at, why='answer', also=also, learn=True
     )

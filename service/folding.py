@@ -5,6 +5,7 @@ All of it is found when messages are read, in three queries a page, so the order
 
 from service.db import fetch, fetch_dicts
 from service.loose import text_at
+from service.person_id import in_place
 from service.reading import DELETED, read
 from service.rendering import render
 from service.webhook_events import as_dict, clean, identifier
@@ -123,7 +124,8 @@ def _may_edit(edit, message):
 
 
 def _person(sender):
-    return identifier(sender.get('from_user_id')) or identifier(sender.get('from'))
+    named_by = in_place(sender)
+    return identifier(named_by['from_user_id']) or identifier(named_by['from'])
 
 
 def _version(edit):
@@ -148,8 +150,7 @@ def _reaction(row, sender):
     emoji = as_dict(row['content']).get('emoji')
     return {
         'emoji': emoji if isinstance(emoji, str) else None,
-        'from': sender.get('from'),
-        'from_user_id': sender.get('from_user_id'),
+        **in_place(sender),
         'direction': row['direction'],
         'message_id': row['id'],
         'timestamp': row['at'],

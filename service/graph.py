@@ -16,6 +16,7 @@ from urllib3.exceptions import HTTPError
 
 from service.config import settings
 from service.error_table import look_up
+from service.person_id import named
 from service.webhook_events import MAX_ID, as_dict, clean, identifier
 
 DAY = 86400  # seconds; no wait that Meta asks for is longer
@@ -177,9 +178,8 @@ def _accepted(body):
     if not wamid:
         return Outcome('unknown', error=_error('Meta answered without a message id', cause='no_id'))
     contact = _first(body, 'contacts')
-    return Outcome(
-        'accepted', wamid=wamid, wa_id=identifier(contact.get('wa_id')), user_id=identifier(contact.get('user_id'))
-    )
+    ids = named(contact.get('user_id'), contact.get('wa_id'))
+    return Outcome('accepted', wamid=wamid, wa_id=ids.get('phone'), user_id=ids.get('user'))
 
 
 def _uploaded(body):

@@ -1,16 +1,14 @@
 """Who is who: the identities that Meta shows of a person, or of a group, lead to one conversation each."""
 
-import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from service.db import columns, db, execute
 from service.known_ids import look_up
 from service.merge import TryAgain, lock_accounts
-from service.phones import digits
+from service.person_id import named
 from service.settlement import Settlement
 
-PARENT = re.compile(r'[A-Z]{2}\.ENT\.')  # a parent BSUID (section 4.1)
 KEEP = 'SELECT 1 FROM conversation WHERE id = ANY(%s::uuid[]) ORDER BY id FOR KEY SHARE'
 HOLD = 'SELECT 1 FROM conversation WHERE id = ANY(%s::uuid[]) ORDER BY id FOR NO KEY UPDATE'
 DAY = timedelta(days=1)
@@ -73,13 +71,7 @@ def addressee(chatbot_id, message):
     """Whom a validated message (service.payloads) goes to."""
     if message.get('recipient_type') == 'group':
         return Identity(chatbot_id, group=message['to'], why='send')
-    if 'to' in message:
-        return Identity(chatbot_id, phone=digits(message['to']), why='send')
-    return Identity(chatbot_id, **{bsuid_kind(message['recipient']): message['recipient']}, why='send')
-
-
-def bsuid_kind(value):
-    return 'parent' if PARENT.match(value) else 'user'
+    return Identity(chatbot_id, **named(message.get('to') or message['recipient']), why='send')
 
 
 def resolve(identities, hold=False):

@@ -5,6 +5,7 @@ from peewee import BooleanField, DateTimeField, SmallIntegerField, TextField
 from service.db import columns, execute, fetch
 from service.error_table import explain
 from service.graph import error_from
+from service.person_id import in_place
 from service.reading import read
 from service.rows import JSON, Row
 from service.webhook_events import MAX_ID, as_dict, clean
@@ -75,7 +76,7 @@ class Message(Row):
         row |= self._shown_error(extra)
         row |= {'fallback_template': self.fallback, 'replaced': self.replaced}
         row |= {'to': self.recipient_to, 'recipient': self.recipient, 'wa_id': self.answer_wa_id}
-        return row | {name: sender.get(name) for name in ('from', 'from_user_id', 'group_id')}
+        return row | in_place(sender) | {'group_id': sender.get('group_id')}
 
     def _shown_error(self, extra):
         """Why it failed; of an inbound one, why Meta could not hand on what was written (sections 2 and 7)."""

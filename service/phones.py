@@ -5,56 +5,64 @@ import re
 import phonenumbers
 from phonenumbers import COUNTRY_CODE_TO_REGION_CODE, NumberParseException, PhoneNumber, ValidationResult
 
-FORM = re.compile(r'\+?[0-9 ().-]*')
-LONGEST = 15  # digits with the country code (E.164)
+from service.person_id import SIGNS, visible
+
+FORM = re.compile(r'\+?[0-9]*')  # without signs
+SHORTEST, LONGEST = 5, 15  # digits with the country code (E.164)
 
 # For trials: North American area codes 99x are kept for an expansion, so these are nobody's numbers, of any length.
 TRIAL = re.compile(r'199[789][0-9]{6,11}')
 
-# Section 10: the wa_id that Meta answers may lack, or have, a digit of the number that was dialled.
+# The wa_id that Meta answers may lack, or have, digits of the number that was dialled.
 VARIANTS = [
-    (re.compile(r'(55[0-9]{2})9([0-9]{8})'), r'\1\2'),  # Brazil: the ninth digit after the area code
-    (re.compile(r'(55[0-9]{2})([0-9]{8})'), r'\g<1>9\2'),
-    (re.compile(r'521([0-9]{10})'), r'52\1'),  # Mexico: the 1 of mobile numbers
-    (re.compile(r'52([0-9]{10})'), r'521\1'),
-    (re.compile(r'549([0-9]{10})'), r'54\1'),  # Argentina: the 9 of mobile numbers
-    (re.compile(r'54([0-9]{10})'), r'549\1'),
+    (r'(55[0-9]{2})9([0-9]{8})', r'\1\2'),  # Brazil: the ninth digit after the area code
+    (r'(55[0-9]{2})([0-9]{8})', r'\g<1>9\2'),
+    (r'521([0-9]{10})', r'52\1'),  # Mexico: the 1 of mobile numbers
+    (r'52([0-9]{10})', r'521\1'),
+    (r'549([0-9]{10})', r'54\1'),  # Argentina: the 9 of mobile numbers
+    (r'54([0-9]{10})', r'549\1'),
 ]
+PATTERNS = [(re.compile(pattern), other) for pattern, other in VARIANTS]
 
 
-def digits(text):
+def digits(text: str) -> str:
     """A phone number as Meta writes a wa_id."""
     return re.sub('[^0-9]', '', text)
 
 
-def candidates(wa_id):
+def candidates(wa_id: str) -> list[str]:
     """The forms under which to look for a wa_id, the given one first. Never for sending: that is what was given."""
-    variants = (match.expand(form) for pattern, form in VARIANTS if (match := pattern.fullmatch(wa_id)))
+    variants = (match.expand(form) for pattern, form in PATTERNS if (match := pattern.fullmatch(wa_id)))
     return [wa_id, *variants]
 
 
-def problem(text):
+def problem(text: str, is_known: bool = False) -> str | None:
     """What is wrong with a phone number, as a sentence; None if it may exist.
 
-    Lengths are checked, ranges are not: test numbers and ranges younger than the library's tables must pass.
+    Lengths are checked, ranges are not: test numbers and ranges younger than the library's tables must pass. And no
+    plan of a country's speaks against a number under which Meta knows a customer (`is_known`).
     """
     number = digits(text)
-    wrong = _wrong_form(text, number)
-    if wrong or TRIAL.fullmatch(number):
+    wrong = _wrong_form(visible(text).translate(SIGNS), number)
+    if wrong or is_known or TRIAL.fullmatch(number):
         return wrong
     first = _wrong_length(number)
     return first if first and all(_wrong_length(form) for form in candidates(number)[1:]) else None
 
 
-def _wrong_form(text, number):
-    if any(character.isalpha() for character in text):
+def _wrong_form(bare: str, number: str) -> str | None:
+    if any(character.isalpha() for character in bare):
         return 'A phone number has no letters.'
-    if not FORM.fullmatch(text):
+    if not FORM.fullmatch(bare):
         return 'A phone number has the digits 0 to 9, a "+" at its beginning, spaces and "-", ".", "(", ")", no more.'
     if not number:
         return 'The phone number is missing.'
+    if number.startswith('00'):
+        return 'Write "+" in the place of 00: a phone number begins with its country code, like +55, not with 0.'
     if number.startswith('0'):
         return 'A phone number begins with its country code, like +55, not with 0.'
+    if len(number) < SHORTEST:
+        return 'Too short: a phone number has its country code, area code and number.'
     if len(number) > LONGEST:
         return f'Too long: with its country code a phone number has at most {LONGEST} digits.'
     return None

@@ -7,6 +7,7 @@ from service import opt_out
 from service.db import columns, execute
 from service.identity import Identity
 from service.opt_out import Statement
+from service.person_id import named
 from service.webhook_events import as_dict, clean, identifier, moment
 
 WISHES = {'stop': 'opt_out', 'resume': 'opt_in', 'signup': 'opt_in'}
@@ -41,20 +42,20 @@ def found_in(changes):
 
 def _call(call, chatbot_id):
     """A customer's; who is not known yet has no window that could be known to have closed."""
-    at, phone, user = moment(call.get('timestamp')), identifier(call.get('from')), identifier(call.get('from_user_id'))
+    at, ids = moment(call.get('timestamp')), named(call.get('from_user_id'), call.get('from'))
     is_theirs = call.get('event') == 'connect' and call.get('direction') == 'USER_INITIATED'
-    if not (is_theirs and at and (phone or user)):
+    if not (is_theirs and at and ids):
         return None
-    return Sign(Identity(chatbot_id, phone=phone, user=user, why='call', learn=True, kept=True), 'call', at)
+    return Sign(Identity(chatbot_id, **ids, why='call', learn=True, kept=True), 'call', at)
 
 
 def _preference(said, chatbot_id):
-    phone, user = identifier(said.get('wa_id')), identifier(said.get('user_id'))
+    ids = named(said.get('user_id'), said.get('wa_id'))
     kind = WISHES.get(clean(said.get('value'), 64)) if said.get('category') == 'marketing_messages' else None
-    if not (kind and (phone or user)):
+    if not (kind and ids):
         return None
     detail = (('value', said['value']), ('signup_id', identifier(said.get('signup_id'))))
-    identity = Identity(chatbot_id, phone=phone, user=user, why='user_preferences')
+    identity = Identity(chatbot_id, **ids, why='user_preferences')
     return Sign(identity, kind, moment(said.get('timestamp')), tuple(one for one in detail if one[1]))
 
 

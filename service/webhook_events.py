@@ -6,6 +6,8 @@ import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+from service.person_id import PersonId, read
+
 # Webhook fields Meta documents beside `messages` (fact sheet, section 5): kept, and never answered.
 KNOWN_FIELDS = frozenset(
     [
@@ -46,10 +48,11 @@ MAX_NAME = 64  # characters of a status or type
 END_OF_TIME = 4_102_444_800  # the year 2100, in seconds: a later moment is a mistake (milliseconds, say)
 MAX_DIGITS = 1000  # of a whole number; Python refuses to read or write more than 4300
 MAX_DEPTH = 500  # of a message or status; Python's json and PostgreSQL have to write it out again
-# Where a message names its person, and where that stands in `contacts`.
-SENDER = (('from_user_id', 'user_id'), ('from', 'wa_id'))
-ADDRESSEE = (('to_user_id', 'user_id'), ('to', 'wa_id'))
-RECIPIENT = (('recipient_user_id', 'user_id'), ('recipient_id', 'wa_id'))
+# Where somebody is named, the surest first: in an entry of `contacts`, a message, an echo, a status.
+CONTACT = ('user_id', 'wa_id')
+SENDER = ('from_user_id', 'from')
+ADDRESSEE = ('to_user_id', 'to')
+RECIPIENT = ('recipient_user_id', 'recipient_id')
 UNSTORABLE = re.compile('[\x00\ud800-\udfff]')
 NOT_DIGITS = re.compile('[^0-9]')
 
@@ -238,25 +241,23 @@ def is_deep(value):
 
 
 def _contacts(value):
-    """{('user_id' or 'wa_id', value): entry} of `contacts`; of two with one id the first."""
+    """{id: entry} of `contacts`; of two with one id the first."""
     found = {}
     for contact, problem in _elements(value, 'contacts'):
-        for name in ('user_id', 'wa_id'):
-            if not problem and (known := identifier(contact.get(name))):
-                found.setdefault((name, known), contact)
+        for name in () if problem else _names(contact, CONTACT):
+            found.setdefault(name, contact)
     return found
 
 
-def _contact(data, contacts, person):
-    """The person's entry in `contacts`: by user_id, then by wa_id, never by position (section 1.4).
+def _contact(data, contacts, where):
+    """The person's entry in `contacts`: by BSUID, then by phone, never by position.
 
     A system message has no entry: one with its old phone is somebody else's, as is one with another BSUID.
     """
-    (user_id, _), (wa_id, _) = person
-    user = identifier(data.get(user_id))
-    found = contacts.get(('user_id', user)) or contacts.get(('wa_id', identifier(data.get(wa_id)))) or {}
-    is_other = user and identifier(found.get('user_id')) not in (None, user)
-    return {} if is_other or data.get('type') == 'system' else found
+    names = _names(data, where)
+    found = next((contacts[name] for name in names if name in contacts), {})
+    users = {name for name in (*names, *_names(found, CONTACT)) if isinstance(name, PersonId) and name.kind == 'user'}
+    return {} if len(users) > 1 or data.get('type') == 'system' else found
 
 
 def status_type(status):
@@ -268,9 +269,13 @@ def status_type(status):
     return None if kind.casefold() == 'message' else kind
 
 
-def participant(status):
-    """Whom of a group a status speaks of, '' outside groups. One page of Meta's prints the second name (section 3)."""
-    for name in ('recipient_participant_user_id', 'recipient_participant_id', 'participant_recipient_id'):
-        if found := identifier(status.get(name)):
-            return found
-    return ''
+def _names(data: dict, where: tuple[str, ...]) -> list[PersonId | str]:
+    """What somebody is named by; what is no id of a person's is compared as it stands."""
+    return [name for key in where if (name := read(data.get(key)) or identifier(data.get(key)))]
+
+
+def participant(status: dict) -> str:
+    """Whom of a group a status speaks of, '' outside groups. One page of Meta's prints the second name."""
+    where = ('recipient_participant_user_id', 'recipient_participant_id', 'participant_recipient_id')
+    name = next(iter(_names(status, where)), '')
+    return name.value if isinstance(name, PersonId) else name

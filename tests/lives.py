@@ -72,20 +72,31 @@ class World:
         return self
 
 
+def written(one):
+    """(phone, BSUID) as Meta may write them: with a plus, with marks, and where no phone is shown the BSUID for it."""
+    phone = one.phone and [one.phone, f'+{one.phone}', f'\u202a+{one.phone[0]}\u00a0{one.phone[1:]}\u202c'][one.id % 3]
+    if phone or not one.user or one.id % 2:
+        return phone, one.user
+    return one.user, [None, one.user, f'{one.user} '][one.id % 3]
+
+
 def message(one):
-    ids = {'from': one.phone, 'from_user_id': one.user}
+    phone, user = written(one)
+    ids = {'from': phone, 'from_user_id': user}
     body = {'type': 'text', 'text': {'body': one.name}}
     if one.kind == 'echo':
-        ids = {'from': '15550104477', 'to': one.phone, 'to_user_id': one.user}
+        ids = {'from': '15550104477', 'to': phone, 'to_user_id': user}
     if one.kind == 'news':
-        system = {'type': one.type, 'wa_id': one.phone, 'user_id': one.user, 'previous_user_id': one.before}
-        ids, body = {'from': one.old}, {'type': 'system', 'system': {k: v for k, v in system.items() if v}}
+        system = {'type': one.type, 'wa_id': phone, 'user_id': user, 'previous_user_id': one.before}
+        ids = {'from': one.old or (one.before if one.id % 2 else None)}
+        body = {'type': 'system', 'system': {k: v for k, v in system.items() if v}}
     ids = {name: value for name, value in ids.items() if value}
     return {**ids, 'id': f'wamid.{one.id}', 'timestamp': str(one.at), **body}
 
 
 def status(one):
+    phone, user = written(one)
     return {
-        'id': f'wamid.of.{one.sent.id}', 'status': one.status, 'timestamp': str(one.at), 'recipient_id': one.phone,
-        'recipient_user_id': one.user, 'biz_opaque_callback_data': one.sent.id,
+        'id': f'wamid.of.{one.sent.id}', 'status': one.status, 'timestamp': str(one.at), 'recipient_id': phone,
+        'recipient_user_id': user, 'biz_opaque_callback_data': one.sent.id,
     }  # fmt: skip

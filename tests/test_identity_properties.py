@@ -13,7 +13,7 @@ from service import event, evidence, identity
 from service.db import connection, db
 from service.graph import Outcome
 from service.webhook_events import moment
-from tests.lives import World, message, status
+from tests.lives import World, message, status, written
 from tests.people import CHATBOT, contact, envelope, sql, work_off_by
 
 EXAMPLES = int(os.environ.get('IDENTITY_EXAMPLES', '60'))
@@ -42,7 +42,7 @@ class Gateway:
         self.heard += batch
         echoes = [message(one) for one in posts if one.kind == 'echo']
         messages = [message(one) for one in posts if one.kind in ('message', 'news')]
-        cards = [contact(one.name, one.phone, one.user) for one in posts if one.kind == 'message']
+        cards = [contact(one.name, *written(one)) for one in posts if one.kind == 'message']
         body = envelope(messages, [status(one) for one in posts if one.kind == 'status'], cards)
         if echoes:
             value = {**body['entry'][0]['changes'][0]['value'], 'message_echoes': echoes}
@@ -109,6 +109,7 @@ def check_that_one_person_has_one(of, heard, groups):
 
 def check_what_is_shown(known, shown):
     for conversation, wa_id, user_id in shown:
+        assert wa_id is None or wa_id.isdigit()
         assert wa_id is None or known[('phone', wa_id)] == conversation
         assert user_id is None or known[('user', user_id)] == conversation
 

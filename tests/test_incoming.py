@@ -96,6 +96,13 @@ BAD_MESSAGES = {
     'no sender': {'from': None},
     'a sender that is an object': {'from': {'wa_id': CUSTOMER}},
     'a sender of 300 digits': {'from': '1' * 300},
+    'a sender with NUL': {'from': '1202\x005550143'},
+    'a sender with letters': {'from': 'Ines'},
+    'a sender of 4 digits': {'from': '1202'},
+    'a sender of 16 digits': {'from': '1202555014312345'},
+    'a sender that is a fraction': {'from': 12025550143.5},
+    'a sender that is a list': {'from': [CUSTOMER]},
+    'a BSUID in lower case': {'from': 'us.1001'},
 }
 ODD_MESSAGES = {
     'the number as a number': {'from': int(CUSTOMER)},
@@ -117,7 +124,6 @@ ODD_MESSAGES = {
     'a context that is text': {'context': 'x'},
     'an id of 512 characters': {'id': 'w' * 512},
     'an id with NUL and a surrogate': {'id': 'wamid.\x00\ud83d'},
-    'a sender with NUL': {'from': '1\x002'},
     'a group that is an object': {'group_id': {'a': 1}},
     'a group of 300 characters': {'group_id': 'g' * 300},
     'a system message without its body': {'type': 'system', 'system': 'x'},

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from phonenumbers import PhoneNumberFormat, PhoneNumberType
 
+from service.person_id import read
 from service.phones import candidates, digits, problem
 
 PASS = [
@@ -21,8 +22,9 @@ REFUSED = {
     '+210123456': 'No country',
     'abc': 'letters', '+1 800 FLOWERS': 'letters', '+15550001111 ext. 5': 'letters', 'tel:+15550001111': 'letters',
     '+15550001111;5': 'no more', '++15550001111': 'no more', '1555000+1111': 'no more', '+15550001111\n': 'no more',
-    '\u202a+15550001111\u202c': 'no more', '+١٥٥٥٠٠٠١١١١': 'no more',
-    '0015550001111': 'not with 0', '01511234567': 'not with 0',
+    '+١٥٥٥٠٠٠١١١١': 'no more', '+１５５５０００１１１１': 'no more', '+1 555 000 1111٫': 'no more',
+    '+15550001111\x00': 'no more', '+1555\ud83d0001111': 'no more', '+15550001111\u20e3': 'no more',
+    '0015550001111': 'not with 0', '00 49 1511234567': 'in the place of 00', '1234': SHORT, '01511234567': 'not with 0',
     '+01511234567': 'not with 0', '+4401134960000': 'Leave out the 0', '+44 (0)113 496 0000': 'Leave out the 0',
     '+861': SHORT, '+290123': SHORT, '+52155123456789': LONG,
 }  # fmt: skip
@@ -58,6 +60,13 @@ def test_a_number_of_a_range_that_nobody_has_passes():
     assert problem('+15550001111') is None
 
 
+@given(st.text(max_size=30))
+def test_what_passes_is_a_phone_to_everybody(text):
+    number = f'+1 555 000 1111{text}'
+    if problem(number) is None:
+        assert read(number).kind == 'phone'
+
+
 @given(st.one_of(st.text(), st.from_regex(r'\+?[0-9 ().-]{0,40}', fullmatch=True)))
 def test_whatever_is_given_gets_an_answer(text):
     answer = problem(text)
@@ -80,12 +89,22 @@ def test_digits_are_what_meta_writes_as_a_wa_id(text, expected):
 
 @pytest.mark.parametrize(
     ('long', 'short'),
-    [('5511999990001', '551199990001'), ('5215512345678', '525512345678'), ('5491123456789', '541123456789')],
-    ids=['Brazil', 'Mexico', 'Argentina'],
-)
+    [
+        ('5511999990001', '551199990001'), ('5215512345678', '525512345678'), ('5491123456789', '541123456789'),
+    ],
+)  # fmt: skip
 def test_the_forms_with_and_without_the_extra_digit_lead_to_each_other(long, short):
     assert candidates(long) == [long, short]
     assert candidates(short) == [short, long]
+    assert problem(f'+{long}') is problem(f'+{short}') is None
+
+
+def test_no_plan_speaks_against_a_number_that_is_known():
+    for number in ('+96103123456', '+24205686000', '+22510123456'):
+        assert problem(number)
+        assert problem(number, is_known=True) is None
+    for number in ('hello', '+1', '+12345678901234567', '0015550001111'):
+        assert problem(number, is_known=True)
 
 
 @pytest.mark.parametrize(

@@ -18,9 +18,9 @@ def index():
     query = Conversation.select().where(Conversation.group_id.is_null())
     query = query.where(Conversation.chatbot_id == chatbot_id) if chatbot_id else query
     query = query.where(Conversation.username == username.removeprefix('@')) if username else query
-    for name, look_up in (('phone', contact.with_phone), ('user_id', contact.with_user_id)):
+    for name in ('phone', 'user_id'):
         if value := answers.parameter(name):
-            query = query.where(Conversation.id.in_(look_up(chatbot_id, value)))
+            query = query.where(Conversation.id.in_(contact.known_by(chatbot_id, value)))
     if wanted := answers.choice('opted_out', ('true', 'false')):
         query = query.where(Conversation.opted_out_at.is_null(wanted == 'false'))
     return answers.page(query, Conversation, contact.shown)
