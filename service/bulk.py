@@ -1,46 +1,31 @@
 """Pure: one message to many. Its placeholders, its recipients, and which of their rows are good."""
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
+from operator import itemgetter
 
-from marshmallow import ValidationError, fields, validate
+from marshmallow import ValidationError
 
-from service import admission, phones
+from service import admission
 from service.errors import Conflict, Invalid
 from service.identity import addressee
 from service.interactive import INTERACTIVE
 from service.media_types import LIMITS
-from service.payloads import AddressSchema, MessageSchema, check, flat, storable
+from service.payloads import MessageSchema, check, flat
+from service.person_id import read
 from service.template_check import DOES_NOT_FIT, Check
 from service.webhook_events import UNSTORABLE
 
 MAX_RECIPIENTS, MAX_REPORTED = 10_000, 1_000
-PLAIN = re.compile(r'\+[0-9]+')
 PLACEHOLDER = re.compile(r'\{\{\s*([^{}]*?)\s*\}\}')
-RECIPIENT = ('to', 'recipient', 'client_reference')
 MISFIT = 'no link ' + 'x' * 10_000  # breaks every limit that a text may have
 NO_VALUE = ['The message has a placeholder of this name, and there is no value for it.']
 
 
-class RowSchema(AddressSchema):
-    """Whom one row goes to."""
-
-    client_reference = fields.String(validate=[validate.Length(1, 255), storable])
-
-
-row_schema, message_schema = RowSchema(), MessageSchema()
+message_schema = MessageSchema()
 CHECKABLE = {field.data_key or name for name, field in message_schema.fields.items()}
-
-
-@dataclass(slots=True)
-class Row:
-    """One recipient as it came in. `line`: what a person counts; `recipient`: to, recipient, client_reference."""
-
-    line: int
-    recipient: dict = field(default_factory=dict)
-    parameters: dict = field(default_factory=dict)
-    errors: dict = field(default_factory=dict)  # what is wrong with its form
 
 
 class Mould:
@@ -181,28 +166,13 @@ def _body(parameters):
     return {'type': 'body', 'parameters': values}
 
 
-def listed(recipients):
-    """The Rows of a JSON list: phone numbers, or objects with `to` or `recipient`."""
-    for line, entry in enumerate(recipients, start=1):
-        yield _listed(line, {'to': entry} if isinstance(entry, str) else entry)
-
-
-def _listed(line, entry):
-    if not isinstance(entry, dict):
-        return Row(line, errors={'recipients': ['Must be a phone number or an object.']})
-    parameters = entry.get('parameters', {})
-    errors = {name: ['Unknown field.'] for name in entry if name not in (*RECIPIENT, 'parameters')}
-    if not isinstance(parameters, dict):
-        errors['parameters'] = ['Must be an object.']
-    return Row(line, {name: entry[name] for name in RECIPIENT if name in entry}, parameters, errors)
-
-
 @dataclass
 class Bulk:
     """What became of the rows: good ones by recipient, the others counted and, up to MAX_REPORTED, reported."""
 
     chatbot_id: str
     mould: Mould
+    known: Callable = lambda chatbot_id, numbers: set()  # known_ids.known_phones, or nobody is known
     good: dict = field(default_factory=dict)  # {Identity: (line, recipient, parameters)}
     recipients: int = 0
     rejected: int = 0
@@ -215,21 +185,34 @@ class Bulk:
 
     def take(self, rows):
         """Sort Rows. Raises Invalid at the first that is too many, or when none was good."""
+        doubtful = []
         for row in rows:
-            self._take(row)
+            self.recipients += 1
+            if self.recipients > MAX_RECIPIENTS:
+                raise Invalid(TOO_MANY, {'recipients': [TOO_MANY]})
+            errors = self._errors(row)
+            if 'to' in errors:
+                doubtful.append((row, errors))
+            else:
+                self._sort(row, errors)
+        self._look_again(doubtful)
         if not self.good:
             problems = [(row['line'], *error) for row in self.rejected_rows for error in row['errors'].items()]
             errors = {f'line {line}, {name}': sentences for line, name, sentences in problems}
             raise Invalid('There is no valid recipient; nothing was stored.', errors or {'recipients': ['None given.']})
 
-    def _take(self, row):
-        self.recipients += 1
-        if self.recipients > MAX_RECIPIENTS:
-            raise Invalid(TOO_MANY, {'recipients': [TOO_MANY]})
-        if errors := self._errors(row):
+    def _look_again(self, doubtful):
+        """Numbers that their country's plan refuses are good when Meta knows a customer under them."""
+        known = self.known(self.chatbot_id, [row.recipient.get('to') for row, _ in doubtful]) if doubtful else set()
+        for row, errors in doubtful:
+            named = read(row.recipient.get('to'))
+            self._sort(row, self._errors(row, is_known=True) if named and named.value in known else errors)
+        self.rejected_rows = sorted(self.rejected_rows, key=itemgetter('line'))[:MAX_REPORTED]
+
+    def _sort(self, row, errors):
+        if errors:
             self.rejected += 1
-            if self.rejected <= MAX_REPORTED:
-                self.rejected_rows.append({'line': row.line, 'errors': errors})
+            self.rejected_rows.append({'line': row.line, 'errors': errors})
             return
         identity = addressee(self.chatbot_id, {**self.mould.message, **row.recipient})
         if identity in self.good:
@@ -237,19 +220,12 @@ class Bulk:
         else:
             self.good[identity] = row.line, row.recipient, row.parameters
 
-    def _errors(self, row):
+    def _errors(self, row, is_known=False):
         """{field: [sentence]} of everything that is wrong with a row."""
         if row.errors:
             return row.errors
-        address = row.recipient
-        if 'recipient_type' in self.mould.message:
-            address = {**address, 'recipient_type': self.mould.message['recipient_type']}
-        if address.keys() == {'to'} and PLAIN.fullmatch(str(address['to'])):  # most rows: the schema would say no more
-            wrong = phones.problem(address['to'])
-            errors = {'to': [wrong]} if wrong else {}
-        else:
-            errors = _missed(row_schema, address)
-        return errors | self.mould.check(row.parameters)
+        wrong = row.wrong_address(self.mould.message.get('recipient_type'), is_known)
+        return wrong | self.mould.check(row.parameters)
 
     def drop(self, conversations, standings):
         """Take out whom the message may not go to now. Raises Conflict when nobody is left."""

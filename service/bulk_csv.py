@@ -5,8 +5,8 @@ import re
 from collections import Counter
 from itertools import chain
 
-from service.bulk import RECIPIENT, Row
 from service.errors import Invalid
+from service.recipients import RECIPIENT, Row
 from service.webhook_events import UNSTORABLE
 
 SIZE_LIMIT = 8 * 1024 * 1024  # bytes

@@ -1,11 +1,13 @@
 """The rows of conversation_identity: whose every id is, read and written for service/settlement.py."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
 from service.conversation import KNOWN
-from service.db import columns, execute, fetch
+from service.db import columns, connection, execute, fetch
 from service.merge import WITH_BSUID
+from service.person_id import named
 from service.phones import candidates
 
 LOOK_UP = """
@@ -15,6 +17,10 @@ JOIN unnest(%s::text[], %s::text[], %s::text[]) AS wanted (chatbot_id, kind, val
 LOOK_UP_AND_KEEP = f'{LOOK_UP} JOIN conversation c ON c.id = i.conversation_id ORDER BY c.id FOR KEY SHARE OF c'
 PHONES_OF = """
 SELECT chatbot_id, kind, value FROM conversation_identity WHERE kind = 'phone' AND conversation_id = ANY(%s::uuid[])
+"""
+KNOWN_PHONES = """
+SELECT value FROM conversation_identity
+WHERE chatbot_id = %s AND kind IN ('phone', 'former') AND value = ANY(%s)
 """
 SENT_TO = """
 SELECT m.chatbot_id, m.id, m.conversation_id FROM message m JOIN conversation c ON c.id = m.conversation_id
@@ -57,13 +63,22 @@ def look_up(keys, keep=False):
     return {row[:3]: Owner(*row[3:]) for row in rows}
 
 
+def known_phones(chatbot_id: str, given: Iterable[object]) -> set[str]:
+    """Which of these, however they are written, are phones that lead, or led, to somebody: as digits."""
+    numbers = {phone for one in given if (phone := named(one).get('phone'))}
+    if not numbers:
+        return set()
+    with connection():
+        return {value for (value,) in fetch(KNOWN_PHONES, (chatbot_id, sorted(numbers)))}
+
+
 def former(key):
     """The key under which stands until when a phone was somebody's, or a BSUID was not replaced."""
     return key[0], {'phone': 'former', 'user': 'replaced'}[key[1]], key[2]
 
 
 def variants(key):
-    """Other forms of a phone that may be the same one (Brazil, Mexico, Argentina): only to look a person up by."""
+    """Other forms of a phone that may be the same one (service/phones.py): only to look a person up by."""
     return [(key[0], 'phone', form) for form in candidates(key[2])[1:]] if key[1] == 'phone' else []
 
 

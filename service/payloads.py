@@ -1,8 +1,6 @@
 """Pure: the bodies that we send to Meta, and their check before they are queued."""
 
-import re
-
-from marshmallow import INCLUDE, Schema, ValidationError, fields, validate, validates_schema
+from marshmallow import INCLUDE, Schema, ValidationError, fields, post_load, validate, validates_schema
 
 from service import phones
 from service.content import (
@@ -26,9 +24,8 @@ from service.content import (
 )
 from service.errors import Invalid
 from service.interactive import INTERACTIVE
+from service.person_id import named, read
 from service.template_content import NamedSchema, TemplateSchema, storable_throughout
-
-BSUID = re.compile(r'\A[A-Z]{2}\.[A-Za-z0-9.]{1,140}\Z')  # section 4.1
 
 
 class ContextSchema(Schema):
@@ -116,17 +113,28 @@ def missed(field, name, value):
     return {}
 
 
+def bsuid(value):
+    """A validator: a BSUID, or a parent BSUID."""
+    found = read(value)
+    if found is None or found.kind == 'phone':
+        also = ' A phone number goes into "to".' if found else ''
+        raise ValidationError(f'Not a business-scoped user id (like "US.13491208655302741918").{also}')
+
+
 class AddressSchema(Schema):
-    """Exactly one recipient: `to`, a phone number (or a group), or `recipient`, a BSUID."""
+    """Exactly one recipient: `to`, a phone number (or a group), or `recipient`, a BSUID.
+
+    A number comes out as Meta shall get it: "+" and digits.
+    """
 
     class Meta:
         unknown = INCLUDE
 
+    is_known = False  # whether Meta knows a customer under the number, so that its country's plan is not asked
+
     recipient_type = MessageSchema._declared_fields['recipient_type']
     to = fields.String(validate=[validate.Length(1, 255), storable])
-    recipient = fields.String(
-        validate=validate.Regexp(BSUID, error='Not a business-scoped user id (like "US.13491208655302741918").')
-    )
+    recipient = fields.String(validate=bsuid)
 
     @validates_schema(pass_original=True, skip_on_field_errors=False)
     def check_recipient(self, data, original, **_):
@@ -137,10 +145,14 @@ class AddressSchema(Schema):
         to = data.get('to')
         if to is None or data.get('recipient_type') == 'group':
             return
-        if BSUID.match(to):
+        if (found := read(to)) and found.kind != 'phone':
             raise ValidationError('A business-scoped user id goes into "recipient": Meta would drop it here.', 'to')
-        if problem := phones.problem(to):
+        if problem := phones.problem(to, self.is_known):
             raise ValidationError(problem, 'to')
+
+    @post_load
+    def write_out(self, data, **_):
+        return data | address(data.get('to'), data.get('recipient'), data.get('recipient_type'))
 
 
 class RecipientSchema(AddressSchema, MessageSchema):
@@ -183,10 +195,21 @@ def _parameter_texts(parameters):
             yield one['text']
 
 
+def address(to: str | None, recipient: str | None, recipient_type: str | None = None) -> dict[str, str]:
+    """Whom a message goes to, as Meta has to get it: without a "+", it may put a country code of its own in front."""
+    if recipient_type == 'group':
+        return {'to': to}
+    ids = named(to, recipient)
+    if phone := ids.get('phone'):
+        return {'to': f'+{phone}'}
+    bsuid = ids.get('user') or ids.get('parent')
+    return {'to': to} if to and not bsuid else {'recipient': bsuid or recipient}
+
+
 def graph_body(message):
-    """What is POSTed for a claimed message row (section 6.1)."""
+    """What is POSTed for a claimed message row. Rows of earlier versions have the number as the caller gave it."""
     body = {'messaging_product': 'whatsapp', 'recipient_type': 'individual', **(message['extra'] or {})}
-    body['to' if message['recipient_to'] else 'recipient'] = message['recipient_to'] or message['recipient']
+    body |= address(message['recipient_to'], message['recipient'], body['recipient_type'])
     if message['context']:
         body['context'] = message['context']
     body['type'] = message['type']

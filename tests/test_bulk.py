@@ -6,8 +6,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from service import queues
-from service.bulk import Bulk, Mould, listed
+from service.bulk import Bulk, Mould
 from service.errors import Invalid
+from service.recipients import listed
 from tests.people import CHATBOT, Backend, sql
 from tests.stack import wait_until
 

@@ -51,7 +51,7 @@ def test_a_send_is_answered_with_the_queued_message(acme):
 def test_two_messages_to_one_number_are_one_conversation_however_it_is_written(acme):
     first, second = acme.send('+55 11 99999-0001'), acme.send('+5511999990001')
     assert first['conversation_id'] == second['conversation_id']
-    assert first['to'] == '+55 11 99999-0001'
+    assert first['to'] == second['to'] == '+5511999990001'
 
 
 def test_a_message_to_a_bsuid_keeps_it_in_recipient(acme):

@@ -1,9 +1,9 @@
-"""Numbers: what is sent is what was given; variants of Brazil, Mexico and Argentina only lead to a conversation."""
+"""Numbers: Meta gets a plus and digits; other forms of a number only lead to a conversation."""
 
 import pytest
 
 from tests.own_service import Platform
-from tests.people import CHATBOT, contact, envelope, text_message
+from tests.people import CHATBOT, contact, envelope, sql, text_message
 
 PAIRS = [
     ('5511987654321', '551187654321'),  # Brazil: the ninth digit
@@ -23,12 +23,61 @@ def writes(meta, workers, phone, user=None, wamid='wamid.A'):
     workers.incoming()
 
 
-@pytest.mark.parametrize('given', ['+55 (11) 98765-4321', '5511987654321', '+551187654321', '+1 202.555.0143'])
-def test_what_is_sent_is_what_was_given(acme, workers, stand_in, given):
+GIVEN = {
+    '+55 (11) 98765-4321': '+5511987654321', '5511987654321': '+5511987654321', '+551187654321': '+551187654321',
+    '+1 202.555.0143': '+12025550143', '+1\u00a0202\u00a0555\u00a00143': '+12025550143', '31987654321': '+31987654321',
+    '\u202a+1\u2011202\u2011555\u20110143\u202c': '+12025550143', '\ufeff12025550143\u2069': '+12025550143',
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(('given', 'dialled'), GIVEN.items(), ids=ascii)
+def test_meta_gets_a_plus_and_digits_however_a_number_is_written(acme, workers, stand_in, given, dialled):
     sent = acme.send(given)
     workers.send()
-    message = acme.message(sent['id'])
-    assert stand_in.sends()[0]['body']['to'] == message['to'] == given
+    assert stand_in.sends()[0]['body']['to'] == sent['to'] == acme.message(sent['id'])['to'] == dialled
+
+
+@pytest.mark.parametrize('given', GIVEN, ids=ascii)
+def test_what_was_stored_by_an_earlier_version_leaves_with_a_plus_too(acme, workers, stand_in, given):
+    acme.send('+12025550143')
+    sql('UPDATE message SET recipient_to = %s', given)
+    workers.send()
+    assert [call['body']['to'] for call in stand_in.sends()] == [GIVEN[given]]
+
+
+def test_a_reply_to_what_an_earlier_version_took_for_a_phone_goes_to_the_bsuid(acme, workers, stand_in):
+    acme.send('+12025550143')
+    sql("UPDATE message SET recipient_to = '+US.7700000000000001'")
+    workers.send()
+    (call,) = stand_in.sends()
+    assert (call['body'].get('to'), call['body'].get('recipient')) == (None, 'US.7700000000000001')
+
+
+@pytest.mark.parametrize('given', GIVEN, ids=ascii)
+def test_the_rows_of_a_bulk_are_read_likewise(acme, workers, stand_in, given):
+    text = {'type': 'text', 'text': {'body': 'Hi'}}
+    rows = [given, {'to': given, 'client_reference': 'again'}, GIVEN[given]]
+    batch = acme.post('/send/bulk', {'chatbot_id': CHATBOT, 'message': text, 'recipients': rows}).json
+    assert (batch['accepted'], batch['duplicates']) == (1, 2)
+    order = {'chatbot_id': CHATBOT, 'text': 'Hi'}
+    csv = f'to,client_reference\n{given},7\n'.encode()
+    answer = acme.post('/send/bulk', data=csv, headers={'Content-Type': 'text/csv'}, query_string=order)
+    assert answer.json['accepted'] == 1
+    sql('UPDATE conversation SET send_after = NULL')
+    workers.send()
+    sql('UPDATE conversation SET send_after = NULL')
+    workers.send()
+    assert {call['body']['to'] for call in stand_in.sends()} == {GIVEN[given]}
+
+
+@pytest.mark.parametrize('given', ['US.7700000000000001\u200b', ' US.7700000000000001', 'US.ENT.77 '])
+def test_a_bsuid_is_read_without_marks_too_and_never_goes_to_a_phone(acme, workers, stand_in, given):
+    body = {'chatbot_id': CHATBOT, 'text': {'body': 'x'}}
+    assert acme.post('/send', body | {'to': given}).status_code == 422
+    assert 'A phone number goes into "to"' in str(acme.post('/send', body | {'recipient': '+12025550143'}).json)
+    sent = acme.post('/send', body | {'recipient': given}).json
+    workers.send()
+    assert stand_in.sends()[0]['body']['recipient'] == sent['recipient'] == given.strip(' \u200b')
 
 
 def test_what_meta_made_of_the_number_is_kept_beside_it(acme, workers, setting):
@@ -81,6 +130,29 @@ def test_an_exact_number_wins_over_a_variant(acme, workers, meta):
     writes(meta, workers, short, None, 'wamid.3')
     messages = {one['wamid']: one['conversation_id'] for one in acme.messages(direction='inbound')}
     assert messages['wamid.3'] == messages['wamid.2'] != messages['wamid.1']
+
+
+# Lengths of no plan of today: a Congolese number without its 0, a Lebanese one with it, an Ivorian one of nobody's.
+KNOWN = ['24205686000', '96103123456', '22510123456']
+
+
+@pytest.mark.parametrize('wa_id', KNOWN)
+def test_a_number_under_which_meta_knows_a_customer_is_never_refused(acme, workers, meta, stand_in, wa_id):
+    body = {'chatbot_id': CHATBOT, 'to': f'+{wa_id}', 'text': {'body': 'x'}}
+    bulk = {'chatbot_id': CHATBOT, 'message': {'text': {'body': 'x'}}, 'recipients': [f'+{wa_id}', {'to': f'{wa_id} '}]}
+    assert [acme.post(path, one).status_code for path, one in (('/send', body), ('/send/bulk', bulk))] == [422, 422]
+    writes(meta, workers, wa_id)
+    (conversation,) = acme.conversations()
+    assert acme.post('/send', body).json['conversation_id'] == conversation['id']
+    bulk['recipients'] += [{'to': '+1202555', 'client_reference': 'bad'}, '+22510123457']
+    batch = acme.post('/send/bulk', bulk).json
+    assert (batch['accepted'], batch['duplicates'], batch['rejected']) == (1, 1, 2)
+    assert [row['line'] for row in batch['rejected_rows']] == [3, 4]
+    assert acme.post('/send', body | {'text': {'body': ''}}).json['errors'].keys() == {'text.body'}
+    acme.account('other', '42')
+    assert acme.post('/send', body | {'chatbot_id': 'other'}).status_code == 422
+    workers.send()
+    assert stand_in.sends()[0]['body']['to'] == f'+{wa_id}'
 
 
 def test_numbers_of_other_countries_have_no_variants(acme):

@@ -222,6 +222,17 @@ def test_a_reply_goes_to_who_is_answered_whomever_it_names(backend, platform, ow
     assert (message['to'], message['recipient']) == wanted
 
 
+def test_nothing_is_sent_to_a_customer_of_whom_no_id_is_known(backend, platform, own_service, hear):
+    platform.answer(503)
+    hear(text_message())
+    platform.says('Hi!')
+    sql('UPDATE conversation SET wa_id = NULL, reply_due_at = now()')
+    hear()
+    assert len(platform.asks) == 2
+    assert outbound(backend) == []
+    assert reply_error(backend)['title'] == 'nothing is known of the customer that an answer could go to'
+
+
 def test_a_reply_may_name_our_ids_and_say_that_it_is_not_to_be_checked(backend, platform, own_service, hear):
     platform.answer(204)
     hear(text_message(wamid='wamid.1'))

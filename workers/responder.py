@@ -16,7 +16,7 @@ from service.conversation import Conversation
 from service.db import connection
 from service.message import Message
 from service.moments import plain
-from service.payloads import MessageSchema, check
+from service.payloads import MessageSchema, address, check
 from service.references import with_wamids
 from service.split import split
 from service.strict_json import NotJSON, parse_object
@@ -58,12 +58,15 @@ def _history(conversation_id):
 def _addressed(body, conversation):
     """To the customer who is answered, whoever else the responder may name.
 
-    By phone while it is theirs, also when they hide it by now: a BSUID lasts as long as the number (section 4.1), and
-    what needs a phone (131062) goes too. Else by BSUID.
+    By phone while it is theirs, also when they hide it by now: a BSUID lasts as long as the number, and what needs a
+    phone (131062) goes too. Else by BSUID.
     """
-    bsuid = conversation.user_id or conversation.parent_user_id
-    address = {'to': f'+{conversation.wa_id}'} if conversation.wa_id else {'recipient': bsuid}
-    return {name: value for name, value in body.items() if name not in ('to', 'recipient')} | address
+    to = conversation.wa_id
+    recipient = None if to else conversation.user_id or conversation.parent_user_id
+    if not (to or recipient):
+        raise NoReply('nothing is known of the customer that an answer could go to')
+    whom = address(to, recipient)
+    return {name: value for name, value in body.items() if name not in ('to', 'recipient')} | whom
 
 
 def _openai(account, conversation, history):

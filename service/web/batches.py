@@ -11,11 +11,13 @@ from service import batch as batches
 from service import bulk_csv, template, upload
 from service.account import Account
 from service.batch import Batch
-from service.bulk import Bulk, Mould, listed
+from service.bulk import Bulk, Mould
 from service.db import connection, no_connection
 from service.errors import Invalid
+from service.known_ids import known_phones
 from service.payloads import check
 from service.queues import SEND, wake
+from service.recipients import listed
 from service.references import with_wamids
 from service.web import answers
 from service.web.auth import guard
@@ -43,7 +45,7 @@ def send():
 def _json():
     body = answers.json_object()
     order = check(bulk_schema, body)
-    bulk = Bulk(order['chatbot_id'], mould(order))
+    bulk = Bulk(order['chatbot_id'], mould(order), known_phones)
     bulk.take(listed(order['recipients']))
     return order, bulk, digest(body)
 
@@ -115,7 +117,7 @@ def mould(order):
 
 def read_csv(order, stream):
     """The Bulk of an order and a binary stream."""
-    bulk = Bulk(order['chatbot_id'], mould(order))
+    bulk = Bulk(order['chatbot_id'], mould(order), known_phones)
     bulk.take(bulk_csv.rows(stream, bulk.mould))
     return bulk
 

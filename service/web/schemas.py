@@ -132,6 +132,10 @@ class SendSchema(TimesSchema, WindowSchema, RecipientSchema):
         return {'text': problems} if problems else {}
 
 
+class KnownSendSchema(SendSchema):
+    is_known = True
+
+
 class ReadSchema(Schema):
     typing = fields.Boolean(load_default=False, truthy={True}, falsy={False})
 
@@ -234,8 +238,9 @@ class AccountUpdateSchema(AccountSchema):
     chatbot_id = Text(required=True)
 
 
-send_schema, read_schema, bulk_schema, csv_schema, account_schema, account_update_schema = (
+send_schema, known_send_schema, read_schema, bulk_schema, csv_schema, account_schema, account_update_schema = (
     SendSchema(),
+    KnownSendSchema(),
     ReadSchema(),
     BulkSchema(),
     BulkSchema(exclude=('recipients',)),
