@@ -13,6 +13,19 @@ SHORTEST, LONGEST = 5, 15  # digits with the country code (E.164)
 # For trials: North American area codes 99x are kept for an expansion, so these are nobody's numbers, of any length.
 TRIAL = re.compile(r'199[789][0-9]{6,11}')
 
+# Numbers that got digits put in front, one to one: (country code, what was put there, the numbers of before). Who had
+# WhatsApp then keeps the id of then, for ever; who came later has the long one.
+RENUMBERED = [
+    ('225', '01', '[04-9][0-3][0-9]{6}'),  # Ivory Coast, January 2021, by operator: Moov
+    ('225', '05', '[04-9][4-6][0-9]{6}'),  # MTN
+    ('225', '07', '[04-9][7-9][0-9]{6}'),  # Orange
+    ('225', '21', '2[0-3]8[0-9]{5}'),  # their landlines, likewise
+    ('225', '25', '[23][0-9]0[0-9]{5}'),
+    ('225', '27', '(?:2[0-3][1-79]|2[4-9][1-9]|3[0-9][1-9])[0-9]{5}'),
+    ('229', '01', '[2-9][0-9]{7}'),  # Benin, November 2024
+    ('237', '6', '[5-9][0-9]{7}'),  # Cameroon, November 2014: mobile phones
+    ('237', '2', '(?:22|33)[0-9]{6}'),  # and landlines
+]
 # The wa_id that Meta answers may lack, or have, digits of the number that was dialled.
 VARIANTS = [
     (r'(55[0-9]{2})9([0-9]{8})', r'\1\2'),  # Brazil: the ninth digit after the area code
@@ -21,6 +34,8 @@ VARIANTS = [
     (r'52([0-9]{10})', r'521\1'),
     (r'549([0-9]{10})', r'54\1'),  # Argentina: the 9 of mobile numbers
     (r'54([0-9]{10})', r'549\1'),
+    *((f'{country}({old})', rf'{country}{front}\1') for country, front, old in RENUMBERED),
+    *((f'{country}{front}({old})', rf'{country}\1') for country, front, old in RENUMBERED),
 ]
 PATTERNS = [(re.compile(pattern), other) for pattern, other in VARIANTS]
 

@@ -28,7 +28,7 @@ REFUSED = {
     '+01511234567': 'not with 0', '+4401134960000': 'Leave out the 0', '+44 (0)113 496 0000': 'Leave out the 0',
     '+861': SHORT, '+290123': SHORT, '+52155123456789': LONG,
 }  # fmt: skip
-NUMBERS = st.from_regex(r'(55|521?|549?|1|44)[0-9]{5,12}', fullmatch=True)
+NUMBERS = st.from_regex(r'(55|521?|549?|1|44|225(0[157])?|229(01)?|2376?)[0-9]{5,12}', fullmatch=True)
 
 
 @pytest.mark.parametrize('number', [*PASS, *TRIALS])
@@ -91,12 +91,22 @@ def test_digits_are_what_meta_writes_as_a_wa_id(text, expected):
     ('long', 'short'),
     [
         ('5511999990001', '551199990001'), ('5215512345678', '525512345678'), ('5491123456789', '541123456789'),
+        ('2250141091002', '22541091002'), ('2250170123456', '22570123456'), ('2250544123456', '22544123456'),
+        ('2250506123456', '22506123456'), ('2250748123456', '22548123456'), ('2250707123456', '22507123456'),
+        ('2252720212345', '22520212345'), ('2252520012345', '22520012345'), ('2252120801234', '22520801234'),
+        ('2290197120016', '22997120016'), ('2290121301234', '22921301234'),
+        ('237676671338', '23776671338'), ('237222212345', '23722212345'),
     ],
 )  # fmt: skip
 def test_the_forms_with_and_without_the_extra_digit_lead_to_each_other(long, short):
     assert candidates(long) == [long, short]
     assert candidates(short) == [short, long]
     assert problem(f'+{long}') is problem(f'+{short}') is None
+
+
+@pytest.mark.parametrize('wa_id', ['22510123456', '2250712345678', '2250141', '22901971200', '2290197120', '237676671'])
+def test_a_number_that_is_only_like_one_of_before_has_no_other_form(wa_id):
+    assert candidates(wa_id) == [wa_id]
 
 
 def test_no_plan_speaks_against_a_number_that_is_known():
