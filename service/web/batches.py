@@ -27,45 +27,56 @@ from service.webhook_events import is_deep
 
 blueprint = guard(Blueprint('batches', __name__))
 KINDS = ('message', 'text', 'template')
+PIECE = 65536  # bytes that are read at a time of a file that is only hashed
 
 
 @blueprint.post('/send/bulk')
 def send():
     """202 once the batch is committed with all its messages; the work waits in its rows."""
-    order, bulk, same = _csv() if request.mimetype == 'text/csv' else _json()
-    once = Once(bulk.chatbot_id, same)
-    if first := once.first_answer():
-        return first
+    return _csv() if request.mimetype == 'text/csv' else _json()
+
+
+def _json():
+    body = answers.json_object()
+    once = Once(body.get('chatbot_id'), lambda: digest(body))
+    return once.first_answer_or(lambda: _queue(*_order(body), once))
+
+
+def _order(body):
+    order = check(bulk_schema, body)
+    bulk = Bulk(order['chatbot_id'], mould(order), known_phones)
+    bulk.take(listed(order['recipients']))
+    return order, bulk
+
+
+def _csv():
+    """The file as it comes in; nothing else is held of it than the good rows. Which request it is, its end tells."""
+    given = request.args.to_dict()
+    request.max_content_length = bulk_csv.SIZE_LIMIT
+    hashed = Hashed(request.stream, json.dumps(given, sort_keys=True))
+    once = Once(given.get('chatbot_id'), hashed.digest)
+    return once.instead_of_refusal(lambda: _store_csv(given, hashed, once))
+
+
+def _store_csv(given, hashed, once):
+    order = order_from(given)
+    with no_connection():  # a caller may take his time
+        bulk = read_csv(order, io.BufferedReader(hashed))
+    return once.first_answer() or _queue(order, bulk, once)
+
+
+def _queue(order, bulk, once):
     account = Account.find_active(bulk.chatbot_id)
     answer = once.answer(lambda: store(account, order, bulk))
     wake(SEND)
     return answer
 
 
-def _json():
-    body = answers.json_object()
-    order = check(bulk_schema, body)
-    bulk = Bulk(order['chatbot_id'], mould(order), known_phones)
-    bulk.take(listed(order['recipients']))
-    return order, bulk, digest(body)
-
-
-def _csv():
-    """The file as it comes in; nothing else is held of it than the good rows."""
-    given = request.args.to_dict()
-    order = order_from(given)
-    request.max_content_length = bulk_csv.SIZE_LIMIT
-    hashed = Hashed(request.stream, json.dumps(given, sort_keys=True))
-    with no_connection():  # a caller may take his time
-        bulk = read_csv(order, io.BufferedReader(hashed))
-    return order, bulk, hashed.digest()
-
-
 class Hashed(io.RawIOBase):
-    """A stream whose bytes, after some text, are hashed as they are read."""
+    """A stream whose bytes, after some text, are hashed as they are read; for the digest, what is left of them too."""
 
     def __init__(self, stream, text):
-        self._stream, self._hash = stream, hashlib.sha256(text.encode('utf-8', 'surrogatepass'))
+        self._stream, self._is_over, self._hash = stream, False, hashlib.sha256(text.encode('utf-8', 'surrogatepass'))
 
     def readable(self):
         return True
@@ -74,9 +85,14 @@ class Hashed(io.RawIOBase):
         data = self._stream.read(len(buffer))
         buffer[: len(data)] = data
         self._hash.update(data)
+        self._is_over = not data
         return len(data)
 
     def digest(self):
+        if not self._is_over:
+            with no_connection():  # a caller may still take his time
+                while self.read(PIECE):
+                    pass
         return self._hash.digest()
 
 

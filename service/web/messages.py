@@ -26,10 +26,12 @@ STATUSES = ('received', *status.STATES)
 def send():
     """202 once the message is committed; the work waits in its row."""
     body = answers.json_object()
+    once = Once(body.get('chatbot_id'), lambda: digest(body))
+    return once.first_answer_or(lambda: _send(body, once))
+
+
+def _send(body, once):
     message = _checked(body)
-    once = Once(message['chatbot_id'], digest(body))
-    if first := once.first_answer():
-        return first
     account = Account.find_active(message['chatbot_id'])
     upload.check(account.chatbot_id, [message])
     templates = template.fitting(account.waba_id, [message])
