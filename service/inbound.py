@@ -112,6 +112,8 @@ def _written_at(one):
 def _wants_reply(item, account):
     if item.data.get('group_id') or _kind(item.data) not in ANSWERED or not account['active']:
         return False
+    if opt_out.is_stop(item, account):  # they want to hear less, and each answer is billed
+        return False
     if account['responder']:
         return account['responder'] != 'none'
     if not settings.AI_BASE_URL:

@@ -98,8 +98,18 @@ def in_words(messages):
         Statement(conversation_id, kind, 'keyword', moment(item.data.get('timestamp')), (('word', word),))
         for item, account, conversation_id in messages
         if not item.data.get('group_id')
-        for kind, word in filter(None, [wish(item.data, account['opt_out_words'], account['opt_in_words'])])
+        for kind, word in filter(None, [_wish(item, account)])
     ]
+
+
+def is_stop(item, account):
+    """Whether a message is nothing but a STOP word."""
+    said = _wish(item, account)
+    return said is not None and said[0] == 'opt_out'
+
+
+def _wish(item, account):
+    return wish(item.data, account['opt_out_words'], account['opt_in_words'])
 
 
 def in_refusals(refusals):

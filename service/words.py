@@ -4,7 +4,7 @@ import re
 import unicodedata
 from functools import lru_cache
 
-from service.webhook_events import as_dict, clean
+from service.webhook_events import as_dict
 
 # What an account has that names none of its own: English, Spanish, Portuguese.
 OPT_OUT = (
@@ -18,6 +18,16 @@ OPT_IN = (
     'start', 'unstop', 'subscribe', 'resubscribe', 'opt in', 'optin',
     'alta', 'darme de alta', 'suscribir', 'suscribirme', 'reanudar',
     'voltar', 'inscrever', 'quero receber', 'retomar',
+)  # fmt: skip
+# Of these, what can mean nothing else on a button or in a list that asks about something: the "Remover" of a cart, the
+# "Baja" of three priorities, the "Voltar" of a menu say nothing of marketing. An account's own words count everywhere.
+PRESSED_OPT_OUT = (
+    'stop', 'stop all', 'stopall', 'stop promotions', 'stop marketing', 'unsubscribe', 'opt out', 'optout',
+    'darme de baja', 'detener promociones', 'no más mensajes', 'desuscribir', 'desuscribirme',
+    'descadastrar', 'parar promoções', 'não quero receber',
+)  # fmt: skip
+PRESSED_OPT_IN = (
+    'start', 'unstop', 'subscribe', 'resubscribe', 'opt in', 'optin', 'suscribirme', 'quero receber',
 )  # fmt: skip
 MAX_WORDS, MAX_LENGTH = 50, 64
 BETWEEN = re.compile(r'[\W_]+')
@@ -44,19 +54,30 @@ def wish(data, opt_out=None, opt_in=None):
 
     `data`: Meta's message; `opt_out`, `opt_in`: an account's own words, None for the default ones.
     """
-    for text in _texts(data):
+    written, pressed = _written(data), _pressed(data)
+    default_out, default_in = (PRESSED_OPT_OUT, PRESSED_OPT_IN) if pressed else (OPT_OUT, OPT_IN)
+    for text in written or pressed:
         word = plain(text) if len(text) <= 4 * MAX_LENGTH else None
-        if word and word in _words(opt_out, OPT_OUT):
+        if word and word in _words(opt_out, default_out):
             return 'opt_out', word
-        if word and word in _words(opt_in, OPT_IN):
+        if word and word in _words(opt_in, default_in):
             return 'opt_in', word
     return None
 
 
-def _texts(data):
-    """What a customer wrote, or the label of the button that they pressed."""
-    kind = clean(data.get('type')) or ''
-    body = as_dict(data.get(kind))
-    names = {'text': ('body',), 'button': ('payload', 'text'), 'interactive': ('title',)}.get(kind, ())
-    body = as_dict(body.get('button_reply')) if kind == 'interactive' else body
+def _written(data):
+    return _texts(as_dict(data.get('text')), 'body') if data.get('type') == 'text' else []
+
+
+def _pressed(data):
+    """What stands on the button or the row of a list that a customer chose: a template's, or one of ours."""
+    if data.get('type') == 'button':
+        return _texts(as_dict(data.get('button')), 'payload', 'text')
+    if data.get('type') != 'interactive':
+        return []
+    interactive = as_dict(data.get('interactive'))
+    return [text for name in ('button_reply', 'list_reply') for text in _texts(as_dict(interactive.get(name)), 'title')]
+
+
+def _texts(body, *names):
     return [body[name] for name in names if isinstance(body.get(name), str)]

@@ -45,6 +45,43 @@ def test_a_long_text_costs_nothing():
     assert time.perf_counter() - began < 0.5
 
 
+def button(title):
+    return {'type': 'interactive', 'interactive': {'type': 'button_reply', 'button_reply': {'id': '1', 'title': title}}}
+
+
+def row(title, description='No more offers'):
+    chosen = {'id': 'stop', 'title': title, 'description': description}
+    return {'type': 'interactive', 'interactive': {'type': 'list_reply', 'list_reply': chosen}}
+
+
+def quick_reply(text):
+    return {'type': 'button', 'button': {'payload': text, 'text': text}}
+
+
+@pytest.mark.parametrize('choose', [button, row, quick_reply])
+@pytest.mark.parametrize('said', ['Stop', 'STOP', 'Stop promotions', 'Unsubscribe', 'Opt out', 'Darme de baja',
+                                  'Detener promociones', 'Descadastrar', 'Parar promoções'])  # fmt: skip
+def test_an_unmistakable_word_is_heard_from_buttons_and_lists_alike(choose, said):
+    assert wish(choose(said)) == ('opt_out', plain(said))
+
+
+@pytest.mark.parametrize('choose', [button, row, quick_reply])
+@pytest.mark.parametrize('said', [
+    'Remover', 'Sair', 'Parar', 'Pare', 'Basta', 'Baja', 'Detener', 'Dar de baja', 'Cancelar suscripción',
+    'Cancelar assinatura', 'Cancelar inscrição', 'Voltar', 'Alta', 'Retomar', 'Reanudar', 'Remove', 'Cancel', 'Stop it',
+])  # fmt: skip
+def test_what_a_cart_or_a_menu_may_mean_is_no_wish(choose, said):
+    assert wish(choose(said)) is None
+
+
+@pytest.mark.parametrize('choose', [button, row, quick_reply])
+def test_an_accounts_own_words_count_on_buttons_too(choose):
+    assert wish(choose('Remover'), ['remover'], None) == ('opt_out', 'remover')
+    assert wish(choose('Stop'), ['halt'], None) is None
+    assert wish(choose('Voltar'), None, ['voltar']) == ('opt_in', 'voltar')
+    assert wish(choose('Start')) == ('opt_in', 'start')
+
+
 @pytest.mark.parametrize(('message', 'heard'), [
     ({'type': 'button', 'button': {'payload': 'STOP', 'text': 'No, thanks'}}, 'opt_out'),
     ({'type': 'button', 'button': {'payload': 'p-1', 'text': 'Stop promotions'}}, 'opt_out'),
@@ -55,6 +92,9 @@ def test_a_long_text_costs_nothing():
     ({'type': 'text'}, None), ({'type': ['text'], 'text': {'body': 'stop'}}, None),
     ({'type': 'text', 'text': 'stop'}, None),
     ({'type': 'interactive', 'interactive': {'button_reply': 'stop'}}, None), ({}, None),
+    ({'type': 'interactive', 'interactive': {'list_reply': ['stop']}}, None),
+    ({'type': 'interactive', 'interactive': {'list_reply': {'id': 'stop', 'description': 'stop', 'title': 7}}}, None),
+    ({'type': 'interactive', 'interactive': {'nfm_reply': {'title': 'stop', 'name': 'stop'}}}, None),
 ])  # fmt: skip
 def test_buttons_speak_too(message, heard):
     found = wish(message)
