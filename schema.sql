@@ -410,6 +410,154 @@ CREATE TABLE message_fact (
 );
 CREATE INDEX message_fact_of ON message_fact (message_id);
 
+-- version 7: what is no phone is none
+
+-- Meta puts a BSUID where a phone stood, and earlier versions took it for one; a number with a plus or blanks was another
+-- person than the same without. This is service/person_id.py as it was then, for the rows that were spoiled by it.
+CREATE FUNCTION person_id(given text, OUT kind text, OUT value text) IMMUTABLE LANGUAGE plpgsql AS $$
+DECLARE
+    seen text := regexp_replace(given, '[ \u00a0\u00ad\u034f\u061c\u115f\u1160\u1680\u17b4\u17b5\u180b-\u180f'
+        '\u2000-\u200f\u2028-\u202f\u205f-\u206f\u2800\u3000\u3164\ufe00-\ufe0f\ufeff\uffa0]', '', 'g');
+    bsuid text := regexp_replace(seen, '^[+]', '');
+    digits text := regexp_replace(seen, '[().\u2010-\u2015\u2212\ufe58\ufe63\uff0d-]', '', 'g');
+BEGIN
+    digits := regexp_replace(digits, '^[+]', '');
+    IF bsuid ~ '^[A-Z]{2}[.](ENT[.])?[A-Za-z0-9.]{0,139}[A-Za-z0-9]$' THEN
+        kind := CASE WHEN bsuid ~ '^..[.]ENT[.]' THEN 'parent' ELSE 'user' END;
+        value := bsuid;
+    ELSIF digits ~ '^[1-9][0-9]{4,14}$' THEN
+        kind := 'phone';
+        value := digits;
+    END IF;
+END $$;
+
+-- Two conversations of one person become one, as service/merge.py did it then.
+CREATE PROCEDURE merge_conversations(source uuid, target uuid) LANGUAGE plpgsql AS $$
+BEGIN
+    UPDATE conversation_identity SET conversation_id = target WHERE conversation_id = source;
+    PERFORM 1 FROM message WHERE conversation_id = source ORDER BY id FOR NO KEY UPDATE;
+    UPDATE message SET conversation_id = target WHERE conversation_id = source;
+    UPDATE contact_event SET conversation_id = target WHERE conversation_id = source;
+    UPDATE conversation t SET last_inbound_at = greatest(t.last_inbound_at, s.last_inbound_at),
+        last_message_at = greatest(t.last_message_at, s.last_message_at),
+        wa_id = coalesce(t.wa_id, s.wa_id), user_id = coalesce(t.user_id, s.user_id),
+        parent_user_id = coalesce(t.parent_user_id, s.parent_user_id),
+        username = CASE WHEN s.known_at > t.known_at THEN coalesce(s.username, t.username)
+                   ELSE coalesce(t.username, s.username) END,
+        name = CASE WHEN s.known_at > t.known_at THEN coalesce(s.name, t.name) ELSE coalesce(t.name, s.name) END,
+        known_at = greatest(t.known_at, s.known_at),
+        opted_out_by = CASE WHEN s.opted_out_at < t.opted_out_at OR t.opted_out_at IS NULL THEN s.opted_out_by
+                       ELSE t.opted_out_by END,
+        opted_out_at = least(t.opted_out_at, s.opted_out_at),
+        reply_due_at = CASE WHEN s.reply_due_at IS NULL THEN t.reply_due_at
+                       WHEN t.reply_claim IS NOT NULL THEN clock_timestamp()
+                       ELSE least(t.reply_due_at, s.reply_due_at) END,
+        paused_until = greatest(t.paused_until, s.paused_until), send_after = greatest(t.send_after, s.send_after),
+        pair_free_at = greatest(t.pair_free_at, s.pair_free_at), created_at = least(t.created_at, s.created_at),
+        updated_at = now()
+    FROM conversation s WHERE t.id = target AND s.id = source;
+    UPDATE conversation_merged SET conversation_id = target WHERE conversation_id = source;
+    INSERT INTO conversation_merged (id, conversation_id) VALUES (source, target);
+    DELETE FROM conversation WHERE id = source;
+END $$;
+
+-- What is shown of a conversation: of the ids that lead to it what it shows already, else the latest.
+CREATE FUNCTION shown_id(c conversation, wanted text) RETURNS text STABLE LANGUAGE sql AS $$
+    SELECT i.value FROM conversation_identity i
+    WHERE i.conversation_id = c.id AND i.kind = wanted AND NOT EXISTS (
+        SELECT 1 FROM conversation_identity r
+        WHERE (r.chatbot_id, r.kind, r.value) = (i.chatbot_id, 'replaced', i.value))
+    ORDER BY i.value IN ((person_id(c.wa_id)).value, (person_id(c.user_id)).value, (person_id(c.parent_user_id)).value)
+        DESC NULLS LAST, i.seen_at DESC NULLS LAST, i.value LIMIT 1
+$$;
+
+DO $$
+DECLARE
+    user_form text := '^[A-Z]{2}[.][A-Za-z0-9.]*[A-Za-z0-9]$';
+    parent_form text := '^[A-Z]{2}[.]ENT[.][A-Za-z0-9.]*[A-Za-z0-9]$';
+    touched uuid[];     -- conversations with an id that is not what it stands for
+    spoiled record;
+    theirs uuid;
+    owner uuid;
+BEGIN
+    touched := ARRAY(
+        SELECT c.id FROM conversation c
+        WHERE c.wa_id !~ '^[1-9][0-9]{4,14}$' OR c.user_id !~ user_form OR c.user_id ~ parent_form
+            OR c.parent_user_id !~ parent_form
+        UNION SELECT i.conversation_id FROM conversation_identity i
+        WHERE i.kind IN ('phone', 'former') AND i.value !~ '^[1-9][0-9]{4,14}$'
+            OR i.kind IN ('user', 'replaced') AND (i.value !~ user_form OR i.value ~ parent_form)
+            OR i.kind = 'parent' AND i.value !~ parent_form);
+    PERFORM 1 FROM conversation WHERE id = ANY (touched) ORDER BY id FOR UPDATE;
+
+    -- What was sent to them or waits to be, and the history of phones that were none.
+    PERFORM 1 FROM message WHERE conversation_id = ANY (touched) AND direction = 'outbound' ORDER BY id FOR NO KEY UPDATE;
+    UPDATE message SET recipient = (person_id(recipient_to)).value, recipient_to = NULL
+    WHERE conversation_id = ANY (touched) AND direction = 'outbound'
+        AND (person_id(recipient_to)).kind IN ('user', 'parent');
+    UPDATE message m SET answer_wa_id = (SELECT p.value FROM person_id(m.answer_wa_id) p WHERE p.kind = 'phone')
+    WHERE conversation_id = ANY (touched) AND answer_wa_id !~ '^[1-9][0-9]{4,14}$';
+    DELETE FROM contact_event
+    WHERE conversation_id = ANY (touched) AND kind = 'identity' AND detail ->> 'what' = 'phone'
+        AND (detail ->> 'from' !~ '^[1-9][0-9]{4,14}$' OR detail ->> 'to' !~ '^[1-9][0-9]{4,14}$');
+
+    INSERT INTO conversation_identity (chatbot_id, kind, value, conversation_id)
+    SELECT c.chatbot_id, p.kind, p.value, c.id
+    FROM conversation c, unnest(ARRAY[c.wa_id, c.user_id, c.parent_user_id]) AS given, person_id(given) p
+    WHERE c.id = ANY (touched) AND c.group_id IS NULL AND p.kind IS NOT NULL
+        AND NOT EXISTS (SELECT 1 FROM conversation_identity i WHERE i.conversation_id = c.id)
+    ON CONFLICT DO NOTHING;
+
+    -- Each id under its own kind, BSUIDs first: they say for certain who is one person.
+    FOR spoiled IN
+        SELECT * FROM (
+            SELECT i.*, p.value AS id, CASE
+                WHEN i.kind = 'former' THEN CASE p.kind WHEN 'phone' THEN 'former' END
+                WHEN i.kind = 'replaced' THEN CASE p.kind WHEN 'user' THEN 'replaced' END
+                ELSE p.kind END AS id_kind
+            FROM conversation_identity i, person_id(i.value) p
+            WHERE i.conversation_id = ANY (touched) AND i.kind <> 'group') i
+        WHERE (i.kind, i.value) IS DISTINCT FROM (i.id_kind, i.id)
+        ORDER BY i.id_kind = 'user' DESC NULLS LAST, i.seen_at DESC NULLS LAST, i.chatbot_id, i.kind, i.value
+    LOOP
+        DELETE FROM conversation_identity i
+        WHERE (i.chatbot_id, i.kind, i.value) = (spoiled.chatbot_id, spoiled.kind, spoiled.value)
+        RETURNING i.conversation_id INTO theirs;
+        CONTINUE WHEN spoiled.id_kind IS NULL;
+        SELECT i.conversation_id INTO owner FROM conversation_identity i
+        WHERE (i.chatbot_id, i.kind, i.value) = (spoiled.chatbot_id, spoiled.id_kind, spoiled.id);
+        IF owner IS NULL THEN
+            INSERT INTO conversation_identity (chatbot_id, kind, value, conversation_id, seen_at)
+            VALUES (spoiled.chatbot_id, spoiled.id_kind, spoiled.id, theirs, spoiled.seen_at);
+            CONTINUE;
+        END IF;
+        UPDATE conversation_identity i SET seen_at = greatest(i.seen_at, spoiled.seen_at)
+        WHERE (i.chatbot_id, i.kind, i.value) = (spoiled.chatbot_id, spoiled.id_kind, spoiled.id) AND owner = theirs;
+        -- A phone alone never makes one of two people who both have BSUIDs.
+        IF owner <> theirs AND (spoiled.id_kind = 'user' OR spoiled.id_kind IN ('phone', 'parent') AND NOT EXISTS (
+            SELECT 1 FROM conversation_identity a, conversation_identity b
+            WHERE a.conversation_id = owner AND a.kind = 'user' AND b.conversation_id = theirs AND b.kind = 'user'))
+        THEN
+            IF EXISTS (SELECT 1 FROM conversation_identity WHERE conversation_id = theirs AND kind = 'user') THEN
+                CALL merge_conversations(owner, theirs);
+            ELSE
+                CALL merge_conversations(theirs, owner);
+                touched := touched || owner;
+            END IF;
+        END IF;
+    END LOOP;
+
+    -- What is shown of them: the latest that is theirs.
+    UPDATE conversation c SET updated_at = now(),
+        wa_id = CASE WHEN c.wa_id IS NOT NULL OR (person_id(c.user_id)).kind = 'phone' THEN shown_id(c, 'phone') END,
+        user_id = shown_id(c, 'user'), parent_user_id = shown_id(c, 'parent')
+    WHERE c.id = ANY (touched) AND c.group_id IS NULL;
+END $$;
+
+DROP PROCEDURE merge_conversations(uuid, uuid);
+DROP FUNCTION shown_id(conversation, text);
+DROP FUNCTION person_id(text);
+
 -- version 9: which processes live
 
 -- A process of the back room, renewed by its own loop every 10 s and taken away when it ends.

@@ -27,7 +27,10 @@ class Settlement:
     def _read(self):
         keys = {key for identity in self.identities for key in identity.known_by()}
         keys |= {other for key in keys if key[1] in ('phone', 'user') for other in (*variants(key), former(key))}
-        self.known = look_up(keys)
+        misfiled = {(key[0], 'phone', key[2]): key for key in keys if key[1] in ('user', 'parent')}
+        self.known = look_up(keys | misfiled.keys())
+        for wrong in sorted(self.known.keys() & misfiled.keys()):
+            self._refile(wrong, misfiled[wrong])
         about = sorted({identity.about for identity in self.identities if identity.about})
         self.sent_to = known_ids.sent_to(about)
         found = sorted({owner.conversation for owner in self.known.values()} | set(self.sent_to.values()))
@@ -36,6 +39,14 @@ class Settlement:
         self.with_bsuid = known_ids.with_bsuid(found)
         current = known_ids.current(found)
         self.before = {person: dict(zip(NAMES, ids, strict=True)) for person, ids in current.items()}
+
+    def _refile(self, wrong, right):
+        """A process of before version 7, which ran beside the release, took a BSUID for a phone."""
+        owner = self.known.pop(wrong)
+        self.freed.add(wrong)
+        self.touched.add(owner.conversation)
+        if right not in self.known:
+            self.known[right] = self.moved[right] = owner
 
     def run(self):
         """{identity: conversation}, None for one that is only learnt from and says nothing. Raises TwoAreOne."""
