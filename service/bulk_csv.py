@@ -12,6 +12,8 @@ from service.webhook_events import UNSTORABLE
 SIZE_LIMIT = 8 * 1024 * 1024  # bytes
 NAMES = {'to': 'to', 'phone': 'to', 'recipient': 'recipient', 'client_reference': 'client_reference'}
 QUOTED = re.compile('"[^"]*"')
+MAX_EMPTY = 1000  # rows: each costs as much as any other, and a file of 8 MiB has room for millions
+TOO_EMPTY = f'The file has more than {MAX_EMPTY:,} empty rows; nothing was stored. Take them out.'
 FEW = 20  # sentences about one header
 UNREADABLE = ('The record that begins on line {} cannot be read: a quote is not closed or not doubled, a line ends '
               'with CR alone, or a cell is longer than 131,072 characters.')  # fmt: skip
@@ -22,9 +24,14 @@ def rows(stream, mould):
     records = _records(_lines(stream))
     columns = _columns(next(records, (1, []))[1])
     _check(columns, mould)
+    empty = 0
     for line, cells in records:
         if any(cells):  # an empty line says nothing, nor does one of separators alone
             yield _row(line, columns, cells)
+            continue
+        empty += 1
+        if empty > MAX_EMPTY:
+            raise Invalid(TOO_EMPTY, {'file': [TOO_EMPTY]})
 
 
 def _lines(stream):

@@ -2,21 +2,14 @@
 
 from marshmallow import INCLUDE, Schema, ValidationError, fields, validate, validates_schema
 
-from service.content import (
-    ByType,
-    CaptionedSchema,
-    DocumentSchema,
-    Refused,
-    exactly,
-    link,
-    parts,
-    refuse_repeated,
-    text,
-)
+from service.content import CaptionedSchema, DocumentSchema
+from service.content_fields import MAX_WORD, ByType, Refused, exactly, link, parts, refuse_repeated, text
 
 BODY, LIST_BODY, CARD_BODY, HEADER, FOOTER = 1024, 4096, 160, 60, 60  # characters
 TITLE, ROW_TITLE, ROW_DESCRIPTION = 20, 24, 72
 MAX_BUTTONS, MAX_SECTIONS, MAX_ROWS, MAX_PRODUCTS, MAX_CARDS = 3, 10, 10, 30, 10
+MAX_OF_A_SECTION, MAX_CARD_BUTTONS, MAX_ADDRESSES = 100, 10, 100  # the first: their total has a limit of its own
+MAX_TOKEN = 4096  # characters of a flow_token: some put a signed one in
 NO_HEADER = 'This type has no header.'
 NO_FOOTER = 'This type has no footer.'
 
@@ -62,7 +55,7 @@ class RowSchema(Schema):
 
 class RowsSchema(Schema):
     title = text(ROW_TITLE, least=0)
-    rows = parts(RowSchema, 1, None, 'rows', required=True)
+    rows = parts(RowSchema, 1, MAX_OF_A_SECTION, 'rows', required=True)
 
 
 class ListAction(Schema):
@@ -93,16 +86,16 @@ class FlowPayload(Schema):
     class Meta:
         unknown = INCLUDE
 
-    screen = text()
+    screen = text(MAX_WORD)
     data = fields.Dict()
 
 
 class FlowParameters(Schema):
     flow_message_version = text(10, required=True)
-    flow_id = text(255)
-    flow_name = text(255)
+    flow_id = text(MAX_WORD)
+    flow_name = text(MAX_WORD)
     flow_cta = text(30, required=True)
-    flow_token = text()
+    flow_token = text(MAX_TOKEN)
     mode = fields.String(validate=validate.OneOf(['draft', 'published']))
     flow_action = fields.String(validate=validate.OneOf(['navigate', 'data_exchange']))
     flow_action_payload = fields.Nested(FlowPayload)
@@ -119,21 +112,21 @@ class FlowAction(Schema):
 
 
 class ProductAction(Schema):
-    catalog_id = text(255, required=True)
-    product_retailer_id = text(255, required=True)
+    catalog_id = text(MAX_WORD, required=True)
+    product_retailer_id = text(MAX_WORD, required=True)
 
 
 class ProductSchema(Schema):
-    product_retailer_id = text(255, required=True)
+    product_retailer_id = text(MAX_WORD, required=True)
 
 
 class ProductsSchema(Schema):
     title = text(ROW_TITLE, least=0)
-    product_items = parts(ProductSchema, 1, None, 'products', required=True)
+    product_items = parts(ProductSchema, 1, MAX_OF_A_SECTION, 'products', required=True)
 
 
 class ProductsAction(Schema):
-    catalog_id = text(255, required=True)
+    catalog_id = text(MAX_WORD, required=True)
     sections = parts(ProductsSchema, 1, MAX_SECTIONS, 'sections', required=True)
 
     @validates_schema
@@ -144,7 +137,7 @@ class ProductsAction(Schema):
 
 class CatalogAction(Schema):
     name = exactly('catalog_message', required=True)
-    parameters = fields.Nested(Schema.from_dict({'thumbnail_product_retailer_id': text(255)}))
+    parameters = fields.Nested(Schema.from_dict({'thumbnail_product_retailer_id': text(MAX_WORD)}))
 
 
 class AddressParameters(Schema):
@@ -152,7 +145,7 @@ class AddressParameters(Schema):
         required=True, validate=validate.Regexp(r'\A[A-Z]{2}\Z', error='Must be a country of two letters, like IN.')
     )
     values = fields.Dict()
-    saved_addresses = fields.List(fields.Dict())
+    saved_addresses = parts(fields.Dict(), 0, MAX_ADDRESSES, 'addresses')
     validation_errors = fields.Dict()
 
 
@@ -184,9 +177,9 @@ class CardAction(Schema):
 
     name = exactly('cta_url')
     parameters = fields.Nested(UrlParameters)
-    buttons = parts(QuickReplySchema, 1, None, 'buttons')
-    catalog_id = text(255)
-    product_retailer_id = text(255)
+    buttons = parts(QuickReplySchema, 1, MAX_CARD_BUTTONS, 'buttons')
+    catalog_id = text(MAX_WORD)
+    product_retailer_id = text(MAX_WORD)
 
     @validates_schema
     def check_form(self, data, **_):

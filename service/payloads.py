@@ -4,23 +4,29 @@ from marshmallow import INCLUDE, Schema, ValidationError, fields, post_load, val
 
 from service import phones
 from service.content import (
-    ASK,
     MAX_CONTACTS,
-    AsGiven,
     AudioSchema,
-    ByType,
     CaptionedSchema,
     ContactSchema,
     DocumentSchema,
     LocationSchema,
     PinSchema,
     ReactionSchema,
-    Refused,
     StickerSchema,
     TextSchema,
+)
+from service.content_fields import (
+    ASK,
+    AsGiven,
+    Body,
+    ByType,
+    Flag,
+    Refused,
+    fits_in,
     parts,
     storable,
     text,
+    without_nulls,
 )
 from service.errors import Invalid
 from service.interactive import INTERACTIVE
@@ -55,7 +61,7 @@ class UncheckedContents(Schema):
     template = AsGiven(NamedSchema, validate=storable_throughout)
 
 
-class MessageSchema(Schema):
+class MessageSchema(Body):
     """Meta's own send body: `type`, the object named like it, `context`, and whom it goes to."""
 
     class Meta:
@@ -67,18 +73,38 @@ class MessageSchema(Schema):
     recipient_type = fields.String(validate=validate.OneOf(['individual', 'group']))
     recipient_identity_key_hash = fields.String(validate=validate.Length(1, 255))
     messaging_account_id = fields.String(validate=validate.Length(1, 255))
-    to = fields.String()
-    recipient = fields.String()
+    to = text(255, least=0)
+    recipient = text(255, least=0)
     type = fields.String(validate=validate.Regexp(r'\A[a-z][a-z_]{0,63}\Z'))
     context = fields.Nested(ContextSchema)
     biz_opaque_callback_data = Refused('The gateway needs it for itself: give a client_reference.')
-    checked = fields.Boolean(data_key='validate', attribute='validate', truthy={True}, falsy={False})
+    checked = Flag(data_key='validate', attribute='validate')
+
+    def given(self, data):
+        """With its type, when there is but one content that it may be of."""
+        data = super().given(data)
+        if not isinstance(data, dict):
+            return data
+        if 'type' not in data and len(kinds := self.kinds(data)) == 1:
+            data['type'] = kinds[0]
+        kind = data.get('type')
+        if isinstance(kind, str) and kind in self.KNOWN and kind in data and data.get('validate') is not False:
+            data[kind] = without_nulls(data[kind])
+        return data
+
+    def kinds(self, data):
+        """The contents that stand in a body: of types that are known, else whatever may be one."""
+        ours = {field.data_key or name for name, field in self.fields.items()}
+        others = [name for name, value in data.items() if name not in ours and isinstance(value, dict | list)]
+        return [name for name in data if name in self.KNOWN] or others
 
     @validates_schema(pass_original=True, skip_on_field_errors=False)
     def check_content(self, data, original, **_):
-        """Exactly one content key, the one named like the type (`text` when there is no type), and good."""
+        """Exactly one content key, the one named like the type, and good."""
         if not isinstance(original, dict) or not isinstance(original.get('type') or '', str):
             return  # it has its error already
+        if 'type' not in original and len(kinds := self.kinds(original)) > 1:
+            raise ValidationError(f'Missing, and it may be any of these: {", ".join(kinds)}.', 'type')
         kind = original.get('type') or 'text'
         known = {field.data_key or name for name, field in self.fields.items()}
         problems = {name: ['Unknown field.'] for name in original if name not in known and name != kind}
@@ -95,6 +121,8 @@ class MessageSchema(Schema):
 
     def content_problems(self, kind, message):
         """{field: messages} of what breaks a limit of Meta's in a content that is there."""
+        if problems := missed(SIZE, kind, message[kind]):
+            return problems
         is_checked = message.get('validate') is not False
         field = (self.KNOWN if is_checked else self.UNCHECKED).get(kind)
         if field:
@@ -102,6 +130,9 @@ class MessageSchema(Schema):
         if is_checked:
             return {'type': [f'"{kind}" is no type that this gateway knows. {ASK}']}
         return {} if message[kind] else {kind: ['Must not be empty.']}
+
+
+SIZE = fields.Raw(validate=fits_in)
 
 
 def missed(field, name, value):
@@ -121,7 +152,7 @@ def bsuid(value):
         raise ValidationError(f'Not a business-scoped user id (like "US.13491208655302741918").{also}')
 
 
-class AddressSchema(Schema):
+class AddressSchema(Body):
     """Exactly one recipient: `to`, a phone number (or a group), or `recipient`, a BSUID.
 
     A number comes out as Meta shall get it: "+" and digits.
@@ -157,6 +188,20 @@ class AddressSchema(Schema):
 
 class RecipientSchema(AddressSchema, MessageSchema):
     """A message with exactly one recipient."""
+
+
+class WindowSchema(Body):
+    """What shall happen when the 24-hour window has closed."""
+
+    fallback_template = AsGiven(TemplateSchema, validate=[storable_throughout, fits_in])
+    force = Flag()
+
+    @validates_schema
+    def check_fallback(self, data, **_):
+        if data.get('type') == 'template' and 'fallback_template' in data:
+            raise ValidationError('Only for a message that is no template.', 'fallback_template')
+        if data.get('force') and 'fallback_template' in data:
+            raise ValidationError('Leaves it to Meta, so there is no use for a fallback_template.', 'force')
 
 
 def check(schema, body):

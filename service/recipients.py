@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from marshmallow import ValidationError, fields, validate
 
 from service import phones
-from service.payloads import AddressSchema, flat, storable
+from service.content_fields import storable, without_nulls
+from service.payloads import AddressSchema, flat
 
 RECIPIENT = ('to', 'recipient', 'client_reference')
 PLAIN = re.compile(r'\+[0-9]+')
@@ -59,6 +60,7 @@ def listed(recipients: Iterable[object]) -> Iterator[Row]:
 def _listed(line: int, entry: object) -> Row:
     if not isinstance(entry, dict):
         return Row(line, errors={'recipients': ['Must be a phone number or an object.']})
+    entry = without_nulls(entry)
     parameters = entry.get('parameters', {})
     errors = {name: ['Unknown field.'] for name in entry if name not in (*RECIPIENT, 'parameters')}
     if not isinstance(parameters, dict):

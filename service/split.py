@@ -3,6 +3,7 @@
 import re
 import unicodedata
 
+from service.characters import is_visible
 from service.content import TEXT_LIMIT
 
 BREAKS = frozenset('\n\r\t \u2028\u3000')  # not the spaces that hold words together
@@ -15,18 +16,18 @@ LONGEST = 64  # characters of one sign; more is no sign, but somebody's joke
 
 
 def split(text, limit=TEXT_LIMIT):
-    """The parts in their order, none empty.
+    """The parts in their order, each with something to see.
 
     A line end in the second half of a part is preferred to a later space.
     """
     start = 0
     while len(text) - start > limit:  # by positions: to cut the rest off would cost its length each time
         end, following = _cut(text, start, limit)
-        if head := text[start:end].rstrip():
+        if is_visible(head := text[start:end].rstrip()):
             yield head
         start = following
     rest = text[start:]
-    if rest.strip():
+    if is_visible(rest):
         yield rest
 
 

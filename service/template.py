@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from service import template_check
-from service.db import columns, execute, fetch_dicts
+from service.db import columns, execute, fetch, fetch_dicts
 from service.errors import Invalid
+from service.queues import ERRANDS, wake
 from service.webhook_events import as_dict, clean, identifier
 
 log = logging.getLogger(__name__)
@@ -62,37 +63,77 @@ def named(message, key='template'):
 PLACES = ('template', 'fallback_template')  # of a message
 KNOWN = """
 SELECT name, language, status, category, components, parameter_format, reason
-FROM template JOIN unnest(%s::text[], %s::text[]) AS n (name, language) USING (name, language) WHERE waba_id = {waba}
+FROM template JOIN unnest(%(names)s::text[], %(languages)s::text[]) AS n (name, language) USING (name, language)
+WHERE waba_id = %(waba)s
 """
+WABA_OF = 'SELECT waba_id FROM whatsapp_cloud_account WHERE chatbot_id = %s'
+
+
+def waba_of(chatbot_id: str) -> str | None:
+    """The WABA of a chatbot whose account has not been looked up."""
+    return next((waba_id for (waba_id,) in fetch(WABA_OF, (chatbot_id,))), None)
 
 
 def known(waba_id, messages):
     """{(name, language): Template} of the templates that messages are made from; no query when there is none."""
-    return _known('%s', waba_id, messages) if waba_id else {}
-
-
-def known_to(chatbot_id, messages):
-    """The same for a chatbot whose account has not been looked up."""
-    return _known('(SELECT waba_id FROM whatsapp_cloud_account WHERE chatbot_id = %s)', chatbot_id, messages)
-
-
-def _known(waba, parameter, messages):
-    names = {named(message, key) for message in messages for key in PLACES} - {(None, None)}
-    if not names:
+    named_here = {named(message, place) for message in messages for place in PLACES} - {(None, None)}
+    if not waba_id or not named_here:
         return {}
-    rows = fetch_dicts(KNOWN.format(waba=waba), ([name for name, _ in names], [code for _, code in names], parameter))
+    names, languages = columns(named_here)
+    rows = fetch_dicts(KNOWN, {'waba': waba_id, 'names': names, 'languages': languages})
     return {(row['name'], row['language']): Template(**row) for row in rows}
 
 
 def fitting(waba_id, messages):
     """`known` of messages that give their templates what these want. Raises Invalid; "validate": false is not asked."""
-    found, problems = known(waba_id, messages), {}
+    found = known(waba_id, messages)
+    problems = unknown(waba_id, messages, found)
     for message in messages if found else ():
         for place in PLACES if message.get('validate') is not False else ():
             problems |= template_check.problems(found.get(named(message, place)), message.get(place), place)
     if problems:
         raise Invalid(template_check.DOES_NOT_FIT, problems)
     return found
+
+
+# No row as long as nobody has read the list of the WABA; a row of nulls when it is empty.
+LISTED = """
+SELECT t.name, t.language FROM template_sync s
+LEFT JOIN template t ON t.waba_id = s.waba_id AND t.status IS DISTINCT FROM 'DELETED'
+WHERE s.waba_id = %s AND s.synced_at IS NOT NULL ORDER BY t.name, t.language
+"""
+MAX_NAMED = 20  # templates in one sentence
+
+
+def unknown(waba_id, messages, found):
+    """{path: [sentence]} of templates that are not in the list of their WABA, if that is known. It is read again then.
+
+    `found`: what is `known`. "validate": false is not asked.
+    """
+    checked = [message for message in messages if message.get('validate') is not False]
+    missing = {(place, named(message, place)) for message in checked for place in PLACES if message.get(place)}
+    missing = [(place, key) for place, key in sorted(missing) if key[0] and key not in found]
+    listed = fetch(LISTED, (waba_id,)) if waba_id and missing else []
+    if not listed:
+        return {}
+    sync_due([waba_id])
+    wake(ERRANDS)
+    return dict(_not_listed(place, *key, listed) for place, key in missing)
+
+
+def _not_listed(place, name, language, listed):
+    """(path, [sentence])."""
+    if languages := [other for same, other in listed if same == name]:
+        sentence = f'The template "{name}" has no language "{language}". It has: {_some(languages)}.'
+        return f'{place}.language.code', [sentence]
+    names = list(dict.fromkeys(known_name for known_name, _ in listed if known_name))
+    exist = f'There are: {_some(names)}.' if names else 'It has none.'
+    return f'{place}.name', [f'The WhatsApp Business account has no template "{name}". {exist}']
+
+
+def _some(words):
+    rest = f' and {len(words) - MAX_NAMED} more' if len(words) > MAX_NAMED else ''
+    return ', '.join(words[:MAX_NAMED]) + rest
 
 
 def is_marketing(message, templates):

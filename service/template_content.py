@@ -2,17 +2,10 @@
 
 from marshmallow import INCLUDE, Schema, fields, validate, validates_schema
 
-from service.content import (
-    ByType,
-    DocumentSchema,
-    LocationSchema,
-    parts,
-    refuse_repeated,
-    storable,
-    text,
-)
+from service.content import DocumentSchema, LocationSchema
+from service.content_fields import MAX_WORD, ByType, parts, refuse_repeated, storable, text, variable
 
-MAX_CARDS = 10
+MAX_CARDS, MAX_COMPONENTS, MAX_PARAMETERS, MAX_TARGETS = 10, 25, 250, 10
 
 
 def storable_throughout(value):
@@ -26,7 +19,7 @@ def storable_throughout(value):
 
 class LanguageSchema(Schema):
     code = fields.String(required=True, validate=[validate.Length(1, 64), storable])
-    policy = fields.String()
+    policy = text(64)
 
 
 class NamedSchema(Schema):
@@ -40,7 +33,7 @@ class NamedSchema(Schema):
 
 
 class CurrencySchema(Schema):
-    fallback_value = text(required=True)
+    fallback_value = variable(required=True)
     code = text(3, least=3, required=True)
     amount_1000 = fields.Integer(required=True)
 
@@ -49,12 +42,12 @@ class DateTimeSchema(Schema):
     class Meta:
         unknown = INCLUDE  # day_of_week, month, calendar …: Meta's older pages; only the fallback is shown
 
-    fallback_value = text(required=True)
+    fallback_value = variable(required=True)
 
 
 class ProductSchema(Schema):
-    product_retailer_id = text(255, required=True)
-    catalog_id = text(255)
+    product_retailer_id = text(MAX_WORD, required=True)
+    catalog_id = text(MAX_WORD)
 
 
 class OfferSchema(Schema):
@@ -62,12 +55,12 @@ class OfferSchema(Schema):
 
 
 def parameter(**own):
-    """The schema of a parameter. A text's length depends on the template's own, so no limit stands here."""
-    return Schema.from_dict({'type': fields.String(), 'parameter_name': text(), **own})()
+    """The schema of a parameter."""
+    return Schema.from_dict({'type': fields.String(), 'parameter_name': text(MAX_WORD), **own})()
 
 
 PARAMETERS = {
-    'text': parameter(text=text(required=True)),
+    'text': parameter(text=variable(required=True)),
     'currency': parameter(currency=fields.Nested(CurrencySchema, required=True)),
     'date_time': parameter(date_time=fields.Nested(DateTimeSchema, required=True)),
     **{
@@ -77,18 +70,20 @@ PARAMETERS = {
     'location': parameter(location=fields.Nested(LocationSchema, required=True)),
     'product': parameter(product=fields.Nested(ProductSchema, required=True)),
     'payload': parameter(payload=text(required=True)),
-    'coupon_code': parameter(coupon_code=text(required=True)),
+    'coupon_code': parameter(coupon_code=variable(required=True)),
     'action': parameter(action=fields.Dict(required=True)),
     'ttl_minutes': parameter(ttl_minutes=fields.Integer(required=True)),
     'limited_time_offer': parameter(limited_time_offer=fields.Nested(OfferSchema, required=True)),
     'order_status': parameter(order_status=fields.Dict(required=True)),
-    'tap_target_configuration': parameter(tap_target_configuration=fields.List(fields.Dict(), required=True)),
+    'tap_target_configuration': parameter(
+        tap_target_configuration=parts(fields.Dict(), 0, MAX_TARGETS, 'targets', required=True)
+    ),
 }
 
 
 class ComponentSchema(Schema):
     type = fields.String()
-    parameters = fields.List(ByType(PARAMETERS, any_case=True))
+    parameters = parts(ByType(PARAMETERS, any_case=True), 0, MAX_PARAMETERS, 'parameters')
 
 
 class ButtonSchema(ComponentSchema):
@@ -101,7 +96,7 @@ ON_CARD = {'header': ComponentSchema(), 'body': ComponentSchema(), 'button': But
 
 class CardSchema(Schema):
     card_index = fields.Integer(required=True, validate=validate.Range(0, 9, error='Must lie between 0 and 9.'))
-    components = fields.List(ByType(ON_CARD, any_case=True), required=True)
+    components = parts(ByType(ON_CARD, any_case=True), 0, MAX_COMPONENTS, 'components', required=True)
 
 
 class CarouselSchema(Schema):
@@ -130,5 +125,5 @@ class TemplateSchema(NamedSchema):
         unknown = 'raise'
 
     language = fields.Nested(LanguageSchema, required=True)
-    components = fields.List(ByType(COMPONENTS, any_case=True))
-    namespace = fields.String()
+    components = parts(ByType(COMPONENTS, any_case=True), 0, MAX_COMPONENTS, 'components')
+    namespace = text(least=0)

@@ -6,6 +6,7 @@ days; the row in media_upload says who fetches it: it is leased, and who comes t
 
 import re
 
+from service.content_fields import FREE_FORM
 from service.db import columns, connection, db, execute, fetch, fetch_dicts
 from service.errors import Invalid, NotFound
 from service.media_types import LIMITS, kind_of
@@ -13,7 +14,6 @@ from service.media_types import LIMITS, kind_of
 OURS = re.compile(r'[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}')
 CARRIED = {**{kind: kind for kind in LIMITS}, 'gif': 'video'}  # the key beside a file's id → the kind of the file
 FILELESS = frozenset(('text', 'location', 'contacts', 'reaction', 'pin'))  # types of messages without files
-FREE_FORM = ('flow_action_payload', 'flow_action_data')  # a caller's own data for a Flow
 GOOD_DAYS = 29  # of Meta's 30
 
 INSERT = """
@@ -46,13 +46,15 @@ def is_ours(media_id):
 
 def references(value, path=()):
     """Where a message, or a part of it, names files of ours: (path, kind, the object with the id)."""
-    entries = value.items() if isinstance(value, dict) else enumerate(value)
-    for name, part in entries:
-        if not isinstance(part, dict | list) or name in FREE_FORM:
-            continue
-        if name in CARRIED and isinstance(part, dict) and is_ours(part.get('id')):
-            yield (*path, name, 'id'), CARRIED[name], part
-        yield from references(part, (*path, name))
+    waiting = [(path, value)]
+    while waiting:
+        where, container = waiting.pop()
+        for name, part in container.items() if isinstance(container, dict) else enumerate(container):
+            if not isinstance(part, dict | list) or name in FREE_FORM:
+                continue
+            if name in CARRIED and isinstance(part, dict) and is_ours(part.get('id')):
+                yield (*where, name, 'id'), CARRIED[name], part
+            waiting.append(((*where, name), part))
 
 
 def check(chatbot_id, messages, *path):
@@ -121,9 +123,14 @@ def with_meta_ids(kind, content, files):
 
 
 def _copy(value):
-    if isinstance(value, dict):
-        return {name: _copy(part) for name, part in value.items()}
-    return [_copy(part) for part in value] if isinstance(value, list) else value
+    if isinstance(value, list):
+        return list(map(_copy, value))
+    if not isinstance(value, dict):
+        return value
+    copied = {}
+    for name, part in value.items():  # no comprehension: as deep as a body may be nested, each would count twice
+        copied[name] = _copy(part)
+    return copied
 
 
 # Free for whoever comes first: never uploaded, too old, or given up by somebody who died in the middle of it.

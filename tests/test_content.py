@@ -48,7 +48,7 @@ def card(index, *components):
 
 
 def person(**more):
-    return {'name': {'formatted_name': 'Ana Lima'}, **more}
+    return {'name': {'formatted_name': 'Ana Lima', 'first_name': 'Ana'}, **more}
 
 
 def cards(*cards):

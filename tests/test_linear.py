@@ -10,9 +10,11 @@ from contextlib import suppress
 import pytest
 
 from service import bulk_csv, logs, media_types, phones, words
-from service.bulk import Mould
+from service.characters import is_emoji, is_visible, variable_problem
+from service.content_fields import without_nulls
 from service.errors import Invalid
 from service.media import file_name
+from service.personalisation import Mould
 from service.rendering import render
 from service.split import split
 from service.web.schemas import account_schema, send_schema
@@ -209,11 +211,15 @@ READERS = {
     'CSV header': tolerant(lambda text: rows_of(text.encode()), Invalid),
     'CSV rows': tolerant(lambda text: rows_of(('to,b\n' + f'{text[:8]}\n' * (len(text) // 8)).encode()), Invalid),
     'plain': words.plain,
+    'visible': is_visible,
+    'variable': lambda text: variable_problem(f'x{text}'),
+    'emoji': is_emoji,
     'phone': phones.problem,
     'file name': file_name,
     'template': template_text,
     'log': logs.NUMBER.findall,
     'sniff': lambda text: sniffed(text.encode()),
+    'nulls': lambda text: without_nulls({'a': [{'b': None, 'c': one} for one in text]}),
     'schema': lambda text: send_schema.validate({'chatbot_id': text, 'to': text, 'type': text, 'text': {'body': text}}),
     'account': lambda text: account_schema.validate({
         'chatbot_id': text, 'phone_number_id': text, 'access_token': text,

@@ -72,7 +72,10 @@ def test_type_may_be_left_out_for_text(acme):
         ('template', {'name': 'order_ready', 'language': {'code': 'en_US'}, 'components': []}),
         ('image', {'id': '123', 'caption': 'A shoe'}),
         ('location', {'latitude': 1.5, 'longitude': 2.5}),
-        ('contacts', [{'name': {'formatted_name': 'Ana'}, 'phones': [{'phone': '+1', 'type': 'CELL'}]}]),
+        (
+            'contacts',
+            [{'name': {'formatted_name': 'Ana', 'first_name': 'Ana'}, 'phones': [{'phone': '+1', 'type': 'CELL'}]}],
+        ),
         ('reaction', {'message_id': 'wamid.X', 'emoji': ''}),
         (
             'interactive',

@@ -89,7 +89,7 @@ def test_what_we_have_sent_or_do_not_know_is_not_marked_as_read(backend, stand_i
 
 
 @pytest.mark.parametrize(
-    ('body', 'field'), [({'typing': 'yes'}, 'typing'), ({'typing': None}, 'typing'), ({'typed': True}, 'typed')]
+    ('body', 'field'), [({'typing': 'yes'}, 'typing'), ({'typing': 1}, 'typing'), ({'typed': True}, 'typed')]
 )
 def test_an_odd_wish_is_named(backend, hear, body, field):
     answer = backend.post(f'/messages/{hear()}/read', body)

@@ -60,9 +60,13 @@ def test_a_refused_send_leaves_its_idempotency_key_unused(acme):
     assert acme.post('/send', body(texts('Ana', '17')), headers=key).status_code == 202
 
 
-@pytest.mark.parametrize('more', [{'validate': False}, {'name': 'not_known'}])
-def test_without_the_check_or_the_definition_it_is_left_to_meta(acme, more):
-    assert acme.post('/send', body(texts('Ana'), **more)).status_code == 202
+def test_without_the_check_it_is_left_to_meta(acme):
+    assert acme.post('/send', body(texts('Ana'), validate=False)).status_code == 202
+
+
+def test_a_template_whose_definition_is_not_known_is_left_to_meta(acme):
+    sql('UPDATE template SET components = NULL')
+    assert acme.post('/send', body(texts('Ana'))).status_code == 202
 
 
 def test_a_fallback_is_checked_like_the_template_it_is(acme):

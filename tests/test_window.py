@@ -144,7 +144,7 @@ BAD = [
     ({'fallback_template': {'name': 'x'}}, 'fallback_template.language'), ({'fallback_template': 'x'},
      'fallback_template'), ({'fallback_template': {**FALLBACK, 'name': ''}}, 'fallback_template.name'),
     ({'fallback_template': FALLBACK, 'force': True}, 'force'),
-    ({'fallback_template': None}, 'fallback_template'), ({'force': 'perhaps'}, 'force'),
+    ({'force': 'perhaps'}, 'force'), ({'force': 'true'}, 'force'),
     ({'type': 'template', 'template': FALLBACK, 'fallback_template': FALLBACK}, 'fallback_template'),
     ({'fallback_template': {**FALLBACK, 'components': [FLOW]}}, 'fallback_template'),
 ]  # fmt: skip

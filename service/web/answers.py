@@ -31,6 +31,7 @@ HTTP_CODES = {
     416: 'range_not_satisfiable',
 }  # of werkzeug's own refusals
 LIMIT_DEFAULT, LIMIT_MAX = 50, 200
+PARAMETER_MAX = 2000  # characters
 TOO_DEEP = 'The body is nested too deeply.'
 REQUEST_ID = re.compile(r'[A-Za-z0-9_-]{20,128}')  # longer than a phone number: it stands in the log
 GUARDED = re.compile(r'/whatsapp-cloud/(?!webhook(/|$))')
@@ -165,6 +166,8 @@ def parameter(name):
     value = request.args.get(name)
     if value is not None and UNSTORABLE.search(value):
         raise Invalid(f'{name} is not valid.', {name: ['Holds a character that is not allowed.']})
+    if value is not None and len(value) > PARAMETER_MAX:
+        raise Invalid(f'{name} is not valid.', {name: [f'At most {PARAMETER_MAX:,} characters are allowed.']})
     return value or None
 
 

@@ -11,11 +11,12 @@ from service import batch as batches
 from service import bulk_csv, template, upload
 from service.account import Account
 from service.batch import Batch
-from service.bulk import Bulk, Mould
+from service.bulk import Bulk
 from service.db import connection, no_connection
 from service.errors import Invalid
 from service.known_ids import known_phones
 from service.payloads import check
+from service.personalisation import Mould, placeholders
 from service.queues import SEND, wake
 from service.recipients import listed
 from service.references import with_wamids
@@ -28,6 +29,7 @@ from service.webhook_events import is_deep
 blueprint = guard(Blueprint('batches', __name__))
 KINDS = ('message', 'text', 'template')
 PIECE = 65536  # bytes that are read at a time of a file that is only hashed
+FLAGS = {'true': True, 'yes': True, '1': True, 'false': False, 'no': False, '0': False}
 
 
 @blueprint.post('/send/bulk')
@@ -105,9 +107,14 @@ def order_from(given):
         raise Invalid(problem, {name: [problem] for name in kinds or ['message']})
     if ('language' in given) != (kinds == ['template']):
         raise Invalid('language belongs to template.', {'language': ['Needed with template, and with nothing else.']})
-    force = {'force': given['force']} if 'force' in given else {}
+    force = {'force': _flag(given['force'])} if 'force' in given else {}
     message = _message(kinds[0], given)
     return check(csv_schema, order | {'message': message | force if isinstance(message, dict) else message})
+
+
+def _flag(value):
+    """A query has only texts; what is neither yes nor no stays as it is, and is refused."""
+    return FLAGS.get(value.lower(), value) if isinstance(value, str) else value
 
 
 def _message(kind, given):
@@ -125,10 +132,20 @@ def _message(kind, given):
 
 
 def mould(order):
-    """The Mould of an order's message, which knows its template."""
+    """The Mould of an order's message, which knows its templates. Raises Invalid for one that does not exist."""
+    message = order['message']
     with connection():
-        found = template.known_to(order['chatbot_id'], [order['message']])
-    return Mould(order['message'], found.get(template.named(order['message'])))
+        waba_id = template.waba_of(order['chatbot_id'])
+        found = template.known(waba_id, [message])
+        problems = template.unknown(waba_id, [message], found)
+    problems = {
+        f'message.{path}': sentences
+        for path, sentences in problems.items()
+        if not any(True for key in template.named(message, path.split('.')[0]) for _ in placeholders(key))
+    }
+    if problems:
+        raise Invalid('There is no such template; see errors.', problems)
+    return Mould(message, *(found.get(template.named(message, place)) for place in template.PLACES))
 
 
 def read_csv(order, stream):

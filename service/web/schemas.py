@@ -5,14 +5,15 @@ import re
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 
-from marshmallow import INCLUDE, Schema, ValidationError, fields, validate, validates, validates_schema
+from marshmallow import INCLUDE, ValidationError, fields, validate, validates, validates_schema
 
-from service.bulk import MAX_RECIPIENTS, without_placeholders
+from service.bulk import MAX_RECIPIENTS
 from service.config import UNSEEN
-from service.content import TEXT_LIMIT, AsGiven, TextSchema, storable, text
-from service.payloads import MessageSchema, RecipientSchema
+from service.content import TEXT_LIMIT, TextSchema
+from service.content_fields import MAX_LINK, Body, Flag, fits_in, storable, text, without_nulls
+from service.payloads import MessageSchema, RecipientSchema, WindowSchema
+from service.personalisation import without_placeholders
 from service.split import split
-from service.template_content import TemplateSchema, storable_throughout
 from service.words import MAX_LENGTH, MAX_WORDS
 
 NUMBER_ID = re.compile(r'\A[A-Za-z0-9_-]{1,64}\Z')  # it becomes part of a URL
@@ -23,6 +24,7 @@ SECRET_BYTES = 12  # of a webhook secret, decoded; Standard Webhooks advises 24 
 
 
 MAX_PARTS = 25  # messages that one long text may become
+MAX_COMPONENTS = 25  # of a template
 LATEST = timedelta(days=35)
 YEARS = range(1970, 9999)  # what neither UTC nor another offset carries over an end of the calendar
 
@@ -45,7 +47,8 @@ class PastedURL(Pasted, fields.URL):
     """The same of an http or https URL; a host on the local network needs no dot."""
 
     def __init__(self, **arguments: object) -> None:
-        super().__init__(schemes={'http', 'https'}, require_tld=False, **arguments)
+        most = validate.Length(1, MAX_LINK)
+        super().__init__(schemes={'http', 'https'}, require_tld=False, validate=most, **arguments)
 
 
 def visible(value: str) -> None:
@@ -68,7 +71,7 @@ number_id = validate.Regexp(NUMBER_ID, error="Not an id of Meta's.")
 token = validate.Regexp(TOKEN, error='Not a token: 1 to 4096 ASCII characters, no space.')
 
 
-class TimesSchema(Schema):
+class TimesSchema(Body):
     """When to send, and until when: RFC 3339 with an offset or Z."""
 
     send_at = fields.AwareDateTime(format='iso')
@@ -90,7 +93,7 @@ class TimesSchema(Schema):
 class LongTextSchema(TextSchema):
     """A text that is to be split."""
 
-    body = text(required=True)
+    body = text(MAX_PARTS * TEXT_LIMIT * 2, required=True)  # blanks between the parts are not counted among them
 
     @validates('body')
     def check_parts(self, body, **_):
@@ -104,24 +107,10 @@ class LongTextSchema(TextSchema):
 long_text = LongTextSchema()
 
 
-class WindowSchema(Schema):
-    """What shall happen when the 24-hour window has closed."""
-
-    fallback_template = AsGiven(TemplateSchema, validate=storable_throughout)
-    force = fields.Boolean()
-
-    @validates_schema
-    def check_fallback(self, data, **_):
-        if data.get('type') == 'template' and 'fallback_template' in data:
-            raise ValidationError('Only for a message that is no template.', 'fallback_template')
-        if data.get('force') and 'fallback_template' in data:
-            raise ValidationError('Leaves it to Meta, so there is no use for a fallback_template.', 'force')
-
-
 class SendSchema(TimesSchema, WindowSchema, RecipientSchema):
     chatbot_id = Text(required=True)
     client_reference = Text()
-    split = fields.Boolean(truthy={True}, falsy={False})  # a text over the limit becomes several messages
+    split = Flag()  # a text over the limit becomes several messages
 
     def content_problems(self, kind, message):
         if message.get('split') is not True:
@@ -136,8 +125,8 @@ class KnownSendSchema(SendSchema):
     is_known = True
 
 
-class ReadSchema(Schema):
-    typing = fields.Boolean(load_default=False, truthy={True}, falsy={False})
+class ReadSchema(Body):
+    typing = Flag(load_default=False)
 
 
 class BulkMessageSchema(WindowSchema, MessageSchema):
@@ -160,7 +149,7 @@ class BulkSchema(TimesSchema):
     recipients = fields.List(fields.Raw(allow_none=True), required=True, validate=validate.Length(1, MAX_RECIPIENTS))
 
 
-class NewTemplateSchema(Schema):
+class NewTemplateSchema(Body):
     """Meta's body of a template that is to be made: what stands here is checked, the rest is handed on."""
 
     class Meta:
@@ -172,15 +161,22 @@ class NewTemplateSchema(Schema):
     )
     language = Text(maximum=64, required=True)
     category = fields.String(required=True, validate=validate.OneOf(['MARKETING', 'UTILITY', 'AUTHENTICATION']))
-    components = fields.List(fields.Dict(), required=True, validate=validate.Length(1))
+    components = fields.List(fields.Dict(), required=True, validate=validate.Length(1, MAX_COMPONENTS))
     parameter_format = fields.String(validate=validate.OneOf(['POSITIONAL', 'NAMED']))
 
+    def given(self, data):
+        return without_nulls(data)
 
-class SyncSchema(Schema):
+    @validates_schema(pass_original=True)
+    def check_size(self, data, original, **_):
+        fits_in(original)
+
+
+class SyncSchema(Body):
     chatbot_id = Text(required=True)
 
 
-class ResponderSchema(Schema):
+class ResponderSchema(Body):
     """Who answers the customers; without one, the AI_* of the environment."""
 
     FIELDS = {'openai': {'base_url', 'api_key', 'model', 'system_prompt'}, 'http': {'url', 'secret'}, 'none': set()}
@@ -211,7 +207,7 @@ def words():
     return fields.List(Text(maximum=MAX_LENGTH), validate=validate.Length(max=MAX_WORDS), allow_none=True)
 
 
-class AccountSchema(Schema):
+class AccountSchema(Body):
     chatbot_id = fields.String(
         required=True,
         validate=validate.Regexp(
