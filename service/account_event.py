@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 
 from service.account_facts import facts, summary
 from service.db import execute, fetch_dicts, new_id, to_json
-from service.webhook_events import MAX_DEPTH, as_dict, clean, digits, identifier, is_deep, moment
+from service.moments import past
+from service.webhook_events import MAX_DEPTH, as_dict, clean, digits, identifier, is_deep
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +50,7 @@ def heard(item):
         return 'invalid', f'nested deeper than {MAX_DEPTH}'
     event = _event(value)
     about = identifier(_number_id(value)), digits(value.get('display_phone_number') or value.get('phone_number'))
-    at = moment(item.data['time']) or datetime.now(UTC)
+    at = past(item.data['time']) or item.received_at
     row = (new_id(), waba_id, *about, item.key, event, to_json(value), at, _digest(item.key, item.data))
     if not execute(KEEP, row):
         return 'duplicate', None

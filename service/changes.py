@@ -2,12 +2,13 @@
 
 from service import account_event, template
 from service.account import speaks_for
-from service.webhook_events import KNOWN_FIELDS, as_dict, moment
+from service.moments import past
+from service.webhook_events import KNOWN_FIELDS, as_dict
 
 
 def _of_a_template(item):
     data = item.data
-    if template.heard(item.key, data['waba_id'], as_dict(data['value']), moment(data['time'])):
+    if template.heard(item.key, data['waba_id'], as_dict(data['value']), past(data['time']) or item.received_at):
         return 'stored', None
     return 'invalid', 'no id of the WhatsApp Business account, or no name or language of a template'
 

@@ -80,15 +80,15 @@ WHERE c.id = n.id
 HEARD = f"""
 UPDATE conversation c SET
   last_inbound_at = greatest(c.last_inbound_at, CASE WHEN n.wrote_at > now() THEN now() ELSE n.wrote_at END),
-  last_message_at = greatest(c.last_message_at, n.known_at), {_latest('username')}, {_latest('name')}, {IDS},
+  last_message_at = greatest(c.last_message_at, n.said_at), {_latest('username')}, {_latest('name')}, {IDS},
   reply_due_at = coalesce(clock_timestamp() + n.reply_after * interval '1 second', c.reply_due_at),
   reply_attempts = CASE WHEN n.reply_after IS NULL THEN c.reply_attempts ELSE 0 END
-FROM unnest(%s::uuid[], %s::timestamptz[], %s::timestamptz[], %s::text[], %s::text[], %s::text[], %s::text[],
-  %s::text[], %s::float8[])
-  AS n (id, known_at, wrote_at, wa_id, user_id, parent_user_id, username, name, reply_after)
+FROM unnest(%s::uuid[], %s::timestamptz[], %s::timestamptz[], %s::timestamptz[], %s::text[], %s::text[], %s::text[],
+  %s::text[], %s::text[], %s::float8[])
+  AS n (id, known_at, said_at, wrote_at, wa_id, user_id, parent_user_id, username, name, reply_after)
 WHERE c.id = n.id
 """
-NEWS = ('known_at', 'wrote_at', 'wa_id', 'user_id', 'parent_user_id', 'username', 'name', 'reply_after')
+NEWS = ('known_at', 'said_at', 'wrote_at', 'wa_id', 'user_id', 'parent_user_id', 'username', 'name', 'reply_after')
 # What a status told: its conversation comes after the message here, so a row that somebody holds is left alone.
 NAMED = f"""
 UPDATE conversation c SET {_latest('username')}, {_latest('name')}
@@ -105,8 +105,9 @@ WHERE c.id = n.id
 def heard_from(news):
     """Update conversations, whose rows the caller holds (identity.resolve), from their messages.
 
-    `news`: {conversation_id: {NEWS}}; what is missing keeps its value. `known_at` is Meta's time, `wrote_at` the same
-    of what opens the 24-hour window, `reply_after` the quiet seconds until a reply is asked for (missing: none is).
+    `news`: {conversation_id: {NEWS}}; what is missing keeps its value. `known_at`: Meta's time; `said_at`: the same or,
+    without one, the time of receipt; `wrote_at`: that of what opens the 24-hour window; `reply_after`: the quiet
+    seconds until a reply is asked for (missing: none is).
     """
     if news:
         execute(HEARD, columns([(id_, *(row.get(name) for name in NEWS)) for id_, row in news.items()]))

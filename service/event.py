@@ -77,7 +77,8 @@ WITH due AS MATERIALIZED (
   SELECT id, size FROM webhook_event WHERE status = 'received' AND due_at <= now()
   ORDER BY id LIMIT %s FOR UPDATE SKIP LOCKED),
 picked AS (SELECT id, sum(size) OVER (ORDER BY id) - size AS before FROM due)
-SELECT e.id, e.path, e.body, e.attempts FROM webhook_event e JOIN picked USING (id) WHERE before < %s ORDER BY id
+SELECT e.id, e.path, e.body, e.attempts, e.received_at FROM webhook_event e JOIN picked USING (id)
+WHERE before < %s ORDER BY id
 """
 PROCESSED = """
 UPDATE webhook_event e SET status = 'processed', items = n.items, unserved = n.unserved, error = NULL,

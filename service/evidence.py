@@ -1,16 +1,15 @@
 """Pure: what Meta's webhooks and answers say of who somebody is, as Identities. Any id may stand in any field."""
 
 import re
-from datetime import UTC, datetime, timedelta
 
 from service.identity import Identity
+from service.moments import past
 from service.opt_out import REFUSED
 from service.person_id import PersonId, named, read
-from service.webhook_events import as_dict, clean, identifier, moment, participant, status_type
+from service.webhook_events import as_dict, clean, identifier, participant, status_type
 
 CHANGES = frozenset(('user_changed_number', 'user_changed_user_id', 'customer_changed_number'))
 CERTAIN_AT = frozenset(('sent', 'delivered'))  # statuses that say who has the phone at their time; one is read any day
-AHEAD = timedelta(hours=1)  # clocks differ
 UPDATE = 'user_id_update'  # a field beside `messages`
 UUID = re.compile('[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}')
 
@@ -18,12 +17,6 @@ UUID = re.compile('[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}')
 def of_item(item, chatbot_id):
     """The Identity of whom a message is from, or a status or a change speaks of; None when it says nothing."""
     return OF[item.kind](item, chatbot_id)
-
-
-def _at(data):
-    """Meta's time; one that lies ahead is no time, or its phone would stay with somebody until then."""
-    at = moment(data.get('timestamp'))
-    return at if at and at <= datetime.now(UTC) + AHEAD else None
 
 
 def _of_message(item, chatbot_id):
@@ -34,7 +27,7 @@ def _of_message(item, chatbot_id):
         data.get('from_user_id'), data.get('from_parent_user_id'), data.get('from'),
         contact.get('user_id'), contact.get('parent_user_id'), contact.get('wa_id'),
     )  # fmt: skip
-    at = _at(data)
+    at = past(data.get('timestamp'))
     if data.get('type') == 'system' and (change := _change(chatbot_id, as_dict(data.get('system')), at, ids)):
         return change
     return Identity(chatbot_id, **ids, at=at) if ids else None
@@ -69,7 +62,7 @@ def _of_echo(item, chatbot_id):
         data.get('to_user_id'), data.get('to'),
         contact.get('user_id'), contact.get('parent_user_id'), contact.get('wa_id'),
     )  # fmt: skip
-    return Identity(chatbot_id, **ids, at=_at(data), why='echo') if ids else None
+    return Identity(chatbot_id, **ids, at=past(data.get('timestamp')), why='echo') if ids else None
 
 
 def _of_status(item, chatbot_id):
@@ -81,7 +74,7 @@ def _of_status(item, chatbot_id):
         data.get('recipient_id'), contact.get('user_id'), contact.get('parent_user_id'), contact.get('wa_id'),
     )  # fmt: skip
     is_of_message = status_type(data) is None
-    at = _at(data) if is_of_message and data.get('status') in CERTAIN_AT else None
+    at = past(data.get('timestamp')) if is_of_message and data.get('status') in CERTAIN_AT else None
     opaque = data.get('biz_opaque_callback_data')
     about = opaque.lower() if isinstance(opaque, str) and UUID.fullmatch(opaque) else None
     told = {'why': 'status', 'learn': True, 'about': about, 'kept': is_of_message and _wants_no_marketing(data)}
@@ -110,7 +103,7 @@ def _update(chatbot_id, update):
     user, parent = as_dict(update.get('user_id')), as_dict(update.get('parent_user_id'))
     new = named(user.get('current'), parent.get('current'), update.get('wa_id'))
     before = [read(user.get('previous')), read(parent.get('previous'))]
-    return _changed(chatbot_id, new, before, _at(update), UPDATE, learn=True)
+    return _changed(chatbot_id, new, before, past(update.get('timestamp')), UPDATE, learn=True)
 
 
 def of_answer(row, outcome, at):

@@ -22,7 +22,7 @@ class Fact:
     wamid: str
     type: str
     status: str
-    timestamp: datetime | None
+    timestamp: datetime
     opaque: str | None
     payment: str | None  # JSON, like the next one
     errors: str | None
@@ -33,7 +33,7 @@ class Fact:
         return self.phone_number_id, self.wamid, self.digest
 
 
-def of_status(item, chatbot_id: str, timestamp: datetime | None) -> Fact:
+def of_status(item, chatbot_id: str) -> Fact:
     """The Fact in an item of kind `status` whose type is not a message's."""
     data = item.data
     said = json.dumps(data, sort_keys=True)
@@ -43,7 +43,7 @@ def of_status(item, chatbot_id: str, timestamp: datetime | None) -> Fact:
         wamid=item.wamid,
         type=status_type(data),
         status=clean(data['status'], MAX_NAME),
-        timestamp=timestamp,
+        timestamp=item.at,
         opaque=clean(data.get('biz_opaque_callback_data'), 512),
         payment=to_json(as_dict(data.get('payment')) or None),
         errors=to_json(data.get('errors') or None),

@@ -7,7 +7,7 @@ import time
 from service import conversation, echo, evidence, media, message, opt_out
 from service.config import settings
 from service.db import new_id, to_json
-from service.webhook_events import MAX_NAME, clean, moment
+from service.webhook_events import MAX_NAME, clean
 
 log = logging.getLogger(__name__)
 TELL_EVERY = 600  # seconds between two lines about one account that answers nobody
@@ -81,7 +81,7 @@ def _row(item, account, conversation_id):
     return (
         new_id(), account['chatbot_id'], conversation_id, item.phone_number_id, kind, item.wamid, json.dumps(sender),
         json.dumps(data.get(kind, {})), to_json(data.get('context')), to_json(extra or None),
-        moment(data.get('timestamp')), message.refers_to(kind, data.get(kind)),
+        item.told_at, message.refers_to(kind, data.get(kind)),
     )  # fmt: skip
 
 
@@ -92,21 +92,16 @@ def _kind(data):
 def _news(stored):
     """What new messages tell about their conversations, the latest last."""
     news = {}
-    for item, account, conversation_id in sorted(stored, key=_written_at):
+    for item, account, conversation_id in sorted(stored, key=lambda one: one[0].at):
         row = news.setdefault(conversation_id, {})
-        at = moment(item.data.get('timestamp'))
-        row['known_at'] = at or row.get('known_at')
+        row['known_at'] = item.told_at or row.get('known_at')
+        row['said_at'] = item.at
         if item.kind == 'message' and item.data.get('type') != 'system':
-            row['wrote_at'] = at or row.get('wrote_at')
+            row['wrote_at'] = item.at
         if item.kind == 'message' and _wants_reply(item, account):
             row['reply_after'] = settings.REPLY_QUIET_SECONDS
         row.update(_profile(item, account))
     return news
-
-
-def _written_at(one):
-    at = moment(one[0].data.get('timestamp'))
-    return at is not None, at
 
 
 def _wants_reply(item, account):

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from service.db import columns, execute, fetch, new_id, to_json
-from service.webhook_events import moment
 from service.words import wish
 
 REFUSED = 131050  # Meta's code for marketing to somebody who wants none
@@ -95,7 +94,7 @@ def settle(conversations):
 def in_words(messages):
     """The Statements of customers who wrote just a STOP or START word. `messages`: (item, account, conversation id)."""
     return [
-        Statement(conversation_id, kind, 'keyword', moment(item.data.get('timestamp')), (('word', word),))
+        Statement(conversation_id, kind, 'keyword', item.at, (('word', word),))
         for item, account, conversation_id in messages
         if not item.data.get('group_id')
         for kind, word in filter(None, [_wish(item, account)])

@@ -7,9 +7,9 @@ import json
 from decimal import Decimal
 
 from service.loose import as_text, inside, joined, objects, text_at
-from service.moments import plain
+from service.moments import moment, plain
 from service.rendering import words
-from service.webhook_events import as_dict, is_deep, moment
+from service.webhook_events import as_dict, is_deep
 
 DELETED = '[deleted]'
 UNTOLD = frozenset(('flow_token',))  # of a form's answers: for machines

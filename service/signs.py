@@ -6,9 +6,10 @@ from datetime import datetime
 from service import opt_out
 from service.db import columns, execute
 from service.identity import Identity
+from service.moments import past
 from service.opt_out import Statement
 from service.person_id import named
-from service.webhook_events import as_dict, clean, identifier, moment
+from service.webhook_events import as_dict, clean, identifier
 
 WISHES = {'stop': 'opt_out', 'resume': 'opt_in', 'signup': 'opt_in'}
 # A call opens the 24-hour window as a message does (section 8).
@@ -21,11 +22,11 @@ WHERE c.id = n.id
 
 @dataclass(slots=True)
 class Sign:
-    """One of them. `kind`: call, opt_out, opt_in; `at`: Meta's time."""
+    """One of them. `kind`: call, opt_out, opt_in; `at`: Meta's time or, without one, that of receipt."""
 
     identity: Identity
     kind: str
-    at: datetime | None
+    at: datetime
     detail: tuple = ()
 
 
@@ -35,28 +36,29 @@ def found_in(changes):
     for item, account in changes:
         told = as_dict(item.data['value']).get(item.key)
         told = [one for one in told if isinstance(one, dict)] if isinstance(told, list) else []
-        found += filter(None, (FIELDS[item.key](one, account['chatbot_id']) for one in told))
+        found += filter(None, (FIELDS[item.key](one, account['chatbot_id'], item.received_at) for one in told))
         item.settle('stored')
     return found
 
 
-def _call(call, chatbot_id):
+def _call(call, chatbot_id, received_at):
     """A customer's; who is not known yet has no window that could be known to have closed."""
-    at, ids = moment(call.get('timestamp')), named(call.get('from_user_id'), call.get('from'))
+    at, ids = past(call.get('timestamp')) or received_at, named(call.get('from_user_id'), call.get('from'))
     is_theirs = call.get('event') == 'connect' and call.get('direction') == 'USER_INITIATED'
-    if not (is_theirs and at and ids):
+    if not (is_theirs and ids):
         return None
     return Sign(Identity(chatbot_id, **ids, why='call', learn=True, kept=True), 'call', at)
 
 
-def _preference(said, chatbot_id):
+def _preference(said, chatbot_id, received_at):
     ids = named(said.get('user_id'), said.get('wa_id'))
     kind = WISHES.get(clean(said.get('value'), 64)) if said.get('category') == 'marketing_messages' else None
     if not (kind and ids):
         return None
     detail = (('value', said['value']), ('signup_id', identifier(said.get('signup_id'))))
     identity = Identity(chatbot_id, **ids, why='user_preferences')
-    return Sign(identity, kind, moment(said.get('timestamp')), tuple(one for one in detail if one[1]))
+    at = past(said.get('timestamp')) or received_at
+    return Sign(identity, kind, at, tuple(one for one in detail if one[1]))
 
 
 FIELDS = {'calls': _call, 'user_preferences': _preference}

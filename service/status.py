@@ -24,14 +24,15 @@ UUID = re.compile('[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}')
 
 @dataclass(slots=True)
 class Status:
-    """One status as Meta sent it, cleaned. `timestamp`: aware datetime or None; `opaque`: biz_opaque_callback_data."""
+    """One status as Meta sent it, cleaned. `timestamp`: Meta's or, without one, that of receipt; `opaque`:
+    biz_opaque_callback_data."""
 
     chatbot_id: str
     phone_number_id: str
     wamid: str
     status: str
     participant: str
-    timestamp: datetime | None
+    timestamp: datetime
     opaque: str | None
     error: dict | None
     errors: list | None
@@ -83,8 +84,8 @@ UPDATE usage_log u SET category = coalesce(n.category, u.category), pricing = n.
 FROM unnest(%s::uuid[], %s::text[], %s::json[]) AS n (id, category, pricing) WHERE u.message_id = n.id
 """
 HISTORY = """
-SELECT message_id, status, timestamp, participant, errors, pricing FROM message_status
-WHERE message_id = ANY(%s::uuid[]) ORDER BY timestamp, id
+SELECT message_id, status, coalesce(timestamp, received_at) AS timestamp, participant, errors, pricing
+FROM message_status WHERE message_id = ANY(%s::uuid[]) ORDER BY timestamp, id
 """
 
 
@@ -257,7 +258,7 @@ def _error_of(errors):
 def _told_at(entry):
     """Many statuses share a second: within it, the order in which they can only have happened."""
     rank = len(RANK) if 'type' in entry else RANK.get(entry['status'], len(RANK))
-    return entry['timestamp'] is None, entry['timestamp'], rank
+    return entry['timestamp'], rank
 
 
 def of_messages(message_ids):

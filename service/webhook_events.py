@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+from service.moments import past
 from service.person_id import PersonId, read
 
 # Webhook fields Meta documents beside `messages` (fact sheet, section 5): kept, and never answered.
@@ -45,7 +46,6 @@ KNOWN_FIELDS = frozenset(
 )
 MAX_ID = 512  # bytes of a wamid that the tables and their indexes take; Meta's have about 60
 MAX_NAME = 64  # characters of a status or type
-END_OF_TIME = 4_102_444_800  # the year 2100, in seconds: a later moment is a mistake (milliseconds, say)
 MAX_DIGITS = 1000  # of a whole number; Python refuses to read or write more than 4300
 MAX_DEPTH = 500  # of a message or status; Python's json and PostgreSQL have to write it out again
 # Where somebody is named, the surest first: in an entry of `contacts`, a message, an echo, a status.
@@ -73,9 +73,20 @@ class Item:
     contact: dict = field(default_factory=dict)
     display_phone_number: str | None = None  # of the number, and its WABA: as messages and statuses name them
     waba_id: str | None = None
+    received_at: datetime | None = None  # when its webhook came
     problem: str | None = None  # set: it cannot be used, and why
     outcome: str | None = None
     detail: str | None = None
+
+    @property
+    def told_at(self):
+        """Meta's time of a message or status; None when it gives none that can be."""
+        return past(self.data.get('timestamp'))
+
+    @property
+    def at(self):
+        """The same; without it the time of receipt."""
+        return self.told_at or self.received_at or datetime.now(UTC)
 
     def settle(self, outcome, detail=None):
         self.outcome, self.detail = outcome, detail
@@ -124,15 +135,6 @@ def digits(number):
     return NOT_DIGITS.sub('', identifier(number) or '') or None
 
 
-def moment(value):
-    """Meta's seconds since 1970 (text or number) as an aware datetime, None when they make no sense."""
-    try:
-        seconds = int(value)
-    except (TypeError, ValueError, OverflowError):
-        return None
-    return datetime.fromtimestamp(seconds, UTC) if 0 <= seconds < END_OF_TIME else None
-
-
 def as_dict(value):
     return value if isinstance(value, dict) else {}
 
@@ -149,7 +151,7 @@ def _elements(container, name):
         yield (element, None) if isinstance(element, dict) else (None, f'{name} holds something that is no object')
 
 
-def flatten(event):
+def flatten(event, received_at=None):
     """Every item of a parsed body, in order. A bad part is an item with a `problem`; its neighbours are not touched."""
     items = []
     for entry, problem in _elements(event, 'entry'):
@@ -158,6 +160,8 @@ def flatten(event):
             continue
         for change, problem in _elements(entry, 'changes'):
             items.extend([Item('change', 'changes', {}, problem=problem)] if problem else _change(change, entry))
+    for item in items:
+        item.received_at = received_at
     return items
 
 
@@ -190,7 +194,11 @@ def _messages(value, number, kind='message', name='messages', person=SENDER):
 
 def echoes(change):
     """The messages in an item of field smb_message_echoes (section 5), each as an item of kind `echo`."""
-    return list(_messages(as_dict(change.data['value']), change.phone_number_id, 'echo', 'message_echoes', ADDRESSEE))
+    value = as_dict(change.data['value'])
+    written = list(_messages(value, change.phone_number_id, 'echo', 'message_echoes', ADDRESSEE))
+    for item in written:
+        item.received_at = change.received_at
+    return written
 
 
 def _statuses(value, number):

@@ -9,7 +9,7 @@ import pytest
 from service import evidence, identity
 from service.db import connection
 from service.graph import Outcome
-from service.webhook_events import moment
+from service.moments import moment
 from tests.people import CHATBOT, contact, envelope, sql, status_of, text_message
 
 AT = 1790000000

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from service import event, evidence, identity
 from service.db import connection, db
 from service.graph import Outcome
-from service.webhook_events import moment
+from service.moments import moment
 from tests.lives import World, message, status, written
 from tests.people import CHATBOT, contact, envelope, sql, work_off_by
 

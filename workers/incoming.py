@@ -12,7 +12,7 @@ from service.graph import error_from
 from service.identity import TryAgain, resolve
 from service.queues import INCOMING, retry_delay
 from service.status import Status
-from service.webhook_events import NotAnEvent, as_dict, clean, flatten, moment, parse, participant, status_type
+from service.webhook_events import NotAnEvent, as_dict, clean, flatten, parse, participant, status_type
 from workers import drain as loop
 from workers import replies
 
@@ -55,10 +55,10 @@ def _one_by_one():
 
 
 def _settle_alone(row):
-    event_id, path, body, attempts = row
+    event_id, path, body, attempts, received_at = row
     try:
         with db.atomic():
-            items = flatten(parse(bytes(body)))
+            items = flatten(parse(bytes(body)), received_at)
             for item in items:
                 _settle_item(item, path)
             event.processed([(event_id, items)])
@@ -97,9 +97,9 @@ def _settle_item(item, path):
 def settle(events):
     """Parse events, store what is in them and write each item's outcome; in the caller's transaction."""
     parsed = []
-    for event_id, path, body, _ in events:
+    for event_id, path, body, _, received_at in events:
         try:
-            parsed.append((event_id, path, flatten(parse(bytes(body)))))
+            parsed.append((event_id, path, flatten(parse(bytes(body)), received_at)))
         except NotAnEvent as reason:
             _quarantine(event_id, reason)
     settle_items([(item, path) for _, path, items in parsed for item in items])
@@ -217,20 +217,20 @@ def _store_statuses(found, people):
     for item, one in statuses:
         item.settle(outcomes.pop(one.key, 'duplicate'))
         if item.outcome != 'duplicate' and id(item) in people and (profile := evidence.profile(item)):
-            names[people[id(item)]] = one.timestamp, profile.get('username'), profile.get('name')
+            names[people[id(item)]] = item.told_at, profile.get('username'), profile.get('name')
     conversation.named([(id_, *row) for id_, row in names.items()])
 
 
 def _told(item, chatbot_id):
     data = item.data
     if status_type(data):
-        return fact.of_status(item, chatbot_id, moment(data.get('timestamp')))
+        return fact.of_status(item, chatbot_id)
     errors = data.get('errors') if isinstance(data.get('errors'), list) else None
     error = error_from(errors[0]) if errors and isinstance(errors[0], dict) else None
     recipient = {name: data[name] for name in data if name.startswith(('recipient_', 'parent_recipient_'))}
     return Status(
         chatbot_id, item.phone_number_id, item.wamid, clean(data['status'], 64), participant(data),
-        moment(data.get('timestamp')), clean(data.get('biz_opaque_callback_data'), 512), error, errors,
+        item.at, clean(data.get('biz_opaque_callback_data'), 512), error, errors,
         as_dict(data.get('pricing')) or None, recipient,
     )  # fmt: skip
 
