@@ -123,7 +123,7 @@ def test_a_row_of_a_list_reaches_the_backend(gateway, phone):
 def test_a_quoted_reply_and_a_reaction_carry_the_message_they_are_about(gateway, phone):
     phone.write('First')
     reply = phone.theirs('You said: First')
-    phone.about(reply, 'React with 👍', role='button')
+    phone.about(reply, 'React with 👍', role='menuitemcheckbox')
     expect(reply.get_by_title('Reactions')).to_have_text('👍')
     reply.hover()
     reply.get_by_role('button', name='Reply to this message').click()
@@ -189,6 +189,23 @@ def test_the_wire_panel_lists_calls_in_both_directions_the_newest_first(phone):
     expect(newest.nth(2)).to_contain_text('status sent')
     phone.reload()
     expect(phone.calls.filter(has_text=f'send to {phone.number}')).to_have_count(1)
+
+
+def test_a_line_of_the_wire_opens_to_head_and_body_without_secrets(gateway, phone):
+    phone.write('Hello')
+    expect(phone.theirs('You said: Hello').get_by_title('read: reported')).to_be_visible()
+    for what in (f'send to {phone.number}', "customer's text"):
+        line = phone.calls.filter(has_text=what).first
+        line.locator('summary').press('Enter')
+        expect(line.get_by_role('group', name='Request')).to_contain_text('Hello')
+    sent = phone.calls.filter(has_text=f'send to {phone.number}')
+    expect(sent.get_by_role('group', name='Request')).to_contain_text('Authorization: (hidden)')
+    expect(sent.get_by_role('group', name='Answer')).to_contain_text('wamid.')
+    assert 'token-of-acme' not in phone.page.content()
+    sent.locator('summary').click()
+    expect(sent.get_by_role('group', name='Request')).to_be_hidden()
+    sent.locator('summary').click()
+    expect(sent.locator('pre')).to_have_count(2)
 
 
 def test_the_wire_panel_stays_as_i_left_it(phone):

@@ -4,7 +4,7 @@ import json
 
 from aiohttp import web
 
-from . import ai, control, customers, graph, graph_objects, news, phone, responder
+from . import ai, control, customers, graph, graph_objects, news, phone, responder, wire
 from .error_codes import graph_error
 from .simulator import SIMULATOR, Simulator
 
@@ -13,7 +13,7 @@ ID = r'{version:v\d+\.\d+}/{id:\d+}'
 
 
 def create_app(simulator: Simulator) -> web.Application:
-    app = web.Application(client_max_size=BODY_LIMIT, middlewares=[readable_refusals])
+    app = web.Application(client_max_size=BODY_LIMIT, middlewares=[readable_refusals, wire.kept])
     app[SIMULATOR] = simulator
     app.on_startup.append(lambda _: simulator.webhook.open())
     app.on_cleanup.append(lambda _: simulator.webhook.session.close())
@@ -67,6 +67,7 @@ def phone_routes() -> list[web.RouteDef]:
         web.get('/phone/messages', phone.past),
         web.get('/phone/events', phone.events),
         web.get('/phone/media/{media_id}', phone.media),
+        web.get(r'/phone/wire/{line:\d+}', phone.exchange),
     ]
 
 

@@ -4,8 +4,10 @@ import asyncio
 import time
 from collections import deque
 from dataclasses import dataclass, replace
+from itertools import count
 
 from .envelopes import user_id_of
+from .wire import CURRENT, Exchange
 
 THREADS, THREAD_LENGTH, WIRE_LENGTH, QUEUE_LENGTH = 2000, 300, 100, 500
 
@@ -51,6 +53,8 @@ class Chats:
         self.threads: dict[str, deque] = {}
         self.by_wamid: dict[str, tuple[str, dict]] = {}
         self.wire: deque = deque(maxlen=WIRE_LENGTH)
+        self.exchanges: dict[int, Exchange] = {}  # by the id of the line in `wire`
+        self.line_ids = count(1)
         self.watchers: dict[str, set[asyncio.Queue]] = {}
 
     def add(self, chat: str, direction: str, wamid: str, message: dict, **more) -> dict:
@@ -84,10 +88,18 @@ class Chats:
         for queue in self.watchers.get(chat, ()):
             put(queue, event, data)
 
-    def note(self, direction: str, what: str, status: int | str | None, detail: str = '') -> None:
-        """One line of what went over the wire; `direction` is `to_gateway` or `from_gateway`."""
-        row = {'at': time.time(), 'direction': direction, 'what': what, 'status': status, 'detail': detail}
+    def note(
+        self, direction: str, what: str, status: int | str | None, detail: str = '', exchange: Exchange | None = None
+    ) -> None:
+        """One line of what went over the wire; `direction` is `to_gateway` or `from_gateway`.
+
+        `exchange` is what the line opens to; left out: the call that is being answered.
+        """
+        row = {'id': next(self.line_ids), 'at': time.time(), 'direction': direction}
+        row |= {'what': what, 'status': status, 'detail': detail}
         self.wire.append(row)
+        self.exchanges[row['id']] = exchange or CURRENT.get()
+        self.exchanges.pop(row['id'] - WIRE_LENGTH, None)
         for queues in self.watchers.values():
             for queue in queues:
                 put(queue, 'wire', row)
@@ -97,6 +109,7 @@ class Chats:
         self.threads.clear()
         self.by_wamid.clear()
         self.wire.clear()
+        self.exchanges.clear()
         for chat in self.watchers:
             self.tell(chat, 'reset', {})
 

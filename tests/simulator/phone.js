@@ -41,13 +41,34 @@ function addCall(call) {
   while (calls.children.length > CALLS) calls.lastChild.remove();
 }
 
+// A line opens to the call itself; what it was is asked for then, as it may be long.
 function callRow(call) {
+  const line = element('details', {}, element('summary', {}, ...callLine(call)));
+  line.addEventListener('toggle', () => openCall(line, call.id), {once: true});
+  return element('li', {}, line);
+}
+
+async function openCall(line, id) {
+  const answer = await fetch(`/phone/wire/${id}`).catch(() => null);
+  const found = answer?.ok ? await answer.json() : {request: 'This call is not kept any more.'};
+  const made = [['Request', found.request], ['Answer', found.answer ?? 'There was none.']];
+  line.append(...made.flatMap(([title, content]) => [element('h3', {}, title), scrolling(title, content)]));
+}
+
+function scrolling(title, content) {
+  const made = element('pre', {tabIndex: 0}, content);
+  made.setAttribute('role', 'group');
+  made.setAttribute('aria-label', title);
+  return made;
+}
+
+function callLine(call) {
   const out = call.direction === 'to_gateway';
   const bad = !(call.status >= 200 && call.status < 300);
-  return element('li', {}, element('span', {className: `way ${out ? 'out' : 'in'}`, title: out ? 'webhook to the gateway' : 'call from the gateway'}, out ? 'webhook' : 'call'),
+  return [element('span', {className: `way ${out ? 'out' : 'in'}`, title: out ? 'webhook to the gateway' : 'call from the gateway'}, out ? 'webhook' : 'call'),
     element('span', {className: 'what'}, text(call.what)),
-    element('span', {className: `code ${bad ? 'bad' : 'good'}`}, text(call.status)),
-    element('small', {}, [new Date(call.at * 1000).toLocaleTimeString(), text(call.detail)].filter(Boolean).join(' · ')));
+    element('span', {className: `code ${bad ? 'bad' : 'good'}`}, text(call.status)), icon('down'),
+    element('small', {}, [new Date(call.at * 1000).toLocaleTimeString(), text(call.detail)].filter(Boolean).join(' · '))];
 }
 
 // All that the simulator remembers of this customer; what I wrote while it was away is sent now.

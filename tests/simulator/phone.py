@@ -7,6 +7,7 @@ from pathlib import Path
 from aiohttp import web
 
 from .simulator import SIMULATOR, Simulator
+from .wire import shown
 
 FOLDER = Path(__file__).parent
 SCRIPTS = ('phone_bubbles.js', 'phone_interactive.js', 'phone_chat.js', 'phone_compose.js', 'phone_curl.js', 'phone.js')
@@ -92,6 +93,14 @@ async def pour(queue: asyncio.Queue, stream: web.StreamResponse) -> None:
             await stream.write(b': still here\n\n')
         else:
             await stream.write(f'event: {event}\ndata: {json.dumps(data)}\n\n'.encode())
+
+
+async def exchange(request: web.Request) -> web.Response:
+    """What a line of the wire opens to."""
+    found = request.app[SIMULATOR].chats.exchanges.get(int(request.match_info['line']))
+    if not found:
+        raise web.HTTPNotFound
+    return web.json_response(shown(found))
 
 
 async def media(request: web.Request) -> web.Response:

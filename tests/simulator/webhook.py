@@ -9,6 +9,7 @@ from aiohttp import ClientError, ClientSession, ClientTimeout, TCPConnector
 
 from .chats import Chats
 from .envelopes import encode, signature
+from .wire import Exchange, side
 
 BACKOFF = (0.2, 0.5, 1.0)  # then every 2 s
 GIVE_UP_AFTER = 60  # seconds; Meta goes on for 7 days
@@ -43,13 +44,15 @@ class Webhook:
         self.posts += 1
         signed = {'X-Hub-Signature-256': signature(raw, app_secret)} if headers is None else headers
         status, detail = None, ''
+        exchange = Exchange(side(f'POST {url}', HEADERS | signed, raw))
         try:
             async with self.session.post(url, data=raw, headers=signed, allow_redirects=False) as answer:
                 status = answer.status
-                await answer.read()  # else the connection cannot be used again
+                said = await answer.read()  # else the connection cannot be used again
+                exchange.answer = side(f'{answer.status} {answer.reason}', answer.headers, said)
         except (ClientError, TimeoutError, OSError, ValueError) as error:
             detail = type(error).__name__
-        self.chats.note('to_gateway', what, status or 'no answer', detail)
+        self.chats.note('to_gateway', what, status or 'no answer', detail, exchange)
         return status
 
     async def deliver(self, body: object, target: tuple[str, str], what: str, items: int, told: Told) -> None:
