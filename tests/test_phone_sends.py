@@ -79,7 +79,7 @@ def test_a_voice_message_can_be_heard(gateway, phone):
 
 def test_a_sticker_is_a_webp_picture(gateway, phone):
     phone.attach('Sticker')
-    phone.page.get_by_role('menu', name='Sticker').get_by_role('button', name='🛶').click()
+    phone.page.get_by_role('menu', name='Sticker').get_by_role('menuitem', name='🛶').click()
     taken(phone.messages.locator('.mine'))
     assert newest(gateway, phone, 'sticker')['content'] | {'mime_type': 'image/webp', 'animated': False}
     assert phone.page.locator('.sticker img').evaluate('one => one.decode().then(() => one.naturalWidth)') == 512
@@ -104,11 +104,11 @@ def test_a_contact(gateway, phone):
 def test_a_reaction_is_given_and_taken_back(gateway, phone):
     phone.write('Hello')
     reply = phone.theirs('You said: Hello')
-    phone.about(reply, 'React with 🙏', role='button')
+    phone.about(reply, 'React with 🙏', role='menuitemcheckbox')
     expect(reply.get_by_title('Reactions')).to_have_text('🙏')
     wamid = of(gateway, phone, 'outbound')[-1]['wamid']
     assert newest(gateway, phone, 'reaction')['content'] == {'message_id': wamid, 'emoji': '🙏'}
-    phone.about(reply, 'Take back 🙏', role='button')
+    phone.about(reply, 'Take back 🙏', role='menuitemcheckbox')
     expect(reply.get_by_title('Reactions')).to_have_count(0)
     wait_until(lambda: of(gateway, phone, 'inbound')[0]['content'] == {'message_id': wamid})
 

@@ -165,7 +165,10 @@ function about(entry, anchor) {
   const given = reactionsTo(entry).get('inbound');
   const react = (emoji) => act({type: 'reaction', reaction: {message_id: entry.id, ...(emoji === given ? {} : {emoji})}});
   const row = emojiRow(EMOJIS, (emoji) => [emoji === given ? `Take back ${emoji}` : `React with ${emoji}`, () => react(emoji)]);
-  for (const button of row.children) button.setAttribute('aria-pressed', String(button.textContent === given));
+  for (const button of row.children) {
+    button.setAttribute('role', 'menuitemcheckbox');
+    button.setAttribute('aria-checked', String(button.textContent === given));
+  }
   const items = [['reply', 'Reply', () => draft({quote: entry})]];
   if (entry.direction === 'inbound' || entry.echo) {
     const now = changed(entry), as = {echo: entry.echo};

@@ -85,19 +85,22 @@ function sticker(emoji) {
 function menuButton(title, does, ...children) {
   const button = element('button', {type: 'button', title, onclick: () => { $('#menu').hidePopover(); does(); }}, ...children);
   button.setAttribute('aria-label', title);
+  button.setAttribute('role', 'menuitem');
   return button;
 }
 
 // `choice`: emoji → its title and what it does.
 function emojiRow(emojis, choice) {
-  return element('div', {className: 'emojis'}, ...emojis.map((emoji) => menuButton(...choice(emoji), emoji)));
+  const row = element('div', {className: 'emojis'}, ...emojis.map((emoji) => menuButton(...choice(emoji), emoji)));
+  row.setAttribute('role', 'group');
+  row.setAttribute('aria-label', 'Emojis');
+  return row;
 }
 
 function openMenu(anchor, title, items, first) {
   const menu = $('#menu');
   const rows = items.map(([symbol, name, does]) => {
     const row = menuButton(name, does, icon(symbol), element('span', {}, name));
-    row.setAttribute('role', 'menuitem');
     row.removeAttribute('title');
     return row;
   });
