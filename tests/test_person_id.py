@@ -143,6 +143,18 @@ def test_a_bsuid_where_a_phone_stood_is_no_phone_and_the_answer_goes_to_it(
     assert only(acme) == (CUSTOMER, ANA, None)
 
 
+SEEN = {
+    'bsuid_in_from': (None, 'US.7700000000000001', None), 'in_text_phone_with_plus': ('12025557703', None, None),
+    'in_text_benin_old_number': ('22997120016', None, None),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize('name', SEEN)
+def test_bodies_that_were_seen_in_the_field_name_whom_they_mean(acme, people, name):
+    people.tell(people.meta.payload(name))
+    assert only(acme) == SEEN[name]
+
+
 def test_a_name_in_contacts_is_found_by_a_bsuid_in_any_field(acme, people):
     message = without(text_message(), 'from') | {'from': ANA}
     people.tell(envelope([message], contacts=[contact('Ben', '12025550177'), {**contact('Ana', None), 'user_id': ANA}]))
