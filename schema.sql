@@ -389,6 +389,24 @@ CREATE TABLE account_event (
 );
 CREATE INDEX account_event_of ON account_event (waba_id, at, id);
 
+-- version 5: outages of Meta's
+
+-- Calls that failed in a row, of one number and of all numbers together. From ten on it is away: nothing but a probe
+-- goes. A row is there while there is trouble alone: the next success deletes it.
+CREATE TABLE graph_outage (
+    scope text PRIMARY KEY,                     -- 'app': all numbers; 'number:…': a phone_number_id
+    phone_number_id text NOT NULL,              -- whose failure was the first of the row
+    several boolean NOT NULL DEFAULT false,     -- other numbers failed, too: else 'app' is not away
+    failures integer NOT NULL,
+    error json NOT NULL,                        -- of the latest
+    since timestamptz NOT NULL,                 -- of the first
+    failed_at timestamptz NOT NULL,             -- of the latest
+    away_since timestamptz,
+    probe_at timestamptz,                       -- when the next probe may go
+    probes integer NOT NULL DEFAULT 0,
+    CHECK ((away_since IS NULL) = (probe_at IS NULL))
+);
+
 -- version 6: what Meta tells beside a message's states
 
 -- A status whose type is not a message's (a payment): kept and shown, it moves nothing.

@@ -2,9 +2,9 @@
 
 import json
 
-from peewee import BooleanField, DateTimeField, IntegerField, Model, TextField
+from peewee import BooleanField, DateTimeField, IntegerField, Model, TextField, Value
 
-from service import template, vault
+from service import outage, template, vault
 from service.db import columns, db, execute, fetch, fetch_dicts
 from service.error_table import explain
 from service.errors import BadRequest, Conflict, Invalid, NotFound
@@ -18,7 +18,7 @@ FIND = 'SELECT * FROM whatsapp_cloud_account WHERE chatbot_id = %s'
 FORGET = 'display_phone_number = CASE phone_number_id WHEN coalesce(%s, phone_number_id) THEN display_phone_number END'
 
 
-SEND_STATES = ('ok', 'held')
+SEND_STATES = ('ok', 'held', 'away')  # the last one stands in service/outage.py
 
 
 class Account(Model):
@@ -70,7 +70,7 @@ class Account(Model):
         """Accounts, the newest first, those behind the chatbot_id `after`."""
         query = cls.select().order_by(cls.created_at.desc(), cls.chatbot_id).limit(limit)
         if send_state:
-            query = query.where(cls.send_state == send_state)
+            query = cls._in_state(query, send_state)
         if after:
             last = cls.get_or_none(cls.chatbot_id == after)
             if last is None:
@@ -78,6 +78,15 @@ class Account(Model):
             same_time = (cls.created_at == last.created_at) & (cls.chatbot_id > after)
             query = query.where((cls.created_at < last.created_at) | same_time)
         return list(query)
+
+    @classmethod
+    def _in_state(cls, query, send_state):
+        if send_state == 'held':
+            return query.where(cls.send_state == 'held')
+        away = outage.now_away()
+        numbers = [row['phone_number_id'] for row in away.values()]
+        is_away = (cls.phone_number_id.in_(numbers)) | Value(outage.ALL in away)
+        return query.where(cls.send_state == 'ok', is_away if send_state == 'away' else ~is_away)
 
     @classmethod
     def exists(cls, chatbot_id):
@@ -144,8 +153,8 @@ class Account(Model):
             )
             execute(HOLD_MESSAGES, (self.chatbot_id,))
 
-    def to_dict(self):
-        """What a caller sees: no secret, only whether there is one."""
+    def to_dict(self, away=None):
+        """What a caller sees: no secret, only whether there is one. `away`: outage.now_away()."""
         shown = (
             'chatbot_id',
             'phone_number_id',
@@ -165,13 +174,16 @@ class Account(Model):
             **{f'has_{name}': getattr(self, name) is not None for name in self.SECRETS[:3]},
             'responder': self.responder and {**self.responder, 'has_secret': self.responder_secret is not None},
             **{name: getattr(self, name) for name in later},
-            'send_state_reason': self._explained_reason(),
+            **self._why_not_sent(outage.of_number(self.phone_number_id, away or {})),
         }
 
-    def _explained_reason(self) -> dict | None:
+    def _why_not_sent(self, away: dict | None) -> dict:
         """Why nothing is sent, as the error of a message is shown: with what it means and what to do."""
+        if away and self.send_state == 'ok':
+            reason = {**away['error'], **explain('away')}
+            return {'send_state': 'away', 'send_state_reason': reason, 'send_state_since': away['away_since']}
         reason = self.send_state_reason
-        return reason and {**reason, **explain(reason.get('cause') or reason.get('code'))}
+        return {'send_state_reason': reason and {**reason, **explain(reason.get('cause') or reason.get('code'))}}
 
 
 HOLD = """

@@ -4,22 +4,26 @@ import logging
 
 from peewee import DataError, IntegrityError
 
-from service import opt_out, window
+from service import opt_out, outage, window
 from service.config import settings
-from service.db import columns, db, execute, fetch_dicts, to_json
+from service.db import columns, db, execute, fetch, fetch_dicts, to_json
+from service.graph import LOST
 from service.moments import plain
 from service.queues import retry_delay
 
 log = logging.getLogger(__name__)
 PAIR_GAP, PAIR_BURST = 6, 45  # one message per 6 s to one person, 45 of them borrowed from the future (section 8)
+MOST_TRIES = 100  # that are kept of a message: its first and its latest ones
 AHEAD = PAIR_GAP * (PAIR_BURST - 1)  # seconds that a pair may be in debt
 
-SENDABLE = """
-SELECT a.chatbot_id, a.phone_number_id, a.access_token, a.max_mps, a.waba_id, a.app_secret IS NOT NULL AS own_app
+SENDABLE = f"""
+SELECT a.chatbot_id, a.phone_number_id, a.access_token, a.max_mps, a.waba_id, a.app_secret IS NOT NULL AS own_app,
+  away.scope AS away
 FROM whatsapp_cloud_account a CROSS JOIN LATERAL (
   SELECT 1 FROM message m WHERE m.chatbot_id = a.chatbot_id AND m.status = 'queued' AND m.due_at <= now()
   ORDER BY m.priority, m.id LIMIT 1) due  -- the order names the index: without it the planner may scan the table
-WHERE a.active AND a.send_state = 'ok'
+  LEFT JOIN LATERAL ({outage.AWAY}) away ON true
+WHERE a.active AND a.send_state = 'ok' AND (away.scope IS NULL OR away.probe_at <= now())
 """
 DUE = "m.status = 'queued' AND m.due_at <= now() AND (m.expires_at IS NULL OR m.expires_at > now())"
 # One message at a time and conversation, in order: `send_after` stands in the conversation's row, so that a second
@@ -35,6 +39,7 @@ open AS MATERIALIZED (
     SELECT m.id AS message_id, m.priority, c.id, c.group_id, c.last_inbound_at, c.opted_out_at
     FROM message m JOIN conversation c ON c.id = m.conversation_id
     WHERE m.chatbot_id = quota.chatbot_id AND {DUE} AND (c.send_after IS NULL OR c.send_after <= now())
+      AND (%(only)s::uuid IS NULL OR m.id = %(only)s)
     ORDER BY m.priority, m.id LIMIT quota.n FOR NO KEY UPDATE OF c SKIP LOCKED) o),
 head AS (SELECT DISTINCT ON (id) * FROM open ORDER BY id, priority, message_id),
 first AS MATERIALIZED (
@@ -60,7 +65,7 @@ RETURNING m.id, m.chatbot_id, m.conversation_id, m.phone_number_id, m.type, m.re
 
 
 def sendable_accounts():
-    """Accounts that may send and have something due, as dicts."""
+    """Accounts that may send and have something due, as dicts. `away`: the scope of an outage whose probe is due."""
     return fetch_dicts(SENDABLE)
 
 
@@ -78,10 +83,38 @@ def claim(quota, lease):
         return [row for chatbot_id, count in quota.items() for row in claim({chatbot_id: count}, lease)]
 
 
-def _claim(quota, lease):
-    wanted = {'chatbots': list(quota), 'counts': list(quota.values()), 'lease': lease}
+def _claim(quota, lease, only=None):
+    wanted = {'chatbots': list(quota), 'counts': list(quota.values()), 'lease': lease, 'only': only}
     rows = fetch_dicts(CLAIM, wanted | {'taken_back': to_json(opt_out.TAKEN_BACK)})
     return [row for row in rows if row['status'] == 'sending']
+
+
+# Of the first message of each conversation the one that was tried least recently, so that none stands in the way of all
+# others; if possible none that is not sent again should its answer be lost once more.
+PROBE = """
+SELECT m.chatbot_id, m.id FROM (
+  SELECT DISTINCT ON (conversation_id) * FROM message
+  WHERE chatbot_id = ANY(%s) AND status = 'queued' AND due_at <= now() AND (expires_at IS NULL OR expires_at > now())
+  ORDER BY conversation_id, priority, id) m
+JOIN conversation c ON c.id = m.conversation_id
+WHERE c.send_after IS NULL OR c.send_after <= now()
+ORDER BY m.resends > 0, m.tries -> -1 ->> 'at' NULLS FIRST, m.priority, m.id LIMIT 1
+"""
+
+
+def probe(scope, chatbots, lease):
+    """Claim the one message that may try whether Meta is back, if a probe is due; [] or [row].
+
+    `ask_first`: its answer may be lost like those before it, so something harmless should try first.
+    """
+    with db.atomic():
+        error = outage.due_probe(scope)
+        if error is None:
+            return []
+        found = fetch(PROBE, (chatbots,))
+        rows = _claim({found[0][0]: 1}, lease, found[0][1]) if found else []
+        outage.probed(scope, bool(rows))
+    return [row | {'ask_first': error.get('cause') in LOST} for row in rows]
 
 
 # As if it had not been claimed. The conversation first, and only while the message is still ours.
@@ -125,11 +158,14 @@ INSERT INTO usage_log (message_id, chatbot_id, direction, type)
 SELECT * FROM accepted ON CONFLICT (message_id) DO NOTHING
 """
 SETTLE = f"""
-UPDATE message m SET status = n.status, hold_reason = n.hold_reason, error = n.error, tries = m.tries || n.try,
+UPDATE message m SET status = n.status, hold_reason = n.hold_reason, error = n.error,
+  tries = CASE WHEN jsonb_array_length(m.tries) < {MOST_TRIES} THEN m.tries ELSE m.tries - {MOST_TRIES // 2} END
+    || n.try,
   due_at = now() + n.delay * interval '1 second', updated_at = now(),
-  attempts = CASE WHEN n.late THEN 0 ELSE m.attempts END, {window.TAKE_FALLBACK.format(when='n.late')}
-FROM unnest(%s::uuid[], %s::int[], %s::text[], %s::text[], %s::float8[], %s::json[], %s::jsonb[], %s::boolean[])
-  AS n (id, attempts, status, hold_reason, delay, error, try, late)
+  attempts = CASE WHEN n.late THEN 0 WHEN n.uncounted THEN m.attempts - 1 ELSE m.attempts END,
+  {window.TAKE_FALLBACK.format(when='n.late')}
+FROM unnest(%s::uuid[], %s::int[], %s::text[], %s::text[], %s::float8[], %s::json[], %s::jsonb[], %s::boolean[],
+  %s::boolean[]) AS n (id, attempts, status, hold_reason, delay, error, try, late, uncounted)
 WHERE m.id = n.id AND m.status = 'sending' AND m.attempts = n.attempts
 """
 
@@ -144,25 +180,39 @@ def give_back(rows, delay=0):
 
 
 def record(results):
-    """Write what became of claimed messages, in one transaction. `results`: [(claimed row, graph.Outcome, time)]."""
+    """Write what became of claimed messages, in one transaction. `results`: [(claimed row, graph.Outcome, time)].
+
+    Returns the outage.News; in the caller's transaction, if there is one, which is to begin with this.
+    """
     results = sorted(results, key=lambda result: result[0]['id'])
     accepted = [result for result in results if result[1].kind == 'accepted']
-    others = [(*result, next_step(result[0], result[1])) for result in results if result[1].kind != 'accepted']
     with db.atomic():
+        news = outage.note(results)
+        others = [_step(*result, news) for result in results if result[1].kind != 'accepted']
         _free_conversations(accepted, others)
         if accepted:
             execute(ACCEPT, columns([(row['id'], out.wamid, out.wa_id, at) for row, out, at in accepted]))
         if others:
             execute(SETTLE, columns([_settled(*other) for other in others]))
+    return news
 
 
-def next_step(row, outcome):
+def _step(row, outcome, at, news):
+    """(row, outcome, at, its next step, whether it suffered from an outage)"""
+    suffered = outcome.tells_of_meta is False and news.is_away(row['phone_number_id'])
+    return row, outcome, at, next_step(row, outcome, suffered), suffered
+
+
+def next_step(row, outcome, is_away=False):
     """(status, hold_reason, seconds until somebody looks again) after what Meta did not accept.
 
-    `row`: attempts, batch_id and has_fallback of the message; `outcome`: kind, delay, scope and error.
+    `row`: attempts, batch_id and has_fallback of the message; `outcome`: kind, delay, scope and error. `is_away`: Meta
+    is, and no number of attempts is too many.
     """
     if window.wants_fallback(row, outcome.error):
         return 'queued', None, 0
+    if outcome.kind == 'retry' and is_away:
+        return 'queued', None, outcome.delay or 0
     if outcome.kind == 'retry':
         delay = retry_delay(row['attempts'])
         return ('failed', None, None) if delay is None else ('queued', None, max(outcome.delay or 0, delay))
@@ -180,19 +230,24 @@ def _hold_reason(row, outcome):
 
 
 def _free_conversations(accepted, others):
-    """Let the next message of each go; behind one that is tried again at once the others wait, in order."""
+    """Let the next message of each go; behind one that is tried again at once the others wait, in order.
+
+    So they do in an outage behind one of which nobody knows: the others will all be sent after it.
+    """
     delays = {row['conversation_id']: None for row, _, _ in accepted}
-    for row, outcome, _, (status, _, delay) in others:
+    for row, outcome, _, (status, _, delay), suffered in others:
         delays[row['conversation_id']] = delay if status == 'queued' and not outcome.waits else None
+        if status == 'unknown' and suffered:
+            delays[row['conversation_id']] = outage.wait_behind(delay)
     given = list(delays), list(delays.values())
     if execute(RELEASE, given) < len(delays):  # one was merged while we waited for it: it has another id by now
         execute(RELEASE, given)
 
 
-def _settled(row, outcome, at, step):
-    status, hold_reason, delay = step
+def _settled(row, outcome, at, step, suffered):
     one, late = to_json(attempt(row, outcome, at)), window.wants_fallback(row, outcome.error)
-    return row['id'], row['attempts'], status, hold_reason, delay, to_json(outcome.error), one, late
+    uncounted = suffered and outcome.kind == 'retry'
+    return row['id'], row['attempts'], *step, to_json(outcome.error), one, late, uncounted
 
 
 def attempt(row, outcome, at):

@@ -187,6 +187,8 @@ TABLE = {
 OUR_OWN = {
     'no_answer': Known('A', 'The connection broke before Meta answered, so it may or may not have been sent.', LOST),
     'unreachable': Known('T', 'Meta could not be reached, so nothing was sent.', AGAIN),
+    'away': Known('T', 'Ten calls in a row failed or got no answer: Meta is away, so nothing but a probe goes.',
+                  'Nothing to do: once a probe succeeds, all that waits is sent. Resuming the account probes at once.'),
     'worker_stopped': Known('A', 'The gateway was stopped while sending, so it may or may not have been sent.', LOST),
     'internal': Known('A', 'The gateway failed in the middle of the call, so it may or may not have been sent.', LOST),
     'not_recorded': Known('P', 'What became of it could not be stored, so it may have been sent.',

@@ -21,6 +21,8 @@ from service.webhook_events import MAX_ID, as_dict, clean, identifier
 
 DAY = 86400  # seconds; no wait that Meta asks for is longer
 KINDS = {'T': 'retry', 'W': 'retry', 'C': 'held', 'P': 'failed', 'A': 'unknown'}
+LOST = frozenset(('no_answer', 'http_5xx', 'no_id'))  # causes: nobody knows whether it was sent
+NO_GRAPH_ANSWER = LOST | {'unreachable'}
 
 
 @dataclass(slots=True)
@@ -37,6 +39,17 @@ class Outcome:
     waits: bool = False  # a retry that holds up nobody else: it waits for its own condition
     scope: str | None = None  # what slows down or stops beside this message (service.error_table)
     pause: float | None = None  # seconds that Meta wants the scope to pause
+
+    @property
+    def tells_of_meta(self) -> bool | None:
+        """Whether Meta is there: not after a passing error or a lost connection. None: this says nothing of that."""
+        if self.kind == 'accepted':
+            return True
+        if not self.error or self.scope == 'pair':
+            return None
+        if cause := self.error.get('cause'):
+            return False if cause in NO_GRAPH_ANSWER else None
+        return self.waits or self.kind != 'retry'
 
 
 def judge(error, http_status=400, delay=None, pause=None):
@@ -120,6 +133,15 @@ class GraphClient:
         body = {'messaging_product': 'whatsapp', 'status': 'read', 'message_id': wamid}
         body |= {'typing_indicator': {'type': 'text'}} if typing else {}
         return self._post(phone_number_id, access_token, body, lambda answer: Outcome('accepted'))
+
+    def answers(self, phone_number_id, access_token):
+        """Whether anybody answers at all, asked with a read that does nothing."""
+        path, headers = self._path % (phone_number_id, '?fields=id'), {'Authorization': f'Bearer {access_token}'}
+        try:
+            answer = self._pool.urlopen('GET', path, headers=headers, redirect=False, assert_same_host=False)
+        except HTTPError:
+            return False
+        return answer.status not in (500, 502, 503, 504)
 
     def upload(self, phone_number_id, access_token, form):
         """POST a file (section 6.3), a graph_upload.Form; harmless to repeat. An Outcome, never unknown."""

@@ -5,7 +5,7 @@ import time
 
 from redis import RedisError
 
-from service import account, backlog, batch, consequences, process, status, template, timers
+from service import account, backlog, batch, consequences, outage, process, status, template, timers
 from service.db import connection, db, execute
 from service.queues import SEND, ring
 from workers.drain import stopping
@@ -88,4 +88,5 @@ def sweep():
 def tidy():
     """What is kept for a time only."""
     process.forget_gone()
+    outage.forget_old()
     execute("DELETE FROM idempotency_key WHERE created_at < now() - %s * interval '1 hour'", (IDEMPOTENCY_HOURS,))

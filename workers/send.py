@@ -9,7 +9,7 @@ from functools import cache
 
 from peewee import PeeweeException
 
-from service import consequences, dispatch, echo, evidence, identity, status, upload, vault
+from service import consequences, dispatch, echo, evidence, identity, outage, status, upload, vault
 from service.config import settings
 from service.consequences import Refusal
 from service.db import CONNECTION_LOST, connection, db
@@ -17,7 +17,7 @@ from service.graph import GraphClient, Outcome
 from service.limits import SendBudget, scope_keys
 from service.logs import mask
 from service.payloads import graph_body
-from service.queues import SEND
+from service.queues import SEND, wake
 from workers import drain as loop
 from workers.attach import AGAIN, Attacher
 
@@ -35,6 +35,7 @@ class Sender:
         self.budget = SendBudget()
         self.lease = 2 * settings.GRAPH_TIMEOUT + 10  # seconds; it may wait for a thread as long as a call lasts
         self.attacher = Attacher(self.graph, self.lease)
+        self.away = {}  # scope: when this process saw that it is (monotonic seconds)
 
     def step(self):
         """Claim as much as places are free and rates allow; returns how many."""
@@ -48,30 +49,48 @@ class Sender:
     def _claim(self, found):
         free = self.crew.free
         granted = self.budget.take({row['phone_number_id']: self._wish(row, -(-free // len(found))) for row in found})
-        quota, leased_until = {}, time.monotonic() + self.lease
+        quota, now = {}, time.monotonic()
         for row in found:  # in turns, the one that waited longest first
+            if row['away']:
+                continue
             quota[row['chatbot_id']] = min(granted[row['phone_number_id']], free)
             free -= quota[row['chatbot_id']]
         rows = (
             dispatch.claim({chatbot_id: n for chatbot_id, n in quota.items() if n}, self.lease)
             if any(quota.values())
             else []
-        )
+        ) + self._probes(found, granted)
         claimed = Counter(row['chatbot_id'] for row in rows)
         for row in found:
             self.budget.give_back(row['phone_number_id'], granted[row['phone_number_id']] - claimed[row['chatbot_id']])
         # also those whose messages all wait for their conversations: else they would stand first for ever
-        self.served |= dict.fromkeys((chatbot_id for chatbot_id, n in quota.items() if n), time.monotonic())
+        self.served |= dict.fromkeys((chatbot_id for chatbot_id, n in quota.items() if n), now)
         tokens = {row['chatbot_id']: row['access_token'] for row in found}
         upload.look_up(rows)
-        more = {'leased_until': leased_until}
+        more = {'claimed_at': now, 'leased_until': now + self.lease}
         return [row | more | {'access_token': tokens[row['chatbot_id']]} for row in rows]
+
+    def _probes(self, found, granted):
+        """Of each scope that is away and whose probe is due the one message that goes."""
+        scopes = {}
+        for row in found:
+            if row['away'] and granted[row['phone_number_id']]:
+                scopes.setdefault(row['away'], []).append(row['chatbot_id'])
+        return [row for scope, chatbots in scopes.items() for row in dispatch.probe(scope, chatbots, self.lease)]
 
     @staticmethod
     def _wish(row, share):
         own_app = row['chatbot_id'] if row['own_app'] else None
         brakes = scope_keys(row['phone_number_id'], row['waba_id'], own_app)
-        return row['max_mps'] or settings.SEND_RATE, share, *brakes
+        return row['max_mps'] or settings.SEND_RATE, 1 if row['away'] else share, *brakes
+
+    def hear_of(self, news):
+        """What was claimed before and waits for a thread need not learn it by itself."""
+        self.away |= {streak.scope: time.monotonic() for streak in news.began}
+
+    def _is_overtaken(self, row):
+        scopes = outage.ALL, outage.scope_of(row['phone_number_id'])
+        return any(row['claimed_at'] < self.away.get(scope, 0) for scope in scopes)
 
     def call(self, row):
         """One Graph call, on a crew thread, without a database connection."""
@@ -81,6 +100,8 @@ class Sender:
         return outcome, datetime.now(UTC), milliseconds
 
     def _send(self, row):
+        if self._is_overtaken(row):
+            return Outcome('postponed')
         if row['expires_at'] and row['expires_at'] <= datetime.now(UTC):
             return Outcome('expired')
         try:
@@ -88,6 +109,8 @@ class Sender:
         except vault.Undecryptable as error:
             what = {'code': None, 'title': str(error), 'details': None, 'fbtrace_id': None, 'cause': 'undecryptable'}
             return Outcome('held', error=what)
+        if row.get('ask_first') and not self.graph.answers(row['phone_number_id'], token):
+            return Outcome('postponed')
         if row['files']:
             return self.attacher.send(row, token)
         return self.graph.send(row['phone_number_id'], token, graph_body(row))
@@ -136,13 +159,23 @@ def _record(batch):
     """Write outcomes, join statuses that were faster, draw the consequences; then log, a line each."""
     results = [(row, outcome, at) for row, (outcome, at, _) in batch]
     with db.atomic():
-        dispatch.record(results)
+        news = dispatch.record(results)
         accepted = [row['id'] for row, outcome, _ in results if outcome.kind == 'accepted']
         refusals = _join(accepted) if accepted else []
         consequences.draw(refusals + [_refusal(*result) for result in results if result[1].error])
     for row, (outcome, _, milliseconds) in batch:
         _log(row, outcome, milliseconds)
+    _tell(news)
     _learn(results)
+
+
+def _tell(news):
+    """Of outages that began or ended. The results are written: what is lost of this makes an outage less smooth."""
+    sender().hear_of(news)
+    with suppress(PeeweeException):
+        outage.tell(news)
+    if news.ended:
+        wake(SEND)
 
 
 def _learn(results):

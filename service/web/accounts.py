@@ -6,7 +6,7 @@ from functools import partial
 from flask import Blueprint
 
 from service import account as accounts
-from service import account_event, payloads, usage
+from service import account_event, outage, payloads, usage
 from service.account import SEND_STATES, Account
 from service.errors import Invalid
 from service.queues import ERRANDS, INCOMING, SEND, wake
@@ -33,11 +33,12 @@ def save():
 
 @blueprint.get('/accounts')
 def index():
-    """All of them, the newest first, without their health; `send_state=held`: those that cannot send."""
+    """All of them, the newest first, without their health; `send_state=held` or `away`: those that cannot send."""
     state, limit = answers.choice('send_state', SEND_STATES), answers.page_size()
     rows = Account.newest(state, answers.parameter('cursor'), limit + 1)
     last = rows[limit - 1].chatbot_id if len(rows) > limit else None
-    return {'data': [account.to_dict() for account in rows[:limit]], 'next_cursor': last}
+    away = outage.now_away()
+    return {'data': [account.to_dict(away) for account in rows[:limit]], 'next_cursor': last}
 
 
 @blueprint.get('/account/<chatbot_id>')
@@ -69,10 +70,11 @@ def resume(chatbot_id):
 
 def _shown(chatbot_id):
     account = Account.find(chatbot_id)
-    return account.to_dict() | account_event.health(account)
+    return account.to_dict(outage.now_away()) | account_event.health(account)
 
 
 def _resume(chatbot_id):
+    outage.probe_now(Account.find(chatbot_id).phone_number_id)
     accounts.release(chatbot_id)
     wake(SEND)
     wake(INCOMING)
