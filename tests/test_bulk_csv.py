@@ -260,6 +260,19 @@ def test_the_command_queues_a_file_after_a_yes(acme, command):
     assert [message['content'] for message in acme.messages()] == [{'body': 'Hello Ana'}]
 
 
+def test_a_number_that_is_known_is_good_in_a_file_and_to_the_command(acme, command):
+    """Of a length that its country no longer has: Meta knows a customer under it."""
+    data = 'to,name\n+96103123456,Ana\n+96103123457,Bob\n'
+    assert upload(acme, data).status_code == 422
+    sent = acme.send('+12025550143')['conversation_id']
+    sql("INSERT INTO conversation_identity VALUES (%s, 'phone', '96103123456', %s)", CHATBOT, sent)
+    batch = upload(acme, data).json
+    assert (batch['accepted'], [row['line'] for row in batch['rejected_rows']]) == (1, [3])
+    result = command(data, '--text', 'Hello {{name}}', '--yes', '--no-wait')
+    assert 'line 3: to: Leave out the 0' in result.output
+    assert '1 queued' in result.output
+
+
 def test_the_command_names_rejected_lines_and_ends_with_1(acme, command):
     done = command(f'to,1\n{ANA},a\nnobody,b\n', '--template', 'sale', '--language', 'en', '--yes', '--no-wait')
     assert done.exit_code == 1
