@@ -161,6 +161,7 @@ VARIABLES = {
     'SEND_RATE': (number(int, 1, 100000), '80'),
     'UNKNOWN_GRACE_SECONDS': (number(float, 0, 604800), '120'),
     'MAX_QUEUED': (number(int, 1, 100000000), '100000'),
+    'RESPONDER_TIMEOUT': (number(float, 0.1, 300), '30'),
     'REPLY_QUIET_SECONDS': (number(float, 0, 3600), '1'),
     'MEDIA_URL': (media_url, 'file:media'),
     'AI_BASE_URL': (url('http', 'https'), None),

@@ -119,17 +119,31 @@ def named(rows):
         execute(NAMED, columns(rows))
 
 
-CLAIM_REPLIES = """
-UPDATE conversation c SET reply_claim = %s, reply_attempts = least(reply_attempts + 1, 32767),
-  reply_lease_until = now() + %s * interval '1 second'
-FROM (
-  SELECT c.id, a.read_receipts FROM conversation c JOIN whatsapp_cloud_account a USING (chatbot_id)
-  WHERE c.reply_due_at <= now() AND a.active AND c.chatbot_id <> ALL(%s)
+# Who waits longest comes first, as long as the account's share of the threads is not used up. Of those that wait, a
+# window is looked at: who has no share left is not in it.
+WAITS = """c.reply_due_at <= now() AND a.active
     AND (c.reply_lease_until IS NULL OR c.reply_lease_until < now())
-    AND (c.paused_until IS NULL OR c.paused_until < now())
-  ORDER BY c.reply_due_at LIMIT %s FOR NO KEY UPDATE OF c SKIP LOCKED) due
+    AND (c.paused_until IS NULL OR c.paused_until < now())"""
+CLAIM_REPLIES = f"""
+WITH share AS (SELECT * FROM unnest(%(chatbots)s::text[], %(shares)s::int[]) AS s (chatbot_id, n)),
+waiting AS MATERIALIZED (
+  SELECT c.id, c.chatbot_id, c.reply_due_at FROM conversation c JOIN whatsapp_cloud_account a USING (chatbot_id)
+  WHERE {WAITS} AND c.chatbot_id <> ALL(ARRAY(SELECT chatbot_id FROM share WHERE n = 0))
+    AND (%(share)s > 0 OR c.chatbot_id = ANY(ARRAY(SELECT chatbot_id FROM share)))
+  ORDER BY c.reply_due_at LIMIT 200),
+chosen AS MATERIALIZED (
+  SELECT w.id, w.reply_due_at FROM (
+    SELECT *, row_number() OVER (PARTITION BY chatbot_id ORDER BY reply_due_at, id) AS place FROM waiting) w
+    LEFT JOIN share USING (chatbot_id)
+  WHERE w.place <= coalesce(share.n, %(share)s) ORDER BY w.reply_due_at LIMIT %(limit)s)
+UPDATE conversation c SET reply_claim = %(claim)s, reply_attempts = least(reply_attempts + 1, 32767),
+  reply_lease_until = now() + %(lease)s * interval '1 second'
+FROM (
+  SELECT c.id, a.read_receipts FROM chosen JOIN conversation c USING (id)
+    JOIN whatsapp_cloud_account a USING (chatbot_id)
+  WHERE {WAITS} ORDER BY c.id FOR NO KEY UPDATE OF c SKIP LOCKED) due
 WHERE c.id = due.id
-RETURNING c.id, c.chatbot_id, c.reply_due_at, c.reply_claim, c.reply_attempts, due.read_receipts
+RETURNING c.id, c.chatbot_id, c.reply_due_at, c.reply_claim, c.reply_attempts, c.last_inbound_at, due.read_receipts
 """
 
 
@@ -140,9 +154,13 @@ UPDATE conversation SET reply_lease_until = now() + %s * interval '1 second' WHE
 """
 
 
-def claim_replies(limit, lease, busy=()):
-    """Conversations whose customer waits for a reply, leased for `lease` seconds; none of the `busy` chatbots."""
-    return fetch_dicts(CLAIM_REPLIES, (new_id(), lease, list(busy), limit))
+def claim_replies(limit, lease, shares, share):
+    """Conversations whose customer waits for a reply, leased for `lease` seconds.
+
+    `shares`: {chatbot_id: at most so many of its own}; `share`: of each other chatbot.
+    """
+    values = {'chatbots': list(shares), 'shares': list(shares.values()), 'share': share}
+    return fetch_dicts(CLAIM_REPLIES, values | {'limit': limit, 'claim': new_id(), 'lease': lease})
 
 
 def renew_leases(conversation_ids, lease):
@@ -163,11 +181,12 @@ def reply_done(claimed):
     ))  # fmt: skip
 
 
-def reply_failed(claimed, delay, error):
+def reply_failed(claimed, delay, error, is_counted=True):
     """The responder gave nothing: ask again `delay` seconds from now or, with None, give up and show the error."""
     execute(
         'UPDATE conversation SET reply_claim = NULL, reply_lease_until = NULL, reply_error = %s, updated_at = now(), '
+        'reply_attempts = greatest(0, reply_attempts - %s), '
         "reply_due_at = CASE reply_due_at WHEN %s THEN now() + %s * interval '1 second' ELSE reply_due_at END "
         'WHERE id = %s AND reply_claim = %s',
-        (json.dumps(error), claimed['reply_due_at'], delay, claimed['id'], claimed['reply_claim']),
+        (json.dumps(error), int(not is_counted), claimed['reply_due_at'], delay, claimed['id'], claimed['reply_claim']),
     )

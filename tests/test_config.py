@@ -133,7 +133,7 @@ def test_what_is_well_formed_is_taken(environ, name, value, expected):
         ('DATABASE_URL', 'postgres://u:pass\u2100@h/d'), ('API_KEYS', ','), ('PORT', '0'),
         ('WEB_CONCURRENCY', 'two'), ('SEND_CONCURRENCY', '0'), ('SEND_RATE', '-1'), ('MAX_QUEUED', '1.5'),
         ('UNKNOWN_GRACE_SECONDS', 'nan'), ('GRAPH_TIMEOUT', '0'), ('REPLY_QUIET_SECONDS', 'inf'), ('LOG_LEVEL', 'LOUD'),
-        ('ENCRYPTION_KEYS', 'x' * 44), ('GRAPH_API_URL', 'graph.facebook.com'),
+        ('ENCRYPTION_KEYS', 'x' * 44), ('RESPONDER_TIMEOUT', '301'), ('GRAPH_API_URL', 'graph.facebook.com'),
         ('WHATSAPP_APP_SECRET', 'pass\u200bword'), ('API_KEYS', 'good,pass\nword'), ('AI_MODEL', 'pass\tword'),
         ('WHATSAPP_VERIFY_TOKEN', '\ufeffpass'), ('AI_API_KEY', 'pass\u00a0word'), ('AI_BASE_URL', 'http://h/\npass'),
         ('GRAPH_API_VERSION', '26.0'), ('GRAPH_API_VERSION', 'v26'), ('GRAPH_API_VERSION', 'v26.0/'),
@@ -151,7 +151,7 @@ def test_the_defaults_are_those_of_the_contract():
     promised = {
         'GRAPH_API_URL': 'https://graph.facebook.com', 'GRAPH_API_VERSION': 'v26.0', 'GRAPH_TIMEOUT': '20',
         'SEND_CONCURRENCY': '32', 'SEND_RATE': '80', 'UNKNOWN_GRACE_SECONDS': '120', 'MAX_QUEUED': '100000',
-        'REPLY_QUIET_SECONDS': '1', 'LOG_LEVEL': 'INFO', 'PORT': '8000', 'AI_BASE_URL': None,
+        'REPLY_QUIET_SECONDS': '1', 'RESPONDER_TIMEOUT': '30', 'LOG_LEVEL': 'INFO', 'PORT': '8000', 'AI_BASE_URL': None,
     }  # fmt: skip
     assert {name: VARIABLES[name][1] for name in promised} == promised
 

@@ -5,7 +5,6 @@ import socket
 import ssl
 import threading
 import time
-from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -15,71 +14,12 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from service import deadline
+from tests.raw_server import RawServer, drips, floods, silent
 from tests.stack import wait_until
 
 LIMIT = 0.7  # seconds for a call
 ENOUGH = 15  # seconds: a call without a limit lasts for longer than a test's patience
 HEAD = b'HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n'
-
-
-class RawServer:
-    """A TCP server that does with each connection what a test says: `behave(connection)`, until the test's end."""
-
-    def __init__(self, behave):
-        self.behave, self.open, self.connections = behave, threading.Event(), []
-        self.server = socket.create_server(('127.0.0.1', 0))
-        self.port = self.server.getsockname()[1]
-
-    def __enter__(self):
-        self.open.set()
-        threading.Thread(target=self._serve, daemon=True).start()
-        return self
-
-    def __exit__(self, *exception):
-        self.open.clear()
-        self.server.close()
-        for connection in self.connections:
-            connection.close()
-
-    def _serve(self):
-        while self.open.is_set():
-            try:
-                connection, _ = self.server.accept()
-            except OSError:
-                return
-            self.connections.append(connection)
-            threading.Thread(target=self._one, args=(connection,), daemon=True).start()
-
-    def _one(self, connection):
-        with suppress(OSError):  # the client hung up
-            self.behave(connection)
-
-
-def drips(beginning, piece):
-    """Says `beginning` and then a piece ten times a second."""
-
-    def behave(connection):
-        connection.recv(65536)
-        connection.sendall(beginning)
-        for _ in range(600):
-            time.sleep(0.1)
-            connection.sendall(piece)
-
-    return behave
-
-
-def floods(beginning, piece):
-    def behave(connection):
-        connection.recv(65536)
-        connection.sendall(beginning)
-        while True:
-            connection.sendall(piece)
-
-    return behave
-
-
-def silent(connection):
-    time.sleep(60)
 
 
 ENDLESS = {

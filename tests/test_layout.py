@@ -23,7 +23,7 @@ OUTBOUND = {
     'service/graph_upload.py',
     'service/graph_media.py',
     'service/deadline.py',
-    'workers/responder.py',
+    'service/responder_client.py',
 }  # the clients that speak to the outside
 
 

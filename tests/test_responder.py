@@ -63,7 +63,7 @@ def test_the_ai_of_the_environment_answers_accounts_without_a_responder(backend,
     assert backend.message(message['id'])['status'] == 'accepted'
 
 
-def test_the_ai_sees_the_last_twenty_messages_in_their_roles_after_the_system_prompt(backend, platform, hear):
+def test_the_ai_sees_the_last_messages_in_their_roles_after_the_system_prompt(backend, platform, hear):
     platform.answer(200, completion('Certainly.'))
     responder = {'kind': 'openai', 'base_url': f'{platform.url}/v1/', 'model': 'm', 'system_prompt': 'Be brief.'}
     backend.account(responder=responder)
@@ -79,7 +79,9 @@ def test_the_ai_sees_the_last_twenty_messages_in_their_roles_after_the_system_pr
         hear(text_message(f'No. {n}', wamid=f'wamid.{n}'))
     system, *history = platform.asks[-1]['body']['messages']
     assert system['role'] == 'system'
-    assert len(history) == 20
+    assert system['content'].startswith('Be brief.\n\n')
+    assert system['content'].endswith('\nCertainly.')  # the first of the last 20, which is not the customer's
+    assert [one['role'] for one in history] == ['user', *['assistant', 'user'] * 9]
     assert history[-1] == {'role': 'user', 'content': 'No. 14'}
 
 
@@ -144,12 +146,13 @@ def test_a_long_answer_is_sent_in_parts_that_meta_takes(backend, platform, hear)
     assert ' '.join(parts) == words
 
 
-def test_odd_characters_pass_through(backend, platform, hear):
+def test_characters_that_servers_refuse_are_neither_asked_nor_sent(backend, platform, hear):
+    """NUL, and half of an emoji: most servers answer either with a 400, and PostgreSQL refuses the first."""
     platform.answer(200, completion('a\x00b \ud83d 🎉'))
     backend.account(responder={'kind': 'openai', 'base_url': platform.url, 'model': 'm'})
     hear(text_message('c\x00d \ud83d'))
-    assert platform.asks[0]['body']['messages'][-1]['content'] == 'c\x00d \ud83d'
-    assert [message['content']['body'] for message in outbound(backend)] == ['a\x00b \ud83d 🎉']
+    assert platform.asks[0]['body']['messages'][-1]['content'] == 'c\ufffdd \ufffd'
+    assert [message['content']['body'] for message in outbound(backend)] == ['a\ufffdb \ufffd 🎉']
 
 
 # ---- http

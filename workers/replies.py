@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections import Counter
+from datetime import UTC, datetime, timedelta
 from functools import cache
 
 from service import conversation, outbox, receipt
@@ -10,16 +10,18 @@ from service.account import Account
 from service.db import db
 from service.errors import Invalid
 from service.queues import ERRANDS, SEND, retry_delay, wake
+from service.reply_failure import NoReply
 from service.webhook_events import clean
 from workers import drain as loop
-from workers.responder import NoReply, ask
+from workers.responder import ask
+from workers.thread_shares import ThreadShares
 
 log = logging.getLogger(__name__)
 
 EXPECTED = (NoReply, Invalid, loop.Unrecordable)  # reasons whose text may be shown
 THREADS = 64  # asks under way in one process
-PER_ACCOUNT = 16  # of them, so that one slow responder leaves room for the others'
 MOST_CLAIMS = 10  # of one reply; more than are ever tried, so something ends or hinders the workers that ask
+PATIENCE = timedelta(minutes=10)  # after the customer's message, for a server that asks to be asked later
 LEASE = 12  # seconds, renewed while the responder thinks: what a dead worker asked is asked again soon
 
 
@@ -28,17 +30,19 @@ class Replies:
 
     def __init__(self):
         self.crew = loop.Crew(THREADS, self.ask, record)
+        self.shares = ThreadShares(THREADS)
         self.renewed = time.monotonic()
 
     def step(self):
         """Ask for as many as may be asked for now; returns how many."""
         self._renew_leases()
-        if not self.crew.free:
+        free = self.crew.free
+        if not free:
             return 0
-        asking = Counter(row['chatbot_id'] for row in self.crew.in_flight())
-        busy = [chatbot_id for chatbot_id, asks in asking.items() if asks >= PER_ACCOUNT]
-        rows = conversation.claim_replies(min(self.crew.free, PER_ACCOUNT), LEASE, busy)
-        self.crew.submit(rows)
+        shares, share = self.shares.open_to(self.crew.in_flight())
+        now = time.monotonic()
+        rows = conversation.claim_replies(max(1, free // 4), LEASE, shares, share)
+        self.crew.submit([row | {'asked_at': now} for row in rows])
         if receipt.before_replies(rows):
             wake(ERRANDS)
         return len(rows)
@@ -51,10 +55,13 @@ class Replies:
     def ask(self, row):
         if row['reply_attempts'] > MOST_CLAIMS:
             return NoReply(f'no outcome of {MOST_CLAIMS} asks could be stored')
+        began = time.monotonic()
         try:
             return ask(row)
         except (NoReply, Invalid) as reason:
             return reason
+        finally:
+            self.shares.ended(row['chatbot_id'], time.monotonic() - began)
 
 
 @cache
@@ -96,16 +103,33 @@ def _queue(row, messages):
     )
 
 
+def _next_attempt(row, reason):
+    """(seconds until the next ask, None when there is none, whether this one counts).
+
+    A server that says when it wants to be asked again is asked then, and it was no attempt; but no customer waits for
+    longer than PATIENCE because of that.
+    """
+    if isinstance(reason, NoReply) and reason.final:
+        return None, True
+    wait = (isinstance(reason, NoReply) and reason.wait) or 0
+    if wait and row['last_inbound_at'] and row['last_inbound_at'] + PATIENCE > datetime.now(UTC):
+        return max(wait, 1), False
+    delay = retry_delay(row['reply_attempts'])
+    return delay and max(delay, wait), True
+
+
 def _shortened(errors):
     """The first of them: a responder's answer has as many fields as it likes, with names as long."""
     return {clean(name, 100): messages[:5] for name, messages in list(errors.items())[:20]}
 
 
 def _give_up_or_retry(row, reason):
-    delay = retry_delay(row['reply_attempts'])
+    delay, is_counted = _next_attempt(row, reason)
+    attempts = row['reply_attempts'] - (not is_counted)
     title = str(reason) if isinstance(reason, EXPECTED) else f'internal error ({type(reason).__name__})'
-    error = {'title': title, 'attempts': row['reply_attempts'], 'final': delay is None}
+    error = {'title': title, 'attempts': attempts, 'final': delay is None}
+    error |= {'details': reason.details} if isinstance(reason, NoReply) and reason.details else {}
     error |= {'errors': _shortened(reason.errors or {})} if isinstance(reason, Invalid) else {}
-    conversation.reply_failed(row, delay, error)
+    conversation.reply_failed(row, delay, error, is_counted)
     log.warning('reply', extra={'conversation_id': row['id'], 'chatbot_id': row['chatbot_id'],
                                 'outcome': 'failed' if delay is None else 'retry', 'reason': title})  # fmt: skip

@@ -4,33 +4,29 @@ import base64
 import hashlib
 import hmac
 import json
-import threading
 import time
 
-import requests
-
-from service import folding, template, upload, vault
+from service import chat_history, folding, responder_client, template, upload, vault
 from service.account import Account
+from service.chat_completion import answer_in, sentence_in
 from service.config import settings
 from service.conversation import Conversation
 from service.db import connection
 from service.message import Message
 from service.moments import plain
 from service.payloads import MessageSchema, address, check
+from service.redaction import quotable
 from service.references import with_wamids
+from service.reply_failure import NoReply
 from service.split import split
 from service.strict_json import NotJSON, parse_object
+from service.whatsapp_format import to_whatsapp
 
-TIMEOUT = 30  # seconds for one ask
 HISTORY = 20  # the last messages that the responder sees
-ROLES = {'inbound': 'user', 'outbound': 'assistant'}
+MOST_MESSAGES = 20  # in one answer; each of them is billed
+FINAL = frozenset((400, 401, 402, 403, 404, 405, 410, 413, 415, 422))  # statuses of an AI's server: no use in repeating
 
 message_schema = MessageSchema()
-_local = threading.local()
-
-
-class NoReply(Exception):
-    """The responder gave no usable answer; the text says why, without what it said."""
 
 
 def ask(claimed):
@@ -41,6 +37,8 @@ def ask(claimed):
         history = _history(claimed['id'])
     kind = account.responder['kind'] if account.responder else 'openai'
     bodies = KINDS[kind](account, conversation, history)
+    if len(bodies) > MOST_MESSAGES:
+        raise NoReply(f'the answer has {len(bodies)} messages, and {MOST_MESSAGES} at most are sent')
     messages = [with_wamids(account.chatbot_id, check(message_schema, body)) for body in bodies]
     upload.check(account.chatbot_id, messages)
     with connection():
@@ -78,17 +76,31 @@ def _openai(account, conversation, history):
     key = vault.decrypt(account.responder_secret)
     if not key and not chosen.get('base_url'):  # our key goes to our server alone
         key = settings.AI_API_KEY
-    messages = [{'role': 'system', 'content': chosen['system_prompt']}] if chosen.get('system_prompt') else []
-    messages += [{'role': ROLES[message['direction']], 'content': message['text']} for message in history]
+    messages = chat_history.build(history, chosen.get('system_prompt'))
+    if not messages:
+        return []  # of the last messages none is the customer's
+    body = {'model': model} if model else {}
+    body |= {'messages': messages}
     headers = {'Authorization': f'Bearer {key}'} if key else {}
-    answer = _post(f'{base.rstrip("/")}/chat/completions', json.dumps({'model': model, 'messages': messages}), headers)
+    answer = _post(account, f'{base.rstrip("/")}/chat/completions', json.dumps(body), headers)
     try:
-        text = parse_object(answer.content)['choices'][0]['message']['content']
-    except (NotJSON, LookupError, TypeError):
-        raise NoReply('the AI answered something that is no chat completion') from None
-    if not isinstance(text, str) or not text.strip():
-        raise NoReply('the AI answered nothing')
-    return [{'type': 'text', 'text': {'body': part}} for part in split(text.strip())]
+        said = _completion(answer)
+    except NoReply as reason:
+        reason.details = quotable(reason.details, [key], [message['content'] for message in messages])
+        raise
+    return [{'type': 'text', 'text': {'body': part}} for part in split(to_whatsapp(said).strip())]
+
+
+def _completion(answer):
+    """The text that the AI answered. Raises NoReply, its details being the server's own words."""
+    try:
+        body = parse_object(answer.body)
+    except NotJSON:
+        body = {}
+    if answer.status >= 300:
+        title, details = f'the responder answered HTTP {answer.status}', sentence_in(body)
+        raise NoReply(title, details, final=answer.status in FINAL, wait=answer.wait)
+    return answer_in(body)
 
 
 def _http(account, conversation, history):
@@ -100,11 +112,16 @@ def _http(account, conversation, history):
     }, default=plain)  # fmt: skip
     asking = (message['id'] for message in reversed(history) if message['direction'] == 'inbound')
     identifier = next(asking, conversation.id)  # the same when it is tried again, as Standard Webhooks wants it
-    answer = _post(account.responder['url'], body, sign(identifier, body, vault.decrypt(account.responder_secret)))
-    if answer.status_code == 204:
-        return []
+    headers = sign(identifier, body, vault.decrypt(account.responder_secret))
+    answer = _post(account, account.responder['url'], body, headers)
+    if answer.status >= 300:
+        raise NoReply(f'the responder answered HTTP {answer.status}', wait=answer.wait)
+    return [] if answer.status == 204 else _bodies(answer)
+
+
+def _bodies(answer):
     try:
-        bodies = parse_object(answer.content)['messages']
+        bodies = parse_object(answer.body)['messages']
     except NotJSON as reason:
         raise NoReply(f'the service answered {reason}') from None
     except LookupError:
@@ -132,18 +149,7 @@ def _none(account, conversation, history):
 KINDS = {'openai': _openai, 'http': _http, 'none': _none}
 
 
-def _post(url, body, headers):
-    session = _local.__dict__.setdefault('session', requests.Session())
-    try:
-        answer = session.post(
-            url,
-            data=body.encode(),
-            headers={'Content-Type': 'application/json', **headers},
-            timeout=(5, TIMEOUT - 5),
-            allow_redirects=False,
-        )
-    except requests.RequestException as error:
-        raise NoReply(f'the responder did not answer ({type(error).__name__})') from None
-    if answer.status_code >= 300:
-        raise NoReply(f'the responder answered HTTP {answer.status_code}')
-    return answer
+def _post(account, url, body, headers):
+    """The answer, within the account's time. Raises NoReply when there is none."""
+    seconds = (account.responder or {}).get('timeout_seconds') or settings.RESPONDER_TIMEOUT
+    return responder_client.post(url, body.encode(), headers, seconds)

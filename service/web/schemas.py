@@ -179,13 +179,18 @@ class SyncSchema(Body):
 class ResponderSchema(Body):
     """Who answers the customers; without one, the AI_* of the environment."""
 
-    FIELDS = {'openai': {'base_url', 'api_key', 'model', 'system_prompt'}, 'http': {'url', 'secret'}, 'none': set()}
+    FIELDS = {
+        'openai': {'base_url', 'api_key', 'model', 'system_prompt', 'timeout_seconds'},
+        'http': {'url', 'secret', 'timeout_seconds'},
+        'none': set(),
+    }
 
     kind = fields.String(required=True, validate=validate.OneOf(list(FIELDS)))
     base_url = PastedURL()
     api_key = Pasted(validate=[validate.Length(max=1000), token])
     model = Pasted(validate=[validate.Length(1, 255), storable, visible])
     system_prompt = Text(maximum=50000)
+    timeout_seconds = fields.Integer(strict=True, validate=validate.Range(1, 300))
     url = PastedURL()
     secret = Pasted(validate=[validate.Length(1, 1000), whsec])
 

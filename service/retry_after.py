@@ -1,0 +1,32 @@
+"""Pure: how long a server wants to be left alone."""
+
+import math
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+
+
+def seconds(headers: Mapping[str, str], most: float) -> float | None:
+    """From `retry-after-ms` (OpenAI and those like it) or Retry-After (seconds or a date), 0 to `most`; else None."""
+    milliseconds = _number(headers.get('retry-after-ms'))
+    asked = headers.get('retry-after')
+    wait = milliseconds / 1000 if milliseconds is not None else _number(asked)
+    if wait is None:
+        wait = _until(asked)
+    return None if wait is None else min(max(0, wait), most)
+
+
+def _number(text: str | None) -> float | None:
+    try:
+        value = float(text)
+    except (TypeError, ValueError):
+        return None
+    return value if math.isfinite(value) else None
+
+
+def _until(date: str | None) -> float | None:
+    try:
+        moment = parsedate_to_datetime(date)
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() - datetime.now(UTC).timestamp()
+    except (TypeError, ValueError, OverflowError):
+        return None
