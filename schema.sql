@@ -428,6 +428,9 @@ CREATE TABLE message_fact (
 );
 CREATE INDEX message_fact_of ON message_fact (message_id);
 
+CREATE INDEX message_changed ON message (chatbot_id, updated_at);   -- GET /messages?updated_since=
+CREATE INDEX message_by_reference ON message (client_reference) WHERE client_reference IS NOT NULL;
+
 -- version 7: what is no phone is none
 
 -- Meta puts a BSUID where a phone stood, and earlier versions took it for one; a number with a plus or blanks was another

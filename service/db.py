@@ -5,6 +5,8 @@ import os
 import select
 import time
 from contextlib import contextmanager
+from datetime import datetime, timedelta
+from uuid import UUID
 
 from peewee import InterfaceError, OperationalError
 from playhouse.pool import MaxConnectionsExceeded, PooledPostgresqlDatabase
@@ -133,3 +135,9 @@ def new_id():
     random = int.from_bytes(os.urandom(8)) & 0x3FFFFFFFFFFFFFFF
     value = f'{(ticks >> 12) << 80 | 7 << 76 | (ticks & 0xFFF) << 64 | 2 << 62 | random:032x}'
     return f'{value[:8]}-{value[8:12]}-{value[12:16]}-{value[16:20]}-{value[20:]}'
+
+
+def id_at(moment: datetime, shift: timedelta) -> str:
+    """Where in the order of our ids those of a time stand, `shift` before or after it."""
+    milliseconds = int((moment.timestamp() + shift.total_seconds()) * 1000)
+    return str(UUID(int=min(max(milliseconds, 0), 2**48 - 1) << 80))

@@ -13,7 +13,7 @@ SELECT conversation_id FROM conversation_identity WHERE kind = 'user' AND conver
 MERGE = (
     'UPDATE conversation_identity SET conversation_id = %(target)s WHERE conversation_id = %(source)s',
     'SELECT 1 FROM message WHERE conversation_id = %(source)s ORDER BY id FOR NO KEY UPDATE',
-    'UPDATE message SET conversation_id = %(target)s WHERE conversation_id = %(source)s',
+    'UPDATE message SET conversation_id = %(target)s, updated_at = now() WHERE conversation_id = %(source)s',
     'UPDATE contact_event SET conversation_id = %(target)s WHERE conversation_id = %(source)s',
     """
     UPDATE conversation t SET last_inbound_at = greatest(t.last_inbound_at, s.last_inbound_at),

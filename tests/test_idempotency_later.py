@@ -130,7 +130,7 @@ def test_a_file_that_is_gone_does_not_change_the_answer(acme):
 def test_another_body_under_a_used_key_says_so_before_anything_else(acme, door):
     door(acme, TEXT)
     deactivated(acme)
-    for more in ({'expires_at': '2020-01-01T00:00:00Z'}, {'nonsense': 'x'}):
+    for more in ({'expires_at': '2020-01-01T00:00:00Z'}, {'send_at': 'soon'}):
         answer = door(acme, TEXT, **more)
         assert (answer.status_code, list(answer.json['errors'])) == (422, ['Idempotency-Key'])
 

@@ -12,6 +12,7 @@ from service.errors import Invalid
 from service.queues import ERRANDS, INCOMING, SEND, wake
 from service.web import answers
 from service.web.auth import guard
+from service.web.query import takes
 from service.web.schemas import account_schema, account_update_schema
 
 blueprint = guard(Blueprint('accounts', __name__))
@@ -32,6 +33,7 @@ def save():
 
 
 @blueprint.get('/accounts')
+@takes('send_state', 'limit', 'cursor')
 def index():
     """All of them, the newest first, without their health; `send_state=held` or `away`: those that cannot send."""
     state, limit = answers.choice('send_state', SEND_STATES), answers.page_size()
@@ -47,6 +49,7 @@ def show(chatbot_id):
 
 
 @blueprint.get('/account/<chatbot_id>/health')
+@takes('field', 'limit', 'cursor')
 def show_health(chatbot_id):
     """All that Meta told of the account, the newest first."""
     account = Account.find(chatbot_id)
@@ -81,6 +84,7 @@ def _resume(chatbot_id):
 
 
 @blueprint.get('/usage')
+@takes('chatbot_id', 'from', 'to')
 def show_usage():
     chatbot_id = answers.parameter('chatbot_id')
     if chatbot_id is None:

@@ -4,6 +4,9 @@ import json
 import logging
 import re
 import uuid
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Callable
+from datetime import datetime
 from http import HTTPStatus
 
 from flask import Response, request
@@ -16,6 +19,7 @@ from werkzeug.exceptions import HTTPException
 from service import logs, strict_json
 from service.db import CONNECTION_LOST, db
 from service.errors import CODES, BadRequest, GatewayError, Invalid, Unauthorized, Unavailable
+from service.message_list import Place
 from service.moments import plain
 from service.web.auth import NO_KEY, has_key
 from service.webhook_events import UNSTORABLE, is_deep
@@ -187,6 +191,18 @@ def identifier(name):
         raise Invalid(f'{name} is not valid.', {name: ['Not an id of ours.']}) from None
 
 
+def moment(name: str) -> datetime | None:
+    """A query parameter that is a time with its offset."""
+    value = (parameter(name) or '').replace(' ', '+')  # a plus that was not escaped
+    try:
+        found = datetime.fromisoformat(value) if value else None
+    except ValueError:
+        found = None
+    if value and not (found and found.tzinfo):
+        raise Invalid(f'{name} is not valid.', {name: ['Not a time like 2026-11-22T17:00:00Z.']})
+    return found
+
+
 def page(query, model, show):
     """One page of a query, newest first: {"data": […], "next_cursor": … or null}. `show`: rows → list of dicts."""
     limit, cursor = page_size(), identifier('cursor')
@@ -207,3 +223,23 @@ def page_size():
     if not value.isascii() or not value.isdigit() or not 1 <= int(value[:9]) <= LIMIT_MAX:
         raise Invalid('limit is not valid.', {'limit': [f'Must be a whole number, 1 to {LIMIT_MAX}.']})
     return int(value)
+
+
+def page_of_changes(fetch: Callable, since: datetime, show: Callable) -> dict:
+    """One page in the order of changes: `fetch(place, limit)` gives the rows behind a Place."""
+    limit = page_size()
+    rows = fetch(_place(since), limit + 1)
+    last = rows[limit - 1] if len(rows) > limit else None
+    cursor = last and urlsafe_b64encode(json.dumps([plain(last.updated_at), last.id]).encode()).decode()
+    return {'data': show(rows[:limit]), 'next_cursor': cursor}
+
+
+def _place(since: datetime) -> Place:
+    cursor = parameter('cursor')
+    if cursor is None:
+        return Place(since)
+    try:
+        at, id_ = json.loads(urlsafe_b64decode(cursor))
+        return Place(datetime.fromisoformat(at), str(uuid.UUID(id_)))
+    except (ValueError, TypeError, AttributeError):
+        raise Invalid('cursor is not valid.', {'cursor': ['Not a cursor of this list.']}) from None

@@ -7,12 +7,14 @@ from service.event import WebhookEvent
 from service.queues import INCOMING, wake
 from service.web import answers
 from service.web.auth import guard
+from service.web.query import takes
 
 blueprint = guard(Blueprint('audit', __name__))
 STATUSES = ('received', 'processed', 'failed', 'quarantined')
 
 
 @blueprint.get('/webhook-events')
+@takes('status', 'limit', 'cursor')
 def index():
     status = answers.choice('status', STATUSES)
     query = WebhookEvent.without_body()

@@ -8,16 +8,18 @@ from flask import request
 from service.config import settings
 from service.db import db
 from service.errors import Unauthorized
-from service.web import bodies
+from service.web import bodies, query
 
 PREFIX = 'sha256='
 NO_KEY = 'Send "Authorization: Bearer <key>" with one of API_KEYS.'
 
 
 def guard(blueprint):
-    """Every request of a blueprint needs a key, and has a database connection from when its body is there."""
+    """Every request of a blueprint needs a key and says nothing that its route does not know; it has a database
+    connection from when its body is there."""
     blueprint.before_request(require_key)
     blueprint.before_request(bodies.read)
+    blueprint.before_request(query.check)
     blueprint.before_request(_open)
     blueprint.teardown_request(_close)
     return blueprint

@@ -23,16 +23,19 @@ from service.references import with_wamids
 from service.web import answers
 from service.web.auth import guard
 from service.web.idempotency import Once, digest
+from service.web.query import check_names, takes
 from service.web.schemas import bulk_schema, csv_schema
 from service.webhook_events import is_deep
 
 blueprint = guard(Blueprint('batches', __name__))
 KINDS = ('message', 'text', 'template')
+CSV_PARAMETERS = (*(name for name in csv_schema.fields if name != 'message'), *KINDS, 'language', 'force')
 PIECE = 65536  # bytes that are read at a time of a file that is only hashed
 FLAGS = {'true': True, 'yes': True, '1': True, 'false': False, 'no': False, '0': False}
 
 
 @blueprint.post('/send/bulk')
+@takes(*CSV_PARAMETERS)
 def send():
     """202 once the batch is committed with all its messages; the work waits in its rows."""
     return _csv() if request.mimetype == 'text/csv' else _json()
@@ -40,6 +43,7 @@ def send():
 
 def _json():
     body = answers.json_object()
+    check_names(())
     once = Once(body.get('chatbot_id'), lambda: digest(body))
     return once.first_answer_or(lambda: _queue(*_order(body), once))
 
@@ -164,6 +168,7 @@ def store(account, order, bulk):
 
 
 @blueprint.get('/batches')
+@takes('chatbot_id', 'limit', 'cursor')
 def index():
     chatbot_id = answers.parameter('chatbot_id')
     query = Batch.select()

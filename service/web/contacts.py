@@ -8,11 +8,13 @@ from service.db import db
 from service.opt_out import Statement, record
 from service.web import answers
 from service.web.auth import guard
+from service.web.query import takes
 
 blueprint = guard(Blueprint('contacts', __name__))
 
 
 @blueprint.get('/contacts')
+@takes('chatbot_id', 'username', 'phone', 'user_id', 'opted_out', 'limit', 'cursor')
 def index():
     chatbot_id, username = answers.parameter('chatbot_id'), answers.parameter('username')
     query = Conversation.select().where(Conversation.group_id.is_null())

@@ -5,11 +5,13 @@ from flask import Blueprint
 from service.conversation import Conversation
 from service.web import answers
 from service.web.auth import guard
+from service.web.query import takes
 
 blueprint = guard(Blueprint('conversations', __name__))
 
 
 @blueprint.get('/conversations')
+@takes('chatbot_id', 'limit', 'cursor')
 def index():
     chatbot_id = answers.parameter('chatbot_id')
     query = Conversation.select()

@@ -3,10 +3,12 @@
 from flask import Blueprint, Response
 
 from service import error_page
+from service.web import query
 from service.web.auth import require_key
 
 blueprint = Blueprint('documents', __name__)
 blueprint.before_request(require_key)
+blueprint.before_request(query.check)
 
 
 @blueprint.get('/docs/errors')

@@ -1,12 +1,14 @@
 """/healthz: the process lives. /readyz: so does what it needs."""
 
-from flask import Blueprint, request
+from flask import Blueprint
 from peewee import PeeweeException
 from redis import RedisError
 
 from service import backlog, process, schema
 from service.db import connection, fetch
 from service.queues import client
+from service.web.answers import choice
+from service.web.query import check_names
 
 blueprint = Blueprint('health', __name__)
 NEWEST = schema.newest()
@@ -21,8 +23,9 @@ def healthz():
 @blueprint.get('/readyz')
 def readyz():
     """`?deep=1` also tells of the back room: which of its processes live, and how long what is due has waited."""
+    check_names(('deep',))
     away, told = [*_database(), *_redis()], {}
-    if request.args.get('deep') == '1' and 'database' not in away and 'schema' not in away:
+    if choice('deep', ('0', '1')) == '1' and 'database' not in away and 'schema' not in away:
         told = _back_room()
         away += [kind for kind in KINDS if not told['processes'][kind]['alive']]
     return {'status': 'unavailable' if away else 'ok', 'away': away, **told}, 503 if away else 200

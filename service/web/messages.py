@@ -1,8 +1,10 @@
 """POST /send, and the messages that came of it."""
 
+from functools import partial
+
 from flask import Blueprint
 
-from service import admission, folding, media, outbox, payloads, receipt, status, template, upload
+from service import admission, folding, media, message_list, outbox, payloads, receipt, status, template, upload
 from service.account import Account
 from service.content import TEXT_LIMIT
 from service.conversation import current_id
@@ -16,6 +18,7 @@ from service.split import split
 from service.web import answers
 from service.web.auth import guard
 from service.web.idempotency import Once, digest
+from service.web.query import takes
 from service.web.schemas import known_send_schema, read_schema, send_schema
 
 blueprint = guard(Blueprint('messages', __name__))
@@ -107,17 +110,35 @@ def read(message_id):
 
 
 @blueprint.get('/messages')
+@takes(
+    'chatbot_id', 'conversation_id', 'batch_id', 'direction', 'status', 'client_reference', 'wamid', 'to',
+    'created_after', 'created_before', 'updated_since', 'limit', 'cursor',
+)  # fmt: skip
 def index():
-    query, conversation_id = Message.select(), answers.identifier('conversation_id')
+    """Newest first; with `updated_since` in the order of their changes, the oldest first."""
+    query = message_list.created(_wanted(), answers.moment('created_after'), answers.moment('created_before'))
+    if since := answers.moment('updated_since'):
+        return answers.page_of_changes(partial(message_list.changed, query), since, shown)
+    return answers.page(query, Message, shown)
+
+
+def _wanted():
+    query, chatbot_id = Message.select(), answers.parameter('chatbot_id')
+    conversation_id = answers.identifier('conversation_id')
     for column, value in (
-        (Message.chatbot_id, answers.parameter('chatbot_id')),
+        (Message.chatbot_id, chatbot_id),
         (Message.conversation_id, conversation_id and current_id(conversation_id)),
         (Message.batch_id, answers.identifier('batch_id')),
         (Message.direction, answers.choice('direction', ('inbound', 'outbound'))),
         (Message.status, answers.choice('status', STATUSES)),
+        (Message.client_reference, answers.parameter('client_reference')),
     ):
         query = query.where(column == value) if value else query
-    return answers.page(query, Message, shown)
+    if wamid := answers.parameter('wamid'):
+        query = message_list.with_wamid(query, wamid)
+    if to := answers.parameter('to'):
+        query = message_list.sent_to(query, chatbot_id, to)
+    return query
 
 
 def shown(messages):

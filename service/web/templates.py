@@ -16,6 +16,7 @@ from service.payloads import check
 from service.queues import ERRANDS, SEND, wake
 from service.web import answers
 from service.web.auth import guard
+from service.web.query import takes
 from service.web.schemas import new_template_schema, sync_schema
 from service.webhook_events import UNSTORABLE
 
@@ -27,6 +28,7 @@ NOT_THERE = 'There is no such template; it may not have been read yet.'
 
 
 @blueprint.get('/templates')
+@takes('chatbot_id', 'waba_id', *template_sync.FILTERS, 'limit', 'cursor')
 def index():
     """By name and language, with how it stands with their reading."""
     waba_id, limit = _waba_id(), answers.page_size()
@@ -38,6 +40,7 @@ def index():
 
 
 @blueprint.get('/templates/<name>')
+@takes('chatbot_id', 'waba_id', 'language')
 def show(name):
     language = answers.parameter('language')
     if not language:
@@ -72,6 +75,7 @@ def create():
 
 
 @blueprint.delete('/templates/<name>')
+@takes('chatbot_id', 'language', 'id')
 def delete(name):
     """In one language (by that, or by Meta's id), or in all. Meta keeps the name from being used again for a while."""
     _check_name(name)
