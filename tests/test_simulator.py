@@ -20,6 +20,8 @@ from urllib.error import HTTPError
 
 import pytest
 
+from tests.simulator.statuses import pricing
+
 ROOT = Path(__file__).parents[1]
 SECRET = 'simulator-test-secret'
 PATIENCE = 8  # seconds
@@ -242,6 +244,20 @@ def test_statuses_are_signed_and_echo_the_opaque_data(simulator, gateway):
     assert {status['id'] for status in gateway.statuses()} == {answer['messages'][0]['id']}
     assert {s['status'] for s in gateway.statuses() if 'pricing' in s} == {'sent', 'delivered'}
     assert all(value['contacts'][0]['wa_id'] == '12025550143' for value in gateway.values())
+
+
+@pytest.mark.parametrize(
+    ('at', 'kind', 'billable', 'category', 'price'),
+    [
+        ('1790812799', 'text', False, 'service', 'free_customer_service'),
+        ('1790812800', 'text', True, 'service', 'regular'),
+        ('1790812800', 'interactive', True, 'service', 'regular'),
+        ('1790812799', 'template', True, 'utility', 'regular'),
+    ],
+)
+def test_since_october_2026_every_message_has_its_price(at, kind, billable, category, price):
+    told = pricing(kind, at)
+    assert (told['billable'], told['category'], told['type']) == (billable, category, price)
 
 
 def test_statuses_can_keep_the_opaque_data_to_themselves(simulator, gateway):

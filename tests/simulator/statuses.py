@@ -11,6 +11,7 @@ from .envelopes import change, contact, envelope, unix_seconds
 from .error_codes import webhook_error
 from .settings import Number
 
+SERVICE_BILLED_SINCE = 1790812800  # 2026-10-01: until then a message without a template was free within 24 hours
 FLUSH_EVERY = 0.05  # seconds that a batch waits for company
 
 
@@ -192,7 +193,7 @@ def item_of(status: Status, *, opaque: bool) -> dict:
     item = {'id': receipt.wamid, 'status': status.name, 'timestamp': status.timestamp}
     item |= recipient_of(receipt)
     if status.name in ('sent', 'delivered'):
-        item['pricing'] = pricing(receipt.kind)
+        item['pricing'] = pricing(receipt.kind, status.timestamp)
     if status.code is not None:
         item['errors'] = [webhook_error(status.code)]
     if opaque and receipt.opaque is not None:
@@ -214,7 +215,12 @@ def recipient_of(receipt: Receipt) -> dict:
     return {'recipient_id': customer.wa_id, 'recipient_user_id': customer.user_id}
 
 
-def pricing(kind: str) -> dict:
-    if kind == 'template':
-        return {'billable': True, 'pricing_model': 'PMP', 'category': 'utility', 'type': 'regular'}
-    return {'billable': False, 'pricing_model': 'PMP', 'category': 'service', 'type': 'free_customer_service'}
+def pricing(kind: str, timestamp: str) -> dict:
+    """Templates have their price; all else is billed as service since SERVICE_BILLED_SINCE."""
+    is_billed = kind == 'template' or int(timestamp) >= SERVICE_BILLED_SINCE
+    return {
+        'billable': is_billed,
+        'pricing_model': 'PMP',
+        'category': 'utility' if kind == 'template' else 'service',
+        'type': 'regular' if is_billed else 'free_customer_service',
+    }
