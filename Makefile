@@ -14,6 +14,9 @@ help:  ## What can be said here
 run: $(RUNS)  ## Everything on this machine: servers, gateway, a stand-in for Meta with a phone; Ctrl-C ends it
 	@$(VENV)/bin/python -m tests.run
 
+start: $(RUNS)  ## The processes of the Procfile on servers of your own: the environment, or a file .env, says which
+	@$(VENV)/bin/python -m tests.start
+
 test: $(READY)  ## The whole suite but the phone page; ARGS='-k name' for less
 	@$(VENV)/bin/python -m pytest -m 'not browser and not alone' -n $(BESIDE) --dist loadfile $(ARGS)
 	@$(VENV)/bin/python -m pytest -m alone $(ARGS)
@@ -45,4 +48,4 @@ $(READY): requirements.txt requirements-s3.txt tests/requirements-run.txt tests/
 	@$(PYTHON) tests/install.py $(VENV) tests/requirements.txt
 	@touch $(RUNS) $@
 
-.PHONY: help run test test-page lint bench lock clean
+.PHONY: help run start test test-page lint bench lock clean

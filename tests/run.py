@@ -1,6 +1,6 @@
 """The whole gateway on this machine: `make run`.
 
-1. PostgreSQL and Redis: those of DATABASE_URL and REDIS_URL, else embedded ones with their data in .run/.
+1. PostgreSQL and Redis: those of DATABASE_URL and REDIS_URL, else embedded ones with their data in .run/ here.
 2. The Procfile: the release entry, then every process.
 3. The stand-in for Meta, with the phone in the browser.
 4. A demo account, and the webhook verified as Meta does it.
@@ -14,6 +14,7 @@ import signal
 import sys
 import time
 from datetime import datetime
+from pathlib import Path
 
 import requests
 from honcho.colour import get_colours
@@ -21,7 +22,7 @@ from honcho.printer import Message, Printer
 
 from tests import stack
 
-DIRECTORY = stack.ROOT / '.run'
+DIRECTORY = Path('.run').resolve()
 STOP_SECONDS = 8
 ACCOUNT = {
     'chatbot_id': 'demo',
@@ -81,7 +82,7 @@ def run():
         watch(processes)
     finally:
         say('\nStopping')
-        end(processes, servers)
+        end(processes, servers, STOP_SECONDS)
 
 
 def start_servers(servers, web, meta):
@@ -180,11 +181,11 @@ def watch(processes):
         time.sleep(0.2)
 
 
-def end(processes, servers):
+def end(processes, servers, timeout):
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     if processes:
-        processes.stop_all(STOP_SECONDS)
+        processes.stop_all(timeout)
     for server in servers:
         server.stop()
 
