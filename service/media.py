@@ -12,7 +12,7 @@ from service.db import columns, db, execute, fetch_dicts, new_id, to_json
 from service.error_table import explain, look_up
 from service.errors import Conflict, NotFound
 from service.graph import error_from
-from service.queues import ERRANDS, RETRY, retry_delay, wake
+from service.queues import ERRANDS, RETRY, patient_delay, wake
 from service.rows import JSON, Row
 from service.webhook_events import as_dict, clean, identifier
 
@@ -20,7 +20,6 @@ TYPES = frozenset(('image', 'video', 'audio', 'document', 'sticker'))
 BRINGING = TYPES | {'unsupported', 'unknown'}  # of a message with a row in this table
 UNAVAILABLE = 131052  # Meta could not take the file from the customer: over 100 MB (section 2)
 KEPT = timedelta(days=7)  # by Meta, from the message on (section 6.3)
-SLOWLY = (60, 600, 3600, 21600)  # seconds: losing a customer's file is worse than waiting
 NOT_IN_NAMES = re.compile(
     '[\x00-\x1f\x7f\u200e\u200f\u202a-\u202e\u2066-\u2069]'
 )  # nor what turns fdp.exe into exe.pdf
@@ -180,12 +179,22 @@ def delay_after(outcome, row, now):
     """Seconds until the next attempt, None when there is no use in one."""
     if outcome.kind == 'failed':
         return None
-    quick, done_quickly = retry_delay(row['attempts']), RETRY.max
-    if outcome.kind == 'held':  # a new token, or a resume, is sooner
-        quick, done_quickly = None, 0
-    delay = max(quick or SLOWLY[min(row['attempts'] - done_quickly, len(SLOWLY)) - 1], outcome.delay or 0)
+    done_quickly = RETRY.max if outcome.kind == 'held' else 0  # a new token, or a resume, is sooner
+    delay = max(patient_delay(row['attempts'] + done_quickly), outcome.delay or 0)
     is_late = now + timedelta(seconds=delay) > row['written_at'] + KEPT
     return None if is_late and row['attempts'] > RETRY.max else delay
+
+
+GO_ON = """
+UPDATE media SET due_at = now() WHERE id IN (
+  SELECT id FROM media WHERE status = 'fetching' AND error IS NOT NULL
+    AND phone_number_id = coalesce(%s, phone_number_id) ORDER BY id FOR NO KEY UPDATE SKIP LOCKED)
+"""
+
+
+def go_on(phone_number_id: str | None) -> int:
+    """Meta is back, for a number or for all (None): what has failed is due now. Returns how many."""
+    return execute(GO_ON, (phone_number_id,))
 
 
 def fetch_again(media, is_lost=False):

@@ -25,6 +25,7 @@ DRAINS = {
 }  # by name: the core does not import workers
 
 RETRY = Retry(max=3, interval=[2, 4, 8])  # the one retry policy: rows take their delays from it, drain jobs carry it
+SLOWLY = (60, 600, 3600, 21600)  # seconds, after those: where losing the work is worse than waiting
 FLAG_SECONDS = 5  # a flag whose job was lost stops nobody for longer
 RING_EVERY = 0.015  # seconds between two rings of a process
 
@@ -34,6 +35,11 @@ _clients = {}
 def retry_delay(attempts):
     """Seconds until the next attempt after `attempts` failures, None when there is none."""
     return RETRY.intervals[attempts - 1] if attempts <= RETRY.max else None
+
+
+def patient_delay(attempts: int) -> int:
+    """The same without an end: the last of SLOWLY again and again."""
+    return retry_delay(attempts) or SLOWLY[min(attempts - RETRY.max, len(SLOWLY)) - 1]
 
 
 def connect(**options):

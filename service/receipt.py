@@ -39,7 +39,8 @@ def before_replies(claimed):
 
 
 CLAIM = f"""
-UPDATE read_receipt r SET due_at = now() + %s * interval '1 second', attempts = least(r.attempts + 1, 32767)
+UPDATE read_receipt r SET due_at = now() + %s * interval '1 second', attempts = least(r.attempts + 1, 32767),
+  error = NULL
 FROM (
   SELECT message_id FROM read_receipt WHERE due_at <= now() ORDER BY due_at LIMIT %s
   FOR NO KEY UPDATE SKIP LOCKED) due
@@ -66,6 +67,20 @@ def record(results):
     """`results`: [(claimed row, told, seconds until it is tried again or None, error or None)]."""
     rows = sorted((row['id'], row['due_at'], told, delay, to_json(error)) for row, told, delay, error in results)
     execute(RECORD, columns(rows))
+
+
+# One that is claimed shows no error: what has one is waiting.
+GO_ON = """
+UPDATE read_receipt SET due_at = now() WHERE message_id IN (
+  SELECT r.message_id FROM read_receipt r JOIN message m ON m.id = r.message_id
+  WHERE r.due_at IS NOT NULL AND r.error IS NOT NULL AND m.phone_number_id = coalesce(%s, m.phone_number_id)
+  ORDER BY r.message_id FOR NO KEY UPDATE OF r SKIP LOCKED)
+"""
+
+
+def go_on(phone_number_id: str | None) -> int:
+    """Meta is back, for a number or for all (None): what has failed is due now. Returns how many."""
+    return execute(GO_ON, (phone_number_id,))
 
 
 OF_MESSAGES = """

@@ -7,7 +7,7 @@ import pytest
 from service import db, outage
 from service.error_table import explain
 from tests.meta_away import OVERLOADED, UNAVAILABLE, Road
-from tests.people import CHATBOT, sql
+from tests.people import CHATBOT, envelope, sql, text_message
 from tests.stack import PHONE_NUMBER_ID, wait_until
 
 OTHER, OTHER_NUMBER = 'other', '300112233445567'
@@ -292,6 +292,28 @@ def test_a_resume_probes_at_once(acme, workers, road, stand_in):
     acme.post(f'/account/{CHATBOT}/resume')
     workers.send()
     assert (send_state(acme), states(acme)) == ('ok', {'accepted'})
+
+
+def test_files_and_receipts_that_wait_go_on_when_meta_is_back(acme, workers, road, meta):
+    acme.account(responder={'kind': 'none'})
+    image = {'id': '77', 'mime_type': 'image/jpeg'}
+    meta.webhook(envelope([text_message(wamid='wamid.I') | {'type': 'image', 'image': image}]))
+    workers.incoming()
+    road.refuse()
+    acme.post(f'/messages/{acme.messages()[0]["id"]}/read')
+    sql('UPDATE read_receipt SET attempts = 4')
+    sql('UPDATE media SET attempts = 4')
+    workers.errands()
+    for table in ('media', 'read_receipt'):
+        assert sql(f"SELECT due_at > now() + interval '50 s' FROM {table}") == [(True,)]
+    for to in people(10):
+        acme.send(to)
+    workers.send()
+    road.open()
+    probe_is_due()
+    workers.send()
+    for table in ('media', 'read_receipt'):
+        assert sql(f'SELECT due_at <= now() FROM {table}') == [(True,)]
 
 
 def test_old_rows_are_forgotten(database):

@@ -7,7 +7,7 @@ from functools import partial
 from service import receipt, vault
 from service.config import settings
 from service.graph import GraphClient, Outcome
-from service.queues import retry_delay
+from service.queues import RETRY, SLOWLY, patient_delay
 from workers import drain as loop
 
 log = logging.getLogger(__name__)
@@ -60,11 +60,15 @@ def _outcome_of(result):
 
 
 def _delay(row, outcome):
-    """Seconds until it is tried again. Told twice does no harm, so a lost answer is as good as none."""
+    """Seconds until it is tried again, for some hours: an outage of Meta's costs no receipt.
+
+    Told twice does no harm, so a lost answer is as good as none.
+    """
     if outcome.kind not in ('retry', 'unknown'):
         return None
-    delay = retry_delay(row['attempts'])
-    return delay and max(delay, outcome.delay or 0)
+    if row['attempts'] > RETRY.max + len(SLOWLY):
+        return None
+    return max(patient_delay(row['attempts']), outcome.delay or 0)
 
 
 def _error(outcome):

@@ -9,7 +9,7 @@ from functools import cache
 
 from peewee import PeeweeException
 
-from service import consequences, dispatch, echo, evidence, identity, outage, status, upload, vault
+from service import consequences, dispatch, echo, evidence, identity, media, outage, receipt, status, upload, vault
 from service.config import settings
 from service.consequences import Refusal
 from service.db import CONNECTION_LOST, connection, db
@@ -17,7 +17,7 @@ from service.graph import GraphClient, Outcome
 from service.limits import SendBudget, scope_keys
 from service.logs import mask
 from service.payloads import graph_body
-from service.queues import SEND, wake
+from service.queues import ERRANDS, SEND, wake
 from workers import drain as loop
 from workers.attach import AGAIN, Attacher
 
@@ -174,8 +174,13 @@ def _tell(news):
     sender().hear_of(news)
     with suppress(PeeweeException):
         outage.tell(news)
+        for streak in news.ended:
+            number = None if streak.scope == outage.ALL else streak.phone_number_id
+            media.go_on(number)
+            receipt.go_on(number)
     if news.ended:
         wake(SEND)
+        wake(ERRANDS)
 
 
 def _learn(results):
