@@ -6,7 +6,7 @@ from functools import partial
 from flask import Blueprint
 
 from service import account as accounts
-from service import account_event, outage, payloads, usage
+from service import account_event, brake, outage, payloads, usage
 from service.account import SEND_STATES, Account
 from service.errors import Invalid
 from service.queues import ERRANDS, INCOMING, SEND, wake
@@ -69,6 +69,20 @@ def resume(chatbot_id):
     account = Account.find(chatbot_id)
     _resume(account.chatbot_id)
     return _shown(chatbot_id)
+
+
+@blueprint.get('/account/<chatbot_id>/brakes')
+def show_brakes(chatbot_id):
+    """What slows the account down."""
+    return {'data': brake.of_account(Account.find(chatbot_id))}
+
+
+@blueprint.post('/account/<chatbot_id>/brakes/lift')
+def lift_brakes(chatbot_id):
+    """A person knows that Meta's reason is gone: send at the full rate, and probe at once where Meta is away."""
+    lifted = brake.lift(Account.find(chatbot_id))
+    wake(SEND)
+    return lifted
 
 
 def _shown(chatbot_id):

@@ -1,4 +1,4 @@
-"""Commands for operators: `flask rotate-keys`, `flask send-bulk`."""
+"""Commands for operators: `flask rotate-keys`, `flask send-bulk`, `flask lift-brakes`."""
 
 import sys
 import time
@@ -9,11 +9,12 @@ from flask.cli import with_appcontext
 from redis import RedisError
 
 from service import batch as batches
-from service import config, db, logs, queues, vault
+from service import brake, config, db, logs, queues, vault
 from service.account import Account
 from service.batch import WAITING, Batch
 from service.db import connection, execute
 from service.errors import GatewayError
+from service.moments import plain
 from service.web.batches import order_from, read_csv, store
 
 LOOK_EVERY = 0.3  # seconds
@@ -22,6 +23,7 @@ LOOK_EVERY = 0.3  # seconds
 def init_app(app):
     app.cli.add_command(rotate_keys)
     app.cli.add_command(send_bulk)
+    app.cli.add_command(lift_brakes)
 
 
 class GatewayCommand(click.Command):
@@ -54,6 +56,26 @@ def _rotate():
                 (*secrets.values(), account.chatbot_id),
             )  # noqa: S608
     return len(accounts)
+
+
+@click.command(cls=GatewayCommand)
+@click.argument('chatbot_id')
+def lift_brakes(chatbot_id: str) -> None:
+    """Send at the full rate again: take the brakes of this account's number, WABA and app off.
+
+    What waits because of them goes at once; where Meta is away, a probe does. Meta may complain again.
+    """
+    try:
+        with connection():
+            told = brake.lift(Account.find(chatbot_id))
+        queues.ring(queues.SEND)
+    except GatewayError as error:
+        raise click.ClickException(_told(error)) from None
+    for one in told['lifted']:
+        pause = f', paused until {plain(one["paused_until"])}' if one['paused_until'] else ''
+        click.echo(f'{one["scope"]}: was at {one["factor"]:.0%} of its rate{pause}')
+    probe = '; Meta is away, a probe goes now' if told['probe'] else ''
+    click.echo(f'{len(told["lifted"])} brakes lifted, {told["messages"]} messages due{probe}.')
 
 
 @click.command(cls=GatewayCommand)
