@@ -7,7 +7,8 @@ from service.db import connection, execute
 from tests.files import at_meta, comes_in, media_message
 from tests.own_service import Platform
 from tests.people import WABA, envelope, sql, text_message
-from workers import incoming, replies
+from tests.stack import wait_until
+from workers import errands, incoming, replies
 
 FULL = 32767  # what a smallint can count to
 
@@ -237,6 +238,40 @@ def test_an_event_whose_rows_somebody_holds_lets_others_by_and_loses_no_attempt(
     workers.incoming()
     assert [message['wamid'] for message in acme.messages()] == [f'wamid.{TWO}']
     assert sql("SELECT attempts FROM webhook_event WHERE status = 'received' AND due_at > now()") == [(0,)]
+
+
+def test_receipts_that_cannot_be_claimed_stop_no_files(acme, meta, stand_in, workers, refuse):
+    comes_in(meta, workers, media_message(at_meta(stand_in), wamid='wamid.A'))
+    (message,) = acme.messages()
+    acme.post(f'/messages/{message["id"]}/read')
+    refuse('read_receipt', 'UPDATE', 'true')
+    with connection():
+        errands.errands_of_this_process().step()
+    wait_until(lambda: sql('SELECT status FROM media') == [('stored',)])
+
+
+def test_events_that_cannot_be_claimed_stop_no_replies(backend, meta, workers, platform, refuse):
+    customers_write(meta, ONE)
+    with connection():
+        while incoming.work_off():
+            pass
+    customers_write(meta, TWO)
+    refuse('webhook_event', 'UPDATE', 'true')
+    with connection():
+        incoming.step()
+    wait_until(lambda: [message['to'] for message in backend.messages(direction='outbound')] == [f'+{ONE}'])
+
+
+def test_a_part_of_the_sweep_that_is_refused_stops_no_other(acme, stand_in, workers, refuse):
+    one, two = acme.send(), acme.send(to='+12025550102')
+    sql("UPDATE message SET status = 'sending', due_at = now() WHERE id = %s", one['id'])
+    sql("UPDATE message SET wamid = 'wamid.X', status = 'accepted', due_at = NULL WHERE id = %s", two['id'])
+    sql("""INSERT INTO message_status (chatbot_id, phone_number_id, wamid, status, timestamp)
+      SELECT chatbot_id, phone_number_id, wamid, 'sent', now() FROM message WHERE wamid = 'wamid.X'""")
+    refuse('message', 'UPDATE', "new.status = 'unknown'")
+    workers.sweep()
+    assert acme.message(one['id'])['status'] == 'sending'
+    assert acme.message(two['id'])['status'] == 'sent'
 
 
 # ---- counters

@@ -6,7 +6,7 @@ import time
 from redis import RedisError
 
 from service import account, backlog, batch, consequences, outage, process, status, template, timers
-from service.db import connection, db, execute
+from service.db import connection, db, execute, passes
 from service.queues import SEND, ring
 from workers.drain import stopping
 
@@ -26,14 +26,14 @@ def run():
         began = time.monotonic()
         try:
             with connection():
-                promote()
+                each(promote)
                 process.beat('clock')
                 next_due = backlog.next_due()
                 if began >= sweep_at:
                     sweep()
                     sweep_at = began + SWEEP_EVERY
                 if began >= tidy_at:
-                    tidy()
+                    each(tidy)
                     tidy_at = began + TIDY_EVERY
             if began >= tell_at and tell_of_late_work(next_due):
                 tell_at = began + LATE
@@ -43,6 +43,17 @@ def run():
         except Exception as error:
             log.error('the clock missed a tick', exc_info=error)
         stopping.wait(max(0.05, began + TICK - time.monotonic()))
+
+
+def each(*parts):
+    """Run them all: a row that PostgreSQL refuses in one stops neither the others nor the bells."""
+    for part in parts:
+        try:
+            part()
+        except Exception as error:
+            if passes(error):
+                raise
+            log.error('a part of the clock failed', exc_info=error, extra={'part': part.__name__})
 
 
 def tell_of_late_work(next_due: dict[str, float | None]) -> bool:
@@ -59,7 +70,7 @@ def _ring_in_time(waits, end):
             stopping.wait(max(0, began + wait - time.monotonic()))
             if name == SEND:
                 with connection():
-                    promote()
+                    each(promote)
             ring(name)
 
 
@@ -73,15 +84,31 @@ def promote():
 
 def sweep():
     """What a dead worker, a lost answer or a crossing of two transactions left behind."""
+    each(settle_lost, settle_strays, join_orphans)
+
+
+def settle_lost():
     with db.atomic():
         lost = timers.expire_leases()
         resent, failed = timers.decide_unknown()
+    _log_swept(lost=lost, resent=resent, failed=failed)
+
+
+def settle_strays():
+    with db.atomic():
         strays = account.settle_strays() + batch.settle_strays() + template.settle_strays()
+    _log_swept(strays=strays)
+
+
+def join_orphans():
     with db.atomic():
         joined, refusals = status.join_orphans()
         consequences.draw(refusals)
-    if lost or resent or failed or strays or joined:
-        counts = {'lost': lost, 'resent': resent, 'failed': failed, 'strays': strays, 'joined': joined}
+    _log_swept(joined=joined)
+
+
+def _log_swept(**counts):
+    if any(counts.values()):
         log.info('swept', extra=counts)
 
 

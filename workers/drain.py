@@ -202,6 +202,22 @@ def drain(name, step, crew, enough=0, pace=0):
             stopping.wait(rest)
 
 
+def step_all(steps):
+    """All of them, whatever goes wrong in one: work of one kind never waits for that of another. How much they found;
+    what went wrong is raised when no other found anything, so that the loop takes a rest."""
+    found, failure = 0, None
+    for step in steps:
+        try:
+            found += step()
+        except (PeeweeException, *AWAY) as error:
+            failure = error
+    if failure and not found:
+        raise failure
+    if failure:
+        log.error('a step failed and will be repeated', exc_info=failure)
+    return found
+
+
 def _guarded(step):
     """A step with its connection. What goes wrong is logged and tried again: the rows are as they were."""
     try:

@@ -18,7 +18,7 @@ class Errands:
         self.errands = [part.errand() for part in PARTS]
 
     def step(self):
-        return sum(errand.step() for errand in self.errands)
+        return loop.step_all([errand.step for errand in self.errands])
 
     @property
     def free(self):

@@ -237,7 +237,7 @@ def _told(item, chatbot_id):
 
 def step():
     """Events first; then the customers whose quiet time is over."""
-    return work_off() + replies.crew_of_this_process().step()
+    return loop.step_all([work_off, replies.crew_of_this_process().step])
 
 
 def drain():
