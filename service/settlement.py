@@ -180,7 +180,7 @@ class Settlement:
                 self.known[key] = self.moved[key] = Owner(person, identity.at)
                 self.touched.add(person)
         elif self._is_later(identity, owner):
-            self._remember(key, self._now(owner.conversation), identity.at)
+            self._remember(key, self._now(owner.conversation), identity.at, is_seen=bool(owner.seen_at))
             self._lose(identity, key)
             self._give(identity, key, person)
         else:
@@ -220,10 +220,11 @@ class Settlement:
         if self.now.get(loser, {}).get(key[1]) == key[2]:
             del self.now[loser][key[1]]
 
-    def _remember(self, key, person, until):
-        """A phone was somebody's; of several who had it the last is known."""
+    def _remember(self, key, person, until, is_seen=True):
+        """A phone was somebody's; of several who had it the last is known. Who was never seen with it, because it was
+        only sent to, hides nobody who was."""
         past = None if key[1] == 'parent' else self.known.get(former(key))
-        if key[1] != 'parent' and until and (past is None or past.seen_at < until):
+        if key[1] != 'parent' and until and (past is None or is_seen and past.seen_at < until):
             self.known[former(key)] = self.moved[former(key)] = Owner(person, until)
             self.touched.add(person)
 

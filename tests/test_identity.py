@@ -148,6 +148,21 @@ def test_what_is_older_takes_no_phone_back(backend, meta, hear, workers, late):
     assert len(backend.messages(conversation_id=of(backend, user_id=ANA)['id'])) == 3
 
 
+def test_what_was_sent_to_a_number_between_two_owners_is_not_the_first_ones_when_events_are_replayed(
+    backend, hear, workers
+):
+    hear(news(AT, phone=OLD, wa_id=NEW, user_id=ANA_NEW, previous_user_id=ANA))
+    sent = backend.send(to=f'+{OLD}', force=True)
+    hear(news(AT + 6, phone=OTHER, wa_id=OLD, user_id=BEN, previous_user_id='US.2000'))
+    before = backend.message(sent['id'])['conversation_id']
+    for event in backend.events()[::-1]:
+        backend.post(f'/webhook-events/{event["id"]}/replay')
+        workers.incoming()
+    assert backend.message(sent['id'])['conversation_id'] == before == sent['conversation_id']
+    assert len(backend.conversations()) == 3
+    assert of(backend, user_id=ANA)['id'] != before
+
+
 def test_a_number_may_come_back_to_who_had_it(backend, hear):
     hear(wrote(phone=OLD, user=ANA), wrote(AT + 5, phone=OLD, user=BEN), wrote(AT + 9, phone=OLD, user=ANA))
     assert people(backend) == [('', BEN), (OLD, ANA)]
