@@ -24,6 +24,7 @@ from tests import stack
 
 DIRECTORY = Path('.run').resolve()
 STOP_SECONDS = 8
+PHONE = '12025550143'  # whom the phone page shows at first
 ACCOUNT = {
     'chatbot_id': 'demo',
     'phone_number_id': stack.PHONE_NUMBER_ID,
@@ -93,10 +94,19 @@ def start_servers(servers, web, meta):
         if not addresses[variable]:
             servers.append(kind(DIRECTORY / name))
             addresses[variable] = servers[-1].start().url
-    return stack.demo_env(
+    environment = stack.demo_env(
         DIRECTORY, **addresses, PORT=str(web), GRAPH_API_URL=local(meta), AI_BASE_URL=f'{local(meta)}/v1',
         AI_API_KEY='demo', AI_MODEL='demo', MEDIA_URL=f'file://{DIRECTORY}/media',
     )  # fmt: skip
+    write_down(environment)
+    return environment
+
+
+def write_down(environment):
+    """For whoever wants to run a command beside the processes."""
+    file = DIRECTORY / 'env'
+    file.touch(mode=0o600)
+    file.write_text(''.join(f'{name}={shlex.quote(value)}\n' for name, value in environment.items()))
 
 
 def start_processes(processes, environment, web, meta):
@@ -166,11 +176,11 @@ def welcome(environment, web, meta):
   API       {local(web)}/whatsapp-cloud
   API key   {api_key(environment)}
 
-  Send a message:
+  Send a message to that phone:
 
   curl {local(web)}/whatsapp-cloud/send \\
     -H 'Authorization: Bearer {api_key(environment)}' -H 'Content-Type: application/json' \\
-    -d '{{"chatbot_id": "demo", "to": "+5511999990001", "text": {{"body": "Hello"}}}}'
+    -d '{{"chatbot_id": "demo", "to": "+{PHONE}", "text": {{"body": "Hello"}}}}'
 
   Data and secrets are kept in .run/. Ctrl-C stops everything.
 """
