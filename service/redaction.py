@@ -18,9 +18,9 @@ def quotable(sentence: str | None, secrets: Iterable[str | None], texts: Iterabl
     shown = ' '.join(INVISIBLE.sub(' ', (sentence or '')[: 4 * LONGEST]).split())[:LONGEST]
     texts = [' '.join(text.split()) for text in texts]
     shown = _without_pieces(shown, filter(None, secrets), PART_OF_KEY)
-    for text in sorted({text for text in texts if 3 <= len(text) < QUOTATION}, key=len, reverse=True):
-        shown = re.sub(rf'(?<!\w){re.escape(text)}(?!\w)', HIDDEN, shown, flags=re.IGNORECASE)
     shown = _without_pieces(shown, texts, QUOTATION)
+    for text in sorted({text for text in texts if 3 <= len(text) < QUOTATION}, key=len, reverse=True):
+        shown = _without_words(shown, text)
     shown = NUMBER.sub(HIDDEN, TOKEN.sub(HIDDEN, shown))
     return shown if shown.strip(f'{HIDDEN} .') else None
 
@@ -31,5 +31,19 @@ def _without_pieces(sentence: str, written: Iterable[str], length: int) -> str:
     for at in range(len(sentence) - length + 1):
         if sentence[at : at + length].lower() in written:
             hidden.update(range(at, at + length))
-    shown = (HIDDEN if at in hidden else character for at, character in enumerate(sentence))
-    return re.sub(f'{HIDDEN}+', HIDDEN, ''.join(shown))
+    return _hidden_at(sentence, hidden)
+
+
+def _without_words(sentence: str, text: str) -> str:
+    """A short text is hidden where it stands alone: in the middle of a word it is no quotation."""
+    hidden, length = set(), len(text)
+    for at in range(len(sentence) - length + 1):
+        around = sentence[at - 1 : at] if at else '', sentence[at + length : at + length + 1]
+        if sentence[at : at + length].lower() == text.lower() and not any(one.isalnum() for one in around):
+            hidden.update(range(at, at + length))
+    return _hidden_at(sentence, hidden)
+
+
+def _hidden_at(sentence: str, places: set[int]) -> str:
+    shown = (HIDDEN if at in places else character for at, character in enumerate(sentence))
+    return re.sub('…+', HIDDEN, ''.join(shown))

@@ -13,7 +13,7 @@ OUR_OWN = ('/phone', '/control')
 HIDDEN = '(hidden)'
 SECRET_HEADER = re.compile(r'(?i)authorization$|cookie|api-?key|token')
 SECRET_FIELD = re.compile(r'(?i)token|secret|password|api_?key|appsecret_proof|^pin$|^hash$')
-QUERY_VALUE = re.compile(r'([?&])([^=&]+)=([^&]*)')
+QUERY_VALUE = re.compile(r'([?&])([^=&?]+)=([^&]*)')
 TEXT = re.compile(r'(?i)text/|json|urlencoded|xml')
 
 
