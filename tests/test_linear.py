@@ -44,7 +44,9 @@ def is_steep(work, make):
     """Whether four times the text takes more than twice four times as long. CPU time, the best of several tries."""
     slowest = 0
     for n in LADDER:
-        slowest = min(seconds(work, make(n)) for _ in range(3)) if slowest > QUIET else seconds(work, make(n))
+        slowest = seconds(work, make(n))
+        if slowest > QUIET:  # a busy machine has its moments: once more, and once more
+            slowest = min(slowest, *(seconds(work, make(n)) for _ in range(3)))
         if slowest > STEEP:
             return True
     if slowest < QUIET:
