@@ -579,6 +579,11 @@ DROP PROCEDURE merge_conversations(uuid, uuid);
 DROP FUNCTION shown_id(conversation, text);
 DROP FUNCTION person_id(text);
 
+-- version 8: how many channels a sound has
+
+-- Of an uploaded Ogg with Opus: a voice message is mono. Null: not known, of all else.
+ALTER TABLE media ADD COLUMN channels smallint;
+
 -- version 9: which processes live
 
 -- A process of the back room, renewed by its own loop every 10 s and taken away when it ends.

@@ -2,6 +2,7 @@
 
 from urllib3.filepost import choose_boundary, encode_multipart_formdata
 
+from service.file_names import for_meta
 from service.media_types import plain_type
 
 
@@ -12,7 +13,7 @@ class Form:
         boundary, mime_type = choose_boundary(), plain_type(file['mime_type'])
         fields = {
             'messaging_product': 'whatsapp', 'type': mime_type,
-            'file': (file['filename'] or f'file.{mime_type.rpartition("/")[2]}', b'', mime_type),
+            'file': (for_meta(file['filename'], mime_type), b'', mime_type),
         }  # fmt: skip
         whole, content_type = encode_multipart_formdata(fields, boundary)
         self._end = f'\r\n--{boundary}--\r\n'.encode()

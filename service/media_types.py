@@ -1,15 +1,29 @@
 """Pure: what a file really is, and which messages may carry it (Meta's types and limits, section 6.3)."""
 
+import codecs
 import io
 import re
 import struct
 
 import puremagic
 
+from service.file_signatures import (
+    BRANDS,
+    MARKUP,
+    NOT_IN_WIDE_TEXT,
+    NOT_TEXT,
+    OFFICE_PARTS,
+    OLE,
+    OLE_STREAMS,
+    OPENXML,
+    PDF,
+    WIDE,
+    XML,
+)
+
 KB, MB = 1024, 1024 * 1024
 LIMITS = {'image': 5 * MB, 'audio': 16 * MB, 'video': 16 * MB, 'document': 100 * MB, 'sticker': 100 * KB}
 ANIMATED_STICKER = 500 * KB
-OPENXML = 'application/vnd.openxmlformats-officedocument.'
 KINDS = {
     'image/jpeg': 'image', 'image/png': 'image', 'image/webp': 'sticker',
     'audio/aac': 'audio', 'audio/amr': 'audio', 'audio/mpeg': 'audio', 'audio/mp4': 'audio', 'audio/ogg': 'audio',
@@ -26,40 +40,23 @@ OTHER_NAMES = {
 UNKNOWN, ARCHIVE, PROGRAM = 'application/octet-stream', 'application/zip', 'application/x-executable'
 
 LOOK = 4096  # bytes at the beginning that tell most
+MOST_TAGS, MOST_BRANDS = 8, 64  # at the beginning of a sound; that an MPEG-4 says to be like
 MOST_INDEX, MOST_BOXES = 4 * MB, 1000  # of a container's own index that is looked through: bytes, parts
-NOT_TEXT = bytes({*range(0x20), 0x7F} - {*b'\t\n\f\r\x1b'})
-# What a browser takes for HTML or XML: never text, whatever its sender calls it.
-MARKUP = re.compile(
-    rb'(?:\xef\xbb\xbf)?\s*<(?:!doctype|!--|\?xml|html|head|body|title|script|style|iframe|svg|div|table|h1|br|p|a|b|font)'
-    rb'[\s>/-]',
-    re.IGNORECASE,
-)
-BY_SIGNATURE = {'image/jpeg', 'image/png', 'image/webp', 'application/pdf', 'audio/aac', 'audio/mpeg'}  # of puremagic's
-OLE = bytes.fromhex('d0cf11e0a1b11ae1')
-OLE_STREAMS = {
-    'WordDocument': 'application/msword', 'Workbook': 'application/vnd.ms-excel', 'Book': 'application/vnd.ms-excel',
-    'PowerPoint Document': 'application/vnd.ms-powerpoint',
-}  # fmt: skip
-OFFICE_PARTS = {
-    b'word/document.xml': f'{OPENXML}wordprocessingml.document', b'xl/workbook.xml': f'{OPENXML}spreadsheetml.sheet',
-    b'ppt/presentation.xml': f'{OPENXML}presentationml.presentation',
-}  # fmt: skip
-BRANDS = {
-    b'3gp': 'video/3gpp', b'3g2': 'video/3gpp2', b'qt ': 'video/quicktime', b'hei': 'image/heic', b'mif': 'image/heif',
-    b'avi': 'image/avif', b'M4A': 'video/mp4', b'M4B': 'video/mp4', b'M4V': 'video/mp4', b'iso': 'video/mp4',
-    b'mp4': 'video/mp4', b'avc': 'video/mp4', b'MSN': 'video/mp4', b'das': 'video/mp4', b'f4v': 'video/mp4',
-    b'F4V': 'video/mp4',
-}  # fmt: skip
 
 
 def sniff(stream):
     """The MIME type that the bytes of a seekable stream show, whatever anybody calls them."""
     head = _read(stream, 0, LOOK)
+    if PDF.match(head):
+        return 'application/pdf'
     for offset, mark, tell in CONTAINERS:
         if head[offset:].startswith(mark):
             return tell(stream, head)
     if _is_text(stream):
         return _kind_of_text(head)
+    encoding = next((name for mark, name in WIDE if head.startswith(mark)), None)
+    if encoding and _is_wide_text(stream, encoding):
+        return _kind_of_text(head.decode(encoding, 'ignore').encode())
     return _signature(stream, head)
 
 
@@ -119,37 +116,88 @@ def _is_text(stream):
     return True
 
 
+def _is_wide_text(stream, encoding):
+    """The same in an encoding of two or four bytes a character, which has a mark at its beginning."""
+    stream.seek(0)
+    decoder = codecs.getincrementaldecoder(encoding)()
+    try:
+        while block := stream.read(256 * KB):
+            if NOT_IN_WIDE_TEXT.search(decoder.decode(block)):
+                return False
+        decoder.decode(b'', final=True)
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
 def _kind_of_text(head):
-    if head.startswith(b'%PDF-'):
-        return 'application/pdf'
     if head.startswith(b'{\\rtf'):
         return 'application/rtf'
     if head.startswith(b'#!'):
         return 'text/x-shellscript'
+    if XML.match(head):
+        return 'application/xml'
     return 'text/html' if MARKUP.match(head) else 'text/plain'
 
 
 def _signature(stream, head):
-    """By puremagic's table, the longest signature first."""
+    """What Meta takes by marks of our own; the names of everything else by puremagic's, the longest first."""
     if head.startswith(b'#!AMR\n'):
-        return 'audio/amr'  # puremagic knows it without a MIME type
-    if head[:1] == b'\xff' and head[1:2] and head[1] & 0xE6 == 0xE2:
-        return 'audio/mpeg'  # a frame of layer III without a tag before it, of which it knows some
+        return 'audio/amr'
+    if head.startswith(b'\xff\xd8\xff') and head[3:4] != b'\xf7':  # that is JPEG-LS
+        return 'image/jpeg'
+    if head.startswith(b'\x89PNG\r\n\x1a\n'):
+        return 'image/png'
+    if head.startswith(b'RIFF') and head[8:12] == b'WEBP':
+        return 'image/webp'
+    if head[4:8] == b'jP  ' or head.startswith(b'\xff\x4f\xff\x51'):
+        return 'image/jp2'  # puremagic takes it for a JPEG
+    if found := _tagged(stream) if head.startswith(b'ID3') else _audio_frame(head):
+        return found
     stream.seek(0)
     try:
         found = next((one.mime_type for one in puremagic.magic_stream(stream) if one.mime_type), UNKNOWN)
     except puremagic.PureError:
         return UNKNOWN
-    return found if found in BY_SIGNATURE or found not in KINDS else UNKNOWN
+    return found if found not in KINDS else UNKNOWN
+
+
+def _audio_frame(head):
+    """Of AAC or of MPEG layer III, by the first frame; None when it begins with none."""
+    if head.startswith(b'ADIF'):
+        return 'audio/aac'
+    if len(head) < 2 or head[0] != 0xFF:
+        return None
+    if head[1] & 0xF6 == 0xF0:
+        return 'audio/aac'
+    return 'audio/mpeg' if head[1] & 0xE6 == 0xE2 else None
+
+
+def _tagged(stream):
+    """Behind tags with title, artist and the like: most often MP3, but AAC and FLAC may have them, too."""
+    position = 0
+    for _ in range(MOST_TAGS):
+        tag = _read(stream, position, 10)
+        if len(tag) < 10 or not tag.startswith(b'ID3'):
+            break
+        size = sum((byte & 0x7F) << shift for byte, shift in zip(tag[6:], (21, 14, 7, 0), strict=True))
+        position += size + (20 if tag[5] & 0x10 else 10)
+    behind = _read(stream, position, LOOK).lstrip(b'\0')
+    if behind.startswith(b'fLaC'):
+        return 'audio/flac'
+    return _audio_frame(behind) or 'audio/mpeg'
 
 
 def _iso_media(stream, head):
-    """MPEG-4 and its relatives: by the brand, and by what tracks there are."""
-    mime_type = BRANDS.get(head[8:11], UNKNOWN)
-    if mime_type == 'video/mp4':
-        index = _box(stream, b'moov')
-        if b'soun' in _handlers(index) and b'vide' not in _handlers(index):
-            return 'audio/mp4'
+    """MPEG-4 and its relatives: by the brands, and by what tracks there are."""
+    length = min(int.from_bytes(head[:4]), len(head), 16 + 4 * MOST_BRANDS)
+    brands = [head[8:12], *(head[at : at + 4] for at in range(16, length, 4))]
+    known = (BRANDS.get(brand[:size]) for brand in brands for size in (4, 3, 2))
+    mime_type = next(filter(None, known), UNKNOWN)
+    if mime_type in ('video/mp4', 'video/3gpp'):
+        tracks = _handlers(_box(stream, b'moov'))
+        if b'soun' in tracks and b'vide' not in tracks:
+            return mime_type.replace('video', 'audio')
     return mime_type
 
 
@@ -175,8 +223,15 @@ def _handlers(index):
 def _ogg(stream, head):
     """WhatsApp plays Opus alone."""
     first = head[:512]
-    codecs = ((b'OpusHead', 'audio/ogg'), (b'theora', 'video/ogg'), (b'vorbis', 'audio/vorbis'))
-    return next((mime_type for mark, mime_type in codecs if mark in first), 'application/x-ogg')
+    marks = ((b'theora', 'video/ogg'), (b'OpusHead', 'audio/ogg'), (b'vorbis', 'audio/vorbis'))
+    return next((mime_type for mark, mime_type in marks if mark in first), 'application/x-ogg')
+
+
+def channels(stream):
+    """Of Ogg with Opus: one, or two for stereo; None for what is none."""
+    head = _read(stream, 0, 512)
+    at = head.find(b'OpusHead') if head.startswith(b'OggS') else -1
+    return head[at + 9] if 0 <= at < len(head) - 9 else None
 
 
 def _zip(stream, head):
@@ -190,7 +245,7 @@ def _zip(stream, head):
     directory = _read(stream, min(start, size), min(length, MOST_INDEX))
     if b'[Content_Types].xml' not in directory:
         return ARCHIVE
-    return next((mime_type for part, mime_type in OFFICE_PARTS.items() if part in directory), ARCHIVE)
+    return next((mime_type for part, mime_type in OFFICE_PARTS if part.search(directory)), ARCHIVE)
 
 
 def _ole(stream, head):

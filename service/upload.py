@@ -5,11 +5,13 @@ days; the row in media_upload says who fetches it: it is leased, and who comes t
 """
 
 import re
+from dataclasses import asdict, dataclass
 
 from service.content_fields import FREE_FORM
 from service.db import columns, connection, db, execute, fetch, fetch_dicts
 from service.errors import Invalid, NotFound
-from service.media_types import LIMITS, kind_of
+from service.file_names import for_people
+from service.media_types import LIMITS, kind_of, plain_type
 
 OURS = re.compile(r'[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}')
 CARRIED = {**{kind: kind for kind in LIMITS}, 'gif': 'video'}  # the key beside a file's id → the kind of the file
@@ -17,16 +19,31 @@ FILELESS = frozenset(('text', 'location', 'contacts', 'reaction', 'pin'))  # typ
 GOOD_DAYS = 29  # of Meta's 30
 
 INSERT = """
-INSERT INTO media (id, chatbot_id, status, mime_type, filename, sha256, size, storage_key)
-VALUES (%s, %s, 'stored', %s, %s, %s, %s, %s)
+INSERT INTO media (id, chatbot_id, status, mime_type, channels, filename, sha256, size, storage_key)
+VALUES (%(id)s, %(chatbot_id)s, 'stored', %(mime_type)s, %(channels)s, %(filename)s, %(sha256)s, %(size)s,
+  %(storage_key)s)
 """
 FIND = "SELECT * FROM media WHERE id = %s AND status = 'stored'"
-AMONG = "SELECT id, mime_type FROM media WHERE id = ANY(%s::uuid[]) AND chatbot_id = %s AND status = 'stored'"
+AMONG = "SELECT id, mime_type, channels FROM media WHERE id = ANY(%s::uuid[]) AND chatbot_id = %s AND status = 'stored'"
 
 
-def store(media_id, chatbot_id, mime_type, filename, sha256, size, storage_key):
-    """The row of a file that lies in the storage."""
-    execute(INSERT, (media_id, chatbot_id, mime_type, filename, sha256, size, storage_key))
+@dataclass(frozen=True, slots=True)
+class Uploaded:
+    """A file that lies in the storage. `channels`: of Ogg with Opus, one or two."""
+
+    id: str
+    chatbot_id: str
+    mime_type: str
+    channels: int | None
+    filename: str | None
+    sha256: bytes
+    size: int
+    storage_key: str
+
+
+def store(file: Uploaded) -> None:
+    """Write its row."""
+    execute(INSERT, asdict(file))
 
 
 def find(media_id):
@@ -64,24 +81,31 @@ def check(chatbot_id, messages, *path):
         return
     ids = {part['id'].lower() for _, _, part in found}
     with connection():
-        types = dict(fetch(AMONG, (list(ids), chatbot_id)))
+        known = {row['id']: row for row in fetch_dicts(AMONG, (list(ids), chatbot_id))}
     problems = {}
     for where, kind, part in found:
-        if sentence := _problem(kind, part['id'], types):
+        if sentence := _problem(kind, part, known.get(part['id'].lower())):
             problems.setdefault('.'.join(map(str, where)), set()).add(sentence)
     if problems:
         errors = {field: sorted(sentences)[:20] for field, sentences in problems.items()}
         raise Invalid('One or more files cannot be sent like this; see errors.', errors)
 
 
-def _problem(kind, media_id, types):
-    if media_id.lower() not in types:
+def _problem(kind: str, part: dict, file: dict | None) -> str | None:
+    """What speaks against a file in its place. `part`: the object with its id; `file`: its row."""
+    media_id = part['id']
+    if file is None:
         return f'There is no file {media_id} of this chatbot. Upload it with POST /whatsapp-cloud/media.'
-    mime_type = types[media_id.lower()]
-    if kind_of(mime_type) == kind:
-        return None
-    fits = f'goes as {kind_of(mime_type)}' if kind_of(mime_type) else 'cannot be sent'
-    return f'The file {media_id} is {mime_type}, which {fits}, not as {kind}.'
+    mime_type = file['mime_type']
+    if kind_of(mime_type) != kind:
+        fits = f'goes as {kind_of(mime_type)}' if kind_of(mime_type) else 'cannot be sent'
+        return f'The file {media_id} is {mime_type}, which {fits}, not as {kind}.'
+    if kind == 'audio' and part.get('voice') is True:
+        if plain_type(mime_type) != 'audio/ogg':
+            return f'The file {media_id} is {mime_type}; a voice message wants Ogg with Opus.'
+        if (file['channels'] or 1) > 1:
+            return f'The file {media_id} is stereo; a voice message wants one channel.'
+    return None
 
 
 # Files of claimed messages with what their numbers know of them, for all messages of a claim at once.
@@ -118,7 +142,8 @@ def with_meta_ids(kind, content, files):
         file = files[part['id'].lower()]
         part['id'] = file['meta_id']
         if kind_of_file == 'document' and file['filename']:
-            part.setdefault('filename', file['filename'])  # without one the customer sees none
+            name = for_people(file['filename'], file['mime_type'])
+            part.setdefault('filename', name)  # without one the customer sees none, without an ending none opens it
     return body[kind]
 
 

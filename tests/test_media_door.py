@@ -150,13 +150,17 @@ def test_nothing_is_given_that_a_browser_would_run(acme, stored, told, given):
 NAMES = [
     ('a.pdf', 'a.pdf', 'a.pdf'),
     ('Invoice ñ 2026.pdf', 'Invoice n 2026.pdf', 'Invoice ñ 2026.pdf'),
-    ('発票.pdf', 'pdf', '発票.pdf'),
-    ('../../x"\r\nSet-Cookie: a=b', 'x"Set-Cookie: a=b', 'x"Set-Cookie: a=b'),
-    ('a\\"; filename=evil.exe', '"; filename=evil.exe', '"; filename=evil.exe'),
+    ('発票.pdf', 'file.pdf', '発票.pdf'),
+    ('../../x"\r\nSet-Cookie: a=b', 'x"Set-Cookie: a=b.pdf', 'x"Set-Cookie: a=b.pdf'),
+    ('a\\"; filename=evil.exe', '"; filename=evil.exe.pdf', '"; filename=evil.exe.pdf'),
     ("a%0d%0a'b;c.pdf", "a%0d%0a'b;c.pdf", "a%0d%0a'b;c.pdf"),
-    ('.htaccess', 'htaccess', '.htaccess'),
-    ('\u202efdp.exe', 'fdp.exe', 'fdp.exe'),
-    ('．．／．．／etc＼℀', '_.._etc_a_c', '．．／．．／etc＼℀'),
+    ('.htaccess', 'htaccess.pdf', '.htaccess.pdf'),
+    ('\u202efdp.exe', 'fdp.exe.pdf', 'fdp.exe.pdf'),
+    ('．．／．．／etc＼℀', '_.._etc_a_c.pdf', '．．／．．／etc＼℀.pdf'),
+    ('cotizacion', 'cotizacion.pdf', 'cotizacion.pdf'),
+    ('photo.jpg', 'photo.pdf', 'photo.pdf'),
+    ('Report v1.2', 'Report v1.2.pdf', 'Report v1.2.pdf'),
+    ('A.PDF', 'A.PDF', 'A.PDF'),
 ]
 
 

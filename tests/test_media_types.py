@@ -102,11 +102,11 @@ def test_text_is_looked_through_to_its_end():
     ('content', 'mime_type'),
     [
         (b'<!DOCTYPE html><p>Hi', 'text/html'), (b'\xef\xbb\xbf \n<HTML>', 'text/html'), (b'<script>x()', 'text/html'),
-        (b'<svg xmlns="http://www.w3.org/2000/svg"/>', 'text/html'), (b'<?xml version="1.0"?><a/>', 'text/html'),
+        (b'<svg xmlns="http://www.w3.org/2000/svg"/>', 'text/html'), (b'<?xml version="1.0"?><a/>', 'application/xml'),
         (b'#!/bin/sh\nrm -rf /', 'text/x-shellscript'), (b'{\\rtf1 hello}', 'application/rtf'),
         (b'MZ\x90\0\3\0\0\0\4\0', 'application/x-executable'), (b'\x7fELF\2\1\1\0', 'application/x-executable'),
         (b'\0\1\2\3', 'application/octet-stream'), (b'\xff', 'text/plain'), (b'RIFF\0\0\0\0AVI LIST', 'video/avi'),
-        ('Hello'.encode('utf-16'), 'application/octet-stream'), (b'\0\0\0\x18ftyp', 'application/octet-stream'),
+        (b'\xff\xfeH\0\0\0', 'application/octet-stream'), (b'\0\0\0\x18ftyp', 'application/octet-stream'),
         (b'\0\0\0\0ftypisom' + b'\xff' * 64, 'video/mp4'), (b'\0\0\0\1ftypheic' + bytes(64), 'image/heic'),
     ],
 )  # fmt: skip

@@ -1,8 +1,8 @@
 """Files, of messages and uploaded ones: streamed, whole or in part, as nothing that a browser would run."""
 
+import os
 import unicodedata
 from datetime import UTC, datetime
-from mimetypes import guess_extension
 from urllib.parse import quote
 
 from flask import Blueprint, Response, request
@@ -10,6 +10,7 @@ from werkzeug.exceptions import RequestedRangeNotSatisfiable
 
 from service.db import db, no_connection
 from service.errors import Conflict, Unavailable
+from service.file_names import for_people
 from service.media import Media, fetch_again, shown
 from service.media_types import KINDS, UNKNOWN, plain_type
 from service.queues import ERRANDS, wake
@@ -96,9 +97,11 @@ def _content_type(media):
 
 def _names(media):
     """The file's name for Content-Disposition (RFC 6266), in ASCII and in full."""
-    name = media.filename or f'{media.message_id or media.id}{guess_extension(_content_type(media)) or ""}'
-    plain = unicodedata.normalize('NFKD', name).encode('ascii', 'ignore').decode('ascii')
-    plain = plain.translate(NO_FOLDERS).lstrip('. ') or 'file'
+    name = for_people(media.filename, _content_type(media), otherwise=str(media.message_id or media.id))
+    stem, ending = os.path.splitext(unicodedata.normalize('NFKD', name).encode('ascii', 'ignore').decode('ascii'))
+    if stem.startswith('.') and not ending:  # nothing else of the name is ASCII
+        stem, ending = '', stem
+    plain = (stem.translate(NO_FOLDERS).lstrip('. ') or 'file') + ending.translate(NO_FOLDERS)
     return {'filename': plain} | ({'filename*': f"UTF-8''{quote(name, safe='')}"} if plain != name else {})
 
 

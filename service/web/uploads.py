@@ -31,14 +31,16 @@ def create():
     with no_connection():  # a caller may take his time, and so may the storage
         fields, file = _parts()
         mime_type, size, digest = _examined(file, fields)
+        channels = media_types.channels(file.stream)
     account = Account.find_active(fields['chatbot_id'])
     media_id = new_id()
     key = key_of(account.chatbot_id, media_id)
     with no_connection():
         _keep(key, file.stream)
     name = _name(fields.get('filename') or file.filename)
+    stored = upload.Uploaded(media_id, account.chatbot_id, mime_type, channels, name, digest, size, key)
     try:
-        upload.store(media_id, account.chatbot_id, mime_type, name, digest, size, key)
+        upload.store(stored)
     except PeeweeException:
         _drop(key)
         raise
