@@ -14,8 +14,8 @@ TELL_EVERY = 600  # seconds between two lines about one account that answers nob
 _told_at: dict[str, float] = {}  # chatbot_id: monotonic time of the last
 
 ANSWERED = frozenset((
-    'text', 'image', 'video', 'audio', 'document', 'sticker', 'location', 'contacts', 'interactive', 'button', 'order',
-    'request_welcome',
+    'text', 'image', 'video', 'audio', 'voice', 'document', 'sticker', 'location', 'contacts', 'interactive', 'button',
+    'order', 'request_welcome',
 ))  # fmt: skip
 COMMON = frozenset((
     'from', 'from_user_id', 'from_parent_user_id', 'group_id', 'to', 'to_user_id', 'id', 'timestamp', 'type', 'context',

@@ -16,8 +16,9 @@ from service.queues import ERRANDS, RETRY, patient_delay, wake
 from service.rows import JSON, Row
 from service.webhook_events import as_dict, clean, identifier
 
-TYPES = frozenset(('image', 'video', 'audio', 'document', 'sticker'))
+TYPES = frozenset(('image', 'video', 'audio', 'voice', 'document', 'sticker'))  # voice: of old, seen still
 BRINGING = TYPES | {'unsupported', 'unknown'}  # of a message with a row in this table
+DESCRIBING = ('mime_type', 'filename', 'sha256', 'status', 'url')  # fields of a file
 UNAVAILABLE = 131052  # Meta could not take the file from the customer: over 100 MB (section 2)
 KEPT = timedelta(days=7)  # by Meta, from the message on (section 6.3)
 NOT_IN_NAMES = re.compile(
@@ -75,7 +76,7 @@ def _row(message_id, item, account):
     kind = data.get('type') if isinstance(data.get('type'), str) else None
     body = as_dict(data.get(kind)) if kind in TYPES else {}
     meta_id = identifier(body.get('id'))
-    error = None if meta_id else _why_not_there(kind, data.get('errors'))
+    error = None if meta_id else _why_not_there(kind, data.get('errors')) or _nothing_given(body)
     if not meta_id and not error:
         return None
     return (
@@ -88,6 +89,16 @@ def _why_not_there(kind, errors):
     """The error that Meta gives in the place of a file, also when it calls the message unsupported."""
     found = [error_from(error) for error in errors if isinstance(error, dict)] if isinstance(errors, list) else []
     return next((error for error in found if kind in TYPES or error['code'] == UNAVAILABLE), None)
+
+
+def _nothing_given(body):
+    """The error of a file that Meta describes without an id to fetch it by (`"status": "undownloaded"`, say)."""
+    if not any(clean(body.get(name)) for name in DESCRIBING):
+        return None
+    status = clean(body.get('status'), 64)
+    details = f'Its status is "{status}".' if status else None
+    return {'code': None, 'title': 'Meta gave no file with this message', 'details': details, 'fbtrace_id': None,
+            'cause': UNAVAILABLE}  # fmt: skip
 
 
 def file_name(value):

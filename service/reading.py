@@ -30,7 +30,8 @@ def _text(kind, content):
 
 
 def _media(kind, content):
-    label = 'voice message' if kind == 'audio' and as_dict(content).get('voice') is True else kind
+    is_voice = kind == 'voice' or (kind == 'audio' and as_dict(content).get('voice') is True)
+    label = 'voice message' if is_voice else kind
     return _labelled(label, joined(': ', text_at(content, 'filename'), text_at(content, 'caption')))
 
 
@@ -217,7 +218,7 @@ def _of_any_kind(kind, content):
     return _labelled(kind, next(filter(None, found), ''))
 
 
-MEDIA = ('image', 'video', 'audio', 'document', 'sticker')
+MEDIA = ('image', 'video', 'audio', 'voice', 'document', 'sticker')
 INTERACTIVE_REPLIES = {
     'button_reply': _button_reply, 'list_reply': _list_reply, 'nfm_reply': _form,
     'call_permission_reply': _call_permission,

@@ -135,6 +135,36 @@ def test_a_file_over_100_mb_is_failed_from_the_start_and_says_why(acme, meta, wo
     assert sql('SELECT attempts FROM media') == [(0,)]
 
 
+def test_a_file_that_meta_describes_and_does_not_give_is_failed_and_says_so(acme, meta, workers, stand_in):
+    body = {'status': 'undownloaded', 'mime_type': 'application/pdf', 'filename': 'a.pdf'}
+    comes_in(meta, workers, media_message('1', 'document', wamid='wamid.U') | {'document': body})
+    message = the_message(acme)
+    found = message['media']
+    assert (message['type'], message['content'], message['text']) == ('document', body, '[document] a.pdf')
+    assert (found['status'], found['filename'], found['mime_type']) == ('failed', 'a.pdf', 'application/pdf')
+    assert (found['error']['code'], found['error']['title']) == (None, 'Meta gave no file with this message')
+    assert found['error']['details'] == 'Its status is "undownloaded".'
+    assert found['fix'] == 'Ask the customer to send it again.'
+    assert acme.post(f'/messages/{message["id"]}/media/fetch').status_code == 409
+    assert acme.get(f'/messages/{message["id"]}/media').status_code == 409
+
+
+@pytest.mark.parametrize('kind', ['image', 'video', 'audio', 'voice', 'sticker'])
+def test_so_is_one_of_any_other_kind(acme, meta, workers, kind):
+    comes_in(meta, workers, media_message('1', kind) | {kind: {'mime_type': 'x/y', 'id': None}})
+    assert the_message(acme)['media']['status'] == 'failed'
+
+
+def test_a_message_of_type_voice_is_a_voice_message(acme, meta, workers, stand_in):
+    acme.account(responder=None)
+    file = {'id': at_meta(stand_in), 'mime_type': 'audio/ogg; codecs=opus', 'sha256': 'x'}
+    comes_in(meta, workers, media_message('1', 'voice') | {'voice': file})
+    workers.errands()
+    message = next(one for one in acme.messages(direction='inbound'))
+    assert (message['type'], message['text'], message['media']['status']) == ('voice', '[voice message]', 'stored')
+    assert len(acme.messages(direction='outbound')) == 1
+
+
 STRANGE = [
     {}, None, [], 'x', {'id': None}, {'id': ''}, {'id': 7.5}, {'id': {'a': 1}}, {'id': 'x' * 300},
 ]  # fmt: skip
