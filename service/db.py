@@ -2,17 +2,23 @@
 
 import json
 import os
+import re
 import select
+import threading
 import time
-from contextlib import contextmanager
+from collections import deque
+from contextlib import contextmanager, nullcontext
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from peewee import InterfaceError, OperationalError
-from playhouse.pool import MaxConnectionsExceeded, PooledPostgresqlDatabase
-from psycopg2.extensions import new_type, register_type
+import psycopg2
+from peewee import InterfaceError, OperationalError, PostgresqlDatabase
+from playhouse.pool import MaxConnectionsExceeded
+from psycopg2.errors import ReadOnlySqlTransaction
+from psycopg2.extensions import cursor, new_type, register_type
 
 from service.config import settings
+from service.watchdog import watchdog
 
 CONNECTION_LOST = (OperationalError, InterfaceError)
 # SQLSTATE classes of what passes: no connection, read-only for a moment, a deadlock, too little of something, locked,
@@ -21,43 +27,131 @@ PASSING = ('08', '25', '40', '53', '55', '57', '58')
 LOCK_NOT_AVAILABLE = '55P03'
 LOCKED = (LOCK_NOT_AVAILABLE, '57014')  # the server is there: somebody else's lock, or a statement that took too long
 
+CONNECT_SECONDS = 3  # for each address of the server
+PLACE_SECONDS = 10  # until another one gives his connection back
+ANSWER_SECONDS = 22  # for one statement; after that the connection is dead, whatever the kernel believes
+CONNECT = {
+    'connect_timeout': CONNECT_SECONDS,
+    'application_name': 'whatsapp-gateway',
+    'client_encoding': 'UTF8',
+    'keepalives_idle': 10,  # seconds; with the two below a peer that is gone is noticed in 22
+    'keepalives_interval': 4,
+    'keepalives_count': 3,
+    'tcp_user_timeout': 20_000,  # milliseconds
+}
+# What the server ends by itself, also for a client it cannot see any more. SET LOCAL, in the statement's own packet:
+# PgBouncer refuses them as start-up options, and behind it a SET would meet whoever gets the connection next.
+LIMITS = 'SET LOCAL statement_timeout = 20000; SET LOCAL lock_timeout = 10000; '
+BEGIN = f'BEGIN; {LIMITS}SET LOCAL idle_in_transaction_session_timeout = 20000'
+
+PLACE = re.compile(r'connection to server (?:at|on) .*? failed: ')  # libpq's, before the server's own words
+SEVERITY = re.compile(r'^[^\s:"]+ ?:\s\s')  # "FATAL:  ", in the server's language
+QUOTED = re.compile(r'"[^"]*"')
+
 UUID_AS_TEXT = new_type((2950,), 'UUID', lambda value, cursor: value)  # ids are text in this house
+_local = threading.local()  # .end: when (monotonic) the time of a deadline() block is up
 
 
-class Database(PooledPostgresqlDatabase):
-    """Peewee's pool; a connection that broke is thrown away instead of being handed to the next one."""
+class Cursor(cursor):
+    """A statement that is not answered in time ends with its connection."""
+
+    answer_seconds = ANSWER_SECONDS
+
+    def execute(self, sql, params=None):
+        wait = watchdog.begin(self.connection, _seconds_left(self.answer_seconds))
+        try:
+            return super().execute(sql, params)
+        except ReadOnlySqlTransaction as error:  # after a failover this is no primary any more: look for another
+            self.connection.close()
+            raise psycopg2.OperationalError(str(error)) from error
+        except psycopg2.Error as error:
+            if not wait.cut:
+                raise
+            waited = time.monotonic() - wait.began
+            raise psycopg2.OperationalError(f'no answer for {waited:.0f} s') from error
+        finally:
+            watchdog.end(wait)
+
+
+class Database(PostgresqlDatabase):
+    """Peewee's database with a pool in which nobody waits while another one connects."""
+
+    def __init__(self):
+        self._idle = deque()
+        super().__init__(None, autoconnect=False)
+        self._lock = nullcontext()  # what it would guard is each thread's own
+
+    def init(self, database, max_connections=10, **parameters):
+        self.close_idle()
+        self._places = threading.Semaphore(max_connections)
+        super().init(database, **parameters)
 
     def _connect(self):
+        places, seconds = self._places, _seconds_left(PLACE_SECONDS)
+        if not seconds:
+            raise psycopg2.OperationalError('no time is left to wait for it')
+        if not places.acquire(timeout=seconds):
+            raise MaxConnectionsExceeded('all connections of this process are in use')
+        try:
+            return self._idle_one() or self._open()
+        except BaseException:
+            places.release()
+            raise
+
+    def _idle_one(self):
+        """The one used last that is still there. Who hung up has left a farewell in the idle socket."""
+        while self._idle:
+            try:
+                conn = self._idle.pop()
+            except IndexError:
+                break
+            if not conn.closed:
+                farewell = select.poll()
+                farewell.register(conn.fileno(), select.POLLIN)
+                if not farewell.poll(0):
+                    return conn
+            conn.close()
+        return None
+
+    def _open(self):
         conn = super()._connect()
         register_type(UUID_AS_TEXT, conn)
         return conn
 
-    def _is_closed(self, conn):
-        """Peewee would ask the server each time. One that hung up has left its farewell in the idle socket."""
-        if conn.closed:
-            return True
-        idle = select.poll()
-        idle.register(conn.fileno(), select.POLLIN)
-        return bool(idle.poll(0))
+    def _close(self, conn):
+        try:
+            if not conn.closed and self._adapter.is_connection_reusable(conn):
+                self._idle.append(conn)
+            else:
+                conn.close()
+        finally:
+            self._places.release()
 
-    def _can_reuse(self, conn):
-        return not conn.closed and super()._can_reuse(conn)
+    def close_idle(self):
+        while self._idle:
+            try:
+                self._idle.pop().close()
+            except IndexError:
+                return
+
+    def close_all(self):
+        """This thread's connection and the idle ones."""
+        self.close()
+        self.close_idle()
+
+    def begin(self):
+        super().execute_sql(BEGIN)
+
+    def execute_sql(self, sql, params=None):
+        return super().execute_sql(sql if self.in_transaction() else LIMITS + sql, params)
 
 
-db = Database(None, autoconnect=False)
+db = Database()
 
 
 def configure(max_connections=10):
-    """Name the server; nothing is opened. `statement_timeout` ends what a lost peer would leave hanging."""
-    db.init(
-        settings.DATABASE_URL,
-        max_connections=max_connections,
-        timeout=10,
-        connect_timeout=3,
-        application_name='whatsapp-gateway',
-        keepalives_idle=30,
-        options='-c TimeZone=UTC -c statement_timeout=60000 -c lock_timeout=30000',
-    )
+    """Name the server; nothing is opened."""
+    db.init(settings.DATABASE_URL, max_connections=max_connections, cursor_factory=Cursor, **CONNECT)
 
 
 def passes(error: Exception) -> bool:
@@ -85,6 +179,41 @@ def connection():
         raise
     finally:
         db.close()
+
+
+@contextmanager
+def deadline(seconds: float):
+    """Within the block PostgreSQL has so many seconds in all: for a free connection and for every answer."""
+    before = getattr(_local, 'end', None)
+    end = time.monotonic() + seconds
+    _local.end = end if before is None else min(before, end)
+    try:
+        yield
+    finally:
+        _local.end = before
+
+
+def _seconds_left(at_most):
+    end = getattr(_local, 'end', None)
+    return at_most if end is None else max(0, min(at_most, end - time.monotonic()))
+
+
+def reason(error: Exception) -> str:
+    """Why PostgreSQL refused or was lost, in its own words, on one line. May name hosts and users, but no secret.
+
+    Of any other error only the kind: its text may quote what was to be stored.
+    """
+    if not isinstance(error, (*CONNECTION_LOST, MaxConnectionsExceeded, psycopg2.OperationalError)):
+        return type(error).__name__
+    lines = str(getattr(error, 'orig', error)).splitlines()
+    refusals = [SEVERITY.sub('', PLACE.sub('', line)).strip() for line in lines if PLACE.match(line)]
+    told = '; '.join(dict.fromkeys(refusals or lines[:1]))
+    return told[:300] or type(error).__name__
+
+
+def public_reason(error: Exception) -> str:
+    """The same for strangers: without the names that PostgreSQL quotes."""
+    return QUOTED.sub('"…"', reason(error))
 
 
 @contextmanager

@@ -6,9 +6,10 @@ import json
 from peewee import BlobField, DateTimeField, IntegerField, SmallIntegerField, TextField
 from psycopg2 import Binary
 
-from service.db import CONNECTION_LOST, columns, connection, execute, fetch, new_id
+from service.db import CONNECTION_LOST, columns, connection, deadline, execute, fetch, new_id
 from service.rows import JSON, Row
 
+STORE_SECONDS = 10  # for a commit of webhooks; then 503, and Meta repeats them
 CLAIM_EVENTS, CLAIM_BYTES = 200, 4_000_000  # one batch of one worker; a single body may have 3 MB (section 1.3)
 
 
@@ -60,10 +61,11 @@ def store(bodies):
     rows = columns(
         (new_id(), path, Binary(digest), len(body), Binary(body)) for (digest, path), body in sorted(unique.items())
     )
-    try:
-        _insert(rows)
-    except CONNECTION_LOST:  # one from before a restart of PostgreSQL: once more on a new one, the digest makes it safe
-        _insert(rows)
+    with deadline(STORE_SECONDS):
+        try:
+            _insert(rows)
+        except CONNECTION_LOST:  # from before a restart of PostgreSQL: once more on a new one, the digest makes it safe
+            _insert(rows)
 
 
 def _insert(rows):

@@ -4,12 +4,14 @@ import logging
 import re
 import sys
 import time
+from functools import cache
 from pathlib import Path
 
 import psycopg2
 
 from service import config, logs
 from service.config import settings
+from service.db import CONNECT, fetch, reason
 
 log = logging.getLogger(__name__)
 FILE = Path(__file__).resolve().parent.parent / 'schema.sql'
@@ -17,7 +19,7 @@ VERSIONS = """
 CREATE TABLE IF NOT EXISTS schema_version (
     version integer PRIMARY KEY, applied_at timestamptz NOT NULL DEFAULT now())
 """
-PATIENCE = 60  # seconds that a release waits for PostgreSQL
+CONNECT_PATIENCE = 60  # seconds that a release waits for PostgreSQL
 
 
 def sections():
@@ -28,6 +30,20 @@ def sections():
 
 def newest():
     return max(version for version, _ in sections())
+
+
+@cache
+def needed() -> int:
+    """The version that this process's code is written for."""
+    return newest()
+
+
+def missing() -> str | None:
+    """Why the tables are not those that this code needs, None when they are. Needs a connection."""
+    if fetch("SELECT to_regclass('schema_version') IS NULL")[0][0]:
+        return 'no release has made the tables'
+    version = fetch('SELECT coalesce(max(version), 0) FROM schema_version')[0][0]
+    return f'of version {version}, {needed()} is needed: run the release' if version < needed() else None
 
 
 def upgrade():
@@ -47,14 +63,16 @@ def upgrade():
 
 
 def _connect():
-    deadline = time.monotonic() + PATIENCE
+    give_up_at, said = time.monotonic() + CONNECT_PATIENCE, None
     while True:
         try:
-            return psycopg2.connect(settings.DATABASE_URL, connect_timeout=3)
-        except psycopg2.OperationalError:
-            if time.monotonic() > deadline:
+            return psycopg2.connect(settings.DATABASE_URL, **CONNECT)
+        except psycopg2.OperationalError as error:
+            if time.monotonic() > give_up_at:
                 raise
-            log.warning('waiting for postgresql')
+            if reason(error) != said:
+                said = reason(error)
+                log.warning('waiting', extra={'for': 'postgresql', 'reason': said})
             time.sleep(1)
 
 
@@ -64,7 +82,7 @@ def main():
     try:
         before, after = upgrade()
     except psycopg2.OperationalError as error:
-        sys.exit(f'DATABASE_URL: PostgreSQL did not answer ({type(error).__name__})')
+        sys.exit(f'DATABASE_URL: {reason(error)}')
     log.info('schema applied', extra={'from_version': before, 'to_version': after})
 
 

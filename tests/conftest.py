@@ -43,7 +43,7 @@ os.environ |= {
     'LOG_LEVEL': 'INFO',
 }
 
-from service import db  # noqa: E402  the environment stands above
+from service import db, queues  # noqa: E402  the environment stands above
 from service.config import settings  # noqa: E402
 from service.schema import upgrade  # noqa: E402
 from service.web.app import create_app  # noqa: E402
@@ -86,6 +86,7 @@ def schema(postgres, redis_server):
 def database(schema, redis_server):
     """Empty tables, an empty Redis, settings as the environment of this file says."""
     settings.forget()
+    queues._clients.clear()  # one of the last test may know another address
     redis_server.flush()
     with db.connection():
         for table in TABLES.split(', '):

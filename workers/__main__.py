@@ -14,15 +14,16 @@ from rq.exceptions import StopRequested
 from rq.serializers import JSONSerializer
 
 from service import config, db, logs, process, schema
-from service.db import CONNECTION_LOST, connection, fetch
+from service.db import CONNECTION_LOST, connection, reason
 from service.queues import ERRANDS, INCOMING, SEND, client, connect
+from service.watchdog import watchdog
 from workers import clock, errands, incoming, send
 from workers.drain import stopping
 
 log = logging.getLogger(__name__)
 ROOMS = {'incoming': (INCOMING, incoming), 'send': (SEND, send), 'errands': (ERRANDS, errands)}
 CONNECTIONS = {'incoming': 6, 'send': 6, 'errands': 4, 'clock': 1}  # to PostgreSQL, at most
-GRACE = 22  # seconds for what is in flight at SIGTERM, of the 25 that the contract gives
+GRACE = 20  # seconds for what is in flight at SIGTERM, of the 25 that the contract gives
 
 
 class DrainWorker(SimpleWorker):
@@ -105,18 +106,35 @@ def run(name):
     db.configure(CONNECTIONS[name])
     os.nice(10 if name == 'errands' else 0)  # where cores are few, what customers write comes first
     _on_signals(stop)
-    _wait_for('postgresql and its schema', _schema_is_there)
+    _hear_at_once()
+    _wait_for('postgresql and its schema', _what_is_missing)
     log.info('started', extra={'worker': name})
     if name == 'clock':
         clock.run()
     else:
         work(name, *ROOMS[name])
-    process.leave()
+    with db.deadline(2):
+        process.leave()
     log.info('stopped', extra={'worker': name})
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # one more of them may come while Python takes itself down
 
 
 def stop(signum, frame):
+    stopping.set()
+
+
+def _hear_at_once():
+    """While the main thread waits for a silent PostgreSQL, Python's signal handlers cannot run: a thread hears."""
+    read, write = os.pipe()
+    os.set_blocking(write, False)
+    signal.set_wakeup_fd(write)
+    threading.Thread(target=_hurry_at_signal, args=(read,), name='signals', daemon=True).start()
+
+
+def _hurry_at_signal(read):
+    while os.read(read, 1)[0] not in (signal.SIGTERM, signal.SIGINT):
+        pass
+    watchdog.hurry()
     stopping.set()
 
 
@@ -128,7 +146,7 @@ def _on_signals(handler):
 def work(name, queue_name, room):
     """Run RQ workers, one after an outage of Redis another, until SIGTERM; then finish what is in flight."""
     while not stopping.is_set():
-        _wait_for('redis', _redis_answers)
+        _wait_for('redis', _why_no_redis)
         try:
             if not stopping.is_set():
                 _worker(name, queue_name).work(logging_level='WARNING')
@@ -138,7 +156,7 @@ def work(name, queue_name, room):
             log.warning('redis went away', extra={'reason': type(error).__name__})
         _on_signals(stop)
         stopping.wait(0.5)
-    if not room.close(GRACE):
+    if not room.close(GRACE - stopping.seconds()):
         log.warning('some calls were still in flight; the sweep settles them')
 
 
@@ -156,31 +174,29 @@ def _worker(name, queue_name):
     return worker
 
 
-def _wait_for(what, is_there):
-    """Processes start in any order: wait, and say so now and then."""
-    since = said = time.monotonic()
-    while not stopping.is_set() and not is_there():
-        if time.monotonic() - said > 5 or said == since:
-            said = time.monotonic() + 0.001
-            log.warning('waiting', extra={'for': what})
+def _wait_for(what, why_not):
+    """Processes start in any order: wait while `why_not()` gives a reason, and say each new one, now and then."""
+    said, say_again = None, 0
+    while not stopping.is_set() and (why := why_not()):
+        if why != said or time.monotonic() > say_again:
+            said, say_again = why, time.monotonic() + 5
+            log.warning('waiting', extra={'for': what, 'reason': why})
         stopping.wait(0.3)
 
 
-def _schema_is_there():
+def _what_is_missing():
     try:
         with connection():
-            return fetch("SELECT to_regclass('schema_version') IS NOT NULL")[0][0] and (
-                fetch('SELECT coalesce(max(version), 0) FROM schema_version')[0][0] >= schema.newest()
-            )
-    except CONNECTION_LOST:
-        return False
+            return schema.missing()
+    except CONNECTION_LOST as error:
+        return reason(error)
 
 
-def _redis_answers():
+def _why_no_redis():
     try:
-        return client().ping()
-    except RedisError:
-        return False
+        client().ping()
+    except RedisError as error:
+        return type(error).__name__
 
 
 if __name__ == '__main__':

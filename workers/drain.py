@@ -12,7 +12,7 @@ from peewee import PeeweeException
 from playhouse.pool import MaxConnectionsExceeded
 from redis import RedisError
 
-from service.db import CONNECTION_LOST, LOCKED, connection, passes, sqlstate
+from service.db import CONNECTION_LOST, LOCKED, connection, passes, reason, sqlstate
 from service.queues import answer_bell, ring, wake
 
 log = logging.getLogger(__name__)
@@ -27,18 +27,23 @@ class Stop:
     """A flag for signal handlers: an Event's lock could be held by the very code that the signal interrupts."""
 
     def __init__(self):
-        self._set = False
+        self._set, self._at = False, None
         self._read, self._write = os.pipe()
 
     def is_set(self):
         return self._set
 
     def set(self):
+        self._at = self._at or time.monotonic()
         self._set = True
         os.write(self._write, b'.')
 
+    def seconds(self):
+        """For how long it is set."""
+        return time.monotonic() - self._at if self._set else 0
+
     def clear(self):
-        self._set = False
+        self._set, self._at = False, None
         os.read(self._read, 65536)
 
     def wait(self, seconds):
@@ -110,7 +115,7 @@ class Crew:
         and does not take a batch, each row goes by itself, so that a bad or a locked one costs only itself."""
         error = self._attempt(batch)
         while error and passes(error) and sqlstate(error) not in LOCKED:
-            log.error('results wait for the database', extra={'reason': type(error).__name__, 'results': len(batch)})
+            log.error('results wait for the database', extra={'reason': reason(error), 'results': len(batch)})
             time.sleep(0.3)
             error = self._attempt(batch)
         if not error:
@@ -134,7 +139,8 @@ class Crew:
     def _refused(self, row, result, error):
         """One row's result, not taken: a lock passes, and others go first; else its failure is recorded instead."""
         if passes(error):
-            log.error('a result waits for the database', exc_info=error, extra={'row': row['id']})
+            told = {'row': row['id'], 'reason': reason(error)}
+            log.error('a result waits for the database', exc_info=error, extra=told)
             time.sleep(0.1)
             self._results.put((row, result))
             return
@@ -224,7 +230,7 @@ def _guarded(step):
         with connection():
             return step()
     except (PeeweeException, *AWAY) as error:
-        log.error('a step failed and will be repeated', exc_info=error)
+        log.error('a step failed and will be repeated', exc_info=error, extra={'reason': reason(error)})
         stopping.wait(0.2)
         return 0
 

@@ -12,7 +12,7 @@ from peewee import PeeweeException
 from service import consequences, dispatch, echo, evidence, identity, media, outage, receipt, status, upload, vault
 from service.config import settings
 from service.consequences import Refusal
-from service.db import CONNECTION_LOST, connection, db
+from service.db import CONNECTION_LOST, connection, db, reason
 from service.graph import GraphClient, Outcome
 from service.limits import SendBudget, scope_keys
 from service.logs import mask
@@ -131,9 +131,10 @@ def close(timeout):
     """Give back what no thread has begun with; let the rest finish and be recorded."""
     if sender.cache_info().currsize == 0:
         return True
+    end = time.monotonic() + timeout
     with suppress(CONNECTION_LOST), connection():  # else the leases see to it
         dispatch.give_back(sender().crew.recall())
-    return sender().crew.close(timeout)
+    return sender().crew.close(end - time.monotonic())
 
 
 def record(batch):
@@ -190,7 +191,7 @@ def _learn(results):
         try:
             identity.join(told)
         except PeeweeException as error:
-            log.warning('what answers tell of people was not noted', extra={'reason': type(error).__name__})
+            log.warning('what answers tell of people was not noted', extra={'reason': reason(error)})
 
 
 def _join(accepted):

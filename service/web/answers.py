@@ -17,7 +17,7 @@ from werkzeug.exceptions import BadRequest as NotJSON
 from werkzeug.exceptions import HTTPException
 
 from service import logs, strict_json
-from service.db import CONNECTION_LOST, db
+from service.db import CONNECTION_LOST, db, reason
 from service.errors import CODES, BadRequest, GatewayError, Invalid, Unauthorized, Unavailable
 from service.message_list import Place
 from service.moments import plain
@@ -128,7 +128,7 @@ def on_http_exception(error):
 def on_database_error(error):
     if not isinstance(error, (*CONNECTION_LOST, MaxConnectionsExceeded)):
         return on_surprise(error)
-    log.error('database away', extra={'route': _route(), 'reason': type(error).__name__})
+    log.error('database away', extra={'route': _route(), 'reason': reason(error)})
     db.close_idle()  # after a restart of the server each of them would fail a request
     away = Unavailable(DATABASE_AWAY, code='database_away')
     away.is_logged = True

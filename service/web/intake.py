@@ -19,10 +19,13 @@ from queue import SimpleQueue
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
 from service.config import settings
+from service.db import reason
 from service.event import store
 from service.queues import INCOMING, wake
+from service.watchdog import watchdog
 from service.web.answers import database_away
 from service.web.auth import verified_digest
+from service.web.health import commit
 from service.web.webhook import fresh_secrets
 
 log = logging.getLogger(__name__)
@@ -131,6 +134,11 @@ class IntakeWorker(ThreadWorker):
         self._gathered.append(webhook)
         return True
 
+    def handle_exit(self, sig, frame):
+        """SIGTERM: what is under way is finished, and nobody waits long for a PostgreSQL that is silent."""
+        watchdog.hurry()
+        super().handle_exit(sig, frame)
+
     def wait_for_and_dispatch_events(self, timeout):
         super().wait_for_and_dispatch_events(timeout)
         if self._gathered:
@@ -146,11 +154,12 @@ class IntakeWorker(ThreadWorker):
 
     def _commit(self, batch):
         try:
-            store([(webhook.path, webhook.digest, webhook.body) for webhook in batch])
+            with commit.under_way():
+                store([(webhook.path, webhook.digest, webhook.body) for webhook in batch])
             wake(INCOMING)
             reply = answer('200 OK', 'OK', 'text/plain; charset=utf-8')
         except Exception as error:
-            log.error('webhooks not stored', exc_info=error, extra={'webhooks': len(batch)})
+            log.error('webhooks not stored', exc_info=error, extra={'webhooks': len(batch), 'reason': reason(error)})
             reply = answer('503 Service Unavailable', database_away(), 'application/problem+json', 'Retry-After: 2')
         for webhook in batch:
             webhook.keep_alive = self._send(webhook, reply)

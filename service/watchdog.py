@@ -1,0 +1,87 @@
+"""Ends waits for a PostgreSQL that fell silent: whose statement lasts too long loses its connection's socket.
+
+libpq waits for an answer in C, for ever, and meanwhile no signal is heard. The kernel notices a peer that acknowledges
+nothing (`tcp_user_timeout`, keepalives), but not a proxy or a server that takes bytes and says nothing. So a thread of
+its own looks at the waits of all others, and shuts the sockets of the late ones: libpq finds its connection closed.
+"""
+
+import os
+import socket
+import threading
+import time
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+LOOK_EVERY = 0.5  # seconds
+HURRY_SECONDS = 5  # what is left for a wait once the process is to stop
+
+
+@dataclass(slots=True, eq=False)
+class Wait:
+    """One statement under way on a connection, until when (monotonic) it may last, and whether it was ended."""
+
+    conn: object
+    until: float
+    began: float = field(default_factory=time.monotonic)
+    cut: bool = False
+
+
+class Watchdog:
+    """The waits of a process and the thread that looks at them; it begins with the first wait after a fork."""
+
+    def __init__(self):
+        self._waits, self._lock, self._pid = set(), threading.Lock(), None
+        self._hurried_at = None
+
+    def begin(self, conn, seconds: float) -> Wait:
+        """A statement goes out on `conn` and has `seconds`. Call end() with what is returned, whatever happens."""
+        if self._pid != os.getpid():
+            self._start()
+        wait = Wait(conn, time.monotonic() + seconds)
+        with self._lock:
+            self._waits.add(wait)
+        return wait
+
+    def end(self, wait: Wait) -> None:
+        with self._lock:  # not while it is being cut: its socket's number may soon be somebody else's
+            self._waits.discard(wait)
+
+    def hurry(self) -> None:
+        """The process is to stop: from now on no wait lasts longer than HURRY_SECONDS."""
+        self._hurried_at = self._hurried_at or time.monotonic()
+
+    def relax(self) -> None:
+        """It goes on after all (tests)."""
+        self._hurried_at = None
+
+    def _start(self):
+        with self._lock:
+            if self._pid == os.getpid():
+                return
+            self._pid, self._waits = os.getpid(), set()
+        threading.Thread(target=self._look, name='watchdog', daemon=True).start()
+
+    def _look(self):
+        while True:
+            time.sleep(LOOK_EVERY)
+            now = time.monotonic()
+            with self._lock:
+                for wait in self._waits:
+                    if now > self._end_of(wait) and not wait.cut:
+                        wait.cut = True
+                        _shut(wait.conn)
+
+    def _end_of(self, wait):
+        hurried_at = self._hurried_at
+        if hurried_at is None:
+            return wait.until
+        return min(wait.until, max(wait.began, hurried_at) + HURRY_SECONDS)
+
+
+def _shut(conn):
+    """On a second descriptor of the same socket: closing the first is libpq's."""
+    with suppress(Exception), socket.socket(fileno=os.dup(conn.fileno())) as its_socket:
+        its_socket.shutdown(socket.SHUT_RDWR)
+
+
+watchdog = Watchdog()
