@@ -47,7 +47,8 @@ FROM (
 JOIN message m ON m.id = due.message_id JOIN whatsapp_cloud_account a USING (chatbot_id)
 WHERE r.message_id = due.message_id
 RETURNING r.message_id AS id, r.chatbot_id, r.due_at, r.attempts, coalesce(r.typing_until > now(), false) AS typing,
-  m.phone_number_id, m.wamid, m.created_at < now() - interval '{MAX_AGE_DAYS} days' AS too_old, a.access_token, a.active
+  m.phone_number_id, m.wamid, m.created_at < now() - interval '{24 * MAX_AGE_DAYS} hours' AS too_old,
+  a.access_token, a.active
 """
 # Under the lease that it was told with: who asked for it once more meanwhile has made it due again.
 RECORD = """

@@ -115,7 +115,7 @@ SELECT n.media_id, n.number, m.storage_key, m.mime_type, m.filename, m.size, u.m
 FROM unnest(%s::uuid[], %s::text[]) AS n (media_id, number)
   JOIN media m ON m.id = n.media_id AND m.status = 'stored'
   LEFT JOIN media_upload u ON u.media_id = m.id AND u.phone_number_id = n.number
-    AND u.uploaded_at > now() - interval '{GOOD_DAYS} days'
+    AND u.uploaded_at > now() - interval '{24 * GOOD_DAYS} hours'
 """
 
 
@@ -163,12 +163,12 @@ CLAIM = f"""
 INSERT INTO media_upload AS u (media_id, phone_number_id, lease_until)
 VALUES (%(file)s, %(number)s, now() + %(lease)s * interval '1 second')
 ON CONFLICT (media_id, phone_number_id) DO UPDATE SET lease_until = excluded.lease_until, meta_id = NULL
-WHERE (u.meta_id IS NULL OR u.uploaded_at <= now() - interval '{GOOD_DAYS} days')
+WHERE (u.meta_id IS NULL OR u.uploaded_at <= now() - interval '{24 * GOOD_DAYS} hours')
   AND (u.lease_until IS NULL OR u.lease_until <= now())
 """
 KNOWN = f"""
 SELECT meta_id FROM media_upload WHERE media_id = %s AND phone_number_id = %s AND meta_id IS NOT NULL
-  AND uploaded_at > now() - interval '{GOOD_DAYS} days'
+  AND uploaded_at > now() - interval '{24 * GOOD_DAYS} hours'
 """
 
 

@@ -4,8 +4,8 @@ from service.db import fetch_dicts
 
 BY_DAY = """
 SELECT to_char(at AT TIME ZONE 'UTC', 'YYYY-MM-DD') AS day, direction, category, count(*) AS count FROM usage_log
-WHERE chatbot_id = %(chatbot)s AND (%(first)s::date IS NULL OR at >= %(first)s::date)
-  AND (%(last)s::date IS NULL OR at < %(last)s::date + 1)
+WHERE chatbot_id = %(chatbot)s AND (%(first)s::date IS NULL OR at >= %(first)s::date::timestamp AT TIME ZONE 'UTC')
+  AND (%(last)s::date IS NULL OR at < (%(last)s::date + 1)::timestamp AT TIME ZONE 'UTC')
 GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
 """
 
