@@ -4,11 +4,14 @@ import logging
 import os
 import threading
 import time
+from contextlib import suppress
 
 from redis import Redis, RedisError
 from redis.backoff import NoBackoff
 from redis.retry import Retry as RedisRetry
 from rq import Queue, Retry
+from rq.exceptions import NoSuchJobError
+from rq.registry import ScheduledJobRegistry
 from rq.serializers import JSONSerializer
 
 from service.config import settings
@@ -61,17 +64,40 @@ def queue(name, connection=None):
     return Queue(name, connection=connection or client(), serializer=JSONSerializer)
 
 
+# A job that waits is enough: it has claimed nothing yet. A flag that has expired says nothing of it, the queue does.
+MAY_ENQUEUE = """
+if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
+redis.call('SET', KEYS[1], '1', 'EX', ARGV[1])
+if redis.call('DEL', KEYS[2]) == 1 or redis.call('LLEN', KEYS[3]) == 0 then return 1 end
+return 0
+"""
+
+
 def ring(name):
-    """Wake one worker of a queue, unless one is on its way already. Raises RedisError when Redis is away."""
-    if client().set(f'bell:{name}', '1', nx=True, ex=FLAG_SECONDS):
-        queue(name).enqueue(
-            DRAINS[name], retry=RETRY, job_timeout=600, result_ttl=0, failure_ttl=60, description='drain'
-        )
+    """Wake one worker of a queue, unless a job waits for one already. Raises RedisError when Redis is away."""
+    waiting = queue(name)
+    if client().eval(MAY_ENQUEUE, 3, *_bell(name), waiting.key, FLAG_SECONDS):
+        waiting.enqueue(DRAINS[name], retry=RETRY, job_timeout=600, result_ttl=0, failure_ttl=60, description='drain')
 
 
 def answer_bell(name):
     """A drain begins: rows committed from now on ring again. Clear first, claim afterwards."""
-    client().delete(f'bell:{name}')
+    rung, answered = _bell(name)
+    client().pipeline().delete(rung).set(answered, '1', ex=FLAG_SECONDS).execute()
+
+
+def _bell(name):
+    """The flags: somebody has rung; a drain has answered since."""
+    return f'bell:{name}', f'bell:{name}:answered'
+
+
+def forget_abandoned():
+    """Drop the drain jobs of killed workers: RQ schedules them anew, no scheduler runs here, and the clock has rung."""
+    for name in DRAINS:
+        registry = ScheduledJobRegistry(queue=queue(name))
+        for job_id in registry.get_job_ids():
+            with suppress(NoSuchJobError):  # another clock was faster
+                registry.remove(job_id, delete_job=True)
 
 
 class Ringer:

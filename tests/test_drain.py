@@ -8,11 +8,14 @@ import pytest
 from peewee import OperationalError, PeeweeException
 from playhouse.pool import MaxConnectionsExceeded
 from redis import RedisError
+from rq.registry import ScheduledJobRegistry, StartedJobRegistry
 
 from service import queues
 from service.db import connection, db
 from service.queues import SEND, answer_bell, ring, wake
+from tests.people import sql
 from tests.stack import Processes, free_port, wait_until
+from workers import clock
 from workers import drain as loop
 from workers.drain import Crew, Unrecordable
 
@@ -37,6 +40,29 @@ def test_rings_coalesce_until_a_drain_answers(database):
     answer_bell(SEND)
     ring(SEND)
     assert len(jobs()) == 2
+
+
+def test_one_job_waits_however_long_its_drain_is_busy(database):
+    ring(SEND)
+    for _ in range(3):
+        queues.client().delete(f'bell:{SEND}')  # the flag has expired, the job still waits
+        ring(SEND)
+    assert len(jobs()) == 1
+
+
+def test_the_jobs_of_killed_workers_do_not_pile_up(database):
+    ring(SEND)
+    (job,) = jobs()
+    registry = StartedJobRegistry(queue=queues.queue(SEND))
+    queues.client().lpop(queues.queue(SEND).key)
+    job.set_status('started')
+    queues.client().zadd(registry.key, {f'{job.id}:its-execution': 1})  # its worker has not been heard of since 1970
+    registry.cleanup()  # what every worker does now and then
+    assert queues.client().exists(job.key)
+    with connection():
+        clock.tidy()
+    assert not queues.client().exists(job.key)
+    assert len(ScheduledJobRegistry(queue=queues.queue(SEND))) == 0
 
 
 def test_a_bell_whose_job_was_lost_rings_again_soon(database):
@@ -251,3 +277,18 @@ def test_processes_wait_for_servers_that_are_not_up_and_end_at_sigterm(tmp_path)
     for name in processes.children:
         wait_until(lambda name=name: '"waiting"' in processes.logs(name), 20)
     assert processes.stop_all(5) == {'worker_send': [0], 'worker_incoming': [0], 'clock': [0]}
+
+
+@pytest.mark.alone
+def test_under_steady_traffic_one_drain_job_waits_at_most(backend, back_room):
+    """Each drain outlasts the bell's flag, and its successor waits all the while."""
+    back_room(SEND_CONCURRENCY='4')
+    backend.account()
+    waiting, end, number = [], time.monotonic() + 4 * loop.BUDGET, 0
+    while time.monotonic() < end:
+        number += 1
+        backend.send(f'+1202555{number:04}')
+        waiting.append(queues.queue(SEND).count)
+        time.sleep(0.02)
+    assert max(waiting) == 1
+    wait_until(lambda: not sql("SELECT 1 FROM message WHERE status IN ('queued', 'sending')"), 20)

@@ -2,12 +2,13 @@
 
 import logging
 import time
+from contextlib import suppress
 
 from redis import RedisError
 
 from service import account, backlog, batch, consequences, outage, process, status, template, timers
-from service.db import connection, db, execute, passes
-from service.queues import SEND, ring
+from service.db import connection, db, execute, passes, reason
+from service.queues import SEND, forget_abandoned, ring
 from workers.drain import stopping
 
 log = logging.getLogger(__name__)
@@ -41,7 +42,7 @@ def run():
         except RedisError as error:
             log.warning('redis is away, work waits for it', extra={'reason': type(error).__name__})
         except Exception as error:
-            log.error('the clock missed a tick', exc_info=error)
+            log.error('the clock missed a tick', exc_info=error, extra={'reason': reason(error)})
         stopping.wait(max(0.05, began + TICK - time.monotonic()))
 
 
@@ -117,3 +118,5 @@ def tidy():
     process.forget_gone()
     outage.forget_old()
     execute("DELETE FROM idempotency_key WHERE created_at < now() - %s * interval '1 hour'", (IDEMPOTENCY_HOURS,))
+    with suppress(RedisError):
+        forget_abandoned()
