@@ -18,31 +18,32 @@ from urllib3.exceptions import ConnectTimeoutError, LocationParseError, NameReso
 
 MAX_HEAD = 65536  # bytes of an answer's head, all 1xx before it included
 
-_call = threading.local()  # .ends_at: of this thread's call, by time.monotonic()
+_call = threading.local()  # of this thread's call: .ends_at, by time.monotonic(), and .idle, seconds
 
 
 @contextmanager
-def within(seconds: float) -> Iterator[None]:
+def within(seconds: float, idle: float | None = None) -> Iterator[None]:
     """Until the block's end, this thread's calls have so many seconds together: to resolve a name, to connect, to
-    send, to wait and to read the whole answer. Needed around every call of a `pool_manager()`."""
-    outer = getattr(_call, 'ends_at', None)
+    send, to wait and to read the whole answer. `idle`: no single wait of theirs may be longer. Needed around every
+    call of a `pool_manager()`."""
+    outer = getattr(_call, 'ends_at', None), getattr(_call, 'idle', None)
     ends_at = time.monotonic() + seconds
-    _call.ends_at = ends_at if outer is None else min(ends_at, outer)
+    _call.ends_at, _call.idle = ends_at if outer[0] is None else min(ends_at, outer[0]), idle or outer[1]
     try:
         yield
     finally:
-        _call.ends_at = outer
+        _call.ends_at, _call.idle = outer
 
 
 def seconds_left() -> float:
-    """Of this thread's call. Raises TimeoutError when there are none."""
+    """Of this thread's call, for its next wait. Raises TimeoutError when there are none."""
     ends_at = getattr(_call, 'ends_at', None)
     if ends_at is None:
         raise RuntimeError('a call without a time limit: use within(seconds)')
     left = ends_at - time.monotonic()
     if left <= 0:
         raise TimeoutError('the time for the whole call is over')
-    return left
+    return left if _call.idle is None else min(left, _call.idle)
 
 
 def pool_manager(**options) -> urllib3.PoolManager:

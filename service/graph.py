@@ -4,21 +4,20 @@ urllib3 is the engine of `requests`; used directly it costs less than half the C
 """
 
 import json
-import threading
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
-import urllib3
-from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import HTTPError
 
-from service.config import settings
+from service.bounded_answer import Unreadable
 from service.error_table import look_up
+from service.graph_http import Connections, has_left, seconds_for
 from service.person_id import named
 from service.webhook_events import MAX_ID, as_dict, clean, identifier
 
+JSON_BODY = {'Content-Type': 'application/json'}
 DAY = 86400  # seconds; no wait that Meta asks for is longer
 KINDS = {'T': 'retry', 'W': 'retry', 'C': 'held', 'P': 'failed', 'A': 'unknown'}
 LOST = frozenset(('no_answer', 'http_5xx', 'no_id'))  # causes: nobody knows whether it was sent
@@ -84,45 +83,11 @@ def _code(value):
     return int(digits) if digits and digits.isascii() and digits.isdigit() and len(digits) < 20 else None
 
 
-_left = threading.local()  # .bytes: something of this thread's request was handed to the network
-
-
-class _Watched:
-    """Notes the moment from which a request may have reached Meta: before it, trying again is safe."""
-
-    def send(self, data):
-        if self.sock is None and self.auto_open:
-            self.connect()
-        _left.bytes = True
-        super().send(data)
-
-
-class _WatchedHTTPConnection(_Watched, HTTPConnection):
-    pass
-
-
-class _WatchedHTTPSConnection(_Watched, HTTPSConnection):
-    pass
-
-
-class _HTTPPool(urllib3.HTTPConnectionPool):
-    ConnectionCls = _WatchedHTTPConnection
-
-
-class _HTTPSPool(urllib3.HTTPSConnectionPool):
-    ConnectionCls = _WatchedHTTPSConnection
-
-
 class GraphClient:
     """Keep-alive connections to the Graph API for `concurrency` threads."""
 
     def __init__(self, concurrency=8):
-        timeout = urllib3.Timeout(total=settings.GRAPH_TIMEOUT)
-        self._manager = urllib3.PoolManager(num_pools=4, maxsize=concurrency, timeout=timeout, retries=False)
-        self._manager.pool_classes_by_scheme = {'http': _HTTPPool, 'https': _HTTPSPool}
-        self._pool = self._manager.connection_from_url(settings.GRAPH_API_URL)
-        base = urllib3.util.parse_url(settings.GRAPH_API_URL).path or ''
-        self._path = f'{base}/{settings.GRAPH_API_VERSION}/%s/%s'
+        self._meta = Connections(concurrency)
 
     def send(self, phone_number_id, access_token, body):
         """POST one message (section 6.1). Never raises for what the network or Meta may do; returns an Outcome."""
@@ -136,53 +101,53 @@ class GraphClient:
 
     def answers(self, phone_number_id, access_token):
         """Whether anybody answers at all, asked with a read that does nothing."""
-        path, headers = self._path % (phone_number_id, '?fields=id'), {'Authorization': f'Bearer {access_token}'}
         try:
-            answer = self._pool.urlopen('GET', path, headers=headers, redirect=False, assert_same_host=False)
+            answer = self._meta.call('GET', f'{phone_number_id}?fields=id', access_token)
         except HTTPError:
             return False
         return answer.status not in (500, 502, 503, 504)
 
     def upload(self, phone_number_id, access_token, form):
         """POST a file (section 6.3), a graph_upload.Form; harmless to repeat. An Outcome, never unknown."""
-        headers = {'Authorization': f'Bearer {access_token}', **form.headers}
-        each = urllib3.Timeout(connect=settings.GRAPH_TIMEOUT, read=settings.GRAPH_TIMEOUT)  # of its steps
-        outcome = self._call(phone_number_id, 'media', form, headers, _uploaded, timeout=each)
+        path, seconds = f'{phone_number_id}/media', seconds_for(form.size)
+        outcome = self._call(path, access_token, form, form.headers, _uploaded, seconds)
         if outcome.kind != 'unknown':
             return outcome
         return replace(outcome, kind='retry', error=outcome.error | {'cause': 'unreachable'})
 
     def _post(self, phone_number_id, access_token, body, understood):
-        headers = {'Authorization': f'Bearer {access_token}', 'Content-Type': 'application/json'}
-        return self._call(phone_number_id, 'messages', json.dumps(body), headers, understood)
+        return self._call(f'{phone_number_id}/messages', access_token, json.dumps(body), JSON_BODY, understood)
 
-    def _call(self, phone_number_id, edge, body, headers, understood, **options):
-        _left.bytes = False
+    def _call(self, path, access_token, body, headers, understood, seconds=None):
         try:
-            answer = self._pool.urlopen(
-                'POST', self._path % (phone_number_id, edge), body, headers,
-                redirect=False, assert_same_host=False, **options,
-            )  # fmt: skip
+            answer = self._meta.call('POST', path, access_token, body, headers, seconds)
         except HTTPError as error:
             return _no_answer(error)
         return _understand(answer, understood)
 
 
 def _no_answer(error):
-    title = f'{"No answer from Meta" if _left.bytes else "Meta could not be reached"} ({type(error).__name__})'
-    if _left.bytes:
-        return Outcome('unknown', error=_error(title, cause='no_answer'))
-    return Outcome('retry', error=_error(title, cause='unreachable'))
+    if not has_left():
+        title = f'Meta could not be reached ({type(error).__name__})'
+        return Outcome('retry', error=_error(title, cause='unreachable'))
+    title = f'No answer from Meta ({type(error).__name__})'
+    if isinstance(error, Unreadable):
+        title = f'Meta answered {error}'
+    return Outcome('unknown', error=_error(title, cause='no_answer'))
 
 
 def _understand(answer, understood):
+    body = json_of(answer) or {}
+    return understood(body) if answer.status < 300 else refusal(answer, body)
+
+
+def json_of(answer):
+    """The JSON object of a graph_http.Answer, None when it is none."""
     try:
         body = json.loads(answer.data)
-    except ValueError:
-        body = None
-    if not isinstance(body, dict):
-        body = {}
-    return understood(body) if answer.status < 300 else refusal(answer, body)
+    except (ValueError, RecursionError):
+        return None
+    return body if isinstance(body, dict) else None
 
 
 def refusal(answer, body):

@@ -4,16 +4,17 @@ import json
 import time
 from urllib.parse import parse_qs, quote, urlencode, urlsplit
 
-import urllib3
 from urllib3.exceptions import HTTPError
 
-from service.config import settings
-from service.graph import Outcome, refusal
+from service.bounded_answer import Unreadable
+from service.graph import JSON_BODY, Outcome, json_of, refusal
+from service.graph_http import MAX_ANSWER, Connections
 from service.webhook_events import as_dict
 
 FIELDS = 'id,name,language,status,category,components,parameter_format,quality_score,rejected_reason'
 PAGE, MAX_PAGES = 100, 100  # templates; Meta allows 6000 of a WABA (section 8)
 PATIENCE = 120  # seconds for all pages
+LARGEST_LIST = 32 * 2**20  # bytes, decoded, of all pages
 
 
 class Refused(Exception):
@@ -33,15 +34,15 @@ class ManagementClient:
     """Connections to the Graph API for `concurrency` threads. Every call raises Refused."""
 
     def __init__(self, concurrency=1):
-        timeout = urllib3.Timeout(total=settings.GRAPH_TIMEOUT)
-        self._manager = urllib3.PoolManager(num_pools=2, maxsize=concurrency, timeout=timeout, retries=False)
+        self._meta = Connections(concurrency)
 
     def templates(self, waba_id, token):
         """All templates of a WABA, as Meta gives them."""
-        found, after, deadline = [], None, time.monotonic() + PATIENCE
+        found, after, left, deadline = [], None, LARGEST_LIST, time.monotonic() + PATIENCE
         for _ in range(MAX_PAGES):
             query = {'fields': FIELDS, 'limit': PAGE} | ({'after': after} if after else {})
-            page = self._call('GET', waba_id, token, query)
+            answer = self._answer('GET', waba_id, token, query, most=left)
+            page, left = _understood(answer), left - len(answer.data)
             if not isinstance(page.get('data'), list):
                 raise _refused('failed', 'Meta answered something that is no list of templates')
             found += page['data']
@@ -61,16 +62,16 @@ class ManagementClient:
         return self._call('DELETE', waba_id, token, {'name': name} | ({'hsm_id': template_id} if template_id else {}))
 
     def _call(self, method, waba_id, token, query, body=None):
-        edge = f'{quote(waba_id, safe="")}/message_templates'
-        url = f'{settings.GRAPH_API_URL}/{settings.GRAPH_API_VERSION}/{edge}' + (
-            f'?{urlencode(query)}' if query else ''
-        )
-        headers = {'Authorization': f'Bearer {token}'} | ({'Content-Type': 'application/json'} if body else {})
+        return _understood(self._answer(method, waba_id, token, query, body))
+
+    def _answer(self, method, waba_id, token, query, body=None, most=MAX_ANSWER):
+        path = f'{quote(waba_id, safe="")}/message_templates' + (f'?{urlencode(query)}' if query else '')
         try:
-            answer = self._manager.request(method, url, headers=headers, body=body and json.dumps(body), redirect=False)
+            return self._meta.call(method, path, token, body and json.dumps(body), body and JSON_BODY, most=most)
+        except Unreadable as error:
+            raise _refused('retry', f'Meta answered {error}', 'no_answer') from None
         except HTTPError as error:
             raise _refused('unknown', f'No answer from Meta ({type(error).__name__})', 'no_answer') from None
-        return _understood(answer)
 
 
 def _after(paging):
@@ -82,10 +83,7 @@ def _after(paging):
 
 
 def _understood(answer):
-    try:
-        body = as_dict(json.loads(answer.data))
-    except (ValueError, RecursionError):
-        body = None
+    body = json_of(answer)
     if answer.status >= 300:
         raise Refused(refusal(answer, body or {}))
     if body is None:

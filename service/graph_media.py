@@ -1,6 +1,6 @@
 """Meta's media: what an id stands for, and its bytes in pieces. The token goes to Meta's own hosts alone."""
 
-import json
+import time
 from contextlib import contextmanager
 from dataclasses import dataclass
 from urllib.parse import quote, urljoin
@@ -8,11 +8,14 @@ from urllib.parse import quote, urljoin
 import urllib3
 from urllib3.exceptions import HTTPError
 
+from service import deadline
 from service.config import settings
 from service.error_table import BY_CODE
-from service.graph import Outcome, refusal
+from service.graph import Outcome, json_of, refusal
+from service.graph_http import Connections, seconds_for
 from service.media import digest_of
-from service.webhook_events import as_dict, clean
+from service.storage import CHUNK
+from service.webhook_events import clean
 
 LARGEST = 100 * 2**20  # bytes, of any file (section 6.3)
 HOSTS = ('facebook.com', 'fbsbx.com', 'fbcdn.net', 'whatsapp.com', 'whatsapp.net')
@@ -57,17 +60,15 @@ class MediaClient:
     """Keep-alive connections to the Graph API and to Meta's file servers for `concurrency` threads."""
 
     def __init__(self, concurrency):
-        timeout = urllib3.Timeout(connect=settings.GRAPH_TIMEOUT, read=settings.GRAPH_TIMEOUT)
-        self._manager = urllib3.PoolManager(num_pools=8, maxsize=concurrency, timeout=timeout, retries=False)
+        self._meta = Connections(concurrency)
         self._graph = urllib3.util.parse_url(settings.GRAPH_API_URL)
-        self._base = f'{settings.GRAPH_API_URL}/{settings.GRAPH_API_VERSION}'
 
     def describe(self, media_id, phone_number_id, token):
         """GET /{media_id}: a fresh address and what to expect there. Raises NotFetched."""
-        url = f'{self._base}/{quote(media_id, safe="")}?phone_number_id={quote(phone_number_id, safe="")}'
+        path = f'{quote(media_id, safe="")}?phone_number_id={quote(phone_number_id, safe="")}'
         with _network():
-            answer = self._get(url, token, preload_content=True)
-        body = _json(answer)
+            answer = self._meta.call('GET', path, token, headers=HEADERS)
+        body = json_of(answer) or {}
         if answer.status != 200:
             raise NotFetched(_of_an_id(refusal(answer, body)), answer.status)
         url, size = clean(body.get('url')), body.get('file_size')
@@ -78,20 +79,30 @@ class MediaClient:
 
     @contextmanager
     def download(self, url, token):
-        """The answer to read the bytes from; its connection is free again afterwards. Raises NotFetched."""
+        """The answer, whose bytes pieces() reads; its connection is free again afterwards. Raises NotFetched."""
         with _network():
             answer = self._follow(url, token)
             try:
-                if int(answer.headers.get('Content-Length') or 0) > LARGEST:
+                if (answer.length_remaining or 0) > LARGEST:
                     raise too_large()
                 yield answer
             finally:
                 answer.close()  # what was read to its end is back in the pool by now
 
+    @staticmethod
+    def pieces(answer):
+        """The bytes as they arrive. Raises NotFetched when they come more slowly than any file may."""
+        began, size = time.monotonic(), 0
+        while piece := _piece(answer):
+            size += len(piece)
+            if time.monotonic() - began > seconds_for(size):
+                raise failure('retry', f'The file came too slowly ({size:,} bytes)', 'not_fetched')
+            yield piece
+
     def _follow(self, url, token):
         """GET, through redirects that stay with Meta."""
         for _ in range(REDIRECTS + 1):
-            answer = self._get(url, token, preload_content=False)
+            answer = self._get(url, token)
             if answer.status == 200:
                 return answer
             target = answer.get_redirect_location()
@@ -102,11 +113,10 @@ class MediaClient:
             url = urljoin(url, target)
         raise failure('retry', 'Meta redirects without end', 'not_fetched')
 
-    def _get(self, url, token, preload_content):
+    def _get(self, url, token):
         if not self.is_metas(url):
             raise failure('retry', 'The address of the file is not at Meta', 'not_fetched')
-        headers = HEADERS | {'Authorization': f'Bearer {token}'}
-        return self._manager.request('GET', url, headers=headers, redirect=False, preload_content=preload_content)
+        return self._meta.open(url, HEADERS | {'Authorization': f'Bearer {token}'})
 
     def is_metas(self, url):
         """Whether a token may go there: to GRAPH_API_URL itself, or by TLS to a host of Meta's."""
@@ -129,11 +139,9 @@ def _network():
         raise failure('retry', f'The file did not arrive ({type(error).__name__})', 'not_fetched') from error
 
 
-def _json(answer):
-    try:
-        return as_dict(json.loads(answer.data))
-    except ValueError:
-        return {}
+def _piece(answer):
+    with deadline.within(settings.GRAPH_TIMEOUT):
+        return answer.read1(CHUNK)
 
 
 def _of_an_id(outcome):

@@ -17,7 +17,7 @@ class Form:
         }  # fmt: skip
         whole, content_type = encode_multipart_formdata(fields, boundary)
         self._end = f'\r\n--{boundary}--\r\n'.encode()
-        self._beginning, self._pieces = whole.removesuffix(self._end), pieces
+        self._beginning, self._pieces, self.size = whole.removesuffix(self._end), pieces, file['size']
         length = len(self._beginning) + file['size'] + len(self._end)
         self.headers = {'Content-Type': content_type, 'Content-Length': str(length)}
 
