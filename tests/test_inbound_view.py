@@ -281,7 +281,7 @@ def test_a_responder_sees_what_holds_now_and_nothing_that_was_deleted_or_edited_
             workers.incoming()
         own, ai = (platform.asks[n] for n in (0, -1))
     assert [one['text'] for one in own['body']['messages']] == ['Tuesday', '[deleted]', '[reaction] 👍', 'Well?']
-    assert [one['content'] for one in ai['body']['messages']] == ['Tuesday', '[deleted]', '[reaction] 👍', 'Well?']
+    assert [one['content'] for one in ai['body']['messages']] == ['Tuesday\n[deleted]\n[reaction] 👍\nWell?']
     for ask in (own, ai):
         assert b'SECRET' not in ask['raw']
         assert b'MONDAY' not in ask['raw']

@@ -55,7 +55,7 @@ def test_axe_finds_nothing_in_a_chat(gateway, phone, scheme):
     phone.theirs('You said').hover()
     phone.theirs('You said').get_by_role('button', name='Reply to this message').click()
     phone.write('Thank you')
-    expect(phone.theirs('You said: Thank').get_by_title('read: reported')).to_be_visible()
+    expect(phone.theirs('Thank you').get_by_title('read: reported')).to_be_visible()
     phone.calls.first.locator('summary').click()
     expect(phone.calls.first.get_by_role('group', name='Answer')).to_be_visible()
     phone.page.get_by_text('Write as the business').click()

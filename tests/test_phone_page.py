@@ -129,7 +129,7 @@ def test_a_quoted_reply_and_a_reaction_carry_the_message_they_are_about(gateway,
     reply.get_by_role('button', name='Reply to this message').click()
     phone.write('About that')
     expect(phone.mine('About that').get_by_role('blockquote')).to_contain_text('You said: First')
-    expect(phone.theirs('You said: About that')).to_be_visible()
+    expect(phone.theirs('About that')).to_be_visible()
     quoted, reaction, _ = of(gateway, phone, 'inbound')
     wamid = of(gateway, phone, 'outbound')[-1]['wamid']
     assert (reaction['content']['message_id'], quoted['context']['id']) == (wamid, wamid)

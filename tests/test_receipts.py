@@ -202,7 +202,8 @@ def test_an_account_may_show_that_it_has_read_and_is_typing_before_it_replies(
     workers.incoming()
     workers.errands()
     assert reads(stand_in) == ([] if more is None else [READ | {'message_id': 'wamid.1'} | more])
-    assert [message['text'] for message in backend.messages(direction='outbound')] == ['You said: [reaction] 👍']
+    (answer,) = backend.messages(direction='outbound')
+    assert answer['text'] == 'You said: One\nTwo\n[reaction] 👍'
 
 
 def test_a_receipt_waits_for_no_responder_and_no_responder_for_a_receipt(backend, graph, meta, workers):
