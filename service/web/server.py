@@ -12,7 +12,7 @@ environment.check('web')
 
 bind = f'0.0.0.0:{variables.PORT}'
 workers = variables.WEB_CONCURRENCY or (os.cpu_count() or 1)
-worker_class = 'service.web.intake.IntakeWorker'  # gthread, with a short way for webhooks
+worker_class = 'service.web.door.Door'
 threads = 16
 preload_app = True  # one import for all workers, and a mistake in the environment stops the master with one line
 keepalive = 75  # seconds; longer than the load balancers in front, which then never meet a closed connection

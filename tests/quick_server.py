@@ -1,0 +1,8 @@
+"""gunicorn's settings as in service/web/server.py, for a door whose patience is short and whose room is small."""
+
+from service.web import callers, door
+from service.web.server import *  # noqa: F403
+
+callers.HEAD_SECONDS, callers.PATIENCE, callers.RATE = 1, 1.5, 4096
+door.ROOM = 1024 * 1024
+worker_connections = 40
