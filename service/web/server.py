@@ -1,6 +1,7 @@
 """gunicorn's settings: `gunicorn -c python:service.web.server wsgi:app`."""
 
 import os
+import socket
 
 from gunicorn.glogging import Logger
 
@@ -10,12 +11,24 @@ from service.logs import Formatter
 
 environment.check('web')
 
-bind = f'0.0.0.0:{variables.PORT}'
+
+def addresses(port: int) -> list[str]:
+    """Every address of the machine: of both families, where it has both."""
+    try:
+        with socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as probe:
+            probe.bind(('::', 0))
+            is_apart = probe.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY)
+    except OSError:
+        return [f'0.0.0.0:{port}']
+    return [f'[::]:{port}', *([f'0.0.0.0:{port}'] if is_apart else [])]
+
+
+bind = addresses(variables.PORT)
 workers = variables.WEB_CONCURRENCY or (os.cpu_count() or 1)
 worker_class = 'service.web.door.Door'
 threads = 16
 preload_app = True  # one import for all workers, and a mistake in the environment stops the master with one line
-keepalive = 75  # seconds; longer than the load balancers in front, which then never meet a closed connection
+keepalive = 100  # seconds; Heroku's router keeps a connection for 90, and must never meet one that is being closed
 graceful_timeout = 25  # what the contract gives a SIGTERM
 timeout = 30
 control_socket_disable = True
