@@ -1,4 +1,4 @@
-"""`python -m tests.bench [webhook] [send] [journey] [bulk] [media]`: the figures of docs/performance.md."""
+"""`python -m tests.bench [webhook] [send] [journey] [bulk] [media] [door]`: the figures of docs/performance.md."""
 
 import argparse
 import importlib
@@ -6,7 +6,7 @@ import time
 
 from . import report
 
-PARTS = ('webhook', 'send', 'journey', 'bulk', 'media')
+PARTS = ('webhook', 'send', 'journey', 'bulk', 'media', 'door')
 
 
 def main():
