@@ -3,7 +3,8 @@
 import pytest
 import requests
 
-from tests.people import CUSTOMER
+from tests import test_content, test_content_edges, test_interactive
+from tests.people import CHATBOT, CUSTOMER
 from tests.stack import PHONE_NUMBER_ID, wait_until
 
 WABA = '880011223344556'
@@ -133,16 +134,21 @@ def test_a_link_that_cannot_be_fetched_fails_later(strict):
 
 SALE = {
     'name': 'sale', 'language': 'pt_BR', 'category': 'MARKETING', 'components': [
-        {'type': 'HEADER', 'format': 'IMAGE'},
-        {'type': 'BODY', 'text': 'Olá {{1}}, {{2}} hoje'},
+        {'type': 'HEADER', 'format': 'IMAGE', 'example': {'header_handle': ['4::aW']}},
+        {'type': 'BODY', 'text': 'Olá {{1}}, {{2}} hoje', 'example': {'body_text': [['Eva', '10%']]}},
         {'type': 'FOOTER', 'text': 'Acme'},
         {'type': 'BUTTONS', 'buttons': [{'type': 'QUICK_REPLY', 'text': 'Sim'},
-                                        {'type': 'URL', 'text': 'Ver', 'url': 'https://example.com/{{1}}'}]},
+                                        {'type': 'URL', 'text': 'Ver', 'url': 'https://example.com/{{1}}',
+                                         'example': ['https://example.com/a']}]},
     ]
 }  # fmt: skip
 IMAGE = {'type': 'header', 'parameters': [{'type': 'image', 'image': {'link': 'https://example.com/a.png'}}]}
 BODY = {'type': 'body', 'parameters': [{'type': 'text', 'text': 'Ana'}, {'type': 'text', 'text': '20%'}]}
 URL = {'type': 'button', 'sub_type': 'url', 'index': '1', 'parameters': [{'type': 'text', 'text': 'x'}]}
+
+
+def said(name):
+    return {'type': 'body', 'parameters': [{'type': 'text', 'text': name}, {'type': 'text', 'text': '20%'}]}
 
 
 def use(*components, name='sale', language='pt_BR'):
@@ -167,6 +173,12 @@ def sale(strict):
         (use({**IMAGE, 'parameters': [{'type': 'text', 'text': 'x'}]}, BODY, URL), 132012),
         (use(IMAGE, BODY), 131008),
         ({**use(), 'components': 'nonsense'}, 100),
+        (use(IMAGE, said('Ana\nMaria'), URL), 132018),
+        (use(IMAGE, said('Ana\tMaria'), URL), 132018),
+        (use(IMAGE, said('Ana     Maria'), URL), 132018),
+        (use(IMAGE, said('    '), URL), 132018),
+        (use(IMAGE, said('Ana    Maria'), URL), None),
+        (use(IMAGE, BODY, {**URL, 'parameters': [{'type': 'text', 'text': 'a\nb'}]}), 132018),
     ],
 )
 def test_a_template_wants_its_parameters(sale, template, code):
@@ -200,3 +212,111 @@ def test_an_answer_may_name_both_ids(strict):
     answer = requests.post(f'{strict.url}/v26.0/{PHONE_NUMBER_ID}/messages', json=body, headers=AUTH, timeout=10).json()
     assert answer['contacts'][0]['wa_id'] == CUSTOMER
     assert answer['contacts'][0]['user_id'].startswith('US.')
+
+
+NUMBERS = [
+    ('+12025550143', '12025550143'), ('+5511987654321', '5511987654321'), ('+5531987654321', '553187654321'),
+    ('+553187654321', '553187654321'), ('+525512345678', '5215512345678'), ('+5215512345678', '5215512345678'),
+    ('+541123456789', '5491123456789'), ('+2250707123456', '2250707123456'), ('+22507123456', '22507123456'),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(('dialled', 'wa_id'), NUMBERS)
+def test_the_answer_names_the_id_that_whatsapp_has_for_a_number(strict, dialled, wa_id):
+    body = {'messaging_product': 'whatsapp', 'to': dialled, 'type': 'text', 'text': {'body': 'x'}}
+    answer = requests.post(f'{strict.url}/v26.0/{PHONE_NUMBER_ID}/messages', json=body, headers=AUTH, timeout=10).json()
+    assert answer['contacts'] == [{'input': dialled, 'wa_id': wa_id}]
+
+
+@pytest.mark.parametrize(('dialled', 'wa_id'), [
+    ('+2250707123456', '22507123456'), ('+2290197120016', '22997120016'), ('+5531987654321', '5531987654321'),
+    ('+525512345678', '525512345678'),
+])  # fmt: skip
+def test_who_wrote_from_one_form_is_found_under_the_other(strict, dialled, wa_id):
+    strict.config(webhook_url='http://127.0.0.1:9/')
+    strict.customer_writes('Hi', wa_id, retry=False)
+    body = {'messaging_product': 'whatsapp', 'to': dialled, 'type': 'text', 'text': {'body': 'x'}}
+    answer = requests.post(f'{strict.url}/v26.0/{PHONE_NUMBER_ID}/messages', json=body, headers=AUTH, timeout=10).json()
+    assert answer['contacts'] == [{'input': dialled, 'wa_id': wa_id}]
+    assert len(requests.get(f'{strict.url}/phone/messages?wa_id={wa_id}', timeout=10).json()['messages']) == 2
+
+
+@pytest.mark.parametrize(('name', 'mime_type', 'is_taken'), [
+    ('a.png', 'image/png', True), ('A.PNG', 'image/png', True), ('a.jpeg', 'image/jpeg', True), ('a.png',
+        'image/jpeg', False),
+    ('voice-note.mp4', 'audio/ogg', False), ('note.ogg', 'audio/ogg; codecs=opus', True), ('cotizacion',
+        'application/pdf', False),
+    ('a.csv', 'text/plain', False), ('a.txt', 'text/plain', True), ('a.exe', 'application/pdf', False),
+])  # fmt: skip
+def test_an_upload_is_called_by_its_type(strict, name, mime_type, is_taken):
+    def answer():
+        return requests.post(
+            f'{strict.url}/v26.0/{PHONE_NUMBER_ID}/media', data={'messaging_product': 'whatsapp', 'type': mime_type},
+            files={'file': (name, b'x', mime_type)}, headers=AUTH, timeout=10,
+        ).json()  # fmt: skip
+
+    assert answer().get('error', {}).get('code') == (None if is_taken else 100)
+    strict.config(strict=False)
+    assert 'id' in answer()
+
+
+def make(stand_in, *components, name='new'):
+    body = {'name': name, 'language': 'en_US', 'category': 'UTILITY', 'components': list(components)}
+    return requests.post(f'{stand_in.url}/v26.0/{WABA}/message_templates', json=body, headers=AUTH, timeout=10).json()
+
+
+VARIABLE, FIXED = {'type': 'BODY', 'text': 'Hi {{1}}'}, {'type': 'BODY', 'text': 'Hi'}
+LINKED = {'type': 'URL', 'text': 'x', 'url': 'https://example.com/{{1}}'}
+
+
+@pytest.mark.parametrize('component', [
+    VARIABLE, VARIABLE | {'example': {'header_text': ['x']}}, {'type': 'HEADER', 'format': 'IMAGE'},
+    {'type': 'HEADER', 'format': 'TEXT', 'text': 'For {{1}}'}, {'type': 'BUTTONS', 'buttons': [LINKED]},
+    {'type': 'CAROUSEL', 'cards': [{'components': [VARIABLE]}]},
+])  # fmt: skip
+def test_a_new_template_needs_an_example_of_what_is_variable(strict, component):
+    error = make(strict, FIXED, component)['error']
+    assert (error['code'], 'example' in error['error_data']['details']) == (100, True)
+    strict.config(strict=False)
+    assert make(strict, FIXED, component)['status'] == 'APPROVED'
+
+
+def test_with_its_examples_it_is_made(strict):
+    named = {'type': 'BODY', 'text': 'Hi {{who}}',
+             'example': {'body_text_named_params': [{'param_name': 'who', 'example': 'Ana'}]}}  # fmt: skip
+    buttons = {'type': 'BUTTONS', 'buttons': [LINKED | {'example': ['https://example.com/a']}]}
+    header = {'type': 'HEADER', 'format': 'TEXT', 'text': 'For {{1}}', 'example': {'header_text': ['you']}}
+    assert make(strict, header, named, buttons)['status'] == 'APPROVED'
+
+
+def test_the_list_tells_its_summary_to_who_asks(strict):
+    def listed(**query):
+        return requests.get(
+            f'{strict.url}/v26.0/{WABA}/message_templates', params=query, headers=AUTH, timeout=10
+        ).json()
+
+    assert 'summary' not in listed()
+    summary = listed(limit=1, summary='total_count,message_template_limit,nonsense')['summary']
+    assert summary == {'total_count': 2, 'message_template_limit': 250}
+
+
+TAKEN = [
+    *test_content.GOOD, *(('interactive', content) for content in test_interactive.GOOD),
+    *(next(iter(build(limit).items())) for _, limit, build in test_content_edges.TOO_MUCH),
+]  # fmt: skip
+MESSAGES = [(kind, content) for kind, content in TAKEN if kind != 'template' and 'id' not in content]
+
+
+@pytest.mark.parametrize(('kind', 'content'), MESSAGES)
+def test_what_our_door_takes_the_stand_in_takes(strict, kind, content):
+    assert send(strict, kind, content) is None
+
+
+def test_from_our_door_it_arrives(strict, backend, workers):
+    backend.account()
+    people = [f'+1202555{number:04}' for number in range(len(MESSAGES))]
+    for to, (kind, content) in zip(people, MESSAGES, strict=True):
+        answer = backend.post('/send', {'chatbot_id': CHATBOT, 'to': to, 'type': kind, kind: content})
+        assert answer.status_code == 202, answer.text
+    workers.send()
+    assert {call['outcome'] for call in strict.sends()} == {'accepted'}

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from itertools import count
 
 from .envelopes import user_id_of
+from .wa_ids import wa_id
 from .wire import CURRENT, Exchange
 
 THREADS, THREAD_LENGTH, WIRE_LENGTH, QUEUE_LENGTH = 2000, 300, 100, 500
@@ -35,6 +36,10 @@ class Customers:
 
     def with_phone(self, wa_id: str) -> Customer:
         return self.by_wa_id.get(wa_id) or Customer(wa_id, user_id_of(wa_id), f'Customer {wa_id[-4:]}')
+
+    def wa_id(self, dialled: str) -> str:
+        """The id of whoever has this number."""
+        return wa_id(dialled, self.by_wa_id)
 
     def with_user_id(self, user_id: str) -> Customer:
         known = self.by_user_id.get(user_id)

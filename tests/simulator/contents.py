@@ -1,9 +1,11 @@
 """Pure: what Meta checks of a message's content, by type (fact sheet, section 6.2). A problem is (code, details)."""
 
+import re
 from collections.abc import Callable, Iterator
 
 Problem = tuple[int, str]
-CAPTION, BODY, LONG_BODY, FOOTER, HEADER, CARD_BODY = 1024, 1024, 4096, 60, 60, 160
+LETTERS = re.compile('[A-Za-z]|^[ -~]+$')
+CAPTION, BODY, LONG_BODY, FOOTER, HEADER, CARD_BODY, ID = 1024, 1024, 4096, 60, 60, 160, 255
 BUTTONS, ROWS, SECTIONS, PRODUCTS, CARDS = 3, 10, 10, 30, 10
 WITHOUT_CAPTION = ('audio', 'sticker')
 
@@ -43,7 +45,7 @@ def media(kind: str, content: dict) -> Iterator[Problem]:
         yield 100, f"Param {kind}['caption'] is not allowed."
     yield from text(f"{kind}['caption']", content.get('caption'), CAPTION, required=False)
     link = content.get('link')
-    if link is not None and not str(link).startswith(('http://', 'https://')):
+    if link is not None and not str(link).lower().startswith(('http://', 'https://')):
         yield 100, f"Param {kind}['link'] is not a valid URI."
 
 
@@ -61,12 +63,16 @@ def contacts(_: str, cards: list) -> Iterator[Problem]:
         yield 131008, 'contacts is required.'
     for card in cards:
         yield from text("contacts['name']['formatted_name']", card['name'].get('formatted_name'), 1024)
+        if not any(value for name, value in card['name'].items() if name != 'formatted_name'):
+            yield 131009, "contacts['name'] needs one more part than formatted_name."
 
 
 def reaction(_: str, content: dict) -> Iterator[Problem]:
     yield from text("reaction['message_id']", content.get('message_id'), 512)
     if not isinstance(content.get('emoji'), str):
         yield 131008, "reaction['emoji'] is required."
+    elif LETTERS.search(content['emoji']):
+        yield 131009, "reaction['emoji'] must be an emoji."
 
 
 def interactive(_: str, content: dict) -> Iterator[Problem]:
@@ -136,12 +142,12 @@ def flow(action: dict) -> Iterator[Problem]:
 
 
 def product(action: dict) -> Iterator[Problem]:
-    yield from text('catalog_id', action.get('catalog_id'), 100)
-    yield from text('product_retailer_id', action.get('product_retailer_id'), 100)
+    yield from text('catalog_id', action.get('catalog_id'), ID)
+    yield from text('product_retailer_id', action.get('product_retailer_id'), ID)
 
 
 def products(action: dict) -> Iterator[Problem]:
-    yield from text('catalog_id', action.get('catalog_id'), 100)
+    yield from text('catalog_id', action.get('catalog_id'), ID)
     yield from number('sections', len(action['sections']), 1, SECTIONS)
     items = [item['product_retailer_id'] for section in action['sections'] for item in section['product_items']]
     yield from number('products', len(items), 1, PRODUCTS)
@@ -151,6 +157,16 @@ def cards(action: dict) -> Iterator[Problem]:
     yield from number('cards', len(action['cards']), 2, CARDS)
     for card in action['cards']:
         yield from text('Card body', (card.get('body') or {}).get('text'), CARD_BODY, required=False)
+
+
+def payment(name: str) -> Callable[[dict], Iterator[Problem]]:
+    def check(action: dict) -> Iterator[Problem]:
+        if action.get('name') != name:
+            yield 131009, f"action['name'] must be {name}."
+        if not isinstance(action.get('parameters'), dict):
+            yield 131008, "action['parameters'] is required."
+
+    return check
 
 
 def address(action: dict) -> Iterator[Problem]:
@@ -179,6 +195,8 @@ ACTIONS = {
     'call_permission_request': named('call_permission_request'),
     'voice_call': named('voice_call'),
     'request_contact_info': named('request_contact_info'),
+    'order_details': payment('review_and_pay'),
+    'order_status': payment('review_order'),
 }
 CHECKS = {
     **dict.fromkeys(('audio', 'document', 'image', 'sticker', 'video'), media),

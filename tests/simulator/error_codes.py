@@ -48,6 +48,7 @@ CODES = {
     132005: (400, False, 'Template hydrated text too long'),
     132007: (400, False, 'Template format character policy violated'),
     132012: (400, False, 'Template parameter format mismatch'),
+    132018: (400, False, "There's an issue with the parameters in your template"),
     132015: (400, False, 'Template is paused'),
     132016: (400, False, 'Template is disabled'),
     132068: (400, False, 'Flow is blocked'),

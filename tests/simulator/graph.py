@@ -130,6 +130,7 @@ class Call:
         self.input = str(body.get('to') or body['recipient'])
         is_phone = bool(body.get('to')) and not self.is_group and not is_user_id(body['to'])
         send.recipient = digits_of(self.input) if is_phone else self.input
+        self.wa_id = simulator.customers.wa_id(send.recipient) if is_phone else send.recipient
         send.opaque = body.get('biz_opaque_callback_data')
         self.plan = self.planned()
         self.delay = simulator.config.latency if self.plan.delay is None else self.plan.delay
@@ -216,7 +217,7 @@ class Call:
         if self.is_group:
             return customers.with_phone('12025550199')  # some participant; the group id is the recipient
         if to and not is_user_id(to):
-            return customers.with_phone(digits_of(to))
+            return customers.with_phone(self.wa_id)
         return customers.with_user_id(str(to or self.body['recipient']))
 
     def lose(self) -> web.Response:
@@ -230,7 +231,7 @@ class Call:
         return web.Response(body=json.dumps(self.answer_body(receipt)).encode(), content_type='application/json')
 
     def answer_body(self, receipt: Receipt) -> dict:
-        contact = {'input': self.input, 'user_id' if receipt.by_user_id else 'wa_id': self.send.recipient}
+        contact = {'input': self.input, 'user_id' if receipt.by_user_id else 'wa_id': self.wa_id}
         if self.simulator.config.answer_both_ids and not self.is_group:
             customer = receipt.customer
             contact |= {'wa_id': customer.wa_id, 'user_id': customer.user_id} if customer.wa_id else {}

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from aiohttp import web
 
 from .graph import bearer, parsed
-from .media import refusal, uploaded
+from .media import name_problem, refusal, uploaded
 from .simulator import SIMULATOR, Simulator
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -33,6 +33,8 @@ async def upload(request: web.Request) -> web.Response:
     simulator, number = request.app[SIMULATOR], request.match_info['id']
     if not (parts := await uploaded(request, simulator.config.upload_rate)):
         return refusal(100, 'messaging_product and file are required, as multipart/form-data.')
+    if simulator.config.strict and (problem := name_problem(parts[2], parts[1])):
+        return refusal(100, problem)
     seen = {'number': number, 'size': len(parts[0]), 'mime_type': parts[1], 'filename': parts[2], 'media_id': None}
     simulator.media.uploads.append(seen)
     if simulator.config.upload_error:
@@ -106,7 +108,10 @@ async def list_templates(request: web.Request) -> web.Response:
     simulator, query = request.app[SIMULATOR], request.query
     limit = min(int(query.get('limit', 25)), simulator.config.template_page)
     address = f'http://elsewhere.invalid{request.path_qs}'  # whoever follows it is led astray
-    return web.json_response(simulator.templates.page(query.get('name'), limit, int(query.get('after', 0)), address))
+    page = simulator.templates.page(query.get('name'), limit, int(query.get('after', 0)), address)
+    if wanted := query.get('summary'):
+        page['summary'] = simulator.templates.summary(wanted.split(','))
+    return web.json_response(page)
 
 
 @with_templates
@@ -114,6 +119,8 @@ async def create_template(request: web.Request) -> web.Response:
     templates, body = request.app[SIMULATOR].templates, parsed(await request.read())
     if not isinstance(body, dict) or not all(body.get(key) for key in ('name', 'category', 'language')):
         return refusal(100, 'name, category and language are required.')
+    if request.app[SIMULATOR].config.strict and (missing_example := templates.example_problem(body)):
+        return refusal(100, missing_example)
     if templates.find(body['name'], body['language']):
         return refusal(2388024, 'There is already content in this language for this template.')
     return web.json_response(templates.create(body))

@@ -86,5 +86,26 @@ async def uploaded(request: web.Request, rate: float = 0) -> tuple[bytes, str, s
     return bytes(content), fields.get('type') or mime_type, filename
 
 
+# By the ending of its name: a file of another type is refused, whatever is said beside it.
+ENDINGS = {
+    'jpg': 'image/jpeg', 'jpeg': 'image/jpeg', 'png': 'image/png', 'webp': 'image/webp', 'aac': 'audio/aac',
+    'amr': 'audio/amr', 'mp3': 'audio/mpeg', 'm4a': 'audio/mp4', 'ogg': 'audio/ogg', 'mp4': 'video/mp4',
+    '3gp': 'video/3gpp', 'txt': 'text/plain', 'pdf': 'application/pdf', 'doc': 'application/msword',
+    'xls': 'application/vnd.ms-excel', 'ppt': 'application/vnd.ms-powerpoint',
+    'docx': 'application/vnd.openxmlformats-officedocument.wordprocessingml.document',
+    'xlsx': 'application/vnd.openxmlformats-officedocument.spreadsheetml.sheet',
+    'pptx': 'application/vnd.openxmlformats-officedocument.presentationml.presentation',
+}  # fmt: skip
+
+
+def name_problem(filename: str | None, mime_type: str | None) -> str | None:
+    """What Meta says of an upload whose name does not end in its type."""
+    by_name = ENDINGS.get((filename or '').rpartition('.')[2].lower(), 'application/octet-stream')
+    if by_name == (mime_type or '').partition(';')[0].strip().lower():
+        return None
+    types = ', '.join(dict.fromkeys(ENDINGS.values()))
+    return f"Param file must be a file with one of the following types: {types}. Received file of type '{by_name}'."
+
+
 def refusal(code: int, details: str, status: int | None = None) -> web.Response:
     return web.json_response(graph_error(code, details), status=status or http_status(code))

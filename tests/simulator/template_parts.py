@@ -5,6 +5,12 @@ import re
 Problem = tuple[int, str]
 PLACEHOLDER = re.compile(r'\{\{\s*([\w.]+)\s*\}\}')
 MEDIA = ('image', 'video', 'document')
+BREAKS = re.compile(r'[\n\r\t]| {5}')
+NO_BREAKS = 'Param text cannot have new-line/tab characters or more than 4 consecutive spaces'
+EXAMPLES = {
+    'BODY': ('body_text', 'body_text_named_params'),
+    'HEADER': ('header_text', 'header_text_named_params', 'header_handle'),
+}
 UNUSABLE = {'PAUSED': (132015, 'The template is paused.'), 'DISABLED': (132016, 'The template is disabled.')}
 
 
@@ -23,7 +29,46 @@ def problem(template: dict | None, sent: dict) -> Problem | None:
     if not template or template['status'] != 'APPROVED':
         language = (sent.get('language') or {}).get('code')
         return 132001, f'Template name ({sent.get("name")}) does not exist in the translation ({language}).'
-    return parts_problem(template.get('components') or [], sent.get('components') or [])
+    components = sent.get('components') or []
+    return parts_problem(template.get('components') or [], components) or variables_problem(components)
+
+
+def variables_problem(sent: list) -> Problem | None:
+    """What no variable may hold, in whatever component, of the cards too."""
+    for part in sent:
+        for parameter in part.get('parameters') or ():
+            text = variable(parameter)
+            if text is not None and (BREAKS.search(text) or not text.strip()):
+                return 132018, f'{upper(part).lower()}: {NO_BREAKS}'
+        for card in part.get('cards') or ():
+            if found := variables_problem(card.get('components') or []):
+                return found
+    return None
+
+
+def variable(parameter: dict) -> str | None:
+    """The text of a parameter that is shown, None of any other."""
+    kind = str(parameter.get('type')).lower()
+    if kind in ('currency', 'date_time'):
+        return str(parameter[kind].get('fallback_value', ''))
+    return str(parameter.get(kind)) if kind in ('text', 'coupon_code') else None
+
+
+def example_problem(parts: list) -> str | None:
+    """Why Meta would not look at a new template: what has something variable needs an example of it."""
+    for part in parts:
+        kind, given = upper(part), part.get('example') or {}
+        media = kind == 'HEADER' and upper(part, 'format').lower() in MEDIA
+        wanted = [name for name in EXAMPLES.get(kind, ()) if name.endswith('handle') == media]
+        if (media or PLACEHOLDER.search(part.get('text') or '')) and not any(given.get(name) for name in wanted):
+            return f'component of type {kind} is missing expected field(s) (example)'
+        for button in part.get('buttons') or ():
+            if PLACEHOLDER.search(button.get('url') or '') and not button.get('example'):
+                return f'component of type BUTTONS is missing expected field(s) (example of {upper(button)})'
+        for card in part.get('cards') or ():
+            if found := example_problem(card.get('components') or []):
+                return found
+    return None
 
 
 def parts_problem(parts: list, sent: list) -> Problem | None:
