@@ -2,6 +2,7 @@
 
 import re
 
+from service.error_shapes import code_in, errors_in
 from service.identity import Identity
 from service.moments import past
 from service.opt_out import REFUSED
@@ -83,8 +84,7 @@ def _of_status(item, chatbot_id):
 
 def _wants_no_marketing(status):
     """Whether a status opts its person out (service/opt_out.py)."""
-    errors = status.get('errors')
-    return isinstance(errors, list) and any(as_dict(one).get('code') == REFUSED for one in errors)
+    return any(code_in(error) == REFUSED for error in errors_in(status.get('errors')))
 
 
 def of_update(item, chatbots):

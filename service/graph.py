@@ -12,10 +12,11 @@ from email.utils import parsedate_to_datetime
 from urllib3.exceptions import HTTPError
 
 from service.bounded_answer import Unreadable
+from service.error_shapes import code_in, details_in, error_in, errors_in, title_in
 from service.error_table import look_up
 from service.graph_http import Connections, has_left, seconds_for
 from service.person_id import named
-from service.webhook_events import MAX_ID, as_dict, clean, identifier
+from service.webhook_events import MAX_ID, clean, identifier
 
 JSON_BODY = {'Content-Type': 'application/json'}
 DAY = 86400  # seconds; no wait that Meta asks for is longer
@@ -66,21 +67,19 @@ def _error(title, code=None, details=None, fbtrace_id=None, cause=None):
 
 
 def error_from(meta):
-    """Meta's error object (an answer's or a status's) as the contract's `error`."""
-    data = as_dict(meta.get('error_data'))
-    title = clean(meta.get('title'), 500) or clean(meta.get('message'), 500) or 'Error'
+    """Meta's error object (an answer's or a status's, of error_shapes) as the contract's `error`."""
     return _error(
-        title,
-        _code(meta.get('code')),
-        clean(data.get('details'), 2000),
+        clean(title_in(meta), 500) or 'Error',
+        code_in(meta),
+        clean(details_in(meta), 2000),
         clean(meta.get('fbtrace_id'), 255),
     )
 
 
-def _code(value):
-    """A whole number, also when it comes as text; None for anything else."""
-    digits = identifier(value)
-    return int(digits) if digits and digits.isascii() and digits.isdigit() and len(digits) < 20 else None
+def first_error(errors):
+    """The first of Meta's `errors`, whatever their shape, as the contract's `error`; None when there is none."""
+    found = errors_in(errors)
+    return error_from(found[0]) if found else None
 
 
 class GraphClient:
@@ -152,12 +151,14 @@ def json_of(answer):
 
 def refusal(answer, body):
     """The Outcome of an answer that is not a success; `body`: its JSON, a dict."""
-    if isinstance(body.get('error'), dict):
-        return _refused(error_from(body['error']), answer)
-    if answer.status >= 500:
-        title = f'Meta answered HTTP {answer.status} without a Graph error'
-        return Outcome('unknown', error=_error(title, cause='http_5xx'))
-    return _refused(_error(f'Meta answered HTTP {answer.status}'), answer)
+    said = error_in(body)
+    error = error_from(said) if said else _error(f'Meta answered HTTP {answer.status}')
+    is_graphs = error['code'] is not None or isinstance(body.get('error'), dict)
+    if answer.status < 500 or is_graphs:
+        return _refused(error, answer)
+    title = f'Meta answered HTTP {answer.status} without a Graph error'
+    words = ': '.join(filter(None, (error['title'], error['details']))) if said else None
+    return Outcome('unknown', error=_error(title, details=words, cause='http_5xx'))
 
 
 def _accepted(body):

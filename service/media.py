@@ -9,6 +9,7 @@ from datetime import timedelta
 from peewee import BigIntegerField, BlobField, DateTimeField, SmallIntegerField, TextField
 
 from service.db import columns, db, execute, fetch_dicts, new_id, to_json
+from service.error_shapes import errors_in
 from service.error_table import explain, look_up
 from service.errors import Conflict, NotFound
 from service.graph import error_from
@@ -87,7 +88,7 @@ def _row(message_id, item, account):
 
 def _why_not_there(kind, errors):
     """The error that Meta gives in the place of a file, also when it calls the message unsupported."""
-    found = [error_from(error) for error in errors if isinstance(error, dict)] if isinstance(errors, list) else []
+    found = map(error_from, errors_in(errors))
     return next((error for error in found if kind in TYPES or error['code'] == UNAVAILABLE), None)
 
 

@@ -4,7 +4,7 @@ from peewee import BooleanField, DateTimeField, SmallIntegerField, TextField
 
 from service.db import columns, execute, fetch
 from service.error_table import explain
-from service.graph import error_from
+from service.graph import first_error
 from service.person_id import in_place
 from service.reading import read
 from service.rows import JSON, Row
@@ -80,8 +80,7 @@ class Message(Row):
 
     def _shown_error(self, extra):
         """Why it failed; of an inbound one, why Meta could not hand on what was written (sections 2 and 7)."""
-        told = next(iter(extra['errors']), None) if isinstance(extra.get('errors'), list) else None
-        error = dict(self.error) if self.error else error_from(told) if isinstance(told, dict) else None
+        error = dict(self.error) if self.error else first_error(extra.get('errors'))
         cause = error and error.pop('cause', None)
         return {'error': error, 'explanation': None, 'fix': None} | (explain(cause or error['code']) if error else {})
 

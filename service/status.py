@@ -8,7 +8,7 @@ from service import fact, message, window
 from service.consequences import Refusal
 from service.db import columns, execute, fetch, fetch_dicts, to_json
 from service.dispatch import AHEAD, attempt, next_step
-from service.graph import error_from, judge
+from service.graph import first_error, judge
 from service.webhook_events import clean
 
 STATES = (
@@ -247,12 +247,8 @@ def _from_row(row):
     errors = row['errors'] or []
     return Status(
         row['chatbot_id'], row['phone_number_id'], row['wamid'], row['status'], row['participant'], row['timestamp'],
-        row['message_id'], _error_of(errors), errors, row['pricing'], row['recipient'], row['message_id'],
+        row['message_id'], first_error(errors), errors, row['pricing'], row['recipient'], row['message_id'],
     )  # fmt: skip
-
-
-def _error_of(errors):
-    return error_from(errors[0]) if errors and isinstance(errors[0], dict) else None
 
 
 def _told_at(entry):

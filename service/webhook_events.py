@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+from service.error_shapes import code_in, errors_in
 from service.moments import past
 from service.person_id import PersonId, read
 
@@ -217,14 +218,13 @@ def _statuses(value, number):
 
 
 def _errors(value, number):
-    for error, problem in _elements(value, 'errors'):
-        yield Item(
-            'value_error',
-            f'e|{number or ""}|{identifier((error or {}).get("code")) or ""}',
-            error or {},
-            number,
-            problem=problem,
-        )
+    given = value.get('errors')
+    for element in given if isinstance(given, list) else [given] if given else ():
+        found = errors_in(element)
+        for error in found:
+            yield Item('value_error', f'e|{number or ""}|{code_in(error) or ""}', error, number)
+        if not found:
+            yield Item('value_error', f'e|{number or ""}|', {}, number, problem='errors holds nothing that says what')
 
 
 def _unusable(data, wamid, number):

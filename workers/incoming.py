@@ -6,9 +6,10 @@ from collections import Counter
 from service import changes, consequences, conversation, echo, event, evidence, fact, inbound, limits, signs, status
 from service.account import learn
 from service.db import LOCK_NOT_AVAILABLE, LOCKED, db, fetch, fetch_dicts, passes, sqlstate
+from service.error_shapes import errors_in
 from service.error_table import look_up
 from service.fact import Fact
-from service.graph import error_from
+from service.graph import error_from, first_error
 from service.identity import TryAgain, resolve
 from service.queues import INCOMING, retry_delay
 from service.status import Status
@@ -203,7 +204,7 @@ def _kept(item, path):
         )
         if look_up(error['code']).scope == 'number':
             limits.slow_down(limits.scope_keys(item.phone_number_id, None, None)[0])
-        return 'stored', error['title']
+        return 'stored', ': '.join(filter(None, (error['title'], error['details'])))
     return changes.keep(item, path)
 
 
@@ -225,12 +226,12 @@ def _told(item, chatbot_id):
     data = item.data
     if status_type(data):
         return fact.of_status(item, chatbot_id)
-    errors = data.get('errors') if isinstance(data.get('errors'), list) else None
-    error = error_from(errors[0]) if errors and isinstance(errors[0], dict) else None
+    errors = data.get('errors')
+    errors = errors if isinstance(errors, list) else errors_in(errors) or None
     recipient = {name: data[name] for name in data if name.startswith(('recipient_', 'parent_recipient_'))}
     return Status(
         chatbot_id, item.phone_number_id, item.wamid, clean(data['status'], 64), participant(data),
-        item.at, clean(data.get('biz_opaque_callback_data'), 512), error, errors,
+        item.at, clean(data.get('biz_opaque_callback_data'), 512), first_error(errors), errors,
         as_dict(data.get('pricing')) or None, recipient,
     )  # fmt: skip
 
