@@ -7,7 +7,7 @@ import time
 from service.db import CONNECTION_LOST, connection, execute, fetch_dicts, new_id
 
 BEAT_EVERY = 10  # seconds
-ALIVE_SECONDS = 45  # an idle RQ worker comes round every 15 s
+ALIVE_SECONDS = 45  # an idle RQ worker comes round every 5 s; a PostgreSQL that is silent stops it for 22
 KEEP_HOURS = 24  # a process that was killed is shown for so long
 
 BEAT = """

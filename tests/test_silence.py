@@ -1,5 +1,6 @@
-"""PostgreSQL falls silent: nothing closes, nothing is refused, no answer comes. The Procfile's processes bear it."""
+"""PostgreSQL falls silent, or Redis: nothing closes, nothing is refused, no answer comes. The processes bear it."""
 
+import signal
 import threading
 import time
 from functools import partial
@@ -107,3 +108,33 @@ def test_sigterm_is_heard_while_it_is_silent(gateway):
         took = time.monotonic() - began
         print('TOOK', took)
     assert codes == {'release': [0], **{name: [0] for name in ENTRIES}}, took
+
+
+def test_who_starts_while_it_is_silent_waits_hears_sigterm_and_begins_when_it_speaks(gateway):
+    assert gateway.processes.stop_all(STOP_WITHIN) == {'release': [0], **{name: [0] for name in ENTRIES}}
+    gateway.proxy.silence()
+    for _ in range(2):
+        for name in ENTRIES:
+            gateway.processes.start(name)
+        wait_until(lambda: health(gateway, '/readyz') == 503, 30, message='/readyz does not answer')
+        for name in ENTRIES[1:]:
+            wait_until(lambda name=name: 'timeout expired' in gateway.processes.logs(name), 30, message=name)
+        if len(gateway.processes.children['web']) == 2:
+            assert set(sum(gateway.processes.stop_all(STOP_WITHIN).values(), [])) == {0}
+    gateway.proxy.speak()
+    wait_until(lambda: health(gateway, '/readyz?deep=1') == 200, BACK_WITHIN)
+    gateway.backend.send()
+    wait_until(lambda: gateway.stand_in.sends(), 20)
+
+
+def test_sigterm_is_heard_while_redis_is_silent(gateway):
+    with Traffic(gateway) as traffic:
+        wait_until(lambda: len(traffic.codes) > 30, 30)
+        gateway.redis._child.send(signal.SIGSTOP)
+        try:
+            time.sleep(2)
+            codes = gateway.processes.stop_all(STOP_WITHIN)
+        finally:
+            gateway.redis._child.send(signal.SIGCONT)
+    assert codes == {'release': [0], **{name: [0] for name in ENTRIES}}
+    assert set(traffic.codes) <= {200, None}  # nobody outside heard of it, until there was no web any more

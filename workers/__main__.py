@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 ROOMS = {'incoming': (INCOMING, incoming), 'send': (SEND, send), 'errands': (ERRANDS, errands)}
 CONNECTIONS = {'incoming': 6, 'send': 6, 'errands': 4, 'clock': 1}  # to PostgreSQL, at most
 GRACE = 20  # seconds for what is in flight at SIGTERM, of the 25 that the contract gives
+AT_LAST = 23.5  # seconds after which a process ends even when something hangs that knows no limit
 
 
 class DrainWorker(SimpleWorker):
@@ -31,6 +32,11 @@ class DrainWorker(SimpleWorker):
 
     max_connection_wait_time = 2.0
     kind = ''  # the name of this process
+
+    @property
+    def connection_timeout(self) -> int:
+        """For any answer of Redis, the longest being that there is no job; RQ's own outlasts what a SIGTERM gives."""
+        return self.dequeue_timeout + 3
 
     def _install_signal_handlers(self):
         """RQ's take over from ours here: a SIGTERM that came just before would be heard by nobody."""
@@ -136,6 +142,9 @@ def _hurry_at_signal(read):
         pass
     watchdog.hurry()
     stopping.set()
+    time.sleep(AT_LAST)
+    log.warning('stopped though something hangs; what was under way waits for its lease')
+    os._exit(0)
 
 
 def _on_signals(handler):
@@ -166,7 +175,7 @@ def _worker(name, queue_name):
         [queue_name],
         connection=connection,
         serializer=JSONSerializer,
-        worker_ttl=30,
+        worker_ttl=20,  # an idle worker asks for 5 s at a time
         maintenance_interval=15,
         log_job_description=False,
     )
