@@ -7,6 +7,8 @@ from importlib.util import find_spec
 from urllib.parse import parse_qs, urlsplit
 
 from cryptography.fernet import Fernet
+from psycopg2 import ProgrammingError
+from psycopg2.extensions import parse_dsn
 
 PLACEHOLDERS = frozenset(
     {
@@ -104,8 +106,14 @@ def _split(value):
 
 def database_url(value):
     """Heroku writes postgres://, libpq wants postgresql://."""
-    value = url('postgres', 'postgresql')(value)
-    return 'postgresql://' + value.split('://', 1)[1]
+    value = 'postgresql://' + url('postgres', 'postgresql')(value).split('://', 1)[1]
+    if _split(value).netloc.count('@') > 1:
+        raise ValueError('has more than one "@": one within a name or a secret is written as %40')
+    try:
+        parse_dsn(value)
+    except ProgrammingError:  # its text quotes the part, which may be the password
+        raise ValueError("is not one of PostgreSQL's: see its percent signs and what stands behind the ?") from None
+    return value
 
 
 def media_url(value):

@@ -58,13 +58,15 @@ class Proxy:
             if self.silent:
                 return
             for one in readable:
-                data = self.change(one is client, one.recv(65536))
-                if not data:
+                data = one.recv(65536)
+                if refusal := one is client and self.refusal(data):
+                    client.sendall(refusal)
+                if not data or refusal:
                     client.close()
                     server.close()
                     return
                 (server if one is client else client).sendall(data)
 
-    def change(self, from_client, data):
-        """What is passed on in the place of `data`; here nothing is changed."""
-        return data
+    def refusal(self, data):
+        """What a client is told instead of an answer of the server's; here nobody is refused."""
+        return None

@@ -129,6 +129,8 @@ def test_what_is_well_formed_is_taken(environ, name, value, expected):
     [
         ('DATABASE_URL', 'sqlite:///x.db'), ('DATABASE_URL', 'postgres:///d'), ('DATABASE_URL', 'localhost/d'),
         ('DATABASE_URL', 'postgres://u:pass/word@h/d'), ('DATABASE_URL', 'postgres://[::1/d'), ('REDIS_URL', 'http://h'),
+        ('DATABASE_URL', 'postgres://u:pass%zz@h/d'), ('DATABASE_URL', 'postgres://u:p@pass@h/d'),
+        ('DATABASE_URL', 'postgres://u:p@h/d?pass=red'),
         ('REDIS_URL', 'unix://'), ('REDIS_URL', 'redis://h:99999999'), ('DATABASE_URL', ''),
         ('DATABASE_URL', 'postgres://u:pass\u2100@h/d'), ('API_KEYS', ','), ('PORT', '0'),
         ('WEB_CONCURRENCY', 'two'), ('SEND_CONCURRENCY', '0'), ('SEND_RATE', '-1'), ('MAX_QUEUED', '1.5'),
