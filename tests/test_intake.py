@@ -78,6 +78,20 @@ def test_what_proxies_add_goes_the_short_way(database, headers, line, keep_alive
     assert recognise(request(headers=headers, line=line)).keep_alive is keep_alive
 
 
+def test_an_answer_of_the_short_way_has_a_request_id_or_keeps_the_proxys(connect, database):
+    connection, proxys = connect(), '0f7e6d5c-1a2b-4c3d-9e8f-001122334455'
+    ids = []
+    for number, headers in enumerate(([], [], [f'X-Request-ID: {proxys}'], ['X-Request-ID: 5511999990001'])):
+        connection.sendall(request(body_with(number), headers))
+        reader = connection.makefile('rb')
+        head = [line.decode() for line in iter(reader.readline, b'\r\n')]
+        assert reader.read(len('OK')) == b'OK'
+        ids += [line.split()[1] for line in head if line.startswith('Request-Id: ')]
+    assert len(set(ids)) == 4
+    assert ids[2] == proxys
+    assert '5511999990001' not in ids
+
+
 @pytest.mark.parametrize(
     'raw',
     [

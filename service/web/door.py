@@ -26,7 +26,7 @@ from service.web.answers import problem_body
 from service.web.callers import Caller
 from service.web.connection_loop import CLOSING, PIECE, ConnectionLoop
 from service.web.framing import Malformed
-from service.web.intake import END_OF_HEAD, Intake, Webhook, answer, recognise
+from service.web.intake import Intake, Webhook, answer, end_of_head, recognise
 
 log = logging.getLogger(__name__)
 
@@ -147,10 +147,10 @@ class Door(ConnectionLoop):
         log.warning('request refused', extra={'status': status, 'code': code})
         logs.request_id.reset(token)
         body = problem_body(status, title, detail, code=code)
-        parts = answer(f'{status} {title}', body, 'application/problem+json', f'Request-Id: {request_id}')
+        parts = answer(f'{status} {title}', body, 'application/problem+json')
         self._unwatch(caller)
         caller.framing, caller.keeps = None, False
-        caller.sock.unsent += END_OF_HEAD[False].join(parts)
+        caller.sock.unsent += end_of_head(False, request_id).join(parts)
         self._go_on(caller)
 
     # ---- who works on them

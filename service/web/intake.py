@@ -8,6 +8,7 @@ unusual (another path, a header out of the ordinary, a signature that does not v
 import logging
 import re
 import threading
+import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from email.utils import formatdate
@@ -35,6 +36,8 @@ LENGTH = re.compile(rb'^content-length:[ \t]*([0-9]{1,7})[ \t]*\r$', re.IGNORECA
 SIGNATURE = re.compile(rb'^x-hub-signature-256:[ \t]*(sha256=[0-9a-f]{64})[ \t]*\r$', re.IGNORECASE | re.MULTILINE)
 CONNECTION = re.compile(rb'^connection:[ \t]*(close|keep-alive)[ \t]*\r$', re.IGNORECASE | re.MULTILINE)
 ONCE = (b'content-length:', b'x-hub-signature-256:')
+REQUEST_ID = re.compile(rb'^x-request-id:[ \t]*([a-z0-9_-]{20,128})[ \t]*\r$', re.IGNORECASE | re.MULTILINE)
+MAX_TOLD = 20  # requests that one line of the log names
 NEVER = (b'transfer-encoding:', b'expect:', b'upgrade:')
 
 
@@ -47,6 +50,7 @@ class Webhook:
     digest: bytes
     size: int
     keep_alive: bool
+    request_id: str
     caller: Caller | None = None
 
 
@@ -60,7 +64,9 @@ def recognise(data: bytes) -> Webhook | None:
     path = (head[1] or b'').decode()
     secrets = fresh_secrets(path) if path else settings.WHATSAPP_APP_SECRET
     digest = verified_digest(body, SIGNATURE.search(head[3])[1].decode(), secrets)
-    return digest and Webhook(path, body, digest, head.end() + length, _keeps_alive(head))
+    if digest is None:
+        return None
+    return Webhook(path, body, digest, head.end() + length, _keeps_alive(head), _request_id(head))
 
 
 def _usual(headers: bytes) -> int | None:
@@ -79,14 +85,22 @@ def _keeps_alive(head: re.Match[bytes]) -> bool:
     return wish[1].lower() == b'keep-alive' if wish else head[2] == b'1'
 
 
+def _request_id(head: re.Match[bytes]) -> str:
+    """As answers.name_request gives them."""
+    given = REQUEST_ID.search(head[3])
+    return given[1].decode() if given else uuid.uuid4().hex
+
+
 def answer(status: str, body: str, kind: str, *headers: str) -> tuple[bytes, bytes]:
-    """An answer in two parts; one of END_OF_HEAD stands between them."""
+    """An answer in two parts, between which end_of_head() stands."""
     lines = (f'HTTP/1.1 {status}', 'Server: gunicorn', f'Date: {formatdate(usegmt=True)}', f'Content-Type: {kind}',
              f'Content-Length: {len(body)}', *headers)  # fmt: skip
     return '\r\n'.join(lines).encode(), body.encode()
 
 
-END_OF_HEAD = {True: b'\r\nConnection: keep-alive\r\n\r\n', False: b'\r\nConnection: close\r\n\r\n'}
+def end_of_head(keep_alive: bool, request_id: str) -> bytes:
+    connection = 'keep-alive' if keep_alive else 'close'
+    return f'\r\nRequest-Id: {request_id}\r\nConnection: {connection}\r\n\r\n'.encode()
 
 
 class Intake:
@@ -120,14 +134,15 @@ class Intake:
                 store([(webhook.path, webhook.digest, webhook.body) for webhook in batch])
             wake(INCOMING)
         except Exception as error:
-            log.error('webhooks not stored', exc_info=error, extra={'webhooks': len(batch), 'reason': reason(error)})
+            extra = {'webhooks': len(batch), 'request_ids': [one.request_id for one in batch[:MAX_TOLD]]}
+            log.error('webhooks not stored', exc_info=error, extra={**extra, 'reason': reason(error)})
             return answer('503 Service Unavailable', database_away(), 'application/problem+json', 'Retry-After: 2')
         return answer('200 OK', 'OK', 'text/plain; charset=utf-8')
 
     @staticmethod
     def _answer(batch: list[Webhook], parts: tuple[bytes, bytes]) -> None:
         for webhook in batch:
-            reply = END_OF_HEAD[webhook.keep_alive].join(parts)
+            reply = end_of_head(webhook.keep_alive, webhook.request_id).join(parts)
             try:
                 is_sent = webhook.caller.raw.send(reply) == len(reply)
             except OSError:
