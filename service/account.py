@@ -5,7 +5,7 @@ import json
 from peewee import BooleanField, DateTimeField, IntegerField, Model, TextField, Value
 
 from service import outage, template, vault
-from service.db import columns, db, execute, fetch, fetch_dicts
+from service.db import columns, db, execute, execute_long, fetch, fetch_dicts
 from service.error_table import explain
 from service.errors import BadRequest, Conflict, Invalid, NotFound
 from service.rows import JSON
@@ -151,7 +151,7 @@ class Account(Model):
                 'UPDATE whatsapp_cloud_account SET active = false, updated_at = now() WHERE chatbot_id = %s',
                 (self.chatbot_id,),
             )
-            execute(HOLD_MESSAGES, (self.chatbot_id,))
+            execute_long(HOLD_MESSAGES, (self.chatbot_id,))
 
     def to_dict(self, away=None):
         """What a caller sees: no secret, only whether there is one. `away`: outage.now_away()."""
@@ -230,7 +230,7 @@ def hold(chatbot_id, reason, access_token=None):
     with db.atomic():
         held = execute(HOLD, {'chatbot': chatbot_id, 'reason': json.dumps(reason), 'token': access_token})
         if held:
-            execute(HOLD_MESSAGES, (chatbot_id,))
+            execute_long(HOLD_MESSAGES, (chatbot_id,))
     return bool(held)
 
 
@@ -238,14 +238,14 @@ def release(chatbot_id):
     """Whatever held the account is mended: if it is active, what is held is due now, with all its attempts."""
     with db.atomic():
         execute(RELEASE, (chatbot_id,))
-        execute(RELEASE_HELD, (['account', 'template'], chatbot_id))
+        execute_long(RELEASE_HELD, (['account', 'template'], chatbot_id))
         template.settle()
         execute(RELEASE_MEDIA, (chatbot_id,))
 
 
 def settle_strays():
     """Hold or release what missed its account's turn; returns how many messages."""
-    return execute(HOLD_STRAYS) + execute(RELEASE_HELD, (['account'], None))
+    return execute_long(HOLD_STRAYS) + execute_long(RELEASE_HELD, (['account'], None))
 
 
 def speaks_for(chatbot_id, waba_id):

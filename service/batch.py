@@ -10,7 +10,7 @@ from peewee import DateTimeField, IntegerField, TextField
 from service import admission, outbox, template
 from service.account import Account
 from service.config import settings
-from service.db import db, execute, fetch, new_id
+from service.db import db, execute, execute_long, fetch, new_id
 from service.error_table import explain
 from service.errors import Conflict, TooManyQueued
 from service.identity import resolve
@@ -168,7 +168,7 @@ FROM batch b WHERE m.batch_id = b.id AND b.status IN ('paused', 'cancelled') AND
 
 def settle_strays():
     """Hold or cancel what missed its batch's turn; returns how many messages."""
-    return execute(STRAYS)
+    return execute_long(STRAYS)
 
 
 def pause(batch_id, reason=None):
@@ -191,4 +191,4 @@ def _move(batch_id, status, allowed, messages, reason=None):
     with db.atomic():
         if not execute(MOVE, (status, reason and json.dumps(reason), batch_id, allowed)):
             raise Conflict('The batch was cancelled.')
-        execute(messages, (batch_id,))
+        execute_long(messages, (batch_id,))

@@ -42,6 +42,8 @@ CONNECT = {
 # What the server ends by itself, also for a client it cannot see any more. SET LOCAL, in the statement's own packet:
 # PgBouncer refuses them as start-up options, and behind it a SET would meet whoever gets the connection next.
 LIMITS = 'SET LOCAL statement_timeout = 20000; SET LOCAL lock_timeout = 10000; '
+LONG_SECONDS = 62  # for a statement that may go through all of an account's messages
+LONG = 'SET LOCAL statement_timeout = 60000; '
 BEGIN = f'BEGIN; {LIMITS}SET LOCAL idle_in_transaction_session_timeout = 20000'
 
 PLACE = re.compile(r'connection to server (?:at|on) .*? failed: ')  # libpq's, before the server's own words
@@ -49,7 +51,7 @@ SEVERITY = re.compile(r'^[^\s:"]+ ?:\s\s')  # "FATAL:  ", in the server's langua
 QUOTED = re.compile(r'"[^"]*"')
 
 UUID_AS_TEXT = new_type((2950,), 'UUID', lambda value, cursor: value)  # ids are text in this house
-_local = threading.local()  # .end: when (monotonic) the time of a deadline() block is up
+_local = threading.local()  # .end: when (monotonic) the time of a deadline() block is up; .is_long: in execute_long()
 
 
 class Cursor(cursor):
@@ -58,7 +60,8 @@ class Cursor(cursor):
     answer_seconds = ANSWER_SECONDS
 
     def execute(self, sql, params=None):
-        wait = watchdog.begin(self.connection, _seconds_left(self.answer_seconds))
+        seconds = LONG_SECONDS if getattr(_local, 'is_long', False) else self.answer_seconds
+        wait = watchdog.begin(self.connection, _seconds_left(seconds))
         try:
             return super().execute(sql, params)
         except ReadOnlySqlTransaction as error:  # after a failover this is no primary any more: look for another
@@ -241,6 +244,15 @@ def fetch_dicts(sql, params=()):
 def execute(sql, params=()):
     """Run a statement, return the number of rows it touched."""
     return db.execute_sql(sql, params).rowcount
+
+
+def execute_long(sql: str, params=()) -> int:
+    """The same with a minute's time: for a statement that may go through all messages of an account or a template."""
+    _local.is_long = True
+    try:
+        return execute(LONG + sql, params)
+    finally:
+        _local.is_long = False
 
 
 def columns(rows):

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from service import template_check
-from service.db import columns, execute, fetch, fetch_dicts
+from service.db import columns, execute, execute_long, fetch, fetch_dicts
 from service.errors import Invalid
 from service.queues import ERRANDS, wake
 from service.webhook_events import as_dict, clean, identifier
@@ -249,13 +249,13 @@ FROM stopped GROUP BY 1, 2, 3, 4, 5
 def release(waba_id, name=None, language=None):
     """What waited for a template that goes again, or for any of the WABA, is due; returns how many messages."""
     which = f'{GOES} AND a.waba_id = %s AND t.name = coalesce(%s, t.name) AND t.language = coalesce(%s, t.language)'
-    return execute(RELEASE.format(templates='template t', which=which), (waba_id, name, language))
+    return execute_long(RELEASE.format(templates='template t', which=which), (waba_id, name, language))
 
 
 def leave_to_meta(waba_id, keys):
     """What waited for templates that are not known any more, [(name, language)], is due; returns how many messages."""
     templates = 'unnest(%s::text[], %s::text[]) AS t (name, language)'
-    return execute(RELEASE.format(templates=templates, which='a.waba_id = %s'), (*columns(keys), waba_id))
+    return execute_long(RELEASE.format(templates=templates, which='a.waba_id = %s'), (*columns(keys), waba_id))
 
 
 def settle():
@@ -269,4 +269,4 @@ def settle():
 def settle_strays():
     """What crossed a verdict: read before, written after it. What Meta itself refused waits for Meta's word."""
     ours = f"{GOES} AND m.error ->> 'cause' = 'template_paused'"
-    return settle() + execute(RELEASE.format(templates='template t', which=ours))
+    return settle() + execute_long(RELEASE.format(templates='template t', which=ours))

@@ -1,0 +1,119 @@
+"""Waits for PostgreSQL that have an end: of a statement, of a block, of a process that is to stop; and the pool."""
+
+import threading
+import time
+from contextlib import contextmanager
+
+import pytest
+from peewee import OperationalError
+from playhouse.pool import MaxConnectionsExceeded
+
+from service import db, watchdog
+from service.config import settings
+from tests.proxy import Proxy
+from tests.stack import wait_until
+
+SLEEP = 'SELECT pg_sleep(8)'
+
+
+@contextmanager
+def ends_within(seconds, message):
+    began = time.monotonic()
+    with pytest.raises(OperationalError, match=message):
+        yield
+    assert time.monotonic() - began < seconds
+
+
+def test_a_statement_without_an_answer_ends_with_its_connection(database, monkeypatch):
+    monkeypatch.setattr(db.Cursor, 'answer_seconds', 0.3)
+    with ends_within(6, 'no answer for'), db.connection():
+        db.fetch(SLEEP)
+    with db.connection():
+        assert db.fetch('SELECT 1') == [(1,)]
+
+
+def test_a_block_has_so_many_seconds_in_all(database):
+    with ends_within(6, 'no answer for'), db.deadline(0.5), db.connection():
+        db.fetch('SELECT pg_sleep(0.1)')
+        db.fetch(SLEEP)
+    with ends_within(1, 'no time is left'), db.deadline(5), db.deadline(0), db.connection():
+        pass
+    with db.connection():
+        db.fetch('SELECT pg_sleep(0.6)')  # outside the block there is time again
+
+
+def test_a_process_that_is_to_stop_waits_shortly(database, monkeypatch):
+    monkeypatch.setattr(watchdog, 'HURRY_SECONDS', 0.3)
+    try:
+        threading.Timer(0.5, watchdog.watchdog.hurry).start()
+        with ends_within(6, 'no answer for'), db.connection():
+            db.fetch(SLEEP)
+    finally:
+        watchdog.watchdog.relax()
+
+
+def test_a_statement_over_all_messages_has_longer(database, monkeypatch):
+    monkeypatch.setattr(db.Cursor, 'answer_seconds', 0.3)
+    monkeypatch.setattr(db, 'LIMITS', 'SET LOCAL statement_timeout = 200; ')
+    with db.connection():
+        assert db.execute_long('SELECT pg_sleep(1.5)') == 1
+    with ends_within(6, 'statement timeout'), db.connection():
+        db.fetch('SELECT pg_sleep(1.5)')
+
+
+@pytest.fixture
+def proxy(postgres, database):
+    """Between this process and PostgreSQL."""
+    port = int(postgres.url.rsplit(':', 1)[1].split('/')[0])
+    with Proxy(port) as proxy, pytest.MonkeyPatch.context() as patch:
+        patch.setenv('DATABASE_URL', proxy.before(postgres.url))
+        settings.forget()
+        db.configure(3)
+        yield proxy
+    settings.forget()
+    db.configure()
+
+
+def test_nobody_waits_while_another_one_connects(proxy):
+    with db.connection():
+        db.fetch('SELECT 1')
+        proxy.silence()
+        other = threading.Thread(target=connect_in_vain)
+        other.start()
+        wait_until(lambda: db.db._places._value == 1)
+    began = time.monotonic()
+    with db.connection():  # the one that was just given back
+        assert other.is_alive()
+        assert time.monotonic() - began < 1
+    other.join()
+
+
+def connect_in_vain():
+    with pytest.raises(OperationalError), db.connection():
+        pass
+
+
+def test_a_place_that_nobody_gives_back_is_waited_for_and_no_place_is_lost(proxy, monkeypatch):
+    monkeypatch.setattr(db, 'PLACE_SECONDS', 0.3)
+    proxy.silence()
+    for _ in range(2):
+        connect_in_vain()
+    proxy.speak()
+    over, inside = threading.Event(), []
+
+    def hold():
+        with db.connection():
+            inside.append(True)
+            over.wait(20)
+
+    holders = [threading.Thread(target=hold) for _ in range(3)]
+    for holder in holders:
+        holder.start()
+    wait_until(lambda: len(inside) == 3)
+    with pytest.raises(MaxConnectionsExceeded), db.connection():
+        pass
+    over.set()
+    for holder in holders:
+        holder.join()
+    with db.connection():
+        assert db.fetch('SELECT 1') == [(1,)]
