@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from service.account_facts import facts, summary
 from service.db import execute, fetch_dicts, new_id, to_json
 from service.moments import past
-from service.webhook_events import MAX_DEPTH, as_dict, clean, digits, identifier, is_deep
+from service.webhook_events import as_dict, clean, digits, identifier
 
 log = logging.getLogger(__name__)
 
@@ -46,8 +46,6 @@ def heard(item):
     waba_id, value = item.data['waba_id'], item.data['value']
     if not waba_id or not isinstance(value, dict):
         return 'invalid', 'value is not an object' if waba_id else 'no id of the WhatsApp Business account'
-    if is_deep(value):
-        return 'invalid', f'nested deeper than {MAX_DEPTH}'
     event = _event(value)
     about = identifier(_number_id(value)), digits(value.get('display_phone_number') or value.get('phone_number'))
     at = past(item.data['time']) or item.received_at

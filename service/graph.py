@@ -202,7 +202,7 @@ def _regain(answer):
     try:
         usage = json.loads(answer.headers.get('X-Business-Use-Case-Usage', '{}'))
         minutes = [one.get('estimated_time_to_regain_access') for uses in usage.values() for one in uses]
-    except (ValueError, TypeError, AttributeError):
+    except (ValueError, RecursionError, TypeError, AttributeError):
         return None
     longest = max((one for one in minutes if isinstance(one, int | float) and one > 0), default=0)
     return min(longest * 60, DAY) or None

@@ -11,44 +11,23 @@ from service.moments import past
 from service.person_id import PersonId, read
 
 # Webhook fields Meta documents beside `messages` (fact sheet, section 5): kept, and never answered.
-KNOWN_FIELDS = frozenset(
-    [
-        'account_alerts',
-        'account_review_update',
-        'account_settings_update',
-        'account_update',
-        'automatic_events',
-        'business_capability_update',
-        'business_username_updates',
-        'calls',
-        'flows',
-        'group_lifecycle_update',
-        'group_participants_update',
-        'group_participant_update',
-        'group_settings_update',
-        'group_status_update',
-        'history',
-        'message_template_components_update',
-        'message_template_quality_update',
-        'message_template_status_update',
-        'messaging_handovers',
-        'partner_solutions',
-        'payment_configuration_update',
-        'phone_number_name_update',
-        'phone_number_quality_update',
-        'security',
-        'smb_app_state_sync',
-        'smb_message_echoes',
-        'standby',
-        'template_category_update',
-        'user_id_update',
-        'user_preferences',
-    ]
-)
+KNOWN_FIELDS = frozenset((
+    'account_alerts', 'account_review_update', 'account_settings_update', 'account_update',
+    'automatic_events', 'business_capability_update', 'business_username_updates', 'calls',
+    'flows', 'group_lifecycle_update', 'group_participants_update', 'group_participant_update',
+    'group_settings_update', 'group_status_update', 'history',
+    'message_template_components_update', 'message_template_quality_update',
+    'message_template_status_update', 'messaging_handovers', 'partner_solutions',
+    'payment_configuration_update', 'phone_number_name_update', 'phone_number_quality_update',
+    'security', 'smb_app_state_sync', 'smb_message_echoes', 'standby', 'template_category_update',
+    'user_id_update', 'user_preferences',
+))  # fmt: skip
 MAX_ID = 512  # bytes of a wamid that the tables and their indexes take; Meta's have about 60
 MAX_NAME = 64  # characters of a status or type
 MAX_DIGITS = 1000  # of a whole number; Python refuses to read or write more than 4300
-MAX_DEPTH = 500  # of a message or status; Python's json and PostgreSQL have to write it out again
+MAX_DEPTH = 500  # of a message, status or change; Python's json and PostgreSQL have to write it out again
+DEEP = f'nested deeper than {MAX_DEPTH}'
+WALKED = ('contacts', 'messages', 'statuses', 'errors')  # the lists of field `messages` that are read
 # Where somebody is named, the surest first: in an entry of `contacts`, a message, an echo, a status.
 CONTACT = ('user_id', 'wa_id')
 SENDER = ('from_user_id', 'from')
@@ -154,13 +133,14 @@ def _elements(container, name):
 
 def flatten(event, received_at=None):
     """Every item of a parsed body, in order. A bad part is an item with a `problem`; its neighbours are not touched."""
-    items = []
+    items = _unread(event, ('entry',))
     for entry, problem in _elements(event, 'entry'):
         if problem:
             items.append(Item('change', 'entry', {}, problem=problem))
             continue
         for change, problem in _elements(entry, 'changes'):
             items.extend([Item('change', 'changes', {}, problem=problem)] if problem else _change(change, entry))
+        items += _unread(entry, ('changes',), 'entry.')
     for item in items:
         item.received_at = received_at
     return items
@@ -172,13 +152,26 @@ def _change(change, entry):
     number = identifier(as_dict(as_dict(value).get('metadata')).get('phone_number_id'))
     if name != 'messages':  # `statuses` of calls or `messages` of history are not what their names say
         data = {'value': value, 'waba_id': identifier(entry.get('id')), 'time': entry.get('time')}
-        return [Item('change', name, data, number)]
+        return [Item('change', name, data, number, problem=DEEP if is_deep(data) else None)]
     if not isinstance(value, dict):
         return [Item('change', name, {}, problem='value is not an object')]
     items = [*_messages(value, number), *_statuses(value, number), *_errors(value, number)]
+    items += _unread(value, WALKED, 'messages.', number)
     waba_id, display = identifier(entry.get('id')), as_dict(value.get('metadata')).get('display_phone_number')
     for item in items:
         item.waba_id, item.display_phone_number = waba_id, digits(display)
+    return items
+
+
+def _unread(container: dict, read: tuple[str, ...], prefix: str = '', number: str | None = None) -> list[Item]:
+    """Lists that nothing reads: an item for each object in them, so that nothing is passed over unsaid."""
+    items = []
+    for name, value in container.items():
+        if name in read or not isinstance(value, list) or not value:
+            continue
+        objects = [one for one in value if isinstance(one, dict)] or [value]  # of mere values one for all
+        key = prefix + (clean(name, MAX_NAME) or '')
+        items += (Item('change', key, {'value': one, 'waba_id': None, 'time': None}, number) for one in objects)
     return items
 
 
@@ -222,7 +215,8 @@ def _errors(value, number):
     for element in given if isinstance(given, list) else [given] if given else ():
         found = errors_in(element)
         for error in found:
-            yield Item('value_error', f'e|{number or ""}|{code_in(error) or ""}', error, number)
+            key, problem = f'e|{number or ""}|{code_in(error) or ""}', DEEP if is_deep(error) else None
+            yield Item('value_error', key, error, number, problem=problem)
         if not found:
             yield Item('value_error', f'e|{number or ""}|', {}, number, problem='errors holds nothing that says what')
 
@@ -233,7 +227,7 @@ def _unusable(data, wamid, number):
     if len(wamid.encode()) > MAX_ID:
         return f'the id is longer than {MAX_ID} bytes'
     if is_deep(data):
-        return f'nested deeper than {MAX_DEPTH}'
+        return DEEP
     return None if number else 'no metadata.phone_number_id'
 
 

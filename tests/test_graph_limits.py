@@ -232,6 +232,14 @@ def test_json_that_is_nested_without_end_is_no_answer(acme, meta, workers, graph
     assert acme.message(sent['id'])['error']['title'] == 'Meta answered without a message id'
 
 
+def test_a_header_that_is_nested_without_end_says_nothing(acme, meta, workers, graph):
+    error = {'error': {'message': '(#131008) Required parameter is missing', 'code': 131008}}
+    graph.answer(400, error, **{'X-Business-Use-Case-Usage': '{"1": ' + '[' * 20_000})
+    sent = acme.send()
+    workers.send()
+    assert acme.message(sent['id'])['error']['code'] == 131008
+
+
 def test_a_list_of_templates_has_a_size(acme, workers, file_server, monkeypatch):
     monkeypatch.setattr('service.graph_management.LARGEST_LIST', 1000)
     file_server.says[f'/v26.0/{WABA}/message_templates'] = 200, {}, padded(1001, {'data': []})

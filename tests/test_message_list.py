@@ -230,7 +230,8 @@ def test_a_poller_sees_every_state_in_the_end(acme, people, workers):
 
 
 @pytest.mark.parametrize(
-    'cursor', ['x', 'W10=', 'WzEsMl0=', 'bnVsbA==', '01930000-0000-7000-8000-000000000000', '\x00']
+    'cursor',
+    ['x', 'W10=', 'WzEsMl0=', 'bnVsbA==', '01930000-0000-7000-8000-000000000000', '\x00', 'W1tb' * 490],
 )
 def test_a_cursor_of_another_list_is_422(acme, cursor):
     query = {'updated_since': '2020-01-01T00:00:00Z', 'cursor': cursor}

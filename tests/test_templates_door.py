@@ -71,6 +71,7 @@ def test_the_list_is_filtered_and_has_pages(acme):
         ('', {'chatbot_id': CHATBOT, 'cursor': 'bm9uc2Vuc2U='}, 422),
         ('', {'chatbot_id': CHATBOT, 'cursor': 'WzEsIDJd'}, 422),
         ('', {'chatbot_id': CHATBOT, 'cursor': 'WyJhXHUwMDAwIiwgImIiXQ=='}, 422),
+        ('', {'chatbot_id': CHATBOT, 'cursor': 'W1tb' * 490}, 422),
         ('', {'chatbot_id': CHATBOT, 'limit': '0'}, 422),
         ('/order_ready', {'chatbot_id': CHATBOT}, 422),
         ('/order_ready', {'chatbot_id': CHATBOT, 'language': 'de'}, 404),

@@ -113,6 +113,79 @@ def test_what_is_nested_so_deeply_that_nobody_can_write_it_again_is_invalid(meta
     assert [message['wamid'] for message in backend.messages()] == ['wamid.neighbour']
 
 
+VALUE = envelope([text_message(wamid='wamid.neighbour')])['entry'][0]['changes'][0]['value']
+OTHER_FIELDS = ('account_update', 'message_template_status_update', 'smb_message_echoes', 'calls', 'user_preferences',
+                'user_id_update', 'history', 'not_known_yet')  # fmt: skip
+DEEP_PLACES = {
+    'a contact': {'contacts': [{'wa_id': '12025550143', 'profile': '@'}]},
+    'a contact of nobody': {'contacts': [{'odd': '@'}]},
+    'the metadata': {'metadata': VALUE['metadata'] | {'odd': '@'}},
+    'a status': {'statuses': [{'id': 'wamid.S', 'status': 'sent', 'errors': ['@']}]},
+    'an error': {'errors': [{'code': 130429, 'error_data': {'details': '@'}}]},
+    'a list that nobody reads': {'user_actions': ['@']},
+    'a value that nobody reads': {'odd': '@'},
+}
+
+
+def told_beside(body, meta, backend, workers, caplog):
+    """What became of a deep body, whose neighbour is stored without a word about it."""
+    backend.account()
+    assert meta.webhook(body).status_code == 200
+    workers.incoming()
+    assert [event['status'] for event in backend.events()] == ['processed']
+    assert [record.message for record in caplog.records if record.levelname == 'ERROR'] == []
+    (message,) = backend.messages()
+    assert message['wamid'] == 'wamid.neighbour'
+    return backend.outcomes()
+
+
+@pytest.mark.parametrize('depth', [510, 900])
+@pytest.mark.parametrize('deep', DEEP_PLACES.values(), ids=DEEP_PLACES)
+def test_deep_parts_of_a_value_cost_nobody_anything(meta, backend, workers, caplog, deep, depth):
+    value = VALUE | deep
+    change = {'field': 'messages', 'value': value}
+    body = json.dumps({'entry': [{'id': '1', 'changes': [change]}]}).replace('"@"', nested(depth)).encode()
+    told_beside(body, meta, backend, workers, caplog)
+
+
+@pytest.mark.parametrize('field', OTHER_FIELDS)
+@pytest.mark.parametrize('part', ['value', 'time'])
+def test_a_deep_change_of_another_field_is_invalid_by_itself(meta, backend, workers, caplog, field, part):
+    number = {'metadata': VALUE['metadata']}
+    deep = {'field': field, 'value': number | ({'odd': '@'} if part == 'value' else {})}
+    entry = {'id': '880011223344556', 'changes': [deep, {'field': 'messages', 'value': VALUE}]}
+    entry |= {'time': {'odd': '@'}} if part == 'time' else {}
+    body = json.dumps({'entry': [entry]}).replace('"@"', nested(900)).encode()
+    outcomes = told_beside(body, meta, backend, workers, caplog)
+    assert sorted(outcomes) == [('change', 'invalid'), ('message', 'stored')]
+
+
+def test_each_object_in_a_list_that_nobody_reads_has_an_item(meta, backend, workers):
+    backend.account()
+    value = VALUE | {
+        'message_echoes': [text_message(wamid='wamid.1'), text_message(wamid='wamid.2')],
+        'user_actions': [{'action': 'x'}], 'tags': ['a', 'b'], 'calls': [{'id': '1'}], 'none': [],
+    }  # fmt: skip
+    entry = {'id': '1', 'changes': [{'field': 'messages', 'value': value}], 'messaging': [{'sender': {'id': '1'}}]}
+    assert meta.webhook({'object': 'whatsapp_business_account', 'entry': [entry], 'more': [{}]}).status_code == 200
+    workers.incoming()
+    (event,) = backend.events()
+    found = [(item['key'], item['outcome']) for item in event['items'] if item['kind'] == 'change']
+    assert found == [
+        ('more', 'ignored'), ('messages.message_echoes', 'ignored'), ('messages.message_echoes', 'ignored'),
+        ('messages.user_actions', 'ignored'), ('messages.tags', 'ignored'), ('messages.calls', 'ignored'),
+        ('entry.messaging', 'ignored'),
+    ]  # fmt: skip
+    assert [message['wamid'] for message in backend.messages()] == ['wamid.neighbour']
+
+
+def test_a_list_that_nobody_reads_of_a_number_that_is_not_ours_is_refused(meta, backend, workers):
+    value = VALUE | {'message_echoes': [text_message()], 'messages': []}
+    assert meta.webhook({'entry': [{'changes': [{'field': 'messages', 'value': value}]}]}).status_code == 200
+    workers.incoming()
+    assert backend.outcomes() == [('change', 'refused')]
+
+
 EMPTY = ['{}', '{"entry": null}', '{"entry": []}', '{"object": 1, "entry": [{}]}', '{"entry": [{"changes": []}]}']
 ODD = ['{"entry": {}}', '{"entry": 5}', '{"entry": [null, 7, "x"]}', '{"entry": [{"changes": {"field": "messages"}}]}']
 

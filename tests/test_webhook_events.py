@@ -85,19 +85,30 @@ bodies = st.fixed_dictionaries(
 
 
 def independent_count(body):
-    """As the contract counts: one per message, status and value error, one per change of another field."""
-    return sum(count_of_entry(entry) for entry in listed(body, 'entry'))
+    """As the contract counts: one per message, status and value error, one per change of another field.
+
+    And one per object of a list that has no meaning where it stands.
+    """
+    return sum(count_of_entry(entry) for entry in listed(body, 'entry')) + strange(body, 'entry')
 
 
 def count_of_entry(entry):
-    return sum(count_of_change(change) for change in listed(entry, 'changes')) if isinstance(entry, dict) else 1
+    if not isinstance(entry, dict):
+        return 1
+    return sum(count_of_change(change) for change in listed(entry, 'changes')) + strange(entry, 'changes')
 
 
 def count_of_change(change):
     value = change.get('value') if isinstance(change, dict) and change.get('field') == 'messages' else None
     if not isinstance(value, dict):
         return 1
-    return sum(len(listed(value, name)) for name in ('messages', 'statuses', 'errors'))
+    known = ('messages', 'statuses', 'errors')
+    return sum(len(listed(value, name)) for name in known) + strange(value, *known, 'contacts')
+
+
+def strange(container, *known):
+    lists = [value for name, value in container.items() if name not in known and isinstance(value, list) and value]
+    return sum(sum(isinstance(one, dict) for one in value) or 1 for value in lists)
 
 
 def listed(container, name):

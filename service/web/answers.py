@@ -241,5 +241,5 @@ def _place(since: datetime) -> Place:
     try:
         at, id_ = json.loads(urlsafe_b64decode(cursor))
         return Place(datetime.fromisoformat(at), str(uuid.UUID(id_)))
-    except (ValueError, TypeError, AttributeError):
+    except (ValueError, RecursionError, TypeError, AttributeError):
         raise Invalid('cursor is not valid.', {'cursor': ['Not a cursor of this list.']}) from None

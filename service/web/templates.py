@@ -132,7 +132,7 @@ def _after():
     cursor = answers.parameter('cursor')
     try:
         name, language = json.loads(base64.urlsafe_b64decode(cursor)) if cursor else (None, None)
-    except (ValueError, TypeError):
+    except (ValueError, RecursionError, TypeError):
         name = language = 0
     if cursor and not all(isinstance(part, str) and not UNSTORABLE.search(part) for part in (name, language)):
         raise Invalid('cursor is not valid.', {'cursor': ['Not a cursor of ours.']})
