@@ -193,6 +193,11 @@ class Workers:
 
     @staticmethod
     def _forget():
+        crews = [send.sender().crew] if send.sender.cache_info().currsize else []
+        if errands.errands_of_this_process.cache_info().currsize:
+            crews += [errand.crew for errand in errands.errands_of_this_process().errands]
+        for crew in crews:  # a suite of thousands of tests would leave tens of thousands of threads
+            crew.dismiss()
         send.sender.cache_clear()  # it knows settings of this test; the crew that asks for replies knows none
         errands.errands_of_this_process.cache_clear()
 

@@ -292,3 +292,14 @@ def test_under_steady_traffic_one_drain_job_waits_at_most(backend, back_room):
         time.sleep(0.02)
     assert max(waiting) == 1
     wait_until(lambda: not sql("SELECT 1 FROM message WHERE status IN ('queued', 'sending')"), 20)
+
+
+def test_a_crew_that_is_dismissed_leaves_no_thread():
+    before = set(threading.enumerate())
+    crew = Crew(3, lambda row: row['id'], Ledger())
+    threads = set(threading.enumerate()) - before
+    crew.submit([{'id': n} for n in range(5)])
+    assert crew.close(10)
+    crew.dismiss()
+    wait_until(lambda: not any(thread.is_alive() for thread in threads), 10)
+    assert len(threads) == 4

@@ -71,6 +71,7 @@ class Crew:
         writes what came within `gather` seconds. `ahead` rows more may wait, so that no thread waits for a claim."""
         self.room, self._do, self._record, self._gather = size + ahead, do, record, gather
         self._work, self._results = SimpleQueue(), SimpleQueue()
+        self._size = size
         self._in_flight, self._unrecorded = {}, {}  # by id; single dict operations are atomic
         for _ in range(size):
             threading.Thread(target=self._labour, name='crew', daemon=True).start()
@@ -89,8 +90,7 @@ class Crew:
             self._work.put(row)
 
     def _labour(self):
-        while True:
-            row = self._work.get()
+        while (row := self._work.get()) is not None:
             try:
                 result = self._do(row)
             except Exception as error:  # a fault of ours; the row's lease or the recorder decides
@@ -100,8 +100,8 @@ class Crew:
             self._in_flight.pop(row['id'], None)
 
     def _recorder(self):
-        while True:
-            batch = [self._results.get()]
+        while (first := self._results.get()) is not None:
+            batch = [first]
             time.sleep(self._gather)
             try:
                 while len(batch) < 500:
@@ -159,6 +159,12 @@ class Crew:
         for row in rows:
             del self._in_flight[row['id']], self._unrecorded[row['id'], id(row)]
         return rows
+
+    def dismiss(self) -> None:
+        """End the threads of a crew that has nothing in flight and gets no more."""
+        for _ in range(self._size):
+            self._work.put(None)
+        self._results.put(None)
 
     def close(self, timeout):
         """Wait until everything in flight is done and recorded, at most `timeout` seconds. True when it is."""
