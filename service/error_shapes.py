@@ -17,6 +17,11 @@ def errors_in(value: object) -> list[dict]:
     return [error for one in (value if isinstance(value, list) else [value]) if (error := _error(one))]
 
 
+def told_errors(data: dict) -> object:
+    """What should be the list of errors of a message, a status or a value."""
+    return data.get('error') if data.get('errors') is None else data['errors']
+
+
 def error_in(answer: dict) -> dict | None:
     """The error that an answer's JSON brings: under `error`, in `errors`, or in the open."""
     in_the_open = {name: value for name, value in answer.items() if name in IN_THE_OPEN}

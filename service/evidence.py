@@ -2,7 +2,7 @@
 
 import re
 
-from service.error_shapes import code_in, errors_in
+from service.error_shapes import code_in, errors_in, told_errors
 from service.identity import Identity
 from service.moments import past
 from service.opt_out import REFUSED
@@ -84,7 +84,7 @@ def _of_status(item, chatbot_id):
 
 def _wants_no_marketing(status):
     """Whether a status opts its person out (service/opt_out.py)."""
-    return any(code_in(error) == REFUSED for error in errors_in(status.get('errors')))
+    return any(code_in(error) == REFUSED for error in errors_in(told_errors(status)))
 
 
 def of_update(item, chatbots):

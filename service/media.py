@@ -9,7 +9,7 @@ from datetime import timedelta
 from peewee import BigIntegerField, BlobField, DateTimeField, SmallIntegerField, TextField
 
 from service.db import columns, db, execute, fetch_dicts, new_id, to_json
-from service.error_shapes import errors_in
+from service.error_shapes import errors_in, told_errors
 from service.error_table import explain, look_up
 from service.errors import Conflict, NotFound
 from service.graph import error_from
@@ -77,7 +77,7 @@ def _row(message_id, item, account):
     kind = data.get('type') if isinstance(data.get('type'), str) else None
     body = as_dict(data.get(kind)) if kind in TYPES else {}
     meta_id = identifier(body.get('id'))
-    error = None if meta_id else _why_not_there(kind, data.get('errors')) or _nothing_given(body)
+    error = None if meta_id else _why_not_there(kind, told_errors(data)) or _nothing_given(body)
     if not meta_id and not error:
         return None
     return (
@@ -88,7 +88,7 @@ def _row(message_id, item, account):
 
 def _why_not_there(kind, errors):
     """The error that Meta gives in the place of a file, also when it calls the message unsupported."""
-    found = map(error_from, errors_in(errors))
+    found = [error for error in map(error_from, errors_in(errors)) if error['code'] is not None or error['details']]
     return next((error for error in found if kind in TYPES or error['code'] == UNAVAILABLE), None)
 
 

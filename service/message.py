@@ -3,6 +3,7 @@
 from peewee import BooleanField, DateTimeField, SmallIntegerField, TextField
 
 from service.db import columns, execute, fetch
+from service.error_shapes import told_errors
 from service.error_table import explain
 from service.graph import first_error
 from service.person_id import in_place
@@ -80,7 +81,7 @@ class Message(Row):
 
     def _shown_error(self, extra):
         """Why it failed; of an inbound one, why Meta could not hand on what was written (sections 2 and 7)."""
-        error = dict(self.error) if self.error else first_error(extra.get('errors'))
+        error = dict(self.error) if self.error else first_error(told_errors(extra))
         cause = error and error.pop('cause', None)
         return {'error': error, 'explanation': None, 'fix': None} | (explain(cause or error['code']) if error else {})
 

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from service.error_shapes import code_in, errors_in
+from service.error_shapes import code_in, errors_in, told_errors
 from service.moments import past
 from service.person_id import PersonId, read
 
@@ -211,14 +211,12 @@ def _statuses(value, number):
 
 
 def _errors(value, number):
-    given = value.get('errors')
-    for element in given if isinstance(given, list) else [given] if given else ():
-        found = errors_in(element)
-        for error in found:
-            key, problem = f'e|{number or ""}|{code_in(error) or ""}', DEEP if is_deep(error) else None
-            yield Item('value_error', key, error, number, problem=problem)
-        if not found:
-            yield Item('value_error', f'e|{number or ""}|', {}, number, problem='errors holds nothing that says what')
+    given = told_errors(value)
+    for element in given if isinstance(given, list) else [] if given is None else [given]:
+        error = next(iter(errors_in([element] if isinstance(given, list) else given)), None)
+        key = f'e|{number or ""}|{code_in(error or {}) or ""}'
+        problem = 'errors says nothing' if error is None else DEEP if is_deep(error) else None
+        yield Item('value_error', key, error or {}, number, problem=problem)
 
 
 def _unusable(data, wamid, number):

@@ -109,6 +109,17 @@ def test_words_in_place_of_an_error(backend, workers, setting, status, body, sta
     assert (message['status'], message['error']['title'], message['error']['details']) == (state, title, details)
 
 
+@pytest.mark.parametrize('error', ['It broke', {'message': 'It broke'}])
+def test_a_status_may_say_it_in_the_singular(backend, meta, workers, stand_in, error):
+    backend.account()
+    sent = backend.send()
+    workers.send()
+    wamid = backend.message(sent['id'])['wamid']
+    meta.webhook(envelope(statuses=[status_of(wamid, 'failed', error=error)]))
+    workers.incoming()
+    assert backend.message(sent['id'])['error']['title'] == 'It broke'
+
+
 @pytest.mark.parametrize('errors', [[{'code': '131050'}], {'code': 131050}, '[{"code": 131050}]'])
 def test_a_person_who_wants_no_marketing_is_believed_in_any_shape(backend, meta, workers, stand_in, errors):
     backend.account()

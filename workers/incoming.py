@@ -6,7 +6,7 @@ from collections import Counter
 from service import changes, consequences, conversation, echo, event, evidence, fact, inbound, limits, signs, status
 from service.account import learn
 from service.db import LOCK_NOT_AVAILABLE, LOCKED, db, fetch, fetch_dicts, passes, sqlstate
-from service.error_shapes import errors_in
+from service.error_shapes import errors_in, told_errors
 from service.error_table import look_up
 from service.fact import Fact
 from service.graph import error_from, first_error
@@ -226,7 +226,7 @@ def _told(item, chatbot_id):
     data = item.data
     if status_type(data):
         return fact.of_status(item, chatbot_id)
-    errors = data.get('errors')
+    errors = told_errors(data)
     errors = errors if isinstance(errors, list) else errors_in(errors) or None
     recipient = {name: data[name] for name in data if name.startswith(('recipient_', 'parent_recipient_'))}
     return Status(
