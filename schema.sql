@@ -389,7 +389,7 @@ CREATE TABLE account_event (
 );
 CREATE INDEX account_event_of ON account_event (waba_id, at, id);
 
--- version 5: outages of Meta's
+-- version 3: outages of Meta's
 
 -- Calls that failed in a row, of one number and of all numbers together. From ten on it is away: nothing but a probe
 -- goes. A row is there while there is trouble alone: the next success deletes it.
@@ -407,7 +407,7 @@ CREATE TABLE graph_outage (
     CHECK ((away_since IS NULL) = (probe_at IS NULL))
 );
 
--- version 6: what Meta tells beside a message's states
+-- version 4: what Meta tells beside a message's states
 
 -- A status whose type is not a message's (a payment): kept and shown, it moves nothing.
 CREATE TABLE message_fact (
@@ -431,7 +431,7 @@ CREATE INDEX message_fact_of ON message_fact (message_id);
 CREATE INDEX message_changed ON message (chatbot_id, updated_at);   -- GET /messages?updated_since=
 CREATE INDEX message_by_reference ON message (client_reference) WHERE client_reference IS NOT NULL;
 
--- version 7: what is no phone is none
+-- version 5: what is no phone is none
 
 -- Meta puts a BSUID where a phone stood, and earlier versions took it for one; a number with a plus or blanks was another
 -- person than the same without. This is service/person_id.py as it was then, for the rows that were spoiled by it.
@@ -579,12 +579,12 @@ DROP PROCEDURE merge_conversations(uuid, uuid);
 DROP FUNCTION shown_id(conversation, text);
 DROP FUNCTION person_id(text);
 
--- version 8: how many channels a sound has
+-- version 6: how many channels a sound has
 
 -- Of an uploaded Ogg with Opus: a voice message is mono. Null: not known, of all else.
 ALTER TABLE media ADD COLUMN channels smallint;
 
--- version 9: which processes live
+-- version 7: which processes live
 
 -- A process of the back room, renewed by its own loop every 10 s and taken away when it ends.
 CREATE TABLE process (

@@ -15,7 +15,7 @@ from tests.stack.postgres import administration, create_database, with_database
 ANA, BEN, PARENT = 'US.1001', 'US.2002', 'US.ENT.77'
 PHONE, OTHER = CUSTOMER, '12025550199'
 EARLY, LATE = '2026-09-01T00:00:00Z', '2026-10-01T00:00:00Z'
-SECTION = dict(schema.sections())[7]
+SECTION = dict(schema.sections())[5]
 ACCOUNT = "INSERT INTO whatsapp_cloud_account (chatbot_id, phone_number_id, access_token) VALUES ('acme', '3', 't')"
 
 
