@@ -273,7 +273,7 @@ def test_a_responder_that_is_away_is_asked_again(backend, write, workers):
     write('One')
     workers.incoming()
     ((seconds, attempts, error),) = due()
-    assert (attempts, error['title']) == (1, 'the responder did not answer (NewConnectionError)')
+    assert (attempts, error['title']) == (1, 'the responder did not answer (ConnectionError)')
     assert 1 < seconds <= 2
 
 
