@@ -26,13 +26,31 @@ class Answer:
 
 
 class _Watched:
-    """Notes the moment from which a request may have reached Meta: before it, trying again is safe."""
+    """Notes the moment from which a request may have reached Meta: before it, trying again is safe.
+
+    The head waits for the body: both go with one call of the kernel, which costs as much as all of urllib3's.
+    """
+
+    _head, _is_head = b'', False
+
+    def endheaders(self, *arguments, **options):
+        self._is_head = True
+        super().endheaders(*arguments, **options)
 
     def send(self, data):
+        if self._is_head:
+            self._head, self._is_head = data, False
+            return
         if self.sock is None and self.auto_open:
             self.connect()
+        data, self._head = self._head + data, b''
         _left.bytes = True
         super().send(data)
+
+    def getresponse(self):
+        if self._head:
+            self.send(b'')
+        return super().getresponse()
 
 
 class _HTTPConnection(_Watched, deadline.HTTPConnection):

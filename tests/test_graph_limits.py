@@ -8,6 +8,7 @@ import tracemalloc
 import pytest
 
 from service import graph_http
+from service.deadline import TimedSocket
 from service.graph_http import MAX_ANSWER
 from tests.files import CONTENT, comes_in, media_message, media_row
 from tests.own_service import Platform
@@ -216,6 +217,15 @@ def test_an_answer_that_is_cut_off_is_none(acme, workers, meta_says):
     sent = acme.send()
     workers.send()
     assert acme.message(sent['id'])['error']['title'] == 'No answer from Meta (ProtocolError)'
+
+
+def test_head_and_body_of_a_call_leave_together(acme, workers, graph, monkeypatch):
+    left, sendall = [], TimedSocket.sendall
+    monkeypatch.setattr(TimedSocket, 'sendall', lambda sock, data: left.append(bytes(data)) or sendall(sock, data))
+    graph.answer(200, ACCEPTED)
+    acme.send(text='Together')
+    workers.send()
+    assert [data.startswith(b'POST') and b'Together' in data for data in left] == [True]
 
 
 def test_a_compressed_answer_is_read(acme, workers, graph):
