@@ -10,14 +10,26 @@ from service.loose import inside, objects, text_at
 from service.reply_failure import NoReply
 from service.strict_json import cleaned
 
-# As models write it: <think>, <thinking>, <thought>, <reasoning>, [THINK], ◁think▷. The limits keep it linear.
-NAMES = 'think|thinking|thoughts?|reasoning|reflection|analysis'
+# As models write it: <think>, <antThinking>, <seed:think>, <thought_process>, <|begin_of_thought|>, <|START_THINKING|>,
+# [THINK], ◁think▷. The limits keep it linear.
+THINKING = 'think|thinking|thoughts?|reason|reasoning'
+NAMES = (
+    rf'(?:ant|(?:[a-z]{{1,16}}[:_-]){{0,2}})(?:{THINKING})(?:[:_-][a-z]{{1,16}})?'
+    '|reflection|analysis|scratchpad|inner_?monologue'
+)
 TAG = re.compile(
-    rf'<\s{{0,9}}(?P<a>/?)\s{{0,9}}(?:{NAMES})\b(?:[^<>\n]{{0,99}}>)?|\[(?P<b>/?)THINK\]|◁(?P<c>/?)think▷',
+    rf'<\s{{0,9}}(?P<a>/?)\s{{0,9}}(?:{NAMES})\b(?:[^<>\n]{{0,99}}>)?'
+    rf'|<\|(?P<b>/|end_(?:of_)?)?(?:(?:start|begin)_(?:of_)?)?(?:{THINKING})\|>'
+    r'|\[(?P<c>/?)(?:think|thinking)\]|◁(?P<d>/?)think▷',
     re.IGNORECASE,
 )
-# gpt-oss, behind a server that does not take its channels apart; other models' ends of a turn
-FINAL, CHANNEL, MARK = '<|channel|>final<|message|>', '<|channel|>', re.compile(r'<\|[a-z_]{1,32}\|>')
+# gpt-oss, behind a server that does not take its channels apart
+FINAL, CHANNEL = '<|channel|>final<|message|>', '<|channel|>'
+# Other models' ends of a turn, and what some put around their answer
+MARK = re.compile(
+    r'<[|｜][\w▁]{1,32}[|｜]>|</?(?:final_)?(?:answer|response)>|<(?:start|end)_of_turn>|<eos>|^\s{0,9}<s>|</s>\s{0,9}$',
+    re.IGNORECASE,
+)
 SPOKEN = ('text', 'output_text', None)  # types of parts
 
 
@@ -29,7 +41,7 @@ def answer_in(completion: dict) -> str:
         raise NoReply('the AI answered something that is no chat completion', details)
     message = choices[0].get('message')
     text = cleaned(without_thinking(_content(inside(message, 'content'))).strip())
-    text = text or cleaned(text_at(message, 'refusal').strip())
+    text = text or cleaned(without_thinking(text_at(message, 'refusal')).strip())
     if text:
         return text
     if inside(message, 'tool_calls') or inside(message, 'function_call'):
@@ -56,7 +68,7 @@ def _spoken(part: object) -> str:
 def without_thinking(text: str) -> str:
     """What stands outside of all thinking. One that is not closed ends with the text, one that was never opened began
     with it (servers put the opening tag into the prompt); they may be nested."""
-    text = MARK.sub('', _final_channel(text))
+    text = _final_channel(text)
     spoken, depth, at = [], 0, 0
     for tag in TAG.finditer(text):
         if not depth:
@@ -64,13 +76,13 @@ def without_thinking(text: str) -> str:
         at = tag.end()
         if tag[0].endswith('/>'):  # it holds nothing
             continue
-        if not any(tag.group('a', 'b', 'c')):
+        if not any(tag.group('a', 'b', 'c', 'd')):
             depth += 1
         elif depth:
             depth -= 1
         else:
             spoken.clear()
-    return ''.join(spoken) + (text[at:] if not depth else '')
+    return MARK.sub('', ''.join(spoken) + (text[at:] if not depth else ''))
 
 
 def _final_channel(text: str) -> str:

@@ -24,6 +24,19 @@ THINKING = [
     '[THINK]SECRET[/THINK]Hello!',
     '◁think▷SECRET◁/think▷Hello!',
     '<think/>Hello!',
+    '<seed:think>SECRET</seed:think>Hello!',
+    '<antThinking>SECRET</antThinking>Hello!',
+    '<thought_process>SECRET</thought_process>Hello!',
+    '<chain_of_thought>SECRET</chain_of_thought>Hello!',
+    '<scratchpad>SECRET</scratchpad>Hello!',
+    '[thinking]SECRET[/thinking]Hello!',
+    '<|begin_of_thought|>SECRET<|end_of_thought|><|begin_of_solution|>Hello!<|end_of_solution|>',
+    '<|START_THINKING|>SECRET<|END_THINKING|><|START_RESPONSE|>Hello!<|END_RESPONSE|>',
+    '<|think|>SECRET<|/think|>Hello!',
+    '<think>SECRET</think><answer>Hello!</answer>',
+    '<s>Hello!</s>',
+    'Hello!<end_of_turn>',
+    '<think>SECRET</think>Hello!<｜end▁of▁sentence｜>',
     '<think>SECRET</think>Hello!<think>SECRET</think>',
     '<|channel|>analysis<|message|>SECRET<|end|><|start|>assistant<|channel|>final<|message|>Hello!<|return|>',
     [{'type': 'thinking', 'thinking': [{'type': 'text', 'text': 'SECRET'}]}, {'type': 'text', 'text': 'Hello!'}],
@@ -124,6 +137,13 @@ def test_an_account_without_a_model_names_none(backend, ai, hear):
 # ---- what it answers
 
 
+@pytest.mark.parametrize('text', ['A <ThinkPad> for 300', 'It is <s>20</s> 10', 'analysis: [1] think <3', 'a <|> b'])
+def test_what_is_no_thinking_stays(backend, ai, hear, text):
+    ai.answer(200, completion(text))
+    hear('One')
+    assert said(backend) == [text]
+
+
 @pytest.mark.parametrize('content', THINKING, ids=lambda content: str(content)[:40])
 def test_the_customer_reads_the_answer_alone(backend, ai, hear, content):
     ai.answer(200, completion(content, reasoning='SECRET', reasoning_content='SECRET', thinking='SECRET'))
@@ -145,6 +165,12 @@ def test_thinking_alone_is_no_answer(backend, ai, hear, content):
 
 def test_a_refusal_is_what_the_model_says(backend, ai, hear):
     ai.answer(200, completion(None, refusal="I can't help with that."))
+    hear('One')
+    assert said(backend) == ["I can't help with that."]
+
+
+def test_a_refusal_shows_no_thinking_either(backend, ai, hear):
+    ai.answer(200, completion(None, refusal="<think>SECRET</think>I can't help with that."))
     hear('One')
     assert said(backend) == ["I can't help with that."]
 
