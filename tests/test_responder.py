@@ -225,6 +225,22 @@ def test_a_reply_goes_to_who_is_answered_whomever_it_names(backend, platform, ow
     assert (message['to'], message['recipient']) == wanted
 
 
+def test_what_servers_refuse_is_not_sent_either(backend, platform, own_service, hear):
+    place = {'latitude': 1, 'longitude': 2, 'name': 'a\x00b \ud83d'}
+    platform.answer(200, {'messages': [{'text': {'body': 'a\x00b \ud83d'}}, {'type': 'location', 'location': place}]})
+    hear(text_message())
+    text, location = [message['content'] for message in outbound(backend)]
+    assert (text['body'], location['name']) == ('a\ufffdb \ufffd', 'a\ufffdb \ufffd')
+
+
+def test_a_reply_that_names_a_group_goes_to_who_is_answered(backend, platform, stand_in, own_service, hear, workers):
+    platform.answer(200, {'messages': [{'recipient_type': 'group', 'to': 'g1', 'text': {'body': 'Hi'}}]})
+    hear(text_message())
+    workers.send()
+    (sent,) = stand_in.sends()
+    assert (sent['body']['recipient_type'], sent['body']['to']) == ('individual', f'+{CUSTOMER}')
+
+
 def test_nothing_is_sent_to_a_customer_of_whom_no_id_is_known(backend, platform, own_service, hear):
     platform.answer(503)
     hear(text_message())

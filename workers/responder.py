@@ -19,12 +19,13 @@ from service.redaction import quotable
 from service.references import with_wamids
 from service.reply_failure import NoReply
 from service.split import split
-from service.strict_json import NotJSON, parse_object
+from service.strict_json import NotJSON, cleaned, parse_object
 from service.whatsapp_format import to_whatsapp
 
 HISTORY = 20  # the last messages that the responder sees
 MOST_MESSAGES = 20  # in one answer; each of them is billed
 FINAL = frozenset((400, 401, 402, 403, 404, 405, 410, 413, 415, 422))  # statuses of an AI's server: no use in repeating
+ADDRESS = frozenset(('to', 'recipient', 'recipient_type'))
 
 message_schema = MessageSchema()
 
@@ -64,7 +65,7 @@ def _addressed(body, conversation):
     if not (to or recipient):
         raise NoReply('nothing is known of the customer that an answer could go to')
     whom = address(to, recipient)
-    return {name: value for name, value in body.items() if name not in ('to', 'recipient')} | whom
+    return {name: value for name, value in body.items() if name not in ADDRESS} | whom
 
 
 def _openai(account, conversation, history):
@@ -128,7 +129,7 @@ def _bodies(answer):
         raise NoReply('the service answered something that is neither 204 nor {"messages": […]}') from None
     if not isinstance(bodies, list) or not all(isinstance(body, dict) for body in bodies):
         raise NoReply('the service answered "messages" that are no list of objects')
-    return bodies
+    return cleaned(bodies)
 
 
 def sign(identifier, body, secret):
