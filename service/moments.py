@@ -15,6 +15,15 @@ def plain(value):
     raise TypeError(type(value).__name__)
 
 
+def given(text: str) -> datetime | None:
+    """A caller's time with its offset, in UTC: PostgreSQL takes no offset of 16 hours. None for what is none."""
+    try:
+        at = datetime.fromisoformat(text)
+        return at.astimezone(UTC) if at.tzinfo else None
+    except (ValueError, OverflowError):
+        return None
+
+
 def moment(value):
     """Meta's seconds since 1970 (digits or a whole number) as an aware datetime, None when they make no sense."""
     if isinstance(value, str):

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from marshmallow import ValidationError, fields, validate
 
 from service import phones
-from service.content_fields import storable, without_nulls
+from service.content_fields import storable, visible, without_nulls
 from service.payloads import AddressSchema, flat
 
 RECIPIENT = ('to', 'recipient', 'client_reference')
@@ -41,7 +41,7 @@ class Row:
 class RowSchema(AddressSchema):
     """Whom one row goes to."""
 
-    client_reference = fields.String(validate=[validate.Length(1, 255), storable])
+    client_reference = fields.String(validate=[validate.Length(1, 255), storable, visible])
 
 
 class KnownRowSchema(RowSchema):

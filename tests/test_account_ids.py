@@ -31,7 +31,7 @@ def test_what_surrounds_a_pasted_secret_or_id_is_dropped(backend, meta, around):
         ('webhook_verify_token', 'zero\u200bwidth'),
         ('waba_id', '88 0'), ('waba_id', '880/../1'), ('waba_id', ' '), ('phone_number_id', '30 01'),
         ('access_token', 'EAA\nB'), ('responder.api_key', 'sk\n-1'), ('responder.model', 'gpt\u200b-4'),
-        ('responder.base_url', 'http://ai.test/ v1'),
+        ('responder.base_url', 'http://ai.test/ v1'), ('responder.base_url', 'http://ai.test/v1\u200b'),
     ],
 )  # fmt: skip
 def test_what_cannot_be_seen_within_a_secret_or_id_is_refused_by_name(backend, field, value):
@@ -43,7 +43,7 @@ def test_what_cannot_be_seen_within_a_secret_or_id_is_refused_by_name(backend, f
     assert value.strip() == '' or value not in answer.text
 
 
-GOOD_IDS = ['acme', 'a', 'shop-1_b.c', 'ops@acme.example', 'tenant:7', '+5511999990001', 'x' * 255]
+GOOD_IDS = ['acme', 'a', '...', '.a', 'shop-1_b.c', 'ops@acme.example', 'tenant:7', '+5511999990001', 'x' * 255]
 BAD_IDS = [
     'a/b',
     'a b',
@@ -59,6 +59,8 @@ BAD_IDS = [
     '',
     'x' * 256,
     'a\u200bb',
+    '.',
+    '..',
 ]
 
 

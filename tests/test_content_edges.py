@@ -77,6 +77,18 @@ def button(title='Yes', **more):
             'action': {'buttons': [{'type': 'reply', 'reply': {'id': 'y', 'title': title}}]}, **more}  # fmt: skip
 
 
+@pytest.mark.parametrize('text', ['  ', '\u200b', '\u3164'])
+def test_what_is_told_beside_a_message_shows_something_too(acme, text):
+    assert named(send(acme, text={'body': 'Hi'}, client_reference=text)) == ['client_reference']
+    row = {'to': f'+{CUSTOMER}', 'client_reference': text}
+    order = {'chatbot_id': CHATBOT, 'message': {'text': {'body': 'Hi'}}, 'recipients': [row, f'+{CUSTOMER}']}
+    (rejected,) = acme.post('/send/bulk', order).json['rejected_rows']
+    assert list(rejected['errors']) == ['client_reference']
+    for name, value in (('name', text), ('opt_out_words', [text]), ('opt_in_words', ['yes', text])):
+        (field,) = named(acme.post('/account', {'chatbot_id': CHATBOT, name: value}))
+        assert field.partition('.')[0] == name
+
+
 @pytest.mark.parametrize('text', INVISIBLE, ids=ascii)
 def test_a_text_that_shows_nothing_is_refused(acme, text):
     assert named(send(acme, text={'body': text})) == ['text.body']

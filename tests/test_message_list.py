@@ -3,6 +3,7 @@
 import itertools
 import threading
 import time
+from base64 import b64encode
 from datetime import UTC, datetime, timedelta
 
 import psycopg2
@@ -122,14 +123,17 @@ def test_by_when_it_was_stored(acme):
 
 @pytest.mark.parametrize('name', ['created_after', 'created_before', 'updated_since'])
 @pytest.mark.parametrize('value', ['0001-01-01T00:00:00Z', '9999-12-31T23:59:59Z', '1969-12-31T23:59:59-14:00',
-                                   '2026-11-22T17:00:00 02:00', '2026-11-22T17:00:00.123456+02:00'])  # fmt: skip
+                                   '2026-11-22T17:00:00 02:00', '2026-11-22T17:00:00.123456+02:00',
+                                   '2026-11-22T17:00:00+16:00', '2026-11-22T17:00:00-23:59',
+                                   '2026-11-22T17:00:00+05:30:15.5'])  # fmt: skip
 def test_times_at_the_ends_of_the_calendar_are_times(acme, name, value):
     acme.send()
     assert acme.get('/messages', query_string={name: value}).status_code == 200
 
 
 @pytest.mark.parametrize('name', ['created_after', 'created_before', 'updated_since'])
-@pytest.mark.parametrize('value', ['soon', '2026-11-22', '2026-11-22T17:00:00', '1790000000', '9' * 500, '2026-13-01Z'])
+@pytest.mark.parametrize('value', ['soon', '2026-11-22', '2026-11-22T17:00:00', '1790000000', '9' * 500, '2026-13-01Z',
+                                   '0001-01-01T00:00:00+00:01', '9999-12-31T23:59:59-00:01'])  # fmt: skip
 def test_what_is_no_time_is_422(acme, name, value):
     answer = acme.get('/messages', query_string={name: value})
     assert (answer.status_code, list(answer.json['errors'])) == (422, [name])
@@ -229,10 +233,17 @@ def test_a_poller_sees_every_state_in_the_end(acme, people, workers):
     assert seen == dict.fromkeys(sent, 'accepted')
 
 
+def coded(at):
+    return b64encode(f'["{at}", "01930000-0000-7000-8000-000000000000"]'.encode()).decode()
+
+
 @pytest.mark.parametrize(
     'cursor',
-    ['x', 'W10=', 'WzEsMl0=', 'bnVsbA==', '01930000-0000-7000-8000-000000000000', '\x00', 'W1tb' * 490],
-)
+    [
+        'x', 'W10=', 'WzEsMl0=', 'bnVsbA==', '01930000-0000-7000-8000-000000000000', '\x00', 'W1tb' * 490,
+        *map(coded, ('9999-12-31T23:59:59-23:59', '2026-11-22T17:00:00', '2026-11-22')),
+    ],
+)  # fmt: skip
 def test_a_cursor_of_another_list_is_422(acme, cursor):
     query = {'updated_since': '2020-01-01T00:00:00Z', 'cursor': cursor}
     answer = acme.get('/messages', query_string=query)

@@ -68,10 +68,19 @@ def test_a_time_that_has_passed_means_at_once(acme, workers):
     assert state(acme, sent) == 'accepted'
 
 
-def test_times_may_have_any_offset(acme):
+@pytest.mark.parametrize(
+    'offset',
+    [timedelta(hours=-3), timedelta(hours=20), -timedelta(hours=23, minutes=59), timedelta(hours=5, microseconds=7)],
+)
+def test_times_may_have_any_offset(acme, offset):
+    """PostgreSQL itself takes none of 16 hours, and no parts of a second."""
     moment = at(hours=2).replace(microsecond=0)
-    given = moment.astimezone(timezone(timedelta(hours=-3))).isoformat()
-    assert acme.send(send_at=given)['send_at'] == moment.strftime('%Y-%m-%dT%H:%M:%S.000000Z')
+    given, shown = moment.astimezone(timezone(offset)).isoformat(), moment.strftime('%Y-%m-%dT%H:%M:%S.000000Z')
+    assert acme.send(send_at=given, expires_at=written(at(hours=3)))['send_at'] == shown
+    order = {'message': {'text': {'body': 'Hi'}}, 'recipients': ['+12025550144'], 'send_at': given}
+    made = acme.post('/send/bulk', {'chatbot_id': CHATBOT, **order})
+    assert made.status_code == 202
+    assert [one['send_at'] for one in acme.messages(batch_id=made.json['id'])] == [shown]
 
 
 BAD_TIMES = [

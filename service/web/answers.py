@@ -20,7 +20,7 @@ from service import logs, strict_json
 from service.db import CONNECTION_LOST, db, reason
 from service.errors import CODES, BadRequest, GatewayError, Invalid, Unauthorized, Unavailable
 from service.message_list import Place
-from service.moments import plain
+from service.moments import given, plain
 from service.web.auth import NO_KEY, has_key
 from service.webhook_events import UNSTORABLE, is_deep
 
@@ -194,11 +194,8 @@ def identifier(name):
 def moment(name: str) -> datetime | None:
     """A query parameter that is a time with its offset."""
     value = (parameter(name) or '').replace(' ', '+')  # a plus that was not escaped
-    try:
-        found = datetime.fromisoformat(value) if value else None
-    except ValueError:
-        found = None
-    if value and not (found and found.tzinfo):
+    found = given(value)
+    if value and found is None:
         raise Invalid(f'{name} is not valid.', {name: ['Not a time like 2026-11-22T17:00:00Z.']})
     return found
 
@@ -240,6 +237,9 @@ def _place(since: datetime) -> Place:
         return Place(since)
     try:
         at, id_ = json.loads(urlsafe_b64decode(cursor))
-        return Place(datetime.fromisoformat(at), str(uuid.UUID(id_)))
+        at, id_ = given(at), str(uuid.UUID(id_))
     except (ValueError, RecursionError, TypeError, AttributeError):
-        raise Invalid('cursor is not valid.', {'cursor': ['Not a cursor of this list.']}) from None
+        at = None
+    if at is None:
+        raise Invalid('cursor is not valid.', {'cursor': ['Not a cursor of this list.']})
+    return Place(at, id_)

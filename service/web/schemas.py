@@ -10,14 +10,14 @@ from marshmallow import INCLUDE, ValidationError, fields, validate, validates, v
 from service.bulk import MAX_RECIPIENTS
 from service.config import UNSEEN
 from service.content import TEXT_LIMIT, TextSchema
-from service.content_fields import MAX_LINK, Body, Flag, fits_in, storable, text, without_nulls
+from service.content_fields import MAX_LINK, Body, Flag, fits_in, storable, text, visible, without_nulls
 from service.payloads import MessageSchema, RecipientSchema, WindowSchema
 from service.personalisation import without_placeholders
 from service.split import split
 from service.words import MAX_LENGTH, MAX_WORDS
 
 NUMBER_ID = re.compile(r'\A[A-Za-z0-9_-]{1,64}\Z')  # it becomes part of a URL
-CHATBOT_ID = re.compile(r'\A[A-Za-z0-9._@:+-]{1,255}\Z')  # it becomes part of a URL, too
+CHATBOT_ID = re.compile(r'\A(?!\.{1,2}\Z)[A-Za-z0-9._@:+-]{1,255}\Z')  # of a URL, too: clients resolve . and ..
 TEMPLATE_NAME = re.compile(r'\A[a-z0-9_]{1,512}\Z')
 TOKEN = re.compile(r'\A[!-~]{1,4096}\Z')  # it becomes a header
 SECRET_BYTES = 12  # of a webhook secret, decoded; Standard Webhooks advises 24 to 64
@@ -30,10 +30,10 @@ YEARS = range(1970, 9999)  # what neither UTC nor another offset carries over an
 
 
 class Text(fields.String):
-    """A string that a text column can hold, of a given length."""
+    """A string that a text column can hold, of a given length, and that shows something."""
 
     def __init__(self, minimum=1, maximum=255, **arguments):
-        super().__init__(validate=[validate.Length(minimum, maximum), storable], **arguments)
+        super().__init__(validate=[validate.Length(minimum, maximum), storable, visible], **arguments)
 
 
 class Pasted(fields.String):
@@ -47,11 +47,11 @@ class PastedURL(Pasted, fields.URL):
     """The same of an http or https URL; a host on the local network needs no dot."""
 
     def __init__(self, **arguments: object) -> None:
-        most = validate.Length(1, MAX_LINK)
-        super().__init__(schemes={'http', 'https'}, require_tld=False, validate=most, **arguments)
+        validators = [validate.Length(1, MAX_LINK), wholly_seen]
+        super().__init__(schemes={'http', 'https'}, require_tld=False, validate=validators, **arguments)
 
 
-def visible(value: str) -> None:
+def wholly_seen(value: str) -> None:
     """A validator: nothing in it that a person who compares two texts would miss."""
     if UNSEEN.search(value):
         raise ValidationError('Holds a character that cannot be seen.')
@@ -71,19 +71,26 @@ number_id = validate.Regexp(NUMBER_ID, error="Not an id of Meta's.")
 token = validate.Regexp(TOKEN, error='Not a token: 1 to 4096 ASCII characters, no space.')
 
 
+class Moment(fields.AwareDateTime):
+    """A time with its offset, in UTC from then on: PostgreSQL takes no offset of 16 hours."""
+
+    def _deserialize(self, value: object, attr: str | None, data: object, **options: object) -> datetime:
+        at = super()._deserialize(value, attr, data, **options)
+        if at.year not in YEARS:
+            raise ValidationError('Not a time of this age.')
+        return at.astimezone(UTC)
+
+
 class TimesSchema(Body):
     """When to send, and until when: RFC 3339 with an offset or Z."""
 
-    send_at = fields.AwareDateTime(format='iso')
-    expires_at = fields.AwareDateTime(format='iso')
+    send_at = Moment(format='iso')
+    expires_at = Moment(format='iso')
 
     @validates_schema
     def check_times(self, data, **_):
         now = datetime.now(UTC)
         send_at, expires_at = data.get('send_at'), data.get('expires_at')
-        for name in ('send_at', 'expires_at'):
-            if name in data and data[name].year not in YEARS:
-                raise ValidationError('Not a time of this age.', name)
         if send_at and send_at > now + LATEST:
             raise ValidationError(f'Not more than {LATEST.days} days ahead.', 'send_at')
         if expires_at and expires_at <= max(now, send_at or now):
@@ -188,7 +195,7 @@ class ResponderSchema(Body):
     kind = fields.String(required=True, validate=validate.OneOf(list(FIELDS)))
     base_url = PastedURL()
     api_key = Pasted(validate=[validate.Length(max=1000), token])
-    model = Pasted(validate=[validate.Length(1, 255), storable, visible])
+    model = Pasted(validate=[validate.Length(1, 255), storable, wholly_seen])
     system_prompt = Text(maximum=50000)
     timeout_seconds = fields.Integer(strict=True, validate=validate.Range(1, 300))
     url = PastedURL()
@@ -216,13 +223,14 @@ class AccountSchema(Body):
     chatbot_id = fields.String(
         required=True,
         validate=validate.Regexp(
-            CHATBOT_ID, error='Must be 1 to 255 characters: letters a to z, digits and . _ - @ : +'
+            CHATBOT_ID,
+            error='Must be 1 to 255 characters, letters a to z, digits and . _ - @ : +, and neither "." nor ".."',
         ),
     )
     phone_number_id = Pasted(required=True, validate=number_id)
     waba_id = Pasted(validate=number_id, allow_none=True)
     access_token = Pasted(required=True, validate=token)
-    webhook_verify_token = Pasted(validate=[validate.Length(1, 255), storable, visible], allow_none=True)
+    webhook_verify_token = Pasted(validate=[validate.Length(1, 255), storable, wholly_seen], allow_none=True)
     app_secret = Pasted(validate=[validate.Length(max=255), token], allow_none=True)
     name = Text(allow_none=True)
     max_mps = fields.Integer(strict=True, validate=validate.Range(1, 1000), allow_none=True)
