@@ -18,7 +18,13 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from http import HTTPStatus
 
-from gunicorn.http.errors import ParseException
+from gunicorn.http.errors import (
+    ExpectationFailed,
+    LimitRequestHeaders,
+    LimitRequestLine,
+    ParseException,
+    UnsupportedTransferCoding,
+)
 
 from service import logs
 from service.web import bodies
@@ -36,7 +42,24 @@ ROOM = 64 * 1024 * 1024  # bytes that are gathered on all connections together
 UNREAD = 64 * 1024  # bytes of a body that nobody wanted, which are passed over; after more the connection ends
 TRANSFERS = 32  # threads for what comes from a client, or goes to it, piece by piece
 WEBHOOK = re.compile(rb'POST /whatsapp-cloud/webhook[/ ]')  # who sends it need not have a key
+NO_HTTP = (400, 'The request is not HTTP/1.1 as it has to be.')
+UNREADABLE = {
+    LimitRequestLine: (414, 'The first line of the request is too long.'),
+    LimitRequestHeaders: (431, 'A header of the request is too long, or there are too many.'),
+    ExpectationFailed: (417, 'Nothing but "Expect: 100-continue" is known.'),
+    UnsupportedTransferCoding: (501, 'Of transfer codings nothing but "chunked" is known.'),
+}
 FILE = re.compile(rb'GET /whatsapp-cloud/(?:messages/[^/? ]+/media|media/[^/? ]+/content)[? ]')
+
+
+def refusal(status: int, detail: str, code: str = 'bad_request', fault: Exception | None = None) -> bytes:
+    """The whole answer where there is no Flask around, and its line in the log."""
+    request_id, title = uuid.uuid4().hex, HTTPStatus(status).phrase
+    token, level = logs.request_id.set(request_id), logging.ERROR if fault else logging.WARNING
+    log.log(level, 'request refused', exc_info=fault, extra={'status': status, 'code': code})
+    logs.request_id.reset(token)
+    body = problem_body(status, title, detail, code=code)
+    return end_of_head(False, request_id).join(answer(f'{status} {title}', body, 'application/problem+json'))
 
 
 class Door(ConnectionLoop):
@@ -142,16 +165,21 @@ class Door(ConnectionLoop):
 
     def _refuse(self, caller: Caller, status: int, detail: str, code: str = 'bad_request') -> None:
         """Answer a request that does not become whole, and close."""
-        request_id, title = uuid.uuid4().hex, HTTPStatus(status).phrase
-        token = logs.request_id.set(request_id)
-        log.warning('request refused', extra={'status': status, 'code': code})
-        logs.request_id.reset(token)
-        body = problem_body(status, title, detail, code=code)
-        parts = answer(f'{status} {title}', body, 'application/problem+json')
         self._unwatch(caller)
         caller.framing, caller.keeps = None, False
-        caller.sock.unsent += end_of_head(False, request_id).join(parts)
+        caller.sock.unsent += refusal(status, detail, code)
         self._go_on(caller)
+
+    def handle_error(self, req: object, client: object, addr: object, exc: Exception) -> None:
+        """In a thread: what gunicorn cannot read, or the application did not catch. The connection closes.
+
+        gunicorn's own page, and its line in the log, would quote what was sent.
+        """
+        if isinstance(exc, ParseException):
+            status, detail = next((told for kind, told in UNREADABLE.items() if isinstance(exc, kind)), NO_HTTP)
+            client.sendall(refusal(status, detail))
+        else:
+            client.sendall(refusal(500, 'Something unexpected happened; it was logged.', 'internal_error', exc))
 
     # ---- who works on them
 
