@@ -49,6 +49,8 @@ class Outcome:
             return None
         if cause := self.error.get('cause'):
             return False if cause in NO_GRAPH_ANSWER else None
+        if self.kind != 'retry' and self.error.get('code') is None:
+            return None  # HTTP alone: it may come from whatever stands between
         return self.waits or self.kind != 'retry'
 
 

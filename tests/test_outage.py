@@ -129,6 +129,18 @@ def test_an_answer_that_does_not_pass_by_ends_the_row_too(acme, workers, code):
     assert sql('SELECT * FROM graph_outage') == []
 
 
+def test_a_page_of_something_in_between_ends_no_outage(acme, workers, road):
+    road.say(OVERLOADED)
+    for to in people(12):
+        acme.send(to)
+    workers.send()
+    road.say(b'HTTP/1.1 403 Forbidden\r\nContent-Length: 9\r\nConnection: close\r\n\r\n<h1>No!</')
+    probe_is_due()
+    workers.send()
+    assert send_state(acme) == 'away'
+    assert sorted(message['status'] for message in acme.messages()) == ['failed'] + ['queued'] * 11
+
+
 def test_one_numbers_trouble_is_not_the_others(acme, workers, stand_in):
     acme.account(OTHER, OTHER_NUMBER)
     for n in range(10):
