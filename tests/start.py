@@ -20,7 +20,7 @@ STOP_SECONDS = 30  # what a SIGTERM may take, and a bit
 def main():
     signal.signal(signal.SIGTERM, run.stop)
     signal.signal(signal.SIGINT, run.stop)
-    processes = stack.Processes(run.DIRECTORY, {**written_down(), **os.environ}, on_line=run.Output())
+    processes = stack.Processes(run.DIRECTORY, written_down(), on_line=run.Output())
     try:
         start(processes)
         run.watch(processes)
@@ -35,8 +35,10 @@ def main():
 
 
 def written_down():
+    """What our own environment does not say: the processes have that, with a PATH on which they find their programs."""
     file = Path('.env')
-    return parse(file.read_text()) if file.exists() else {}
+    found = parse(file.read_text()) if file.exists() else {}
+    return {name: value for name, value in found.items() if name not in os.environ}
 
 
 def start(processes):

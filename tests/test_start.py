@@ -15,6 +15,7 @@ from tests.stack import ROOT, Postgres, Redis, demo_env, free_port, port_open, w
 
 PROCESSES = ['web', 'worker_incoming', 'worker_send', 'clock']
 PATIENCE = 60  # seconds
+BARE = {'PATH': os.defpath}  # of somebody who has activated no environment
 
 
 @pytest.fixture(scope='module')
@@ -49,7 +50,7 @@ def is_ready(port):
 def test_make_start_runs_release_and_then_everything_from_a_file(servers, tmp_path):
     port = free_port()
     (tmp_path / '.env').write_text('\n'.join(f'{name}={value}' for name, value in servers.items()))
-    with running(tmp_path, [sys.executable, '-m', 'tests.start'], {'PORT': str(port)}) as (process, log):
+    with running(tmp_path, [sys.executable, '-m', 'tests.start'], BARE | {'PORT': str(port)}) as (process, log):
         wait_until(lambda: is_ready(port), PATIENCE, message=log.read_text)
         wait_until(lambda: all(f'{name} ' in log.read_text() for name in PROCESSES), PATIENCE, message=log.read_text)
         process.send_signal(signal.SIGINT)
@@ -60,7 +61,7 @@ def test_make_start_runs_release_and_then_everything_from_a_file(servers, tmp_pa
 
 def test_make_start_says_what_is_missing_and_ends(servers, tmp_path):
     lacking = {name: value for name, value in servers.items() if name != 'API_KEYS'} | {'PORT': str(free_port())}
-    with running(tmp_path, [sys.executable, '-m', 'tests.start'], lacking) as (process, log):
+    with running(tmp_path, [sys.executable, '-m', 'tests.start'], BARE | lacking) as (process, log):
         assert process.wait(PATIENCE) == 1, log.read_text()
     assert 'API_KEYS' in log.read_text()
     assert 'web ended with' in log.read_text()
