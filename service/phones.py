@@ -34,6 +34,10 @@ VARIANTS = [
     (r'52([0-9]{10})', r'521\1'),
     (r'549([0-9]{10})', r'54\1'),  # Argentina: the 9 of mobile numbers
     (r'54([0-9]{10})', r'549\1'),
+    (r'2410([256][0-9]{6})', r'2416\1'),  # Gabon, November 2019: mobile phones got 6 or 7, by operator, for the 0
+    (r'2416([256][0-9]{6})', r'2410\1'),
+    (r'2410([47][0-9]{6})', r'2417\1'),
+    (r'2417([47][0-9]{6})', r'2410\1'),
     *((f'{country}({old})', rf'{country}{front}\1') for country, front, old in RENUMBERED),
     *((f'{country}{front}({old})', rf'{country}\1') for country, front, old in RENUMBERED),
 ]

@@ -96,6 +96,7 @@ def test_digits_are_what_meta_writes_as_a_wa_id(text, expected):
         ('2252720212345', '22520212345'), ('2252520012345', '22520012345'), ('2252120801234', '22520801234'),
         ('2290197120016', '22997120016'), ('2290121301234', '22921301234'),
         ('237676671338', '23776671338'), ('237222212345', '23722212345'),
+        ('24162123456', '24102123456'), ('24177123456', '24107123456'),
     ],
 )  # fmt: skip
 def test_the_forms_with_and_without_the_extra_digit_lead_to_each_other(long, short):
@@ -104,7 +105,11 @@ def test_the_forms_with_and_without_the_extra_digit_lead_to_each_other(long, sho
     assert problem(f'+{long}') is problem(f'+{short}') is None
 
 
-@pytest.mark.parametrize('wa_id', ['22510123456', '2250712345678', '2250141', '22901971200', '2290197120', '237676671'])
+@pytest.mark.parametrize(
+    'wa_id',
+    ['22510123456', '2250712345678', '2250141', '22901971200', '2290197120', '237676671',
+     '24103123456', '24176123456', '24164123456'],
+)  # fmt: skip
 def test_a_number_that_is_only_like_one_of_before_has_no_other_form(wa_id):
     assert candidates(wa_id) == [wa_id]
 
