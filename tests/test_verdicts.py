@@ -227,7 +227,7 @@ def test_errors_of_our_own_are_explained_as_well(acme, workers, graph):
 
 ODD = [
     ('"190"', 'held', 190), ('" 131026"', 'failed', 131026), ('[190]', 'failed', None), ('{"a": 1}', 'failed', None),
-    ('null', 'failed', None), ('true', 'failed', None), ('-1', 'failed', None), ('131026.0', 'failed', None),
+    ('null', 'failed', None), ('true', 'failed', None), ('-1', 'failed', None), ('131026.0', 'failed', 131026),
     ('9' * 19, 'failed', int('9' * 19)), ('9' * 4000, 'failed', None), ('"\\u0000"', 'failed', None),
     ('1e400', 'failed', None), ('NaN', 'failed', None),
 ]  # fmt: skip
