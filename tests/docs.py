@@ -16,9 +16,14 @@ FENCE = re.compile(
 MARK = re.compile(r'<!-- (?P<mark>not run|answers):? (?P<what>[^\n]+) -->\s*\Z')
 DEFAULTS = ('127.0.0.1:8000', '127.0.0.1:9090')  # where `make run` listens when it may
 LIMIT = 300  # seconds for one file
-# Says on standard error what each call was answered with; nobody looks at that of a newcomer's curl.
+# Says on standard error what each call was answered with; nobody looks at that of a newcomer's curl. In one piece: curl
+# writes it in several, between which a program behind a pipe may write to the same file.
 CURL = """#!/bin/sh
-exec {curl} --max-time 60 --write-out '%{{stderr}}@@HTTP %{{http_code}} %{{method}} %{{url_effective}}\\n' "$@"
+exec 3>&1
+said=$({curl} --max-time 60 --write-out '%{{stderr}}@@HTTP %{{http_code}} %{{method}} %{{url_effective}}' "$@" 2>&1 >&3)
+code=$?
+printf '%s\\n' "$said" >&2
+exit $code
 """
 
 
