@@ -51,6 +51,7 @@ SEVERITY = re.compile(r'^[^\s:"]+ ?:\s\s')  # "FATAL:  ", in the server's langua
 QUOTED = re.compile(r'"[^"]*"')
 
 UUID_AS_TEXT = new_type((2950,), 'UUID', lambda value, cursor: value)  # ids are text in this house
+ID = '[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}'  # as PostgreSQL's regular expressions have it, too
 _local = threading.local()  # .end: when (monotonic) the time of a deadline() block is up; .is_long: in execute_long()
 
 
@@ -276,6 +277,11 @@ def new_id():
     random = int.from_bytes(os.urandom(8)) & 0x3FFFFFFFFFFFFFFF
     value = f'{(ticks >> 12) << 80 | 7 << 76 | (ticks & 0xFFF) << 64 | 2 << 62 | random:032x}'
     return f'{value[:8]}-{value[8:12]}-{value[12:16]}-{value[16:20]}-{value[20:]}'
+
+
+def is_id(value: object) -> bool:
+    """Whether it is written like an id of ours."""
+    return isinstance(value, str) and re.fullmatch(ID, value) is not None
 
 
 def id_at(moment: datetime, shift: timedelta) -> str:

@@ -1,7 +1,6 @@
 """Pure: what Meta's webhooks and answers say of who somebody is, as Identities. Any id may stand in any field."""
 
-import re
-
+from service.db import is_id
 from service.error_shapes import code_in, errors_in, told_errors
 from service.identity import Identity
 from service.moments import past
@@ -12,7 +11,6 @@ from service.webhook_events import as_dict, clean, identifier, participant, stat
 CHANGES = frozenset(('user_changed_number', 'user_changed_user_id', 'customer_changed_number'))
 CERTAIN_AT = frozenset(('sent', 'delivered'))  # statuses that say who has the phone at their time; one is read any day
 UPDATE = 'user_id_update'  # a field beside `messages`
-UUID = re.compile('[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}')
 
 
 def of_item(item, chatbot_id):
@@ -77,7 +75,7 @@ def _of_status(item, chatbot_id):
     is_of_message = status_type(data) is None
     at = past(data.get('timestamp')) if is_of_message and data.get('status') in CERTAIN_AT else None
     opaque = data.get('biz_opaque_callback_data')
-    about = opaque.lower() if isinstance(opaque, str) and UUID.fullmatch(opaque) else None
+    about = opaque.lower() if is_id(opaque) else None
     told = {'why': 'status', 'learn': True, 'about': about, 'kept': is_of_message and _wants_no_marketing(data)}
     return Identity(chatbot_id, **ids, at=at, **told) if ids else None
 

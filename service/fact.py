@@ -7,10 +7,8 @@ from datetime import datetime
 
 from psycopg2 import Binary
 
-from service.db import fetch, fetch_dicts, to_json
+from service.db import ID, fetch, fetch_dicts, to_json
 from service.webhook_events import MAX_NAME, as_dict, clean, status_type
-
-UUID_PATTERN = '^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$'
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +57,7 @@ COLUMNS = {
 INSERT_FACTS = f"""
 INSERT INTO message_fact (message_id, {', '.join(COLUMNS)})
 SELECT coalesce(
-  (SELECT m.id FROM message m WHERE m.id = CASE WHEN n.opaque ~ '{UUID_PATTERN}' THEN n.opaque::uuid END
+  (SELECT m.id FROM message m WHERE m.id = CASE WHEN n.opaque ~ '^{ID}$' THEN n.opaque::uuid END
      AND m.chatbot_id = n.chatbot_id AND m.direction = 'outbound'),
   (SELECT m.id FROM message m WHERE m.phone_number_id = n.phone_number_id AND m.wamid = n.wamid
      AND m.direction = 'outbound' AND m.wamid IS NOT NULL LIMIT 1)), n.*

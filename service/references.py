@@ -1,18 +1,15 @@
 """Messages that a message points at: what the caller names by our id goes to Meta by its wamid."""
 
-import re
-
-from service.db import connection, fetch
+from service.db import connection, fetch, is_id
 from service.errors import Invalid
 
-OURS = re.compile(r'(?i)\A[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\Z')
 FIND = 'SELECT id, wamid FROM message WHERE chatbot_id = %s AND id = ANY(%s::uuid[])'
 POINTING = ('reaction', 'pin')  # types whose content has a message_id
 
 
 def with_wamids(chatbot_id, message, prefix=''):
     """The message with wamids in place of our ids; one query, and only if there are any. Raises Invalid."""
-    named = {path: where[path[-1]] for path, where in _places(message) if _is_ours(where.get(path[-1]))}
+    named = {path: where[path[-1]] for path, where in _places(message) if is_id(where.get(path[-1]))}
     if not named:
         return message
     with connection():
@@ -30,10 +27,6 @@ def _places(message):
     for name in ('context', *POINTING):
         if isinstance(message.get(name), dict):
             yield (name, 'message_id'), message[name]
-
-
-def _is_ours(value):
-    return isinstance(value, str) and bool(OURS.match(value))
 
 
 def _problem(wamids, value):

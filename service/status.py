@@ -1,12 +1,11 @@
 """Meta's statuses: kept one by one, joined to their message by our id or the wamid, and moving it forward only."""
 
-import re
 from dataclasses import dataclass
 from datetime import datetime
 
 from service import fact, message, window
 from service.consequences import Refusal
-from service.db import columns, execute, fetch, fetch_dicts, to_json
+from service.db import columns, execute, fetch, fetch_dicts, is_id, to_json
 from service.dispatch import AHEAD, attempt, next_step
 from service.graph import first_error, judge
 from service.webhook_events import clean
@@ -19,7 +18,6 @@ RANK = {name: rank for rank, name in enumerate(STATES)}  # failed is terminal: l
 TOLD = frozenset(('sent', 'delivered', 'read', 'played'))  # states that Meta's statuses name; it invents others
 UNDELIVERED = frozenset(('sending', 'unknown', 'accepted', 'sent'))  # a failure from there may be tried again
 ARRIVED = frozenset(('delivered', 'read', 'played'))  # a failure that Meta tells of afterwards is a fact, no more
-UUID = re.compile('[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}')
 
 
 @dataclass(slots=True)
@@ -107,7 +105,7 @@ def store(statuses):
 
 def _find_messages(statuses):
     """Set `message_id` of each status whose message is known; lock those messages and return {id: row}."""
-    opaque = {status.opaque: None for status in statuses if UUID.fullmatch(status.opaque or '')}
+    opaque = {status.opaque: None for status in statuses if is_id(status.opaque)}
     rows = fetch_dicts(FIND, ([s.phone_number_id for s in statuses], [s.wamid for s in statuses], list(opaque)))
     by_id = {row['id']: row for row in rows}
     by_wamid = {(row['phone_number_id'], row['wamid']): row['id'] for row in rows if row['wamid']}

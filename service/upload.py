@@ -4,16 +4,14 @@ An id of ours in a message is a UUID, anything else is Meta's. Meta's id of a fi
 days; the row in media_upload says who fetches it: it is leased, and who comes too late for it comes again.
 """
 
-import re
 from dataclasses import asdict, dataclass
 
 from service.content_fields import FREE_FORM
-from service.db import columns, connection, db, execute, fetch, fetch_dicts
+from service.db import columns, connection, db, execute, fetch, fetch_dicts, is_id
 from service.errors import Invalid, NotFound
 from service.file_names import for_people
 from service.media_types import LIMITS, kind_of, plain_type
 
-OURS = re.compile(r'[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}')
 CARRIED = {**{kind: kind for kind in LIMITS}, 'gif': 'video'}  # the key beside a file's id → the kind of the file
 FILELESS = frozenset(('text', 'location', 'contacts', 'reaction', 'pin'))  # types of messages without files
 GOOD_DAYS = 29  # of Meta's 30
@@ -57,10 +55,6 @@ def find(media_id):
     return shown | {'sha256': bytes(row['sha256']).hex(), 'kinds': [kind] if kind else []}
 
 
-def is_ours(media_id):
-    return isinstance(media_id, str) and OURS.fullmatch(media_id) is not None
-
-
 def references(value, path=()):
     """Where a message, or a part of it, names files of ours: (path, kind, the object with the id)."""
     waiting = [(path, value)]
@@ -69,7 +63,7 @@ def references(value, path=()):
         for name, part in container.items() if isinstance(container, dict) else enumerate(container):
             if not isinstance(part, dict | list) or name in FREE_FORM:
                 continue
-            if name in CARRIED and isinstance(part, dict) and is_ours(part.get('id')):
+            if name in CARRIED and isinstance(part, dict) and is_id(part.get('id')):
                 yield (*where, name, 'id'), CARRIED[name], part
             waiting.append(((*where, name), part))
 
