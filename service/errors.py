@@ -3,6 +3,7 @@
 GatewayError                 each knows its HTTP status and its code; the docstring is its title
 ├── BadRequest               400
 ├── Unauthorized             401
+├── Forbidden                403
 ├── NotFound                 404
 ├── RequestTimeout           408   trying again helps
 ├── Conflict                 409
@@ -33,6 +34,10 @@ CODES = {
         'Save its access_token again, which activates it.',
     ),
     'unauthorized': ('No API key, or a wrong one, came with the request.', 'Send Authorization: Bearer <key>.'),
+    'verification_refused': (
+        'The webhook was asked for with another verify token.',
+        "Give Meta the word of WHATSAPP_VERIFY_TOKEN, or the account's own on its own path.",
+    ),
     'not_found': ('There is nothing under this address or id.', 'Look at the id, and whether it is of this gateway.'),
     'unknown_chatbot': ('There is no account of this chatbot_id.', 'Create it with POST /account.'),
     'method_not_allowed': ('The address is not asked with this method.', 'Allow names those that are.'),
@@ -106,6 +111,13 @@ class Unauthorized(GatewayError):
 
     status = 401
     code = 'unauthorized'
+
+
+class Forbidden(GatewayError):
+    """The verification of the webhook is refused"""
+
+    status = 403
+    code = 'verification_refused'
 
 
 class NotFound(GatewayError):

@@ -90,7 +90,9 @@ def parse(body):
     """The raw bytes as a dict. Raises NotAnEvent."""
     try:
         event = json.loads(body, parse_constant=str, parse_float=_finite, parse_int=_whole)
-    except (ValueError, RecursionError):
+    except RecursionError:
+        raise NotAnEvent('the body is nested too deeply to be read') from None
+    except ValueError:
         raise NotAnEvent('the body is not JSON') from None
     if not isinstance(event, dict):
         raise NotAnEvent('the body is not a JSON object')

@@ -30,6 +30,7 @@ REFUSALS = {
     'invalid': ('POST', '/send', {'json': SEND | {'to': 'x'}}),
     'window_closed': ('POST', '/send', {'json': SEND}),
     'number_taken': ('POST', '/account', {'json': {'chatbot_id': 'c', 'phone_number_id': '77', 'access_token': 't'}}),
+    'verification_refused': ('GET', '/webhook?hub.mode=subscribe&hub.verify_token=x', {'headers': {}}),
     'signature_invalid': ('POST', '/webhook', {'data': b'{}', 'headers': UNSIGNED}),
 }
 

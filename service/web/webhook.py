@@ -10,7 +10,7 @@ from service import vault
 from service.account import Account
 from service.config import settings
 from service.db import connection
-from service.errors import BadRequest
+from service.errors import BadRequest, Forbidden
 from service.event import store
 from service.queues import INCOMING, wake
 from service.web.auth import is_one_of, verified_digest
@@ -31,7 +31,9 @@ def verify(chatbot_id):
     is_ours = is_one_of(request.args.get('hub.verify_token', ''), tokens)
     if request.args.get('hub.mode') != 'subscribe' or not is_ours:
         log.warning('webhook verification refused', extra={'chatbot_id': chatbot_id})
-        return Response('Forbidden', 403, mimetype='text/plain')
+        refused = Forbidden('hub.mode is not subscribe, or hub.verify_token is not the one of this path.')
+        refused.is_logged = True
+        raise refused
     return Response(
         request.args.get('hub.challenge', ''), mimetype='text/plain', headers={'X-Content-Type-Options': 'nosniff'}
     )
