@@ -67,13 +67,15 @@ def code_in(error: dict) -> int | None:
 
 
 def _text(value: object) -> str | None:
-    """Text that says something; of a list all of it, of an object what it calls its details or message."""
+    """Text that says something; of an object what it calls its details or message, of a list all of it."""
     value = _unpacked(value)
-    if isinstance(value, list):
-        return '; '.join(one.strip() for one in value if isinstance(one, str) and one.strip()) or None
+    return '; '.join(filter(None, map(_said, value if isinstance(value, list) else [value]))) or None
+
+
+def _said(value: object) -> str:
     if isinstance(value, dict):
         value = value.get('details') or value.get('message')
-    return value.strip() or None if isinstance(value, str) else None
+    return value.strip() if isinstance(value, str) else ''
 
 
 def _unpacked(value: object) -> object:

@@ -18,6 +18,10 @@ WHOLE = {
     'error_data as text': [PLAIN | {'error_data': DETAILS}],
     'error_data as JSON text': [PLAIN | {'error_data': json.dumps({'details': DETAILS})}],
     'error_data as a list': [PLAIN | {'error_data': [DETAILS]}],
+    'error_data as a list of objects': [
+        PLAIN | {'error_data': [{'messaging_product': 'whatsapp', 'details': DETAILS}]}
+    ],
+    'details as objects': [PLAIN | {'error_data': {'details': [{'message': DETAILS}, 5, None]}}],
     'all in JSON text': json.dumps([PLAIN | {'details': DETAILS}]),
     'each in JSON text': [json.dumps(PLAIN | {'error_data': {'details': DETAILS}})],
     'below error': [{'error': PLAIN | {'error_data': {'details': DETAILS}}}],
