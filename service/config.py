@@ -20,6 +20,7 @@ PLACEHOLDERS = frozenset(
     }
 )  # the secrets of .env.example; a test holds the two together
 UNSEEN = re.compile(r'[\x00-\x1f\x7f-\xa0\u00ad\u200b-\u200f\u2028-\u202f\u2060-\u206f\ufeff]')
+QUOTES = ('"', "'")
 GRAPH_VERSION = re.compile(r'v[0-9]{1,3}\.[0-9]{1,2}')
 
 
@@ -35,9 +36,14 @@ def text(value: str) -> str:
 
 
 def secret(value: str) -> str:
-    """A text that is not the one of .env.example: what everybody can read guards nothing."""
+    """A text that is not the one of .env.example: what everybody can read guards nothing.
+
+    Nor one in quotes: docker's --env-file, for one, leaves them there.
+    """
     if value in PLACEHOLDERS:
         raise ValueError('is still the example of .env.example: put your own there')
+    if value[0] in QUOTES or value[-1] in QUOTES:  # of a list, only the first or last has one
+        raise ValueError('stands in quotes, which would be a part of it: take them away')
     return text(value)
 
 

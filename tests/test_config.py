@@ -138,6 +138,8 @@ def test_what_is_well_formed_is_taken(environ, name, value, expected):
         ('ENCRYPTION_KEYS', 'x' * 44), ('RESPONDER_TIMEOUT', '301'), ('GRAPH_API_URL', 'graph.facebook.com'),
         ('WHATSAPP_APP_SECRET', 'pass\u200bword'), ('API_KEYS', 'good,pass\nword'), ('AI_MODEL', 'pass\tword'),
         ('WHATSAPP_VERIFY_TOKEN', '\ufeffpass'), ('AI_API_KEY', 'pass\u00a0word'), ('AI_BASE_URL', 'http://h/\npass'),
+        ('WHATSAPP_APP_SECRET', '"pass"'), ('API_KEYS', '"pass,word"'), ('WHATSAPP_VERIFY_TOKEN', "'pass'"),
+        ('AI_API_KEY', '"pass"'),
         ('GRAPH_API_VERSION', '26.0'), ('GRAPH_API_VERSION', 'v26'), ('GRAPH_API_VERSION', 'v26.0/'),
         ('GRAPH_API_URL', 'https://graph.facebook.com/v26.0'), ('GRAPH_API_URL', 'https://h?pass=1'),
         ('GRAPH_API_URL', 'https://u:pass@h'), ('GRAPH_API_URL', 'https://h/#pass'), ('GRAPH_API_URL', 'https://h/?'),

@@ -19,7 +19,7 @@ from service.words import MAX_LENGTH, MAX_WORDS
 NUMBER_ID = re.compile(r'\A[A-Za-z0-9_-]{1,64}\Z')  # it becomes part of a URL
 CHATBOT_ID = re.compile(r'\A(?!\.{1,2}\Z)[A-Za-z0-9._@:+-]{1,255}\Z')  # of a URL, too: clients resolve . and ..
 TEMPLATE_NAME = re.compile(r'\A[a-z0-9_]{1,512}\Z')
-TOKEN = re.compile(r'\A[!-~]{1,4096}\Z')  # it becomes a header
+TOKEN = re.compile(r'\A(?!["\'])[!-~]{1,4096}\Z')  # it becomes a header; quotes were pasted with it
 SECRET_BYTES = 12  # of a webhook secret, decoded; Standard Webhooks advises 24 to 64
 
 
@@ -68,7 +68,7 @@ def whsec(value):
 
 
 number_id = validate.Regexp(NUMBER_ID, error="Not an id of Meta's.")
-token = validate.Regexp(TOKEN, error='Not a token: 1 to 4096 ASCII characters, no space.')
+token = validate.Regexp(TOKEN, error='Not a token: 1 to 4096 ASCII characters, no space, no quotes around it.')
 
 
 class Moment(fields.AwareDateTime):
