@@ -122,6 +122,15 @@ def test_what_is_missing_or_unknown_is_named(acme):
     assert acme.post('/media', {'chatbot_id': CHATBOT}).status_code == 415
 
 
+def test_an_empty_field_is_left_out_and_none_is_given_twice(acme):
+    paper = ('a.pdf', b'%PDF-1.4\nbody')
+    assert upload(acme, b'', file=paper, type='', filename='').json['filename'] == 'a.pdf'
+    parts = [('chatbot_id', CHATBOT), ('file', paper), ('filename', 'b.pdf'), ('filename', 'c.pdf')]
+    body, content_type = encode_multipart_formdata(parts)
+    twice = acme.request('POST', '/media', data=body, content_type=content_type)
+    assert (twice.status_code, list(twice.json['errors'])) == (422, ['filename'])
+
+
 def test_only_a_chatbot_that_is_there_and_active_has_files(acme):
     assert upload(acme, b'Hello', chatbot_id='nobody').status_code == 404
     acme.post(f'/account/{CHATBOT}/deactivate')

@@ -54,8 +54,9 @@ def show(media_id):
 
 def _parts():
     """The text fields and the file. werkzeug keeps what is longer than 500 kB of it on the disk. Raises Invalid."""
-    fields, files = request.form.to_dict(), request.files
-    problems = {name: ['Unknown field.'] for name in (*fields, *files) if name not in (*FIELDS, 'file')}
+    fields, files = {name: value for name, value in request.form.items() if value}, request.files
+    problems = {name: ['Given more than once.'] for name, values in request.form.lists() if len(values) > 1}
+    problems |= {name: ['Unknown field.'] for name in (*request.form, *files) if name not in (*FIELDS, 'file')}
     if not fields.get('chatbot_id') or UNSTORABLE.search(fields['chatbot_id']):
         problems['chatbot_id'] = ['Missing data for required field.']
     if 'file' not in files:
