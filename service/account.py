@@ -8,8 +8,8 @@ from service import outage, template, vault
 from service.db import columns, db, execute, execute_long, fetch, fetch_dicts
 from service.error_table import explain
 from service.errors import BadRequest, Conflict, Invalid, NotFound
+from service.loose import UNSTORABLE
 from service.rows import JSON
-from service.webhook_events import UNSTORABLE
 
 # On the path of every send: composing a query of Peewee's costs as much as PostgreSQL takes to answer it.
 FIND = 'SELECT * FROM whatsapp_cloud_account WHERE chatbot_id = %s'

@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 
 from service.account_facts import facts, summary
 from service.db import execute, fetch_dicts, new_id, to_json
+from service.loose import as_dict, clean, digits, identifier
 from service.moments import past
-from service.webhook_events import as_dict, clean, digits, identifier
 
 log = logging.getLogger(__name__)
 

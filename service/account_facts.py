@@ -1,7 +1,7 @@
 """Pure: what Meta's account webhooks (section 5) mean, in sentences that a person understands."""
 
+from service.loose import as_dict, clean, identifier
 from service.moments import moment
-from service.webhook_events import as_dict, clean, identifier
 
 UNLIMITED = 'Any number of people may be written to first within 24 hours'
 RESTRICTIONS = {

@@ -6,8 +6,8 @@ from collections import Counter
 from itertools import chain
 
 from service.errors import Invalid
+from service.loose import UNSTORABLE
 from service.recipients import RECIPIENT, Row
-from service.webhook_events import UNSTORABLE
 
 SIZE_LIMIT = 8 * 1024 * 1024  # bytes
 NAMES = {'to': 'to', 'phone': 'to', 'recipient': 'recipient', 'client_reference': 'client_reference'}

@@ -2,8 +2,9 @@
 
 from service import account_event, template
 from service.account import speaks_for
+from service.loose import as_dict
 from service.moments import past
-from service.webhook_events import KNOWN_FIELDS, as_dict
+from service.webhook_events import KNOWN_FIELDS
 
 
 def _of_a_template(item):

@@ -5,7 +5,7 @@ import json
 from marshmallow import Schema, ValidationError, fields, validate
 
 from service.characters import is_visible, variable_problem
-from service.webhook_events import UNSTORABLE
+from service.loose import UNSTORABLE
 
 MAX_LINK, MAX_WORD, MAX_TEXT = 2000, 255, 1000  # characters: of a link, of an id or a name, of a text without a limit
 MAX_CONTENT = 131_072  # characters of a whole content, as JSON: whatever stands in it, and however deep

@@ -1,11 +1,6 @@
 """Echoes: what the business wrote on its own phone, outbound messages that nobody here has sent (section 5)."""
 
-from service import evidence, status
 from service.db import columns, execute, fetch
-from service.person_id import named
-from service.webhook_events import echoes
-
-FIELD = 'smb_message_echoes'
 
 # Not what we have sent ourselves: that is there already, whichever way Meta tells of it.
 INSERT = """
@@ -23,28 +18,13 @@ RETURNING phone_number_id, wamid, id
 """
 
 
-def found_in(changes):
-    """The echoes, [(item, account)], in changes, [(item, account)], each of which gets its outcome."""
-    found = []
-    for change, account in changes:
-        written = echoes(change)
-        usable = [(one, account) for one in written if not one.problem and evidence.of_item(one, account['chatbot_id'])]
-        lost = len(written) - len(usable)
-        change.settle('stored', f'{lost} of {len(written)} messages could not be used' if lost else None)
-        found += usable
-    return found
-
-
 def insert(rows):
     """Store echoes, each once. `rows`: those of message.insert_inbound with the addressee's phone and BSUID.
 
-    Returns {(phone_number_id, wamid): id} of those that are new; statuses that came before them are theirs now.
+    Returns {(phone_number_id, wamid): id} of those that are new: join the statuses that came before them.
     """
     rows = sorted(rows, key=lambda row: (row[3], row[5]))
-    stored = {row[:2]: row[2] for row in fetch(INSERT, columns(rows))} if rows else {}
-    if stored:
-        status.join_orphans(stored.values())
-    return stored
+    return {row[:2]: row[2] for row in fetch(INSERT, columns(rows))} if rows else {}
 
 
 TWINS = """
@@ -65,9 +45,3 @@ def give_way(message_ids):
     if twins := [id_ for (id_,) in fetch(TWINS, (message_ids,))]:
         for statement in GIVE_WAY:
             execute(statement, (twins,))
-
-
-def address(item):
-    """The columns that an echo has beside those of an inbound message."""
-    ids = named(item.data.get('to_user_id'), item.data.get('to'))
-    return ids.get('phone'), ids.get('user') or ids.get('parent')

@@ -2,11 +2,13 @@
 
 from service.db import is_id
 from service.error_shapes import code_in, errors_in, told_errors
+from service.fact import status_type
 from service.identity import Identity
+from service.loose import as_dict, clean, identifier
 from service.moments import past
 from service.opt_out import REFUSED
 from service.person_id import PersonId, named, read
-from service.webhook_events import as_dict, clean, identifier, participant, status_type
+from service.webhook_events import participant
 
 CHANGES = frozenset(('user_changed_number', 'user_changed_user_id', 'customer_changed_number'))
 CERTAIN_AT = frozenset(('sent', 'delivered'))  # statuses that say who has the phone at their time; one is read any day

@@ -8,7 +8,7 @@ from datetime import datetime
 from psycopg2 import Binary
 
 from service.db import ID, fetch, fetch_dicts, to_json
-from service.webhook_events import MAX_NAME, as_dict, clean, status_type
+from service.loose import MAX_NAME, as_dict, clean
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,3 +99,12 @@ def of_messages(message_ids: list[str]) -> list[tuple[str, dict]]:
 def _entry(row: dict) -> dict:
     entry = {name: row[name] for name in ('status', 'timestamp', 'type')}
     return entry | {name: row[name] for name in ('payment', 'errors') if row[name]}
+
+
+def status_type(status):
+    """What a status speaks of, 'payment' say, when it is not the message's own state; None when it is (section 14)."""
+    kind = status.get('type')
+    if kind is None or kind == '':
+        return 'payment' if as_dict(status.get('payment')) else None
+    kind = clean(kind, MAX_NAME) or 'unknown'
+    return None if kind.casefold() == 'message' else kind

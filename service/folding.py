@@ -4,11 +4,10 @@ All of it is found when messages are read, in three queries a page, so the order
 """
 
 from service.db import fetch, fetch_dicts
-from service.loose import text_at
+from service.loose import as_dict, clean, identifier, text_at
 from service.person_id import in_place
 from service.reading import DELETED, read
 from service.rendering import render
-from service.webhook_events import as_dict, clean, identifier
 
 # Each half by its own index.
 REPLIED_TO = """

@@ -15,8 +15,8 @@ from service.bounded_answer import Unreadable
 from service.error_shapes import code_in, details_in, error_in, errors_in, title_in
 from service.error_table import look_up
 from service.graph_http import Connections, has_left, seconds_for
+from service.loose import MAX_ID, clean, identifier
 from service.person_id import named
-from service.webhook_events import MAX_ID, clean, identifier
 
 JSON_BODY = {'Content-Type': 'application/json'}
 DAY = 86400  # seconds; no wait that Meta asks for is longer

@@ -9,7 +9,7 @@ from urllib3.exceptions import HTTPError
 from service.bounded_answer import Unreadable
 from service.graph import JSON_BODY, Outcome, json_of, refusal
 from service.graph_http import MAX_ANSWER, Connections
-from service.webhook_events import as_dict
+from service.loose import as_dict
 
 FIELDS = 'id,name,language,status,category,components,parameter_format,quality_score,rejected_reason'
 PAGE, MAX_PAGES = 100, 100  # templates; Meta allows 6000 of a WABA (section 8)

@@ -13,10 +13,9 @@ from service.config import settings
 from service.error_table import BY_CODE
 from service.graph import Outcome, json_of, refusal
 from service.graph_http import Connections, seconds_for
-from service.media import digest_of
-from service.storage import CHUNK
-from service.webhook_events import clean
+from service.loose import clean, digest_of
 
+CHUNK = 256 * 1024  # bytes in memory at a time
 LARGEST = 100 * 2**20  # bytes, of any file (section 6.3)
 HOSTS = ('facebook.com', 'fbsbx.com', 'fbcdn.net', 'whatsapp.com', 'whatsapp.net')
 REDIRECTS = 3

@@ -4,10 +4,10 @@ import json
 import logging
 import time
 
-from service import conversation, echo, evidence, media, message, opt_out
+from service import conversation, echo, echoes_field, evidence, media, message, opt_out, status
 from service.config import settings
 from service.db import new_id, to_json
-from service.webhook_events import MAX_NAME, clean
+from service.loose import MAX_NAME, clean
 
 log = logging.getLogger(__name__)
 TELL_EVERY = 600  # seconds between two lines about one account that answers nobody
@@ -61,7 +61,9 @@ def _store_messages(first):
 
 def _store_echoes(first):
     """Returns those that are new."""
-    stored = echo.insert([(*_row(*one), *echo.address(one[0])) for one in first.values()])
+    stored = echo.insert([(*_row(*one), *echoes_field.address(one[0])) for one in first.values()])
+    if stored:
+        status.join_orphans(stored.values())
     _expect_media(stored, first)
     return [one for key, one in first.items() if key in stored]
 

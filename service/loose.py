@@ -1,6 +1,60 @@
 """Pure: looking into JSON that may have any shape, without ever raising."""
 
-from service.webhook_events import as_dict
+import re
+from base64 import b64decode
+
+MAX_ID = 512  # bytes of a wamid that the tables and their indexes take; Meta's have about 60
+MAX_NAME = 64  # characters of a status or type
+MAX_DEPTH = 500  # of a message, status or change; Python's json and PostgreSQL have to write it out again
+UNSTORABLE = re.compile('[\x00\ud800-\udfff]')
+NOT_DIGITS = re.compile('[^0-9]')
+HEX_DIGEST = re.compile('[0-9a-fA-F]{64}')
+
+
+def clean(value, limit=None):
+    """Text that a PostgreSQL text column takes (no NUL, no lone surrogate), None for anything that is no text."""
+    if not isinstance(value, str) or not value:
+        return None
+    return UNSTORABLE.sub('\ufffd', value)[:limit]
+
+
+def identifier(value):
+    """An id as Meta gives it, digits also as a number; None when it is absent or unusable."""
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 10**20:
+        value = str(value)
+    value = clean(value)
+    return value if value and len(value) <= 255 else None
+
+
+def digits(number):
+    """A display number as it is compared: Meta writes +1 555-010-4477 here and 15550104477 there."""
+    return NOT_DIGITS.sub('', identifier(number) or '') or None
+
+
+def as_dict(value):
+    return value if isinstance(value, dict) else {}
+
+
+def is_deep(value):
+    """Whether parsed JSON is nested deeper than MAX_DEPTH."""
+    level = [value]
+    for _ in range(MAX_DEPTH):
+        inner = (part.values() if isinstance(part, dict) else part for part in level)
+        level = [value for values in inner for value in values if isinstance(value, (dict, list))]
+        if not level:
+            return False
+    return True
+
+
+def digest_of(value):
+    """A SHA-256 in base64 or hex as bytes, None when it is neither."""
+    if not isinstance(value, str):
+        return None
+    try:
+        digest = bytes.fromhex(value) if HEX_DIGEST.fullmatch(value) else b64decode(value, validate=True)
+    except ValueError:
+        return None
+    return digest if len(digest) == 32 else None
 
 
 def as_text(value):

@@ -2,7 +2,6 @@
 
 import json
 import re
-from base64 import b64decode
 from contextlib import contextmanager
 from datetime import timedelta
 
@@ -13,9 +12,9 @@ from service.error_shapes import errors_in, told_errors
 from service.error_table import explain, look_up
 from service.errors import Conflict, NotFound
 from service.graph import error_from
+from service.loose import as_dict, clean, digest_of, identifier
 from service.queues import ERRANDS, RETRY, patient_delay, wake
 from service.rows import JSON, Row
-from service.webhook_events import as_dict, clean, identifier
 
 TYPES = frozenset(('image', 'video', 'audio', 'voice', 'document', 'sticker'))  # voice: of old, seen still
 BRINGING = TYPES | {'unsupported', 'unknown'}  # of a message with a row in this table
@@ -25,7 +24,6 @@ KEPT = timedelta(days=7)  # by Meta, from the message on (section 6.3)
 NOT_IN_NAMES = re.compile(
     '[\x00-\x1f\x7f\u200e\u200f\u202a-\u202e\u2066-\u2069]'
 )  # nor what turns fdp.exe into exe.pdf
-HEX_DIGEST = re.compile('[0-9a-fA-F]{64}')
 
 
 class Media(Row):
@@ -106,17 +104,6 @@ def file_name(value):
     """What a person called a file, without the folders and control characters that nobody should follow."""
     value = NOT_IN_NAMES.sub('', clean(value) or '').replace('\\', '/').rsplit('/', 1)[-1].strip()
     return value[:255] if value.strip('.') else None
-
-
-def digest_of(value):
-    """A SHA-256 in base64 or hex as bytes, None when it is neither."""
-    if not isinstance(value, str):
-        return None
-    try:
-        digest = bytes.fromhex(value) if HEX_DIGEST.fullmatch(value) else b64decode(value, validate=True)
-    except ValueError:
-        return None
-    return digest if len(digest) == 32 else None
 
 
 # One that is claimed shows no error: what has one is waiting, and a release may call it.

@@ -6,10 +6,10 @@ from service.db import columns, execute, fetch
 from service.error_shapes import told_errors
 from service.error_table import explain
 from service.graph import first_error
+from service.loose import MAX_ID, as_dict, clean
 from service.person_id import in_place
 from service.reading import read
 from service.rows import JSON, Row
-from service.webhook_events import MAX_ID, as_dict, clean
 
 # Where the wamid stands that a message is about.
 REFERENCES = {'reaction': 'message_id', 'edit': 'original_message_id', 'revoke': 'original_message_id'}

@@ -11,11 +11,11 @@ from service.characters import MAX_VARIABLE, variable_problem
 from service.content_fields import MAX_CONTENT, MAX_WORD
 from service.errors import Invalid
 from service.interactive import INTERACTIVE
+from service.loose import UNSTORABLE
 from service.payloads import MessageSchema, WindowSchema, check, flat
 from service.template import Template
 from service.template_check import DOES_NOT_FIT, Check
 from service.template_content import MAX_PARAMETERS
-from service.webhook_events import UNSTORABLE
 
 Problems = dict[str, list[str]]
 

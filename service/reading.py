@@ -6,10 +6,8 @@ Words of ours stand in brackets, everything else is what somebody wrote or chose
 import json
 from decimal import Decimal
 
-from service.loose import as_text, inside, joined, objects, text_at
+from service.loose import as_dict, as_text, inside, is_deep, joined, objects, text_at
 from service.moments import moment, plain
-from service.rendering import words
-from service.webhook_events import as_dict, is_deep
 
 DELETED = '[deleted]'
 UNTOLD = frozenset(('flow_token',))  # of a form's answers: for machines
@@ -230,3 +228,9 @@ READERS = {
     'request_welcome': lambda kind, content: '[chat opened]',
     'revoke': lambda kind, content: '[deleted a message]',
 }  # fmt: skip
+
+
+def words(parameter):
+    """What stands in the text: of a currency or a date its fallback, of a file nothing."""
+    named = text_at(parameter, text_at(parameter, 'type'), 'fallback_value')
+    return text_at(parameter, 'text') or named or text_at(parameter, 'payload') or text_at(parameter, 'coupon_code')

@@ -2,8 +2,8 @@
 
 import re
 
-from service.loose import joined, objects, text_at
-from service.webhook_events import as_dict
+from service.loose import as_dict, joined, objects, text_at
+from service.reading import words
 
 PLACEHOLDER = re.compile(r'\{\{\s*(\w+)\s*\}\}')
 
@@ -65,9 +65,3 @@ def _filled(text, parameters):
     values = {str(place): words(parameter) for place, parameter in enumerate(parameters, start=1)}
     values |= {text_at(parameter, 'parameter_name'): words(parameter) for parameter in parameters}
     return PLACEHOLDER.sub(lambda found: values.get(found[1]) or found[0], text)
-
-
-def words(parameter):
-    """What stands in the text: of a currency or a date its fallback, of a file nothing."""
-    named = text_at(parameter, text_at(parameter, 'type'), 'fallback_value')
-    return text_at(parameter, 'text') or named or text_at(parameter, 'payload') or text_at(parameter, 'coupon_code')

@@ -6,10 +6,10 @@ from datetime import datetime
 from service import opt_out
 from service.db import columns, execute
 from service.identity import Identity
+from service.loose import as_dict, clean, identifier
 from service.moments import past
 from service.opt_out import Statement
 from service.person_id import named
-from service.webhook_events import as_dict, clean, identifier
 
 WISHES = {'stop': 'opt_out', 'resume': 'opt_in', 'signup': 'opt_in'}
 # A call opens the 24-hour window as a message does (section 8).

@@ -8,7 +8,7 @@ from service.consequences import Refusal
 from service.db import columns, execute, fetch, fetch_dicts, is_id, to_json
 from service.dispatch import AHEAD, attempt, next_step
 from service.graph import first_error, judge
-from service.webhook_events import clean
+from service.loose import clean
 
 STATES = (
     'scheduled', 'cancelled', 'expired', 'queued', 'held', 'unknown', 'sending', 'accepted', 'sent', 'delivered',

@@ -6,7 +6,7 @@ Python reads NaN and infinities, which no json column takes and no other parser 
 import json
 import math
 
-from service.webhook_events import UNSTORABLE, is_deep
+from service.loose import UNSTORABLE, is_deep
 
 
 class NotJSON(ValueError):

@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 from service import template_check
 from service.db import columns, execute, execute_long, fetch, fetch_dicts
 from service.errors import Invalid
+from service.loose import as_dict, clean, identifier
 from service.queues import ERRANDS, wake
-from service.webhook_events import as_dict, clean, identifier
 
 log = logging.getLogger(__name__)
 FIELDS = frozenset((

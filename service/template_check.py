@@ -2,7 +2,7 @@
 
 import re
 
-from service.webhook_events import as_dict
+from service.loose import as_dict
 
 VARIABLE = re.compile(r'\{\{\s*([^{}\s]+)\s*\}\}')
 FILLED_BY = {'URL': 'text', 'COPY_CODE': 'coupon_code', 'MPM': 'action'}  # buttons that want a parameter: its type

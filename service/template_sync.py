@@ -4,7 +4,7 @@ import json
 
 from service import template
 from service.db import columns, db, execute, fetch, fetch_dicts, to_json
-from service.webhook_events import as_dict, clean, identifier, is_deep
+from service.loose import as_dict, clean, identifier, is_deep
 
 TOKENS = 3  # of as many accounts of a WABA: one that may send may not be allowed to read
 

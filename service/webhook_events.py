@@ -2,11 +2,12 @@
 
 import json
 import math
-import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from service.error_shapes import code_in, errors_in, told_errors
+from service.fact import status_type
+from service.loose import MAX_DEPTH, MAX_ID, MAX_NAME, as_dict, clean, digits, identifier, is_deep
 from service.moments import past
 from service.person_id import PersonId, read
 
@@ -22,10 +23,7 @@ KNOWN_FIELDS = frozenset((
     'security', 'smb_app_state_sync', 'smb_message_echoes', 'standby', 'template_category_update',
     'user_id_update', 'user_preferences',
 ))  # fmt: skip
-MAX_ID = 512  # bytes of a wamid that the tables and their indexes take; Meta's have about 60
-MAX_NAME = 64  # characters of a status or type
 MAX_DIGITS = 1000  # of a whole number; Python refuses to read or write more than 4300
-MAX_DEPTH = 500  # of a message, status or change; Python's json and PostgreSQL have to write it out again
 DEEP = f'nested deeper than {MAX_DEPTH}'
 # Lists of independent facts: what is too deep in one costs its neighbours nothing, and is looked at by its reader.
 READ_ONE_BY_ONE = frozenset(('smb_message_echoes', 'calls', 'user_preferences'))
@@ -35,8 +33,6 @@ CONTACT = ('user_id', 'wa_id')
 SENDER = ('from_user_id', 'from')
 ADDRESSEE = ('to_user_id', 'to')
 RECIPIENT = ('recipient_user_id', 'recipient_id')
-UNSTORABLE = re.compile('[\x00\ud800-\udfff]')
-NOT_DIGITS = re.compile('[^0-9]')
 
 
 class NotAnEvent(ValueError):
@@ -97,30 +93,6 @@ def parse(body):
     if not isinstance(event, dict):
         raise NotAnEvent('the body is not a JSON object')
     return event
-
-
-def clean(value, limit=None):
-    """Text that a PostgreSQL text column takes (no NUL, no lone surrogate), None for anything that is no text."""
-    if not isinstance(value, str) or not value:
-        return None
-    return UNSTORABLE.sub('\ufffd', value)[:limit]
-
-
-def identifier(value):
-    """An id as Meta gives it, digits also as a number; None when it is absent or unusable."""
-    if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 10**20:
-        value = str(value)
-    value = clean(value)
-    return value if value and len(value) <= 255 else None
-
-
-def digits(number):
-    """A display number as it is compared: Meta writes +1 555-010-4477 here and 15550104477 there."""
-    return NOT_DIGITS.sub('', identifier(number) or '') or None
-
-
-def as_dict(value):
-    return value if isinstance(value, dict) else {}
 
 
 def _elements(container, name):
@@ -234,17 +206,6 @@ def _unusable(data, wamid, number):
     return None if number else 'no metadata.phone_number_id'
 
 
-def is_deep(value):
-    """Whether parsed JSON is nested deeper than MAX_DEPTH."""
-    level = [value]
-    for _ in range(MAX_DEPTH):
-        inner = (part.values() if isinstance(part, dict) else part for part in level)
-        level = [value for values in inner for value in values if isinstance(value, (dict, list))]
-        if not level:
-            return False
-    return True
-
-
 def _contacts(value):
     """{id: entry} of `contacts`; of two with one id the first."""
     found = {}
@@ -263,15 +224,6 @@ def _contact(data, contacts, where):
     found = next((contacts[name] for name in names if name in contacts), {})
     users = {name for name in (*names, *_names(found, CONTACT)) if isinstance(name, PersonId) and name.kind == 'user'}
     return {} if len(users) > 1 or data.get('type') == 'system' else found
-
-
-def status_type(status):
-    """What a status speaks of, 'payment' say, when it is not the message's own state; None when it is (section 14)."""
-    kind = status.get('type')
-    if kind is None or kind == '':
-        return 'payment' if as_dict(status.get('payment')) else None
-    kind = clean(kind, MAX_NAME) or 'unknown'
-    return None if kind.casefold() == 'message' else kind
 
 
 def _names(data: dict, where: tuple[str, ...]) -> list[PersonId | str]:

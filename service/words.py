@@ -4,7 +4,7 @@ import re
 import unicodedata
 from functools import lru_cache
 
-from service.webhook_events import as_dict
+from service.loose import as_dict
 
 # What an account has that names none of its own: English, Spanish, Portuguese.
 OPT_OUT = (

@@ -11,8 +11,8 @@ from service import media, vault
 from service.config import settings
 from service.db import connection
 from service.graph_media import GONE, LARGEST, MediaClient, NotFetched, failure, too_large
+from service.loose import as_dict, clean
 from service.storage import StorageError, key_of, storage
-from service.webhook_events import as_dict, clean
 from workers import drain as loop
 
 log = logging.getLogger(__name__)

@@ -3,17 +3,30 @@
 import logging
 from collections import Counter
 
-from service import changes, consequences, conversation, echo, event, evidence, fact, inbound, limits, signs, status
+from service import (
+    changes,
+    consequences,
+    conversation,
+    echoes_field,
+    event,
+    evidence,
+    fact,
+    inbound,
+    limits,
+    signs,
+    status,
+)
 from service.account import learn
 from service.db import LOCK_NOT_AVAILABLE, LOCKED, db, fetch, fetch_dicts, passes, sqlstate
 from service.error_shapes import errors_in, told_errors
 from service.error_table import look_up
-from service.fact import Fact
+from service.fact import Fact, status_type
 from service.graph import error_from, first_error
 from service.identity import TryAgain, resolve
+from service.loose import as_dict, clean
 from service.queues import INCOMING, retry_delay
 from service.status import Status
-from service.webhook_events import NotAnEvent, as_dict, clean, flatten, parse, participant, status_type
+from service.webhook_events import NotAnEvent, flatten, parse, participant
 from workers import drain as loop
 from workers import replies
 
@@ -128,7 +141,7 @@ def settle_items(items):
         elif item.kind in evidence.OF:
             (messages if item.kind == 'message' else statuses).append((item, account))
             persons.append((item, account))
-        elif item.key == echo.FIELD and account:
+        elif item.key == echoes_field.FIELD and account:
             changed.append((item, account))
         elif item.key in signs.FIELDS and account:
             told.append((item, account))
@@ -137,7 +150,7 @@ def settle_items(items):
             item.settle('stored')
         else:
             others.append((item, path))
-    echoes = echo.found_in(changed)
+    echoes = echoes_field.found_in(changed)
     told = signs.found_in(told)
     people = _people(persons + echoes, told, updates)
     inbound.store(messages, echoes, people)

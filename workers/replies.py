@@ -9,9 +9,9 @@ from service import conversation, outbox, receipt
 from service.account import Account
 from service.db import db
 from service.errors import Invalid
+from service.loose import clean
 from service.queues import ERRANDS, SEND, retry_delay, wake
 from service.reply_failure import NoReply
-from service.webhook_events import clean
 from workers import drain as loop
 from workers.responder import ask
 from workers.thread_shares import ThreadShares

@@ -19,10 +19,10 @@ from werkzeug.exceptions import HTTPException
 from service import logs, strict_json
 from service.db import CONNECTION_LOST, db, reason
 from service.errors import CODES, BadRequest, GatewayError, Invalid, Unauthorized, Unavailable
+from service.loose import UNSTORABLE, is_deep
 from service.message_list import Place
 from service.moments import given, plain
 from service.web.auth import NO_KEY, has_key
-from service.webhook_events import UNSTORABLE, is_deep
 
 log = logging.getLogger(__name__)
 DATABASE_AWAY = 'The database is away; nothing was stored. Try again.'

@@ -15,6 +15,7 @@ from service.bulk import Bulk
 from service.db import connection, no_connection
 from service.errors import Invalid
 from service.known_ids import known_phones
+from service.loose import is_deep
 from service.payloads import check
 from service.personalisation import Mould, placeholders
 from service.queues import SEND, wake
@@ -25,7 +26,6 @@ from service.web.auth import guard
 from service.web.idempotency import Once, digest
 from service.web.query import check_names, takes
 from service.web.schemas import bulk_schema, csv_schema
-from service.webhook_events import is_deep
 
 blueprint = guard(Blueprint('batches', __name__))
 KINDS = ('message', 'text', 'template')

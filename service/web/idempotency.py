@@ -8,7 +8,7 @@ from flask import Response, current_app, request
 
 from service.db import db, execute, fetch
 from service.errors import GatewayError, Invalid
-from service.webhook_events import UNSTORABLE
+from service.loose import UNSTORABLE
 
 FIND = 'SELECT request_digest, answer::text FROM idempotency_key WHERE chatbot_id = %s AND key = %s'
 KEEP = """

@@ -12,13 +12,13 @@ from service.db import db, no_connection
 from service.error_table import explain
 from service.errors import Conflict, Invalid, NotFound, Unavailable
 from service.graph_management import ManagementClient, Refused
+from service.loose import UNSTORABLE
 from service.payloads import check
 from service.queues import ERRANDS, SEND, wake
 from service.web import answers
 from service.web.auth import guard
 from service.web.query import takes
 from service.web.schemas import new_template_schema, sync_schema
-from service.webhook_events import UNSTORABLE
 
 blueprint = guard(Blueprint('templates', __name__))
 REQUIRED = ['Missing data for required field.']

@@ -12,9 +12,9 @@ from service import media_types, upload
 from service.account import Account
 from service.db import new_id, no_connection
 from service.errors import Invalid, Unavailable
+from service.loose import UNSTORABLE
 from service.storage import StorageError, key_of, storage
 from service.web.auth import guard
-from service.webhook_events import UNSTORABLE
 
 blueprint = guard(Blueprint('uploads', __name__))
 OVERHEAD = 1024 * 1024  # bytes for what stands around the file

@@ -12,9 +12,9 @@ from service.config import settings
 from service.db import connection
 from service.errors import BadRequest, Forbidden
 from service.event import store
+from service.loose import UNSTORABLE
 from service.queues import INCOMING, wake
 from service.web.auth import is_one_of, verified_digest
-from service.webhook_events import UNSTORABLE
 
 log = logging.getLogger(__name__)
 blueprint = Blueprint('webhook', __name__, url_prefix='/whatsapp-cloud/webhook')
