@@ -1,4 +1,4 @@
--- The tables of the gateway: the truth about what is stored. `python -m service.schema` applies each numbered section
+-- The tables of the gateway: the truth about what is stored. `python -m service.runtime.migrate` applies each numbered section
 -- once, in order, in one transaction under a lock; a shipped section never changes, a change is a new section.
 -- json, not jsonb: Meta's bodies may hold \u0000 and lone surrogates, which jsonb refuses and json keeps.
 
@@ -9,7 +9,7 @@ CREATE TABLE whatsapp_cloud_account (
     phone_number_id text NOT NULL UNIQUE,
     waba_id text,
     name text,
-    access_token text NOT NULL,             -- this and the two below: Fernet tokens (service/vault.py)
+    access_token text NOT NULL,             -- this and the two below: Fernet tokens (service/runtime/encryption.py)
     app_secret text,                        -- set: the account has a Meta app of its own and is served on its own path alone
     webhook_verify_token text,
     responder json,                         -- {"kind": …} without its secret; null: AI_* of the environment
@@ -282,7 +282,7 @@ ALTER TABLE template
     ADD COLUMN reason text,                     -- why it was rejected or paused
     ADD COLUMN synced_at timestamptz;
 
--- When the templates of a WABA are to be read again: the row is the work of workers/syncs.py.
+-- When the templates of a WABA are to be read again: the row is the work of workers/sync_templates.py.
 CREATE TABLE template_sync (
     waba_id text PRIMARY KEY,
     due_at timestamptz DEFAULT now(),           -- null: rests until an account comes whose token may read them
@@ -344,7 +344,7 @@ CREATE TABLE media_upload (
     PRIMARY KEY (media_id, phone_number_id)
 );
 
--- A customer's message that is to be shown as read: the row is the work of workers/receipts.py.
+-- A customer's message that is to be shown as read: the row is the work of workers/send_receipts.py.
 CREATE TABLE read_receipt (
     message_id uuid PRIMARY KEY REFERENCES message,
     chatbot_id text NOT NULL REFERENCES whatsapp_cloud_account,
@@ -434,7 +434,7 @@ CREATE INDEX message_by_reference ON message (client_reference) WHERE client_ref
 -- version 5: what is no phone is none
 
 -- Meta puts a BSUID where a phone stood, and earlier versions took it for one; a number with a plus or blanks was another
--- person than the same without. This is service/person_id.py as it was then, for the rows that were spoiled by it.
+-- person than the same without. This is service/content/person_id.py as it was then, for the rows that were spoiled by it.
 CREATE FUNCTION person_id(given text, OUT kind text, OUT value text) IMMUTABLE LANGUAGE plpgsql AS $$
 DECLARE
     seen text := regexp_replace(given, '[ \u00a0\u00ad\u034f\u061c\u115f\u1160\u1680\u17b4\u17b5\u180b-\u180f'
@@ -452,7 +452,7 @@ BEGIN
     END IF;
 END $$;
 
--- Two conversations of one person become one, as service/merge.py did it then.
+-- Two conversations of one person become one, as service/conversations/merge.py did it then.
 CREATE PROCEDURE merge_conversations(source uuid, target uuid) LANGUAGE plpgsql AS $$
 BEGIN
     UPDATE conversation_identity SET conversation_id = target WHERE conversation_id = source;

@@ -5,7 +5,7 @@
 # files" of type image/jpeg. So from_string(mime=True) and the first of magic_string()
 # say image/jpeg for a valid .jp2 as Pillow (OpenJPEG) writes it. WhatsApp takes JPEG and refuses JPEG 2000, so a gateway
 # that believes it stores the picture, promises to send it, and hears of the refusal only from Meta. That is why
-# service/media_types.py knows the pictures that WhatsApp takes by signatures of its own.
+# service/content/file_types.py knows the pictures that WhatsApp takes by signatures of its own.
 #
 # Exits non-zero when puremagic says anything else.
 set -eu

@@ -43,9 +43,9 @@ os.environ |= {
     'LOG_LEVEL': 'INFO',
 }
 
-from service import db, queues  # noqa: E402  the environment stands above
-from service.config import settings  # noqa: E402
-from service.schema import upgrade  # noqa: E402
+from service.runtime import db, queues  # noqa: E402  the environment stands above
+from service.runtime.config import settings  # noqa: E402
+from service.runtime.migrate import upgrade  # noqa: E402
 from service.web.app import create_app  # noqa: E402
 from tests.bucket import CREDENTIALS, Bucket  # noqa: E402
 from tests.files import CONTENT, FileServer  # noqa: E402

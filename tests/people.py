@@ -8,10 +8,11 @@ from pathlib import Path
 
 import requests
 
-from service.db import connection, db
+from service.runtime.db import connection, db
 from service.web.auth import sign
 from tests.stack import PHONE_NUMBER_ID, Processes, free_port
-from workers import clock, errands, incoming, replies, send
+from workers import background as errands
+from workers import clock, incoming, replies, send
 
 PAYLOADS = Path(__file__).parent / 'payloads'
 MANIFEST = json.loads((PAYLOADS / 'MANIFEST.json').read_text())

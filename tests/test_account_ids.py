@@ -2,7 +2,7 @@
 
 import pytest
 
-from service import vault
+from service.runtime import encryption
 from tests.people import sql
 from tests.stack import PHONE_NUMBER_ID
 from tests.test_accounts import ACCOUNT, OPENAI, SECRETS, stored
@@ -19,7 +19,7 @@ def test_what_surrounds_a_pasted_secret_or_id_is_dropped(backend, meta, around):
     assert made.status_code == 201, made.text
     assert (made.json['phone_number_id'], made.json['waba_id']) == (PHONE_NUMBER_ID, '880')
     assert made.json['responder'] | {'base_url': OPENAI['base_url'], 'model': OPENAI['model']} == made.json['responder']
-    kept = {name: vault.decrypt(value) for name, value in stored().items()}
+    kept = {name: encryption.decrypt(value) for name, value in stored().items()}
     assert kept == {**SECRETS, 'responder_secret': OPENAI['api_key']}
 
 

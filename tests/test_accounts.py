@@ -10,9 +10,9 @@ import pytest
 from cryptography.fernet import Fernet
 from redis import Redis
 
-from service import vault
-from service.account import Account
-from service.db import connection
+from service.accounts.account import Account
+from service.runtime import encryption
+from service.runtime.db import connection
 from tests.people import CHATBOT, CUSTOMER, envelope, sql, status_of, text_message
 from tests.stack import PHONE_NUMBER_ID, ROOT
 
@@ -211,7 +211,7 @@ def test_rotate_keys_encrypts_everything_with_the_first_key(backend, setting):
     assert len([Fernet(new).decrypt(token) for (token,) in tokens if token]) == 4
     setting('ENCRYPTION_KEYS', new)
     with connection():
-        assert vault.decrypt(Account.find(CHATBOT).app_secret) == SECRETS['app_secret']
+        assert encryption.decrypt(Account.find(CHATBOT).app_secret) == SECRETS['app_secret']
     code, output = flask('rotate-keys', ENCRYPTION_KEYS=new)
     assert code == 0, output
 

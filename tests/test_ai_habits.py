@@ -6,7 +6,7 @@ from email.utils import formatdate
 
 import pytest
 
-from service import split
+from service.content import text_split
 from tests.own_service import Platform
 from tests.people import envelope, sql, text_message
 
@@ -200,7 +200,7 @@ def test_markdown_becomes_whatsapps_formatting(backend, ai, hear):
 def test_a_long_answer_is_several_messages_but_no_more_than_twenty(backend, ai, hear):
     ai.answer(200, completion('word ' * 1500))
     hear('One')
-    assert [len(text) <= split.TEXT_LIMIT for text in said(backend)] == [True, True]
+    assert [len(text) <= text_split.TEXT_LIMIT for text in said(backend)] == [True, True]
     ai.answer(200, completion('word ' * 20000))
     hear('Two')
     assert len(said(backend)) == 2

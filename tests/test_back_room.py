@@ -5,9 +5,10 @@ import logging
 
 import pytest
 
-from service import account, inbound
-from service.db import connection
-from service.error_table import explain
+from service.accounts import account
+from service.graph.error_codes import explain
+from service.runtime.db import connection
+from service.webhooks import messages_field
 from tests.people import CUSTOMER, WABA, envelope, sql, text_message
 from tests.stack import wait_until
 from workers import clock
@@ -127,7 +128,7 @@ def test_messages_that_their_template_stops_leave_a_line(backend, caplog):
 def test_an_account_that_answers_nobody_leaves_one_line_and_not_one_for_every_message(
     backend, meta, workers, caplog, monkeypatch
 ):
-    monkeypatch.setattr(inbound, '_told_at', {})
+    monkeypatch.setattr(messages_field, '_told_at', {})
     backend.account()
     backend.account('quiet', '77', responder={'kind': 'none'})
     for n in range(3):

@@ -8,7 +8,7 @@ import psycopg2
 import pytest
 import requests
 
-from service.error_table import explain
+from service.graph.error_codes import explain
 from tests.gateway import Http
 from tests.people import CHATBOT, Backend, envelope, sql, status_of
 from tests.stack import Processes, free_port, wait_until

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from urllib3 import encode_multipart_formdata
 
-from service.media_types import MB
+from service.content.file_types import MB
 from service.web.auth import sign
 from tests.people import APP_SECRET, CHATBOT, envelope, sql, text_message
 from tests.test_media_types import sample

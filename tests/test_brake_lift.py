@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from service import queues
-from service.limits import scope_keys, slow_down
+from service.runtime import queues
+from service.sending.rate_limit import scope_keys, slow_down
 from tests.people import CHATBOT, sql
 from tests.stack import PHONE_NUMBER_ID, ROOT
 

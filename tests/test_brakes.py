@@ -4,9 +4,10 @@ import time
 
 import pytest
 
-from service import limits, queues
-from service.graph import _regain, _retry_after
-from service.limits import SendBudget, scope_keys, slow_down
+from service.graph.client import _regain, _retry_after
+from service.runtime import queues
+from service.sending import rate_limit
+from service.sending.rate_limit import SendBudget, scope_keys, slow_down
 from tests.own_service import Platform
 from tests.people import CHATBOT, envelope, sql
 from tests.stack import PHONE_NUMBER_ID
@@ -181,7 +182,7 @@ def test_with_redis_away_a_safe_local_rate_holds_and_nothing_breaks(acme, worker
     try:
         slow_down(NUMBER_BRAKE, 10)
         workers.send()
-        assert len(stand_in.sends()) == 20 * limits.SendBudget.LOCAL_SHARE
+        assert len(stand_in.sends()) == 20 * rate_limit.SendBudget.LOCAL_SHARE
     finally:
         queues._clients.clear()
 

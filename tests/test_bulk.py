@@ -5,10 +5,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from service import queues
-from service.bulk import Bulk, Mould
-from service.errors import Invalid
-from service.recipients import listed
+from service.runtime import queues
+from service.runtime.errors import Invalid
+from service.sending.recipient import listed
+from service.sending.recipients import Bulk, Mould
 from tests.people import CHATBOT, Backend, sql
 from tests.stack import wait_until
 

@@ -5,10 +5,10 @@ import json
 
 import pytest
 
-from service.bulk import Bulk, Mould
-from service.bulk_csv import SIZE_LIMIT, rows
-from service.db import db
-from service.errors import Invalid
+from service.runtime.db import db
+from service.runtime.errors import Invalid
+from service.sending.recipients import Bulk, Mould
+from service.sending.recipients_csv import SIZE_LIMIT, rows
 from service.web import batches
 from tests.people import CHATBOT, sql
 

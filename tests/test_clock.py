@@ -6,10 +6,10 @@ import time
 import pytest
 from redis import Redis
 
-from service import queues
-from service.config import settings
-from service.db import connection
-from service.queues import INCOMING, SEND
+from service.runtime import queues
+from service.runtime.config import settings
+from service.runtime.db import connection
+from service.runtime.queues import INCOMING, SEND
 from tests.people import envelope, sql, text_message
 from tests.stack import free_port, wait_until
 from workers import clock

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from honcho.environ import parse_procfile
 
-from service.config import NEEDED_BY, PLACEHOLDERS, REQUIRED, VARIABLES, ConfigError, settings
+from service.runtime.config import NEEDED_BY, PLACEHOLDERS, REQUIRED, VARIABLES, ConfigError, settings
 from tests.stack import ROOT
 from tests.stack.procfile import child_environ
 

@@ -3,8 +3,8 @@
 import pytest
 from marshmallow import Schema, fields, validate
 
-from service.content_fields import AsGiven, ByType, Count, Flag
-from service.payloads import MessageSchema, RecipientSchema, WindowSchema
+from service.content.fields import AsGiven, ByType, Count, Flag
+from service.content.message_schema import MessageSchema, RecipientSchema, WindowSchema
 from service.web import schemas
 from tests.people import CHATBOT, CUSTOMER, sql
 

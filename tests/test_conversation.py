@@ -7,9 +7,9 @@ from itertools import count
 
 import pytest
 
-from service import event
-from service.db import connection, db
-from service.identity import Identity, resolve
+from service.conversations.identity import Identity, resolve
+from service.runtime.db import connection, db
+from service.webhooks import inbox
 from tests.people import CHATBOT, contact, envelope, sql, text_message
 from workers import incoming
 
@@ -216,7 +216,7 @@ def test_many_threads_that_meet_the_same_new_people_make_one_conversation_each(b
 
 
 def test_phones_and_bsuids_in_any_order_over_many_workers_come_together(meta, backend, monkeypatch):
-    monkeypatch.setattr(event.claim, '__defaults__', (2,))
+    monkeypatch.setattr(inbox.claim, '__defaults__', (2,))
     chance, numbers = random.Random(7), count(1)
     kinds = [(True, True), (True, False), (False, True)]
     wanted = [(who, *kind) for who in range(12) for kind in kinds * 6]

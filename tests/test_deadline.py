@@ -13,7 +13,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from service import deadline
+from service.runtime import deadline
 from tests.raw_server import RawServer, drips, floods, silent
 from tests.stack import wait_until
 

@@ -13,8 +13,8 @@ import pytest
 import requests
 from urllib3 import encode_multipart_formdata
 
-from service.db import db
-from service.media_types import MB
+from service.content.file_types import MB
+from service.runtime.db import db
 from service.web.auth import sign
 from tests.people import APP_SECRET, CHATBOT, envelope, sql, text_message
 from tests.stack import Processes, free_port, wait_until

@@ -10,14 +10,13 @@ from playhouse.pool import MaxConnectionsExceeded
 from redis import RedisError
 from rq.registry import ScheduledJobRegistry, StartedJobRegistry
 
-from service import queues
-from service.db import connection, db
-from service.queues import SEND, answer_bell, ring, wake
+from service.runtime import queues
+from service.runtime.db import connection, db
+from service.runtime.queues import SEND, answer_bell, ring, wake
 from tests.people import sql
 from tests.stack import Processes, free_port, wait_until
-from workers import clock
-from workers import drain as loop
-from workers.drain import Crew, Unrecordable
+from workers import clock, loop
+from workers.loop import Crew, Unrecordable
 
 
 def jobs():

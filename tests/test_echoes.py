@@ -5,7 +5,7 @@ from itertools import permutations
 
 import pytest
 
-from service.db import connection
+from service.runtime.db import connection
 from tests.people import CHATBOT, CUSTOMER, contact, envelope, sql, status_of, text_message
 from tests.stack import wait_until
 from workers import send

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from service.error_shapes import code_in, details_in, error_in, errors_in, title_in
+from service.graph.error_shapes import code_in, details_in, error_in, errors_in, title_in
 from tests.own_service import Platform
 from tests.people import CUSTOMER, envelope, sql, status_of, text_message
 

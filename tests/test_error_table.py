@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service import error_page, error_table
-from service.error_table import CLASSES, OUR_OWN, SCOPES, TABLE, UNKNOWN, Known, explain, look_up
+from service.graph import error_codes, error_docs
+from service.graph.error_codes import CLASSES, OUR_OWN, SCOPES, TABLE, UNKNOWN, Known, explain, look_up
 from tests.stack import ROOT
 
 # Section 7 of the fact sheet, decided where it leaves a choice
@@ -39,12 +39,12 @@ def test_the_table_holds_no_code_that_the_fact_sheet_does_not():
 
 
 def test_no_code_stands_in_the_table_twice():
-    assert len(error_table.BY_CODE) == sum(1 if isinstance(key, int) else len(key) for key in TABLE)
+    assert len(error_codes.BY_CODE) == sum(1 if isinstance(key, int) else len(key) for key in TABLE)
 
 
 def test_only_some_codes_have_a_delay_or_a_scope():
-    assert {code: known.delay for code, known in error_table.BY_CODE.items() if known.delay} == DELAYS
-    assert {code: known.scope for code, known in error_table.BY_CODE.items() if known.scope} == SCOPED
+    assert {code: known.delay for code, known in error_codes.BY_CODE.items() if known.delay} == DELAYS
+    assert {code: known.scope for code, known in error_codes.BY_CODE.items() if known.scope} == SCOPED
 
 
 def test_what_waits_has_a_delay_or_a_template_to_wait_for():
@@ -115,11 +115,11 @@ def test_our_own_outcomes_are_explained_by_their_word(word):
 
 def test_the_page_of_the_docs_is_the_table():
     written = (ROOT / 'docs' / 'errors.md').read_text(encoding='utf-8')
-    assert written == error_page.page(), 'run: python -m service.error_page > docs/errors.md'
+    assert written == error_docs.page(), 'run: python -m service.graph.error_docs > docs/errors.md'
 
 
 def test_the_module_prints_the_page():
     done = subprocess.run(
-        [sys.executable, '-m', 'service.error_page'], cwd=ROOT, capture_output=True, check=True, timeout=30
+        [sys.executable, '-m', 'service.graph.error_docs'], cwd=ROOT, capture_output=True, check=True, timeout=30
     )
-    assert done.stdout.decode() == error_page.page()
+    assert done.stdout.decode() == error_docs.page()

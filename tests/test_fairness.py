@@ -6,11 +6,11 @@ import time
 
 import pytest
 
-from service import outbox
-from service.account import Account
-from service.db import connection, db
-from service.identity import Identity, resolve
-from service.queues import SEND, wake
+from service.accounts.account import Account
+from service.conversations.identity import Identity, resolve
+from service.runtime.db import connection, db
+from service.runtime.queues import SEND, wake
+from service.sending import outbox
 from tests.people import CHATBOT, sql
 from tests.stack import Processes, wait_until
 
@@ -30,7 +30,7 @@ FROM people p JOIN whatsapp_cloud_account a ON a.chatbot_id = %s
 
 
 def bulk(chatbot_id, count):
-    """Rows as service/bulk.py makes them, in one statement."""
+    """Rows as service/sending/recipients.py makes them, in one statement."""
     sql(BULK, chatbot_id, count, chatbot_id)
     sql('ANALYZE message')
 

@@ -7,7 +7,7 @@ import zipfile
 import pytest
 from urllib3.filepost import encode_multipart_formdata
 
-from service.media_types import OPENXML, sniff
+from service.content.file_types import OPENXML, sniff
 from tests.people import CHATBOT, CUSTOMER, sql
 from tests.stack import ROOT
 

@@ -7,9 +7,9 @@ import tracemalloc
 
 import pytest
 
-from service import graph_http
-from service.deadline import TimedSocket
-from service.graph_http import MAX_ANSWER
+from service.graph import connections
+from service.graph.connections import MAX_ANSWER
+from service.runtime.deadline import TimedSocket
 from tests.files import CONTENT, comes_in, media_message, media_row
 from tests.own_service import Platform
 from tests.people import CHATBOT, sql
@@ -77,7 +77,7 @@ def test_an_errand_ends_in_time_and_is_tried_again(acme, meta, workers, meta_say
     comes_in(meta, workers, media_message('77', content=CONTENT))
     acme.post(f'/messages/{acme.messages()[0]["id"]}/read')
     meta_says(SLOW[kind])
-    in_time(workers.errands)
+    in_time(workers.background)
     assert sql('SELECT attempts, told_at, due_at > now() FROM read_receipt') == [(1, None, True)]
     assert sql('SELECT attempts, due_at > now(), synced_at FROM template_sync') == [(1, True, None)]
     assert media_row()[:2] == ('fetching', 1)
@@ -107,7 +107,7 @@ def test_an_upload_ends_in_time_and_its_message_is_tried_again(acme, workers, me
 
 @pytest.fixture
 def rate(monkeypatch):
-    monkeypatch.setattr(graph_http, 'MIN_RATE', 1000)
+    monkeypatch.setattr(connections, 'MIN_RATE', 1000)
 
 
 def in_pieces(handler):
@@ -124,7 +124,7 @@ def test_a_file_may_take_as_long_as_its_size_needs(acme, meta, workers, file_ser
     file_server.describe(file_size=1800, sha256=None)
     file_server.says['/file'] = in_pieces
     comes_in(meta, workers, media_message('77'))
-    workers.errands()
+    workers.background()
     assert media_row()[:2] == ('stored', 1)
 
 
@@ -133,7 +133,7 @@ def test_a_file_that_drips_is_left_and_tried_again(acme, meta, workers, file_ser
     file_server.describe(file_size=None, sha256=None)
     file_server.says['/file'] = dripping(length)
     comes_in(meta, workers, media_message('77'))
-    in_time(workers.errands)
+    in_time(workers.background)
     status, attempts, error, _ = media_row()
     assert (status, attempts) == ('fetching', 1)
     assert error['title'].startswith('The file came too slowly')
@@ -152,9 +152,9 @@ def dripping(length):
 
 
 def test_a_file_of_any_size_has_a_most(monkeypatch, database):
-    assert graph_http.seconds_for(0) == 5
-    assert graph_http.seconds_for(2**20) == 5 + 32
-    assert graph_http.seconds_for(10**9) == graph_http.SLOWEST
+    assert connections.seconds_for(0) == 5
+    assert connections.seconds_for(2**20) == 5 + 32
+    assert connections.seconds_for(10**9) == connections.SLOWEST
 
 
 # ---- size
@@ -251,10 +251,10 @@ def test_a_header_that_is_nested_without_end_says_nothing(acme, meta, workers, g
 
 
 def test_a_list_of_templates_has_a_size(acme, workers, file_server, monkeypatch):
-    monkeypatch.setattr('service.graph_management.LARGEST_LIST', 1000)
+    monkeypatch.setattr('service.graph.management_client.LARGEST_LIST', 1000)
     file_server.says[f'/v26.0/{WABA}/message_templates'] = 200, {}, padded(1001, {'data': []})
     acme.account(waba_id=WABA)
-    workers.errands()
+    workers.background()
     assert sql("SELECT error ->> 'title' FROM template_sync") == [('Meta answered more than 1,000 bytes',)]
 
 
@@ -262,5 +262,5 @@ def test_a_list_of_templates_has_a_size(acme, workers, file_server, monkeypatch)
 def test_an_odd_content_length_of_a_file_is_no_fault_of_ours(acme, meta, workers, file_server, length):
     file_server.says['/file'] = 200, {'Content-Length': length}, CONTENT
     comes_in(meta, workers, media_message('77'))
-    in_time(workers.errands)
+    in_time(workers.background)
     assert (media_row()[2] or {}).get('title', '').find('internal error') == -1

@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from service import outbox
+from service.sending import outbox
 from service.web import messages
 from tests.people import CHATBOT, CUSTOMER, WABA, Backend, Customers, sql
 from tests.stack import wait_until

@@ -9,10 +9,11 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from service import event, evidence, identity
-from service.db import connection, db
-from service.graph import Outcome
-from service.moments import moment
+from service.conversations import identity
+from service.graph.client import Outcome
+from service.runtime.db import connection, db
+from service.runtime.timestamps import moment
+from service.webhooks import identity_claims, inbox
 from tests.lives import World, message, status, written
 from tests.people import CHATBOT, contact, envelope, sql, work_off_by
 
@@ -55,7 +56,7 @@ class Gateway:
                'extra': None}  # fmt: skip
         by_phone = bool(row['recipient_to'])
         outcome = Outcome('accepted', wa_id=by_phone and one.phone or None, user_id=None if by_phone else one.user)
-        told = evidence.of_answer(row, outcome, moment(one.at))
+        told = identity_claims.of_answer(row, outcome, moment(one.at))
         with connection():
             identity.join([told] if told else [])
 
@@ -208,7 +209,7 @@ def by_bsuid(heard):
 
 @pytest.mark.parametrize('seed', range(4))
 def test_many_workers_over_shuffled_events_understand_the_same(gateway, monkeypatch, seed):
-    monkeypatch.setattr(event.claim, '__defaults__', (2,))  # small batches, so that all workers have some
+    monkeypatch.setattr(inbox.claim, '__defaults__', (2,))  # small batches, so that all workers have some
     chance = random.Random(seed)
     acts = [(chance.randrange(7), chance.randrange(3), chance.randrange(60), chance.randrange(3)) for _ in range(60)]
     told = World(handed_on=True).live(acts).told

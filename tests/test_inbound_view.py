@@ -5,8 +5,8 @@ from itertools import permutations
 
 import pytest
 
-from service.db import db
-from service.reading import read
+from service.content.plain_text import read
+from service.runtime.db import db
 from tests.own_service import Platform
 from tests.people import CHATBOT, CUSTOMER, MANIFEST, PAYLOADS, envelope, sql, text_message
 

@@ -5,7 +5,7 @@ from collections import Counter
 
 import pytest
 
-from service import event
+from service.webhooks import inbox
 from tests.people import CUSTOMER, MANIFEST, contact, envelope, sql, status_of, text_message, work_off_by
 from tests.stack import PHONE_NUMBER_ID
 
@@ -265,7 +265,7 @@ def test_an_inactive_account_still_keeps_what_comes_in(backend, accounts, delive
 
 
 def test_many_workers_over_overlapping_events_lose_and_double_nothing(meta, backend, accounts, monkeypatch):
-    monkeypatch.setattr(event.claim, '__defaults__', (3,))  # small batches, so that all workers have some
+    monkeypatch.setattr(inbox.claim, '__defaults__', (3,))  # small batches, so that all workers have some
     for n in range(60):
         people = [(n * step) % 20 for step in (1, 3, 7, 11, 13)]
         messages = [

@@ -26,7 +26,7 @@ LISTS = {
 STAGE = (
     'tests.run',
     'tests.simulator.__main__',
-    'service.schema',
+    'service.runtime.migrate',
     'service.web.app',
     'workers.__main__',
     'gunicorn.app.wsgiapp',

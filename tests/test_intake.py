@@ -11,7 +11,7 @@ import pytest
 import requests
 
 from service.web.auth import sign
-from service.web.intake import recognise
+from service.web.fast_webhook import recognise
 from tests.people import APP_SECRET
 from tests.stack import Processes, free_port, wait_until
 

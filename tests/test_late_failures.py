@@ -2,7 +2,7 @@
 
 import pytest
 
-from service import limits
+from service.sending import rate_limit
 from tests.people import CHATBOT, CUSTOMER, envelope, sql, status_of
 
 ARRIVED = ('delivered', 'read', 'played')
@@ -48,7 +48,7 @@ def test_it_moves_nothing(acme, workers, tell, stand_in, state, code):
     assert [one['status'] for one in after['statuses']] == ['queued', 'accepted', state, 'failed']
     assert {**after, 'statuses': None} == {**before, 'statuses': None}
     assert acme.get(f'/account/{CHATBOT}').json['send_state'] == account['send_state'] == 'ok'
-    assert not list(limits.client().scan_iter('slow:*'))
+    assert not list(rate_limit.client().scan_iter('slow:*'))
     assert sql('SELECT 1 FROM conversation WHERE opted_out_at IS NOT NULL') == []
     workers.sweep()
     workers.send()

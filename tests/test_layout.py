@@ -8,24 +8,24 @@ from collections import Counter
 import pytest
 from honcho.environ import parse_procfile
 
-from service.queues import DRAINS
+from service.runtime.queues import DRAINS
 from tests.stack import ROOT
 from workers.__main__ import ROOMS
 
-CORE = sorted((ROOT / 'service').glob('*.py'))
 WEB = sorted((ROOT / 'service' / 'web').glob('*.py'))
+CORE = sorted(set((ROOT / 'service').rglob('*.py')) - set(WEB))
 WORKERS = sorted((ROOT / 'workers').glob('*.py'))
 OURS = [*CORE, *WEB, *WORKERS, ROOT / 'wsgi.py']
 SIMULATOR = sorted((ROOT / 'tests' / 'simulator').glob('*.py'))
 OUTBOUND = {
-    'service/bounded_answer.py',
-    'service/graph_http.py',
-    'service/graph.py',
-    'service/graph_management.py',
-    'service/graph_upload.py',
-    'service/graph_media.py',
-    'service/deadline.py',
-    'service/responder_client.py',
+    'service/runtime/bounded_answer.py',
+    'service/graph/connections.py',
+    'service/graph/client.py',
+    'service/graph/management_client.py',
+    'service/graph/multipart.py',
+    'service/graph/media_client.py',
+    'service/runtime/deadline.py',
+    'service/replies/responder_client.py',
 }  # the clients that speak to the outside
 
 
@@ -76,7 +76,7 @@ def test_only_the_outbound_clients_speak_http():
 
 
 def test_rq_is_known_to_the_queues_and_the_entry_of_the_workers():
-    assert importers(OURS, 'rq') == {'service/queues.py', 'workers/__main__.py'}
+    assert importers(OURS, 'rq') == {'service/runtime/queues.py', 'workers/__main__.py'}
 
 
 def test_pickle_is_nowhere():
@@ -89,7 +89,7 @@ def test_the_environment_is_read_in_config_alone():
         for node in ast.walk(tree_of(path)):
             if isinstance(node, ast.Attribute) and node.attr in ('environ', 'getenv', 'environb'):
                 readers.add(name_of(path))
-    assert readers == {'service/config.py'}
+    assert readers == {'service/runtime/config.py'}
     assert importers(OURS, 'os.environ', 'os.getenv') == set()
 
 

@@ -10,8 +10,8 @@ from collections import Counter
 
 import pytest
 
-from service import queues
-from service.limits import SendBudget
+from service.runtime import queues
+from service.sending.rate_limit import SendBudget
 from tests.people import sql
 from tests.stack import ROOT, wait_until
 
@@ -104,7 +104,7 @@ def test_a_budget_survives_that_redis_forgot_its_script(budget, redis_server):
 
 GREEDY = """
 import json, time
-from service.limits import SendBudget
+from service.sending.rate_limit import SendBudget
 budget, times, end = SendBudget(), [], time.monotonic() + 1.6
 while time.monotonic() < end:
     granted = budget.take({'7': (50, 9)})['7']

@@ -11,17 +11,20 @@ from contextlib import suppress
 
 import pytest
 
-from service import bulk_csv, logs, media_types, phones, words
-from service.characters import is_emoji, is_visible, variable_problem
-from service.content_fields import without_nulls
-from service.errors import Invalid
-from service.media import file_name
-from service.personalisation import Mould
-from service.redaction import quotable
-from service.rendering import render
-from service.split import split
+from service.content import file_types, phone_numbers
+from service.content.characters import is_emoji, is_visible, variable_problem
+from service.content.fields import without_nulls
+from service.content.text_split import split
+from service.content.whatsapp_format import to_whatsapp
+from service.conversations import opt_out_keywords
+from service.media.inbound_file import file_name
+from service.replies.redaction import quotable
+from service.runtime import logs
+from service.runtime.errors import Invalid
+from service.sending import recipients_csv
+from service.sending.personalisation import Mould
+from service.templates.rendering import render
 from service.web.schemas import account_schema, send_schema
-from service.whatsapp_format import to_whatsapp
 from tests.stack import ROOT
 from tests.worst_texts import worst_texts
 
@@ -150,7 +153,12 @@ def worker(pattern, method):
 def test_the_patterns_are_found():
     names = {name.partition(':')[0] for name, *_ in PATTERNS}
     assert len(PATTERNS) > 40
-    assert {'service/phones.py', 'service/content.py', 'service/web/intake.py', 'tests/simulator/magic.py'} <= names
+    assert {
+        'service/content/phone_numbers.py',
+        'service/content/message_types.py',
+        'service/web/fast_webhook.py',
+        'tests/simulator/magic.py',
+    } <= names
 
 
 @pytest.mark.parametrize(('name', 'pattern', 'method'), PATTERNS, ids=[one[0] for one in PATTERNS])
@@ -179,7 +187,7 @@ def filled(message):
 
 def rows_of(data):
     mould = Mould({'type': 'text', 'text': {'body': 'Hello'}})
-    return [row.line for row in bulk_csv.rows(io.BytesIO(data), mould)]
+    return [row.line for row in recipients_csv.rows(io.BytesIO(data), mould)]
 
 
 def tolerant(work, *expected):
@@ -197,7 +205,7 @@ def template_text(text):
 
 
 def sniffed(data):
-    return media_types.sniff(io.BytesIO(data))
+    return file_types.sniff(io.BytesIO(data))
 
 
 TEXTS = [
@@ -237,11 +245,11 @@ READERS = {
     'CSV': tolerant(lambda text: rows_of(f'to,b\n{text}'.encode()), Invalid),
     'CSV header': tolerant(lambda text: rows_of(text.encode()), Invalid),
     'CSV rows': tolerant(lambda text: rows_of(('to,b\n' + f'{text[:8]}\n' * (len(text) // 8)).encode()), Invalid),
-    'plain': words.plain,
+    'plain': opt_out_keywords.plain,
     'visible': is_visible,
     'variable': lambda text: variable_problem(f'x{text}'),
     'emoji': is_emoji,
-    'phone': phones.problem,
+    'phone': phone_numbers.problem,
     'file name': file_name,
     'template': template_text,
     'log': logs.NUMBER.findall,

@@ -9,7 +9,7 @@ from contextlib import ExitStack
 import pytest
 import requests
 
-from service.logs import Formatter, mask
+from service.runtime.logs import Formatter, mask
 from tests.gateway import Http
 from tests.people import APP_SECRET, Backend, Meta, contact, envelope, sql, status_of, text_message
 from tests.stack import Processes, free_port, wait_until

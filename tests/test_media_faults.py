@@ -9,14 +9,15 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from service import graph_media, media
-from service.db import connection
-from service.graph import Outcome
-from service.storage import storage
+from service.graph import media_client
+from service.graph.client import Outcome
+from service.media import inbound_file
+from service.media.storage import storage
+from service.runtime.db import connection
 from tests.files import CONTENT, at_meta, attempts, comes_in, media_message, media_row
 from tests.people import CHATBOT, sql
 from tests.stack import Processes, wait_until
-from workers import fetch
+from workers import fetch_media
 
 
 @pytest.fixture
@@ -48,7 +49,7 @@ def silent(handler):
 def test_a_file_that_does_not_arrive_is_tried_again_and_nothing_is_kept(acme, meta, workers, file_server, answer):
     file_server.says['/file'] = answer
     comes_in(meta, workers, media_message('77', content=CONTENT))
-    workers.errands()
+    workers.background()
     assert media_row()[:2] == ('fetching', 1)
     assert not list(storage().root.rglob(sql('SELECT id FROM media')[0][0]))
     file_server.says['/file'] = 200, {}, CONTENT
@@ -82,20 +83,20 @@ def test_a_digest_may_come_in_either_form_or_not_at_all(meta, workers, file_serv
     forms = {'hex': digest.hexdigest().upper(), 'base64': b64encode(digest.digest()).decode()} if form else {}
     file_server.describe(sha256=forms.get(form, form))
     comes_in(meta, workers, media_message('77'))
-    workers.errands()
+    workers.background()
     assert media_row()[0] == 'stored'
 
 
 @pytest.mark.parametrize('where', ['description', 'length', 'bytes'])
 def test_what_is_over_the_limit_is_given_up_at_once(meta, workers, file_server, monkeypatch, where):
-    monkeypatch.setattr(graph_media, 'LARGEST', 5)
-    monkeypatch.setattr('workers.fetch.LARGEST', 5)
+    monkeypatch.setattr(media_client, 'LARGEST', 5)
+    monkeypatch.setattr('workers.fetch_media.LARGEST', 5)
     if where != 'description':
         file_server.describe(file_size=None)
     if where == 'bytes':
         file_server.says['/file'] = chunked
     comes_in(meta, workers, media_message('77'))
-    workers.errands()
+    workers.background()
     assert media_row()[:2] == ('failed', 1)
     assert media_row()[2]['title'] == 'The file is larger than 100 MB'
 
@@ -111,7 +112,7 @@ def chunked(handler):
 def test_a_token_that_expired_waits_and_a_new_one_is_used_at_once(acme, meta, workers, stand_in, mended):
     acme.account(access_token='EXPIRED-1')
     comes_in(meta, workers, media_message(at_meta(stand_in)))
-    workers.errands()
+    workers.background()
     status, tried, error, wait = media_row()
     assert (status, tried, error['code']) == ('fetching', 1, 190)
     assert 50 < wait <= 60
@@ -120,14 +121,14 @@ def test_a_token_that_expired_waits_and_a_new_one_is_used_at_once(acme, meta, wo
     else:
         stand_in.config(tokens=['EXPIRED-1'])
         acme.post(f'/account/{CHATBOT}/resume')
-    workers.errands()
+    workers.background()
     assert media_row()[0] == 'stored'
 
 
 def test_a_key_that_is_lost_waits_as_well(acme, meta, workers, stand_in):
     sql("UPDATE whatsapp_cloud_account SET access_token = 'no token'")
     comes_in(meta, workers, media_message(at_meta(stand_in)))
-    workers.errands()
+    workers.background()
     assert media_row()[0] == 'fetching'
     (message,) = acme.messages()
     assert 'ENCRYPTION_KEYS' in message['media']['explanation']
@@ -152,7 +153,7 @@ def test_a_large_file_is_never_in_memory(meta, workers, file_server):
     comes_in(meta, workers, *(media_message('77', wamid=f'wamid.{number}') for number in range(3)))
     tracemalloc.start()
     try:
-        workers.errands()
+        workers.background()
         assert tracemalloc.get_traced_memory()[1] < 12 * 2**20
     finally:
         tracemalloc.stop()
@@ -162,9 +163,9 @@ def test_a_large_file_is_never_in_memory(meta, workers, file_server):
 def test_a_file_that_is_not_safe_yet_does_not_count_as_stored(acme, meta, workers):
     comes_in(meta, workers, media_message('77'))
     with connection():
-        (claimed,) = media.claim(1, 60)
-        gone = fetch.Stored('ab/cd/nowhere', 9, hashlib.sha256(CONTENT).digest(), 'image/png')
-        fetch.record([(claimed, gone)])
+        (claimed,) = inbound_file.claim(1, 60)
+        gone = fetch_media.Stored('ab/cd/nowhere', 9, hashlib.sha256(CONTENT).digest(), 'image/png')
+        fetch_media.record([(claimed, gone)])
     status, _, error, wait = media_row()
     assert (status, error['cause']) == ('fetching', 'storage')
     assert wait <= 2
@@ -175,7 +176,7 @@ def test_the_first_attempts_come_soon_and_the_others_until_meta_forgets():
     passing = Outcome('retry', error={})
 
     def waits(outcome, written, numbers=range(1, 9)):
-        return [media.delay_after(outcome, {'attempts': n, 'written_at': now - written}, now) for n in numbers]
+        return [inbound_file.delay_after(outcome, {'attempts': n, 'written_at': now - written}, now) for n in numbers]
 
     assert waits(passing, timedelta()) == [2, 4, 8, 60, 600, 3600, 21600, 21600]
     assert waits(passing, timedelta(days=6, hours=23, minutes=30)) == [2, 4, 8, 60, 600, None, None, None]
@@ -188,13 +189,13 @@ def test_the_first_attempts_come_soon_and_the_others_until_meta_forgets():
 def test_a_claim_counts_and_is_nobody_elses_until_its_lease_ends(acme, meta, workers):
     comes_in(meta, workers, media_message('77'))
     with connection():
-        (first,) = media.claim(10, 60)
-        assert media.claim(10, 60) == []
+        (first,) = inbound_file.claim(10, 60)
+        assert inbound_file.claim(10, 60) == []
         sql('UPDATE media SET due_at = now()')
-        (second,) = media.claim(10, 60)
+        (second,) = inbound_file.claim(10, 60)
         assert (first['attempts'], second['attempts']) == (1, 2)
-        assert (media.renew(first, 60), media.renew(second, 60)) == (False, True)
-        media.record([(first, None, Outcome('failed', error={'code': 1}))])
+        assert (inbound_file.renew(first, 60), inbound_file.renew(second, 60)) == (False, True)
+        inbound_file.record([(first, None, Outcome('failed', error={'code': 1}))])
         assert media_row()[0] == 'fetching'
 
 
@@ -209,10 +210,10 @@ def test_a_slow_file_keeps_its_claim(acme, meta, workers, file_server, setting):
 
     file_server.says['/file'] = slow
     comes_in(meta, workers, media_message('77', content=CONTENT))
-    fetcher = fetch.Fetcher()
+    fetcher = fetch_media.Fetcher()
     fetcher.lease = 0.2
     with connection():
-        (claimed,) = media.claim(1, fetcher.lease)
+        (claimed,) = inbound_file.claim(1, fetcher.lease)
     before = media_row()[3]
     stored = fetcher.fetch(claimed)
     assert stored.sha256 == hashlib.sha256(CONTENT).digest()

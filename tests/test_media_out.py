@@ -2,7 +2,7 @@
 
 import pytest
 
-from service.media_types import MB
+from service.content.file_types import MB
 from tests.own_service import Platform
 from tests.people import CHATBOT, envelope, sql, status_of, text_message
 from tests.stack import PHONE_NUMBER_ID

@@ -7,8 +7,8 @@ import zipfile
 
 import pytest
 
-from service import media_types
-from service.media_types import KB, MB, OPENXML
+from service.content import file_types
+from service.content.file_types import KB, MB, OPENXML
 from tests.stack import ROOT
 
 SAMPLES = ROOT / 'tests' / 'samples'
@@ -19,12 +19,12 @@ def sample(name):
 
 
 def sniffed(content):
-    return media_types.sniff(io.BytesIO(content))
+    return file_types.sniff(io.BytesIO(content))
 
 
 def problem(content, size=None):
     stream = io.BytesIO(content)
-    return media_types.problem(stream, media_types.sniff(stream), len(content) if size is None else size)
+    return file_types.problem(stream, file_types.sniff(stream), len(content) if size is None else size)
 
 
 def archive(*names):
@@ -38,7 +38,7 @@ def archive(*names):
 def old_office(stream):
     """The head of an OLE file: a directory in its first sector, with a root and one stream."""
     entries = b''.join(name.encode('utf-16-le').ljust(128, b'\0') for name in ('Root Entry', stream))
-    head = media_types.OLE + bytes(16) + struct.pack('<HHHH', 0x3E, 3, 0xFFFE, 9) + bytes(16) + struct.pack('<I', 0)
+    head = file_types.OLE + bytes(16) + struct.pack('<HHHH', 0x3E, 3, 0xFFFE, 9) + bytes(16) + struct.pack('<I', 0)
     return head.ljust(512, b'\0') + entries.ljust(512, b'\0')
 
 
@@ -59,7 +59,7 @@ def old_office(stream):
 )  # fmt: skip
 def test_a_real_file_is_known_by_its_content(name, mime_type, kind):
     found = sniffed(sample(name))
-    assert (found, media_types.kind_of(found)) == (mime_type, kind)
+    assert (found, file_types.kind_of(found)) == (mime_type, kind)
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,7 @@ def test_a_real_file_is_known_by_its_content(name, mime_type, kind):
         (archive('readme.txt'), 'application/zip'), (archive('word/document.xml'), 'application/zip'),
         (b'PK\3\4 cut off', 'application/zip'), (old_office('WordDocument'), 'application/msword'),
         (old_office('PowerPoint Document'), 'application/vnd.ms-powerpoint'),
-        (old_office('Installer'), 'application/x-ole-storage'), (media_types.OLE, 'application/octet-stream'),
+        (old_office('Installer'), 'application/x-ole-storage'), (file_types.OLE, 'application/octet-stream'),
     ],
 )  # fmt: skip
 def test_an_office_document_is_told_from_an_archive_by_its_parts(content, mime_type):
@@ -122,7 +122,7 @@ def test_an_endless_chain_of_parts_is_not_followed_to_its_end():
 
 def test_this_interpreter_is_a_program():
     with open(sys.executable, 'rb') as file:
-        assert media_types.sniff(file) == 'application/x-executable'
+        assert file_types.sniff(file) == 'application/x-executable'
 
 
 @pytest.mark.parametrize(
@@ -158,4 +158,4 @@ def test_a_refusal_names_what_it_is_and_what_is_allowed():
     ],
 )  # fmt: skip
 def test_a_type_that_was_named_must_be_that_of_the_content(claimed, found, agreed):
-    assert media_types.agrees(claimed, found) is agreed
+    assert file_types.agrees(claimed, found) is agreed

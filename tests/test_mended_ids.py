@@ -6,16 +6,16 @@ import json
 import psycopg2
 import pytest
 
-from service import schema
-from service.config import settings
-from service.db import new_id
+from service.runtime import migrate
+from service.runtime.config import settings
+from service.runtime.db import new_id
 from tests.people import CHATBOT, CUSTOMER, Customers, sql
 from tests.stack.postgres import administration, create_database, with_database
 
 ANA, BEN, PARENT = 'US.1001', 'US.2002', 'US.ENT.77'
 PHONE, OTHER = CUSTOMER, '12025550199'
 EARLY, LATE = '2026-09-01T00:00:00Z', '2026-10-01T00:00:00Z'
-SECTION = dict(schema.sections())[5]
+SECTION = dict(migrate.sections())[5]
 ACCOUNT = "INSERT INTO whatsapp_cloud_account (chatbot_id, phone_number_id, access_token) VALUES ('acme', '3', 't')"
 
 
@@ -216,9 +216,9 @@ def test_the_release_mends_a_database_of_the_version_before(postgres, monkeypatc
     create_database(url.replace('/spoiled', '/postgres'), 'spoiled')
     monkeypatch.setenv('DATABASE_URL', url)
     settings.forget()
-    sections = schema.sections()
-    monkeypatch.setattr(schema, 'sections', lambda: sections[:2])
-    assert schema.upgrade() == (0, 2)
+    sections = migrate.sections()
+    monkeypatch.setattr(migrate, 'sections', lambda: sections[:2])
+    assert migrate.upgrade() == (0, 2)
     database = psycopg2.connect(url)
 
     def run(statement, *values):
@@ -230,8 +230,8 @@ def test_the_release_mends_a_database_of_the_version_before(postgres, monkeypatc
     spoil = Spoiler(run)
     kept = spoil.conversation(('user', ANA, LATE), user_id=ANA)
     spoil.message(spoil.conversation(('phone', ANA), wa_id=ANA), recipient_to=f'+{ANA}')
-    monkeypatch.setattr(schema, 'sections', lambda: sections)
-    assert schema.upgrade() == (2, schema.newest())
+    monkeypatch.setattr(migrate, 'sections', lambda: sections)
+    assert migrate.upgrade() == (2, migrate.newest())
     assert run('SELECT id::text, wa_id, user_id FROM conversation') == [(kept, None, ANA)]
     assert run('SELECT recipient_to, recipient, conversation_id::text FROM message') == [(None, ANA, kept)]
     left = "SELECT proname FROM pg_proc WHERE proname IN ('person_id', 'shown_id', 'merge_conversations')"

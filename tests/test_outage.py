@@ -4,8 +4,9 @@ import logging
 
 import pytest
 
-from service import db, outage
-from service.error_table import explain
+from service.graph import outage
+from service.graph.error_codes import explain
+from service.runtime import db
 from tests.meta_away import OVERLOADED, UNAVAILABLE, Road
 from tests.people import CHATBOT, envelope, sql, text_message
 from tests.stack import PHONE_NUMBER_ID, wait_until
@@ -234,7 +235,7 @@ def test_expires_at_counts_while_meta_is_away(acme, workers, road):
 
 
 def test_it_is_told_in_the_account_and_in_two_log_lines(acme, workers, road, caplog):
-    caplog.set_level(logging.INFO, 'service.outage')
+    caplog.set_level(logging.INFO, 'service.graph.outage')
     road.refuse()
     for to in people(10):
         acme.send(to)
@@ -249,7 +250,7 @@ def test_it_is_told_in_the_account_and_in_two_log_lines(acme, workers, road, cap
     told = [
         (record.levelname, record.getMessage(), record.phone_number_id)
         for record in caplog.records
-        if record.name == 'service.outage'
+        if record.name == 'service.graph.outage'
     ]
     assert told == [('WARNING', 'Meta is away', PHONE_NUMBER_ID), ('INFO', 'Meta is back', PHONE_NUMBER_ID)]
 
@@ -315,7 +316,7 @@ def test_files_and_receipts_that_wait_go_on_when_meta_is_back(acme, workers, roa
     acme.post(f'/messages/{acme.messages()[0]["id"]}/read')
     sql('UPDATE read_receipt SET attempts = 4')
     sql('UPDATE media SET attempts = 4')
-    workers.errands()
+    workers.background()
     for table in ('media', 'read_receipt'):
         assert sql(f"SELECT due_at > now() + interval '50 s' FROM {table}") == [(True,)]
     for to in people(10):

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.person_id import PersonId, in_place, named, read
-from service.phones import problem
+from service.content.person_id import PersonId, in_place, named, read
+from service.content.phone_numbers import problem
 from tests.own_service import Platform
 from tests.people import CHATBOT, CUSTOMER, Customers, contact, envelope, sql, status_of, text_message
 

@@ -6,8 +6,8 @@ from contextlib import closing
 import psycopg2
 import pytest
 
-from service import db
-from service.config import settings
+from service.runtime import db
+from service.runtime.config import settings
 from tests.bouncer import BINARY, PgBouncer, StrictProxy
 from tests.gateway import ENTRIES, Gateway
 from tests.people import contact, envelope, sql, text_message

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from phonenumbers import PhoneNumberFormat, PhoneNumberType
 
-from service.person_id import read
-from service.phones import candidates, digits, problem
+from service.content.person_id import read
+from service.content.phone_numbers import candidates, digits, problem
 
 PASS = [
     '+15550001111', '+5511999990001', '+551199990001', '+441134960000', '+525512345678', '+5215512345678',

@@ -7,8 +7,8 @@ import re
 
 import pytest
 
-from service.errors import CODES
-from service.logs import Formatter
+from service.runtime.errors import CODES
+from service.runtime.logs import Formatter
 from tests.people import CUSTOMER, sql
 from tests.stack import ROOT
 

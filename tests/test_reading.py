@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.reading import READERS, read
+from service.content.plain_text import READERS, read
 from tests.stack import ROOT
 
 ROW = re.compile(r'^\| (\w+) \| `(.+?)` \| `(.+?)` \|', re.MULTILINE)

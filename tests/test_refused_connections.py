@@ -9,8 +9,8 @@ import time
 import pytest
 from peewee import OperationalError
 
-from service import db, schema
-from service.config import settings
+from service.runtime import db, migrate
+from service.runtime.config import settings
 from tests.stack import Processes, free_port, wait_until
 from tests.stack.postgres import administration, with_database
 
@@ -108,10 +108,10 @@ def test_processes_that_wait_say_why_once_and_again_when_it_changes(postgres, re
 
 @pytest.mark.parametrize('wrong', ['the password', 'the host'])
 def test_the_release_says_why(there, urls, monkeypatch, wrong):
-    monkeypatch.setattr(schema, 'CONNECT_PATIENCE', 0.5)
+    monkeypatch.setattr(migrate, 'CONNECT_PATIENCE', 0.5)
     there(urls[wrong])
     with pytest.raises(SystemExit) as end:
-        schema.main()
+        migrate.main()
     assert str(end.value).startswith(f'DATABASE_URL: {REASONS[wrong]}')
     assert PASSWORD not in str(end.value)
 

@@ -7,8 +7,8 @@ import psycopg2
 import pytest
 from psycopg2.errors import DeadlockDetected, QueryCanceled
 
-from service import schema, table_locks
-from service.config import settings
+from service.runtime import migrate, table_locks
+from service.runtime.config import settings
 from tests.stack import wait_until
 from tests.stack.postgres import administration, create_database, with_database
 
@@ -115,15 +115,15 @@ class Traffic:
 
 @pytest.mark.parametrize('version', [1, 2])
 def test_an_upgrade_from_each_shipped_version_beside_traffic(database, monkeypatch, version):
-    sections = schema.sections()
-    monkeypatch.setattr(schema, 'sections', lambda: [one for one in sections if one[0] <= version])
-    assert schema.upgrade() == (0, version)
+    sections = migrate.sections()
+    monkeypatch.setattr(migrate, 'sections', lambda: [one for one in sections if one[0] <= version])
+    assert migrate.upgrade() == (0, version)
     run(database, PEOPLE)
     newest = sections[-1][0]
-    monkeypatch.setattr(schema, 'sections', lambda: [*sections, (newest + 1, WORST)])
+    monkeypatch.setattr(migrate, 'sections', lambda: [*sections, (newest + 1, WORST)])
     monkeypatch.setattr(table_locks, 'GIVE_WAY_SECONDS', 2)
     with Traffic(database) as traffic:
-        assert schema.upgrade() == (version, newest + 1)
+        assert migrate.upgrade() == (version, newest + 1)
         so_far = len(traffic.done)
         wait_until(lambda: {*traffic.done[so_far:]} == {*TRANSACTIONS}, 20)
     assert traffic.surprises == []
@@ -133,27 +133,27 @@ def test_an_upgrade_from_each_shipped_version_beside_traffic(database, monkeypat
 
 
 def test_a_release_that_cannot_get_its_locks_says_who_has_them(database, monkeypatch, caplog):
-    sections = schema.sections()
-    schema.upgrade()
-    monkeypatch.setattr(schema, 'sections', lambda: [*sections, (sections[-1][0] + 1, WORST)])
+    sections = migrate.sections()
+    migrate.upgrade()
+    monkeypatch.setattr(migrate, 'sections', lambda: [*sections, (sections[-1][0] + 1, WORST)])
     monkeypatch.setattr(table_locks, 'PATIENCE', 2)
     with closing(psycopg2.connect(database, application_name='pg_dump')) as dump, dump.cursor() as cursor:
         cursor.execute('SELECT count(*) FROM message')
         with pytest.raises(
             table_locks.Locked, match=r'message by process \d+ \(pg_dump, idle in transaction, for \d+ s\)'
         ):
-            schema.upgrade()
+            migrate.upgrade()
         assert run(database, 'SELECT count(*) FROM conversation') == [(0,)]  # nobody stands behind the release
     assert [record.held_by for record in caplog.records if 'pg_dump' in (record.held_by or '')]
 
 
 def test_a_release_waits_for_who_has_its_tables(database, monkeypatch):
-    sections = schema.sections()
-    schema.upgrade()
-    monkeypatch.setattr(schema, 'sections', lambda: [*sections, (sections[-1][0] + 1, WORST)])
+    sections = migrate.sections()
+    migrate.upgrade()
+    monkeypatch.setattr(migrate, 'sections', lambda: [*sections, (sections[-1][0] + 1, WORST)])
     with closing(psycopg2.connect(database)) as other, other.cursor() as cursor:
         cursor.execute('SELECT count(*) FROM message')
-        release = threading.Thread(target=schema.upgrade)
+        release = threading.Thread(target=migrate.upgrade)
         release.start()
         release.join(3)
         assert release.is_alive()
@@ -165,12 +165,12 @@ def test_a_release_waits_for_who_has_its_tables(database, monkeypatch):
 
 def test_a_release_leaves_no_setting_behind(database, monkeypatch):
     """Behind PgBouncer its connection goes to somebody else afterwards."""
-    sections = schema.sections()
-    monkeypatch.setattr(schema, 'sections', lambda: sections[:1])
-    connection = schema._connect()
-    monkeypatch.setattr(schema, '_connect', lambda: connection)
+    sections = migrate.sections()
+    monkeypatch.setattr(migrate, 'sections', lambda: sections[:1])
+    connection = migrate._connect()
+    monkeypatch.setattr(migrate, '_connect', lambda: connection)
     monkeypatch.setattr(table_locks, 'closing', nullcontext)
-    schema.upgrade()
+    migrate.upgrade()
     with connection, connection.cursor() as cursor:
         cursor.execute("SELECT name FROM pg_settings WHERE source = 'session' AND name <> 'application_name'")
         assert {name for (name,) in cursor.fetchall()} <= {'client_encoding', 'DateStyle', 'TimeZone'}
@@ -178,6 +178,6 @@ def test_a_release_leaves_no_setting_behind(database, monkeypatch):
 
 
 def test_every_table_has_its_place_in_the_order_of_locks(database):
-    schema.upgrade()
+    migrate.upgrade()
     tables = run(database, "SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
     assert {name for (name,) in tables} == {'schema_version', *table_locks.ORDER}

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.rendering import render
+from service.templates.rendering import render
 from tests.people import CHATBOT, CUSTOMER, sql
 
 DEFINITION = [

@@ -2,7 +2,7 @@
 
 import pytest
 
-from service.db import connection
+from service.runtime.db import connection
 from tests.own_service import Platform
 from tests.people import CHATBOT, CUSTOMER, contact, envelope, sql, text_message
 from tests.stack import wait_until

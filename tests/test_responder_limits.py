@@ -8,8 +8,8 @@ import zlib
 
 import pytest
 
-from service import responder_client
-from service.db import connection
+from service.replies import responder_client
+from service.runtime.db import connection
 from tests.own_service import Platform
 from tests.people import envelope, sql, text_message
 from tests.raw_server import RawServer, drips, floods, silent

@@ -11,8 +11,8 @@ from contextlib import contextmanager
 
 import pytest
 
-from service.config import VARIABLES
-from service.responder_client import MAX_ANSWER
+from service.replies.responder_client import MAX_ANSWER
+from service.runtime.config import VARIABLES
 from tests.people import envelope, text_message
 from tests.stack import ROOT, free_port, port_open, wait_until
 from workers import responder

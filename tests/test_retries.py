@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import pytest
 
-from service.error_table import look_up
+from service.graph.error_codes import look_up
 from tests.people import CHATBOT, sql
 from tests.stack import wait_until
 

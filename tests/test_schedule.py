@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
-from service.status import STATES
+from service.sending.delivery_status import STATES
 from tests.people import CHATBOT, sql
 from tests.stack import wait_until
 

@@ -8,8 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 import psycopg2
 import pytest
 
-from service import db, queues, schema
-from service.config import settings
+from service.runtime import db, migrate, queues
+from service.runtime.config import settings
 from tests.stack import ROOT, free_port
 from tests.stack.postgres import administration, create_database, with_database
 
@@ -35,7 +35,7 @@ def look(url, statement):
 
 def release(url):
     environ = os.environ | {'DATABASE_URL': url}
-    command = [sys.executable, '-m', 'service.schema']
+    command = [sys.executable, '-m', 'service.runtime.migrate']
     return subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True)
 
 
@@ -48,8 +48,8 @@ def test_releases_from_empty_two_at_once_and_again_make_the_schema_once(empty):
     again = release(empty)
     assert [done.returncode for done in (*first, again)] == [0, 0, 0], first
     assert sorted('"from_version": 0' in done.stdout for done in first) == [False, True]
-    assert f'"from_version": {schema.newest()}' in again.stdout
-    assert look(empty, 'SELECT version FROM schema_version ORDER BY 1') == [(v,) for v, _ in schema.sections()]
+    assert f'"from_version": {migrate.newest()}' in again.stdout
+    assert look(empty, 'SELECT version FROM schema_version ORDER BY 1') == [(v,) for v, _ in migrate.sections()]
     assert {name for (name,) in look(empty, TABLES)} >= {
         'whatsapp_cloud_account', 'conversation', 'message', 'message_status', 'webhook_event', 'usage_log'
     }  # fmt: skip
@@ -58,10 +58,10 @@ def test_releases_from_empty_two_at_once_and_again_make_the_schema_once(empty):
 def test_a_section_that_fails_leaves_the_database_as_it_was(empty, monkeypatch):
     monkeypatch.setenv('DATABASE_URL', empty)
     settings.forget()
-    sections = [*schema.sections(), (schema.newest() + 1, 'CREATE TABLE half (id int); SELECT 1/0')]
-    monkeypatch.setattr(schema, 'sections', lambda: sections)
+    sections = [*migrate.sections(), (migrate.newest() + 1, 'CREATE TABLE half (id int); SELECT 1/0')]
+    monkeypatch.setattr(migrate, 'sections', lambda: sections)
     with pytest.raises(psycopg2.Error):
-        schema.upgrade()
+        migrate.upgrade()
     assert look(empty, TABLES) == []
     monkeypatch.undo()
     settings.forget()
@@ -70,19 +70,19 @@ def test_a_section_that_fails_leaves_the_database_as_it_was(empty, monkeypatch):
 def test_an_upgrade_applies_only_the_sections_that_are_new(empty, monkeypatch):
     monkeypatch.setenv('DATABASE_URL', empty)
     settings.forget()
-    before = schema.upgrade()
-    sections = [*schema.sections(), (schema.newest() + 1, 'CREATE TABLE later (id int)')]
-    monkeypatch.setattr(schema, 'sections', lambda: sections)
+    before = migrate.upgrade()
+    sections = [*migrate.sections(), (migrate.newest() + 1, 'CREATE TABLE later (id int)')]
+    monkeypatch.setattr(migrate, 'sections', lambda: sections)
     assert before == (0, sections[-2][0])
-    assert schema.upgrade() == (sections[-2][0], sections[-1][0])
+    assert migrate.upgrade() == (sections[-2][0], sections[-1][0])
     assert ('later',) in look(empty, TABLES)
     monkeypatch.undo()
     settings.forget()
 
 
 def test_versions_are_numbered_from_one_without_gaps():
-    assert [version for version, _ in schema.sections()] == list(range(1, schema.newest() + 1))
-    assert schema.FILE.read_text().count('\n-- version ') == schema.newest()
+    assert [version for version, _ in migrate.sections()] == list(range(1, migrate.newest() + 1))
+    assert migrate.FILE.read_text().count('\n-- version ') == migrate.newest()
 
 
 OLD_MESSAGES = """
@@ -101,12 +101,12 @@ FROM conversation c, (VALUES
 def test_an_upgrade_finds_what_old_messages_are_about(empty, monkeypatch):
     monkeypatch.setenv('DATABASE_URL', empty)
     settings.forget()
-    sections = schema.sections()
-    monkeypatch.setattr(schema, 'sections', lambda: sections[:1])
-    assert schema.upgrade() == (0, 1)
+    sections = migrate.sections()
+    monkeypatch.setattr(migrate, 'sections', lambda: sections[:1])
+    assert migrate.upgrade() == (0, 1)
     look(empty, f'{OLD_MESSAGES} RETURNING id')
-    monkeypatch.setattr(schema, 'sections', lambda: sections)
-    assert schema.upgrade() == (1, schema.newest())
+    monkeypatch.setattr(migrate, 'sections', lambda: sections)
+    assert migrate.upgrade() == (1, migrate.newest())
     found = look(empty, 'SELECT wamid, refers_to FROM message WHERE refers_to IS NOT NULL ORDER BY wamid')
     assert found == [('1', 'A'), ('6', 'B'), ('7', 'C')]
     monkeypatch.undo()
@@ -157,12 +157,12 @@ def test_readyz_names_redis(application, database, setting):
 
 def test_an_older_process_stays_ready_beside_a_newer_schema(application, database, monkeypatch):
     with db.connection():
-        db.execute('INSERT INTO schema_version (version) VALUES (%s)', (schema.newest() + 1,))
+        db.execute('INSERT INTO schema_version (version) VALUES (%s)', (migrate.newest() + 1,))
     try:
         assert application.test_client().get('/readyz').status_code == 200
     finally:
         with db.connection():
-            db.execute('DELETE FROM schema_version WHERE version > %s', (schema.newest(),))
+            db.execute('DELETE FROM schema_version WHERE version > %s', (migrate.newest(),))
 
 
 def test_an_api_request_is_503_while_postgresql_is_away_and_works_again_after(backend, home, setting):

@@ -4,7 +4,7 @@ import uuid
 
 import pytest
 
-from service.split import split
+from service.content.text_split import split
 from tests.people import CHATBOT, CUSTOMER, envelope, sql, text_message
 
 TO = {'chatbot_id': CHATBOT, 'to': f'+{CUSTOMER}'}

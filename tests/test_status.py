@@ -8,9 +8,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from service import dispatch, event
-from service.db import connection
-from service.graph import Outcome
+from service.graph.client import Outcome
+from service.runtime.db import connection
+from service.sending import dispatch
+from service.webhooks import inbox
 from tests.people import CHATBOT, envelope, sql, status_of
 from workers import incoming, send
 
@@ -279,7 +280,7 @@ def test_whatever_the_order_the_end_is_the_same(backend, meta, workers, posts, a
 
 
 def two_workers():
-    defaults, event.claim.__defaults__ = event.claim.__defaults__, (1,)
+    defaults, inbox.claim.__defaults__ = inbox.claim.__defaults__, (1,)
     try:
         threads = [threading.Thread(target=work_off) for _ in range(2)]
         for thread in threads:
@@ -287,7 +288,7 @@ def two_workers():
         for thread in threads:
             thread.join(20)
     finally:
-        event.claim.__defaults__ = defaults
+        inbox.claim.__defaults__ = defaults
     assert not sql("SELECT 1 FROM webhook_event WHERE status <> 'processed'")
 
 

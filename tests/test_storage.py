@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from service.config import ConfigError, settings
-from service.storage import Directory, Missing, StorageError, key_of, storage
+from service.media.storage import Directory, Missing, StorageError, key_of, storage
+from service.runtime.config import ConfigError, settings
 from tests.people import CHATBOT
 
 ID = '01930000-0000-7000-8000-000000000000'
@@ -201,7 +201,7 @@ def test_a_relative_directory_is_of_the_working_directory(setting, monkeypatch, 
 
 def test_without_boto3_the_process_says_what_to_install(monkeypatch):
     monkeypatch.setenv('MEDIA_URL', 's3://bucket')
-    monkeypatch.setattr('service.config.find_spec', lambda name: None)
+    monkeypatch.setattr('service.runtime.config.find_spec', lambda name: None)
     settings.forget()
     with pytest.raises(ConfigError, match=r'^MEDIA_URL .*boto3.*requirements-s3\.txt'):
         _ = settings.MEDIA_URL

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.template import Template
-from service.template_check import problems
+from service.templates.template import Template
+from service.templates.validation import problems
 
 
 def definition(*components):

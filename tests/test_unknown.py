@@ -2,7 +2,7 @@
 
 import pytest
 
-from service.error_table import look_up
+from service.graph.error_codes import look_up
 from tests.people import CHATBOT, envelope, sql, status_of
 
 LOST, RESET, HTML, NO_ID = (f'+1998000001{kind}' for kind in (2, 3, 5, 6))

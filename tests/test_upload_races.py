@@ -6,16 +6,16 @@ from datetime import timedelta
 
 import pytest
 
-from service.db import connection
-from service.media_types import KB, MB
+from service.content.file_types import KB, MB
+from service.runtime.db import connection
 from tests.people import sql
 from tests.stack import PHONE_NUMBER_ID, Processes, wait_until
 from tests.test_media_out import arrived, send, uploads
 from tests.test_media_types import sample
 from tests.test_send import due_now
 from tests.test_uploads import upload
-from workers import attach
 from workers import send as send_room
+from workers import send_files
 
 LEASES = """
 SELECT m.due_at, c.send_after, u.lease_until
@@ -164,7 +164,7 @@ def test_what_took_too_long_is_not_sent_on_the_rest_of_a_lease(acme, file, worke
 
 
 def test_a_long_upload_holds_on_to_its_message(acme, workers, sender, stand_in, monkeypatch):
-    monkeypatch.setattr(attach, 'RENEW', 0.1)
+    monkeypatch.setattr(send_files, 'RENEW', 0.1)
     stand_in.config(upload_rate=5.0 * MB)
     sender.lease = sender.attacher.lease = 4
     send(acme, 'document', id=document(acme, 16 * MB))
@@ -181,7 +181,7 @@ def test_a_database_that_is_away_lets_a_message_wait_not_fail(acme, file, worker
         raise send_room.CONNECTION_LOST[0]
 
     with monkeypatch.context() as patch:
-        patch.setattr(attach.upload, 'claim', away)
+        patch.setattr(send_files.upload, 'claim', away)
         send(acme, 'document', id=file)
         workers.send()
         assert states(acme) == [('queued', 0, [])]

@@ -9,8 +9,8 @@ import pytest
 import requests
 from urllib3 import encode_multipart_formdata
 
-from service.media_types import KB, MB
-from service.storage import key_of, storage
+from service.content.file_types import KB, MB
+from service.media.storage import key_of, storage
 from tests.people import CHATBOT, sql
 from tests.stack import Processes, free_port, wait_until
 from tests.test_media_types import sample

@@ -4,10 +4,10 @@ import json
 
 import pytest
 
-from service import dispatch
-from service.db import connection
-from service.error_table import look_up
-from service.graph import Outcome
+from service.graph.client import Outcome
+from service.graph.error_codes import look_up
+from service.runtime.db import connection
+from service.sending import dispatch
 from tests.own_service import Platform
 from tests.people import CHATBOT, envelope, sql, status_of, text_message
 from tests.stack import PHONE_NUMBER_ID

@@ -8,8 +8,8 @@ import pytest
 from peewee import OperationalError
 from playhouse.pool import MaxConnectionsExceeded
 
-from service import db, watchdog
-from service.config import settings
+from service.runtime import db, watchdog
+from service.runtime.config import settings
 from tests.proxy import Proxy
 from tests.stack import wait_until
 

@@ -6,7 +6,7 @@ import pytest
 import requests
 
 from service.web.auth import sign
-from service.webhook_events import READ_ONE_BY_ONE
+from service.webhooks.payload import READ_ONE_BY_ONE
 from tests.people import APP_SECRET, Meta, envelope, text_message
 from tests.stack import Processes, free_port
 

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from service.loose import clean, identifier
-from service.moments import moment
-from service.webhook_events import KNOWN_FIELDS, NotAnEvent, flatten, parse
+from service.runtime.timestamps import moment
+from service.runtime.untrusted import clean, identifier
+from service.webhooks.payload import KNOWN_FIELDS, NotAnEvent, flatten, parse
 from tests.people import MANIFEST, PAYLOADS, contact, envelope, status_of, text_message
 from tests.stack import PHONE_NUMBER_ID
 

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from service.whatsapp_format import to_whatsapp
+from service.content.whatsapp_format import to_whatsapp
 
 SHOWN = {
     # marks

@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from service import admission
-from service.db import connection, db, execute, fetch
+from service.runtime.db import connection, db, execute, fetch
+from service.sending import send_policy
 from tests.people import CHATBOT, CUSTOMER, envelope, sql, status_of, text_message
 
 FALLBACK = {'name': 'hello_world', 'language': {'code': 'en_US'}}
@@ -72,7 +72,7 @@ def test_the_last_microsecond_counts(acme, heard, age, closed):
     with connection(), db.atomic():  # in which now() stands still
         execute('UPDATE conversation SET last_inbound_at = now() - %s::interval', (age,))
         ((conversation,),) = fetch('SELECT id FROM conversation')
-        assert len(admission.standings({'type': 'text'}, [conversation], False)) == closed
+        assert len(send_policy.standings({'type': 'text'}, [conversation], False)) == closed
 
 
 CONTENTS = [

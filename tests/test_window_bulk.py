@@ -6,7 +6,7 @@ from functools import partial
 
 import pytest
 
-from service.db import db
+from service.runtime.db import db
 from tests.people import CHATBOT, CUSTOMER, envelope, sql, text_message
 from tests.stack import PHONE_NUMBER_ID
 

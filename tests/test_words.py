@@ -5,7 +5,7 @@ import unicodedata
 
 import pytest
 
-from service.words import OPT_IN, OPT_OUT, plain, wish
+from service.conversations.opt_out_keywords import OPT_IN, OPT_OUT, plain, wish
 
 
 def text(body):

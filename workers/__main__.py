@@ -13,15 +13,16 @@ from rq import SimpleWorker
 from rq.exceptions import StopRequested
 from rq.serializers import JSONSerializer
 
-from service import config, db, logs, process, schema
-from service.db import CONNECTION_LOST, connection, reason
-from service.queues import ERRANDS, INCOMING, SEND, client, connect
-from service.watchdog import watchdog
-from workers import clock, errands, incoming, send
-from workers.drain import stopping
+from service.runtime import config, db, logs, migrate
+from service.runtime import heartbeat as process
+from service.runtime.db import CONNECTION_LOST, connection, reason
+from service.runtime.queues import ERRANDS, INCOMING, SEND, client, connect
+from service.runtime.watchdog import watchdog
+from workers import background, clock, incoming, send
+from workers.loop import stopping
 
 log = logging.getLogger(__name__)
-ROOMS = {'incoming': (INCOMING, incoming), 'send': (SEND, send), 'errands': (ERRANDS, errands)}
+ROOMS = {'incoming': (INCOMING, incoming), 'send': (SEND, send), 'errands': (ERRANDS, background)}
 CONNECTIONS = {'incoming': 6, 'send': 6, 'errands': 4, 'clock': 1}  # to PostgreSQL, at most
 GRACE = 20  # seconds for what is in flight at SIGTERM, of the 25 that the contract gives
 AT_LAST = 23.5  # seconds after which a process ends even when something hangs that knows no limit
@@ -196,7 +197,7 @@ def _wait_for(what, why_not):
 def _what_is_missing():
     try:
         with connection():
-            return schema.missing()
+            return migrate.missing()
     except CONNECTION_LOST as error:
         return reason(error)
 

@@ -6,10 +6,14 @@ from contextlib import suppress
 
 from redis import RedisError
 
-from service import account, backlog, batch, consequences, outage, process, status, template, timers
-from service.db import connection, db, execute, passes, reason
-from service.queues import SEND, forget_abandoned, ring
-from workers.drain import stopping
+from service.accounts import account
+from service.graph import outage
+from service.runtime import backlog, heartbeat
+from service.runtime.db import connection, db, execute, passes, reason
+from service.runtime.queues import SEND, forget_abandoned, ring
+from service.sending import batch, delivery_status, escalation, timers
+from service.templates import template
+from workers.loop import stopping
 
 log = logging.getLogger(__name__)
 TICK = 0.5  # seconds between two looks; what falls due in between is rung for at its time
@@ -28,7 +32,7 @@ def run():
         try:
             with connection():
                 each(promote)
-                process.beat('clock')
+                heartbeat.beat('clock')
                 next_due = backlog.next_due()
                 if began >= sweep_at:
                     sweep()
@@ -103,8 +107,8 @@ def settle_strays():
 
 def join_orphans():
     with db.atomic():
-        joined, refusals = status.join_orphans()
-        consequences.draw(refusals)
+        joined, refusals = delivery_status.join_orphans()
+        escalation.draw(refusals)
     _log_swept(joined=joined)
 
 
@@ -115,7 +119,7 @@ def _log_swept(**counts):
 
 def tidy():
     """What is kept for a time only."""
-    process.forget_gone()
+    heartbeat.forget_gone()
     outage.forget_old()
     execute("DELETE FROM idempotency_key WHERE created_at < now() - %s * interval '1 hour'", (IDEMPOTENCY_HOURS,))
     with suppress(RedisError):

@@ -3,32 +3,22 @@
 import logging
 from collections import Counter
 
-from service import (
-    changes,
-    consequences,
-    conversation,
-    echoes_field,
-    event,
-    evidence,
-    fact,
-    inbound,
-    limits,
-    signs,
-    status,
-)
-from service.account import learn
-from service.db import LOCK_NOT_AVAILABLE, LOCKED, db, fetch, fetch_dicts, passes, sqlstate
-from service.error_shapes import errors_in, told_errors
-from service.error_table import look_up
-from service.fact import Fact, status_type
-from service.graph import error_from, first_error
-from service.identity import TryAgain, resolve
-from service.loose import as_dict, clean
-from service.queues import INCOMING, retry_delay
-from service.status import Status
-from service.webhook_events import NotAnEvent, flatten, parse, participant
-from workers import drain as loop
-from workers import replies
+from service.accounts.account import learn
+from service.conversations import conversation
+from service.conversations.identity import TryAgain, resolve
+from service.graph.client import error_from, first_error
+from service.graph.error_codes import look_up
+from service.graph.error_shapes import errors_in, told_errors
+from service.messages import fact
+from service.messages.fact import Fact, status_type
+from service.runtime.db import LOCK_NOT_AVAILABLE, LOCKED, db, fetch, fetch_dicts, passes, sqlstate
+from service.runtime.queues import INCOMING, retry_delay
+from service.runtime.untrusted import as_dict, clean
+from service.sending import delivery_status, escalation, rate_limit
+from service.sending.delivery_status import Status
+from service.webhooks import calls_and_preferences, echoes_field, field_handlers, identity_claims, inbox, messages_field
+from service.webhooks.payload import NotAnEvent, flatten, parse, participant
+from workers import loop, replies
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +36,7 @@ def _batch():
     """One batch of events in one transaction; when it fails, one by one, so that a bad one costs only itself."""
     try:
         with db.atomic():
-            events = event.claim()
+            events = inbox.claim()
             settle(events)
         return len(events)
     except TryAgain:
@@ -59,13 +49,13 @@ def _batch():
 
 
 def _one_by_one():
-    for done in range(event.CLAIM_EVENTS):
+    for done in range(inbox.CLAIM_EVENTS):
         with db.atomic():
-            events = event.claim(1)
+            events = inbox.claim(1)
             if not events:
                 return done
             _settle_alone(events[0])
-    return event.CLAIM_EVENTS
+    return inbox.CLAIM_EVENTS
 
 
 def _settle_alone(row):
@@ -75,7 +65,7 @@ def _settle_alone(row):
             items = flatten(parse(bytes(body)), received_at)
             for item in items:
                 _settle_item(item, path)
-            event.processed([(event_id, items)])
+            inbox.processed([(event_id, items)])
     except NotAnEvent as reason:
         _quarantine(event_id, reason)
     except TryAgain:
@@ -90,9 +80,9 @@ def _failed(event_id, attempt, error):
         raise error
     log.error('an event failed', exc_info=error, extra={'event_id': event_id, 'attempt': attempt})
     if sqlstate(error) == LOCK_NOT_AVAILABLE:
-        event.postpone(event_id, retry_delay(1))
+        inbox.postpone(event_id, retry_delay(1))
     else:
-        event.failed(event_id, retry_delay(attempt), type(error).__name__)
+        inbox.failed(event_id, retry_delay(attempt), type(error).__name__)
 
 
 def _settle_item(item, path):
@@ -117,14 +107,14 @@ def settle(events):
         except NotAnEvent as reason:
             _quarantine(event_id, reason)
     settle_items([(item, path) for _, path, items in parsed for item in items])
-    event.processed([(event_id, items) for event_id, _, items in parsed])
+    inbox.processed([(event_id, items) for event_id, _, items in parsed])
     for event_id, path, items in parsed:
         outcomes = Counter(f'{item.kind} {item.outcome}' for item in items)
         log.info('event processed', extra={'event_id': event_id, 'path': path or None, 'items': dict(outcomes)})
 
 
 def _quarantine(event_id, reason):
-    event.quarantine(event_id, str(reason))
+    inbox.quarantine(event_id, str(reason))
     log.warning('event quarantined', extra={'event_id': event_id, 'reason': str(reason)})
 
 
@@ -138,23 +128,23 @@ def settle_items(items):
             item.settle('invalid', item.problem)
         elif refusal := _refusal(item, account, path):
             item.settle('refused', refusal)
-        elif item.kind in evidence.OF:
+        elif item.kind in identity_claims.OF:
             (messages if item.kind == 'message' else statuses).append((item, account))
             persons.append((item, account))
         elif item.key == echoes_field.FIELD and account:
             changed.append((item, account))
-        elif item.key in signs.FIELDS and account:
+        elif item.key in calls_and_preferences.FIELDS and account:
             told.append((item, account))
-        elif item.key == evidence.UPDATE:
-            updates += evidence.of_update(item, _chatbots(item, account, path))
+        elif item.key == identity_claims.UPDATE:
+            updates += identity_claims.of_update(item, _chatbots(item, account, path))
             item.settle('stored')
         else:
             others.append((item, path))
     echoes = echoes_field.found_in(changed)
-    told = signs.found_in(told)
+    told = calls_and_preferences.found_in(told)
     people = _people(persons + echoes, told, updates)
-    inbound.store(messages, echoes, people)
-    signs.keep(told, people)
+    messages_field.store(messages, echoes, people)
+    calls_and_preferences.keep(told, people)
     for item, path in sorted(others, key=_waba):  # what waits for a template is locked after the conversations
         item.settle(*_kept(item, path))
     _store_statuses(statuses, people)
@@ -169,7 +159,7 @@ def _waba(one):
 def _people(persons, told, updates):
     """{id(item): conversation} of whom messages are from and statuses speak of; one SELECT when all are known."""
     told = {id(sign): sign.identity for sign in told}
-    told |= {id(item): evidence.of_item(item, account['chatbot_id']) for item, account in persons}
+    told |= {id(item): identity_claims.of_item(item, account['chatbot_id']) for item, account in persons}
     found = resolve([*filter(None, told.values()), *updates], hold=True)  # in the order of arrival
     return {one: found[identity] for one, identity in told.items() if identity and found[identity]}
 
@@ -216,21 +206,21 @@ def _kept(item, path):
             extra={'phone_number_id': item.phone_number_id, 'code': error['code'], 'title': error['title']},
         )
         if look_up(error['code']).scope == 'number':
-            limits.slow_down(limits.scope_keys(item.phone_number_id, None, None)[0])
+            rate_limit.slow_down(rate_limit.scope_keys(item.phone_number_id, None, None)[0])
         return 'stored', ': '.join(filter(None, (error['title'], error['details'])))
-    return changes.keep(item, path)
+    return field_handlers.keep(item, path)
 
 
 def _store_statuses(found, people):
     """What speaks of messages' states moves them; what speaks of anything else is kept."""
     statuses = [(item, _told(item, account['chatbot_id'])) for item, account in found]
-    outcomes, refusals = status.store([one for _, one in statuses if isinstance(one, Status)])
+    outcomes, refusals = delivery_status.store([one for _, one in statuses if isinstance(one, Status)])
     outcomes |= fact.store([one for _, one in statuses if isinstance(one, Fact)])
-    consequences.draw(refusals)
+    escalation.draw(refusals)
     names = {}
     for item, one in statuses:
         item.settle(outcomes.pop(one.key, 'duplicate'))
-        if item.outcome != 'duplicate' and id(item) in people and (profile := evidence.profile(item)):
+        if item.outcome != 'duplicate' and id(item) in people and (profile := identity_claims.profile(item)):
             names[people[id(item)]] = item.told_at, profile.get('username'), profile.get('name')
     conversation.named([(id_, *row) for id_, row in names.items()])
 

@@ -5,14 +5,16 @@ import time
 from datetime import UTC, datetime, timedelta
 from functools import cache
 
-from service import conversation, outbox, receipt
-from service.account import Account
-from service.db import db
-from service.errors import Invalid
-from service.loose import clean
-from service.queues import ERRANDS, SEND, retry_delay, wake
-from service.reply_failure import NoReply
-from workers import drain as loop
+from service.accounts.account import Account
+from service.conversations import conversation
+from service.messages import read_receipt
+from service.replies.reply_failure import NoReply
+from service.runtime.db import db
+from service.runtime.errors import Invalid
+from service.runtime.queues import ERRANDS, SEND, retry_delay, wake
+from service.runtime.untrusted import clean
+from service.sending import outbox
+from workers import loop
 from workers.responder import ask
 from workers.thread_shares import ThreadShares
 
@@ -43,7 +45,7 @@ class Replies:
         now = time.monotonic()
         rows = conversation.claim_replies(max(1, free // 4), LEASE, shares, share)
         self.crew.submit([row | {'asked_at': now} for row in rows])
-        if receipt.before_replies(rows):
+        if read_receipt.before_replies(rows):
             wake(ERRANDS)
         return len(rows)
 

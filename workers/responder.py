@@ -6,21 +6,25 @@ import hmac
 import json
 import time
 
-from service import chat_history, folding, responder_client, template, upload, vault
-from service.account import Account
-from service.chat_completion import answer_in, sentence_in
-from service.config import settings
-from service.conversation import Conversation
-from service.db import connection
-from service.message import Message
-from service.moments import plain
-from service.payloads import MessageSchema, address, check
-from service.redaction import quotable
-from service.references import with_wamids
-from service.reply_failure import NoReply
-from service.split import split
-from service.strict_json import NotJSON, cleaned, parse_object
-from service.whatsapp_format import to_whatsapp
+from service.accounts.account import Account
+from service.content.message_schema import MessageSchema, address, check
+from service.content.text_split import split
+from service.content.whatsapp_format import to_whatsapp
+from service.conversations.conversation import Conversation
+from service.media import outbound_file
+from service.messages import relations
+from service.messages.message import Message
+from service.messages.references import with_wamids
+from service.replies import chat_history, responder_client
+from service.replies.chat_completion import answer_in, sentence_in
+from service.replies.redaction import quotable
+from service.replies.reply_failure import NoReply
+from service.runtime import encryption
+from service.runtime.config import settings
+from service.runtime.db import connection
+from service.runtime.strict_json import NotJSON, cleaned, parse_object
+from service.runtime.timestamps import plain
+from service.templates import template
 
 HISTORY = 20  # the last messages that the responder sees
 MOST_MESSAGES = 20  # in one answer; each of them is billed
@@ -41,7 +45,7 @@ def ask(claimed):
     if len(bodies) > MOST_MESSAGES:
         raise NoReply(f'the answer has {len(bodies)} messages, and {MOST_MESSAGES} at most are sent')
     messages = [with_wamids(account.chatbot_id, check(message_schema, body)) for body in bodies]
-    upload.check(account.chatbot_id, messages)
+    outbound_file.check(account.chatbot_id, messages)
     with connection():
         template.fitting(account.waba_id, messages)
     return [_addressed(one, conversation) for one in messages]
@@ -51,7 +55,7 @@ def _history(conversation_id):
     """The last messages as callers see them, the oldest first, and nothing that was edited away or deleted."""
     said = (Message.conversation_id == conversation_id) & Message.type.not_in(('edit', 'revoke'))
     latest = Message.select().where(said).order_by(Message.id.desc()).limit(HISTORY)
-    return [row | {'revisions': []} for row in folding.shown(list(latest)[::-1])]
+    return [row | {'revisions': []} for row in relations.shown(list(latest)[::-1])]
 
 
 def _addressed(body, conversation):
@@ -74,7 +78,7 @@ def _openai(account, conversation, history):
     base, model = chosen.get('base_url') or settings.AI_BASE_URL, chosen.get('model') or settings.AI_MODEL
     if not base:
         raise NoReply('the responder has no base_url and AI_BASE_URL is not set')
-    key = vault.decrypt(account.responder_secret)
+    key = encryption.decrypt(account.responder_secret)
     if not key and not chosen.get('base_url'):  # our key goes to our server alone
         key = settings.AI_API_KEY
     messages = chat_history.build(history, chosen.get('system_prompt'))
@@ -113,7 +117,7 @@ def _http(account, conversation, history):
     }, default=plain)  # fmt: skip
     asking = (message['id'] for message in reversed(history) if message['direction'] == 'inbound')
     identifier = next(asking, conversation.id)  # the same when it is tried again, as Standard Webhooks wants it
-    headers = sign(identifier, body, vault.decrypt(account.responder_secret))
+    headers = sign(identifier, body, encryption.decrypt(account.responder_secret))
     answer = _post(account, account.responder['url'], body, headers)
     if answer.status >= 300:
         raise NoReply(f'the responder answered HTTP {answer.status}', wait=answer.wait)

@@ -9,17 +9,23 @@ from functools import cache
 
 from peewee import PeeweeException
 
-from service import consequences, dispatch, echo, evidence, identity, media, outage, receipt, status, upload, vault
-from service.config import settings
-from service.consequences import Refusal
-from service.db import CONNECTION_LOST, connection, db, reason
-from service.graph import GraphClient, Outcome
-from service.limits import SendBudget, scope_keys
-from service.logs import mask
-from service.payloads import graph_body
-from service.queues import ERRANDS, SEND, wake
-from workers import drain as loop
-from workers.attach import AGAIN, Attacher
+from service.content.message_schema import graph_body
+from service.conversations import identity
+from service.graph import outage
+from service.graph.client import GraphClient, Outcome
+from service.media import inbound_file, outbound_file
+from service.messages import echo, read_receipt
+from service.runtime import encryption
+from service.runtime.config import settings
+from service.runtime.db import CONNECTION_LOST, connection, db, reason
+from service.runtime.logs import mask
+from service.runtime.queues import ERRANDS, SEND, wake
+from service.sending import delivery_status, dispatch, escalation
+from service.sending.escalation import Refusal
+from service.sending.rate_limit import SendBudget, scope_keys
+from service.webhooks import identity_claims
+from workers import loop
+from workers.send_files import AGAIN, Attacher
 
 log = logging.getLogger(__name__)
 
@@ -66,7 +72,7 @@ class Sender:
         # also those whose messages all wait for their conversations: else they would stand first for ever
         self.served |= dict.fromkeys((chatbot_id for chatbot_id, n in quota.items() if n), now)
         tokens = {row['chatbot_id']: row['access_token'] for row in found}
-        upload.look_up(rows)
+        outbound_file.look_up(rows)
         more = {'claimed_at': now, 'leased_until': now + self.lease}
         return [row | more | {'access_token': tokens[row['chatbot_id']]} for row in rows]
 
@@ -105,8 +111,8 @@ class Sender:
         if row['expires_at'] and row['expires_at'] <= datetime.now(UTC):
             return Outcome('expired')
         try:
-            token = vault.decrypt(row['access_token'])
-        except vault.Undecryptable as error:
+            token = encryption.decrypt(row['access_token'])
+        except encryption.Undecryptable as error:
             what = {'code': None, 'title': str(error), 'details': None, 'fbtrace_id': None, 'cause': 'undecryptable'}
             return Outcome('held', error=what)
         if row.get('ask_first') and not self.graph.answers(row['phone_number_id'], token):
@@ -163,7 +169,7 @@ def _record(batch):
         news = dispatch.record(results)
         accepted = [row['id'] for row, outcome, _ in results if outcome.kind == 'accepted']
         refusals = _join(accepted) if accepted else []
-        consequences.draw(refusals + [_refusal(*result) for result in results if result[1].error])
+        escalation.draw(refusals + [_refusal(*result) for result in results if result[1].error])
     for row, (outcome, _, milliseconds) in batch:
         _log(row, outcome, milliseconds)
     _tell(news)
@@ -177,8 +183,8 @@ def _tell(news):
         outage.tell(news)
         for streak in news.ended:
             number = None if streak.scope == outage.ALL else streak.phone_number_id
-            media.go_on(number)
-            receipt.go_on(number)
+            inbound_file.go_on(number)
+            read_receipt.go_on(number)
     if news.ended:
         wake(SEND)
         wake(ERRANDS)
@@ -186,7 +192,7 @@ def _tell(news):
 
 def _learn(results):
     """What Meta's answers tell of who is who. Lost with this process, or with the database, statuses tell it again."""
-    told = [evidence.of_answer(row, outcome, at) for row, outcome, at in results if outcome.kind == 'accepted']
+    told = [identity_claims.of_answer(row, outcome, at) for row, outcome, at in results if outcome.kind == 'accepted']
     if told := list(filter(None, told)):
         try:
             identity.join(told)
@@ -197,7 +203,7 @@ def _learn(results):
 def _join(accepted):
     """What Meta told of them before their wamids were written; returns Refusals."""
     echo.give_way(accepted)
-    return status.join_orphans(accepted)[1]
+    return delivery_status.join_orphans(accepted)[1]
 
 
 def _refusal(row, outcome, at):

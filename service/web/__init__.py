@@ -1,1 +1,1 @@
-"""The front door: Flask lives here and nowhere else."""
+"""The HTTP API. The only room that knows Flask and gunicorn."""

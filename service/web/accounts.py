@@ -5,12 +5,16 @@ from functools import partial
 
 from flask import Blueprint
 
-from service import account as accounts
-from service import account_event, brake, outage, payloads, usage
-from service.account import SEND_STATES, Account
-from service.errors import Invalid
-from service.queues import ERRANDS, INCOMING, SEND, wake
-from service.web import answers
+from service.accounts import account as accounts
+from service.accounts import health_event
+from service.accounts.account import SEND_STATES, Account
+from service.content import message_schema
+from service.graph import outage
+from service.messages import usage
+from service.runtime.errors import Invalid
+from service.runtime.queues import ERRANDS, INCOMING, SEND, wake
+from service.sending import brake
+from service.web import responses
 from service.web.auth import guard
 from service.web.query import takes
 from service.web.schemas import account_schema, account_update_schema
@@ -21,10 +25,10 @@ blueprint = guard(Blueprint('accounts', __name__))
 @blueprint.post('/account')
 def save():
     """Create, or change what is given. A token reconnects the account: active, and what was held is sent."""
-    body = answers.json_object()
-    data = payloads.check(account_update_schema, body)
+    body = responses.json_object()
+    data = message_schema.check(account_update_schema, body)
     if not Account.exists(data['chatbot_id']):
-        data = payloads.check(account_schema, body)
+        data = message_schema.check(account_schema, body)
     created = Account.save_from(data)
     wake(ERRANDS)
     if 'access_token' in data:
@@ -36,8 +40,8 @@ def save():
 @takes('send_state', 'limit', 'cursor')
 def index():
     """All of them, the newest first, without their health; `send_state=held` or `away`: those that cannot send."""
-    state, limit = answers.choice('send_state', SEND_STATES), answers.page_size()
-    rows = Account.newest(state, answers.parameter('cursor'), limit + 1)
+    state, limit = responses.choice('send_state', SEND_STATES), responses.page_size()
+    rows = Account.newest(state, responses.parameter('cursor'), limit + 1)
     last = rows[limit - 1].chatbot_id if len(rows) > limit else None
     away = outage.now_away()
     return {'data': [account.to_dict(away) for account in rows[:limit]], 'next_cursor': last}
@@ -53,8 +57,8 @@ def show(chatbot_id):
 def show_health(chatbot_id):
     """All that Meta told of the account, the newest first."""
     account = Account.find(chatbot_id)
-    field = answers.choice('field', account_event.FIELDS)
-    return answers.page_of(partial(account_event.history, account, field), account_event.history_entry)
+    field = responses.choice('field', health_event.FIELDS)
+    return responses.page_of(partial(health_event.history, account, field), health_event.history_entry)
 
 
 @blueprint.post('/account/<chatbot_id>/deactivate')
@@ -87,7 +91,7 @@ def lift_brakes(chatbot_id):
 
 def _shown(chatbot_id):
     account = Account.find(chatbot_id)
-    return account.to_dict(outage.now_away()) | account_event.health(account)
+    return account.to_dict(outage.now_away()) | health_event.health(account)
 
 
 def _resume(chatbot_id):
@@ -100,7 +104,7 @@ def _resume(chatbot_id):
 @blueprint.get('/usage')
 @takes('chatbot_id', 'from', 'to')
 def show_usage():
-    chatbot_id = answers.parameter('chatbot_id')
+    chatbot_id = responses.parameter('chatbot_id')
     if chatbot_id is None:
         raise Invalid('chatbot_id is required.', {'chatbot_id': ['Missing data for required field.']})
     account = Account.find(chatbot_id)
@@ -108,7 +112,7 @@ def show_usage():
 
 
 def _date(name):
-    value = answers.parameter(name)
+    value = responses.parameter(name)
     try:
         return value and date.fromisoformat(value)
     except ValueError:

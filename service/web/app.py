@@ -2,24 +2,29 @@
 
 from flask import Flask
 
-from service import config, db, logs
+from service.runtime import config, db, logs
 from service.web import (
     accounts,
-    answers,
-    audit,
     batches,
     bodies,
     cli,
     contacts,
     conversations,
     documents,
-    files,
     health,
+    media_download,
+    media_upload,
     messages,
+    responses,
     templates,
-    uploads,
     webhook,
+    webhook_events,
 )
+
+ROOMS = (
+    messages, batches, accounts, conversations, contacts, webhook_events, templates, media_upload, media_download,
+    documents,
+)  # fmt: skip
 
 
 def create_app():
@@ -30,10 +35,10 @@ def create_app():
     app = Flask('service.web', static_folder=None)
     app.request_class = bodies.WholeRequest
     app.config['MAX_CONTENT_LENGTH'] = bodies.BODY_LIMIT
-    answers.init_app(app)
+    responses.init_app(app)
     app.register_blueprint(health.blueprint)
     app.register_blueprint(webhook.blueprint)
-    for room in (messages, batches, accounts, conversations, contacts, audit, templates, uploads, files, documents):
+    for room in ROOMS:
         app.register_blueprint(room.blueprint, url_prefix='/whatsapp-cloud')
     cli.init_app(app)
     return app

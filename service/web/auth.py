@@ -5,9 +5,9 @@ import hmac
 
 from flask import request
 
-from service.config import settings
-from service.db import db
-from service.errors import Unauthorized
+from service.runtime.config import settings
+from service.runtime.db import db
+from service.runtime.errors import Unauthorized
 from service.web import bodies, query
 
 PREFIX = 'sha256='

@@ -7,21 +7,23 @@ import json
 from flask import Blueprint, request
 from flask import json as flask_json
 
-from service import batch as batches
-from service import bulk_csv, template, upload
-from service.account import Account
-from service.batch import Batch
-from service.bulk import Bulk
-from service.db import connection, no_connection
-from service.errors import Invalid
-from service.known_ids import known_phones
-from service.loose import is_deep
-from service.payloads import check
-from service.personalisation import Mould, placeholders
-from service.queues import SEND, wake
-from service.recipients import listed
-from service.references import with_wamids
-from service.web import answers
+from service.accounts.account import Account
+from service.content.message_schema import check
+from service.conversations.identity_store import known_phones
+from service.media import outbound_file
+from service.messages.references import with_wamids
+from service.runtime.db import connection, no_connection
+from service.runtime.errors import Invalid
+from service.runtime.queues import SEND, wake
+from service.runtime.untrusted import is_deep
+from service.sending import batch as batches
+from service.sending import recipients_csv
+from service.sending.batch import Batch
+from service.sending.personalisation import Mould, placeholders
+from service.sending.recipient import listed
+from service.sending.recipients import Bulk
+from service.templates import template
+from service.web import responses
 from service.web.auth import guard
 from service.web.idempotency import Once, digest
 from service.web.query import check_names, takes
@@ -42,7 +44,7 @@ def send():
 
 
 def _json():
-    body = answers.json_object()
+    body = responses.json_object()
     check_names(())
     once = Once(body.get('chatbot_id'), lambda: digest(body))
     return once.first_answer_or(lambda: _queue(*_order(body), once))
@@ -58,7 +60,7 @@ def _order(body):
 def _csv():
     """The file as it comes in; nothing else is held of it than the good rows. Which request it is, its end tells."""
     given = request.args.to_dict()
-    request.max_content_length = bulk_csv.SIZE_LIMIT
+    request.max_content_length = recipients_csv.SIZE_LIMIT
     hashed = Hashed(request.stream, json.dumps(given, sort_keys=True))
     once = Once(given.get('chatbot_id'), hashed.digest)
     return once.instead_of_refusal(lambda: _store_csv(given, hashed, once))
@@ -131,7 +133,7 @@ def _message(kind, given):
     except (ValueError, RecursionError):
         raise Invalid('message is not JSON.', {'message': ['Not JSON.']}) from None
     if isinstance(message, dict) and is_deep(message):
-        raise Invalid(answers.TOO_DEEP, {'message': ['Nested too deeply.']})
+        raise Invalid(responses.TOO_DEEP, {'message': ['Nested too deeply.']})
     return message
 
 
@@ -155,13 +157,13 @@ def mould(order):
 def read_csv(order, stream):
     """The Bulk of an order and a binary stream."""
     bulk = Bulk(order['chatbot_id'], mould(order), known_phones)
-    bulk.take(bulk_csv.rows(stream, bulk.mould))
+    bulk.take(recipients_csv.rows(stream, bulk.mould))
     return bulk
 
 
 def store(account, order, bulk):
     """Store a batch in the caller's transaction; it as callers see it."""
-    upload.check(account.chatbot_id, bulk.with_other_files(), 'message')
+    outbound_file.check(account.chatbot_id, bulk.with_other_files(), 'message')
     bulk.mould.message = with_wamids(account.chatbot_id, bulk.mould.message, 'message.')
     batch = batches.create(account, bulk, order.get('send_at'), order.get('expires_at'))
     return batches.shown([batch])[0] | {'rejected_rows': bulk.rejected_rows, 'dropped_rows': bulk.dropped_rows}
@@ -170,9 +172,9 @@ def store(account, order, bulk):
 @blueprint.get('/batches')
 @takes('chatbot_id', 'limit', 'cursor')
 def index():
-    chatbot_id = answers.parameter('chatbot_id')
+    chatbot_id = responses.parameter('chatbot_id')
     query = Batch.select()
-    return answers.page(query.where(Batch.chatbot_id == chatbot_id) if chatbot_id else query, Batch, batches.shown)
+    return responses.page(query.where(Batch.chatbot_id == chatbot_id) if chatbot_id else query, Batch, batches.shown)
 
 
 @blueprint.get('/batches/<uuid:batch_id>')

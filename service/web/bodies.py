@@ -6,7 +6,7 @@ from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.utils import cached_property
 from werkzeug.wsgi import LimitedStream
 
-from service.errors import BadRequest, RequestTimeout
+from service.runtime.errors import BadRequest, RequestTimeout
 
 BODY_LIMIT = 4 * 1024 * 1024  # bytes; Meta's batches have up to 3 MB (section 1.3)
 STREAMED = ('text/csv', 'multipart/form-data')  # their views read them piece by piece

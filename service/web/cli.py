@@ -8,13 +8,14 @@ import click
 from flask.cli import with_appcontext
 from redis import RedisError
 
-from service import batch as batches
-from service import brake, config, db, logs, queues, vault
-from service.account import Account
-from service.batch import WAITING, Batch
-from service.db import connection, execute
-from service.errors import GatewayError
-from service.moments import plain
+from service.accounts.account import Account
+from service.runtime import config, db, encryption, logs, queues
+from service.runtime.db import connection, execute
+from service.runtime.errors import GatewayError
+from service.runtime.timestamps import plain
+from service.sending import batch as batches
+from service.sending import brake
+from service.sending.batch import WAITING, Batch
 from service.web.batches import order_from, read_csv, store
 
 LOOK_EVERY = 0.3  # seconds
@@ -41,7 +42,7 @@ def rotate_keys():
     """Encrypt every stored secret with the first of ENCRYPTION_KEYS; the older keys can be removed afterwards."""
     try:
         click.echo(f'{_rotate()} accounts re-encrypted.')
-    except vault.Undecryptable as error:
+    except encryption.Undecryptable as error:
         raise click.ClickException(f'{error}; nothing was changed.') from None
 
 
@@ -49,7 +50,7 @@ def _rotate():
     with connection(), db.db.atomic():
         accounts = list(Account.select().for_update())
         for account in accounts:
-            secrets = {name: vault.rotate(getattr(account, name)) for name in Account.SECRETS}
+            secrets = {name: encryption.rotate(getattr(account, name)) for name in Account.SECRETS}
             columns = ', '.join(f'{name} = %s' for name in secrets)
             execute(
                 f'UPDATE whatsapp_cloud_account SET {columns} WHERE chatbot_id = %s',

@@ -14,7 +14,7 @@ from functools import partial
 
 from gunicorn.workers.gthread import ThreadWorker
 
-from service.watchdog import watchdog
+from service.runtime.watchdog import watchdog
 from service.web.callers import Caller
 
 log = logging.getLogger(__name__)

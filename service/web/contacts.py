@@ -2,11 +2,11 @@
 
 from flask import Blueprint
 
-from service import contact
-from service.conversation import Conversation
-from service.db import db
-from service.opt_out import Statement, record
-from service.web import answers
+from service.conversations import contact
+from service.conversations.conversation import Conversation
+from service.conversations.opt_out import Statement, record
+from service.runtime.db import db
+from service.web import responses
 from service.web.auth import guard
 from service.web.query import takes
 
@@ -16,16 +16,16 @@ blueprint = guard(Blueprint('contacts', __name__))
 @blueprint.get('/contacts')
 @takes('chatbot_id', 'username', 'phone', 'user_id', 'opted_out', 'limit', 'cursor')
 def index():
-    chatbot_id, username = answers.parameter('chatbot_id'), answers.parameter('username')
+    chatbot_id, username = responses.parameter('chatbot_id'), responses.parameter('username')
     query = Conversation.select().where(Conversation.group_id.is_null())
     query = query.where(Conversation.chatbot_id == chatbot_id) if chatbot_id else query
     query = query.where(Conversation.username == username.removeprefix('@')) if username else query
     for name in ('phone', 'user_id'):
-        if value := answers.parameter(name):
+        if value := responses.parameter(name):
             query = query.where(Conversation.id.in_(contact.known_by(chatbot_id, value)))
-    if wanted := answers.choice('opted_out', ('true', 'false')):
+    if wanted := responses.choice('opted_out', ('true', 'false')):
         query = query.where(Conversation.opted_out_at.is_null(wanted == 'false'))
-    return answers.page(query, Conversation, contact.shown)
+    return responses.page(query, Conversation, contact.shown)
 
 
 @blueprint.get('/contacts/<uuid:contact_id>')

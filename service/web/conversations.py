@@ -2,8 +2,8 @@
 
 from flask import Blueprint
 
-from service.conversation import Conversation
-from service.web import answers
+from service.conversations.conversation import Conversation
+from service.web import responses
 from service.web.auth import guard
 from service.web.query import takes
 
@@ -13,10 +13,10 @@ blueprint = guard(Blueprint('conversations', __name__))
 @blueprint.get('/conversations')
 @takes('chatbot_id', 'limit', 'cursor')
 def index():
-    chatbot_id = answers.parameter('chatbot_id')
+    chatbot_id = responses.parameter('chatbot_id')
     query = Conversation.select()
     query = query.where(Conversation.chatbot_id == chatbot_id) if chatbot_id else query
-    return answers.page(query, Conversation, lambda rows: [row.to_dict() for row in rows])
+    return responses.page(query, Conversation, lambda rows: [row.to_dict() for row in rows])
 
 
 @blueprint.get('/conversations/<uuid:conversation_id>')

@@ -2,7 +2,7 @@
 
 from flask import Blueprint, Response
 
-from service import error_page
+from service.graph import error_docs
 from service.web import query
 from service.web.auth import require_key
 
@@ -14,4 +14,4 @@ blueprint.before_request(query.check)
 @blueprint.get('/docs/errors')
 def errors() -> Response:
     """docs/errors.md, as this version writes it."""
-    return Response(error_page.page(), content_type='text/markdown; charset=utf-8')
+    return Response(error_docs.page(), content_type='text/markdown; charset=utf-8')

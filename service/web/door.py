@@ -1,7 +1,7 @@
 """gunicorn's worker for this house: `gthread` whose threads wait for no client.
 
 1. The main loop gathers what comes on all connections until a request is whole, within a time and at a least rate.
-2. A signed webhook goes to the intake (service/web/intake.py), anything else to one of gthread's threads, whole.
+2. A signed webhook goes to the intake (service/web/fast_webhook.py), anything else to one of gthread's threads, whole.
 3. What a client does not take at once of its answer, the main loop sends.
 
 Bodies too large to be gathered, and files that are fetched, have threads of their own; these wait for their clients, no
@@ -26,13 +26,13 @@ from gunicorn.http.errors import (
     UnsupportedTransferCoding,
 )
 
-from service import logs
+from service.runtime import logs
 from service.web import bodies
-from service.web.answers import problem_body
 from service.web.callers import Caller
 from service.web.connection_loop import CLOSING, PIECE, ConnectionLoop
+from service.web.fast_webhook import Intake, Webhook, answer, end_of_head, recognise
 from service.web.framing import Malformed
-from service.web.intake import Intake, Webhook, answer, end_of_head, recognise
+from service.web.responses import problem_body
 
 log = logging.getLogger(__name__)
 

@@ -7,11 +7,11 @@ from flask import Blueprint
 from peewee import PeeweeException
 from redis import RedisError
 
-from service import backlog, process, schema
-from service.db import connection, deadline, public_reason
-from service.queues import client
-from service.web.answers import choice
+from service.runtime import backlog, heartbeat, migrate
+from service.runtime.db import connection, deadline, public_reason
+from service.runtime.queues import client
 from service.web.query import check_names
+from service.web.responses import choice
 
 blueprint = Blueprint('health', __name__)
 KINDS = ('incoming', 'send', 'errands', 'clock')  # what `python -m workers` runs
@@ -64,7 +64,7 @@ def readyz():
 
 def _back_room() -> dict:
     with deadline(READY_SECONDS), connection():
-        living, next_due = process.living(), backlog.next_due()
+        living, next_due = heartbeat.living(), backlog.next_due()
     never = {'alive': 0, 'seen_seconds_ago': None}
     return {
         'processes': {kind: living.get(kind, never) for kind in KINDS},
@@ -75,7 +75,7 @@ def _back_room() -> dict:
 def _database() -> dict[str, str]:
     try:
         with deadline(READY_SECONDS), connection():
-            if missing := schema.missing():
+            if missing := migrate.missing():
                 return {'schema': missing}  # not a newer one: a release goes first, the old processes serve on
     except (PeeweeException, ValueError) as error:
         return {'database': public_reason(error)}

@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 from flask import Response, current_app, request
 
-from service.db import db, execute, fetch
-from service.errors import GatewayError, Invalid
-from service.loose import UNSTORABLE
+from service.runtime.db import db, execute, fetch
+from service.runtime.errors import GatewayError, Invalid
+from service.runtime.untrusted import UNSTORABLE
 
 FIND = 'SELECT request_digest, answer::text FROM idempotency_key WHERE chatbot_id = %s AND key = %s'
 KEEP = """

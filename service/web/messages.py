@@ -4,31 +4,35 @@ from functools import partial
 
 from flask import Blueprint
 
-from service import admission, folding, media, message_list, outbox, payloads, receipt, status, template, upload
-from service.account import Account
-from service.content import TEXT_LIMIT
-from service.conversation import current_id
-from service.errors import Invalid, TooManyQueued
-from service.identity import addressee, resolve
-from service.known_ids import known_phones
-from service.message import Message
-from service.queues import ERRANDS, SEND, wake
-from service.references import with_wamids
-from service.split import split
-from service.web import answers
+from service.accounts.account import Account
+from service.content import message_schema
+from service.content.message_types import TEXT_LIMIT
+from service.content.text_split import split
+from service.conversations.conversation import current_id
+from service.conversations.identity import addressee, resolve
+from service.conversations.identity_store import known_phones
+from service.media import inbound_file, outbound_file
+from service.messages import message_list, read_receipt, relations
+from service.messages.message import Message
+from service.messages.references import with_wamids
+from service.runtime.errors import Invalid, TooManyQueued
+from service.runtime.queues import ERRANDS, SEND, wake
+from service.sending import delivery_status, outbox, send_policy
+from service.templates import template
+from service.web import responses
 from service.web.auth import guard
 from service.web.idempotency import Once, digest
 from service.web.query import takes
 from service.web.schemas import known_send_schema, read_schema, send_schema
 
 blueprint = guard(Blueprint('messages', __name__))
-STATUSES = ('received', *status.STATES)
+STATUSES = ('received', *delivery_status.STATES)
 
 
 @blueprint.post('/send')
 def send():
     """202 once the message is committed; the work waits in its row."""
-    body = answers.json_object()
+    body = responses.json_object()
     once = Once(body.get('chatbot_id'), lambda: digest(body))
     return once.first_answer_or(lambda: _send(body, once))
 
@@ -36,7 +40,7 @@ def send():
 def _send(body, once):
     message = _checked(body)
     account = Account.find_active(message['chatbot_id'])
-    upload.check(account.chatbot_id, [message])
+    outbound_file.check(account.chatbot_id, [message])
     templates = template.fitting(account.waba_id, [message])
     message = with_wamids(account.chatbot_id, message)
     if outbox.is_full(account.chatbot_id, len(_parts(message))):
@@ -49,11 +53,11 @@ def _send(body, once):
 def _checked(body):
     """The validated message. No plan of a country's speaks against a number under which Meta knows a customer."""
     try:
-        return payloads.check(send_schema, body)
+        return message_schema.check(send_schema, body)
     except Invalid as refusal:
         is_doubtful = 'to' in refusal.errors and 'chatbot_id' not in refusal.errors
         if is_doubtful and known_phones(body['chatbot_id'], [body.get('to')]):
-            return payloads.check(known_send_schema, body)
+            return message_schema.check(known_send_schema, body)
         raise
 
 
@@ -68,7 +72,7 @@ def _parts(message):
 
 def _queue(account, message, templates):
     conversation = next(iter(resolve([addressee(account.chatbot_id, message)]).values()))
-    messages = _parts(admission.admit(message, conversation, templates))
+    messages = _parts(send_policy.admit(message, conversation, templates))
     times = {name: message.get(name) for name in ('send_at', 'expires_at')}
     messages = [(conversation, one) for one in messages]
     queued = outbox.queue(account, messages, outbox.SINGLE, templates=templates, **times)
@@ -101,10 +105,10 @@ def retry(message_id):
 @blueprint.post('/messages/<uuid:message_id>/read')
 def read(message_id):
     """Show a customer's message as read and, if wanted, the business typing; 409 for what we have sent."""
-    wish = payloads.check(read_schema, answers.optional_object())
+    wish = message_schema.check(read_schema, responses.optional_object())
     message = Message.find(str(message_id))
     Account.find_active(message.chatbot_id)
-    receipt.ask(message, wish['typing'])
+    read_receipt.ask(message, wish['typing'])
     wake(ERRANDS)
     return show(message_id), 202
 
@@ -116,39 +120,39 @@ def read(message_id):
 )  # fmt: skip
 def index():
     """Newest first; with `updated_since` in the order of their changes, the oldest first."""
-    query = message_list.created(_wanted(), answers.moment('created_after'), answers.moment('created_before'))
-    if since := answers.moment('updated_since'):
-        return answers.page_of_changes(partial(message_list.changed, query), since, shown)
-    return answers.page(query, Message, shown)
+    query = message_list.created(_wanted(), responses.moment('created_after'), responses.moment('created_before'))
+    if since := responses.moment('updated_since'):
+        return responses.page_of_changes(partial(message_list.changed, query), since, shown)
+    return responses.page(query, Message, shown)
 
 
 def _wanted():
-    query, chatbot_id = Message.select(), answers.parameter('chatbot_id')
-    conversation_id = answers.identifier('conversation_id')
+    query, chatbot_id = Message.select(), responses.parameter('chatbot_id')
+    conversation_id = responses.identifier('conversation_id')
     for column, value in (
         (Message.chatbot_id, chatbot_id),
         (Message.conversation_id, conversation_id and current_id(conversation_id)),
-        (Message.batch_id, answers.identifier('batch_id')),
-        (Message.direction, answers.choice('direction', ('inbound', 'outbound'))),
-        (Message.status, answers.choice('status', STATUSES)),
-        (Message.client_reference, answers.parameter('client_reference')),
+        (Message.batch_id, responses.identifier('batch_id')),
+        (Message.direction, responses.choice('direction', ('inbound', 'outbound'))),
+        (Message.status, responses.choice('status', STATUSES)),
+        (Message.client_reference, responses.parameter('client_reference')),
     ):
         query = query.where(column == value) if value else query
-    if wamid := answers.parameter('wamid'):
+    if wamid := responses.parameter('wamid'):
         query = message_list.with_wamid(query, wamid)
-    if to := answers.parameter('to'):
+    if to := responses.parameter('to'):
         query = message_list.sent_to(query, chatbot_id, to)
     return query
 
 
 def shown(messages):
     """Messages as callers see them, with their status history."""
-    history = status.of_messages([message.id for message in messages if message.has_left])
-    receipts = receipt.of_messages([message.id for message in messages if message.direction == 'inbound'])
-    files = media.of_messages(messages)
+    history = delivery_status.of_messages([message.id for message in messages if message.has_left])
+    receipts = read_receipt.of_messages([message.id for message in messages if message.direction == 'inbound'])
+    files = inbound_file.of_messages(messages)
     return [
         row
         | {'media': files.get(message.id), 'read_receipt': receipts.get(message.id)}
         | {'statuses': message.history(history.get(message.id, []))}
-        for message, row in zip(messages, folding.shown(messages), strict=True)
+        for message, row in zip(messages, relations.shown(messages), strict=True)
     ]

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 
 from flask import current_app, request
 
-from service.errors import Invalid
+from service.runtime.errors import Invalid
 
 SHOWN = 100  # characters of a name that is not ours
 

@@ -7,14 +7,14 @@ from itertools import islice
 
 from marshmallow import INCLUDE, ValidationError, fields, validate, validates, validates_schema
 
-from service.bulk import MAX_RECIPIENTS
-from service.config import UNSEEN
-from service.content import TEXT_LIMIT, TextSchema
-from service.content_fields import MAX_LINK, Body, Flag, fits_in, storable, text, visible, without_nulls
-from service.payloads import MessageSchema, RecipientSchema, WindowSchema
-from service.personalisation import without_placeholders
-from service.split import split
-from service.words import MAX_LENGTH, MAX_WORDS
+from service.content.fields import MAX_LINK, Body, Flag, fits_in, storable, text, visible, without_nulls
+from service.content.message_schema import MessageSchema, RecipientSchema, WindowSchema
+from service.content.message_types import TEXT_LIMIT, TextSchema
+from service.content.text_split import split
+from service.conversations.opt_out_keywords import MAX_LENGTH, MAX_WORDS
+from service.runtime.config import UNSEEN
+from service.sending.personalisation import without_placeholders
+from service.sending.recipients import MAX_RECIPIENTS
 
 NUMBER_ID = re.compile(r'\A[A-Za-z0-9_-]{1,64}\Z')  # it becomes part of a URL
 CHATBOT_ID = re.compile(r'\A(?!\.{1,2}\Z)[A-Za-z0-9._@:+-]{1,255}\Z')  # of a URL, too: clients resolve . and ..
@@ -149,7 +149,7 @@ class BulkMessageSchema(WindowSchema, MessageSchema):
 
 
 class BulkSchema(TimesSchema):
-    """The order; its recipients are checked one by one (service.bulk)."""
+    """The order; its recipients are checked one by one (service.sending.recipients)."""
 
     chatbot_id = Text(required=True)
     message = fields.Nested(BulkMessageSchema, required=True)

@@ -5,9 +5,9 @@ import socket
 
 from gunicorn.glogging import Logger
 
-from service import config as environment
-from service.config import settings as variables
-from service.logs import Formatter
+from service.runtime import config as environment
+from service.runtime.config import settings as variables
+from service.runtime.logs import Formatter
 
 environment.check('web')
 

@@ -6,16 +6,17 @@ from contextlib import contextmanager
 
 from flask import Blueprint
 
-from service import template, template_sync, vault
-from service.account import Account
-from service.db import db, no_connection
-from service.error_table import explain
-from service.errors import Conflict, Invalid, NotFound, Unavailable
-from service.graph_management import ManagementClient, Refused
-from service.loose import UNSTORABLE
-from service.payloads import check
-from service.queues import ERRANDS, SEND, wake
-from service.web import answers
+from service.accounts.account import Account
+from service.content.message_schema import check
+from service.graph.error_codes import explain
+from service.graph.management_client import ManagementClient, Refused
+from service.runtime import encryption
+from service.runtime.db import db, no_connection
+from service.runtime.errors import Conflict, Invalid, NotFound, Unavailable
+from service.runtime.queues import ERRANDS, SEND, wake
+from service.runtime.untrusted import UNSTORABLE
+from service.templates import template, template_sync
+from service.web import responses
 from service.web.auth import guard
 from service.web.query import takes
 from service.web.schemas import new_template_schema, sync_schema
@@ -31,8 +32,8 @@ NOT_THERE = 'There is no such template; it may not have been read yet.'
 @takes('chatbot_id', 'waba_id', *template_sync.FILTERS, 'limit', 'cursor')
 def index():
     """By name and language, with how it stands with their reading."""
-    waba_id, limit = _waba_id(), answers.page_size()
-    wanted = {name: answers.parameter(name) for name in template_sync.FILTERS}
+    waba_id, limit = _waba_id(), responses.page_size()
+    wanted = {name: responses.parameter(name) for name in template_sync.FILTERS}
     wanted = {name: AS_KEPT.get(name, str)(value) for name, value in wanted.items() if value}
     rows = template_sync.page(waba_id, wanted, _after(), limit + 1)
     cursor = _cursor(rows[limit - 1]) if len(rows) > limit else None
@@ -42,7 +43,7 @@ def index():
 @blueprint.get('/templates/<name>')
 @takes('chatbot_id', 'waba_id', 'language')
 def show(name):
-    language = answers.parameter('language')
+    language = responses.parameter('language')
     if not language:
         raise Invalid('language is required.', {'language': REQUIRED})
     _check_name(name)
@@ -52,7 +53,7 @@ def show(name):
 @blueprint.post('/templates/sync')
 def sync():
     """Read them all again, now."""
-    order = check(sync_schema, answers.json_object())
+    order = check(sync_schema, responses.json_object())
     waba_id = _waba_of(Account.find(order['chatbot_id']))
     template.sync_due([waba_id], gap=0)
     wake(ERRANDS)
@@ -62,7 +63,7 @@ def sync():
 @blueprint.post('/templates')
 def create():
     """Make one at Meta; 201 with what Meta says of it. Its approval comes later, by webhook."""
-    order = check(new_template_schema, answers.json_object())
+    order = check(new_template_schema, responses.json_object())
     account = Account.find_active(order.pop('chatbot_id'))
     with _at_meta(account) as (meta, *whose):
         made = meta.create_template(*whose, order)
@@ -80,7 +81,7 @@ def delete(name):
     """In one language (by that, or by Meta's id), or in all. Meta keeps the name from being used again for a while."""
     _check_name(name)
     account = Account.find_active(_required('chatbot_id'))
-    language, template_id = answers.parameter('language'), answers.parameter('id')
+    language, template_id = responses.parameter('language'), responses.parameter('id')
     if language and not template_id:
         template_id = _found(_waba_of(account), name, language)['id']
         if not template_id:
@@ -94,7 +95,7 @@ def delete(name):
 
 
 def _required(name):
-    value = answers.parameter(name)
+    value = responses.parameter(name)
     if value is None:
         raise Invalid(f'{name} is required.', {name: REQUIRED})
     return value
@@ -102,7 +103,7 @@ def _required(name):
 
 def _waba_id():
     """Named itself, or by one of its chatbots."""
-    return answers.parameter('waba_id') or _waba_of(Account.find(_required('chatbot_id')))
+    return responses.parameter('waba_id') or _waba_of(Account.find(_required('chatbot_id')))
 
 
 def _waba_of(account):
@@ -129,7 +130,7 @@ def _cursor(row):
 
 def _after():
     """(name, language) of the last template that was shown."""
-    cursor = answers.parameter('cursor')
+    cursor = responses.parameter('cursor')
     try:
         name, language = json.loads(base64.urlsafe_b64decode(cursor)) if cursor else (None, None)
     except (ValueError, RecursionError, TypeError):
@@ -143,8 +144,8 @@ def _after():
 def _at_meta(account):
     """(ManagementClient, WABA, token) for one call, during which others have the connection to the database."""
     try:
-        whose = _waba_of(account), vault.decrypt(account.access_token)
-    except vault.Undecryptable as error:
+        whose = _waba_of(account), encryption.decrypt(account.access_token)
+    except encryption.Undecryptable as error:
         raise Conflict(f'{error}.', **explain('undecryptable')) from None
     try:
         with no_connection():

@@ -6,15 +6,15 @@ from itertools import count
 
 from flask import Blueprint, Response, request
 
-from service import vault
-from service.account import Account
-from service.config import settings
-from service.db import connection
-from service.errors import BadRequest, Forbidden
-from service.event import store
-from service.loose import UNSTORABLE
-from service.queues import INCOMING, wake
+from service.accounts.account import Account
+from service.runtime import encryption
+from service.runtime.config import settings
+from service.runtime.db import connection
+from service.runtime.errors import BadRequest, Forbidden
+from service.runtime.queues import INCOMING, wake
+from service.runtime.untrusted import UNSTORABLE
 from service.web.auth import is_one_of, verified_digest
+from service.webhooks.inbox import store
 
 log = logging.getLogger(__name__)
 blueprint = Blueprint('webhook', __name__, url_prefix='/whatsapp-cloud/webhook')
@@ -77,4 +77,4 @@ def _secrets(chatbot_id, column, shared):
     if account is None:
         return ()
     own = getattr(account, column)
-    return (vault.decrypt(own),) if own else shared
+    return (encryption.decrypt(own),) if own else shared

@@ -69,7 +69,8 @@ class House:
         import os
 
         os.environ.update(env)
-        from service import db, dispatch
+        from service.runtime import db
+        from service.sending import dispatch
 
         db.configure()
         self.db, self.dispatch = db.db, dispatch

@@ -16,8 +16,9 @@ from .stand import CHATBOT, Stand
 BARE_TABLE = 'CREATE TABLE bare_event (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, body bytea NOT NULL)'
 COLUMNS = ('webhooks/s', 'web ms', 'postgres ms', 'redis ms', 'all ms', 'p50 ms', 'p99 ms', 'generator ms')
 NOTE = (
-    'ours takes whole signed webhooks before WSGI (service/web/intake.py); "ours, by Flask" is what the unusual ones\n'
-    'cost, through gunicorn and Flask like "bare", which is plain gthread with our workers, threads and keep-alive.'
+    'ours takes whole signed webhooks before WSGI (service/web/fast_webhook.py); "ours, by Flask" is what\n'
+    'the unusual ones cost, through gunicorn and Flask like "bare", which is plain gthread with our workers,'
+    ' threads and keep-alive.'
 )
 GOALS = (
     ('webhooks/s', 'webhooks a second', 'at least 1.0, towards 1.8'),

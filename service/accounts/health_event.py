@@ -1,0 +1,106 @@
+"""What Meta tells of a WABA or of a number (section 5): the latest of each field is the account's health."""
+
+import hashlib
+import json
+import logging
+from datetime import UTC, datetime
+
+from service.accounts.health_text import facts, summary
+from service.runtime.db import execute, fetch_dicts, new_id, to_json
+from service.runtime.timestamps import past
+from service.runtime.untrusted import as_dict, clean, digits, identifier
+
+log = logging.getLogger(__name__)
+
+FIELDS = (
+    'account_alerts', 'account_review_update', 'account_settings_update', 'account_update',
+    'business_capability_update', 'business_username_updates', 'flows', 'partner_solutions',
+    'payment_configuration_update', 'phone_number_name_update', 'phone_number_quality_update', 'security',
+)  # fmt: skip
+# Where a value says in one word what happened; of an alert its type, for each type has a state of its own.
+WORDS = ('event', 'decision', 'alert_type', 'status', 'solution_status', 'type')
+
+KEEP = """
+INSERT INTO account_event (id, waba_id, phone_number_id, display_phone_number, field, event, value, at, digest)
+VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT (waba_id, digest) DO NOTHING
+"""
+# Of its whole WABA and of its own number; while that is not known, of every number of the WABA.
+CONCERNING = """
+waba_id = %(waba)s AND (phone_number_id IS NULL OR phone_number_id = %(number)s)
+AND (display_phone_number IS NULL OR %(display)s::text IS NULL OR display_phone_number = %(display)s)
+"""
+LATEST = f"""
+SELECT DISTINCT ON (field, event) id, field, event, value, at FROM account_event WHERE {CONCERNING}
+ORDER BY field, event, at DESC, id DESC
+"""  # noqa: S608
+HISTORY = f"""
+SELECT id, field, event, value, at, received_at FROM account_event WHERE {CONCERNING}
+AND (%(field)s::text IS NULL OR field = %(field)s)
+AND (%(cursor)s::uuid IS NULL OR (at, id) < (SELECT at, id FROM account_event WHERE id = %(cursor)s))
+ORDER BY at DESC, id DESC LIMIT %(limit)s
+"""  # noqa: S608
+
+
+def heard(item):
+    """Keep one change of a webhook; its outcome. What comes again, also in another POST, is kept once."""
+    waba_id, value = item.data['waba_id'], item.data['value']
+    if not waba_id or not isinstance(value, dict):
+        return 'invalid', 'value is not an object' if waba_id else 'no id of the WhatsApp Business account'
+    event = _event(value)
+    about = identifier(_number_id(value)), digits(value.get('display_phone_number') or value.get('phone_number'))
+    at = past(item.data['time']) or item.received_at
+    row = (new_id(), waba_id, *about, item.key, event, to_json(value), at, _digest(item.key, item.data))
+    if not execute(KEEP, row):
+        return 'duplicate', None
+    log.info('meta tells of an account', extra={'waba_id': waba_id, 'field': item.key, 'event': event})
+    return 'stored', event
+
+
+def _event(value):
+    alert = as_dict(value.get('alert_info'))  # one page of Meta's nests it
+    return next(filter(None, (clean(value.get(word) or alert.get(word), 64) for word in WORDS)), None)
+
+
+def _number_id(value):
+    """The number's id, when the value is about one number and names it so."""
+    if value.get('entity_type') == 'PHONE_NUMBER':
+        return value.get('entity_id')
+    return as_dict(value.get('phone_number_settings')).get('phone_number_id')
+
+
+def _digest(field, data):
+    said = json.dumps([field, data['time'], data['value']], sort_keys=True)
+    return hashlib.sha256(said.encode()).digest()
+
+
+def _concerning(account):
+    return {
+        'waba': account.waba_id,
+        'number': account.phone_number_id,
+        'display': account.display_phone_number,
+    }
+
+
+def health(account):
+    """For the account's JSON: `health` has the latest of each field, by Meta's time; `health_facts` what holds now."""
+    events = sorted(fetch_dicts(LATEST, _concerning(account)), key=lambda event: (event['at'], event['id']))
+    latest = {event['field']: _shown(event) for event in events}
+    return {'health': dict(sorted(latest.items())), 'health_facts': facts(events, datetime.now(UTC))}
+
+
+def _shown(event):
+    return {
+        'event': event['event'],
+        'at': event['at'],
+        'value': event['value'],
+        'summary': summary(event['field'], event['value']),
+    }
+
+
+def history(account, field, cursor, limit):
+    """Rows of what was told, the newest first by Meta's time."""
+    return fetch_dicts(HISTORY, {**_concerning(account), 'field': field, 'cursor': cursor, 'limit': limit})
+
+
+def history_entry(row):
+    return {'id': row['id'], 'field': row['field'], **_shown(row), 'received_at': row['received_at']}

@@ -1,0 +1,170 @@
+"""Pure: the kinds of fields that what callers send is made of. Each text and each list has a most."""
+
+import json
+
+from marshmallow import Schema, ValidationError, fields, validate
+
+from service.content.characters import is_visible, variable_problem
+from service.runtime.untrusted import UNSTORABLE
+
+MAX_LINK, MAX_WORD, MAX_TEXT = 2000, 255, 1000  # characters: of a link, of an id or a name, of a text without a limit
+MAX_CONTENT = 131_072  # characters of a whole content, as JSON: whatever stands in it, and however deep
+ASK = 'To send it all the same, add "validate": false.'
+FREE_FORM = ('flow_action_payload', 'flow_action_data')  # a caller's own data for a Flow, of any shape
+
+
+def without_nulls(value):
+    """A copy without the fields that are null: for Meta that is as if they were left out."""
+    if isinstance(value, list):
+        return list(map(without_nulls, value))
+    if not isinstance(value, dict):
+        return value
+    kept = {}
+    for name, part in value.items():  # no comprehension: as deep as a body may be nested, each would count twice
+        if part is not None:
+            kept[name] = part if name in FREE_FORM else without_nulls(part)
+    return kept
+
+
+class Body(Schema):
+    """What a caller sends: null is as if the field were left out, but where null is a value of its own."""
+
+    def load(self, data, **options):
+        return super().load(self.given(data), **options)
+
+    def given(self, data):
+        """The body without such nulls."""
+        if not isinstance(data, dict):
+            return data
+        clearable = {field.data_key or name for name, field in self.fields.items() if field.allow_none}
+        return {name: value for name, value in data.items() if value is not None or name in clearable}
+
+
+def storable(value):
+    """A validator: text that a text column can hold."""
+    if UNSTORABLE.search(value):
+        raise ValidationError('Holds a character that is not allowed (NUL or a lone surrogate).')
+
+
+def visible(value):
+    """A validator: a text that a person sees something of."""
+    if value and not is_visible(value):
+        raise ValidationError('Shows nothing: it is nothing but blanks or invisible characters.')
+
+
+def as_variable(value):
+    """A validator: a text that may become a variable of a template."""
+    if problem := variable_problem(value):
+        raise ValidationError(problem)
+
+
+def fits_in(value, most=MAX_CONTENT):
+    """A validator: a value of any shape that is not too much as a whole."""
+    count = len(json.dumps(value, ensure_ascii=False))
+    if count > most:
+        raise ValidationError(f'At most {most:,} characters as JSON are allowed, this has {count:,}.')
+
+
+class Count:
+    """A validator: how many characters, or elements of a list, there may be."""
+
+    def __init__(self, least, most, what='characters'):
+        self.least, self.most, self.what = least, most, what
+
+    def __call__(self, value):
+        if not self.least <= len(value) <= self.most:
+            allowed = f'{self.least} to {self.most} {self.what} are allowed, this has {len(value)}.'
+            raise ValidationError(allowed)
+
+
+class Flag(fields.Boolean):
+    """A field: true or false, and no text or number that might mean one of them."""
+
+    def _deserialize(self, value, attr, data, **kwargs):
+        if not isinstance(value, bool):
+            raise ValidationError('Must be true or false.')
+        return value
+
+
+def text(most=MAX_TEXT, least=1, **arguments):
+    """A field: a string of so many characters, which shows something if it is needed."""
+    validators = [Count(least, most), visible] if least else Count(least, most)
+    return fields.String(validate=validators, **arguments)
+
+
+def variable(**arguments):
+    """A field: a text that becomes a part of a template's."""
+    return fields.String(validate=as_variable, **arguments)
+
+
+def link(**arguments):
+    """A field: an http or https address."""
+    form = validate.Regexp(r'(?i)\Ahttps?://[^\s/?#]\S*\Z', error='Must be a link: http:// or https:// and no space.')
+    return fields.String(validate=[Count(1, MAX_LINK), form], **arguments)
+
+
+def exactly(word, **arguments):
+    """A field: this word and no other."""
+    return fields.String(validate=validate.Equal(word, error=f'Must be "{word}".'), **arguments)
+
+
+def parts(schema, least, most, what, **arguments):
+    """A field: a list of so many objects."""
+    inner = schema if isinstance(schema, fields.Field) else fields.Nested(schema)
+    return fields.List(inner, validate=Count(least, most, what), **arguments)
+
+
+def words(*names):
+    """A schema of optional texts."""
+    return Schema.from_dict({name: text(least=0) for name in names})
+
+
+def refuse_repeated(values, path, what):
+    """Raise at the first that stood before. `values`: in order; `path`: where it stands, from its position."""
+    seen = set()
+    for position, value in enumerate(values):
+        if value is not None and value in seen:
+            messages = [f'Stands twice: {what} must be unique.']
+            for name in reversed(path(position)):
+                messages = {name: messages}
+            raise ValidationError(messages)
+        seen.add(value)
+
+
+class Refused(fields.Field):
+    """A field that may not be given, and why."""
+
+    def __init__(self, sentence):
+        super().__init__()
+        self.sentence = sentence
+
+    def _deserialize(self, value, attr, data, **kwargs):
+        raise ValidationError(self.sentence)
+
+
+class ByType(fields.Field):
+    """An object that is checked by the schema that its `type` names. `any_case`: Meta takes IMAGE for image here."""
+
+    def __init__(self, schemas, any_case=False, default=None, **arguments):
+        super().__init__(**arguments)
+        self.schemas, self.any_case, self.default = schemas, any_case, default
+
+    def _deserialize(self, value, attr, data, **kwargs):
+        if not isinstance(value, dict):
+            raise ValidationError('Must be an object.')
+        kind = value.get('type', self.default)
+        if kind is None:
+            raise ValidationError({'type': [f'Missing. Known: {", ".join(self.schemas)}.']})
+        name = kind.lower() if self.any_case and isinstance(kind, str) else kind
+        if not isinstance(name, str) or name not in self.schemas:
+            raise ValidationError({'type': [f'Not a known one ({", ".join(self.schemas)}). {ASK}']})
+        return self.schemas[name].load(value)
+
+
+class AsGiven(fields.Nested):
+    """An object that is checked, and handed on as it was given, but for nulls."""
+
+    def _deserialize(self, value, attr, data, **kwargs):
+        value = without_nulls(value)
+        super()._deserialize(value, attr, data, **kwargs)
+        return value

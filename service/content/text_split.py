@@ -1,0 +1,69 @@
+"""Pure: a long text to several that Meta takes, cut between lines or words where it can be."""
+
+import re
+import unicodedata
+
+from service.content.characters import is_visible
+from service.content.message_types import TEXT_LIMIT
+
+BREAKS = frozenset('\n\r\t \u2028\u3000')  # not the spaces that hold words together
+JOINER = '\u200d'  # of two emoji to one
+FLAGS = range(0x1F1E6, 0x1F200)  # regional indicators: two of them are a flag
+TONES = range(0x1F3FB, 0x1F400)  # of skin: with the emoji before it
+MARKS = ('Mn', 'Mc', 'Me')  # accents, variation selectors: with the character before it
+LINE_ENDS, BLANKS = re.compile(r'[\r\n]*'), re.compile(r'\s*')
+LONGEST = 64  # characters of one sign; more is no sign, but somebody's joke
+
+
+def split(text, limit=TEXT_LIMIT):
+    """The parts in their order, each with something to see.
+
+    A line end in the second half of a part is preferred to a later space.
+    """
+    start = 0
+    while len(text) - start > limit:  # by positions: to cut the rest off would cost its length each time
+        end, following = _cut(text, start, limit)
+        if is_visible(head := text[start:end].rstrip()):
+            yield head
+        start = following
+    rest = text[start:]
+    if is_visible(rest):
+        yield rest
+
+
+def _cut(text, start, limit):
+    """(where the part that begins at start ends, where the next one begins)."""
+    end = start + limit
+    line = text.rfind('\n', start + limit // 2, end + 1)
+    cut = line if line >= 0 else _last_break(text, start, end)
+    if cut is None:
+        cut = _between_signs(text, start, end)
+        return cut, cut
+    blanks = LINE_ENDS.match(text, cut + 1) if text[cut] == '\n' else BLANKS.match(text, cut)
+    return cut, blanks.end()
+
+
+def _last_break(text, start, end):
+    """Where the last word that fits ends; None when there is but one."""
+    return next((at for at in range(end, start, -1) if text[at] in BREAKS), None)
+
+
+def _between_signs(text, start, end):
+    """The last place, at most LONGEST before the end, that does not tear what people see as one sign."""
+    return next((at for at in range(end, max(end - LONGEST, start), -1) if not _is_inside(text, start, at)), end)
+
+
+def _is_inside(text, start, at):
+    before, after = text[at - 1], text[at]
+    if JOINER in (before, after) or unicodedata.category(after) in MARKS or ord(after) in TONES:
+        return True
+    if '\ud800' <= before <= '\udbff' and '\udc00' <= after <= '\udfff':
+        return True
+    return ord(after) in FLAGS and _flags_before(text, start, at) % 2 == 1
+
+
+def _flags_before(text, start, at):
+    first = at
+    while first > start and ord(text[first - 1]) in FLAGS:
+        first -= 1
+    return at - first

@@ -1,0 +1,210 @@
+"""The Graph API: one call, what its answer means, and Meta's error codes in one table.
+
+urllib3 is the engine of `requests`; used directly it costs less than half the CPU a call (docs/performance.md).
+"""
+
+import json
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+
+from urllib3.exceptions import HTTPError
+
+from service.content.person_id import named
+from service.graph.connections import Connections, has_left, seconds_for
+from service.graph.error_codes import look_up
+from service.graph.error_shapes import code_in, details_in, error_in, errors_in, title_in
+from service.runtime.bounded_answer import Unreadable
+from service.runtime.untrusted import MAX_ID, clean, identifier
+
+JSON_BODY = {'Content-Type': 'application/json'}
+DAY = 86400  # seconds; no wait that Meta asks for is longer
+KINDS = {'T': 'retry', 'W': 'retry', 'C': 'held', 'P': 'failed', 'A': 'unknown'}
+LOST = frozenset(('no_answer', 'http_5xx', 'no_id'))  # causes: nobody knows whether it was sent
+NO_GRAPH_ANSWER = LOST | {'unreachable'}
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What became of one call. `kind`: accepted, retry, failed, held or unknown; postponed when none was made."""
+
+    kind: str
+    wamid: str | None = None
+    wa_id: str | None = None
+    user_id: str | None = None
+    media_id: str | None = None  # of an upload
+    error: dict | None = None
+    delay: float | None = None  # seconds, when more is asked for than the retry policy gives
+    waits: bool = False  # a retry that holds up nobody else: it waits for its own condition
+    scope: str | None = None  # what slows down or stops beside this message (service.graph.error_codes)
+    pause: float | None = None  # seconds that Meta wants the scope to pause
+
+    @property
+    def tells_of_meta(self) -> bool | None:
+        """Whether Meta is there: not after a passing error or a lost connection. None: this says nothing of that."""
+        if self.kind == 'accepted':
+            return True
+        if not self.error or self.scope == 'pair':
+            return None
+        if cause := self.error.get('cause'):
+            return False if cause in NO_GRAPH_ANSWER else None
+        if self.kind != 'retry' and self.error.get('code') is None:
+            return None  # HTTP alone: it may come from whatever stands between
+        return self.waits or self.kind != 'retry'
+
+
+def judge(error, http_status=400, delay=None, pause=None):
+    """The Outcome that the error table gives an error, of an answer or of a `failed` status alike."""
+    known = look_up(error['code'], http_status)
+    kind = 'held' if known.klass == 'W' and known.delay is None else KINDS[known.klass]
+    delay = max(filter(None, (known.delay, delay)), default=None)
+    return Outcome(kind, error=error, delay=delay, waits=known.klass == 'W', scope=known.scope, pause=pause)
+
+
+def _error(title, code=None, details=None, fbtrace_id=None, cause=None):
+    """The contract's `error`. `cause`: what there is no code of Meta's for (error_table.OUR_OWN)."""
+    error = {'code': code, 'title': title, 'details': details, 'fbtrace_id': fbtrace_id}
+    return error | {'cause': cause} if cause else error
+
+
+def error_from(meta):
+    """Meta's error object (an answer's or a status's, of error_shapes) as the contract's `error`."""
+    return _error(
+        clean(title_in(meta), 500) or 'Error',
+        code_in(meta),
+        clean(details_in(meta), 2000),
+        clean(meta.get('fbtrace_id'), 255),
+    )
+
+
+def first_error(errors):
+    """The first of Meta's `errors`, whatever their shape, as the contract's `error`; None when there is none."""
+    found = errors_in(errors)
+    return error_from(found[0]) if found else None
+
+
+class GraphClient:
+    """Keep-alive connections to the Graph API for `concurrency` threads."""
+
+    def __init__(self, concurrency=8):
+        self._meta = Connections(concurrency)
+
+    def send(self, phone_number_id, access_token, body):
+        """POST one message (section 6.1). Never raises for what the network or Meta may do; returns an Outcome."""
+        return self._post(phone_number_id, access_token, body, _accepted)
+
+    def mark_read(self, phone_number_id, access_token, wamid, typing=False):
+        """Show a customer's message as read, and the business typing (section 6.2); harmless to repeat. An Outcome."""
+        body = {'messaging_product': 'whatsapp', 'status': 'read', 'message_id': wamid}
+        body |= {'typing_indicator': {'type': 'text'}} if typing else {}
+        return self._post(phone_number_id, access_token, body, lambda answer: Outcome('accepted'))
+
+    def answers(self, phone_number_id, access_token):
+        """Whether anybody answers at all, asked with a read that does nothing."""
+        try:
+            answer = self._meta.call('GET', f'{phone_number_id}?fields=id', access_token)
+        except HTTPError:
+            return False
+        return answer.status not in (500, 502, 503, 504)
+
+    def upload(self, phone_number_id, access_token, form):
+        """POST a file (section 6.3), a graph_upload.Form; harmless to repeat. An Outcome, never unknown."""
+        path, seconds = f'{phone_number_id}/media', seconds_for(form.size)
+        outcome = self._call(path, access_token, form, form.headers, _uploaded, seconds)
+        if outcome.kind != 'unknown':
+            return outcome
+        return replace(outcome, kind='retry', error=outcome.error | {'cause': 'unreachable'})
+
+    def _post(self, phone_number_id, access_token, body, understood):
+        return self._call(f'{phone_number_id}/messages', access_token, json.dumps(body), JSON_BODY, understood)
+
+    def _call(self, path, access_token, body, headers, understood, seconds=None):
+        try:
+            answer = self._meta.call('POST', path, access_token, body, headers, seconds)
+        except HTTPError as error:
+            return _no_answer(error)
+        return _understand(answer, understood)
+
+
+def _no_answer(error):
+    if not has_left():
+        title = f'Meta could not be reached ({type(error).__name__})'
+        return Outcome('retry', error=_error(title, cause='unreachable'))
+    title = f'No answer from Meta ({type(error).__name__})'
+    if isinstance(error, Unreadable):
+        title = f'Meta answered {error}'
+    return Outcome('unknown', error=_error(title, cause='no_answer'))
+
+
+def _understand(answer, understood):
+    body = json_of(answer) or {}
+    return understood(body) if answer.status < 300 else refusal(answer, body)
+
+
+def json_of(answer):
+    """The JSON object of a graph_http.Answer, None when it is none."""
+    try:
+        body = json.loads(answer.data)
+    except (ValueError, RecursionError):
+        return None
+    return body if isinstance(body, dict) else None
+
+
+def refusal(answer, body):
+    """The Outcome of an answer that is not a success; `body`: its JSON, a dict."""
+    said = error_in(body)
+    error = error_from(said) if said else _error(f'Meta answered HTTP {answer.status}')
+    is_graphs = error['code'] is not None or isinstance(body.get('error'), dict)
+    if answer.status < 500 or is_graphs:
+        return _refused(error, answer)
+    title = f'Meta answered HTTP {answer.status} without a Graph error'
+    words = ': '.join(filter(None, (error['title'], error['details']))) if said else None
+    return Outcome('unknown', error=_error(title, details=words, cause='http_5xx'))
+
+
+def _accepted(body):
+    wamid = clean(_first(body, 'messages').get('id'), MAX_ID)
+    if not wamid:
+        return Outcome('unknown', error=_error('Meta answered without a message id', cause='no_id'))
+    contact = _first(body, 'contacts')
+    ids = named(contact.get('user_id'), contact.get('wa_id'))
+    return Outcome('accepted', wamid=wamid, wa_id=ids.get('phone'), user_id=ids.get('user'))
+
+
+def _uploaded(body):
+    media_id = identifier(body.get('id'))
+    if not media_id:
+        return Outcome('unknown', error=_error('Meta answered without a media id', cause='no_id'))
+    return Outcome('accepted', media_id=media_id)
+
+
+def _first(body, name):
+    elements = body.get(name)
+    return elements[0] if isinstance(elements, list) and elements and isinstance(elements[0], dict) else {}
+
+
+def _refused(error, answer):
+    wait = _retry_after(answer)
+    return judge(error, answer.status, delay=wait, pause=wait or _regain(answer))
+
+
+def _retry_after(answer):
+    """Seconds; HTTP allows a number of them or a date."""
+    asked = answer.headers.get('Retry-After', '')
+    if asked.isascii() and asked.isdigit():
+        return min(float(asked), DAY)
+    with suppress(ValueError, OverflowError, TypeError):
+        return min(max(0, (parsedate_to_datetime(asked) - datetime.now(UTC)).total_seconds()), DAY)
+    return None
+
+
+def _regain(answer):
+    """Seconds until Meta gives access again: X-Business-Use-Case-Usage says it in minutes (section 7)."""
+    try:
+        usage = json.loads(answer.headers.get('X-Business-Use-Case-Usage', '{}'))
+        minutes = [one.get('estimated_time_to_regain_access') for uses in usage.values() for one in uses]
+    except (ValueError, RecursionError, TypeError, AttributeError):
+        return None
+    longest = max((one for one in minutes if isinstance(one, int | float) and one > 0), default=0)
+    return min(longest * 60, DAY) or None

@@ -1,0 +1,117 @@
+"""Calls to Meta over keep-alive connections: each ends in time, and no answer is larger than it may be."""
+
+import threading
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import urllib3
+
+from service.runtime import bounded_answer, deadline
+from service.runtime.config import settings
+
+MAX_ANSWER = 2**20  # bytes, decoded; what Meta says of one message has some hundred
+MIN_RATE = 32 * 2**10  # bytes a second: a file that goes or comes more slowly is tried again
+SLOWEST = 600  # seconds for one file, however large
+
+_left = threading.local()  # .bytes: something of this thread's request was handed to the network
+
+
+@dataclass(slots=True)
+class Answer:
+    """What Meta said, whole. `data`: its body."""
+
+    status: int
+    headers: Mapping[str, str]
+    data: bytes
+
+
+class _Watched:
+    """Notes the moment from which a request may have reached Meta: before it, trying again is safe.
+
+    The head waits for the body: both go with one call of the kernel, which costs as much as all of urllib3's.
+    """
+
+    _head, _is_head = b'', False
+
+    def endheaders(self, *arguments, **options):
+        self._is_head = True
+        super().endheaders(*arguments, **options)
+
+    def send(self, data):
+        if self._is_head:
+            self._head, self._is_head = data, False
+            return
+        if self.sock is None and self.auto_open:
+            self.connect()
+        data, self._head = self._head + data, b''
+        _left.bytes = True
+        super().send(data)
+
+    def getresponse(self):
+        if self._head:
+            self.send(b'')
+        return super().getresponse()
+
+
+class _HTTPConnection(_Watched, deadline.HTTPConnection):
+    pass
+
+
+class _HTTPSConnection(_Watched, deadline.HTTPSConnection):
+    pass
+
+
+class _HTTPPool(urllib3.HTTPConnectionPool):
+    ConnectionCls = _HTTPConnection
+
+
+class _HTTPSPool(urllib3.HTTPSConnectionPool):
+    ConnectionCls = _HTTPSConnection
+
+
+def has_left() -> bool:
+    """Whether something of this thread's latest request was handed to the network."""
+    return _left.bytes
+
+
+def seconds_for(size: int) -> float:
+    """The most that a file of so many bytes may take."""
+    return min(SLOWEST, settings.GRAPH_TIMEOUT + size / MIN_RATE)
+
+
+class Connections:
+    """For `concurrency` threads, to the Graph API and to whatever addresses it gives."""
+
+    def __init__(self, concurrency: int):
+        self._manager = deadline.pool_manager(num_pools=8, maxsize=concurrency)
+        self._manager.pool_classes_by_scheme = {'http': _HTTPPool, 'https': _HTTPSPool}
+        self._graph = self._manager.connection_from_url(settings.GRAPH_API_URL)
+        base = urllib3.util.parse_url(settings.GRAPH_API_URL).path or ''
+        self._root = f'{base}/{settings.GRAPH_API_VERSION}/'
+
+    def call(
+        self,
+        method: str,
+        path: str,
+        token: str,
+        body: str | Iterable[bytes] | None = None,
+        headers: Mapping[str, str] | None = None,
+        seconds: float | None = None,
+        most: int = MAX_ANSWER,
+    ) -> Answer:
+        """One call of the Graph API; `path` comes after the version. Raises urllib3's HTTPError.
+
+        `seconds`: for all of it, where GRAPH_TIMEOUT is too little; then no wait in it is longer than that.
+        """
+        _left.bytes = False
+        headers = {'Authorization': f'Bearer {token}', **(headers or {})}
+        with deadline.within(seconds or settings.GRAPH_TIMEOUT, idle=seconds and settings.GRAPH_TIMEOUT):
+            answer = self._graph.urlopen(
+                method, self._root + path, body, headers, redirect=False, assert_same_host=False, preload_content=False
+            )
+            return Answer(answer.status, answer.headers, bounded_answer.read(answer, most))
+
+    def open(self, url: str, headers: Mapping[str, str]) -> urllib3.BaseHTTPResponse:
+        """GET any address: the answer with its body unread. Raises urllib3's HTTPError."""
+        with deadline.within(settings.GRAPH_TIMEOUT):
+            return self._manager.request('GET', url, headers=headers, redirect=False, preload_content=False)

@@ -1,0 +1,91 @@
+"""The Graph API's other side: what a WhatsApp Business account owns. Its templates are read, made and deleted."""
+
+import json
+import time
+from urllib.parse import parse_qs, quote, urlencode, urlsplit
+
+from urllib3.exceptions import HTTPError
+
+from service.graph.client import JSON_BODY, Outcome, json_of, refusal
+from service.graph.connections import MAX_ANSWER, Connections
+from service.runtime.bounded_answer import Unreadable
+from service.runtime.untrusted import as_dict
+
+FIELDS = 'id,name,language,status,category,components,parameter_format,quality_score,rejected_reason'
+PAGE, MAX_PAGES = 100, 100  # templates; Meta allows 6000 of a WABA (section 8)
+PATIENCE = 120  # seconds for all pages
+LARGEST_LIST = 32 * 2**20  # bytes, decoded, of all pages
+
+
+class Refused(Exception):
+    """What Meta did not do, as an Outcome: `held` is about the account, `failed` about the request, others pass."""
+
+    def __init__(self, outcome):
+        super().__init__(outcome.error['title'])
+        self.outcome = outcome
+
+
+def _refused(kind, title, cause=None):
+    return Refused(Outcome(kind, error={'code': None, 'title': title, 'details': None, 'fbtrace_id': None,
+                                        'cause': cause}))  # fmt: skip
+
+
+class ManagementClient:
+    """Connections to the Graph API for `concurrency` threads. Every call raises Refused."""
+
+    def __init__(self, concurrency=1):
+        self._meta = Connections(concurrency)
+
+    def templates(self, waba_id, token):
+        """All templates of a WABA, as Meta gives them."""
+        found, after, left, deadline = [], None, LARGEST_LIST, time.monotonic() + PATIENCE
+        for _ in range(MAX_PAGES):
+            query = {'fields': FIELDS, 'limit': PAGE} | ({'after': after} if after else {})
+            answer = self._answer('GET', waba_id, token, query, most=left)
+            page, left = _understood(answer), left - len(answer.data)
+            if not isinstance(page.get('data'), list):
+                raise _refused('failed', 'Meta answered something that is no list of templates')
+            found += page['data']
+            before, after = after, _after(as_dict(page.get('paging')))
+            if not after:
+                return found
+            if after == before or time.monotonic() > deadline:
+                break
+        raise _refused('retry', 'The list of templates does not end', 'unreachable')
+
+    def create_template(self, waba_id, token, body):
+        """Meta's answer: id, status, category."""
+        return self._call('POST', waba_id, token, {}, body)
+
+    def delete_template(self, waba_id, token, name, template_id=None):
+        """All languages of a name, or the one of this id."""
+        return self._call('DELETE', waba_id, token, {'name': name} | ({'hsm_id': template_id} if template_id else {}))
+
+    def _call(self, method, waba_id, token, query, body=None):
+        return _understood(self._answer(method, waba_id, token, query, body))
+
+    def _answer(self, method, waba_id, token, query, body=None, most=MAX_ANSWER):
+        path = f'{quote(waba_id, safe="")}/message_templates' + (f'?{urlencode(query)}' if query else '')
+        try:
+            return self._meta.call(method, path, token, body and json.dumps(body), body and JSON_BODY, most=most)
+        except Unreadable as error:
+            raise _refused('retry', f'Meta answered {error}', 'no_answer') from None
+        except HTTPError as error:
+            raise _refused('unknown', f'No answer from Meta ({type(error).__name__})', 'no_answer') from None
+
+
+def _after(paging):
+    """The cursor of the next page, if there is one. Meta's address for it is not followed: it might lead elsewhere."""
+    if not isinstance(paging.get('next'), str):
+        return None
+    after = as_dict(paging.get('cursors')).get('after')
+    return after if isinstance(after, str) else (parse_qs(urlsplit(paging['next']).query).get('after') or [None])[0]
+
+
+def _understood(answer):
+    body = json_of(answer)
+    if answer.status >= 300:
+        raise Refused(refusal(answer, body or {}))
+    if body is None:
+        raise _refused('unknown', 'Meta answered something that is not JSON', 'no_answer')
+    return body

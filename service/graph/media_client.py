@@ -1,0 +1,160 @@
+"""Meta's media: what an id stands for, and its bytes in pieces. The token goes to Meta's own hosts alone."""
+
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+from urllib.parse import quote, urljoin
+
+import urllib3
+from urllib3.exceptions import HTTPError
+
+from service.graph.client import Outcome, json_of, refusal
+from service.graph.connections import Connections, seconds_for
+from service.graph.error_codes import BY_CODE
+from service.runtime import deadline
+from service.runtime.config import settings
+from service.runtime.untrusted import clean, digest_of
+
+CHUNK = 256 * 1024  # bytes in memory at a time
+LARGEST = 100 * 2**20  # bytes, of any file (section 6.3)
+HOSTS = ('facebook.com', 'fbsbx.com', 'fbcdn.net', 'whatsapp.com', 'whatsapp.net')
+REDIRECTS = 3
+GONE = 131052  # whose sentences say what is to be done: ask the customer
+HEADERS = {'User-Agent': 'whatsapp-gateway/0.1 (python-urllib3)', 'Accept-Encoding': 'identity'}
+
+
+class NotFetched(Exception):
+    """Why there are no bytes: an Outcome, and the HTTP status if there was an answer."""
+
+    def __init__(self, outcome, http_status=None):
+        super().__init__(outcome.error['title'])
+        self.outcome, self.http_status = outcome, http_status
+
+    @property
+    def is_stale(self):
+        """Addresses live for five minutes: before anything else is suspected, a fresh one is asked for."""
+        return self.http_status in (401, 403, 404, 410)
+
+
+@dataclass(slots=True)
+class Described:
+    """What Meta says that a media id stands for."""
+
+    url: str
+    mime_type: str | None
+    sha256: bytes | None
+    size: int | None
+
+
+def failure(kind, title, cause):
+    error = {'code': None, 'title': title, 'details': None, 'fbtrace_id': None, 'cause': cause}
+    return NotFetched(Outcome(kind, error=error))
+
+
+def too_large():
+    return failure('failed', 'The file is larger than 100 MB', GONE)
+
+
+class MediaClient:
+    """Keep-alive connections to the Graph API and to Meta's file servers for `concurrency` threads."""
+
+    def __init__(self, concurrency):
+        self._meta = Connections(concurrency)
+        self._graph = urllib3.util.parse_url(settings.GRAPH_API_URL)
+
+    def describe(self, media_id, phone_number_id, token):
+        """GET /{media_id}: a fresh address and what to expect there. Raises NotFetched."""
+        path = f'{quote(media_id, safe="")}?phone_number_id={quote(phone_number_id, safe="")}'
+        with _network():
+            answer = self._meta.call('GET', path, token, headers=HEADERS)
+        body = json_of(answer) or {}
+        if answer.status != 200:
+            raise NotFetched(_of_an_id(refusal(answer, body)), answer.status)
+        url, size = clean(body.get('url')), body.get('file_size')
+        if not url:
+            raise failure('retry', 'Meta described the file without an address', 'not_fetched')
+        size = int(size) if isinstance(size, int | str) and str(size).isdecimal() else None
+        return Described(url, clean(body.get('mime_type'), 255), digest_of(body.get('sha256')), size)
+
+    @contextmanager
+    def download(self, url, token):
+        """The answer, whose bytes pieces() reads; its connection is free again afterwards. Raises NotFetched."""
+        with _network():
+            answer = self._follow(url, token)
+            try:
+                if (answer.length_remaining or 0) > LARGEST:
+                    raise too_large()
+                yield answer
+            finally:
+                answer.close()  # what was read to its end is back in the pool by now
+
+    @staticmethod
+    def pieces(answer):
+        """The bytes as they arrive. Raises NotFetched when they come more slowly than any file may."""
+        began, size = time.monotonic(), 0
+        while piece := _piece(answer):
+            size += len(piece)
+            if time.monotonic() - began > seconds_for(size):
+                raise failure('retry', f'The file came too slowly ({size:,} bytes)', 'not_fetched')
+            yield piece
+
+    def _follow(self, url, token):
+        """GET, through redirects that stay with Meta."""
+        for _ in range(REDIRECTS + 1):
+            answer = self._get(url, token)
+            if answer.status == 200:
+                return answer
+            target = answer.get_redirect_location()
+            if not target:
+                answer.close()
+                raise NotFetched(_of_an_address(answer), answer.status)
+            answer.close()
+            url = urljoin(url, target)
+        raise failure('retry', 'Meta redirects without end', 'not_fetched')
+
+    def _get(self, url, token):
+        if not self.is_metas(url):
+            raise failure('retry', 'The address of the file is not at Meta', 'not_fetched')
+        return self._meta.open(url, HEADERS | {'Authorization': f'Bearer {token}'})
+
+    def is_metas(self, url):
+        """Whether a token may go there: to GRAPH_API_URL itself, or by TLS to a host of Meta's."""
+        try:
+            parts = urllib3.util.parse_url(url)
+        except HTTPError:
+            return False
+        if (parts.scheme, parts.host, parts.port) == (self._graph.scheme, self._graph.host, self._graph.port):
+            return True
+        is_theirs = any(f'.{parts.host}'.endswith(f'.{host}') for host in HOSTS)
+        return parts.scheme == 'https' and parts.port in (None, 443) and is_theirs
+
+
+@contextmanager
+def _network():
+    """What the network may do, as NotFetched."""
+    try:
+        yield
+    except HTTPError as error:
+        raise failure('retry', f'The file did not arrive ({type(error).__name__})', 'not_fetched') from error
+
+
+def _piece(answer):
+    with deadline.within(settings.GRAPH_TIMEOUT):
+        return answer.read1(CHUNK)
+
+
+def _of_an_id(outcome):
+    """Of a read nothing is unknown, and only a code that is known to be final is. 100: the id is no more."""
+    if outcome.kind == 'unknown' or outcome.error['code'] not in BY_CODE and outcome.kind == 'failed':
+        outcome.kind = 'retry'
+    if outcome.error['code'] == 100:
+        outcome.error['cause'] = GONE
+    return outcome
+
+
+def _of_an_address(answer):
+    """A file server speaks HTTP alone. A refusal of a fresh address may be the token's fault."""
+    kind = 'held' if answer.status == 401 else 'retry'
+    return failure(
+        kind, f'Meta answered HTTP {answer.status} for the file', 190 if kind == 'held' else 'not_fetched'
+    ).outcome

@@ -1,0 +1,1 @@
+"""Files: fetched from Meta, taken from callers, kept in a directory or a bucket."""

@@ -1,0 +1,1 @@
+"""Messages as rows, and what belongs to one: statuses, relations, echoes, receipts, usage."""

@@ -1,0 +1,58 @@
+"""One POST to a responder: its whole answer within a time and a size, whatever its server does."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import requests
+from requests.adapters import HTTPAdapter
+from urllib3.exceptions import HTTPError
+
+from service.replies.reply_failure import NoReply
+from service.runtime import bounded_answer, deadline, retry_after
+
+MAX_ANSWER = 2**20  # bytes, as they come and decoded
+LONGEST_WAIT = 600  # seconds; no server is left alone for longer
+BUSY = (429, 503, 529)  # 529: overloaded, of some AIs' servers
+
+
+class TimedAdapter(HTTPAdapter):
+    """What `requests` sends with, on connections that keep to the time of deadline.within()."""
+
+    def init_poolmanager(self, connections: int, maxsize: int, block: bool = False, **options: object) -> None:
+        self.poolmanager = deadline.pool_manager(num_pools=connections, maxsize=maxsize, block=block)
+
+
+# Without a Session: no redirects, cookies, proxies or .netrc, and half of the cost.
+_adapter = TimedAdapter(pool_connections=64, pool_maxsize=64, max_retries=0)
+
+
+@dataclass(slots=True)
+class Answer:
+    """What a responder's server said."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def wait(self) -> float | None:
+        """Seconds after which a server that is busy wants to be asked again."""
+        return retry_after.seconds(self.headers, LONGEST_WAIT) if self.status in BUSY else None
+
+
+def post(url: str, body: bytes, headers: dict[str, str], seconds: float) -> Answer:
+    """The answer, of any status; redirects are not followed. Raises NoReply when there is none in `seconds`."""
+    began = time.monotonic()
+    headers = {'Content-Type': 'application/json', 'Accept-Encoding': 'gzip, deflate', **headers}
+    try:
+        with deadline.within(seconds):
+            request = requests.Request('POST', url, headers, data=body).prepare()
+            answer = _adapter.send(request, stream=True).raw
+            return Answer(answer.status, answer.headers, bounded_answer.read(answer, MAX_ANSWER))
+    except bounded_answer.Unreadable as error:
+        raise NoReply(f'the responder answered {error}') from None
+    except (requests.RequestException, HTTPError, ValueError) as error:  # an address or header may be unusable
+        if time.monotonic() - began >= seconds:
+            raise NoReply(f'the responder did not answer within {seconds:g} s') from None
+        raise NoReply(f'the responder did not answer ({type(error).__name__})') from None

@@ -1,0 +1,39 @@
+"""Secrets at rest: Fernet tokens, made with the first of ENCRYPTION_KEYS, read with any of them."""
+
+from functools import lru_cache
+
+from cryptography.fernet import Fernet, InvalidToken, MultiFernet
+
+from service.runtime.config import settings
+
+
+class Undecryptable(Exception):
+    """A stored secret was encrypted with a key that ENCRYPTION_KEYS does not hold"""
+
+
+@lru_cache(maxsize=1)
+def _fernet(keys):
+    return MultiFernet([Fernet(key) for key in keys])
+
+
+def encrypt(secret):
+    """A text to its Fernet token; None stays None."""
+    return None if secret is None else _fernet(settings.ENCRYPTION_KEYS).encrypt(secret.encode()).decode()
+
+
+@lru_cache(maxsize=4096)
+def _decrypt(token, keys):
+    try:
+        return _fernet(keys).decrypt(token.encode()).decode()
+    except InvalidToken:
+        raise Undecryptable(Undecryptable.__doc__) from None
+
+
+def decrypt(token):
+    """A Fernet token to its text; kept in memory, since each send needs its account's. None stays None."""
+    return None if token is None else _decrypt(token, settings.ENCRYPTION_KEYS)
+
+
+def rotate(token):
+    """The same secret under the first key; None stays None."""
+    return encrypt(decrypt(token))

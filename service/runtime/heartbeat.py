@@ -1,0 +1,57 @@
+"""Which back-room processes live: a row each, renewed by its own loop, so that one that hangs is seen to."""
+
+import os
+import socket
+import time
+
+from service.runtime.db import CONNECTION_LOST, connection, execute, fetch_dicts, new_id
+
+BEAT_EVERY = 10  # seconds
+ALIVE_SECONDS = 45  # an idle RQ worker comes round every 5 s; a PostgreSQL that is silent stops it for 22
+KEEP_HOURS = 24  # a process that was killed is shown for so long
+
+BEAT = """
+INSERT INTO process AS p (id, kind, host, pid) VALUES (%(id)s, %(kind)s, %(host)s, %(pid)s)
+ON CONFLICT (id) DO UPDATE SET seen_at = now()
+"""
+LIVING = """
+SELECT kind, count(*) FILTER (WHERE seen_at > now() - %(alive)s * interval '1 second') AS alive,
+  extract(epoch FROM now() - max(seen_at))::float8 AS seen_seconds_ago
+FROM process GROUP BY kind
+"""
+_own: dict[str, object] = {}  # of this process: its row's id, and when it was last renewed
+
+
+def beat(kind: str) -> None:
+    """Say that this process's loop goes round; cheap to call often. `kind`: as in `python -m workers KIND`."""
+    if _own.get('pid') != os.getpid():
+        _own.update(pid=os.getpid(), id=new_id(), at=float('-inf'))
+    if time.monotonic() - _own['at'] < BEAT_EVERY:
+        return
+    _own['at'] = time.monotonic()
+    row = {'id': _own['id'], 'kind': kind, 'host': socket.gethostname()[:255], 'pid': os.getpid()}
+    try:
+        with connection():
+            execute(BEAT, row)
+    except CONNECTION_LOST:  # whoever needs the database says so
+        pass
+
+
+def leave() -> None:
+    """This process ends as it should."""
+    if _own.get('pid') == os.getpid():
+        try:
+            with connection():
+                execute('DELETE FROM process WHERE id = %s', (_own['id'],))
+        except CONNECTION_LOST:
+            pass
+
+
+def living() -> dict[str, dict]:
+    """{kind: {"alive": how many, "seen_seconds_ago": …}} of all that were seen within KEEP_HOURS."""
+    rows = fetch_dicts(LIVING, {'alive': ALIVE_SECONDS})
+    return {row['kind']: {'alive': row['alive'], 'seen_seconds_ago': round(row['seen_seconds_ago'], 1)} for row in rows}
+
+
+def forget_gone() -> None:
+    execute("DELETE FROM process WHERE seen_at < now() - %s * interval '1 hour'", (KEEP_HOURS,))

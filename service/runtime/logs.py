@@ -1,0 +1,60 @@
+"""One JSON object a line on stdout, from every process alike; ids as fields, numbers masked."""
+
+import json
+import logging
+import re
+import sys
+import time
+from contextvars import ContextVar
+
+from service.runtime.config import settings
+
+STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {'message', 'asctime', 'taskName'}
+NUMBER = re.compile(r'(?<![0-9a-fA-F-])\+?[0-9]{7,15}(?![0-9a-fA-F-])')
+
+request_id: ContextVar[str | None] = ContextVar('request_id', default=None)  # set while a request is served
+
+
+def mask(number):
+    """A phone number or user id with its middle hidden; a wamid, which holds the number, becomes its end."""
+    if not number:
+        return None
+    if number.startswith('wamid.'):
+        return f'wamid…{number[-10:]}'
+    return f'{number[:3]}…{number[-2:]}'
+
+
+class Formatter(logging.Formatter):
+    def format(self, record):
+        line = {
+            'time': time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(record.created)) + f'.{int(record.msecs):03d}Z',
+            'level': record.levelname,
+            'logger': record.name,
+            'message': NUMBER.sub(lambda found: mask(found[0]), record.getMessage()),
+        }
+        if request := request_id.get():
+            line['request_id'] = request
+        line.update((name, value) for name, value in vars(record).items() if name not in STANDARD)
+        if record.exc_info:
+            line['exception'] = self.formatException(record.exc_info)
+        return json.dumps(line, default=str)
+
+    def formatException(self, exc_info):  # noqa: N802
+        """Where it happened and what kind it is; not its text, which may quote a message or a number."""
+        kind, error, trace = exc_info
+        frames = []
+        while trace:
+            frames.append(f'{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno} {trace.tb_frame.f_code.co_name}')
+            trace = trace.tb_next
+        sqlstate = getattr(getattr(error, 'orig', error), 'pgcode', None)
+        return [f'{kind.__module__}.{kind.__qualname__}' + (f' {sqlstate}' if sqlstate else ''), *frames[-8:]]
+
+
+def configure():
+    """Send everything to stdout, also what gunicorn, RQ and werkzeug have to say."""
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(Formatter())
+    logging.root.handlers[:] = [handler]
+    logging.root.setLevel(settings.LOG_LEVEL)
+    for noisy in ('rq', 'rq.worker', 'rq.queue', 'werkzeug', 'urllib3', 'peewee', 'peewee.pool'):
+        logging.getLogger(noisy).setLevel(max(logging.WARNING, logging.root.level))

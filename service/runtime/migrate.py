@@ -1,0 +1,113 @@
+"""Applies schema.sql: `python -m service.runtime.migrate` is the release process."""
+
+import logging
+import re
+import sys
+import time
+from functools import cache
+from pathlib import Path
+
+import psycopg2
+
+from service.runtime import config, logs, table_locks
+from service.runtime.config import settings
+from service.runtime.db import CONNECT as CONNECTION
+from service.runtime.db import Cursor, fetch, reason
+
+log = logging.getLogger(__name__)
+FILE = Path(__file__).resolve().parents[2] / 'schema.sql'
+VERSIONS = """
+CREATE TABLE IF NOT EXISTS schema_version (
+    version integer PRIMARY KEY, applied_at timestamptz NOT NULL DEFAULT now())
+"""
+CONNECT = CONNECTION | {'application_name': 'whatsapp-gateway release'}
+CONNECT_PATIENCE = 60  # seconds that a release waits for PostgreSQL
+
+
+class PatientCursor(Cursor):
+    """For a section of schema.sql, which may have to go through every row."""
+
+    answer_seconds = 3600
+
+
+def sections():
+    """schema.sql as [(version, sql)]."""
+    parts = re.split(r'^-- version (\d+)(?:: .*)?$', FILE.read_text(), flags=re.MULTILINE)
+    return [(int(version), sql) for version, sql in zip(parts[1::2], parts[2::2], strict=True)]
+
+
+def newest():
+    return max(version for version, _ in sections())
+
+
+@cache
+def needed() -> int:
+    """The version that this process's code is written for."""
+    return newest()
+
+
+def missing() -> str | None:
+    """Why the tables are not those that this code needs, None when they are. Needs a connection."""
+    if fetch("SELECT to_regclass('schema_version') IS NULL")[0][0]:
+        return 'no release has made the tables'
+    version = fetch('SELECT coalesce(max(version), 0) FROM schema_version')[0][0]
+    return f'of version {version}, {needed()} is needed: run the release' if version < needed() else None
+
+
+def upgrade():
+    """Bring the database to the newest version; returns (from, to). One transaction, one at a time, safe to repeat.
+
+    Beside running processes: it has all its locks before it changes anything. Raises table_locks.Locked.
+    """
+    return table_locks.until_free(_connect, _apply)
+
+
+def _apply(cursor, firmness):
+    cursor.execute('SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 300')
+    cursor.execute('SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))', ('whatsapp gateway schema',))
+    cursor.execute(VERSIONS)
+    cursor.execute('SELECT coalesce(max(version), 0) FROM schema_version')
+    before = cursor.fetchone()[0]
+    pending = [(version, sql) for version, sql in sections() if version > before]
+    with firmness:
+        table_locks.take(cursor, _words(pending))
+    for version, sql in pending:
+        with cursor.connection.cursor(cursor_factory=PatientCursor) as patient:
+            patient.execute(sql)
+        cursor.execute('INSERT INTO schema_version (version) VALUES (%s)', (version,))
+    return before, max(before, newest())
+
+
+def _words(pending):
+    """Whatever may be the name of a table that the sections lock."""
+    return set(re.findall(r'\w+', re.sub(r'--.*', '', '\n'.join(sql for _, sql in pending))))
+
+
+def _connect():
+    give_up_at, said = time.monotonic() + CONNECT_PATIENCE, None
+    while True:
+        try:
+            return psycopg2.connect(settings.DATABASE_URL, cursor_factory=Cursor, **CONNECT)
+        except psycopg2.OperationalError as error:
+            if time.monotonic() > give_up_at:
+                raise
+            if reason(error) != said:
+                said = reason(error)
+                log.warning('waiting', extra={'for': 'postgresql', 'reason': said})
+            time.sleep(1)
+
+
+def main():
+    config.check('release')
+    logs.configure()
+    try:
+        before, after = upgrade()
+    except table_locks.Locked as error:
+        sys.exit(f'The schema was not changed: {error}')
+    except psycopg2.OperationalError as error:
+        sys.exit(f'DATABASE_URL: {reason(error)}')
+    log.info('schema applied', extra={'from_version': before, 'to_version': after})
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,141 @@
+"""Redis and the bells. A queue only wakes a worker: what has to be done stands in PostgreSQL."""
+
+import logging
+import os
+import threading
+import time
+from contextlib import suppress
+
+from redis import Redis, RedisError
+from redis.backoff import NoBackoff
+from redis.retry import Retry as RedisRetry
+from rq import Queue, Retry
+from rq.exceptions import NoSuchJobError
+from rq.registry import ScheduledJobRegistry
+from rq.serializers import JSONSerializer
+
+from service.runtime.config import settings
+
+log = logging.getLogger(__name__)
+
+INCOMING = 'incoming-messages'
+SEND = 'whatsapp-cloud-send'
+ERRANDS = 'whatsapp-cloud-errands'
+DRAINS = {
+    INCOMING: 'workers.incoming.drain',
+    SEND: 'workers.send.drain',
+    ERRANDS: 'workers.background.drain',
+}  # by name: the core does not import workers
+
+RETRY = Retry(max=3, interval=[2, 4, 8])  # the one retry policy: rows take their delays from it, drain jobs carry it
+SLOWLY = (60, 600, 3600, 21600)  # seconds, after those: where losing the work is worse than waiting
+FLAG_SECONDS = 5  # a flag whose job was lost stops nobody for longer
+RING_EVERY = 0.015  # seconds between two rings of a process
+
+_clients = {}
+
+
+def retry_delay(attempts):
+    """Seconds until the next attempt after `attempts` failures, None when there is none."""
+    return RETRY.intervals[attempts - 1] if attempts <= RETRY.max else None
+
+
+def patient_delay(attempts: int) -> int:
+    """The same without an end: the last of SLOWLY again and again."""
+    return retry_delay(attempts) or SLOWLY[min(attempts - RETRY.max, len(SLOWLY)) - 1]
+
+
+def connect(**options):
+    """A Redis client of its own. Heroku's Redis shows a self-signed certificate: REDIS_TLS_VERIFY=no accepts it."""
+    if settings.REDIS_URL.startswith('rediss:') and not settings.REDIS_TLS_VERIFY:
+        options['ssl_cert_reqs'] = 'none'
+    return Redis.from_url(settings.REDIS_URL, **options)
+
+
+def client():
+    """This process's Redis client: gives up at once when Redis is away (redis-py's defaults wait 4 to 40 s)."""
+    pid = os.getpid()
+    if pid not in _clients:
+        _clients[pid] = connect(socket_timeout=2, socket_connect_timeout=1, retry=RedisRetry(NoBackoff(), 0))
+    return _clients[pid]
+
+
+def queue(name, connection=None):
+    return Queue(name, connection=connection or client(), serializer=JSONSerializer)
+
+
+# A job that waits is enough: it has claimed nothing yet. A flag that has expired says nothing of it, the queue does.
+MAY_ENQUEUE = """
+if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
+redis.call('SET', KEYS[1], '1', 'EX', ARGV[1])
+if redis.call('DEL', KEYS[2]) == 1 or redis.call('LLEN', KEYS[3]) == 0 then return 1 end
+return 0
+"""
+
+
+def ring(name):
+    """Wake one worker of a queue, unless a job waits for one already. Raises RedisError when Redis is away."""
+    waiting = queue(name)
+    if client().eval(MAY_ENQUEUE, 3, *_bell(name), waiting.key, FLAG_SECONDS):
+        waiting.enqueue(DRAINS[name], retry=RETRY, job_timeout=600, result_ttl=0, failure_ttl=60, description='drain')
+
+
+def answer_bell(name):
+    """A drain begins: rows committed from now on ring again. Clear first, claim afterwards."""
+    rung, answered = _bell(name)
+    client().pipeline().delete(rung).set(answered, '1', ex=FLAG_SECONDS).execute()
+
+
+def _bell(name):
+    """The flags: somebody has rung; a drain has answered since."""
+    return f'bell:{name}', f'bell:{name}:answered'
+
+
+def forget_abandoned():
+    """Drop the drain jobs of killed workers: RQ schedules them anew, no scheduler runs here, and the clock has rung."""
+    for name in DRAINS:
+        registry = ScheduledJobRegistry(queue=queue(name))
+        for job_id in registry.get_job_ids():
+            with suppress(NoSuchJobError):  # another clock was faster
+                registry.remove(job_id, delete_job=True)
+
+
+class Ringer:
+    """Rings from a thread of its own, at most every RING_EVERY seconds: Redis is never on a request's path."""
+
+    def __init__(self):
+        self._names, self._marked, self._pid, self._lock = set(), threading.Event(), None, threading.Lock()
+        self._silent_until = 0
+
+    def wake(self, name):
+        """Mark a queue after a commit; returns at once and never fails."""
+        self._names.add(name)
+        if self._pid != os.getpid():
+            self._start()
+        self._marked.set()
+
+    def _start(self):
+        with self._lock:
+            if self._pid != os.getpid():
+                self._pid = os.getpid()
+                threading.Thread(target=self._run, name='ringer', daemon=True).start()
+
+    def _run(self):
+        while True:
+            self._marked.wait()
+            self._marked.clear()
+            while self._names:
+                self._ring(self._names.pop())
+            time.sleep(RING_EVERY)
+
+    def _ring(self, name):
+        try:
+            ring(name)
+        except RedisError as error:  # the clock finds the row
+            if time.monotonic() > self._silent_until:
+                self._silent_until = time.monotonic() + 10
+                log.warning('redis is away, work waits for it', extra={'queue': name, 'reason': type(error).__name__})
+
+
+_ringer = Ringer()
+wake = _ringer.wake

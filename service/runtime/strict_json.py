@@ -1,0 +1,56 @@
+"""Pure: JSON that others wrote, taken as strictly from a responder as from a caller.
+
+Python reads NaN and infinities, which no json column takes and no other parser reads, and numbers too large for it.
+"""
+
+import json
+import math
+
+from service.runtime.untrusted import UNSTORABLE, is_deep
+
+
+class NotJSON(ValueError):
+    """Not a JSON object, or one that is nested too deeply; the text says which, without what stands in it"""
+
+
+def loads(text: str | bytes, **options):
+    """json.loads for what is to be stored. Raises ValueError or RecursionError."""
+    return json.loads(text, parse_constant=_not_json, parse_float=_finite, **options)
+
+
+def parse_object(text: str | bytes) -> dict:
+    """A JSON object. Raises NotJSON."""
+    try:
+        value = loads(text)
+    except RecursionError:
+        raise NotJSON('JSON that is nested too deeply') from None
+    except ValueError:
+        raise NotJSON('no JSON') from None
+    if not isinstance(value, dict):
+        raise NotJSON('no JSON object')
+    if is_deep(value):  # it could be stored, and never be shown again
+        raise NotJSON('JSON that is nested too deeply')
+    return value
+
+
+def cleaned(value):
+    """The same JSON without NUL and lone surrogates, which many parsers and databases refuse."""
+    if isinstance(value, str):
+        return UNSTORABLE.sub('\ufffd', value)
+    if isinstance(value, list):
+        return list(map(cleaned, value))
+    if not isinstance(value, dict):
+        return value
+    result = {}
+    for name, part in value.items():  # a comprehension would take two of Python's frames for each level
+        result[cleaned(name)] = cleaned(part)
+    return result
+
+
+def _not_json(literal: str):
+    raise ValueError('not a number of JSON')
+
+
+def _finite(digits: str) -> float:
+    value = float(digits)
+    return value if math.isfinite(value) else _not_json(digits)

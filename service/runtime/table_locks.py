@@ -1,0 +1,115 @@
+"""The release's locks on tables, taken beside running processes: all of them before anything is changed.
+
+Transactions of the others hold some tables and wait for more, not all in one order; so does the release, and then each
+waits for the other. At first the release gives way: when it cannot have a table soon, it gives back all it has. When
+that has led nowhere, it keeps what it has, and cancels the statement of whoever holds a table and waits for one of the
+release's: no more than PostgreSQL does to one in a deadlock. They take up their transaction again.
+"""
+
+import logging
+import random
+import threading
+import time
+from contextlib import closing, contextmanager
+
+from psycopg2.errors import DeadlockDetected, LockNotAvailable
+
+from service.runtime.db import reason
+
+log = logging.getLogger(__name__)
+PATIENCE = 120  # seconds until it is given up
+GIVE_WAY_SECONDS = 10  # of them
+# Milliseconds for one table: below PostgreSQL's deadlock_timeout (1 s), so that nobody is ended for being in a circle
+# with us; later above it, as an autovacuum gives way only to who waits for longer.
+SHORTLY, FIRMLY = 300, 3000
+CANCEL_EVERY = 0.1  # seconds
+# In the order in which most transactions first touch the tables, to read or to write.
+ORDER = (
+    'webhook_event', 'whatsapp_cloud_account', 'conversation', 'conversation_identity', 'conversation_merged',
+    'contact_event', 'account_event', 'template_sync', 'template', 'message', 'media', 'media_upload', 'read_receipt',
+    'message_status', 'message_fact', 'usage_log', 'idempotency_key', 'batch', 'graph_outage', 'process',
+)  # fmt: skip
+
+
+class Locked(Exception):
+    """The tables could not be had within PATIENCE; the text says who has them."""
+
+
+def until_free(connect, change):
+    """What `change(cursor, firmness)` returns: in a transaction, done again while it gets no lock. Raises Locked.
+
+    `firmness` is a context for take().
+    """
+    began = time.monotonic()
+    with closing(connect()) as database:
+        while True:
+            waited = time.monotonic() - began
+            try:
+                with database, database.cursor() as cursor:
+                    return change(cursor, _firmness(waited > GIVE_WAY_SECONDS, cursor, connect))
+            except (LockNotAvailable, DeadlockDetected) as error:
+                with database, database.cursor() as cursor:
+                    who = _in_the_way(cursor)
+                log.warning('waiting', extra={'for': 'locks on the tables', 'reason': reason(error), 'held_by': who})
+                if waited > PATIENCE:
+                    raise Locked(f'the tables are locked, {who or "by many in turns"}') from error
+            time.sleep(random.uniform(0.2, 1))
+
+
+def take(cursor, tables):
+    """Lock those of `tables` that exist, in everybody's order."""
+    for table in filter(tables.__contains__, ORDER):
+        cursor.execute('SELECT to_regclass(%s) IS NOT NULL', (table,))
+        if cursor.fetchone()[0]:
+            cursor.execute(f'LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE')
+
+
+CANCEL_CIRCLES = """
+SELECT pg_cancel_backend(pid) FROM (
+  SELECT DISTINCT a.pid FROM pg_stat_activity a JOIN pg_locks l USING (pid) JOIN pg_class c ON c.oid = l.relation
+  WHERE c.relname = ANY(%s) AND l.granted AND a.datname = current_database() AND pg_has_role(a.usesysid, 'MEMBER')
+    AND %s = ANY(pg_blocking_pids(a.pid))) AS circle
+"""
+
+
+@contextmanager
+def _firmness(is_firm, cursor, connect):
+    """How the transaction of `cursor` waits for locks; firm, it has another connection that cancels circles."""
+    cursor.execute('SET LOCAL lock_timeout = %s', (FIRMLY if is_firm else SHORTLY,))
+    if not is_firm:
+        yield
+        return
+    cursor.execute('SELECT pg_backend_pid()')
+    (pid,) = cursor.fetchone()
+    over = threading.Event()
+    canceller = threading.Thread(target=_cancel, args=(connect, pid, over), name='canceller')
+    canceller.start()
+    try:
+        yield
+    finally:
+        over.set()
+        canceller.join()
+
+
+def _cancel(connect, pid, over):
+    with closing(connect()) as database:
+        while not over.wait(CANCEL_EVERY):
+            with database, database.cursor() as cursor:
+                cursor.execute(CANCEL_CIRCLES, ([*ORDER], pid))
+
+
+IN_THE_WAY = """
+SELECT DISTINCT a.pid, coalesce(nullif(a.application_name, ''), a.backend_type) AS name, a.state, c.relname,
+  extract(epoch FROM now() - a.xact_start)::int AS seconds
+FROM pg_locks l JOIN pg_stat_activity a USING (pid) JOIN pg_class c ON c.oid = l.relation
+WHERE l.granted AND l.pid <> pg_backend_pid() AND a.datname = current_database() AND c.relname = ANY(%s)
+ORDER BY seconds DESC NULLS LAST LIMIT 1
+"""
+
+
+def _in_the_way(cursor):
+    """The oldest transaction that holds one of our tables, in words; None when it has just ended."""
+    cursor.execute(IN_THE_WAY, (['schema_version', *ORDER],))
+    for pid, name, state, table, seconds in cursor.fetchall():
+        return f'{table} by process {pid} ({name}, {state}, for {seconds} s)'
+    return None

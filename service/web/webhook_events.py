@@ -1,0 +1,36 @@
+"""The audit log: what Meta sent, byte for byte, and what became of every item."""
+
+from flask import Blueprint
+
+from service.runtime.queues import INCOMING, wake
+from service.web import responses
+from service.web.auth import guard
+from service.web.query import takes
+from service.webhooks import inbox
+from service.webhooks.inbox import WebhookEvent
+
+blueprint = guard(Blueprint('audit', __name__))
+STATUSES = ('received', 'processed', 'failed', 'quarantined')
+
+
+@blueprint.get('/webhook-events')
+@takes('status', 'limit', 'cursor')
+def index():
+    status = responses.choice('status', STATUSES)
+    query = WebhookEvent.without_body()
+    query = query.where(WebhookEvent.status == status) if status else query
+    return responses.page(query, WebhookEvent, lambda rows: [row.to_dict() for row in rows])
+
+
+@blueprint.get('/webhook-events/<uuid:event_id>')
+def show(event_id):
+    return WebhookEvent.find(str(event_id)).to_dict(body=True)
+
+
+@blueprint.post('/webhook-events/<uuid:event_id>/replay')
+def replay(event_id):
+    """Work it off once more, for instance after its account was created."""
+    found = WebhookEvent.find(str(event_id))
+    inbox.replay(found.id)
+    wake(INCOMING)
+    return WebhookEvent.find(found.id).to_dict(), 202

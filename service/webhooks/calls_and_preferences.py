@@ -1,0 +1,76 @@
+"""What people tell beside messages (section 5): that they called, that they want no marketing, or want it again."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from service.content.person_id import named
+from service.conversations import opt_out
+from service.conversations.identity import Identity
+from service.conversations.opt_out import Statement
+from service.runtime.db import columns, execute
+from service.runtime.timestamps import past
+from service.runtime.untrusted import as_dict, clean, identifier
+
+WISHES = {'stop': 'opt_out', 'resume': 'opt_in', 'signup': 'opt_in'}
+# A call opens the 24-hour window as a message does (section 8).
+CALLED = """
+UPDATE conversation c SET last_inbound_at = greatest(c.last_inbound_at, least(n.at, now())), updated_at = now()
+FROM (SELECT id, max(at) AS at FROM unnest(%s::uuid[], %s::timestamptz[]) AS n (id, at) GROUP BY id) n
+WHERE c.id = n.id
+"""
+
+
+@dataclass(slots=True)
+class Sign:
+    """One of them. `kind`: call, opt_out, opt_in; `at`: Meta's time or, without one, that of receipt."""
+
+    identity: Identity
+    kind: str
+    at: datetime
+    detail: tuple = ()
+
+
+def found_in(changes):
+    """The Signs in changes, [(item, account)] of FIELDS, each of which gets its outcome."""
+    found = []
+    for item, account in changes:
+        told = as_dict(item.data['value']).get(item.key)
+        told = [one for one in told if isinstance(one, dict)] if isinstance(told, list) else []
+        found += filter(None, (FIELDS[item.key](one, account['chatbot_id'], item.received_at) for one in told))
+        item.settle('stored')
+    return found
+
+
+def _call(call, chatbot_id, received_at):
+    """A customer's; who is not known yet has no window that could be known to have closed."""
+    at, ids = past(call.get('timestamp')) or received_at, named(call.get('from_user_id'), call.get('from'))
+    is_theirs = call.get('event') == 'connect' and call.get('direction') == 'USER_INITIATED'
+    if not (is_theirs and ids):
+        return None
+    return Sign(Identity(chatbot_id, **ids, why='call', learn=True, kept=True), 'call', at)
+
+
+def _preference(said, chatbot_id, received_at):
+    ids = named(said.get('user_id'), said.get('wa_id'))
+    kind = WISHES.get(clean(said.get('value'), 64)) if said.get('category') == 'marketing_messages' else None
+    if not (kind and ids):
+        return None
+    detail = (('value', said['value']), ('signup_id', identifier(said.get('signup_id'))))
+    identity = Identity(chatbot_id, **ids, why='user_preferences')
+    at = past(said.get('timestamp')) or received_at
+    return Sign(identity, kind, at, tuple(one for one in detail if one[1]))
+
+
+FIELDS = {'calls': _call, 'user_preferences': _preference}
+
+
+def keep(signs, people):
+    """In the caller's transaction. `people`: {id(sign): conversation}, of those that are known (identity.resolve)."""
+    known = [(people[id(sign)], sign) for sign in signs if id(sign) in people]
+    if calls := [(conversation, sign.at) for conversation, sign in known if sign.kind == 'call']:
+        execute(CALLED, columns(calls))
+    opt_out.record([
+        Statement(conversation, sign.kind, 'user_preferences', sign.at, sign.detail)
+        for conversation, sign in known
+        if sign.kind != 'call'
+    ])  # fmt: skip
