@@ -8,6 +8,7 @@ from collections import Counter
 import pytest
 from honcho.environ import parse_procfile
 
+from service import PACKAGES
 from service.runtime.queues import DRAINS
 from tests.stack import ROOT
 from workers.__main__ import ROOMS
@@ -56,6 +57,62 @@ def importers(paths, *modules):
         for path in paths
         if any(found == module or found.startswith(f'{module}.') for found in imports(path) for module in modules)
     }
+
+
+def package_of(path):
+    return path.relative_to(ROOT / 'service').parts[0]
+
+
+def test_every_file_of_the_core_stands_in_a_package_of_the_map():
+    flat = [name_of(path) for path in (ROOT / 'service').glob('*.py')]
+    assert flat == ['service/__init__.py']
+    folders = {package_of(path) for path in (ROOT / 'service').glob('*/*.py')}
+    assert folders == set(PACKAGES)
+
+
+def test_a_package_imports_only_packages_below_it():
+    runs_up = []
+    for path in (ROOT / 'service').glob('*/*.py'):
+        allowed = PACKAGES[: PACKAGES.index(package_of(path)) + 1]
+        above = {f'service.{name}' for name in PACKAGES if name not in allowed}
+        found = {'.'.join(module.split('.')[:2]) for module in imports(path)}
+        runs_up += [f'{name_of(path)} -> {package}' for package in sorted(above & found)]
+    assert runs_up == []
+
+
+def modules_imported(path, known):
+    """The modules of ours that a file imports, by an import statement or by importlib."""
+    found = {module for module in imports(path) if module in known}
+    for node in ast.walk(tree_of(path)):
+        if isinstance(node, ast.Call) and getattr(node.func, 'attr', '') == 'import_module':
+            found |= {argument.value for argument in node.args if getattr(argument, 'value', None) in known}
+    return found
+
+
+def circles(graph):
+    """Every way that leads from a module back to itself, as text."""
+    done, found = set(), []
+
+    def walk(module, way):
+        if module in way:
+            found.append(' -> '.join([*way[way.index(module) :], module]))
+        elif module not in done:
+            for other in sorted(graph[module]):
+                walk(other, [*way, module])
+            done.add(module)
+
+    for module in sorted(graph):
+        walk(module, [])
+    return found
+
+
+def test_no_file_imports_itself_on_a_way_round():
+    files = {'.'.join(path.relative_to(ROOT).with_suffix('').parts): path for path in OURS}
+    assert circles({module: modules_imported(path, files) for module, path in files.items()}) == []
+
+
+def test_a_circle_would_be_found():
+    assert circles({'a': {'b'}, 'b': {'c'}, 'c': {'b'}}) == ['b -> c -> b']
 
 
 def test_the_front_door_is_imported_by_wsgi_and_itself_alone():
