@@ -8,7 +8,8 @@ from email.utils import parsedate_to_datetime
 import pytest
 from werkzeug.http import parse_options_header
 
-from service.media.storage import key_of, storage
+from service.media.storage import storage
+from service.media.storage_interface import key_of
 from service.runtime.db import db
 from tests.files import at_meta, comes_in, media_message
 from tests.people import CHATBOT, sql, text_message

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from service.media.storage import Directory, Missing, StorageError, key_of, storage
+from service.media.storage import storage
+from service.media.storage_directory import Directory
+from service.media.storage_interface import Missing, StorageError, key_of
 from service.runtime.config import ConfigError, settings
 from tests.people import CHATBOT
 

@@ -10,7 +10,8 @@ import requests
 from urllib3 import encode_multipart_formdata
 
 from service.content.file_types import KB, MB
-from service.media.storage import key_of, storage
+from service.media.storage import storage
+from service.media.storage_interface import key_of
 from tests.people import CHATBOT, sql
 from tests.stack import Processes, free_port, wait_until
 from tests.test_media_types import sample

@@ -9,7 +9,8 @@ from datetime import UTC, datetime, timedelta
 
 from service.graph.media_client import GONE, LARGEST, MediaClient, NotFetched, failure, too_large
 from service.media import inbound_file
-from service.media.storage import StorageError, key_of, storage
+from service.media.storage import storage
+from service.media.storage_interface import StorageError, key_of
 from service.runtime import encryption
 from service.runtime.config import settings
 from service.runtime.db import connection

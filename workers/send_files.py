@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from service.content.message_schema import graph_body
 from service.graph.client import Outcome
 from service.graph.multipart import Form
-from service.media import outbound_file, storage
+from service.media import outbound_file, storage, storage_interface
 from service.runtime.db import connection
 from workers import loop
 
@@ -109,9 +109,9 @@ class Attacher:
             with storage.storage().open(file['storage_key']) as stored:
                 form = Form(file, self._pieces(row, file, stored))
                 outcome = self._graph.upload(file['number'], token, form)
-        except storage.Missing:
+        except storage_interface.Missing:
             raise Refused(_failed('The file is not there any more')) from None
-        except storage.StorageError as error:
+        except storage_interface.StorageError as error:
             raise Refused(_failed(str(error), 'retry')) from error
         if outcome.kind != 'accepted':
             raise Refused(_naming(outcome, file))

@@ -13,7 +13,7 @@ from boto3.s3.transfer import TransferConfig
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from service.media.storage import Draft, Missing, Piece, Storage, StorageError, checked
+from service.media.storage_interface import Draft, Missing, Piece, Storage, StorageError, checked
 
 PART = 8 * 1024 * 1024  # bytes; a larger file goes up in parts
 SPOOL = 1024 * 1024  # bytes; a smaller draft needs no disk

@@ -11,7 +11,8 @@ from werkzeug.exceptions import RequestedRangeNotSatisfiable
 from service.content.file_names import for_people
 from service.content.file_types import KINDS, UNKNOWN, plain_type
 from service.media.inbound_file import Media, fetch_again, shown
-from service.media.storage import Missing, StorageError, storage
+from service.media.storage import storage
+from service.media.storage_interface import Missing, StorageError
 from service.runtime.db import db, no_connection
 from service.runtime.errors import Conflict, Unavailable
 from service.runtime.queues import ERRANDS, wake

@@ -11,7 +11,8 @@ from werkzeug.exceptions import UnsupportedMediaType
 from service.accounts.account import Account
 from service.content import file_types
 from service.media import outbound_file
-from service.media.storage import StorageError, key_of, storage
+from service.media.storage import storage
+from service.media.storage_interface import StorageError, key_of
 from service.runtime.db import new_id, no_connection
 from service.runtime.errors import Invalid, Unavailable
 from service.runtime.untrusted import UNSTORABLE
