@@ -24,7 +24,7 @@ test: $(READY)  ## The whole suite but the phone page; ARGS='-k name' for less
 test-page: $(READY)  ## The phone page in a headless Chromium
 	@command -v '$(CHROMIUM)' > /dev/null || { \
 	    echo 'No Chromium here: apt-get install chromium (or CHROMIUM=/path/to/it)' >&2; exit 1; }
-	@CHROMIUM='$(CHROMIUM)' $(VENV)/bin/python -m pytest tests/test_phone_*.py $(ARGS)
+	@CHROMIUM='$(CHROMIUM)' $(VENV)/bin/python -m pytest tests/pages $(ARGS)
 
 lint: $(READY)  ## Ruff: rules and format
 	@$(VENV)/bin/python -m ruff check

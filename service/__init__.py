@@ -32,7 +32,7 @@ The backend sends: web (messages) -> sending (send_policy, outbox), a row `queue
 (dispatch) -> graph -> sending (dispatch, escalation); Meta's statuses come in by webhooks -> sending (delivery_status).
 """
 
-# From the bottom up; tests/test_layout.py holds every import against it.
+# From the bottom up; tests/system/test_layout.py holds every import against it.
 PACKAGES = (
     'runtime',
     'content',

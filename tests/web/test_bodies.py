@@ -10,8 +10,8 @@ from urllib3 import encode_multipart_formdata
 
 from service.content.file_types import MB
 from service.web.auth import sign
+from tests.content.test_media_types import sample
 from tests.people import APP_SECRET, CHATBOT, envelope, sql, text_message
-from tests.test_media_types import sample
 
 KEY = 'Authorization: Bearer test-key'
 HEADER = b'to,name\r\n'

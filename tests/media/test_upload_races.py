@@ -8,12 +8,12 @@ import pytest
 
 from service.content.file_types import KB, MB
 from service.runtime.db import connection
+from tests.content.test_media_types import sample
+from tests.media.test_media_out import arrived, send, uploads
+from tests.media.test_uploads import upload
 from tests.people import sql
+from tests.sending.test_send import due_now
 from tests.stack import PHONE_NUMBER_ID, Processes, wait_until
-from tests.test_media_out import arrived, send, uploads
-from tests.test_media_types import sample
-from tests.test_send import due_now
-from tests.test_uploads import upload
 from workers import send as send_room
 from workers import send_files
 

@@ -10,12 +10,12 @@ import pytest
 from service.graph import connections
 from service.graph.connections import MAX_ANSWER
 from service.runtime.deadline import TimedSocket
+from tests.content.test_media_types import sample
 from tests.files import CONTENT, comes_in, media_message, media_row
+from tests.media.test_uploads import upload
 from tests.own_service import Platform
 from tests.people import CHATBOT, sql
 from tests.raw_server import RawServer, drips, silent
-from tests.test_media_types import sample
-from tests.test_uploads import upload
 
 LIMIT, ENOUGH = 0.6, 15  # seconds: of a call; a drip without a limit goes on for longer than this
 WABA = '880011223344556'

@@ -3,7 +3,7 @@
 import pytest
 import requests
 
-from tests import test_content, test_content_edges, test_interactive
+from tests.content import test_content, test_content_edges, test_interactive
 from tests.people import CHATBOT, CUSTOMER
 from tests.stack import PHONE_NUMBER_ID, wait_until
 

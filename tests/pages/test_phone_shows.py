@@ -4,9 +4,9 @@ import pytest
 import requests
 from playwright.sync_api import expect
 
+from tests.pages.test_phone_sends import PNG
 from tests.phone import HARM, TOO_WIDE, buttons, chromium, gateway, phone, pick_up
 from tests.stack import PHONE_NUMBER_ID, ROOT, wait_until
-from tests.test_phone_sends import PNG
 
 pytestmark = pytest.mark.browser
 

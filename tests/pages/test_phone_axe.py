@@ -9,7 +9,7 @@ from playwright.sync_api import expect
 
 from tests.phone import buttons, chromium, gateway, phone, pick_up, send
 from tests.stack import PHONE_NUMBER_ID
-from tests.test_examples import EXAMPLES
+from tests.system.test_examples import EXAMPLES
 
 pytestmark = pytest.mark.browser
 

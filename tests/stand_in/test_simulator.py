@@ -22,7 +22,7 @@ import pytest
 
 from tests.simulator.statuses import pricing
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 SECRET = 'simulator-test-secret'
 PATIENCE = 8  # seconds
 NUMBERS = itertools.count()

@@ -12,9 +12,9 @@ from urllib3 import encode_multipart_formdata
 from service.content.file_types import KB, MB
 from service.media.storage import storage
 from service.media.storage_interface import key_of
+from tests.content.test_media_types import sample
 from tests.people import CHATBOT, sql
 from tests.stack import Processes, free_port, wait_until
-from tests.test_media_types import sample
 
 KEY = {'Authorization': 'Bearer test-key'}
 HTML = b'<!DOCTYPE html><script>alert(1)</script>'

@@ -3,9 +3,9 @@
 import pytest
 
 from service.runtime import encryption
+from tests.accounts.test_accounts import ACCOUNT, OPENAI, SECRETS, stored
 from tests.people import sql
 from tests.stack import PHONE_NUMBER_ID
-from tests.test_accounts import ACCOUNT, OPENAI, SECRETS, stored
 
 
 @pytest.mark.parametrize('around', ['\n', '\r\n', ' ', '\t', '\u00a0', '\u2028'])

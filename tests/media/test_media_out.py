@@ -3,13 +3,13 @@
 import pytest
 
 from service.content.file_types import MB
+from tests.content.test_media_types import sample
+from tests.media.test_uploads import upload
 from tests.own_service import Platform
 from tests.people import CHATBOT, envelope, sql, status_of, text_message
+from tests.replies.test_responder import SECRET
+from tests.sending.test_send import OTHER, due_now
 from tests.stack import PHONE_NUMBER_ID
-from tests.test_media_types import sample
-from tests.test_responder import SECRET
-from tests.test_send import OTHER, due_now
-from tests.test_uploads import upload
 
 NOBODYS = '01930000-0000-7000-8000-000000000000'
 

@@ -10,7 +10,7 @@ import requests
 
 from tests.docs import Block, Newcomer, blocks, documents, tracked_text
 from tests.stack import ROOT, wait_until
-from tests.test_install import LISTS, entries
+from tests.system.test_install import LISTS, entries
 
 LANGUAGES = {'sh', 'json', 'text', 'python', 'js'}
 COMMAND = re.compile(
