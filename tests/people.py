@@ -181,7 +181,7 @@ def work_off_by(count):
 
 
 class Workers:
-    """The drains without RQ around them, for tests of what they do; tests/system/test_journeys.py has the real processes."""
+    """The drains without RQ around them, for tests of what they do; test_journeys.py has the real processes."""
 
     def __enter__(self):
         self._forget()

@@ -74,14 +74,14 @@ def test_make_start_is_that():
 
 
 def rows():
-    """{runner: (first, then)} of the table in README.md."""
-    readme = (ROOT / 'README.md').read_text()
-    table = readme.partition('| runner | first | then |')[2].partition('\n\n')[0]
+    """{runner: (first, then)} of the table in docs/operations.md."""
+    page = (ROOT / 'docs' / 'operations.md').read_text()
+    table = page.partition('| runner | first | then |')[2].partition('\n\n')[0]
     cells = [[cell.strip() for cell in line.split('|')[1:-1]] for line in table.splitlines()[2:]]
     return {runner: (first.strip('`'), then.strip('`')) for runner, first, then, _ in cells}
 
 
-def test_honcho_runs_it_as_the_readme_says(servers, tmp_path):
+def test_honcho_runs_it_as_the_page_says(servers, tmp_path):
     commands, port = next(both for runner, both in rows().items() if runner.startswith('honcho')), free_port()
     first, then = (command.replace('honcho ', f'honcho -d {ROOT} -f {ROOT}/Procfile ') for command in commands)
     with running(tmp_path, ['/bin/sh', '-c', f'{first} && exec {then}'], servers | {'PORT': str(port)}) as (_, log):
