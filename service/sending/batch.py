@@ -10,6 +10,7 @@ from peewee import DateTimeField, IntegerField, TextField
 from service.accounts.account import Account
 from service.conversations.identity import resolve
 from service.graph.error_codes import explain
+from service.messages.state_machine import WAITING
 from service.runtime.config import settings
 from service.runtime.db import db, execute, execute_long, fetch, new_id
 from service.runtime.errors import Conflict, TooManyQueued
@@ -18,7 +19,6 @@ from service.sending import outbox, send_policy
 from service.templates import template
 
 AT_ONCE = 1000  # rows in one INSERT: more are not faster and need more memory
-WAITING = frozenset(('scheduled', 'queued', 'held', 'sending', 'unknown'))  # what may still leave, or leave again
 
 
 class Batch(Row):

@@ -6,19 +6,11 @@ from datetime import datetime
 from service.conversations import service_window
 from service.graph.client import first_error, judge
 from service.messages import fact, message
+from service.messages.state_machine import RANK, TOLD, UNDELIVERED, moves_up
 from service.runtime.db import columns, execute, fetch, fetch_dicts, is_id, to_json
 from service.runtime.untrusted import clean
 from service.sending.dispatch import AHEAD, attempt, next_step
 from service.sending.escalation import Refusal
-
-STATES = (
-    'scheduled', 'cancelled', 'expired', 'queued', 'held', 'unknown', 'sending', 'accepted', 'sent', 'delivered',
-    'read', 'played', 'failed',
-)  # fmt: skip
-RANK = {name: rank for rank, name in enumerate(STATES)}  # failed is terminal: later facts are kept, the state stays
-TOLD = frozenset(('sent', 'delivered', 'read', 'played'))  # states that Meta's statuses name; it invents others
-UNDELIVERED = frozenset(('sending', 'unknown', 'accepted', 'sent'))  # a failure from there may be tried again
-ARRIVED = frozenset(('delivered', 'read', 'played'))  # a failure that Meta tells of afterwards is a fact, no more
 
 
 @dataclass(slots=True)
@@ -163,9 +155,7 @@ def _is_over(row, status):
 
 def _move(row, status, refusals):
     state = _state_after(row, status)
-    if RANK[state] <= RANK[row['status']]:
-        return False
-    if state == 'failed' and row['status'] in ARRIVED:
+    if not moves_up(row['status'], state):
         return False
     undelivered = row['status'] in UNDELIVERED
     row.update(status=state, error=status.error if state == 'failed' else None, hold_reason=None, delay=None)

@@ -7,6 +7,7 @@ from peewee import DataError, IntegrityError
 from service.conversations import opt_out, service_window
 from service.graph import outage
 from service.graph.client import LOST
+from service.messages.state_machine import HoldReason, Status
 from service.runtime.config import settings
 from service.runtime.db import columns, db, execute, fetch, fetch_dicts, to_json
 from service.runtime.queues import retry_delay
@@ -211,23 +212,23 @@ def next_step(row, outcome, is_away=False):
     is, and no number of attempts is too many.
     """
     if service_window.wants_fallback(row, outcome.error):
-        return 'queued', None, 0
+        return Status.QUEUED, None, 0
     if outcome.kind == 'retry' and is_away:
-        return 'queued', None, outcome.delay or 0
+        return Status.QUEUED, None, outcome.delay or 0
     if outcome.kind == 'retry':
         delay = retry_delay(row['attempts'])
-        return ('failed', None, None) if delay is None else ('queued', None, max(outcome.delay or 0, delay))
+        return (Status.FAILED, None, None) if delay is None else (Status.QUEUED, None, max(outcome.delay or 0, delay))
     if outcome.kind == 'unknown':
-        return 'unknown', None, settings.UNKNOWN_GRACE_SECONDS
+        return Status.UNKNOWN, None, settings.UNKNOWN_GRACE_SECONDS
     if outcome.kind == 'held':
-        return 'held', _hold_reason(row, outcome), None
-    return outcome.kind, None, None
+        return Status.HELD, _hold_reason(row, outcome), None
+    return Status(outcome.kind), None, None
 
 
 def _hold_reason(row, outcome):
     if row['batch_id'] and outcome.scope in ('bulk', 'template'):
-        return 'batch'
-    return 'template' if outcome.scope == 'template' else 'account'
+        return HoldReason.BATCH
+    return HoldReason.TEMPLATE if outcome.scope == 'template' else HoldReason.ACCOUNT
 
 
 def _free_conversations(accepted, others):

@@ -9,13 +9,14 @@ from flask.cli import with_appcontext
 from redis import RedisError
 
 from service.accounts.account import Account
+from service.messages.state_machine import WAITING
 from service.runtime import config, db, encryption, logs, queues
 from service.runtime.db import connection, execute
 from service.runtime.errors import GatewayError
 from service.runtime.timestamps import plain
 from service.sending import batch as batches
 from service.sending import brake
-from service.sending.batch import WAITING, Batch
+from service.sending.batch import Batch
 from service.web.batches import order_from, read_csv, store
 
 LOOK_EVERY = 0.3  # seconds

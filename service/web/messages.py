@@ -15,6 +15,7 @@ from service.media import inbound_file, outbound_file
 from service.messages import message_list, read_receipt, relations
 from service.messages.message import Message
 from service.messages.references import with_wamids
+from service.messages.state_machine import Status
 from service.runtime.errors import Invalid, TooManyQueued
 from service.runtime.queues import ERRANDS, SEND, wake
 from service.sending import delivery_status, outbox, send_policy
@@ -26,7 +27,6 @@ from service.web.query import takes
 from service.web.schemas import known_send_schema, read_schema, send_schema
 
 blueprint = guard(Blueprint('messages', __name__))
-STATUSES = ('received', *delivery_status.STATES)
 
 
 @blueprint.post('/send')
@@ -134,7 +134,7 @@ def _wanted():
         (Message.conversation_id, conversation_id and current_id(conversation_id)),
         (Message.batch_id, responses.identifier('batch_id')),
         (Message.direction, responses.choice('direction', ('inbound', 'outbound'))),
-        (Message.status, responses.choice('status', STATUSES)),
+        (Message.status, responses.choice('status', tuple(Status))),
         (Message.client_reference, responses.parameter('client_reference')),
     ):
         query = query.where(column == value) if value else query

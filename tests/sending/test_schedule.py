@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
-from service.sending.delivery_status import STATES
+from service.messages.state_machine import OUTBOUND
 from tests.people import CHATBOT, sql
 from tests.stack import wait_until
 
@@ -204,7 +204,7 @@ def test_a_failed_message_goes_again_by_hand_with_all_its_attempts(acme, workers
 
 def test_nothing_but_failed_and_unknown_is_retried(acme):
     sent = acme.send()
-    for status in STATES:
+    for status in OUTBOUND:
         if status in ('failed', 'unknown'):
             continue
         sql('UPDATE message SET status = %s, hold_reason = %s', status, 'account' if status == 'held' else None)
