@@ -23,6 +23,8 @@ in Redis only wakes a worker. The packages, in the order in which they may impor
     replies       Asking who answers: the history that a responder sees, the call, what its answer
                   means.
     webhooks      The journey in: Meta's webhooks as events, items, and the rows that they become.
+    jobs          Every kind of due work on one screen: its queue, who claims, does and records it,
+                  when the next is due.
     web           The HTTP API. The only room that knows Flask and gunicorn.
 
 A customer writes: web (door, webhook) -> webhooks (inbox, payload, messages_field) -> conversations, messages;
@@ -45,5 +47,6 @@ PACKAGES = (
     'sending',
     'replies',
     'webhooks',
+    'jobs',
     'web',
 )

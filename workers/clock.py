@@ -8,7 +8,8 @@ from redis import RedisError
 
 from service.accounts import account
 from service.graph import outage
-from service.runtime import backlog, heartbeat
+from service.jobs import job_table
+from service.runtime import heartbeat
 from service.runtime.db import connection, db, execute, passes, reason
 from service.runtime.queues import SEND, forget_abandoned, ring
 from service.sending import batch, delivery_status, escalation, timers
@@ -33,7 +34,7 @@ def run():
             with connection():
                 each(promote)
                 heartbeat.beat('clock')
-                next_due = backlog.next_due()
+                next_due = job_table.next_due()
                 if began >= sweep_at:
                     sweep()
                     sweep_at = began + SWEEP_EVERY
@@ -42,7 +43,7 @@ def run():
                     tidy_at = began + TIDY_EVERY
             if began >= tell_at and tell_of_late_work(next_due):
                 tell_at = began + LATE
-            _ring_in_time(backlog.until_next_ring(next_due), began + TICK)
+            _ring_in_time(job_table.until_next_ring(next_due), began + TICK)
         except RedisError as error:
             log.warning('redis is away, work waits for it', extra={'reason': type(error).__name__})
         except Exception as error:
@@ -62,7 +63,7 @@ def each(*parts):
 
 
 def tell_of_late_work(next_due: dict[str, float | None]) -> bool:
-    late = backlog.late_by(next_due, LATE)
+    late = job_table.late_by(next_due, LATE)
     if late:
         log.warning('work is late', extra={'oldest_due_seconds': late})
     return bool(late)

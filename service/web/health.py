@@ -7,7 +7,8 @@ from flask import Blueprint
 from peewee import PeeweeException
 from redis import RedisError
 
-from service.runtime import backlog, heartbeat, migrate
+from service.jobs import job_table
+from service.runtime import heartbeat, migrate
 from service.runtime.db import connection, deadline, public_reason
 from service.runtime.queues import client
 from service.web.query import check_names
@@ -64,11 +65,11 @@ def readyz():
 
 def _back_room() -> dict:
     with deadline(READY_SECONDS), connection():
-        living, next_due = heartbeat.living(), backlog.next_due()
+        living, next_due = heartbeat.living(), job_table.next_due()
     never = {'alive': 0, 'seen_seconds_ago': None}
     return {
         'processes': {kind: living.get(kind, never) for kind in KINDS},
-        'oldest_due_seconds': {kind: backlog.late_by(next_due, 0).get(kind) for kind in next_due},
+        'oldest_due_seconds': {kind: job_table.late_by(next_due, 0).get(kind) for kind in next_due},
     }
 
 
