@@ -119,6 +119,11 @@ def named(rows):
         execute(NAMED, columns(rows))
 
 
+NEXT_REPLY_DUE = """
+SELECT min(greatest(c.reply_due_at, c.reply_lease_until, c.paused_until)) FROM conversation c
+  JOIN whatsapp_cloud_account a USING (chatbot_id)
+WHERE c.reply_due_at IS NOT NULL AND a.active
+"""
 # Who waits longest comes first, as long as the account's share of the threads is not used up. Of those that wait, a
 # window is looked at: who has no share left is not in it.
 WAITS = """c.reply_due_at <= now() AND a.active

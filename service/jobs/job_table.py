@@ -1,42 +1,57 @@
-"""What is due: how long until the next, or how long the oldest has waited, of each kind of work."""
+"""Every kind of due work on one screen, and when the next of each is due.
+
+A job is always the same three steps: a worker claims rows that are due, does the slow part without a connection, and
+records what came of it. The owner of the rows offers claim, record and next_due, side by side; the clock wakes the
+queue's workers when something is due. A new kind is a row here, an owner and a worker.
+"""
 
 import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
 
+from service.conversations import conversation
+from service.media import inbound_file
+from service.messages import read_receipt
 from service.runtime.db import fetch_dicts
 from service.runtime.queues import ERRANDS, INCOMING, SEND
+from service.sending import dispatch
+from service.templates import template_sync
+from service.webhooks import inbox
 
-QUEUES = {
-    'webhooks': INCOMING,
-    'replies': INCOMING,
-    'send': SEND,
-    'media': ERRANDS,
-    'receipts': ERRANDS,
-    'templates': ERRANDS,
-}  # each kind of work and the queue whose workers do it
-# One statement: the clock asks twice a second. Of messages, the doubled condition names the index.
-NEXT_DUE = """
-SELECT extract(epoch FROM min_webhooks - now())::float8 AS webhooks,
-  extract(epoch FROM min_replies - now())::float8 AS replies,
-  extract(epoch FROM min_send - now())::float8 AS send,
-  extract(epoch FROM min_media - now())::float8 AS media,
-  extract(epoch FROM min_receipts - now())::float8 AS receipts,
-  extract(epoch FROM min_templates - now())::float8 AS templates
-FROM (SELECT
-  (SELECT min(due_at) FROM webhook_event WHERE status = 'received') AS min_webhooks,
-  (SELECT min(greatest(c.reply_due_at, c.reply_lease_until, c.paused_until)) FROM conversation c
-   JOIN whatsapp_cloud_account a USING (chatbot_id)
-   WHERE c.reply_due_at IS NOT NULL AND a.active) AS min_replies,
-  (SELECT min(due_at) FROM message WHERE status IN ('scheduled', 'queued', 'sending', 'unknown')
-     AND status IN ('scheduled', 'queued')) AS min_send,
-  (SELECT min(due_at) FROM media WHERE status = 'fetching') AS min_media,
-  (SELECT min(due_at) FROM read_receipt WHERE due_at IS NOT NULL) AS min_receipts,
-  (SELECT min(greatest(due_at, lease_until)) FROM template_sync WHERE due_at IS NOT NULL) AS min_templates) next
-"""
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One kind of due work. `next_due`: SQL for the time when the first of its rows is due, NULL when none waits."""
+
+    kind: str  # as /readyz and the log call it
+    queue: str  # whose workers do it
+    next_due: str
+    claim: Callable[..., Any]  # due rows, leased or locked
+    worker: str  # the module that does it, by name: the core does not import workers
+    record: tuple[Callable[..., Any], ...]  # what came of it: one for all results, or one for each outcome
+
+
+JOBS = (
+    Job('webhooks', INCOMING, inbox.NEXT_DUE, inbox.claim,
+        'workers.incoming', (inbox.processed, inbox.quarantine, inbox.failed, inbox.postpone)),
+    Job('replies', INCOMING, conversation.NEXT_REPLY_DUE, conversation.claim_replies,
+        'workers.replies', (conversation.reply_done, conversation.reply_failed)),
+    Job('send', SEND, dispatch.NEXT_DUE, dispatch.claim,
+        'workers.send', (dispatch.record, dispatch.give_back)),
+    Job('media', ERRANDS, inbound_file.NEXT_DUE, inbound_file.claim,
+        'workers.fetch_media', (inbound_file.record,)),
+    Job('receipts', ERRANDS, read_receipt.NEXT_DUE, read_receipt.claim,
+        'workers.send_receipts', (read_receipt.record,)),
+    Job('templates', ERRANDS, template_sync.NEXT_DUE, template_sync.claim,
+        'workers.sync_templates', (template_sync.read, template_sync.failed)),
+)  # fmt: skip
 
 
 def next_due() -> dict[str, float | None]:
     """Seconds until something of each kind is due; negative: the oldest is late by so much; None: nothing waits."""
-    return fetch_dicts(NEXT_DUE)[0]
+    waits = [f'extract(epoch FROM ({job.next_due}) - now())::float8 AS {job.kind}' for job in JOBS]
+    return fetch_dicts(f'SELECT {", ".join(waits)}')[0]  # one statement: the clock asks twice a second
 
 
 def late_by(next_due: dict[str, float | None], seconds: float) -> dict[str, float]:
@@ -47,8 +62,8 @@ def late_by(next_due: dict[str, float | None], seconds: float) -> dict[str, floa
 def until_next_ring(next_due: dict[str, float | None]) -> dict[str, float]:
     """Seconds until each queue has to be woken, 0 for now; queues with nothing to do are left out."""
     rings: dict[str, float] = {}
-    for kind, wait in next_due.items():
+    for job in JOBS:
+        wait = next_due[job.kind]
         if wait is not None:
-            queue = QUEUES[kind]
-            rings[queue] = min(max(0, wait), rings.get(queue, math.inf))
+            rings[job.queue] = min(max(0, wait), rings.get(job.queue, math.inf))
     return rings

@@ -106,6 +106,7 @@ def file_name(value):
     return value[:255] if value.strip('.') else None
 
 
+NEXT_DUE = "SELECT min(due_at) FROM media WHERE status = 'fetching'"
 # One that is claimed shows no error: what has one is waiting, and a release may call it.
 CLAIM = """
 WITH due AS (

@@ -38,6 +38,7 @@ def before_replies(claimed):
     return execute(ASK_BEFORE_REPLIES, (*columns(wanted), list(SPOKEN))) if wanted else 0
 
 
+NEXT_DUE = 'SELECT min(due_at) FROM read_receipt WHERE due_at IS NOT NULL'
 CLAIM = f"""
 UPDATE read_receipt r SET due_at = now() + %s * interval '1 second', attempts = least(r.attempts + 1, 32767),
   error = NULL

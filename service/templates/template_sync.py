@@ -8,6 +8,7 @@ from service.templates import template
 
 TOKENS = 3  # of as many accounts of a WABA: one that may send may not be allowed to read
 
+NEXT_DUE = 'SELECT min(greatest(due_at, lease_until)) FROM template_sync WHERE due_at IS NOT NULL'
 CLAIM = f"""
 UPDATE template_sync s SET lease_until = now() + %s * interval '1 second', attempts = least(s.attempts + 1, 32767)
 FROM (

@@ -74,6 +74,7 @@ def _insert(rows):
             execute(ONCE_MORE, (rows[2], rows[1]))
 
 
+NEXT_DUE = "SELECT min(due_at) FROM webhook_event WHERE status = 'received'"
 CLAIM = """
 WITH due AS MATERIALIZED (
   SELECT id, size FROM webhook_event WHERE status = 'received' AND due_at <= now()
