@@ -10,6 +10,7 @@ import requests
 
 from service.runtime.db import connection, db
 from service.web.auth import sign
+from service.webhooks import process
 from tests.stack import PHONE_NUMBER_ID, Processes, free_port
 from workers import background as errands
 from workers import clock, incoming, replies, send
@@ -168,7 +169,7 @@ def work_off_by(count):
         try:
             while sql("SELECT 1 FROM webhook_event WHERE status = 'received' LIMIT 1"):
                 with connection():
-                    incoming.work_off()
+                    process.work_off()
         except Exception as error:
             errors.append(error)
 

@@ -9,9 +9,8 @@ import pytest
 
 from service.conversations.identity import Identity, resolve
 from service.runtime.db import connection, db
-from service.webhooks import inbox
+from service.webhooks import inbox, process
 from tests.people import CHATBOT, contact, envelope, sql, text_message
-from workers import incoming
 
 AT = 1790000000
 ANA, BEN = 'US.1001', 'US.2002'
@@ -236,7 +235,7 @@ def test_phones_and_bsuids_in_any_order_over_many_workers_come_together(meta, ba
     def work(_):
         try:
             with connection():
-                while incoming.work_off():
+                while process.work_off():
                     pass
         except Exception as error:
             errors.append(error)

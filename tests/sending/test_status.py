@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from service.graph.client import Outcome
 from service.runtime.db import connection
 from service.sending import dispatch
-from service.webhooks import inbox
+from service.webhooks import inbox, process
 from tests.people import CHATBOT, envelope, sql, status_of
-from workers import incoming, send
+from workers import send
 
 AT = 1790000000
 ORDER = ('sent', 'delivered', 'read', 'played')
@@ -294,5 +294,5 @@ def two_workers():
 
 def work_off():
     with connection():
-        while incoming.work_off():
+        while process.work_off():
             pass
