@@ -47,7 +47,7 @@ def attempts(workers, number):
     """So many attempts, each as soon as may be; what the row says then."""
     for _ in range(number):
         sql("UPDATE media SET due_at = now() WHERE status = 'fetching'")
-        workers.background()
+        workers.errands()
     return media_row()
 
 

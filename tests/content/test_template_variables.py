@@ -152,7 +152,7 @@ def test_what_a_responder_says_is_checked_too(acme, meta, workers):
 @pytest.fixture
 def listed(acme, workers, stand_in):
     """The list of templates has been read: hello_world and order_ready, both in en_US."""
-    workers.background()
+    workers.errands()
     return acme
 
 
@@ -203,7 +203,7 @@ def test_a_template_that_is_not_in_the_list_has_it_read_again(listed, workers, s
     assert requests.post(where, json=made, headers={'Authorization': 'Bearer token-of-acme'}, timeout=10).ok
     assert send(listed, template(name='brand_new')).status_code == 422
     sql("UPDATE template_sync SET due_at = due_at - interval '31 seconds'")
-    workers.background()
+    workers.errands()
     assert send(listed, template(name='brand_new')).status_code == 202
 
 

@@ -124,7 +124,7 @@ def test_a_file_may_take_as_long_as_its_size_needs(acme, meta, workers, file_ser
     file_server.describe(file_size=1800, sha256=None)
     file_server.says['/file'] = in_pieces
     comes_in(meta, workers, media_message('77'))
-    workers.background()
+    workers.errands()
     assert media_row()[:2] == ('stored', 1)
 
 
@@ -254,7 +254,7 @@ def test_a_list_of_templates_has_a_size(acme, workers, file_server, monkeypatch)
     monkeypatch.setattr('service.graph.management_client.LARGEST_LIST', 1000)
     file_server.says[f'/v26.0/{WABA}/message_templates'] = 200, {}, padded(1001, {'data': []})
     acme.account(waba_id=WABA)
-    workers.background()
+    workers.errands()
     assert sql("SELECT error ->> 'title' FROM template_sync") == [('Meta answered more than 1,000 bytes',)]
 
 

@@ -316,7 +316,7 @@ def test_files_and_receipts_that_wait_go_on_when_meta_is_back(acme, workers, roa
     acme.post(f'/messages/{acme.messages()[0]["id"]}/read')
     sql('UPDATE read_receipt SET attempts = 4')
     sql('UPDATE media SET attempts = 4')
-    workers.background()
+    workers.errands()
     for table in ('media', 'read_receipt'):
         assert sql(f"SELECT due_at > now() + interval '50 s' FROM {table}") == [(True,)]
     for to in people(10):

@@ -15,7 +15,7 @@ def acme(backend):
 
 def test_an_address_in_the_webhook_saves_a_call(meta, workers, file_server):
     comes_in(meta, workers, media_message('77', content=CONTENT, url=f'{file_server.url}/file'))
-    workers.background()
+    workers.errands()
     assert (media_row()[0], file_server.paths()) == ('stored', ['/file'])
     assert file_server.asked[0][1]['Authorization'] == f'Bearer token-of-{CHATBOT}'
     assert file_server.asked[0][1]['User-Agent'].startswith('whatsapp-gateway/')
@@ -25,14 +25,14 @@ def test_an_address_in_the_webhook_saves_a_call(meta, workers, file_server):
 def test_one_that_does_not_work_is_replaced_at_once(meta, workers, file_server, status):
     file_server.says['/old'] = status, {}, b''
     comes_in(meta, workers, media_message('77', content=CONTENT, url=f'{file_server.url}/old'))
-    workers.background()
+    workers.errands()
     assert (media_row()[:2], file_server.paths()) == (('stored', 1), ['/old', '/v26.0/77', '/file'])
 
 
 def test_one_from_long_ago_is_not_tried(meta, workers, file_server):
     comes_in(meta, workers, media_message('77', url=f'{file_server.url}/old'))
     sql("UPDATE media SET created_at = now() - interval '5 minutes'")
-    workers.background()
+    workers.errands()
     assert (media_row()[0], file_server.paths()) == ('stored', ['/v26.0/77', '/file'])
 
 
@@ -41,14 +41,14 @@ def test_one_from_long_ago_is_not_tried(meta, workers, file_server):
 )
 def test_an_address_that_is_not_metas_is_never_asked(meta, workers, file_server, url):
     comes_in(meta, workers, media_message('77', url=url))
-    workers.background()
+    workers.errands()
     assert (media_row()[0], file_server.paths()) == ('stored', ['/v26.0/77', '/file'])
 
 
 def test_a_404_is_answered_with_a_fresh_address_once_then_tried_later(meta, workers, file_server):
     del file_server.says['/file']
     comes_in(meta, workers, media_message('77'))
-    workers.background()
+    workers.errands()
     assert file_server.paths() == ['/v26.0/77', '/file'] * 2
     status, tried, error, wait = media_row()
     assert (status, tried, error['title']) == ('fetching', 1, 'Meta answered HTTP 404 for the file')
@@ -58,7 +58,7 @@ def test_a_404_is_answered_with_a_fresh_address_once_then_tried_later(meta, work
 def test_an_address_that_expired_is_replaced(acme, meta, workers, stand_in):
     stand_in.config(media_url_ttl=0.0)
     comes_in(meta, workers, media_message(at_meta(stand_in)))
-    workers.background()
+    workers.errands()
     assert media_row()[0] == 'fetching'
     stand_in.config(media_url_ttl=300.0)
     assert attempts(workers, 1)[0] == 'stored'
@@ -68,7 +68,7 @@ def test_the_token_goes_along_with_metas_own_redirects_alone(meta, workers, file
     file_server.says['/file'] = 302, {'Location': '/moved'}, b''
     file_server.says['/moved'] = 200, {}, CONTENT
     comes_in(meta, workers, media_message('77'))
-    workers.background()
+    workers.errands()
     assert media_row()[0] == 'stored'
     assert file_server.asked[-1][1]['Authorization'] == f'Bearer token-of-{CHATBOT}'
 
@@ -77,7 +77,7 @@ def test_a_redirect_to_elsewhere_is_not_followed(meta, workers, file_server):
     with FileServer(CONTENT) as elsewhere:
         file_server.says['/file'] = 302, {'Location': f'{elsewhere.url}/file'}, b''
         comes_in(meta, workers, media_message('77'))
-        workers.background()
+        workers.errands()
         assert (media_row()[0], elsewhere.asked) == ('fetching', [])
         assert media_row()[2]['title'] == 'The address of the file is not at Meta'
 

@@ -52,7 +52,7 @@ def stored(acme, meta, workers):
 def test_the_file_comes_back_as_the_customer_sent_it(acme, meta, workers, stand_in, place):
     content = bytes(range(256)) * 3000
     comes_in(meta, workers, media_message(at_meta(stand_in, content), content=content))
-    workers.background()
+    workers.errands()
     (message,) = acme.messages()
     answer = acme.get(message['media']['url'].removeprefix('/whatsapp-cloud'))
     assert (answer.status_code, answer.data) == (200, content)
@@ -209,7 +209,7 @@ def test_while_it_is_fetched_the_caller_is_asked_to_come_again(acme, meta, worke
 
 def test_what_failed_says_why(acme, meta, workers, stand_in):
     comes_in(meta, workers, media_message('404404'))
-    workers.background()
+    workers.errands()
     (message,) = acme.messages()
     answer = acme.get(f'/messages/{message["id"]}/media')
     assert (answer.status_code, 'Retry-After' in answer.headers) == (409, False)
@@ -238,14 +238,14 @@ def test_what_failed_can_be_fetched_again(acme, meta, workers, stand_in):
     (message,) = acme.messages()
     answer = acme.post(f'/messages/{message["id"]}/media/fetch')
     assert (answer.status_code, answer.json['status'], answer.json['error']) == (202, 'fetching', None)
-    workers.background()
+    workers.errands()
     assert acme.message(message['id'])['media']['status'] == 'stored'
     assert acme.post(f'/messages/{message["id"]}/media/fetch').status_code == 409
 
 
 def test_what_the_storage_has_lost_can_be_fetched_again(acme, meta, workers, stand_in):
     comes_in(meta, workers, media_message(at_meta(stand_in)))
-    workers.background()
+    workers.errands()
     (message,) = acme.messages()
     path = f'/messages/{message["id"]}/media'
     before = acme.get(path)
@@ -253,7 +253,7 @@ def test_what_the_storage_has_lost_can_be_fetched_again(acme, meta, workers, sta
     storage().delete(key)
     assert acme.post(f'{path}/fetch').status_code == 202
     assert acme.get(path).status_code == 409
-    workers.background()
+    workers.errands()
     assert (before.status_code, acme.get(path).data) == (200, before.data)
 
 

@@ -49,7 +49,7 @@ def silent(handler):
 def test_a_file_that_does_not_arrive_is_tried_again_and_nothing_is_kept(acme, meta, workers, file_server, answer):
     file_server.says['/file'] = answer
     comes_in(meta, workers, media_message('77', content=CONTENT))
-    workers.background()
+    workers.errands()
     assert media_row()[:2] == ('fetching', 1)
     assert not list(storage().root.rglob(sql('SELECT id FROM media')[0][0]))
     file_server.says['/file'] = 200, {}, CONTENT
@@ -83,7 +83,7 @@ def test_a_digest_may_come_in_either_form_or_not_at_all(meta, workers, file_serv
     forms = {'hex': digest.hexdigest().upper(), 'base64': b64encode(digest.digest()).decode()} if form else {}
     file_server.describe(sha256=forms.get(form, form))
     comes_in(meta, workers, media_message('77'))
-    workers.background()
+    workers.errands()
     assert media_row()[0] == 'stored'
 
 
@@ -96,7 +96,7 @@ def test_what_is_over_the_limit_is_given_up_at_once(meta, workers, file_server, 
     if where == 'bytes':
         file_server.says['/file'] = chunked
     comes_in(meta, workers, media_message('77'))
-    workers.background()
+    workers.errands()
     assert media_row()[:2] == ('failed', 1)
     assert media_row()[2]['title'] == 'The file is larger than 100 MB'
 
@@ -112,7 +112,7 @@ def chunked(handler):
 def test_a_token_that_expired_waits_and_a_new_one_is_used_at_once(acme, meta, workers, stand_in, mended):
     acme.account(access_token='EXPIRED-1')
     comes_in(meta, workers, media_message(at_meta(stand_in)))
-    workers.background()
+    workers.errands()
     status, tried, error, wait = media_row()
     assert (status, tried, error['code']) == ('fetching', 1, 190)
     assert 50 < wait <= 60
@@ -121,14 +121,14 @@ def test_a_token_that_expired_waits_and_a_new_one_is_used_at_once(acme, meta, wo
     else:
         stand_in.config(tokens=['EXPIRED-1'])
         acme.post(f'/account/{CHATBOT}/resume')
-    workers.background()
+    workers.errands()
     assert media_row()[0] == 'stored'
 
 
 def test_a_key_that_is_lost_waits_as_well(acme, meta, workers, stand_in):
     sql("UPDATE whatsapp_cloud_account SET access_token = 'no token'")
     comes_in(meta, workers, media_message(at_meta(stand_in)))
-    workers.background()
+    workers.errands()
     assert media_row()[0] == 'fetching'
     (message,) = acme.messages()
     assert 'ENCRYPTION_KEYS' in message['media']['explanation']
@@ -153,7 +153,7 @@ def test_a_large_file_is_never_in_memory(meta, workers, file_server):
     comes_in(meta, workers, *(media_message('77', wamid=f'wamid.{number}') for number in range(3)))
     tracemalloc.start()
     try:
-        workers.background()
+        workers.errands()
         assert tracemalloc.get_traced_memory()[1] < 12 * 2**20
     finally:
         tracemalloc.stop()

@@ -48,14 +48,14 @@ def test_a_file_is_fetched_checked_and_stored(acme, meta, workers, stand_in, kin
     facts = {'id': media_id, 'mime_type': 'image/jpeg', 'filename': None, 'url': path, 'sha256': digest}
     nothing_wrong = {'error': None, 'explanation': None, 'fix': None}
     assert message['media'] == {'status': 'fetching', 'size': None, **facts, **nothing_wrong}
-    workers.background()
+    workers.errands()
     assert the_message(acme)['media'] == {'status': 'stored', 'size': 9, **facts, **nothing_wrong}
     assert stored_bytes(message['id']) == PICTURE
 
 
 def test_in_a_bucket_too(acme, meta, workers, stand_in, in_bucket):
     comes_in(meta, workers, media_message(at_meta(stand_in), content=PICTURE))
-    workers.background()
+    workers.errands()
     message = the_message(acme)
     assert message['media']['status'] == 'stored'
     assert stored_bytes(message['id']) == PICTURE
@@ -73,7 +73,7 @@ def test_every_payload_with_a_file_has_its_row_and_says_when_meta_has_it_no_more
     assert (found['status'], found['mime_type'], found['filename']) == ('fetching', mime_type, filename)
     assert bytes.fromhex(found['sha256']).hex() == found['sha256']
     assert sql('SELECT meta_id, phone_number_id FROM media') == [(told['id'], PHONE_NUMBER_ID)]
-    workers.background()
+    workers.errands()
     gone = the_message(acme)['media']
     assert (gone['status'], gone['error']['code']) == ('failed', 100)
     assert gone['fix'] == 'Ask the customer to send it again.'
@@ -97,7 +97,7 @@ def test_a_batch_of_files_costs_one_statement_and_each_is_its_own(acme, meta, wo
         meta, workers,
         *(media_message(i, wamid=f'wamid.{n}', content=c) for n, (i, c) in enumerate(zip(ids, contents, strict=True))),
     )  # fmt: skip
-    workers.background()
+    workers.errands()
     assert sorted(stored_bytes(message['id']) for message in acme.messages()) == sorted(contents)
 
 
@@ -115,7 +115,7 @@ def test_an_echo_of_the_business_phone_brings_its_file(acme, meta, workers, stan
     change = {'field': 'smb_message_echoes', 'value': value}
     meta.webhook({'object': 'whatsapp_business_account', 'entry': [{'id': '880011223344556', 'changes': [change]}]})
     workers.incoming()
-    workers.background()
+    workers.errands()
     message = the_message(acme)
     assert (message['origin'], message['media']['status']) == ('business_app', 'stored')
 
@@ -131,7 +131,7 @@ def test_a_file_over_100_mb_is_failed_from_the_start_and_says_why(acme, meta, wo
     assert found['error']['details'] == 'Media file size too big.'
     assert (found['explanation'], found['fix']) == (
         'The file from the customer could not be downloaded.', 'Ask the customer to send it again.')  # fmt: skip
-    workers.background()
+    workers.errands()
     assert sql('SELECT attempts FROM media') == [(0,)]
 
 
@@ -159,7 +159,7 @@ def test_a_message_of_type_voice_is_a_voice_message(acme, meta, workers, stand_i
     acme.account(responder=None)
     file = {'id': at_meta(stand_in), 'mime_type': 'audio/ogg; codecs=opus', 'sha256': 'x'}
     comes_in(meta, workers, media_message('1', 'voice') | {'voice': file})
-    workers.background()
+    workers.errands()
     message = next(one for one in acme.messages(direction='inbound'))
     assert (message['type'], message['text'], message['media']['status']) == ('voice', '[voice message]', 'stored')
     assert len(acme.messages(direction='outbound')) == 1
@@ -180,7 +180,7 @@ def test_what_names_no_file_has_none_and_costs_its_neighbours_nothing(acme, meta
 def test_facts_that_no_column_takes_are_left_out(acme, meta, workers, stand_in):
     odd = {'mime_type': 'image/\x00\ud800' * 200, 'filename': '\x00\ud800' * 300, 'sha256': 'AAAA'}
     comes_in(meta, workers, media_message(at_meta(stand_in), 'document', **odd))
-    workers.background()
+    workers.errands()
     found = the_message(acme)['media']
     assert (found['status'], found['sha256']) == ('stored', hashlib.sha256(PICTURE).hexdigest())
     assert len(found['mime_type']) == 255
@@ -209,7 +209,7 @@ def test_text_costs_no_query_for_media(acme, meta, workers, stand_in):
 def test_files_are_fetched_while_the_account_is_not_active(acme, meta, workers, stand_in):
     acme.post(f'/account/{CHATBOT}/deactivate')
     comes_in(meta, workers, media_message(at_meta(stand_in), content=PICTURE))
-    workers.background()
+    workers.errands()
     assert the_message(acme)['media']['status'] == 'stored'
 
 

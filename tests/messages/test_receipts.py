@@ -60,7 +60,7 @@ def test_a_customers_message_is_shown_as_read_and_the_business_typing(backend, s
     assert answer.status_code == 202
     assert answer.json['id'] == message_id
     assert answer.json['read_receipt'] == {'typing': bool(more), 'told_at': None, 'error': None}
-    workers.background()
+    workers.errands()
     assert reads(stand_in) == [READ | {'message_id': 'wamid.A'} | more]
     message = backend.message(message_id)
     assert (message['read_receipt']['told_at'] > message['created_at'], message['read_receipt']['error']) == (
@@ -68,7 +68,7 @@ def test_a_customers_message_is_shown_as_read_and_the_business_typing(backend, s
         None,
     )
     assert backend.messages()[0]['read_receipt'] == message['read_receipt']
-    workers.background()
+    workers.errands()
     assert len(reads(stand_in)) == 1
 
 
@@ -76,7 +76,7 @@ def test_asked_again_the_typing_starts_again_and_nothing_else_happens(backend, s
     message_id = hear()
     for typing, calls in ((False, 1), (False, 1), (True, 2), (True, 3), (False, 3)):
         assert backend.post(f'/messages/{message_id}/read', {'typing': typing}).status_code == 202
-        workers.background()
+        workers.errands()
         assert len(reads(stand_in)) == calls
     assert [one.keys() >= TYPING.keys() for one in reads(stand_in)] == [False, True, True]
 
@@ -102,7 +102,7 @@ def test_an_inactive_account_tells_nobody_anything(backend, stand_in, hear, work
     backend.post(f'/messages/{message_id}/read')
     backend.post(f'/account/{CHATBOT}/deactivate')
     assert backend.post(f'/messages/{message_id}/read').status_code == 400
-    workers.background()
+    workers.errands()
     assert backend.message(message_id)['read_receipt']['error']['title'] == 'The account is not active'
     assert reads(stand_in) == []
 
@@ -115,18 +115,18 @@ def test_what_passes_is_tried_again_for_some_hours_and_then_given_up(backend, gr
     message_id = hear()
     backend.post(f'/messages/{message_id}/read', {'typing': True})
     for calls, delay in enumerate((2, 4, 8, 60, 600, 3600, 21600), start=1):
-        workers.background()
+        workers.errands()
         assert len(graph.asks) == calls
         (seconds,) = due()
         assert delay - 1 < seconds <= delay
         make_due()
-    workers.background()
+    workers.errands()
     assert due() == [None]
     receipt = backend.message(message_id)['read_receipt']
     assert (receipt['told_at'], receipt['error']['code'], receipt['error']['title']) == (None, 131016, 'down')
     graph.answer(200, {'success': True})
     backend.post(f'/messages/{message_id}/read')
-    workers.background()
+    workers.errands()
     assert backend.message(message_id)['read_receipt']['error'] is None
     assert len(graph.asks) == 9
 
@@ -136,7 +136,7 @@ def test_what_is_final_is_given_up_at_once_and_holds_nobody(backend, graph, hear
     graph.answer(400, {'error': {'code': code, 'message': 'no'}})
     message_id = hear()
     backend.post(f'/messages/{message_id}/read')
-    workers.background()
+    workers.errands()
     assert (len(graph.asks), due()) == (1, [None])
     assert backend.message(message_id)['read_receipt']['error']['code'] == code
     assert backend.get(f'/account/{CHATBOT}').json['send_state'] == 'ok'
@@ -146,14 +146,14 @@ def test_what_is_final_is_given_up_at_once_and_holds_nobody(backend, graph, hear
 def test_a_lost_answer_is_asked_for_again(backend, graph, hear, workers, status, body):
     graph.answer(status, body)
     backend.post(f'/messages/{hear()}/read')
-    workers.background()
+    workers.errands()
     assert 1 < due()[0] <= 2
 
 
 def test_typing_that_comes_late_is_not_shown_any_more(backend, graph, hear, workers):
     backend.post(f'/messages/{hear()}/read', {'typing': True})
     sql("UPDATE read_receipt SET typing_until = now() - interval '1 second'")
-    workers.background()
+    workers.errands()
     assert [ask['body'] for ask in graph.asks] == [READ | {'message_id': 'wamid.A'}]
 
 
@@ -161,7 +161,7 @@ def test_a_message_older_than_30_days_is_given_up_without_a_call(backend, graph,
     message_id = hear()
     sql("UPDATE message SET created_at = now() - interval '31 days'")
     backend.post(f'/messages/{message_id}/read')
-    workers.background()
+    workers.errands()
     assert (graph.asks, due()) == ([], [None])
     assert '30 days' in backend.message(message_id)['read_receipt']['error']['title']
 
@@ -169,10 +169,10 @@ def test_a_message_older_than_30_days_is_given_up_without_a_call(backend, graph,
 def test_what_a_dead_worker_had_in_hand_is_told_after_its_lease(backend, stand_in, hear, workers):
     backend.post(f'/messages/{hear()}/read')
     sql("UPDATE read_receipt SET attempts = 1, due_at = now() + interval '1 hour'")
-    workers.background()
+    workers.errands()
     assert reads(stand_in) == []
     make_due()
-    workers.background()
+    workers.errands()
     assert len(reads(stand_in)) == 1
 
 
@@ -181,7 +181,7 @@ def test_typing_that_is_asked_for_during_a_call_gets_its_own(backend, graph, hea
     backend.post(f'/messages/{message_id}/read')
     sql("UPDATE read_receipt SET due_at = now() + interval '1 hour'")  # somebody has it in hand
     backend.post(f'/messages/{message_id}/read', {'typing': True})
-    workers.background()
+    workers.errands()
     assert [ask['body'].get('typing_indicator') for ask in graph.asks] == [{'type': 'text'}]
 
 
@@ -200,7 +200,7 @@ def test_an_account_may_show_that_it_has_read_and_is_typing_before_it_replies(
     ]):  # fmt: skip
         meta.webhook(envelope([message | {'id': f'wamid.{n}'}]))
     workers.incoming()
-    workers.background()
+    workers.errands()
     assert reads(stand_in) == ([] if more is None else [READ | {'message_id': 'wamid.1'} | more])
     (answer,) = backend.messages(direction='outbound')
     assert answer['text'] == 'You said: One\nTwo\n[reaction] 👍'
@@ -216,7 +216,7 @@ def test_a_receipt_waits_for_no_responder_and_no_responder_for_a_receipt(backend
             while incoming.step():
                 pass
         wait_until(lambda: platform.asks)
-        workers.background()
+        workers.errands()
         assert [ask['body']['message_id'] for ask in graph.asks] == ['wamid.A']
         assert time.monotonic() - began < 5
         platform.says('Hi!')
@@ -231,7 +231,7 @@ def test_only_the_asked_conversations_last_message_is_told(backend, stand_in, me
     ]
     meta.webhook(envelope([*people, text_message(wamid='wamid.G', group_id='g')]))
     workers.incoming()
-    workers.background()
+    workers.errands()
     assert sorted(read['message_id'] for read in reads(stand_in)) == ['wamid.0.1', 'wamid.1.1', 'wamid.2.1']
 
 

@@ -22,7 +22,7 @@ COMPONENTS = [
 @pytest.fixture
 def acme(backend, workers, stand_in):
     backend.account(waba_id=WABA)
-    workers.background()
+    workers.errands()
     sql(KNOWN, WABA, 'rich', json.dumps(COMPONENTS))
     return backend
 

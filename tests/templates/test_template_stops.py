@@ -100,7 +100,7 @@ def test_what_waits_already_is_stopped_too(acme, tell, event, after):
 @pytest.mark.parametrize('event', ['PAUSED', 'REJECTED'])
 def test_a_stop_that_was_overtaken_stops_nothing_and_is_looked_into(acme, tell, workers, event):
     """Meta repeats for days what it could not deliver."""
-    workers.background()
+    workers.errands()
     tell('APPROVED')
     waiting = send(acme)
     tell(event, ago=3600)

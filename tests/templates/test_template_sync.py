@@ -51,7 +51,7 @@ def webhook(meta, event='APPROVED', name='sale', field='message_template_status_
 
 def test_a_new_account_has_its_templates_read(acme, workers, stand_in):
     create(stand_in, 'sale', parameter_format='NAMED', components=[{'type': 'BODY', 'text': 'Hi {{name}}'}])
-    workers.background()
+    workers.errands()
     rows = sql('SELECT waba_id, name, language, status, category, components, parameter_format FROM template '
                "WHERE name IN ('order_ready', 'sale') ORDER BY name")  # fmt: skip
     assert rows == [
@@ -67,24 +67,24 @@ def test_all_pages_are_read_and_from_metas_own_address(acme, workers, stand_in):
     stand_in.config(template_page=2)
     for number in range(5):
         create(stand_in, f'more_{number}')
-    workers.background()
+    workers.errands()
     assert sql('SELECT count(*) FROM template') == [(7,)]
     assert len(calls(stand_in)) == 4
 
 
 def test_it_is_read_again_for_another_waba_or_another_token_and_for_nothing_else(acme, workers, stand_in):
-    workers.background()
+    workers.errands()
     acme.post('/account', {'chatbot_id': CHATBOT, 'name': 'Acme'})
     assert due_in() > 3600
     acme.post('/account', {'chatbot_id': CHATBOT, 'access_token': 'the-next'})
     assert due_in() < 31
     acme.post('/account', {'chatbot_id': CHATBOT, 'waba_id': '77'})
-    workers.background()
+    workers.errands()
     assert calls(stand_in) == [(WABA, 'acme'), ('77', 'next')]
 
 
 def test_many_webhooks_are_one_reading(acme, workers, meta, stand_in):
-    workers.background()
+    workers.errands()
     sql("UPDATE template_sync SET synced_at = now() - interval '1 h'")
     for number in range(5):
         webhook(meta, name=f't{number}')
@@ -92,40 +92,40 @@ def test_many_webhooks_are_one_reading(acme, workers, meta, stand_in):
     webhook(meta, field='message_template_components_update')
     webhook(meta, field='template_category_update', new_category='UTILITY')
     workers.incoming()
-    workers.background()
+    workers.errands()
     assert len(calls(stand_in)) == 2
     webhook(meta)  # a moment later: not more than two in a minute, of Meta's 200 an hour
     workers.incoming()
-    workers.background()
+    workers.errands()
     assert len(calls(stand_in)) == 2
     assert 20 < due_in() <= 30
 
 
 def test_what_is_gone_is_forgotten_and_left_to_meta(acme, workers, stand_in):
-    workers.background()
+    workers.errands()
     sql("UPDATE template SET name = 'gone' WHERE name = 'hello_world'")
     make_due()
-    workers.background()
+    workers.errands()
     assert sql('SELECT name FROM template ORDER BY name') == [('hello_world',), ('order_ready',)]
 
 
 def test_what_waits_for_a_template_that_is_gone_does_not_wait_for_ever(acme, workers, stand_in):
-    workers.background()
+    workers.errands()
     sql("UPDATE template SET name = 'gone', status = 'PAUSED' WHERE name = 'hello_world'")
     content = {'name': 'gone', 'language': {'code': 'en_US'}}
     sent = acme.post('/send', {'chatbot_id': CHATBOT, 'to': '+12025550143', 'type': 'template', 'template': content})
     assert sent.json['hold_reason'] == 'template'
     make_due()
-    workers.background()
+    workers.errands()
     found = acme.message(sent.json['id'])
     assert (found['status'], found['hold_reason'], found['error']) == ('queued', None, None)
 
 
 def test_what_a_webhook_says_while_it_is_read_is_newer(acme, workers, stand_in):
-    workers.background()
+    workers.errands()
     sql("UPDATE template SET status = 'PAUSED', updated_at = now() + interval '1 min' WHERE name = 'order_ready'")
     make_due()
-    workers.background()
+    workers.errands()
     assert sql("SELECT status FROM template WHERE name = 'order_ready'") == [('PAUSED',)]
 
 
@@ -136,11 +136,11 @@ def test_a_reading_stops_what_waits_and_lets_it_go_again(acme, workers, stand_in
     sent = acme.post('/send', {'chatbot_id': CHATBOT, 'to': '+12025550143', 'type': 'template', 'template': template,
                                'validate': False}).json  # fmt: skip
     stand_in.post('/templates', {'name': 'sale', 'language': 'en_US', 'status': status})
-    workers.background()
+    workers.errands()
     assert acme.message(sent['id'])['status'] == after
     stand_in.post('/templates', {'name': 'sale', 'language': 'en_US', 'status': 'REINSTATED'})
     make_due()
-    workers.background()
+    workers.errands()
     assert acme.message(sent['id'])['status'] == ('queued' if after == 'held' else 'failed')
 
 
@@ -148,37 +148,37 @@ def test_a_passing_fault_is_tried_again_then_each_hour_and_holds_nobody(acme, wo
     stand_in.config(template_error=131016)
     delays = []
     for _ in range(4):
-        workers.background()
+        workers.errands()
         delays.append(round(due_in()))
         make_due()
     assert delays == [2, 4, 8, 3600]
     assert sql('SELECT error FROM template_sync')[0][0]['code'] == 131016
     assert acme.get(f'/account/{CHATBOT}').json['send_state'] == 'ok'
     stand_in.config(template_error=0)
-    workers.background()
+    workers.errands()
     assert sql('SELECT error, attempts FROM template_sync') == [(None, 0)]
 
 
 @pytest.mark.parametrize('code', [4, 80008])
 def test_metas_own_wait_is_kept_whoever_asks(acme, workers, meta, stand_in, code):
     stand_in.config(template_error=code, retry_after=600)
-    workers.background()
+    workers.errands()
     assert 590 < due_in() <= 600
     webhook(meta)
     workers.incoming()
-    workers.background()
+    workers.errands()
     assert len(calls(stand_in)) == 1
 
 
 def test_a_token_that_may_not_read_does_not_hold_the_account_and_anothers_is_tried(acme, workers, stand_in):
     acme.account('second', OTHER_NUMBER, waba_id=WABA, access_token='EXPIRED')
-    workers.background()
+    workers.errands()
     assert calls(stand_in) == [(WABA, 'acme')]  # those with a token that Meta does not know are not counted
     assert sql('SELECT error FROM template_sync') == [(None,)]
     assert sql('SELECT count(*) FROM template') == [(2,)]
     acme.account(access_token='EXPIRED-too')
     sql('UPDATE template_sync SET synced_at = NULL, due_at = now()')
-    workers.background()
+    workers.errands()
     assert sql('SELECT error FROM template_sync')[0][0]['code'] == 190
     assert 3590 < due_in() <= 3600
     assert acme.get(f'/account/{CHATBOT}').json['send_state'] == 'ok'
@@ -186,32 +186,32 @@ def test_a_token_that_may_not_read_does_not_hold_the_account_and_anothers_is_tri
 
 def test_without_an_active_account_it_rests_until_there_is_one(acme, workers, stand_in):
     acme.post(f'/account/{CHATBOT}/deactivate')
-    workers.background()
+    workers.errands()
     assert sql('SELECT due_at, error ->> %s FROM template_sync', 'title') == [
         (None, 'No active account of this WABA has an access token')
     ]
     sql('UPDATE template_sync SET lease_until = NULL')
     acme.account()
-    workers.background()
+    workers.errands()
     assert calls(stand_in) == [(WABA, 'acme')]
 
 
 def test_a_worker_that_died_while_reading_costs_a_lease(acme, workers, stand_in):
     sql("UPDATE template_sync SET lease_until = now() + interval '1 min', attempts = 1")
-    workers.background()
+    workers.errands()
     assert calls(stand_in) == []
     sql('UPDATE template_sync SET lease_until = now()')
-    workers.background()
+    workers.errands()
     assert calls(stand_in) == [(WABA, 'acme')]
 
 
 def test_an_account_that_learns_its_waba_from_a_webhook_has_its_templates_read(backend, workers, meta, stand_in):
     backend.account()
-    workers.background()
+    workers.errands()
     assert calls(stand_in) == []
     meta.webhook(meta.payload('in_text'))
     workers.incoming()
-    workers.background()
+    workers.errands()
     assert calls(stand_in) == [(WABA, 'acme')]
 
 
@@ -222,7 +222,7 @@ def test_who_asks_while_it_is_read_gets_another_reading(acme, workers, stand_in)
     assert acme.post('/templates/sync', {'chatbot_id': CHATBOT}).status_code == 202
     with connection():
         template_sync.read(row, [], 86400)
-    workers.background()
+    workers.errands()
     assert calls(stand_in) == [(WABA, 'acme')]
     with connection():
         template_sync.read(row, [], 86400)  # a worker that comes too late changes nothing
@@ -253,6 +253,6 @@ def test_an_odd_list_of_templates_is_read_as_far_as_it_makes_sense(acme, workers
     ]
     for one in odd:
         create(stand_in, **one)
-    workers.background()
+    workers.errands()
     assert sql("SELECT name, components FROM template WHERE name IN ('half', 'nul') ORDER BY name")[0] == ('half', None)
     assert acme.get('/templates', query_string={'waba_id': WABA}).json['data'][2]['components'] == odd[1]['components']

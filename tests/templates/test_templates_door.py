@@ -14,7 +14,7 @@ NEW = {
 @pytest.fixture
 def acme(backend, workers, stand_in):
     backend.account(waba_id=WABA)
-    workers.background()
+    workers.errands()
     return backend
 
 
@@ -95,7 +95,7 @@ def test_an_account_without_a_waba_says_so(acme):
 
 def test_they_are_read_again_on_demand(acme, workers, stand_in):
     assert acme.post('/templates/sync', {'chatbot_id': CHATBOT}).status_code == 202
-    workers.background()
+    workers.errands()
     assert len(stand_in.get('/templates')['calls']) == 2
     assert acme.post('/templates/sync', {'chatbot_id': 'nobody'}).status_code == 404
 

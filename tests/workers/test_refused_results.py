@@ -159,7 +159,7 @@ def test_a_receipt_whose_outcome_cannot_be_stored_is_given_up(backend, meta, sta
     )
     for message in backend.messages():
         assert backend.post(f'/messages/{message["id"]}/read').status_code == 202
-    workers.background()
+    workers.errands()
     found = {message['wamid']: backend.message(message['id'])['read_receipt'] for message in backend.messages()}
     assert found[f'wamid.{TWO}']['told_at']
     assert found[f'wamid.{ONE}']['error']['title'].startswith('the result could not be stored')
@@ -174,7 +174,7 @@ def test_a_receipt_in_which_our_own_code_fails_is_given_up_some_time(backend, me
     backend.post(f'/messages/{message["id"]}/read')
     monkeypatch.setattr('workers.send_receipts.vault.decrypt', lambda token: 1 // 0)
     for _ in range(20):
-        workers.background()
+        workers.errands()
         sql('UPDATE read_receipt SET due_at = now() WHERE due_at IS NOT NULL')
     ((tried, due_at, error),) = sql('SELECT attempts, due_at, error FROM read_receipt')
     assert (3 < tried < 20, due_at, error['title']) == (True, None, 'internal error (ZeroDivisionError)')
@@ -192,7 +192,7 @@ def test_a_file_whose_row_cannot_be_stored_has_failed(acme, meta, stand_in, work
     comes_in(meta, workers, *(media_message(one, wamid=f'wamid.{one}') for one in ids))
     refuse('media', 'UPDATE', f"new.status = 'stored' AND new.meta_id = '{ids[0]}'")
     for _ in range(5):
-        workers.background()
+        workers.errands()
         sql("UPDATE media SET due_at = now() WHERE status = 'fetching'")
     found = dict(sql('SELECT meta_id, status FROM media'))
     assert found == {ids[0]: 'failed', ids[1]: 'stored'}
@@ -206,7 +206,7 @@ def test_templates_that_cannot_be_stored_are_read_again_in_an_hour(acme, stand_i
     other = '990011223344557'
     acme.account('beta', '42', responder={'kind': 'none'}, waba_id=other)
     refuse('template_sync', 'UPDATE', f"new.synced_at IS NOT NULL AND new.waba_id = '{WABA}'")
-    workers.background()
+    workers.errands()
     ((due_in, error),) = sql(
         'SELECT extract(epoch FROM due_at - now())::float, error FROM template_sync WHERE waba_id = %s', WABA
     )
@@ -304,7 +304,7 @@ def test_errands_that_were_claimed_very_often_stop_nobodys(acme, meta, stand_in,
     acme.post(f'/messages/{message["id"]}/read')
     for table in ('media', 'read_receipt', 'template_sync'):
         sql(f'UPDATE {table} SET attempts = {FULL}')
-    workers.background()
+    workers.errands()
     assert sql('SELECT status FROM media') == [('stored',)]
     assert sql('SELECT told_at IS NOT NULL FROM read_receipt') == [(True,)]
     assert sql('SELECT attempts, synced_at IS NOT NULL FROM template_sync') == [(0, True)]
