@@ -27,7 +27,7 @@ in Redis only wakes a worker. The packages, in the order in which they may impor
                   when the next is due.
     web           The HTTP API. The only room that knows Flask and gunicorn.
 
-A customer writes: web (door, webhook) -> webhooks (inbox, payload, messages_field) -> conversations, messages;
+A customer writes: web (door, webhook) -> webhooks (inbox, process, payload, messages_field) -> conversations, messages;
 later workers.replies -> replies -> sending (outbox).
 
 The backend sends: web (messages) -> sending (send_policy, outbox), a row `queued`; then workers.send -> sending

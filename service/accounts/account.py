@@ -263,12 +263,12 @@ FROM unnest(%s::text[], %s::text[], %s::text[]) AS n (chatbot, display, waba) WH
 """
 
 
-def learn(found):
-    """What nobody told us and Meta does: `found` are (item, account's row) of a batch. No statement without news.
+def learn(items):
+    """What nobody told us of an account, and Meta does in the items of a batch. No statement without news.
 
     The templates of a WABA that nobody knew are read at the clock's next look.
     """
-    news = {account['chatbot_id']: _news(item, account) for item, account in found}
+    news = {item.account.chatbot_id: _news(item) for item in items}
     rows = [(chatbot_id, *new) for chatbot_id, new in sorted(news.items()) if any(new)]
     if rows:
         template.sync_due({waba_id for _, _, waba_id in rows})
@@ -276,7 +276,8 @@ def learn(found):
         template.sync_due({waba_id for _, _, waba_id in rows})
 
 
-def _news(item, account):
+def _news(item):
     """(display_phone_number, waba_id), None where there is none. An app of its own could name somebody else's WABA."""
-    display = None if account['display_phone_number'] else item.display_phone_number
-    return display, None if account['waba_id'] or account['own_app'] else item.waba_id
+    account = item.account
+    display = None if account.display_phone_number else item.display_phone_number
+    return display, None if account.waba_id or account.own_app else item.waba_id

@@ -92,23 +92,23 @@ def settle(conversations):
 
 
 def in_words(messages):
-    """The Statements of customers who wrote just a STOP or START word. `messages`: (item, account, conversation id)."""
+    """The Statements of customers who wrote just a STOP or START word. `messages`: a webhook's items of that kind."""
     return [
-        Statement(conversation_id, kind, 'keyword', item.at, (('word', word),))
-        for item, account, conversation_id in messages
+        Statement(item.conversation_id, kind, 'keyword', item.at, (('word', word),))
+        for item in messages
         if not item.data.get('group_id')
-        for kind, word in filter(None, [_wish(item, account)])
+        for kind, word in filter(None, [_wish(item)])
     ]
 
 
-def is_stop(item, account):
+def is_stop(item):
     """Whether a message is nothing but a STOP word."""
-    said = _wish(item, account)
+    said = _wish(item)
     return said is not None and said[0] == 'opt_out'
 
 
-def _wish(item, account):
-    return wish(item.data, account['opt_out_words'], account['opt_in_words'])
+def _wish(item):
+    return wish(item.data, item.account.opt_out_words, item.account.opt_in_words)
 
 
 def in_refusals(refusals):

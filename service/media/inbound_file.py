@@ -62,14 +62,14 @@ ON CONFLICT (message_id) DO NOTHING
 
 
 def expect(stored):
-    """Write a row for each file of new messages, [(message id, item, account)]; in their transaction."""
+    """Write a row for each file of new messages, [(message id, item)]; in their transaction."""
     rows = [row for one in stored if (row := _row(*one))]
     if rows:
         execute(EXPECT, columns(rows))
         db.after_commit(lambda: wake(ERRANDS))
 
 
-def _row(message_id, item, account):
+def _row(message_id, item):
     """The columns of EXPECT, None for a message without a file."""
     data = item.data
     kind = data.get('type') if isinstance(data.get('type'), str) else None
@@ -79,7 +79,7 @@ def _row(message_id, item, account):
     if not meta_id and not error:
         return None
     return (
-        new_id(), account['chatbot_id'], item.phone_number_id, message_id, meta_id, clean(body.get('mime_type'), 255),
+        new_id(), item.account.chatbot_id, item.phone_number_id, message_id, meta_id, clean(body.get('mime_type'), 255),
         file_name(body.get('filename')), digest_of(body.get('sha256')), to_json(error),
     )  # fmt: skip
 

@@ -1,5 +1,6 @@
 """What people tell beside messages (section 5): that they called, that they want no marketing, or want it again."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -10,6 +11,7 @@ from service.conversations.opt_out import Statement
 from service.runtime.db import columns, execute
 from service.runtime.timestamps import past
 from service.runtime.untrusted import as_dict, clean, identifier
+from service.webhooks.payload import Item
 
 WISHES = {'stop': 'opt_out', 'resume': 'opt_in', 'signup': 'opt_in'}
 # A call opens the 24-hour window as a message does (section 8).
@@ -28,20 +30,20 @@ class Sign:
     kind: str
     at: datetime
     detail: tuple = ()
+    conversation_id: str | None = None  # found out while its item is processed; None: nobody that is known
 
 
-def found_in(changes):
-    """The Signs in changes, [(item, account)] of FIELDS, each of which gets its outcome."""
-    found = []
-    for item, account in changes:
-        told = as_dict(item.data['value']).get(item.key)
-        told = [one for one in told if isinstance(one, dict)] if isinstance(told, list) else []
-        found += filter(None, (FIELDS[item.key](one, account['chatbot_id'], item.received_at) for one in told))
-        item.settle('stored')
-    return found
+def found_in(change: Item) -> list[Sign]:
+    """The Signs in a change of one of FIELDS, which gets its outcome."""
+    told = as_dict(change.data['value']).get(change.key)
+    told = [one for one in told if isinstance(one, dict)] if isinstance(told, list) else []
+    read = FIELDS[change.key]
+    found = [read(one, change.account.chatbot_id, change.received_at) for one in told]
+    change.settle('stored')
+    return [sign for sign in found if sign]
 
 
-def _call(call, chatbot_id, received_at):
+def _call(call: dict, chatbot_id: str, received_at: datetime) -> Sign | None:
     """A customer's; who is not known yet has no window that could be known to have closed."""
     at, ids = past(call.get('timestamp')) or received_at, named(call.get('from_user_id'), call.get('from'))
     is_theirs = call.get('event') == 'connect' and call.get('direction') == 'USER_INITIATED'
@@ -50,7 +52,7 @@ def _call(call, chatbot_id, received_at):
     return Sign(Identity(chatbot_id, **ids, why='call', learn=True, kept=True), 'call', at)
 
 
-def _preference(said, chatbot_id, received_at):
+def _preference(said: dict, chatbot_id: str, received_at: datetime) -> Sign | None:
     ids = named(said.get('user_id'), said.get('wa_id'))
     kind = WISHES.get(clean(said.get('value'), 64)) if said.get('category') == 'marketing_messages' else None
     if not (kind and ids):
@@ -64,13 +66,13 @@ def _preference(said, chatbot_id, received_at):
 FIELDS = {'calls': _call, 'user_preferences': _preference}
 
 
-def keep(signs, people):
-    """In the caller's transaction. `people`: {id(sign): conversation}, of those that are known (identity.resolve)."""
-    known = [(people[id(sign)], sign) for sign in signs if id(sign) in people]
-    if calls := [(conversation, sign.at) for conversation, sign in known if sign.kind == 'call']:
+def keep(signs: Iterable[Sign]) -> None:
+    """Store those whose conversation is known; in the caller's transaction."""
+    known = [sign for sign in signs if sign.conversation_id]
+    if calls := [(sign.conversation_id, sign.at) for sign in known if sign.kind == 'call']:
         execute(CALLED, columns(calls))
     opt_out.record([
-        Statement(conversation, sign.kind, 'user_preferences', sign.at, sign.detail)
-        for conversation, sign in known
+        Statement(sign.conversation_id, sign.kind, 'user_preferences', sign.at, sign.detail)
+        for sign in known
         if sign.kind != 'call'
     ])  # fmt: skip

@@ -2,28 +2,23 @@
 
 from service.content.person_id import named
 from service.webhooks import identity_claims
-from service.webhooks.payload import echoes
+from service.webhooks.payload import Item, echoes
 
 FIELD = 'smb_message_echoes'
 
 
-def found_in(changes):
-    """The echoes, [(item, account)], in changes, [(item, account)], each of which gets its outcome."""
-    found = []
-    for change, account in changes:
-        written = echoes(change)
-        usable = [(one, account) for one in written if _is_usable(one, account['chatbot_id'])]
-        lost = len(written) - len(usable)
-        change.settle('stored', f'{lost} of {len(written)} messages could not be used' if lost else None)
-        found += usable
-    return found
+def found_in(change: Item) -> list[Item]:
+    """The usable echoes in a change, which gets its outcome."""
+    written = echoes(change)
+    for echo in written:
+        echo.identity = None if echo.problem else identity_claims.of_item(echo)
+    usable = [echo for echo in written if echo.identity]
+    lost = len(written) - len(usable)
+    change.settle('stored', f'{lost} of {len(written)} messages could not be used' if lost else None)
+    return usable
 
 
-def _is_usable(echo, chatbot_id):
-    return not echo.problem and identity_claims.of_item(echo, chatbot_id)
-
-
-def address(item):
+def address(item: Item) -> tuple[str | None, str | None]:
     """The columns that an echo has beside those of an inbound message."""
     ids = named(item.data.get('to_user_id'), item.data.get('to'))
     return ids.get('phone'), ids.get('user') or ids.get('parent')

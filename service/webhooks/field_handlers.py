@@ -5,7 +5,7 @@ from service.accounts.account import speaks_for
 from service.runtime.timestamps import past
 from service.runtime.untrusted import as_dict
 from service.templates import template
-from service.webhooks.payload import KNOWN_FIELDS
+from service.webhooks.payload import KNOWN_FIELDS, Item
 
 
 def _of_a_template(item):
@@ -22,10 +22,10 @@ OF_A_WABA = {
 }
 
 
-def keep(item, path):
+def keep(item: Item) -> tuple[str, str | None]:
     """Give one change to whom it concerns; its (outcome, detail)."""
     if handler := OF_A_WABA.get(item.key):
-        if path and not speaks_for(path, item.data['waba_id']):
+        if item.path and not speaks_for(item.path, item.data['waba_id']):
             return 'refused', "the WhatsApp Business account is not this account's"
         return handler(item)
     return ('stored', None) if item.key in KNOWN_FIELDS else ('ignored', 'unknown field, kept in the event')

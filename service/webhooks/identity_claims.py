@@ -8,16 +8,16 @@ from service.messages.fact import status_type
 from service.runtime.db import is_id
 from service.runtime.timestamps import past
 from service.runtime.untrusted import as_dict, clean, identifier
-from service.webhooks.payload import participant
+from service.webhooks.payload import Item, participant
 
 CHANGES = frozenset(('user_changed_number', 'user_changed_user_id', 'customer_changed_number'))
 CERTAIN_AT = frozenset(('sent', 'delivered'))  # statuses that say who has the phone at their time; one is read any day
 UPDATE = 'user_id_update'  # a field beside `messages`
 
 
-def of_item(item, chatbot_id):
+def of_item(item: Item) -> Identity | None:
     """The Identity of whom a message is from, or a status or a change speaks of; None when it says nothing."""
-    return OF[item.kind](item, chatbot_id)
+    return OF[item.kind](item, item.account.chatbot_id)
 
 
 def _of_message(item, chatbot_id):
@@ -87,7 +87,7 @@ def _wants_no_marketing(status):
     return any(code_in(error) == REFUSED for error in errors_in(told_errors(status)))
 
 
-def of_update(item, chatbots):
+def of_update(item: Item, chatbots: list[str]) -> list[Identity]:
     """The Identities of a change of field user_id_update, which Meta withdrew: tolerated."""
     updates = as_dict(item.data.get('value')).get(UPDATE)
     told = [

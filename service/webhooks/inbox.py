@@ -2,11 +2,14 @@
 
 import base64
 import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
 
 from peewee import BlobField, DateTimeField, IntegerField, SmallIntegerField, TextField
 from psycopg2 import Binary
 
-from service.runtime.db import CONNECTION_LOST, columns, connection, deadline, execute, fetch, new_id
+from service.runtime.db import CONNECTION_LOST, columns, connection, deadline, execute, fetch_dicts, new_id
 from service.runtime.model import JSON, Row
 
 STORE_SECONDS = 10  # for a commit of webhooks; then 503, and Meta repeats them
@@ -105,12 +108,23 @@ UPDATE webhook_event SET status = 'received', attempts = 0, due_at = now(), erro
 """
 
 
-def claim(limit=CLAIM_EVENTS):
+@dataclass(frozen=True, slots=True)
+class ClaimedEvent:
+    """An event that this worker has in hand. `path`: the chatbot's whose own webhook it came by, else ''."""
+
+    id: str
+    path: str
+    body: memoryview
+    attempts: int
+    received_at: datetime
+
+
+def claim(limit: int = CLAIM_EVENTS) -> list[ClaimedEvent]:
     """Received events, locked until the caller's transaction ends: a worker that dies gives them back by dying."""
-    return fetch(CLAIM, (limit, CLAIM_BYTES))
+    return [ClaimedEvent(**row) for row in fetch_dicts(CLAIM, (limit, CLAIM_BYTES))]
 
 
-def processed(results):
+def processed(results: Iterable[tuple[str, list]]) -> None:
     """`results`: (event id, items) of events that are done."""
     rows = [
         (id_, json.dumps([item.report() for item in items]), any(item.outcome == 'refused' for item in items))

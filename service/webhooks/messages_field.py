@@ -3,6 +3,7 @@
 import json
 import logging
 import time
+from collections.abc import Iterable
 
 from service.conversations import conversation, opt_out
 from service.media import inbound_file
@@ -12,8 +13,10 @@ from service.runtime.db import new_id, to_json
 from service.runtime.untrusted import MAX_NAME, clean
 from service.sending import delivery_status
 from service.webhooks import echoes_field, identity_claims
+from service.webhooks.payload import Item
 
 log = logging.getLogger(__name__)
+Key = tuple[str, str]  # phone_number_id, wamid
 TELL_EVERY = 600  # seconds between two lines about one account that answers nobody
 _told_at: dict[str, float] = {}  # chatbot_id: monotonic time of the last
 
@@ -26,57 +29,57 @@ COMMON = frozenset((
 ))  # fmt: skip
 
 
-def store(found, echoes, people):
-    """Store messages, and the echoes of what the business wrote, both [(item, account)]; each item gets its outcome.
+def store(messages: list[Item], echoes: list[Item]) -> None:
+    """Store messages, and the echoes of what the business wrote; each item gets its outcome.
 
-    In the caller's transaction. `people`: {id(item): conversation} of all that name somebody (identity.resolve).
+    In the caller's transaction. Whoever they name has a conversation already (Item.conversation_id).
     """
-    messages = _store_messages(_first(found, people))
-    echoes = _store_echoes(_first(echoes, people))
-    conversation.heard_from(_news([*messages, *echoes]))
-    opt_out.record(opt_out.in_words(messages))
+    new_messages = _store_messages(_first(messages))
+    new_echoes = _store_echoes(_first(echoes))
+    conversation.heard_from(_news([*new_messages, *new_echoes]))
+    opt_out.record(opt_out.in_words(new_messages))
 
 
-def _first(found, people):
-    """{key: (item, account, conversation id)} of what was found; what comes once more is a duplicate."""
-    first = {}
-    for item, account in found:
+def _first(items: list[Item]) -> dict[Key, Item]:
+    """Of items with one key the first; what comes once more is a duplicate."""
+    first: dict[Key, Item] = {}
+    for item in items:
         key = (item.phone_number_id, item.wamid)
-        if id(item) not in people:
+        if not item.conversation_id:
             item.settle('invalid', 'no sender')
         elif key in first:
             item.settle('duplicate')
         else:
-            first[key] = (item, account, people[id(item)])
+            first[key] = item
     return first
 
 
-def _store_messages(first):
+def _store_messages(first: dict[Key, Item]) -> list[Item]:
     """Returns those that are new."""
     if not first:
         return []
-    stored = message.insert_inbound([_row(*one) for one in first.values()])
+    stored = message.insert_inbound([_row(item) for item in first.values()])
     _expect_media(stored, first)
     message.log_usage(list(stored.values()))
-    for key, (item, _, _) in first.items():
+    for key, item in first.items():
         item.settle('stored' if key in stored else 'duplicate')
-    return [one for key, one in first.items() if key in stored]
+    return [item for key, item in first.items() if key in stored]
 
 
-def _store_echoes(first):
+def _store_echoes(first: dict[Key, Item]) -> list[Item]:
     """Returns those that are new."""
-    stored = echo.insert([(*_row(*one), *echoes_field.address(one[0])) for one in first.values()])
+    stored = echo.insert([(*_row(item), *echoes_field.address(item)) for item in first.values()])
     if stored:
         delivery_status.join_orphans(stored.values())
     _expect_media(stored, first)
-    return [one for key, one in first.items() if key in stored]
+    return [item for key, item in first.items() if key in stored]
 
 
-def _expect_media(stored, first):
-    inbound_file.expect([(stored[key], item, account) for key, (item, account, _) in first.items() if key in stored])
+def _expect_media(stored: dict[Key, str], first: dict[Key, Item]) -> None:
+    inbound_file.expect([(stored[key], item) for key, item in first.items() if key in stored])
 
 
-def _row(item, account, conversation_id):
+def _row(item: Item) -> tuple:
     """The columns of message.insert_inbound."""
     data = item.data
     kind = _kind(data)
@@ -85,40 +88,41 @@ def _row(item, account, conversation_id):
     }
     extra = {name: value for name, value in data.items() if name not in COMMON and name != kind}
     return (
-        new_id(), account['chatbot_id'], conversation_id, item.phone_number_id, kind, item.wamid, json.dumps(sender),
-        json.dumps(data.get(kind, {})), to_json(data.get('context')), to_json(extra or None),
+        new_id(), item.account.chatbot_id, item.conversation_id, item.phone_number_id, kind, item.wamid,
+        json.dumps(sender), json.dumps(data.get(kind, {})), to_json(data.get('context')), to_json(extra or None),
         item.told_at, message.refers_to(kind, data.get(kind)),
     )  # fmt: skip
 
 
-def _kind(data):
+def _kind(data: dict) -> str:
     return clean(data.get('type'), MAX_NAME) or 'unknown'
 
 
-def _news(stored):
+def _news(stored: Iterable[Item]) -> dict[str, dict]:
     """What new messages tell about their conversations, the latest last."""
     news = {}
-    for item, account, conversation_id in sorted(stored, key=lambda one: one[0].at):
-        row = news.setdefault(conversation_id, {})
+    for item in sorted(stored, key=lambda item: item.at):
+        row = news.setdefault(item.conversation_id, {})
         row['known_at'] = item.told_at or row.get('known_at')
         row['said_at'] = item.at
         if item.kind == 'message' and item.data.get('type') != 'system':
             row['wrote_at'] = item.at
-        if item.kind == 'message' and _wants_reply(item, account):
+        if item.kind == 'message' and _wants_reply(item):
             row['reply_after'] = settings.REPLY_QUIET_SECONDS
-        row.update(_profile(item, account))
+        row.update(_profile(item))
     return news
 
 
-def _wants_reply(item, account):
-    if item.data.get('group_id') or _kind(item.data) not in ANSWERED or not account['active']:
+def _wants_reply(item: Item) -> bool:
+    account = item.account
+    if item.data.get('group_id') or _kind(item.data) not in ANSWERED or not account.active:
         return False
-    if opt_out.is_stop(item, account):  # they want to hear less, and each answer is billed
+    if opt_out.is_stop(item):  # they want to hear less, and each answer is billed
         return False
-    if account['responder']:
-        return account['responder'] != 'none'
+    if account.responder:
+        return account.responder != 'none'
     if not settings.AI_BASE_URL:
-        _tell_of_no_responder(account['chatbot_id'])
+        _tell_of_no_responder(account.chatbot_id)
     return bool(settings.AI_BASE_URL)
 
 
@@ -132,8 +136,9 @@ def _tell_of_no_responder(chatbot_id: str) -> None:
         )
 
 
-def _profile(item, account):
-    identity = identity_claims.of_item(item, account['chatbot_id'])
+def _profile(item: Item) -> dict[str, str]:
+    """What is shown of the person: {column of conversation: value}; of a group nothing."""
+    identity = item.identity
     if identity.group:
         return {}
     ids = {'wa_id': identity.phone, 'user_id': identity.user, 'parent_user_id': identity.parent}

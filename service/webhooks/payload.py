@@ -5,7 +5,9 @@ import math
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+from service.accounts.receiving_account import ReceivingAccount
 from service.content.person_id import PersonId, read
+from service.conversations.identity import Identity
 from service.graph.error_shapes import code_in, errors_in, told_errors
 from service.messages.fact import status_type
 from service.runtime.timestamps import past
@@ -41,7 +43,11 @@ class NotAnEvent(ValueError):
 
 @dataclass(slots=True)
 class Item:
-    """One message, status, value error or change, with what surrounds it in the envelope."""
+    """One message, echo, status, value error or change, with what surrounds it in the envelope.
+
+    `account`, `identity` and `conversation_id` are found out while it is processed: whose number it came to, whom it
+    speaks of, and in which conversation that person is. None when it names nobody, or nobody that is known.
+    """
 
     kind: str
     key: str
@@ -52,6 +58,10 @@ class Item:
     display_phone_number: str | None = None  # of the number, and its WABA: as messages and statuses name them
     waba_id: str | None = None
     received_at: datetime | None = None  # when its webhook came
+    path: str = ''  # by which its webhook came: a chatbot's own, '' for the common one
+    account: ReceivingAccount | None = None
+    identity: Identity | None = None
+    conversation_id: str | None = None
     problem: str | None = None  # set: it cannot be used, and why
     outcome: str | None = None
     detail: str | None = None
@@ -66,7 +76,7 @@ class Item:
         """The same; without it the time of receipt."""
         return self.told_at or self.received_at or datetime.now(UTC)
 
-    def settle(self, outcome, detail=None):
+    def settle(self, outcome: str, detail: str | None = None) -> None:
         self.outcome, self.detail = outcome, detail
 
     def report(self):
@@ -107,7 +117,7 @@ def _elements(container, name):
         yield (element, None) if isinstance(element, dict) else (None, f'{name} holds something that is no object')
 
 
-def flatten(event, received_at=None):
+def flatten(event: dict, received_at: datetime | None = None, path: str = '') -> list[Item]:
     """Every item of a parsed body, in order. A bad part is an item with a `problem`; its neighbours are not touched."""
     items = _unread(event, ('entry',))
     for entry, problem in _elements(event, 'entry'):
@@ -118,7 +128,7 @@ def flatten(event, received_at=None):
             items.extend([Item('change', 'changes', {}, problem=problem)] if problem else _change(change, entry))
         items += _unread(entry, ('changes',), 'entry.')
     for item in items:
-        item.received_at = received_at
+        item.received_at, item.path = received_at, path
     return items
 
 
@@ -163,12 +173,12 @@ def _messages(value, number, kind='message', name='messages', person=SENDER):
         yield item
 
 
-def echoes(change):
+def echoes(change: Item) -> list[Item]:
     """The messages in an item of field smb_message_echoes (section 5), each as an item of kind `echo`."""
     value = as_dict(change.data['value'])
     written = list(_messages(value, change.phone_number_id, 'echo', 'message_echoes', ADDRESSEE))
     for item in written:
-        item.received_at = change.received_at
+        item.received_at, item.path, item.account = change.received_at, change.path, change.account
     return written
 
 

@@ -1,28 +1,38 @@
-"""What a batch of webhook events becomes: parse them, resolve who is meant, store what they say, note each outcome."""
+"""What a batch of webhook events becomes: rows of people's messages, statuses and news, and an outcome for each item.
+
+A batch goes in one transaction. When it fails, its events are taken one by one, and the items of an event one by one,
+so that a bad one costs only itself.
+"""
 
 import logging
 from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 
+from service.accounts import receiving_account
 from service.accounts.account import learn
 from service.conversations import conversation
-from service.conversations.identity import TryAgain, resolve
+from service.conversations.identity import Identity, resolve
+from service.conversations.merge import TryAgain
 from service.graph.client import error_from, first_error
 from service.graph.error_codes import look_up
 from service.graph.error_shapes import errors_in, told_errors
 from service.messages import fact
 from service.messages.fact import Fact, status_type
-from service.runtime.db import LOCK_NOT_AVAILABLE, LOCKED, db, fetch, fetch_dicts, passes, sqlstate
+from service.runtime.db import LOCK_NOT_AVAILABLE, LOCKED, db, passes, sqlstate
 from service.runtime.queues import retry_delay
 from service.runtime.untrusted import as_dict, clean
 from service.sending import delivery_status, escalation, rate_limit
 from service.sending.delivery_status import Status
 from service.webhooks import calls_and_preferences, echoes_field, field_handlers, identity_claims, inbox, messages_field
-from service.webhooks.payload import NotAnEvent, flatten, parse, participant
+from service.webhooks.calls_and_preferences import Sign
+from service.webhooks.inbox import ClaimedEvent
+from service.webhooks.payload import Item, NotAnEvent, flatten, parse, participant
 
 log = logging.getLogger(__name__)
 
 
-def work_off():
+def work_off() -> int:
     """What is due of events, up to a batch; returns how many, or 1 when there is something left to do again."""
     try:
         return _batch()
@@ -31,12 +41,11 @@ def work_off():
         return 1
 
 
-def _batch():
-    """One batch of events in one transaction; when it fails, one by one, so that a bad one costs only itself."""
+def _batch() -> int:
     try:
         with db.atomic():
             events = inbox.claim()
-            settle(events)
+            process(events)
         return len(events)
     except TryAgain:
         raise
@@ -47,47 +56,47 @@ def _batch():
         return _one_by_one()
 
 
-def _one_by_one():
+def _one_by_one() -> int:
     for done in range(inbox.CLAIM_EVENTS):
         with db.atomic():
             events = inbox.claim(1)
             if not events:
                 return done
-            _settle_alone(events[0])
+            _process_alone(events[0])
     return inbox.CLAIM_EVENTS
 
 
-def _settle_alone(row):
-    event_id, path, body, attempts, received_at = row
+def _process_alone(event: ClaimedEvent) -> None:
     try:
         with db.atomic():
-            items = flatten(parse(bytes(body)), received_at)
+            items = _items_of(event)
             for item in items:
-                _settle_item(item, path)
-            inbox.processed([(event_id, items)])
+                _store_alone(item)
+            inbox.processed([(event.id, items)])
     except NotAnEvent as reason:
-        _quarantine(event_id, reason)
+        _quarantine(event, reason)
     except TryAgain:
         raise
     except Exception as error:
-        _failed(event_id, attempts + 1, error)
+        _failed(event, error)
 
 
-def _failed(event_id, attempt, error):
+def _failed(event: ClaimedEvent, error: Exception) -> None:
     """By itself it failed, too: others go on, and it comes again. Waiting for a lock is no attempt."""
     if passes(error) and sqlstate(error) not in LOCKED:
         raise error
-    log.error('an event failed', exc_info=error, extra={'event_id': event_id, 'attempt': attempt})
+    attempt = event.attempts + 1
+    log.error('an event failed', exc_info=error, extra={'event_id': event.id, 'attempt': attempt})
     if sqlstate(error) == LOCK_NOT_AVAILABLE:
-        inbox.postpone(event_id, retry_delay(1))
+        inbox.postpone(event.id, retry_delay(1))
     else:
-        inbox.failed(event_id, retry_delay(attempt), type(error).__name__)
+        inbox.failed(event.id, retry_delay(attempt), type(error).__name__)
 
 
-def _settle_item(item, path):
+def _store_alone(item: Item) -> None:
     try:
         with db.atomic():
-            settle_items([(item, path)])
+            store([item])
     except TryAgain:
         raise
     except Exception as error:
@@ -97,107 +106,121 @@ def _settle_item(item, path):
         item.settle('invalid', f'could not be stored ({type(error).__name__})')
 
 
-def settle(events):
+def process(events: list[ClaimedEvent]) -> None:
     """Parse events, store what is in them and write each item's outcome; in the caller's transaction."""
-    parsed = []
-    for event_id, path, body, _, received_at in events:
+    parsed: list[tuple[ClaimedEvent, list[Item]]] = []
+    for event in events:
         try:
-            parsed.append((event_id, path, flatten(parse(bytes(body)), received_at)))
+            parsed.append((event, _items_of(event)))
         except NotAnEvent as reason:
-            _quarantine(event_id, reason)
-    settle_items([(item, path) for _, path, items in parsed for item in items])
-    inbox.processed([(event_id, items) for event_id, _, items in parsed])
-    for event_id, path, items in parsed:
+            _quarantine(event, reason)
+    store([item for _, items in parsed for item in items])
+    inbox.processed([(event.id, items) for event, items in parsed])
+    for event, items in parsed:
         outcomes = Counter(f'{item.kind} {item.outcome}' for item in items)
-        log.info('event processed', extra={'event_id': event_id, 'path': path or None, 'items': dict(outcomes)})
+        told = {'event_id': event.id, 'path': event.path or None, 'items': dict(outcomes)}
+        log.info('event processed', extra=told)
 
 
-def _quarantine(event_id, reason):
-    inbox.quarantine(event_id, str(reason))
-    log.warning('event quarantined', extra={'event_id': event_id, 'reason': str(reason)})
+def _items_of(event: ClaimedEvent) -> list[Item]:
+    """Raises NotAnEvent."""
+    return flatten(parse(bytes(event.body)), event.received_at, event.path)
 
 
-def settle_items(items):
-    """Give every (item, path) its outcome: messages and statuses in bulk, the rest by looking."""
-    accounts = _accounts({item.phone_number_id for item, _ in items if item.phone_number_id})
-    messages, statuses, persons, changed, updates, told, others = [], [], [], [], [], [], []
-    for item, path in items:
-        account = accounts.get(item.phone_number_id)
+def _quarantine(event: ClaimedEvent, reason: NotAnEvent) -> None:
+    inbox.quarantine(event.id, str(reason))
+    log.warning('event quarantined', extra={'event_id': event.id, 'reason': str(reason)})
+
+
+@dataclass(slots=True)
+class Sorted:
+    """The usable items of a batch, by what becomes of them; each list in the order of arrival."""
+
+    people: list[Item] = field(default_factory=list)  # messages and statuses
+    echoes: list[Item] = field(default_factory=list)
+    signs: list[Sign] = field(default_factory=list)  # calls, and what people want
+    id_updates: list[Identity] = field(default_factory=list)
+    others: list[Item] = field(default_factory=list)
+
+    def of_kind(self, kind: str) -> list[Item]:
+        return [item for item in self.people if item.kind == kind]
+
+
+def store(items: list[Item]) -> None:
+    """Give every item its outcome: messages and statuses in bulk, the rest by looking."""
+    _find_accounts(items)
+    found = _sort(items)
+    _find_conversations([*found.signs, *found.people, *found.echoes], found.id_updates)
+    messages_field.store(found.of_kind('message'), found.echoes)
+    calls_and_preferences.keep(found.signs)
+    for item in sorted(found.others, key=_waba):  # what waits for a template is locked after the conversations
+        item.settle(*_kept(item))
+    _store_statuses(found.of_kind('status'))
+    learn(found.people)
+
+
+def _find_accounts(items: list[Item]) -> None:
+    accounts = receiving_account.of_numbers({item.phone_number_id for item in items if item.phone_number_id})
+    for item in items:
+        item.account = accounts.get(item.phone_number_id)
+
+
+def _sort(items: list[Item]) -> Sorted:
+    """What cannot be used, or may not come in this way, has its outcome already and is in none of the lists."""
+    found = Sorted()
+    for item in items:
         if item.problem:
             item.settle('invalid', item.problem)
-        elif refusal := _refusal(item, account, path):
+        elif refusal := _refusal(item):
             item.settle('refused', refusal)
         elif item.kind in identity_claims.OF:
-            (messages if item.kind == 'message' else statuses).append((item, account))
-            persons.append((item, account))
-        elif item.key == echoes_field.FIELD and account:
-            changed.append((item, account))
-        elif item.key in calls_and_preferences.FIELDS and account:
-            told.append((item, account))
+            item.identity = identity_claims.of_item(item)
+            found.people.append(item)
+        elif item.key == echoes_field.FIELD and item.account:
+            found.echoes += echoes_field.found_in(item)
+        elif item.key in calls_and_preferences.FIELDS and item.account:
+            found.signs += calls_and_preferences.found_in(item)
         elif item.key == identity_claims.UPDATE:
-            updates += identity_claims.of_update(item, _chatbots(item, account, path))
+            found.id_updates += identity_claims.of_update(item, _chatbots(item))
             item.settle('stored')
         else:
-            others.append((item, path))
-    echoes = echoes_field.found_in(changed)
-    told = calls_and_preferences.found_in(told)
-    people = _people(persons + echoes, told, updates)
-    messages_field.store(messages, echoes, people)
-    calls_and_preferences.keep(told, people)
-    for item, path in sorted(others, key=_waba):  # what waits for a template is locked after the conversations
-        item.settle(*_kept(item, path))
-    _store_statuses(statuses, people)
-    learn(persons)
+            found.others.append(item)
+    return found
 
 
-def _waba(one):
+def _waba(item: Item) -> str:
     """In whose order changes are taken: two workers with those of several WABAs must not wait for each other."""
-    return str(one[0].data.get('waba_id') or '')
+    return str(item.data.get('waba_id') or '')
 
 
-def _people(persons, told, updates):
-    """{id(item): conversation} of whom messages are from and statuses speak of; one SELECT when all are known."""
-    told = {id(sign): sign.identity for sign in told}
-    told |= {id(item): identity_claims.of_item(item, account['chatbot_id']) for item, account in persons}
-    found = resolve([*filter(None, told.values()), *updates], hold=True)  # in the order of arrival
-    return {one: found[identity] for one, identity in told.items() if identity and found[identity]}
+def _find_conversations(told: Iterable[Item | Sign], id_updates: list[Identity]) -> None:
+    """Whom each speaks of; one SELECT when all are known."""
+    known = [one for one in told if one.identity]
+    found = resolve([*(one.identity for one in known), *id_updates], hold=True)  # in the order of arrival
+    for one in known:
+        one.conversation_id = found[one.identity]
 
 
-def _chatbots(item, account, path):
+def _chatbots(item: Item) -> list[str]:
     """Whom a change of a whole WABA concerns, when it names no number."""
-    if account:
-        return [account['chatbot_id']]
-    rows = fetch(
-        'SELECT chatbot_id FROM whatsapp_cloud_account WHERE waba_id = %s '
-        "AND CASE %s WHEN '' THEN app_secret IS NULL ELSE chatbot_id = %s END",
-        (item.data['waba_id'], path, path),
-    )
-    return [row[0] for row in rows]
+    if item.account:
+        return [item.account.chatbot_id]
+    return receiving_account.chatbots_of_waba(item.data['waba_id'], item.path)
 
 
-def _accounts(numbers):
-    rows = fetch_dicts(
-        'SELECT chatbot_id, phone_number_id, display_phone_number, waba_id, active, app_secret IS NOT NULL AS own_app, '
-        "opt_out_words, opt_in_words, responder ->> 'kind' AS responder FROM whatsapp_cloud_account "
-        'WHERE phone_number_id = ANY(%s)',
-        (sorted(numbers),),
-    )
-    return {row['phone_number_id']: row for row in rows}
-
-
-def _refusal(item, account, path):
-    """Why an item may not come in by this path, None when it may."""
-    if account is None:
+def _refusal(item: Item) -> str | None:
+    """Why an item may not come in by its path, None when it may."""
+    if item.account is None:
         return 'no account has this phone_number_id' if item.phone_number_id else None
-    if path and account['chatbot_id'] != path:
+    if item.path and item.account.chatbot_id != item.path:
         return "the number is another account's"
-    if not path and account['own_app']:
+    if not item.path and item.account.own_app:
         return 'the account is served on its own path alone'
     return None
 
 
-def _kept(item, path):
-    """A value error stays in the event's body, as do most changes of other fields."""
+def _kept(item: Item) -> tuple[str, str | None]:
+    """(outcome, detail). A value error stays in the event's body, as do most changes of other fields."""
     if item.kind == 'value_error':
         error = error_from(item.data)
         log.warning(
@@ -207,25 +230,27 @@ def _kept(item, path):
         if look_up(error['code']).scope == 'number':
             rate_limit.slow_down(rate_limit.scope_keys(item.phone_number_id, None, None)[0])
         return 'stored', ': '.join(filter(None, (error['title'], error['details'])))
-    return field_handlers.keep(item, path)
+    return field_handlers.keep(item)
 
 
-def _store_statuses(found, people):
+def _store_statuses(items: list[Item]) -> None:
     """What speaks of messages' states moves them; what speaks of anything else is kept."""
-    statuses = [(item, _told(item, account['chatbot_id'])) for item, account in found]
+    statuses = [(item, _told(item)) for item in items]
     outcomes, refusals = delivery_status.store([one for _, one in statuses if isinstance(one, Status)])
     outcomes |= fact.store([one for _, one in statuses if isinstance(one, Fact)])
     escalation.draw(refusals)
     names = {}
     for item, one in statuses:
         item.settle(outcomes.pop(one.key, 'duplicate'))
-        if item.outcome != 'duplicate' and id(item) in people and (profile := identity_claims.profile(item)):
-            names[people[id(item)]] = item.told_at, profile.get('username'), profile.get('name')
+        if item.outcome == 'duplicate' or not item.conversation_id:
+            continue
+        if profile := identity_claims.profile(item):
+            names[item.conversation_id] = item.told_at, profile.get('username'), profile.get('name')
     conversation.named([(id_, *row) for id_, row in names.items()])
 
 
-def _told(item, chatbot_id):
-    data = item.data
+def _told(item: Item) -> Status | Fact:
+    data, chatbot_id = item.data, item.account.chatbot_id
     if status_type(data):
         return fact.of_status(item, chatbot_id)
     errors = told_errors(data)
