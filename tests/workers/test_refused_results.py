@@ -131,7 +131,7 @@ def test_people_of_whom_an_answer_tells_what_cannot_be_stored_do_not_fail_their_
     backend.account()
     message = backend.send()
     told = []
-    monkeypatch.setattr('workers.send.evidence.of_answer', lambda *result: result)
+    monkeypatch.setattr('workers.send.identity_claims.of_answer', lambda *result: result)
     monkeypatch.setattr('workers.send.identity.join', lambda found: told.append(found) or execute('SELECT 1/0'))
     workers.send()
     assert len(told) == 1
@@ -172,7 +172,7 @@ def test_a_receipt_in_which_our_own_code_fails_is_given_up_some_time(backend, me
     workers.incoming()
     (message,) = backend.messages()
     backend.post(f'/messages/{message["id"]}/read')
-    monkeypatch.setattr('workers.send_receipts.vault.decrypt', lambda token: 1 // 0)
+    monkeypatch.setattr('workers.send_receipts.encryption.decrypt', lambda token: 1 // 0)
     for _ in range(20):
         workers.errands()
         sql('UPDATE read_receipt SET due_at = now() WHERE due_at IS NOT NULL')
