@@ -7,7 +7,7 @@ from functools import cache
 
 from service import conversation, outbox, receipt
 from service.account import Account
-from service.db import db
+from service.db import LOCKED, db, passes, sqlstate
 from service.errors import Invalid
 from service.queues import ERRANDS, SEND, retry_delay, wake
 from service.reply_failure import NoReply
@@ -107,8 +107,10 @@ def _next_attempt(row, reason):
     """(seconds until the next ask, None when there is none, whether this one counts).
 
     A server that says when it wants to be asked again is asked then, and it was no attempt; but no customer waits for
-    longer than PATIENCE because of that.
+    longer than PATIENCE because of that. Nor is it the responder's failure that PostgreSQL was away.
     """
+    if passes(reason) and sqlstate(reason) not in LOCKED:
+        return retry_delay(1), False
     if isinstance(reason, NoReply) and reason.final:
         return None, True
     wait = (isinstance(reason, NoReply) and reason.wait) or 0
