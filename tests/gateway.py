@@ -38,23 +38,32 @@ class Gateway:
         self.backend, self.meta = Backend(Http(self.url)), Meta(Http(self.url))
 
     def __enter__(self):
-        return self.enter(ENTRIES)
+        return self.enter(self.start_entries)
 
     @contextmanager
     def entered_late(self):
         """The servers come up after the Procfile's processes."""
+        with self.entered_with(lambda: None):
+            yield self
+
+    @contextmanager
+    def entered_with(self, start):
+        """With what `start()` starts as its processes, once the servers and the schema are there."""
         try:
-            yield self.enter(())
+            yield self.enter(start)
         finally:
             self.__exit__()
 
-    def enter(self, entries):
+    def start_entries(self):
+        for name in ENTRIES:
+            self.processes.start(name)
+
+    def enter(self, start):
         self.postgres.start()
         self.redis.start()
         self.stand_in.start(webhook_url=f'{self.url}/whatsapp-cloud/webhook')
         assert self.processes.run('release') == 0, self.processes.logs('release')
-        for name in entries:
-            self.processes.start(name)
+        start()
         wait_until(self.is_ready, 30, message=lambda: self.processes.logs('web')[-2000:])
         return self
 

@@ -53,11 +53,14 @@ class Proxy:
             self._pass_on(client, server)
 
     def _pass_on(self, client, server):
+        of, readable = {one.fileno(): one for one in (client, server)}, select.poll()  # select() ends at number 1024
+        for number in of:
+            readable.register(number, select.POLLIN)
         while True:
-            readable, _, _ = select.select([client, server], [], [])
+            ready = [of[number] for number, _ in readable.poll()]
             if self.silent:
                 return
-            for one in readable:
+            for one in ready:
                 data = one.recv(65536)
                 if refusal := one is client and self.refusal(data):
                     client.sendall(refusal)

@@ -52,6 +52,10 @@ class DrainWorker(SimpleWorker):
     def handle_warm_shutdown_request(self):
         stopping.set()
 
+    def set_shutdown_requested_date(self):
+        """RQ tells Redis, and does so in the signal's handler: when Redis is away, its error would come out of whatever
+        statement of a drain the signal met, and spoil what is being worked off there."""
+
     def request_force_stop(self, signum, frame):
         """A second signal changes nothing: a host sends SIGTERM to every process, and to a group once more."""
 

@@ -9,7 +9,7 @@ from service.accounts.account import Account
 from service.conversations import conversation
 from service.messages import read_receipt
 from service.replies.reply_failure import NoReply
-from service.runtime.db import db
+from service.runtime.db import LOCKED, db, passes, sqlstate
 from service.runtime.errors import Invalid
 from service.runtime.queues import ERRANDS, SEND, retry_delay, wake
 from service.runtime.untrusted import clean
@@ -109,8 +109,10 @@ def _next_attempt(row, reason):
     """(seconds until the next ask, None when there is none, whether this one counts).
 
     A server that says when it wants to be asked again is asked then, and it was no attempt; but no customer waits for
-    longer than PATIENCE because of that.
+    longer than PATIENCE because of that. Nor is it the responder's failure that PostgreSQL was away.
     """
+    if passes(reason) and sqlstate(reason) not in LOCKED:
+        return retry_delay(1), False
     if isinstance(reason, NoReply) and reason.final:
         return None, True
     wait = (isinstance(reason, NoReply) and reason.wait) or 0

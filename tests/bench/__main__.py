@@ -1,4 +1,7 @@
-"""`python -m tests.bench [webhook] [send] [journey] [bulk] [media] [door]`: the figures of docs/performance.md."""
+"""`python -m tests.bench [webhook] [send] [journey] [bulk] [media] [door]`: the figures of docs/performance.md.
+
+Apart from them: `python -m tests.bench faults [--messages 10000] [--faults 100] [--seed N]`, where everything dies.
+"""
 
 import argparse
 import importlib
@@ -7,12 +10,13 @@ import time
 from . import report
 
 PARTS = ('webhook', 'send', 'journey', 'bulk', 'media', 'door')
+APART = ('faults',)  # measures nothing and takes its time: only when it is asked for
 
 
 def main():
     options = arguments()
     began = time.monotonic()
-    for part in [part for part in PARTS if part in (options.parts or PARTS)]:
+    for part in [part for part in PARTS + APART if part in (options.parts or PARTS)]:
         importlib.import_module(f'.{part}', __package__).run(options)
     report.note(f'\n{time.monotonic() - began:.0f} s in all')
 
@@ -20,10 +24,18 @@ def main():
 def arguments():
     parser = argparse.ArgumentParser(prog='python -m tests.bench', description=__doc__)
     parser.add_argument(
-        'parts', nargs='*', choices=(*PARTS, []), metavar='part', help=f'of {", ".join(PARTS)}; else all'
+        'parts',
+        nargs='*',
+        choices=(*PARTS, *APART, []),
+        metavar='part',
+        help=f'of {", ".join(PARTS)}; else all; or faults',
     )
     parser.add_argument('--pairs', type=int, default=3, help='runs of ours and of the reference, in turn')
-    parser.add_argument('--messages', type=int, default=2000, help='send: messages in one run')
+    parser.add_argument(
+        '--messages', type=int, help='send: messages in one run, 2000; faults: in, and as many out, 10000'
+    )
+    parser.add_argument('--faults', type=int, default=100, help='faults: how many')
+    parser.add_argument('--seed', type=int, help='faults: of what is drawn at random; printed by each run')
     parser.add_argument('--workers', action='store_true', help='send: also one, two and four workers')
     parser.add_argument('--claim', action='store_true', help='send: also the claim among 1,000,000 rows')
     parser.add_argument('--limit', action='store_true', help='send: also three workers held to 80 a second')

@@ -10,7 +10,7 @@ from .meter import Tree, Watch, machine
 from .profile import profiled
 from .stand import CHATBOT, Stand
 
-LATENCY = 0.2
+LATENCY, MESSAGES = 0.2, 2000
 ENVIRON = {'SEND_CONCURRENCY': str(THREADS), 'SEND_RATE': '1000'}
 COLUMNS = ('messages/s', 'process ms', 'postgres ms', 'redis ms', 'all ms', 'graph ms')
 GOALS = (
@@ -40,6 +40,7 @@ def run(options):
 
 
 def compare(options):
+    messages = options.messages or MESSAGES
     with Stand(LATENCY, **ENVIRON) as stand:
         report.title(f'(b) sending: one worker_send against bare requests, {THREADS} threads, Graph at 200 ms')
         report.note(machine(stand))
@@ -47,9 +48,9 @@ def compare(options):
         rows = {name: [] for name in ('ours', 'requests')}
         for number in range(options.pairs):
             with profiled(options.profile and number == 0, worker, 'worker_send'):
-                rows['ours'].append(ours(stand, worker, options.messages))
-            rows['requests'].append(bare(stand, 'requests', options.messages))
-        rows['urllib3 pool'] = [bare(stand, 'urllib3', options.messages)]
+                rows['ours'].append(ours(stand, worker, messages))
+            rows['requests'].append(bare(stand, 'requests', messages))
+        rows['urllib3 pool'] = [bare(stand, 'urllib3', messages)]
         show(rows, worker)
 
 

@@ -77,7 +77,7 @@ def test_an_errand_ends_in_time_and_is_tried_again(acme, meta, workers, meta_say
     comes_in(meta, workers, media_message('77', content=CONTENT))
     acme.post(f'/messages/{acme.messages()[0]["id"]}/read')
     meta_says(SLOW[kind])
-    in_time(workers.background)
+    in_time(workers.errands)
     assert sql('SELECT attempts, told_at, due_at > now() FROM read_receipt') == [(1, None, True)]
     assert sql('SELECT attempts, due_at > now(), synced_at FROM template_sync') == [(1, True, None)]
     assert media_row()[:2] == ('fetching', 1)
@@ -133,7 +133,7 @@ def test_a_file_that_drips_is_left_and_tried_again(acme, meta, workers, file_ser
     file_server.describe(file_size=None, sha256=None)
     file_server.says['/file'] = dripping(length)
     comes_in(meta, workers, media_message('77'))
-    in_time(workers.background)
+    in_time(workers.errands)
     status, attempts, error, _ = media_row()
     assert (status, attempts) == ('fetching', 1)
     assert error['title'].startswith('The file came too slowly')
@@ -262,5 +262,5 @@ def test_a_list_of_templates_has_a_size(acme, workers, file_server, monkeypatch)
 def test_an_odd_content_length_of_a_file_is_no_fault_of_ours(acme, meta, workers, file_server, length):
     file_server.says['/file'] = 200, {'Content-Length': length}, CONTENT
     comes_in(meta, workers, media_message('77'))
-    in_time(workers.background)
+    in_time(workers.errands)
     assert (media_row()[2] or {}).get('title', '').find('internal error') == -1

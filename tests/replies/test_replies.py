@@ -1,6 +1,7 @@
 """Who is answered, when, and how often: one conversation at a time, and nobody waits for another's responder."""
 
 import pytest
+from peewee import OperationalError
 
 from service.runtime.db import connection
 from tests.own_service import Platform
@@ -275,6 +276,24 @@ def test_a_responder_that_is_away_is_asked_again(backend, write, workers):
     ((seconds, attempts, error),) = due()
     assert (attempts, error['title']) == (1, 'the responder did not answer (ConnectionError)')
     assert 1 < seconds <= 2
+
+
+def test_an_ask_that_postgresql_was_away_for_is_no_attempt(backend, platform, write, workers, monkeypatch):
+    with monkeypatch.context() as away:
+        away.setattr('workers.responder._history', lambda conversation: lost_connection())
+        write('One')
+        for _ in range(5):
+            workers.incoming()
+            ((seconds, attempts, error),) = due()
+            assert (attempts, error['final']) == (0, False)
+            assert seconds <= 2
+            make_due()
+    workers.incoming()
+    assert said(backend) == ['Hi!']
+
+
+def lost_connection():
+    raise OperationalError('server closed the connection unexpectedly')
 
 
 def test_a_customer_without_a_phone_is_answered_by_the_bsuid(backend, stand_in, meta, workers):

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from pathlib import Path
 
 from honcho.environ import parse_procfile
@@ -25,6 +26,7 @@ class Processes:
         self.env = env
         self.commands = dict(parse_procfile(Path(procfile).read_text()).processes)
         self.children = {}  # name → [Child]
+        self._started = Counter()
         self._on_line = on_line
 
     def start(self, name, n=1, env=None, command=None):
@@ -66,7 +68,8 @@ class Processes:
 
     def _start(self, name, command, env):
         family = self.children.setdefault(name, [])
-        number = len(family) + 1
+        self._started[name] += 1
+        number = self._started[name]  # also after one was taken out of its family: no log is begun twice
         where = {'cwd': ROOT, 'env': {**child_environ(), **self.env, **env}, 'stderr': subprocess.STDOUT}
         shell = ['/bin/sh', '-c', f'exec {command}']  # exec: the entry itself is the group's leader, its end is the end
         if self._on_line:
