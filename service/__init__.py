@@ -30,7 +30,7 @@ in Redis only wakes a worker. The packages, in the order in which they may impor
 A customer writes: web (door, webhook) -> webhooks (inbox, process, payload, messages_field) -> conversations, messages;
 later workers.replies -> replies -> sending (outbox).
 
-The backend sends: web (messages) -> sending (send_policy, outbox), a row `queued`; then workers.send -> sending
+The backend sends: web (messages) -> sending (submit, send_policy, outbox), a row `queued`; then workers.send -> sending
 (dispatch) -> graph -> sending (dispatch, escalation); Meta's statuses come in by webhooks -> sending (delivery_status).
 """
 

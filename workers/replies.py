@@ -13,7 +13,7 @@ from service.runtime.db import LOCKED, db, passes, sqlstate
 from service.runtime.errors import Invalid
 from service.runtime.queues import ERRANDS, SEND, retry_delay, wake
 from service.runtime.untrusted import clean
-from service.sending import outbox
+from service.sending import submit
 from workers import loop
 from workers.responder import ask
 from workers.thread_shares import ThreadShares
@@ -91,7 +91,7 @@ def _queue(row, messages):
         queued = conversation.reply_done(row)
         account = Account.find(row['chatbot_id'])
         if queued and messages:
-            outbox.queue(account, [(row['id'], one) for one in messages], outbox.REPLY)
+            submit.queue_reply(account, row['id'], messages)
     if queued and messages:
         wake(SEND)
     log.info(

@@ -11,10 +11,8 @@ from service.content.message_schema import MessageSchema, address, check
 from service.content.text_split import split
 from service.content.whatsapp_format import to_whatsapp
 from service.conversations.conversation import Conversation
-from service.media import outbound_file
 from service.messages import relations
 from service.messages.message import Message
-from service.messages.references import with_wamids
 from service.replies import chat_history, responder_client
 from service.replies.chat_completion import answer_in, sentence_in
 from service.replies.redaction import quotable
@@ -24,7 +22,7 @@ from service.runtime.config import settings
 from service.runtime.db import connection
 from service.runtime.strict_json import NotJSON, cleaned, parse_object
 from service.runtime.timestamps import plain
-from service.templates import template
+from service.sending import submit
 
 HISTORY = 20  # the last messages that the responder sees
 MOST_MESSAGES = 20  # in one answer; each of them is billed
@@ -44,10 +42,7 @@ def ask(claimed):
     bodies = KINDS[kind](account, conversation, history)
     if len(bodies) > MOST_MESSAGES:
         raise NoReply(f'the answer has {len(bodies)} messages, and {MOST_MESSAGES} at most are sent')
-    messages = [with_wamids(account.chatbot_id, check(message_schema, body)) for body in bodies]
-    outbound_file.check(account.chatbot_id, messages)
-    with connection():
-        template.fitting(account.waba_id, messages)
+    messages = submit.prepare_reply(account, [check(message_schema, body) for body in bodies])
     return [_addressed(one, conversation) for one in messages]
 
 

@@ -3,22 +3,18 @@
 import json
 from collections import Counter, defaultdict
 from datetime import UTC, datetime, timedelta
-from itertools import islice
 
 from peewee import DateTimeField, IntegerField, TextField
 
 from service.accounts.account import Account
-from service.conversations.identity import resolve
 from service.graph.error_codes import explain
 from service.messages.state_machine import WAITING
 from service.runtime.config import settings
 from service.runtime.db import db, execute, execute_long, fetch, new_id
-from service.runtime.errors import Conflict, TooManyQueued
+from service.runtime.errors import Conflict
 from service.runtime.model import JSON, Row
-from service.sending import outbox, send_policy
+from service.sending.recipients import Bulk
 from service.templates import template
-
-AT_ONCE = 1000  # rows in one INSERT: more are not faster and need more memory
 
 
 class Batch(Row):
@@ -94,30 +90,12 @@ INSERT INTO batch (id, chatbot_id, recipients, rejected, duplicates, dropped) VA
 """
 
 
-def create(account, bulk, send_at=None, expires_at=None):
-    """Store a sorted recipients.Bulk in the caller's transaction; returns the Batch. Wake the send queue after it."""
-    if outbox.is_full(account.chatbot_id, len(bulk.good)):
-        raise TooManyQueued(f'With these {len(bulk.good)}, more than MAX_QUEUED messages of this chatbot would wait.')
-    conversations, message = resolve(bulk.good), bulk.mould.message
-    _once_each(bulk, conversations)
-    bulk.is_marketing = template.is_marketing(message, template.known(account.waba_id, [message]))
-    bulk.drop(conversations, send_policy.standings(message, conversations.values(), bulk.is_marketing))
+def insert(bulk: Bulk) -> str:
+    """A row for a bulk whose recipients are sorted; its id."""
     batch_id = new_id()
     counts = bulk.recipients, bulk.rejected, bulk.duplicates, bulk.dropped
-    execute(INSERT, (batch_id, account.chatbot_id, *counts))
-    messages = bulk.messages(conversations)
-    while some := list(islice(messages, AT_ONCE)):
-        outbox.store(account, some, outbox.BULK, send_at=send_at, expires_at=expires_at, batch_id=batch_id)
-    return Batch.find(batch_id)
-
-
-def _once_each(bulk, conversations):
-    """Of rows that lead to one person, by whichever id, the first counts."""
-    first = {}
-    for identity in list(bulk.good):
-        if first.setdefault(conversations[identity], identity) != identity:
-            del bulk.good[identity]
-            bulk.duplicates += 1
+    execute(INSERT, (batch_id, bulk.chatbot_id, *counts))
+    return batch_id
 
 
 def shown(batches):

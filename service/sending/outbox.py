@@ -2,8 +2,11 @@
 
 import json
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from service.accounts.account import Account
 from service.content.message_schema import is_one_time_code
 from service.media import outbound_file
 from service.messages.message import Message, refers_to
@@ -32,8 +35,16 @@ FROM unnest({', '.join(f'%({name})s::{kind}[]' for name, kind in COLUMNS.items()
 """
 
 
-def queue(account, messages, priority, **when):
-    """Store validated messages (content.message_schema), [(conversation id, message)]; returns them as Messages.
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """A validated message (content.message_schema) and the conversation that it belongs to."""
+
+    conversation_id: str
+    message: dict
+
+
+def queue(account: Account, messages: Sequence[Outgoing], priority: int, **when) -> list[Message]:
+    """Store messages; returns them as Messages.
 
     They wait for `send_at`, or are held while the account or their template cannot send; what is made from a rejected
     template has failed. Wake the send queue after the commit. `templates`: template.known, if it was asked already.
@@ -43,22 +54,22 @@ def queue(account, messages, priority, **when):
     ]
 
 
-def store(account, messages, priority, **when):
+def store(account: Account, messages: Sequence[Outgoing], priority: int, **when) -> None:
     """The same for so many that nobody wants them back."""
     execute(INSERT, _values(account, messages, priority, **when))
 
 
 def _values(account, messages, priority, send_at=None, expires_at=None, batch_id=None, templates=None):
     if templates is None:
-        templates = template.known(account.waba_id, [message for _, message in messages])
+        templates = template.known(account.waba_id, [one.message for one in messages])
     shared = {
         'chatbot_id': account.chatbot_id, 'number': account.phone_number_id, 'priority': priority, 'send_at': send_at,
         'expires_at': expires_at, 'batch_id': batch_id,
     }  # fmt: skip
     state = _state(account, send_at)
     rows = columns([
-        _row(conversation, message) + _of_its_template(message, templates, state)
-        for conversation, message in messages
+        _row(one) + _of_its_template(one.message, templates, state)
+        for one in messages
     ])  # fmt: skip
     return shared | dict(zip(COLUMNS, rows, strict=True))
 
@@ -78,13 +89,14 @@ def _of_its_template(message, templates, state):
     return *key, template.is_marketing(message, templates), status, hold_reason, to_json(error)
 
 
-def _row(conversation, message):
+def _row(outgoing: Outgoing) -> tuple:
+    message = outgoing.message
     kind = message.get('type') or 'text'
     extra = {name: message[name] for name in EXTRA if name in message}
     return (
-        new_id(), conversation, kind, message.get('to'), message.get('recipient'), json.dumps(message[kind]),
-        to_json(message.get('context')), to_json(extra or None), message.get('client_reference'),
-        int(is_one_time_code(message)), refers_to(kind, message[kind]),
+        new_id(), outgoing.conversation_id, kind, message.get('to'), message.get('recipient'),
+        json.dumps(message[kind]), to_json(message.get('context')), to_json(extra or None),
+        message.get('client_reference'), int(is_one_time_code(message)), refers_to(kind, message[kind]),
         to_json(message.get('fallback_template')), to_json(message.get('replaced')),
     )  # fmt: skip
 

@@ -1,14 +1,15 @@
 """Pure: one message to many, and which of its rows are good."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from operator import itemgetter
 
 from service.content.file_types import LIMITS
 from service.content.person_id import read
-from service.conversations.identity import addressee
+from service.conversations.identity import Identity, addressee
 from service.runtime.errors import Conflict, Invalid
 from service.sending import send_policy
+from service.sending.outbox import Outgoing
 from service.sending.personalisation import PLACEHOLDER, Mould
 
 MAX_RECIPIENTS, MAX_REPORTED = 10_000, 1_000
@@ -75,6 +76,14 @@ class Bulk:
         wrong = row.wrong_address(self.mould.message.get('recipient_type'), is_known)
         return wrong | self.mould.check(row.parameters)
 
+    def count_once(self, conversations: dict[Identity, str]) -> None:
+        """Of rows that lead to one person, by whichever id, the first counts."""
+        first: dict[str, Identity] = {}
+        for identity in list(self.good):
+            if first.setdefault(conversations[identity], identity) != identity:
+                del self.good[identity]
+                self.duplicates += 1
+
     def drop(self, conversations, standings):
         """Take out whom the message may not go to now. Raises Conflict when nobody is left."""
         self.standings = standings
@@ -94,11 +103,12 @@ class Bulk:
         if self.dropped <= MAX_REPORTED:
             self.dropped_rows.append({'line': line, 'errors': {next(iter(recipient)): [objection.sentence]}})
 
-    def messages(self, conversations):
-        """(conversation id, message) of each good row, made one by one: a long text to many is never held at once."""
+    def messages(self, conversations: dict[Identity, str]) -> Iterator[Outgoing]:
+        """The message of each good row, made one by one: a long text to many is never held at once."""
         for identity, (_, recipient, parameters) in self.good.items():
             conversation = conversations[identity]
-            yield conversation, {**self._judged(self.mould.fill(parameters), conversation)[0], **recipient}
+            form, _ = self._judged(self.mould.fill(parameters), conversation)
+            yield Outgoing(conversation, {**form, **recipient})
 
     def with_other_files(self):
         """The message, or what it is for each row when a placeholder decides which file it has."""

@@ -3,26 +3,22 @@
 import hashlib
 import io
 import json
+from typing import BinaryIO
 
 from flask import Blueprint, request
 from flask import json as flask_json
 
 from service.accounts.account import Account
 from service.content.message_schema import check
-from service.conversations.identity_store import known_phones
-from service.media import outbound_file
-from service.messages.references import with_wamids
-from service.runtime.db import connection, no_connection
+from service.runtime.db import no_connection
 from service.runtime.errors import Invalid
 from service.runtime.queues import SEND, wake
 from service.runtime.untrusted import is_deep
 from service.sending import batch as batches
-from service.sending import recipients_csv
+from service.sending import recipients_csv, submit
 from service.sending.batch import Batch
-from service.sending.personalisation import Mould, placeholders
 from service.sending.recipient import listed
 from service.sending.recipients import Bulk
-from service.templates import template
 from service.web import responses
 from service.web.auth import guard
 from service.web.idempotency import Once, digest
@@ -52,7 +48,7 @@ def _json():
 
 def _order(body):
     order = check(bulk_schema, body)
-    bulk = Bulk(order['chatbot_id'], mould(order), known_phones)
+    bulk = submit.start_bulk(order['chatbot_id'], order['message'])
     bulk.take(listed(order['recipients']))
     return order, bulk
 
@@ -137,35 +133,16 @@ def _message(kind, given):
     return message
 
 
-def mould(order):
-    """The Mould of an order's message, which knows its templates. Raises Invalid for one that does not exist."""
-    message = order['message']
-    with connection():
-        waba_id = template.waba_of(order['chatbot_id'])
-        found = template.known(waba_id, [message])
-        problems = template.unknown(waba_id, [message], found)
-    problems = {
-        f'message.{path}': sentences
-        for path, sentences in problems.items()
-        if not any(True for key in template.named(message, path.split('.')[0]) for _ in placeholders(key))
-    }
-    if problems:
-        raise Invalid('There is no such template; see errors.', problems)
-    return Mould(message, *(found.get(template.named(message, place)) for place in template.PLACES))
-
-
-def read_csv(order, stream):
+def read_csv(order: dict, stream: BinaryIO) -> Bulk:
     """The Bulk of an order and a binary stream."""
-    bulk = Bulk(order['chatbot_id'], mould(order), known_phones)
+    bulk = submit.start_bulk(order['chatbot_id'], order['message'])
     bulk.take(recipients_csv.rows(stream, bulk.mould))
     return bulk
 
 
-def store(account, order, bulk):
+def store(account: Account, order: dict, bulk: Bulk) -> dict:
     """Store a batch in the caller's transaction; it as callers see it."""
-    outbound_file.check(account.chatbot_id, bulk.with_other_files(), 'message')
-    bulk.mould.message = with_wamids(account.chatbot_id, bulk.mould.message, 'message.')
-    batch = batches.create(account, bulk, order.get('send_at'), order.get('expires_at'))
+    batch = submit.queue_bulk(account, bulk, order.get('send_at'), order.get('expires_at'))
     return batches.shown([batch])[0] | {'rejected_rows': bulk.rejected_rows, 'dropped_rows': bulk.dropped_rows}
 
 

@@ -2,24 +2,19 @@
 
 from functools import partial
 
-from flask import Blueprint
+from flask import Blueprint, Response
 
 from service.accounts.account import Account
 from service.content import message_schema
-from service.content.message_types import TEXT_LIMIT
-from service.content.text_split import split
 from service.conversations.conversation import current_id
-from service.conversations.identity import addressee, resolve
 from service.conversations.identity_store import known_phones
-from service.media import inbound_file, outbound_file
+from service.media import inbound_file
 from service.messages import message_list, read_receipt, relations
 from service.messages.message import Message
-from service.messages.references import with_wamids
 from service.messages.state_machine import Status
-from service.runtime.errors import Invalid, TooManyQueued
+from service.runtime.errors import Invalid
 from service.runtime.queues import ERRANDS, SEND, wake
-from service.sending import delivery_status, outbox, send_policy
-from service.templates import template
+from service.sending import delivery_status, outbox, submit
 from service.web import responses
 from service.web.auth import guard
 from service.web.idempotency import Once, digest
@@ -37,17 +32,18 @@ def send():
     return once.first_answer_or(lambda: _send(body, once))
 
 
-def _send(body, once):
+def _send(body: dict, once: Once) -> Response | None:
     message = _checked(body)
-    account = Account.find_active(message['chatbot_id'])
-    outbound_file.check(account.chatbot_id, [message])
-    templates = template.fitting(account.waba_id, [message])
-    message = with_wamids(account.chatbot_id, message)
-    if outbox.is_full(account.chatbot_id, len(_parts(message))):
-        raise TooManyQueued('MAX_QUEUED messages of this chatbot are waiting.')
-    answer = once.answer(lambda: _queue(account, message, templates))
+    prepared = submit.prepare(Account.find_active(message['chatbot_id']), message)
+    answer = once.answer(lambda: _queue(prepared))
     wake(SEND)
     return answer
+
+
+def _queue(prepared: submit.Prepared) -> dict:
+    queued = submit.queue(prepared)
+    answer = shown(queued[:1])[0]
+    return answer | ({'parts': [one.id for one in queued]} if prepared.message.get('split') else {})
 
 
 def _checked(body):
@@ -59,25 +55,6 @@ def _checked(body):
         if is_doubtful and known_phones(body['chatbot_id'], [body.get('to')]):
             return message_schema.check(known_send_schema, body)
         raise
-
-
-def _parts(message):
-    """The messages that it becomes: several of a long text that may be split, of which the first quotes."""
-    if not message.get('split') or len(message['text']['body']) <= TEXT_LIMIT:
-        return [message]
-    rest = {name: value for name, value in message.items() if name not in ('context', 'fallback_template')}
-    texts = [{'text': {**message['text'], 'body': part}} for part in split(message['text']['body'])]
-    return [(rest if at else message) | one for at, one in enumerate(texts)]
-
-
-def _queue(account, message, templates):
-    conversation = next(iter(resolve([addressee(account.chatbot_id, message)]).values()))
-    messages = _parts(send_policy.admit(message, conversation, templates))
-    times = {name: message.get(name) for name in ('send_at', 'expires_at')}
-    messages = [(conversation, one) for one in messages]
-    queued = outbox.queue(account, messages, outbox.SINGLE, templates=templates, **times)
-    answer = shown(queued[:1])[0]
-    return answer | ({'parts': [one.id for one in queued]} if message.get('split') else {})
 
 
 @blueprint.get('/messages/<uuid:message_id>')

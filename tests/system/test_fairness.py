@@ -40,7 +40,7 @@ def queue(chatbot_id, phone, priority, text='x'):
     with connection(), db.atomic():
         conversation = next(iter(resolve([Identity(chatbot_id, phone=phone)]).values()))
         message = {'to': f'+{phone}', 'type': 'text', 'text': {'body': text}}
-        (stored,) = outbox.queue(Account.find(chatbot_id), [(conversation, message)], priority)
+        (stored,) = outbox.queue(Account.find(chatbot_id), [outbox.Outgoing(conversation, message)], priority)
     return stored.id
 
 
