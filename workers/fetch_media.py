@@ -15,7 +15,7 @@ from service.runtime import encryption
 from service.runtime.config import settings
 from service.runtime.db import connection
 from service.runtime.untrusted import as_dict, clean
-from workers import loop
+from workers import loop, pool
 
 log = logging.getLogger(__name__)
 
@@ -25,7 +25,7 @@ FRESH = timedelta(minutes=4)  # an address in a webhook is good for five
 
 
 def errand():
-    return loop.Errand(THREADS, *Fetcher().parts(), gather=GATHER)
+    return pool.Errand(THREADS, *Fetcher().parts(), gather=GATHER)
 
 
 @dataclass(slots=True)
@@ -135,7 +135,7 @@ def record(batch):
     for row, result in batch:
         if lost and isinstance(result, Stored):
             result = failure('retry', str(lost), 'storage').outcome
-        if isinstance(result, loop.Unrecordable):
+        if isinstance(result, pool.Unrecordable):
             result = failure('failed', str(result), 'not_recorded').outcome
         if isinstance(result, Exception):
             result = failure('retry', f'internal error ({type(result).__name__})', 'not_fetched').outcome

@@ -3,16 +3,14 @@
 import logging
 import os
 import select
-import threading
 import time
 from contextlib import suppress
-from queue import Empty, SimpleQueue
 
 from peewee import PeeweeException
 from playhouse.pool import MaxConnectionsExceeded
 from redis import RedisError
 
-from service.runtime.db import CONNECTION_LOST, LOCKED, connection, passes, reason, sqlstate
+from service.runtime.db import CONNECTION_LOST, connection, reason
 from service.runtime.queues import answer_bell, ring, wake
 
 log = logging.getLogger(__name__)
@@ -54,141 +52,6 @@ class Stop:
 
 
 stopping = Stop()  # set at SIGTERM: claim nothing any more
-
-
-class Unrecordable(Exception):
-    """PostgreSQL refuses to store what a call brought. `record` gets this in the result's place: a failure for good."""
-
-    def __init__(self, error):
-        super().__init__(f'the result could not be stored ({type(error).__name__})')
-
-
-class Crew:
-    """Threads that do slow calls, and one that records their results in batches; they outlive the single drain."""
-
-    def __init__(self, size, do, record, ahead=0, gather=0.002):
-        """`size` threads; `do(row)` gives a result and holds no connection meanwhile, `record([(row, result), …])`
-        writes what came within `gather` seconds. `ahead` rows more may wait, so that no thread waits for a claim."""
-        self.room, self._do, self._record, self._gather = size + ahead, do, record, gather
-        self._work, self._results = SimpleQueue(), SimpleQueue()
-        self._size = size
-        self._in_flight, self._unrecorded = {}, {}  # by id; single dict operations are atomic
-        for _ in range(size):
-            threading.Thread(target=self._labour, name='crew', daemon=True).start()
-        threading.Thread(target=self._recorder, name='recorder', daemon=True).start()
-
-    @property
-    def free(self):
-        return self.room - len(self._in_flight)
-
-    def in_flight(self):
-        return list(self._in_flight.values())
-
-    def submit(self, rows):
-        for row in rows:
-            self._in_flight[row['id']] = self._unrecorded[row['id'], id(row)] = row
-            self._work.put(row)
-
-    def _labour(self):
-        while (row := self._work.get()) is not None:
-            try:
-                result = self._do(row)
-            except Exception as error:  # a fault of ours; the row's lease or the recorder decides
-                log.error('a call failed unexpectedly', exc_info=error)
-                result = error
-            self._results.put((row, result))
-            self._in_flight.pop(row['id'], None)
-
-    def _recorder(self):
-        while (first := self._results.get()) is not None:
-            batch = [first]
-            time.sleep(self._gather)
-            try:
-                while len(batch) < 500:
-                    batch.append(self._results.get_nowait())
-            except Empty:
-                pass
-            self._write(batch)
-
-    def _write(self, batch):
-        """Until it is written: what was done may not be forgotten while PostgreSQL is away. When PostgreSQL is there
-        and does not take a batch, each row goes by itself, so that a bad or a locked one costs only itself."""
-        error = self._attempt(batch)
-        while error and passes(error) and sqlstate(error) not in LOCKED:
-            log.error('results wait for the database', extra={'reason': reason(error), 'results': len(batch)})
-            time.sleep(0.3)
-            error = self._attempt(batch)
-        if not error:
-            for row, _ in batch:
-                del self._unrecorded[row['id'], id(row)]
-        elif len(batch) > 1:
-            for one in batch:
-                self._write([one])
-        else:
-            self._refused(*batch[0], error)
-
-    def _attempt(self, batch):
-        """What went wrong; None when the batch is written."""
-        try:
-            with connection():
-                self._record(batch)
-        except Exception as error:
-            return error
-        return None
-
-    def _refused(self, row, result, error):
-        """One row's result, not taken: a lock passes, and others go first; else its failure is recorded instead."""
-        if passes(error):
-            told = {'row': row['id'], 'reason': reason(error)}
-            log.error('a result waits for the database', exc_info=error, extra=told)
-            time.sleep(0.1)
-            self._results.put((row, result))
-            return
-        log.error('a result could not be recorded', exc_info=error, extra={'row': row['id']})
-        if isinstance(result, Unrecordable):  # not even that: its lease ends, and it is claimed once more
-            del self._unrecorded[row['id'], id(row)]
-        else:
-            self._write([(row, Unrecordable(error))])
-
-    def recall(self):
-        """Take back the rows that no thread has begun with."""
-        rows = []
-        with suppress(Empty):
-            while True:
-                rows.append(self._work.get_nowait())
-        for row in rows:
-            del self._in_flight[row['id']], self._unrecorded[row['id'], id(row)]
-        return rows
-
-    def dismiss(self) -> None:
-        """End the threads of a crew that has nothing in flight and gets no more."""
-        for _ in range(self._size):
-            self._work.put(None)
-        self._results.put(None)
-
-    def close(self, timeout):
-        """Wait until everything in flight is done and recorded, at most `timeout` seconds. True when it is."""
-        deadline = time.monotonic() + timeout
-        while self._unrecorded and time.monotonic() < deadline:
-            time.sleep(0.02)
-        return not self._unrecorded
-
-
-class Errand:
-    """One kind of errand: rows that are due, a crew that does them, what is written of them.
-
-    `claim(limit)` leases due rows (dicts with an `id`), `do`, `record` and `gather` are the crew's.
-    """
-
-    def __init__(self, size, claim, do, record, gather=0.002):
-        self.crew, self._claim = Crew(size, do, record, gather=gather), claim
-
-    def step(self):
-        """Take as many as there are threads free; returns how many."""
-        free = self.crew.free
-        rows = self._claim(free) if free else []
-        self.crew.submit(rows)
-        return len(rows)
 
 
 def drain(name, step, crew, enough=0, pace=0):

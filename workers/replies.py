@@ -14,13 +14,13 @@ from service.runtime.errors import Invalid
 from service.runtime.queues import ERRANDS, SEND, retry_delay, wake
 from service.runtime.untrusted import clean
 from service.sending import submit
-from workers import loop
+from workers import pool
 from workers.responder import ask
 from workers.thread_shares import ThreadShares
 
 log = logging.getLogger(__name__)
 
-EXPECTED = (NoReply, Invalid, loop.Unrecordable)  # reasons whose text may be shown
+EXPECTED = (NoReply, Invalid, pool.Unrecordable)  # reasons whose text may be shown
 THREADS = 64  # asks under way in one process
 MOST_CLAIMS = 10  # of one reply; more than are ever tried, so something ends or hinders the workers that ask
 PATIENCE = timedelta(minutes=10)  # after the customer's message, for a server that asks to be asked later
@@ -31,7 +31,7 @@ class Replies:
     """This process's crew of THREADS, which ask responders."""
 
     def __init__(self):
-        self.crew = loop.Crew(THREADS, self.ask, record)
+        self.crew = pool.Crew(THREADS, self.ask, record)
         self.shares = ThreadShares(THREADS)
         self.renewed = time.monotonic()
 

@@ -24,7 +24,7 @@ from service.sending import delivery_status, dispatch, escalation
 from service.sending.escalation import Refusal
 from service.sending.rate_limit import SendBudget, scope_keys
 from service.webhooks import identity_claims
-from workers import loop
+from workers import loop, pool
 from workers.send_files import AGAIN, Attacher
 
 log = logging.getLogger(__name__)
@@ -35,7 +35,7 @@ class Sender:
 
     def __init__(self):
         self.batch = max(1, settings.SEND_CONCURRENCY // 3)  # free places that are worth a claim
-        self.crew = loop.Crew(settings.SEND_CONCURRENCY, self.call, record, ahead=self.batch - 1, gather=0.04)
+        self.crew = pool.Crew(settings.SEND_CONCURRENCY, self.call, record, ahead=self.batch - 1, gather=0.04)
         self.served = {}
         self.graph = GraphClient(settings.SEND_CONCURRENCY)
         self.budget = SendBudget()
@@ -156,7 +156,7 @@ def _result_of(result):
     """(outcome, time, milliseconds), also where an exception stands in the result's place."""
     if not isinstance(result, Exception):
         return result
-    kind, cause = ('failed', 'not_recorded') if isinstance(result, loop.Unrecordable) else ('unknown', 'internal')
+    kind, cause = ('failed', 'not_recorded') if isinstance(result, pool.Unrecordable) else ('unknown', 'internal')
     title = str(result) if cause == 'not_recorded' else f'internal error ({type(result).__name__})'
     error = {'code': None, 'title': title, 'details': None, 'fbtrace_id': None, 'cause': cause}
     return Outcome(kind, error=error), datetime.now(UTC), None

@@ -9,7 +9,7 @@ from service.messages import read_receipt
 from service.runtime import encryption
 from service.runtime.config import settings
 from service.runtime.queues import RETRY, SLOWLY, patient_delay
-from workers import loop
+from workers import pool
 
 log = logging.getLogger(__name__)
 THREADS = 32
@@ -18,7 +18,7 @@ THREADS = 32
 def errand():
     """The part of workers/background.py."""
     lease = settings.GRAPH_TIMEOUT + 10
-    return loop.Errand(
+    return pool.Errand(
         THREADS, lambda limit: read_receipt.claim(limit, lease), partial(_tell, GraphClient(THREADS)), _record
     )
 
@@ -53,7 +53,7 @@ def _record(batch):
 
 def _outcome_of(result):
     """Also where an exception stands in the result's place."""
-    if isinstance(result, loop.Unrecordable):
+    if isinstance(result, pool.Unrecordable):
         return _given_up(str(result))
     if isinstance(result, Exception):
         return replace(_given_up(f'internal error ({type(result).__name__})'), kind='retry')

@@ -10,7 +10,7 @@ from service.runtime import encryption
 from service.runtime.config import settings
 from service.runtime.queues import SEND, retry_delay, wake
 from service.templates import template_sync
-from workers import loop
+from workers import pool
 
 log = logging.getLogger(__name__)
 THREADS = 2
@@ -22,7 +22,7 @@ def errand():
     """The part of workers/background.py."""
     lease = PATIENCE + settings.GRAPH_TIMEOUT + 10
     claim = partial(_claim, lease)
-    return loop.Errand(THREADS, claim, partial(_read, ManagementClient(THREADS)), _record)
+    return pool.Errand(THREADS, claim, partial(_read, ManagementClient(THREADS)), _record)
 
 
 def _claim(lease, limit):
@@ -63,7 +63,7 @@ def _record(batch):
 def _failed(row, outcome):
     """Passing faults are tried again like messages are, then each hour; without a token it rests."""
     if isinstance(outcome, Exception):
-        is_known = isinstance(outcome, loop.Unrecordable)
+        is_known = isinstance(outcome, pool.Unrecordable)
         outcome = _outcome('failed', str(outcome) if is_known else f'Internal error ({type(outcome).__name__})')
     delay = retry_delay(row['attempts']) if outcome.kind in ('retry', 'unknown') else None
     delay = max(delay or HOUR, outcome.delay or 0, outcome.pause or 0) if row['tokens'] else None

@@ -16,7 +16,7 @@ from service.runtime.queues import SEND, answer_bell, ring, wake
 from tests.people import sql
 from tests.stack import Processes, free_port, wait_until
 from workers import clock, loop
-from workers.loop import Crew, Unrecordable
+from workers.pool import Crew, Unrecordable
 
 
 def jobs():
