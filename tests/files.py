@@ -94,7 +94,7 @@ class FileServer:
 
             def do_GET(self):
                 path = self.path.partition('?')[0]
-                if not path.endswith('/message_templates'):  # an account's own errand
+                if not path.endswith('/message_templates'):  # an account's own background job
                     server.asked.append((path, dict(self.headers)))
                 answer = server.says.get(path, (404, {}, b''))
                 if callable(answer):

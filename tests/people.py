@@ -12,8 +12,7 @@ from service.runtime.db import connection, db
 from service.web.auth import sign
 from service.webhooks import process
 from tests.stack import PHONE_NUMBER_ID, Processes, free_port
-from workers import background as errands
-from workers import clock, incoming, replies, send
+from workers import background, clock, incoming, replies, send
 
 PAYLOADS = Path(__file__).parent / 'payloads'
 MANIFEST = json.loads((PAYLOADS / 'MANIFEST.json').read_text())
@@ -189,19 +188,19 @@ class Workers:
         return self
 
     def __exit__(self, *exception):
-        for room in (incoming, send, errands):
+        for room in (incoming, send, background):
             assert room.close(10), 'calls were still in flight at the end of the test'
         self._forget()
 
     @staticmethod
     def _forget():
         crews = [send.sender().crew] if send.sender.cache_info().currsize else []
-        if errands.errands_of_this_process.cache_info().currsize:
-            crews += [errand.crew for errand in errands.errands_of_this_process().errands]
+        if background.jobs_of_this_process.cache_info().currsize:
+            crews += [job.crew for job in background.jobs_of_this_process().jobs]
         for crew in crews:  # a suite of thousands of tests would leave tens of thousands of threads
             crew.dismiss()
         send.sender.cache_clear()  # it knows settings of this test; the crew that asks for replies knows none
-        errands.errands_of_this_process.cache_clear()
+        background.jobs_of_this_process.cache_clear()
 
     def incoming(self):
         """Work off all events that are due, then ask for the replies that are due and wait for them."""
@@ -212,8 +211,8 @@ class Workers:
         self._until_idle(send.sender().step, lambda: send.sender().crew)
 
     def errands(self):
-        """Do every errand that is due and wait for the results."""
-        self._until_idle(errands.errands_of_this_process().step, errands.errands_of_this_process)
+        """Do every background job that is due and wait for the results."""
+        self._until_idle(background.jobs_of_this_process().step, background.jobs_of_this_process)
 
     @staticmethod
     def _until_idle(step, crew):

@@ -1,4 +1,4 @@
-"""Errands at the Graph API beside the messages, each kind with its rows, its crew and its own pace."""
+"""Background jobs at the Graph API beside the messages, each kind with its rows, its crew and its own pace."""
 
 import time
 from functools import cache
@@ -6,42 +6,42 @@ from functools import cache
 from service.runtime.queues import ERRANDS
 from workers import fetch_media, loop, send_receipts, sync_templates
 
-PARTS = (send_receipts, fetch_media, sync_templates)  # modules; each has errand(), its pool.Errand
+PARTS = (send_receipts, fetch_media, sync_templates)  # modules; each has job(), its pool.BackgroundJob
 PACE = 0.05  # seconds between two looks: a few files at a time cost less than one by one, and nobody waits for them
 
 
-class Errands:
+class BackgroundJobs:
     """This process's crews, and all of them as the one that a drain looks after."""
 
     def __init__(self):
-        self.errands = [part.errand() for part in PARTS]
+        self.jobs = [part.job() for part in PARTS]
 
     def step(self):
-        return loop.step_all([errand.step for errand in self.errands])
+        return loop.step_all([job.step for job in self.jobs])
 
     @property
     def free(self):
-        return sum(errand.crew.free for errand in self.errands)
+        return sum(job.crew.free for job in self.jobs)
 
     def in_flight(self):
-        return [row for errand in self.errands for row in errand.crew.in_flight()]
+        return [row for job in self.jobs for row in job.crew.in_flight()]
 
     def close(self, timeout):
         deadline = time.monotonic() + timeout
-        return all([errand.crew.close(max(0, deadline - time.monotonic())) for errand in self.errands])
+        return all([job.crew.close(max(0, deadline - time.monotonic())) for job in self.jobs])
 
 
 @cache
-def errands_of_this_process():
+def jobs_of_this_process():
     """Made at the first drain, after which they live as long as the process."""
-    return Errands()
+    return BackgroundJobs()
 
 
 def drain():
-    """The job of the errands' queue."""
-    loop.drain(ERRANDS, errands_of_this_process().step, crew=errands_of_this_process(), pace=PACE)
+    """What a job in the queue of background jobs does."""
+    loop.drain(ERRANDS, jobs_of_this_process().step, crew=jobs_of_this_process(), pace=PACE)
 
 
 def close(timeout):
     """Let what is under way be done and recorded; True when nothing is left."""
-    return errands_of_this_process.cache_info().currsize == 0 or errands_of_this_process().close(timeout)
+    return jobs_of_this_process.cache_info().currsize == 0 or jobs_of_this_process().close(timeout)

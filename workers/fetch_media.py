@@ -24,8 +24,8 @@ GATHER = 0.2  # seconds; files that come within it are made safe together
 FRESH = timedelta(minutes=4)  # an address in a webhook is good for five
 
 
-def errand():
-    return pool.Errand(THREADS, *Fetcher().parts(), gather=GATHER)
+def job():
+    return pool.BackgroundJob(THREADS, *Fetcher().parts(), gather=GATHER)
 
 
 @dataclass(slots=True)

@@ -129,8 +129,8 @@ class Crew:
         return not self._unrecorded
 
 
-class Errand:
-    """One kind of errand: rows that are due, a crew that does them, what is written of them.
+class BackgroundJob:
+    """One kind of background job: rows that are due, a crew that does them, what is written of them.
 
     `claim(limit)` leases due rows (dicts with an `id`), `do`, `record` and `gather` are the crew's.
     """

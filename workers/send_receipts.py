@@ -15,10 +15,10 @@ log = logging.getLogger(__name__)
 THREADS = 32
 
 
-def errand():
+def job():
     """The part of workers/background.py."""
     lease = settings.GRAPH_TIMEOUT + 10
-    return pool.Errand(
+    return pool.BackgroundJob(
         THREADS, lambda limit: read_receipt.claim(limit, lease), partial(_tell, GraphClient(THREADS)), _record
     )
 

@@ -18,11 +18,11 @@ HOUR, DAY = 3600, 86400  # seconds: after failures, and after a success
 LEAST_PAUSE = 2  # seconds after a failure, however many webhooks ask for the next reading
 
 
-def errand():
+def job():
     """The part of workers/background.py."""
     lease = PATIENCE + settings.GRAPH_TIMEOUT + 10
     claim = partial(_claim, lease)
-    return pool.Errand(THREADS, claim, partial(_read, ManagementClient(THREADS)), _record)
+    return pool.BackgroundJob(THREADS, claim, partial(_read, ManagementClient(THREADS)), _record)
 
 
 def _claim(lease, limit):

@@ -248,7 +248,7 @@ def test_receipts_that_cannot_be_claimed_stop_no_files(acme, meta, stand_in, wor
     acme.post(f'/messages/{message["id"]}/read')
     refuse('read_receipt', 'UPDATE', 'true')
     with connection():
-        background.errands_of_this_process().step()
+        background.jobs_of_this_process().step()
     wait_until(lambda: sql('SELECT status FROM media') == [('stored',)])
 
 
