@@ -194,33 +194,33 @@ class Workers:
 
     @staticmethod
     def _forget():
-        crews = [send.sender().crew] if send.sender.cache_info().currsize else []
+        pools = [send.sender().pool] if send.sender.cache_info().currsize else []
         if background.jobs_of_this_process.cache_info().currsize:
-            crews += [job.crew for job in background.jobs_of_this_process().jobs]
-        for crew in crews:  # a suite of thousands of tests would leave tens of thousands of threads
-            crew.dismiss()
-        send.sender.cache_clear()  # it knows settings of this test; the crew that asks for replies knows none
+            pools += [job.pool for job in background.jobs_of_this_process().jobs]
+        for pool in pools:  # a suite of thousands of tests would leave tens of thousands of threads
+            pool.dismiss()
+        send.sender.cache_clear()  # it knows settings of this test; the pool that asks for replies knows none
         background.jobs_of_this_process.cache_clear()
 
     def incoming(self):
         """Work off all events that are due, then ask for the replies that are due and wait for them."""
-        self._until_idle(incoming.step, lambda: replies.crew_of_this_process().crew)
+        self._until_idle(incoming.step, lambda: replies.replies_of_this_process().pool)
 
     def send(self):
         """Send everything that is due and wait for the results."""
-        self._until_idle(send.sender().step, lambda: send.sender().crew)
+        self._until_idle(send.sender().step, lambda: send.sender().pool)
 
     def errands(self):
         """Do every background job that is due and wait for the results."""
         self._until_idle(background.jobs_of_this_process().step, background.jobs_of_this_process)
 
     @staticmethod
-    def _until_idle(step, crew):
+    def _until_idle(step, pool):
         while True:
             with connection():
                 found = step()
             if not found:
-                assert crew().close(10), 'calls did not end within 10 s'
+                assert pool().close(10), 'calls did not end within 10 s'
                 with connection():
                     if not step():
                         return

@@ -1,4 +1,4 @@
-"""Background jobs at the Graph API beside the messages, each kind with its rows, its crew and its own pace."""
+"""Background jobs at the Graph API beside the messages, each kind with its rows, its pool and its own pace."""
 
 import time
 from functools import cache
@@ -11,7 +11,7 @@ PACE = 0.05  # seconds between two looks: a few files at a time cost less than o
 
 
 class BackgroundJobs:
-    """This process's crews, and all of them as the one that a drain looks after."""
+    """This process's pools, and all of them as the one that a drain looks after."""
 
     def __init__(self):
         self.jobs = [part.job() for part in PARTS]
@@ -21,14 +21,14 @@ class BackgroundJobs:
 
     @property
     def free(self):
-        return sum(job.crew.free for job in self.jobs)
+        return sum(job.pool.free for job in self.jobs)
 
     def in_flight(self):
-        return [row for job in self.jobs for row in job.crew.in_flight()]
+        return [row for job in self.jobs for row in job.pool.in_flight()]
 
     def close(self, timeout):
         deadline = time.monotonic() + timeout
-        return all([job.crew.close(max(0, deadline - time.monotonic())) for job in self.jobs])
+        return all([job.pool.close(max(0, deadline - time.monotonic())) for job in self.jobs])
 
 
 @cache
@@ -39,7 +39,7 @@ def jobs_of_this_process():
 
 def drain():
     """What a job in the queue of background jobs does."""
-    loop.drain(ERRANDS, jobs_of_this_process().step, crew=jobs_of_this_process(), pace=PACE)
+    loop.drain(ERRANDS, jobs_of_this_process().step, pool=jobs_of_this_process(), pace=PACE)
 
 
 def close(timeout):

@@ -20,12 +20,12 @@ from workers import loop, pool
 log = logging.getLogger(__name__)
 
 THREADS = 32
-GATHER = 0.2  # seconds; files that come within it are made safe together
+BATCH_WINDOW = 0.2  # seconds; files that come within it are made safe together
 FRESH = timedelta(minutes=4)  # an address in a webhook is good for five
 
 
 def job():
-    return pool.BackgroundJob(THREADS, *Fetcher().parts(), gather=GATHER)
+    return pool.BackgroundJob(THREADS, *Fetcher().parts(), batch_window=BATCH_WINDOW)
 
 
 @dataclass(slots=True)
@@ -49,7 +49,7 @@ class Fetcher:
         return lambda limit: inbound_file.claim(limit, self.lease), self.fetch, record
 
     def fetch(self, row):
-        """The file into the storage, on a crew thread: Stored, or the Outcome that says why not."""
+        """The file into the storage, on a thread of the pool: Stored, or the Outcome that says why not."""
         try:
             return self._fetch(row, encryption.decrypt(row['access_token']))
         except NotFetched as reason:

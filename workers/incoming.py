@@ -7,12 +7,12 @@ from workers import loop, replies
 
 def step():
     """Events first; then the customers whose quiet time is over."""
-    return loop.step_all([process.work_off, replies.crew_of_this_process().step])
+    return loop.step_all([process.work_off, replies.replies_of_this_process().step])
 
 
 def drain():
     """The job of the incoming queue."""
-    loop.drain(INCOMING, step, crew=replies.crew_of_this_process().crew)
+    loop.drain(INCOMING, step, pool=replies.replies_of_this_process().pool)
 
 
 close = replies.close

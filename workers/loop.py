@@ -54,19 +54,19 @@ class Stop:
 stopping = Stop()  # set at SIGTERM: claim nothing any more
 
 
-def drain(name, step, crew, enough=0, pace=0):
+def drain(name, step, pool, enough=0, pace=0):
     """Answer the bell of a queue: `step()` until it has found nothing for LINGER seconds. Never raises.
 
-    `step()` returns how much it found; it is taken when `enough` places of the crew are free. While the crew is busy
+    `step()` returns how much it found; it is taken when `enough` places of the pool are free. While the pool is busy
     there is no rest: the end of a call may bring new work. `pace`: seconds between two steps even when there is work.
     """
     end, idle_since = time.monotonic() + BUDGET, time.monotonic()
     with suppress(RedisError):  # the flag expires by itself
         answer_bell(name)
     while not stopping.is_set():
-        found = _guarded(step) if crew.free >= enough else 0
+        found = _guarded(step) if pool.free >= enough else 0
         now = time.monotonic()
-        if found or crew.in_flight():
+        if found or pool.in_flight():
             idle_since = now
         if now > end:
             wake(name)  # whoever comes next goes on

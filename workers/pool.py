@@ -18,18 +18,19 @@ class Unrecordable(Exception):
         super().__init__(f'the result could not be stored ({type(error).__name__})')
 
 
-class Crew:
+class WorkerPool:
     """Threads that do slow calls, and one that records their results in batches; they outlive the single drain."""
 
-    def __init__(self, size, do, record, ahead=0, gather=0.002):
+    def __init__(self, size, do, record, prefetch=0, batch_window=0.002):
         """`size` threads; `do(row)` gives a result and holds no connection meanwhile, `record([(row, result), …])`
-        writes what came within `gather` seconds. `ahead` rows more may wait, so that no thread waits for a claim."""
-        self.room, self._do, self._record, self._gather = size + ahead, do, record, gather
+        writes what came within `batch_window` seconds. `prefetch` rows more may wait, so that no thread
+        waits for a claim."""
+        self.room, self._do, self._record, self._batch_window = size + prefetch, do, record, batch_window
         self._work, self._results = SimpleQueue(), SimpleQueue()
         self._size = size
         self._in_flight, self._unrecorded = {}, {}  # by id; single dict operations are atomic
         for _ in range(size):
-            threading.Thread(target=self._labour, name='crew', daemon=True).start()
+            threading.Thread(target=self._run, name='pool', daemon=True).start()
         threading.Thread(target=self._recorder, name='recorder', daemon=True).start()
 
     @property
@@ -44,7 +45,7 @@ class Crew:
             self._in_flight[row['id']] = self._unrecorded[row['id'], id(row)] = row
             self._work.put(row)
 
-    def _labour(self):
+    def _run(self):
         while (row := self._work.get()) is not None:
             try:
                 result = self._do(row)
@@ -57,7 +58,7 @@ class Crew:
     def _recorder(self):
         while (first := self._results.get()) is not None:
             batch = [first]
-            time.sleep(self._gather)
+            time.sleep(self._batch_window)
             try:
                 while len(batch) < 500:
                     batch.append(self._results.get_nowait())
@@ -105,7 +106,7 @@ class Crew:
         else:
             self._write([(row, Unrecordable(error))])
 
-    def recall(self):
+    def cancel_queued(self):
         """Take back the rows that no thread has begun with."""
         rows = []
         with suppress(Empty):
@@ -116,7 +117,7 @@ class Crew:
         return rows
 
     def dismiss(self) -> None:
-        """End the threads of a crew that has nothing in flight and gets no more."""
+        """End the threads of a pool that has nothing in flight and gets no more."""
         for _ in range(self._size):
             self._work.put(None)
         self._results.put(None)
@@ -130,17 +131,17 @@ class Crew:
 
 
 class BackgroundJob:
-    """One kind of background job: rows that are due, a crew that does them, what is written of them.
+    """One kind of background job: rows that are due, a pool that does them, what is written of them.
 
-    `claim(limit)` leases due rows (dicts with an `id`), `do`, `record` and `gather` are the crew's.
+    `claim(limit)` leases due rows (dicts with an `id`), `do`, `record` and `batch_window` are the pool's.
     """
 
-    def __init__(self, size, claim, do, record, gather=0.002):
-        self.crew, self._claim = Crew(size, do, record, gather=gather), claim
+    def __init__(self, size, claim, do, record, batch_window=0.002):
+        self.pool, self._claim = WorkerPool(size, do, record, batch_window=batch_window), claim
 
     def step(self):
         """Take as many as there are threads free; returns how many."""
-        free = self.crew.free
+        free = self.pool.free
         rows = self._claim(free) if free else []
-        self.crew.submit(rows)
+        self.pool.submit(rows)
         return len(rows)

@@ -14,13 +14,13 @@ from service.runtime.errors import Invalid
 from service.runtime.queues import ERRANDS, SEND, retry_delay, wake
 from service.runtime.untrusted import clean
 from service.sending import submit
-from workers import pool
+from workers.pool import Unrecordable, WorkerPool
 from workers.responder import ask
 from workers.thread_shares import ThreadShares
 
 log = logging.getLogger(__name__)
 
-EXPECTED = (NoReply, Invalid, pool.Unrecordable)  # reasons whose text may be shown
+EXPECTED = (NoReply, Invalid, Unrecordable)  # reasons whose text may be shown
 THREADS = 64  # asks under way in one process
 MOST_CLAIMS = 10  # of one reply; more than are ever tried, so something ends or hinders the workers that ask
 PATIENCE = timedelta(minutes=10)  # after the customer's message, for a server that asks to be asked later
@@ -28,23 +28,23 @@ LEASE = 12  # seconds, renewed while the responder thinks: what a dead worker as
 
 
 class Replies:
-    """This process's crew of THREADS, which ask responders."""
+    """This process's pool of THREADS, which ask responders."""
 
     def __init__(self):
-        self.crew = pool.Crew(THREADS, self.ask, record)
+        self.pool = WorkerPool(THREADS, self.ask, record)
         self.shares = ThreadShares(THREADS)
         self.renewed = time.monotonic()
 
     def step(self):
         """Ask for as many as may be asked for now; returns how many."""
         self._renew_leases()
-        free = self.crew.free
+        free = self.pool.free
         if not free:
             return 0
-        shares, share = self.shares.open_to(self.crew.in_flight())
+        shares, share = self.shares.open_to(self.pool.in_flight())
         now = time.monotonic()
         rows = conversation.claim_replies(max(1, free // 4), LEASE, shares, share)
-        self.crew.submit([row | {'asked_at': now} for row in rows])
+        self.pool.submit([row | {'asked_at': now} for row in rows])
         if read_receipt.before_replies(rows):
             wake(ERRANDS)
         return len(rows)
@@ -52,7 +52,7 @@ class Replies:
     def _renew_leases(self):
         if time.monotonic() - self.renewed > LEASE / 4:
             self.renewed = time.monotonic()
-            conversation.renew_leases([row['id'] for row in self.crew.in_flight()], LEASE)
+            conversation.renew_leases([row['id'] for row in self.pool.in_flight()], LEASE)
 
     def ask(self, row):
         if row['reply_attempts'] > MOST_CLAIMS:
@@ -67,14 +67,14 @@ class Replies:
 
 
 @cache
-def crew_of_this_process():
+def replies_of_this_process():
     """Made at the first drain, after which it lives as long as the process."""
     return Replies()
 
 
 def close(timeout):
     """Let what is asked be answered and recorded; True when nothing is left."""
-    return crew_of_this_process.cache_info().currsize == 0 or crew_of_this_process().crew.close(timeout)
+    return replies_of_this_process.cache_info().currsize == 0 or replies_of_this_process().pool.close(timeout)
 
 
 def record(batch):

@@ -24,18 +24,19 @@ from service.sending import delivery_status, dispatch, escalation
 from service.sending.escalation import Refusal
 from service.sending.rate_limit import SendBudget, scope_keys
 from service.webhooks import identity_claims
-from workers import loop, pool
+from workers import loop
+from workers.pool import Unrecordable, WorkerPool
 from workers.send_files import AGAIN, Attacher
 
 log = logging.getLogger(__name__)
 
 
 class Sender:
-    """This process's crew of SEND_CONCURRENCY threads, its share of the rates and its connections to Meta."""
+    """This process's pool of SEND_CONCURRENCY threads, its share of the rates and its connections to Meta."""
 
     def __init__(self):
         self.batch = max(1, settings.SEND_CONCURRENCY // 3)  # free places that are worth a claim
-        self.crew = pool.Crew(settings.SEND_CONCURRENCY, self.call, record, ahead=self.batch - 1, gather=0.04)
+        self.pool = WorkerPool(settings.SEND_CONCURRENCY, self.call, record, prefetch=self.batch - 1, batch_window=0.04)
         self.served = {}
         self.graph = GraphClient(settings.SEND_CONCURRENCY)
         self.budget = SendBudget()
@@ -47,13 +48,13 @@ class Sender:
         """Claim as much as places are free and rates allow; returns how many."""
         found = sorted(dispatch.sendable_accounts(), key=lambda row: self.served.get(row['chatbot_id'], 0))
         rows = self._claim(found) if found else []
-        self.crew.submit(rows)
-        if rows and not self.crew.free:
+        self.pool.submit(rows)
+        if rows and not self.pool.free:
             loop.more_is_due(SEND)
         return len(rows)
 
     def _claim(self, found):
-        free = self.crew.free
+        free = self.pool.free
         granted = self.budget.take({row['phone_number_id']: self._wish(row, -(-free // len(found))) for row in found})
         quota, now = {}, time.monotonic()
         for row in found:  # in turns, the one that waited longest first
@@ -99,7 +100,7 @@ class Sender:
         return any(row['claimed_at'] < self.away.get(scope, 0) for scope in scopes)
 
     def call(self, row):
-        """One Graph call, on a crew thread, without a database connection."""
+        """One Graph call, on a thread of the pool, without a database connection."""
         began = time.perf_counter()
         outcome = self._send(row)
         milliseconds = round((time.perf_counter() - began) * 1000)
@@ -130,7 +131,7 @@ def sender():
 
 def drain():
     """The job of the send queue."""
-    loop.drain(SEND, sender().step, sender().crew, enough=sender().batch)
+    loop.drain(SEND, sender().step, sender().pool, enough=sender().batch)
 
 
 def close(timeout):
@@ -139,8 +140,8 @@ def close(timeout):
         return True
     end = time.monotonic() + timeout
     with suppress(CONNECTION_LOST), connection():  # else the leases see to it
-        dispatch.give_back(sender().crew.recall())
-    return sender().crew.close(end - time.monotonic())
+        dispatch.give_back(sender().pool.cancel_queued())
+    return sender().pool.close(end - time.monotonic())
 
 
 def record(batch):
@@ -156,7 +157,7 @@ def _result_of(result):
     """(outcome, time, milliseconds), also where an exception stands in the result's place."""
     if not isinstance(result, Exception):
         return result
-    kind, cause = ('failed', 'not_recorded') if isinstance(result, pool.Unrecordable) else ('unknown', 'internal')
+    kind, cause = ('failed', 'not_recorded') if isinstance(result, Unrecordable) else ('unknown', 'internal')
     title = str(result) if cause == 'not_recorded' else f'internal error ({type(result).__name__})'
     error = {'code': None, 'title': title, 'details': None, 'fbtrace_id': None, 'cause': cause}
     return Outcome(kind, error=error), datetime.now(UTC), None

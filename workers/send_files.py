@@ -1,6 +1,6 @@
 """Our files in a message that is about to leave: Meta's ids for them, which its number may first have to get.
 
-On the send crew's own thread, so that the order within a conversation holds. One upload for a file and a number,
+On the send pool's own thread, so that the order within a conversation holds. One upload for a file and a number,
 however many messages and workers want it: in a process they wait for the one that began, for a moment; across
 processes it is a lease in media_upload, and who comes too late gives his message back and comes again.
 """

@@ -24,7 +24,7 @@ def job():
 
 
 def _tell(graph, row):
-    """One Graph call, on a crew thread, without a database connection."""
+    """One Graph call, on a thread of the pool, without a database connection."""
     if row['too_old']:
         return _given_up(f'Meta takes no receipt for a message older than {read_receipt.MAX_AGE_DAYS} days')
     if not row['active']:

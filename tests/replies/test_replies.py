@@ -192,7 +192,7 @@ def test_what_a_dead_worker_asked_is_asked_again_and_its_late_answer_is_dropped(
     wait_until(lambda: len(platform.asks) == 2)
     platform.open.set()
     assert replies.close(10)
-    assert other.crew.close(10)
+    assert other.pool.close(10)
     assert said(backend) == ['Hi!']
 
 

@@ -16,7 +16,7 @@ from service.runtime.queues import SEND, answer_bell, ring, wake
 from tests.people import sql
 from tests.stack import Processes, free_port, wait_until
 from workers import clock, loop
-from workers.pool import Crew, Unrecordable
+from workers.pool import Unrecordable, WorkerPool
 
 
 def jobs():
@@ -118,18 +118,18 @@ def rows(count):
 @pytest.mark.parametrize('away', [OperationalError('gone'), MaxConnectionsExceeded()])
 def test_results_are_kept_while_postgresql_is_away(database, away):
     ledger = Ledger(away, away)
-    crew = Crew(4, lambda row: row['id'], ledger)
-    crew.submit(rows(6))
-    assert crew.close(5)
+    pool = WorkerPool(4, lambda row: row['id'], ledger)
+    pool.submit(rows(6))
+    assert pool.close(5)
     assert sorted(ledger.results) == list(range(6))
-    assert crew.free == 4
+    assert pool.free == 4
 
 
 def test_a_result_that_cannot_be_recorded_costs_only_itself(database):
     ledger = Ledger()
-    crew = Crew(8, lambda row: 'poison' if row['id'] == 3 else row['id'], ledger, gather=0.1)
-    crew.submit(rows(6))
-    assert crew.close(5)
+    pool = WorkerPool(8, lambda row: 'poison' if row['id'] == 3 else row['id'], ledger, batch_window=0.1)
+    pool.submit(rows(6))
+    assert pool.close(5)
     assert sorted(map(str, ledger.results)) == [*'01245', 'the result could not be stored (ValueError)']
 
 
@@ -157,10 +157,10 @@ def state(code):
 @pytest.mark.parametrize('code', ['22P02', '22P05', '22003', '23514', '23505', '54000', '54001', 'XX000', '42703'])
 def test_a_result_that_postgresql_refuses_becomes_a_failure_and_stops_no_other(database, code):
     ledger = Refuses(code, times=100)
-    crew = Crew(8, lambda row: row['id'], ledger, gather=0.1)
-    crew.submit(rows(6))
-    assert crew.close(5)
-    assert crew.free == 8
+    pool = WorkerPool(8, lambda row: row['id'], ledger, batch_window=0.1)
+    pool.submit(rows(6))
+    assert pool.close(5)
+    assert pool.free == 8
     (failure,) = [result for result in ledger.results if isinstance(result, Unrecordable)]
     assert 'could not be stored' in str(failure)
     assert sorted(result for result in ledger.results if result is not failure) == [0, 1, 2, 4, 5]
@@ -169,9 +169,9 @@ def test_a_result_that_postgresql_refuses_becomes_a_failure_and_stops_no_other(d
 @pytest.mark.parametrize('code', ['40P01', '40001', '57P01', '53300', '25006', '55P03', '57014'])
 def test_what_passes_is_waited_for_and_no_result_is_lost(database, code):
     ledger = Refuses(code, times=3)
-    crew = Crew(8, lambda row: row['id'], ledger, gather=0.1)
-    crew.submit(rows(6))
-    assert crew.close(10)
+    pool = WorkerPool(8, lambda row: row['id'], ledger, batch_window=0.1)
+    pool.submit(rows(6))
+    assert pool.close(10)
     assert ledger.times == 0
     assert sorted(ledger.results) == list(range(6))
 
@@ -179,55 +179,55 @@ def test_what_passes_is_waited_for_and_no_result_is_lost(database, code):
 @pytest.mark.parametrize('code', ['55P03', '57014'])
 def test_a_row_that_somebody_holds_lets_the_others_be_recorded(database, code):
     ledger = Refuses(code, times=10000)
-    crew = Crew(8, lambda row: row['id'], ledger, gather=0.1)
-    crew.submit(rows(6))
+    pool = WorkerPool(8, lambda row: row['id'], ledger, batch_window=0.1)
+    pool.submit(rows(6))
     wait_until(lambda: sorted(ledger.results) == [0, 1, 2, 4, 5])
-    assert not crew.close(0.1)
+    assert not pool.close(0.1)
     ledger.times = 0
-    assert crew.close(5)
+    assert pool.close(5)
     assert sorted(ledger.results) == list(range(6))
 
 
-def test_a_call_that_raises_leaves_the_crew_at_work(database):
+def test_a_call_that_raises_leaves_the_pool_at_work(database):
     ledger = Ledger()
-    crew = Crew(1, lambda row: 1 // row['id'], ledger)
-    crew.submit(rows(3))
-    assert crew.close(5)
+    pool = WorkerPool(1, lambda row: 1 // row['id'], ledger)
+    pool.submit(rows(3))
+    assert pool.close(5)
     assert [type(result) for result in ledger.results] == [ZeroDivisionError, int, int]
 
 
 def test_at_the_end_what_was_not_begun_is_given_back_and_the_rest_is_waited_for(database):
     ledger, go = Ledger(), threading.Event()
-    crew = Crew(2, lambda row: go.wait() and row['id'], ledger, ahead=3)
-    crew.submit(rows(5))
-    wait_until(lambda: crew._work.qsize() == 3)
-    assert crew.free == 0
-    assert [row['id'] for row in crew.recall()] == [2, 3, 4]
-    assert not crew.close(0.1)
+    pool = WorkerPool(2, lambda row: go.wait() and row['id'], ledger, prefetch=3)
+    pool.submit(rows(5))
+    wait_until(lambda: pool._work.qsize() == 3)
+    assert pool.free == 0
+    assert [row['id'] for row in pool.cancel_queued()] == [2, 3, 4]
+    assert not pool.close(0.1)
     go.set()
-    assert crew.close(5)
+    assert pool.close(5)
     assert sorted(ledger.results) == [0, 1]
 
 
 @pytest.fixture
-def crew(database):
-    return Crew(1, lambda row: row['id'], Ledger())
+def pool(database):
+    return WorkerPool(1, lambda row: row['id'], Ledger())
 
 
-def test_a_drain_goes_on_until_nothing_was_found_for_a_moment(database, crew, monkeypatch):
+def test_a_drain_goes_on_until_nothing_was_found_for_a_moment(database, pool, monkeypatch):
     monkeypatch.setattr(loop, 'LINGER', 0.1)
     found = [2, 0, 1, 0, 0, 3]
-    loop.drain(SEND, lambda: found.pop(0) if found else 0, crew)
+    loop.drain(SEND, lambda: found.pop(0) if found else 0, pool)
     assert found == []
 
 
-def test_a_drain_that_has_had_its_time_wakes_its_successor(database, crew, monkeypatch):
+def test_a_drain_that_has_had_its_time_wakes_its_successor(database, pool, monkeypatch):
     monkeypatch.setattr(loop, 'BUDGET', 0.1)
-    loop.drain(SEND, lambda: 1, crew)
+    loop.drain(SEND, lambda: 1, pool)
     wait_until(jobs, 2)
 
 
-def test_a_drain_answers_the_bell_before_it_looks(database, crew, monkeypatch):
+def test_a_drain_answers_the_bell_before_it_looks(database, pool, monkeypatch):
     """A row that is committed while a drain looks rings anew: its ring is not taken for an old one."""
     monkeypatch.setattr(loop, 'LINGER', 0.05)
     ring(SEND)
@@ -239,12 +239,12 @@ def test_a_drain_answers_the_bell_before_it_looks(database, crew, monkeypatch):
             rung.append(len(jobs()))
         return 0
 
-    loop.drain(SEND, step, crew)
+    loop.drain(SEND, step, pool)
     assert rung == [2]
 
 
 @pytest.mark.parametrize('trouble', [OperationalError('gone'), MaxConnectionsExceeded()])
-def test_a_step_that_fails_is_repeated(database, crew, monkeypatch, trouble):
+def test_a_step_that_fails_is_repeated(database, pool, monkeypatch, trouble):
     monkeypatch.setattr(loop, 'LINGER', 0.3)
     steps = [trouble, 1, 0]
 
@@ -254,14 +254,14 @@ def test_a_step_that_fails_is_repeated(database, crew, monkeypatch, trouble):
             raise found
         return found
 
-    loop.drain(SEND, step, crew)
+    loop.drain(SEND, step, pool)
     assert steps == []
 
 
-def test_a_drain_works_without_redis(no_redis, crew, monkeypatch):
+def test_a_drain_works_without_redis(no_redis, pool, monkeypatch):
     monkeypatch.setattr(loop, 'LINGER', 0.05)
     found = [1]
-    loop.drain(SEND, lambda: found.pop() if found else 0, crew)
+    loop.drain(SEND, lambda: found.pop() if found else 0, pool)
     assert found == []
 
 
@@ -293,12 +293,12 @@ def test_under_steady_traffic_one_drain_job_waits_at_most(backend, back_room):
     wait_until(lambda: not sql("SELECT 1 FROM message WHERE status IN ('queued', 'sending')"), 20)
 
 
-def test_a_crew_that_is_dismissed_leaves_no_thread():
+def test_a_pool_that_is_dismissed_leaves_no_thread():
     before = set(threading.enumerate())
-    crew = Crew(3, lambda row: row['id'], Ledger())
+    pool = WorkerPool(3, lambda row: row['id'], Ledger())
     threads = set(threading.enumerate()) - before
-    crew.submit([{'id': n} for n in range(5)])
-    assert crew.close(10)
-    crew.dismiss()
+    pool.submit([{'id': n} for n in range(5)])
+    assert pool.close(10)
+    pool.dismiss()
     wait_until(lambda: not any(thread.is_alive() for thread in threads), 10)
     assert len(threads) == 4
