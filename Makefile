@@ -26,9 +26,10 @@ test-page: $(READY)  ## The phone page in a headless Chromium
 	    echo 'No Chromium here: apt-get install chromium (or CHROMIUM=/path/to/it)' >&2; exit 1; }
 	@CHROMIUM='$(CHROMIUM)' $(VENV)/bin/python -m pytest tests/pages $(ARGS)
 
-lint: $(READY)  ## Ruff: rules and format
+lint: $(READY)  ## Ruff: rules and format; mypy: types
 	@$(VENV)/bin/python -m ruff check
 	@$(VENV)/bin/python -m ruff format --check
+	@$(VENV)/bin/python -m mypy
 
 bench: $(READY)  ## The figures of docs/performance.md
 	@$(VENV)/bin/python -m tests.bench $(ARGS)
@@ -37,7 +38,7 @@ lock:  ## Renew the lists of packages, with their hashes, from setup.cfg
 	@$(PYTHON) -m tests.lock
 
 clean:  ## Remove what these commands made: the environment, the data of `make run`, caches
-	@rm -rf $(VENV) .run .pytest_cache .ruff_cache .hypothesis build dist *.egg-info
+	@rm -rf $(VENV) .run .pytest_cache .ruff_cache .mypy_cache .hypothesis build dist *.egg-info
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(RUNS): requirements.txt tests/requirements-run.txt

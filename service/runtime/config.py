@@ -3,8 +3,10 @@
 import os
 import re
 import sys
+from collections.abc import Callable
 from importlib.util import find_spec
-from urllib.parse import parse_qs, urlsplit
+from typing import TypeVar
+from urllib.parse import SplitResult, parse_qs, urlsplit
 
 from cryptography.fernet import Fernet
 from psycopg2 import ProgrammingError
@@ -20,6 +22,7 @@ PLACEHOLDERS = frozenset(
     }
 )  # the secrets of .env.example; a test holds the two together
 UNSEEN = re.compile(r'[\x00-\x1f\x7f-\xa0\u00ad\u200b-\u200f\u2028-\u202f\u2060-\u206f\ufeff]')
+N = TypeVar('N', int, float)
 QUOTES = ('"', "'")
 GRAPH_VERSION = re.compile(r'v[0-9]{1,3}\.[0-9]{1,2}')
 
@@ -72,8 +75,8 @@ def graph_url(value: str) -> str:
     return value
 
 
-def number(kind, minimum, maximum):
-    def read(value):
+def number(kind: type[N], minimum: N, maximum: N) -> Callable[[str], N]:
+    def read(value: str) -> N:
         try:
             parsed = kind(value)
         except ValueError:
@@ -85,8 +88,8 @@ def number(kind, minimum, maximum):
     return read
 
 
-def url(*schemes):
-    def read(value):
+def url(*schemes: str) -> Callable[[str], str]:
+    def read(value: str) -> str:
         parts = _split(value)
         if parts.scheme not in schemes:
             raise ValueError(f'must begin with {" or ".join(s + "://" for s in schemes)}')
@@ -98,7 +101,7 @@ def url(*schemes):
     return read
 
 
-def _split(value):
+def _split(value: str) -> SplitResult:
     """The parts of a URL. What urllib says of a bad one quotes it, password and all; we do not."""
     if UNSEEN.search(value) or ' ' in value:
         raise ValueError('is not a URL')  # urlsplit drops line ends in silence
@@ -110,7 +113,7 @@ def _split(value):
     return parts
 
 
-def database_url(value):
+def database_url(value: str) -> str:
     """Heroku writes postgres://, libpq wants postgresql://."""
     value = 'postgresql://' + url('postgres', 'postgresql')(value).split('://', 1)[1]
     if _split(value).netloc.count('@') > 1:
@@ -122,7 +125,7 @@ def database_url(value):
     return value
 
 
-def media_url(value):
+def media_url(value: str) -> str:
     """Where files are kept: file:///directory, file:directory (of the working directory), or s3://bucket/prefix."""
     parts = _split(value)
     if parts.scheme not in ('file', 's3'):
@@ -136,7 +139,7 @@ def media_url(value):
     return value
 
 
-def fernet_keys(value):
+def fernet_keys(value: str) -> tuple[str, ...]:
     for key in secrets(value):
         try:
             Fernet(key)
@@ -145,20 +148,20 @@ def fernet_keys(value):
     return secrets(value)
 
 
-def yes_or_no(value):
+def yes_or_no(value: str) -> bool:
     if value.lower() not in ('yes', 'no'):
         raise ValueError('must be yes or no')
     return value.lower() == 'yes'
 
 
-def log_level(value):
+def log_level(value: str) -> str:
     if value.upper() not in ('DEBUG', 'INFO', 'WARNING', 'ERROR', 'CRITICAL'):
         raise ValueError('must be DEBUG, INFO, WARNING, ERROR or CRITICAL')
     return value.upper()
 
 
 REQUIRED = object()
-VARIABLES = {
+VARIABLES: dict[str, tuple[Callable[[str], object], object]] = {
     'DATABASE_URL': (database_url, REQUIRED),
     'REDIS_URL': (url('redis', 'rediss', 'unix'), REQUIRED),
     'REDIS_TLS_VERIFY': (yes_or_no, 'yes'),
@@ -195,15 +198,39 @@ NEEDED_BY = {
 class Settings:
     """`settings.PORT` and so on: each variable is read and checked at its first use, then kept."""
 
-    def __getattr__(self, name):
+    DATABASE_URL: str
+    REDIS_URL: str
+    REDIS_TLS_VERIFY: bool
+    PORT: int
+    WEB_CONCURRENCY: int | None
+    WHATSAPP_APP_SECRET: tuple[str, ...]
+    WHATSAPP_VERIFY_TOKEN: str
+    API_KEYS: tuple[str, ...]
+    ENCRYPTION_KEYS: tuple[str, ...]
+    GRAPH_API_URL: str
+    GRAPH_API_VERSION: str
+    GRAPH_TIMEOUT: float
+    SEND_CONCURRENCY: int
+    SEND_RATE: int
+    UNKNOWN_GRACE_SECONDS: float
+    MAX_QUEUED: int
+    RESPONDER_TIMEOUT: float
+    REPLY_QUIET_SECONDS: float
+    MEDIA_URL: str
+    AI_BASE_URL: str | None
+    AI_API_KEY: str | None
+    AI_MODEL: str | None
+    LOG_LEVEL: str
+
+    def __getattr__(self, name: str) -> object:
         try:
             read, default = VARIABLES[name]
         except KeyError:
             raise AttributeError(name) from None
-        value = os.environ.get(name, '').strip() or default  # a copied secret often brings a line end
+        value: object = os.environ.get(name, '').strip() or default  # a copied secret often brings a line end
         if value is REQUIRED:
             raise ConfigError(f'{name} is missing: see .env.example')
-        if value is not None:
+        if isinstance(value, str):
             try:
                 value = read(value)
             except ValueError as error:
@@ -211,7 +238,7 @@ class Settings:
         setattr(self, name, value)
         return value
 
-    def forget(self):
+    def forget(self) -> None:
         """Read the environment anew at the next use (tests)."""
         vars(self).clear()
 
@@ -224,7 +251,7 @@ def is_command() -> bool:
     return os.environ.get('FLASK_RUN_FROM_CLI') == 'true' and 'run' not in sys.argv
 
 
-def check(process):
+def check(process: str) -> None:
     """Stop a process whose environment is missing or malformed, with one line that names the variable."""
     try:
         for name, (_, default) in VARIABLES.items():

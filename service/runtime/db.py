@@ -7,15 +7,19 @@ import select
 import threading
 import time
 from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 import psycopg2
 from peewee import InterfaceError, OperationalError, PostgresqlDatabase
 from playhouse.pool import MaxConnectionsExceeded
 from psycopg2.errors import ReadOnlySqlTransaction
+from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import cursor, new_type, register_type
+from psycopg2.sql import Composable
 
 from service.runtime.config import settings
 from service.runtime.watchdog import watchdog
@@ -55,12 +59,15 @@ ID = '[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}'  # as PostgreSQL's reg
 _local = threading.local()  # .end: when (monotonic) the time of a deadline() block is up; .is_long: in execute_long()
 
 
+Parameters = Sequence[Any] | Mapping[str, Any]
+
+
 class Cursor(cursor):
     """A statement that is not answered in time ends with its connection."""
 
     answer_seconds = ANSWER_SECONDS
 
-    def execute(self, sql, params=None):
+    def execute(self, sql: str | bytes | Composable, params: Parameters | None = None) -> None:
         seconds = LONG_SECONDS if getattr(_local, 'is_long', False) else self.answer_seconds
         wait = watchdog.begin(self.connection, _seconds_left(seconds))
         try:
@@ -80,17 +87,17 @@ class Cursor(cursor):
 class Database(PostgresqlDatabase):
     """Peewee's database with a pool in which nobody waits while another one connects."""
 
-    def __init__(self):
-        self._idle = deque()
+    def __init__(self) -> None:
+        self._idle: deque[Connection] = deque()
         super().__init__(None, autoconnect=False)
         self._lock = nullcontext()  # what it would guard is each thread's own
 
-    def init(self, database, max_connections=10, **parameters):
+    def init(self, database: str, max_connections: int = 10, **parameters: Any) -> None:  # type: ignore[override]
         self.close_idle()
         self._places = threading.Semaphore(max_connections)
         super().init(database, **parameters)
 
-    def _connect(self):
+    def _connect(self) -> Connection:
         places, seconds = self._places, _seconds_left(PLACE_SECONDS)
         if not seconds:
             raise psycopg2.OperationalError('no time is left to wait for it')
@@ -102,7 +109,7 @@ class Database(PostgresqlDatabase):
             places.release()
             raise
 
-    def _idle_one(self):
+    def _idle_one(self) -> Connection | None:
         """The one used last that is still there. Who hung up has left a farewell in the idle socket."""
         while self._idle:
             try:
@@ -117,43 +124,44 @@ class Database(PostgresqlDatabase):
             conn.close()
         return None
 
-    def _open(self):
-        conn = super()._connect()
+    def _open(self) -> Connection:
+        conn: Connection = super()._connect()  # type: ignore[misc]  # not in the types of Peewee
         register_type(UUID_AS_TEXT, conn)
         return conn
 
-    def _close(self, conn):
+    def _close(self, conn: Connection) -> None:
         try:
-            if not conn.closed and self._adapter.is_connection_reusable(conn):
+            if not conn.closed and self._adapter.is_connection_reusable(conn):  # type: ignore[attr-defined]
                 self._idle.append(conn)
             else:
                 conn.close()
         finally:
             self._places.release()
 
-    def close_idle(self):
+    def close_idle(self) -> None:
         while self._idle:
             try:
                 self._idle.pop().close()
             except IndexError:
                 return
 
-    def close_all(self):
+    def close_all(self) -> None:
         """This thread's connection and the idle ones."""
         self.close()
         self.close_idle()
 
-    def begin(self):
+    def begin(self) -> None:  # type: ignore[override]  # nobody asks for another isolation
         super().execute_sql(BEGIN)
 
-    def execute_sql(self, sql, params=None):
-        return super().execute_sql(sql if self.in_transaction() else LIMITS + sql, params)
+    def execute_sql(self, sql: str, params: Parameters | None = None) -> cursor:
+        answered: cursor = super().execute_sql(sql if self.in_transaction() else LIMITS + sql, params)
+        return answered
 
 
 db = Database()
 
 
-def configure(max_connections=10):
+def configure(max_connections: int = 10) -> None:
     """Name the server; nothing is opened."""
     db.init(settings.DATABASE_URL, max_connections=max_connections, cursor_factory=Cursor, **CONNECT)
 
@@ -170,7 +178,7 @@ def sqlstate(error: Exception) -> str | None:
 
 
 @contextmanager
-def connection():
+def connection() -> Iterator[Database]:
     """A connection of the pool for a block. Joins an open one; afterwards a broken one is closed for good."""
     if not db.is_closed():
         yield db
@@ -186,7 +194,7 @@ def connection():
 
 
 @contextmanager
-def deadline(seconds: float):
+def deadline(seconds: float) -> Iterator[None]:
     """Within the block PostgreSQL has so many seconds in all: for a free connection and for every answer."""
     before = getattr(_local, 'end', None)
     end = time.monotonic() + seconds
@@ -197,7 +205,7 @@ def deadline(seconds: float):
         _local.end = before
 
 
-def _seconds_left(at_most):
+def _seconds_left(at_most: float) -> float:
     end = getattr(_local, 'end', None)
     return at_most if end is None else max(0, min(at_most, end - time.monotonic()))
 
@@ -221,7 +229,7 @@ def public_reason(error: Exception) -> str:
 
 
 @contextmanager
-def no_connection():
+def no_connection() -> Iterator[None]:
     """Within a request: while somebody takes his time, others have its connection."""
     db.close()
     try:
@@ -230,24 +238,24 @@ def no_connection():
         db.connect()
 
 
-def fetch(sql, params=()):
+def fetch(sql: str, params: Parameters = ()) -> list[tuple[Any, ...]]:
     """All rows of a statement as tuples."""
     return db.execute_sql(sql, params).fetchall()
 
 
-def fetch_dicts(sql, params=()):
+def fetch_dicts(sql: str, params: Parameters = ()) -> list[dict[str, Any]]:
     """All rows of a statement as dicts."""
     cursor = db.execute_sql(sql, params)
-    names = [column.name for column in cursor.description]
+    names = [column.name for column in cursor.description or ()]
     return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
 
 
-def execute(sql, params=()):
+def execute(sql: str, params: Parameters = ()) -> int:
     """Run a statement, return the number of rows it touched."""
     return db.execute_sql(sql, params).rowcount
 
 
-def execute_long(sql: str, params=()) -> int:
+def execute_long(sql: str, params: Parameters = ()) -> int:
     """The same with a minute's time: for a statement that may go through all messages of an account or a template."""
     _local.is_long = True
     try:
@@ -256,12 +264,12 @@ def execute_long(sql: str, params=()) -> int:
         _local.is_long = False
 
 
-def columns(rows):
+def columns(rows: Iterable[tuple[Any, ...]]) -> list[list[Any]]:
     """Rows (tuples) as the parameters of unnest(): a list for each column."""
     return [list(column) for column in zip(*rows, strict=True)]
 
 
-def to_json(value):
+def to_json(value: object) -> str | None:
     """A json column's text, None for None. ASCII only: \\u0000 and lone surrogates stay the escapes that json keeps."""
     return None if value is None else json.dumps(value)
 
@@ -269,7 +277,7 @@ def to_json(value):
 _last = 0
 
 
-def new_id():
+def new_id() -> str:
     """A UUIDv7 as text (RFC 9562): sorts by time of creation, within a process strictly."""
     global _last
     ticks = max(time.time_ns() * 4096 // 1_000_000, _last + 1)  # milliseconds with 12 bits of fraction

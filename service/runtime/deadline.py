@@ -9,15 +9,18 @@ import io
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
+from typing import Any, cast
 
 import urllib3
 from urllib3.exceptions import ConnectTimeoutError, LocationParseError, NameResolutionError, NewConnectionError
 
 MAX_HEAD = 65536  # bytes of an answer's head, all 1xx before it included
 
+# As socket.getaddrinfo() gives them: family, kind, protocol, canonical name, and the address.
+Address = tuple[socket.AddressFamily, socket.SocketKind, int, str, tuple[Any, ...]]
 _call = threading.local()  # of this thread's call: .ends_at, by time.monotonic(), and .idle, seconds
 
 
@@ -37,16 +40,16 @@ def within(seconds: float, idle: float | None = None) -> Iterator[None]:
 
 def seconds_left() -> float:
     """Of this thread's call, for its next wait. Raises TimeoutError when there are none."""
-    ends_at = getattr(_call, 'ends_at', None)
+    ends_at: float | None = getattr(_call, 'ends_at', None)
     if ends_at is None:
         raise RuntimeError('a call without a time limit: use within(seconds)')
-    left = ends_at - time.monotonic()
+    left, idle = ends_at - time.monotonic(), cast(float | None, _call.idle)
     if left <= 0:
         raise TimeoutError('the time for the whole call is over')
-    return left if _call.idle is None else min(left, _call.idle)
+    return left if idle is None else min(left, idle)
 
 
-def pool_manager(**options) -> urllib3.PoolManager:
+def pool_manager(**options: Any) -> urllib3.PoolManager:
     """Keep-alive connections that keep to the time of within(); nothing is repeated by itself."""
     manager = urllib3.PoolManager(retries=False, **options)
     manager.pool_classes_by_scheme = {'http': HTTPPool, 'https': HTTPSPool}
@@ -60,7 +63,7 @@ class TimedSocket:
         self._sock = sock
         self.head_left: int | None = None  # bytes that an answer's head may still have, None: its body is read
 
-    def __getattr__(self, name: str):
+    def __getattr__(self, name: str) -> Any:
         return getattr(self._sock, name)
 
     def sendall(self, data: bytes) -> None:
@@ -69,20 +72,20 @@ class TimedSocket:
             self._sock.settimeout(seconds_left())
             rest = rest[self._sock.send(rest) :]
 
-    def makefile(self, *_) -> io.BufferedReader:
+    def makefile(self, *_: object) -> io.BufferedReader:
         return io.BufferedReader(_Received(self, self._sock.makefile('rb', buffering=0)))
 
 
 class _Received(io.RawIOBase):
     """What comes in on a TimedSocket."""
 
-    def __init__(self, timed: TimedSocket, raw: io.RawIOBase):
+    def __init__(self, timed: TimedSocket, raw: socket.SocketIO):
         self._timed, self._raw = timed, raw
 
     def readable(self) -> bool:
         return True
 
-    def readinto(self, buffer) -> int | None:
+    def readinto(self, buffer: Any) -> int | None:
         self._timed.settimeout(seconds_left())
         count = self._raw.readinto(buffer)
         if self._timed.head_left is not None:
@@ -100,8 +103,8 @@ class _FinalResponse(http.client.HTTPResponse):
     """The answer, whose head has a limit, and not what comes before it: http.client takes a 102 or 103 for the
     answer, and the answer for that of the connection's next call."""
 
-    def __init__(self, sock: TimedSocket, *arguments, **options):
-        super().__init__(sock, *arguments, **options)
+    def __init__(self, sock: TimedSocket, *arguments: Any, **options: Any):
+        super().__init__(cast(socket.socket, sock), *arguments, **options)
         self._timed = sock
 
     def begin(self) -> None:
@@ -111,17 +114,17 @@ class _FinalResponse(http.client.HTTPResponse):
         finally:
             self._timed.head_left = None
 
-    def _read_status(self):
+    def _read_status(self) -> tuple[str, int, str]:
         while True:
-            version, status, reason = super()._read_status()
+            version, status, reason = super()._read_status()  # type: ignore[misc]  # http.client's own
             if status == http.client.SWITCHING_PROTOCOLS:
                 raise http.client.HTTPException('the server switches to a protocol that nobody asked for')
             if not 100 < status < 200:
                 return version, status, reason
-            http.client._read_headers(self.fp)
+            http.client._read_headers(self.fp)  # type: ignore[attr-defined]
 
 
-class Timed:
+class Timed(urllib3.connection.HTTPConnection):
     """Of a connection of urllib3's: it connects, sends and reads within the time of the call."""
 
     response_class = _FinalResponse
@@ -140,10 +143,10 @@ class Timed:
 
     def connect(self) -> None:
         super().connect()
-        self.sock = TimedSocket(self.sock)
+        self.sock = cast(socket.socket, TimedSocket(self.sock))
 
 
-class HTTPConnection(Timed, urllib3.connection.HTTPConnection):
+class HTTPConnection(Timed):
     pass
 
 
@@ -159,7 +162,7 @@ class HTTPSPool(urllib3.HTTPSConnectionPool):
     ConnectionCls = HTTPSConnection
 
 
-def _connected(host: str, port: int, options) -> socket.socket:
+def _connected(host: str, port: int, options: Iterable[tuple[Any, ...]]) -> socket.socket:
     """To the first of the addresses that answers; each gets its share of the time that is left, TLS gets the rest."""
     addresses = _addresses(host, port)
     failure = OSError('the name has no address')
@@ -180,15 +183,15 @@ def _connected(host: str, port: int, options) -> socket.socket:
     raise failure
 
 
-def _addresses(host: str, port: int) -> list[tuple]:
+def _addresses(host: str, port: int) -> list[Address]:
     """What the resolver says. It knows no limit of ours: who waits for it too long leaves it alone."""
-    found: Future = Future()
+    found: Future[list[Address]] = Future()
     threading.Thread(target=_resolve, args=(found, host, port), name='resolver', daemon=True).start()
     return found.result(seconds_left())
 
 
-def _resolve(found: Future, host: str, port: int) -> None:
+def _resolve(found: Future[list[Address]], host: str, port: int) -> None:
     try:
-        found.set_result(socket.getaddrinfo(host.strip('[]'), port, type=socket.SOCK_STREAM))
+        found.set_result([*socket.getaddrinfo(host.strip('[]'), port, type=socket.SOCK_STREAM)])
     except (OSError, UnicodeError) as error:
         found.set_exception(error)

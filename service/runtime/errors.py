@@ -12,6 +12,8 @@ GatewayError                 each knows its HTTP status and its code; the docstr
 └── Unavailable              503   trying again helps
 """
 
+from typing import Any
+
 # code: (what it means, what to do). Programs compare codes, so one that was shipped keeps its name and its meaning.
 CODES = {
     'bad_request': ('The request cannot be read as HTTP or as this API wants it.', 'See detail.'),
@@ -75,14 +77,14 @@ class GatewayError(Exception):
     """Internal error"""
 
     status = 500
-    code = 'internal_error'
+    code: str | int = 'internal_error'
     retry_after: int | None = None
     is_logged = False  # True once a line in the log tells of it
 
     def __init__(
         self,
         detail: str | None = None,
-        errors: dict | None = None,
+        errors: dict[str, Any] | None = None,
         code: str | int | None = None,
         **members: object,
     ) -> None:

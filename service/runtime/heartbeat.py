@@ -3,6 +3,7 @@
 import os
 import socket
 import time
+from typing import Any
 
 from service.runtime.db import CONNECTION_LOST, connection, execute, fetch_dicts, new_id
 
@@ -19,7 +20,7 @@ SELECT kind, count(*) FILTER (WHERE seen_at > now() - %(alive)s * interval '1 se
   extract(epoch FROM now() - max(seen_at))::float8 AS seen_seconds_ago
 FROM process GROUP BY kind
 """
-_own: dict[str, object] = {}  # of this process: its row's id, and when it was last renewed
+_own: dict[str, Any] = {}  # of this process: its row's id, and when it was last renewed
 
 
 def beat(kind: str) -> None:
@@ -47,7 +48,7 @@ def leave() -> None:
             pass
 
 
-def living() -> dict[str, dict]:
+def living() -> dict[str, dict[str, int | float]]:
     """{kind: {"alive": how many, "seen_seconds_ago": …}} of all that were seen within KEEP_HOURS."""
     rows = fetch_dicts(LIVING, {'alive': ALIVE_SECONDS})
     return {row['kind']: {'alive': row['alive'], 'seen_seconds_ago': round(row['seen_seconds_ago'], 1)} for row in rows}

@@ -6,16 +6,19 @@ import re
 import sys
 import time
 from contextvars import ContextVar
+from types import TracebackType
 
 from service.runtime.config import settings
 
 STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {'message', 'asctime', 'taskName'}
 NUMBER = re.compile(r'(?<![0-9a-fA-F-])\+?[0-9]{7,15}(?![0-9a-fA-F-])')
 
+ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
+
 request_id: ContextVar[str | None] = ContextVar('request_id', default=None)  # set while a request is served
 
 
-def mask(number):
+def mask(number: str | None) -> str | None:
     """A phone number or user id with its middle hidden; a wamid, which holds the number, becomes its end."""
     if not number:
         return None
@@ -25,12 +28,12 @@ def mask(number):
 
 
 class Formatter(logging.Formatter):
-    def format(self, record):
-        line = {
+    def format(self, record: logging.LogRecord) -> str:
+        line: dict[str, object] = {
             'time': time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(record.created)) + f'.{int(record.msecs):03d}Z',
             'level': record.levelname,
             'logger': record.name,
-            'message': NUMBER.sub(lambda found: mask(found[0]), record.getMessage()),
+            'message': NUMBER.sub(lambda found: mask(found[0]) or '', record.getMessage()),
         }
         if request := request_id.get():
             line['request_id'] = request
@@ -39,10 +42,12 @@ class Formatter(logging.Formatter):
             line['exception'] = self.formatException(record.exc_info)
         return json.dumps(line, default=str)
 
-    def formatException(self, exc_info):  # noqa: N802
+    def formatException(self, exc_info: ExcInfo) -> list[str]:  # type: ignore[override]  # one line of JSON, not text
         """Where it happened and what kind it is; not its text, which may quote a message or a number."""
         kind, error, trace = exc_info
-        frames = []
+        if kind is None:
+            return []
+        frames: list[str] = []
         while trace:
             frames.append(f'{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno} {trace.tb_frame.f_code.co_name}')
             trace = trace.tb_next
@@ -50,7 +55,7 @@ class Formatter(logging.Formatter):
         return [f'{kind.__module__}.{kind.__qualname__}' + (f' {sqlstate}' if sqlstate else ''), *frames[-8:]]
 
 
-def configure():
+def configure() -> None:
     """Send everything to stdout, also what gunicorn, RQ and werkzeug have to say."""
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(Formatter())

@@ -4,10 +4,13 @@ import logging
 import re
 import sys
 import time
+from contextlib import AbstractContextManager
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import psycopg2
+from psycopg2.extensions import connection, cursor
 
 from service.runtime import config, logs, table_locks
 from service.runtime.config import settings
@@ -20,7 +23,7 @@ VERSIONS = """
 CREATE TABLE IF NOT EXISTS schema_version (
     version integer PRIMARY KEY, applied_at timestamptz NOT NULL DEFAULT now())
 """
-CONNECT = CONNECTION | {'application_name': 'whatsapp-gateway release'}
+CONNECT: dict[str, Any] = CONNECTION | {'application_name': 'whatsapp-gateway release'}
 CONNECT_PATIENCE = 60  # seconds that a release waits for PostgreSQL
 
 
@@ -30,13 +33,13 @@ class PatientCursor(Cursor):
     answer_seconds = 3600
 
 
-def sections():
+def sections() -> list[tuple[int, str]]:
     """schema.sql as [(version, sql)]."""
     parts = re.split(r'^-- version (\d+)(?:: .*)?$', FILE.read_text(), flags=re.MULTILINE)
     return [(int(version), sql) for version, sql in zip(parts[1::2], parts[2::2], strict=True)]
 
 
-def newest():
+def newest() -> int:
     return max(version for version, _ in sections())
 
 
@@ -54,7 +57,7 @@ def missing() -> str | None:
     return f'of version {version}, {needed()} is needed: run the release' if version < needed() else None
 
 
-def upgrade():
+def upgrade() -> tuple[int, int]:
     """Bring the database to the newest version; returns (from, to). One transaction, one at a time, safe to repeat.
 
     Beside running processes: it has all its locks before it changes anything. Raises table_locks.Locked.
@@ -62,12 +65,12 @@ def upgrade():
     return table_locks.until_free(_connect, _apply)
 
 
-def _apply(cursor, firmness):
+def _apply(cursor: cursor, firmness: AbstractContextManager[None]) -> tuple[int, int]:
     cursor.execute('SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 300')
     cursor.execute('SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))', ('whatsapp gateway schema',))
     cursor.execute(VERSIONS)
     cursor.execute('SELECT coalesce(max(version), 0) FROM schema_version')
-    before = cursor.fetchone()[0]
+    before: int = table_locks.value(cursor)
     pending = [(version, sql) for version, sql in sections() if version > before]
     with firmness:
         table_locks.take(cursor, _words(pending))
@@ -78,16 +81,18 @@ def _apply(cursor, firmness):
     return before, max(before, newest())
 
 
-def _words(pending):
+def _words(pending: list[tuple[int, str]]) -> set[str]:
     """Whatever may be the name of a table that the sections lock."""
     return set(re.findall(r'\w+', re.sub(r'--.*', '', '\n'.join(sql for _, sql in pending))))
 
 
-def _connect():
-    give_up_at, said = time.monotonic() + CONNECT_PATIENCE, None
+def _connect() -> connection:
+    give_up_at = time.monotonic() + CONNECT_PATIENCE
+    said: str | None = None
     while True:
         try:
-            return psycopg2.connect(settings.DATABASE_URL, cursor_factory=Cursor, **CONNECT)
+            opened: connection = psycopg2.connect(settings.DATABASE_URL, cursor_factory=Cursor, **CONNECT)
+            return opened
         except psycopg2.OperationalError as error:
             if time.monotonic() > give_up_at:
                 raise
@@ -97,7 +102,7 @@ def _connect():
             time.sleep(1)
 
 
-def main():
+def main() -> None:
     config.check('release')
     logs.configure()
     try:

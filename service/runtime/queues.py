@@ -5,6 +5,7 @@ import os
 import threading
 import time
 from contextlib import suppress
+from typing import Any
 
 from redis import Redis, RedisError
 from redis.backoff import NoBackoff
@@ -32,10 +33,10 @@ SLOWLY = (60, 600, 3600, 21600)  # seconds, after those: where losing the work i
 FLAG_SECONDS = 5  # a flag whose job was lost stops nobody for longer
 RING_EVERY = 0.015  # seconds between two rings of a process
 
-_clients = {}
+_clients: dict[int, Redis] = {}
 
 
-def retry_delay(attempts):
+def retry_delay(attempts: int) -> int | None:
     """Seconds until the next attempt after `attempts` failures, None when there is none."""
     return RETRY.intervals[attempts - 1] if attempts <= RETRY.max else None
 
@@ -45,14 +46,14 @@ def patient_delay(attempts: int) -> int:
     return retry_delay(attempts) or SLOWLY[min(attempts - RETRY.max, len(SLOWLY)) - 1]
 
 
-def connect(**options):
+def connect(**options: Any) -> Redis:
     """A Redis client of its own. Heroku's Redis shows a self-signed certificate: REDIS_TLS_VERIFY=no accepts it."""
     if settings.REDIS_URL.startswith('rediss:') and not settings.REDIS_TLS_VERIFY:
         options['ssl_cert_reqs'] = 'none'
     return Redis.from_url(settings.REDIS_URL, **options)
 
 
-def client():
+def client() -> Redis:
     """This process's Redis client: gives up at once when Redis is away (redis-py's defaults wait 4 to 40 s)."""
     pid = os.getpid()
     if pid not in _clients:
@@ -60,7 +61,7 @@ def client():
     return _clients[pid]
 
 
-def queue(name, connection=None):
+def queue(name: str, connection: Redis | None = None) -> Queue:
     return Queue(name, connection=connection or client(), serializer=JSONSerializer)
 
 
@@ -73,25 +74,28 @@ return 0
 """
 
 
-def ring(name):
+def ring(name: str) -> None:
     """Wake one worker of a queue, unless a job waits for one already. Raises RedisError when Redis is away."""
     waiting = queue(name)
     if client().eval(MAY_ENQUEUE, 3, *_bell(name), waiting.key, FLAG_SECONDS):
         waiting.enqueue(DRAINS[name], retry=RETRY, job_timeout=600, result_ttl=0, failure_ttl=60, description='drain')
 
 
-def answer_bell(name):
+def answer_bell(name: str) -> None:
     """A drain begins: rows committed from now on ring again. Clear first, claim afterwards."""
     rung, answered = _bell(name)
-    client().pipeline().delete(rung).set(answered, '1', ex=FLAG_SECONDS).execute()
+    both = client().pipeline()
+    both.delete(rung)
+    both.set(answered, '1', ex=FLAG_SECONDS)
+    both.execute()
 
 
-def _bell(name):
+def _bell(name: str) -> tuple[str, str]:
     """The flags: somebody has rung; a drain has answered since."""
     return f'bell:{name}', f'bell:{name}:answered'
 
 
-def forget_abandoned():
+def forget_abandoned() -> None:
     """Drop the drain jobs of killed workers: RQ schedules them anew, no scheduler runs here, and the clock has rung."""
     for name in DRAINS:
         registry = ScheduledJobRegistry(queue=queue(name))
@@ -103,24 +107,27 @@ def forget_abandoned():
 class Ringer:
     """Rings from a thread of its own, at most every RING_EVERY seconds: Redis is never on a request's path."""
 
-    def __init__(self):
-        self._names, self._marked, self._pid, self._lock = set(), threading.Event(), None, threading.Lock()
-        self._silent_until = 0
+    def __init__(self) -> None:
+        self._names: set[str] = set()
+        self._marked = threading.Event()
+        self._pid: int | None = None
+        self._lock = threading.Lock()
+        self._silent_until = 0.0
 
-    def wake(self, name):
+    def wake(self, name: str) -> None:
         """Mark a queue after a commit; returns at once and never fails."""
         self._names.add(name)
         if self._pid != os.getpid():
             self._start()
         self._marked.set()
 
-    def _start(self):
+    def _start(self) -> None:
         with self._lock:
             if self._pid != os.getpid():
                 self._pid = os.getpid()
                 threading.Thread(target=self._run, name='ringer', daemon=True).start()
 
-    def _run(self):
+    def _run(self) -> None:
         while True:
             self._marked.wait()
             self._marked.clear()
@@ -128,7 +135,7 @@ class Ringer:
                 self._ring(self._names.pop())
             time.sleep(RING_EVERY)
 
-    def _ring(self, name):
+    def _ring(self, name: str) -> None:
         try:
             ring(name)
         except RedisError as error:  # the clock finds the row

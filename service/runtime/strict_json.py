@@ -5,6 +5,7 @@ Python reads NaN and infinities, which no json column takes and no other parser 
 
 import json
 import math
+from typing import Any, NoReturn
 
 from service.runtime.untrusted import UNSTORABLE, is_deep
 
@@ -13,12 +14,12 @@ class NotJSON(ValueError):
     """Not a JSON object, or one that is nested too deeply; the text says which, without what stands in it"""
 
 
-def loads(text: str | bytes, **options):
+def loads(text: str | bytes, **options: Any) -> Any:
     """json.loads for what is to be stored. Raises ValueError or RecursionError."""
     return json.loads(text, parse_constant=_not_json, parse_float=_finite, **options)
 
 
-def parse_object(text: str | bytes) -> dict:
+def parse_object(text: str | bytes) -> dict[str, Any]:
     """A JSON object. Raises NotJSON."""
     try:
         value = loads(text)
@@ -33,7 +34,7 @@ def parse_object(text: str | bytes) -> dict:
     return value
 
 
-def cleaned(value):
+def cleaned(value: Any) -> Any:
     """The same JSON without NUL and lone surrogates, which many parsers and databases refuse."""
     if isinstance(value, str):
         return UNSTORABLE.sub('\ufffd', value)
@@ -47,7 +48,7 @@ def cleaned(value):
     return result
 
 
-def _not_json(literal: str):
+def _not_json(literal: str) -> NoReturn:
     raise ValueError('not a number of JSON')
 
 

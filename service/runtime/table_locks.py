@@ -10,9 +10,12 @@ import logging
 import random
 import threading
 import time
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Collection, Iterator
+from contextlib import AbstractContextManager, closing, contextmanager
+from typing import Any
 
 from psycopg2.errors import DeadlockDetected, LockNotAvailable
+from psycopg2.extensions import connection, cursor
 
 from service.runtime.db import reason
 
@@ -31,11 +34,16 @@ ORDER = (
 )  # fmt: skip
 
 
+# A connection of its own, and what the release does in its transaction.
+Connect = Callable[[], connection]
+Change = Callable[[cursor, AbstractContextManager[None]], tuple[int, int]]
+
+
 class Locked(Exception):
     """The tables could not be had within PATIENCE; the text says who has them."""
 
 
-def until_free(connect, change):
+def until_free(connect: Connect, change: Change) -> tuple[int, int]:
     """What `change(cursor, firmness)` returns: in a transaction, done again while it gets no lock. Raises Locked.
 
     `firmness` is a context for take().
@@ -56,12 +64,18 @@ def until_free(connect, change):
             time.sleep(random.uniform(0.2, 1))
 
 
-def take(cursor, tables):
+def take(cursor: cursor, tables: Collection[str]) -> None:
     """Lock those of `tables` that exist, in everybody's order."""
     for table in filter(tables.__contains__, ORDER):
         cursor.execute('SELECT to_regclass(%s) IS NOT NULL', (table,))
-        if cursor.fetchone()[0]:
+        if value(cursor):
             cursor.execute(f'LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE')
+
+
+def value(cursor: cursor) -> Any:
+    """What a statement found, which asks for one value; None if there is no row."""
+    row = cursor.fetchone()
+    return row[0] if row else None
 
 
 CANCEL_CIRCLES = """
@@ -73,14 +87,14 @@ SELECT pg_cancel_backend(pid) FROM (
 
 
 @contextmanager
-def _firmness(is_firm, cursor, connect):
+def _firmness(is_firm: bool, cursor: cursor, connect: Connect) -> Iterator[None]:
     """How the transaction of `cursor` waits for locks; firm, it has another connection that cancels circles."""
     cursor.execute('SET LOCAL lock_timeout = %s', (FIRMLY if is_firm else SHORTLY,))
     if not is_firm:
         yield
         return
     cursor.execute('SELECT pg_backend_pid()')
-    (pid,) = cursor.fetchone()
+    pid = value(cursor)
     over = threading.Event()
     canceller = threading.Thread(target=_cancel, args=(connect, pid, over), name='canceller')
     canceller.start()
@@ -91,7 +105,7 @@ def _firmness(is_firm, cursor, connect):
         canceller.join()
 
 
-def _cancel(connect, pid, over):
+def _cancel(connect: Connect, pid: int, over: threading.Event) -> None:
     with closing(connect()) as database:
         while not over.wait(CANCEL_EVERY):
             with database, database.cursor() as cursor:
@@ -107,7 +121,7 @@ ORDER BY seconds DESC NULLS LAST LIMIT 1
 """
 
 
-def _in_the_way(cursor):
+def _in_the_way(cursor: cursor) -> str | None:
     """The oldest transaction that holds one of our tables, in words; None when it has just ended."""
     cursor.execute(IN_THE_WAY, (['schema_version', *ORDER],))
     for pid, name, state, table, seconds in cursor.fetchall():

@@ -8,7 +8,7 @@ AHEAD = timedelta(hours=1)  # clocks differ; what is said to have happened later
 SECONDS = re.compile('[0-9]{1,12}')
 
 
-def plain(value):
+def plain(value: object) -> str:
     """What json does not know: a time becomes RFC 3339 UTC with Z. Raises TypeError for anything else."""
     if isinstance(value, datetime):
         return value.astimezone(UTC).isoformat(timespec='microseconds').replace('+00:00', 'Z')
@@ -24,7 +24,7 @@ def given(text: str) -> datetime | None:
         return None
 
 
-def moment(value):
+def moment(value: object) -> datetime | None:
     """Meta's seconds since 1970 (digits or a whole number) as an aware datetime, None when they make no sense."""
     if isinstance(value, str):
         value = int(value) if SECONDS.fullmatch(value) else None
@@ -33,7 +33,7 @@ def moment(value):
     return datetime.fromtimestamp(value, UTC) if BEGINNING <= value < END else None
 
 
-def past(value):
+def past(value: object) -> datetime | None:
     """The same for something that has happened: none too when it lies ahead."""
     at = moment(value)
     return at if at and at <= datetime.now(UTC) + AHEAD else None

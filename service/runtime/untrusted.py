@@ -2,6 +2,7 @@
 
 import re
 from base64 import b64decode
+from typing import Any
 
 MAX_ID = 512  # bytes of a wamid that the tables and their indexes take; Meta's have about 60
 MAX_NAME = 64  # characters of a status or type
@@ -11,33 +12,33 @@ NOT_DIGITS = re.compile('[^0-9]')
 HEX_DIGEST = re.compile('[0-9a-fA-F]{64}')
 
 
-def clean(value, limit=None):
+def clean(value: object, limit: int | None = None) -> str | None:
     """Text that a PostgreSQL text column takes (no NUL, no lone surrogate), None for anything that is no text."""
     if not isinstance(value, str) or not value:
         return None
     return UNSTORABLE.sub('\ufffd', value)[:limit]
 
 
-def identifier(value):
+def identifier(value: object) -> str | None:
     """An id as Meta gives it, digits also as a number; None when it is absent or unusable."""
     if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 10**20:
         value = str(value)
-    value = clean(value)
-    return value if value and len(value) <= 255 else None
+    text = clean(value)
+    return text if text and len(text) <= 255 else None
 
 
-def digits(number):
+def digits(number: object) -> str | None:
     """A display number as it is compared: Meta writes +1 555-010-4477 here and 15550104477 there."""
     return NOT_DIGITS.sub('', identifier(number) or '') or None
 
 
-def as_dict(value):
+def as_dict(value: object) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def is_deep(value):
+def is_deep(value: object) -> bool:
     """Whether parsed JSON is nested deeper than MAX_DEPTH."""
-    level = [value]
+    level: list[Any] = [value]
     for _ in range(MAX_DEPTH):
         inner = (part.values() if isinstance(part, dict) else part for part in level)
         level = [value for values in inner for value in values if isinstance(value, (dict, list))]
@@ -46,7 +47,7 @@ def is_deep(value):
     return True
 
 
-def digest_of(value):
+def digest_of(value: object) -> bytes | None:
     """A SHA-256 in base64 or hex as bytes, None when it is neither."""
     if not isinstance(value, str):
         return None
@@ -57,28 +58,28 @@ def digest_of(value):
     return digest if len(digest) == 32 else None
 
 
-def as_text(value):
+def as_text(value: object) -> str:
     """Text, or a number as text; '' for everything else."""
     if isinstance(value, str):
         return value if value.strip() else ''
     return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else ''
 
 
-def text_at(content, *path):
+def text_at(content: object, *path: str) -> str:
     """The text at a path of keys, '' where there is none."""
     return as_text(inside(content, *path))
 
 
-def inside(content, *path):
+def inside(content: object, *path: str) -> Any:
     for name in path:
         content = as_dict(content).get(name)
     return content
 
 
-def objects(value):
+def objects(value: object) -> list[dict[str, Any]]:
     """The objects in what should be a list of them."""
     return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
 
 
-def joined(separator, *parts):
+def joined(separator: str, *parts: str | None) -> str:
     return separator.join(part for part in parts if part)

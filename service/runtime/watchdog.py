@@ -12,6 +12,8 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass, field
 
+from psycopg2.extensions import connection
+
 LOOK_EVERY = 0.5  # seconds
 HURRY_SECONDS = 5  # what is left for a wait once the process is to stop
 
@@ -20,7 +22,7 @@ HURRY_SECONDS = 5  # what is left for a wait once the process is to stop
 class Wait:
     """One statement under way on a connection, until when (monotonic) it may last, and whether it was ended."""
 
-    conn: object
+    conn: connection
     until: float
     began: float = field(default_factory=time.monotonic)
     cut: bool = False
@@ -29,11 +31,13 @@ class Wait:
 class Watchdog:
     """The waits of a process and the thread that looks at them; it begins with the first wait after a fork."""
 
-    def __init__(self):
-        self._waits, self._lock, self._pid = set(), threading.Lock(), None
-        self._hurried_at = None
+    def __init__(self) -> None:
+        self._waits: set[Wait] = set()
+        self._lock = threading.Lock()
+        self._pid: int | None = None
+        self._hurried_at: float | None = None
 
-    def begin(self, conn, seconds: float) -> Wait:
+    def begin(self, conn: connection, seconds: float) -> Wait:
         """A statement goes out on `conn` and has `seconds`. Call end() with what is returned, whatever happens."""
         if self._pid != os.getpid():
             self._start()
@@ -54,14 +58,14 @@ class Watchdog:
         """It goes on after all (tests)."""
         self._hurried_at = None
 
-    def _start(self):
+    def _start(self) -> None:
         with self._lock:
             if self._pid == os.getpid():
                 return
             self._pid, self._waits = os.getpid(), set()
         threading.Thread(target=self._look, name='watchdog', daemon=True).start()
 
-    def _look(self):
+    def _look(self) -> None:
         while True:
             time.sleep(LOOK_EVERY)
             now = time.monotonic()
@@ -71,14 +75,14 @@ class Watchdog:
                         wait.cut = True
                         _shut(wait.conn)
 
-    def _end_of(self, wait):
+    def _end_of(self, wait: Wait) -> float:
         hurried_at = self._hurried_at
         if hurried_at is None:
             return wait.until
         return min(wait.until, max(wait.began, hurried_at) + HURRY_SECONDS)
 
 
-def _shut(conn):
+def _shut(conn: connection) -> None:
     """On a second descriptor of the same socket: closing the first is libpq's."""
     with suppress(Exception), socket.socket(fileno=os.dup(conn.fileno())) as its_socket:
         its_socket.shutdown(socket.SHUT_RDWR)
