@@ -9,12 +9,12 @@ MARKS = ((0xFE00, 0xFE0F), (0xFFF0, 0xFFF8), (0xE0000, 0xE0FFF))  # for variants
 UNSEEN_KINDS = frozenset(('Cc', 'Cf', 'Zs', 'Zl', 'Zp'))
 
 
-def is_visible(text):
+def is_visible(text: str) -> bool:
     """Whether a person sees anything of it: not of blanks, zero-width marks, fillers and the like alone."""
     return any(map(_is_seen, text))
 
 
-def _is_seen(character):
+def _is_seen(character: str) -> bool:
     if '!' <= character <= '~':
         return True
     if character in UNSEEN or unicodedata.category(character) in UNSEEN_KINDS:
@@ -42,7 +42,7 @@ PICTURE = f'[{PICTURES}]\ufe0f?[\U0001f3fb-\U0001f3ff]?\ufe0f?'  # with a skin t
 EMOJI = re.compile(f'{FLAG}|{REGION}|{KEYCAP}|{PICTURE}(?:\u200d{PICTURE}){{0,9}}')
 
 
-def is_emoji(text):
+def is_emoji(text: str) -> bool:
     """Whether it is one emoji: a picture, a flag, a keycap, or several pictures that are joined to one."""
     return EMOJI.fullmatch(text) is not None
 
@@ -52,7 +52,7 @@ BREAKS = re.compile('[\t\n\v\f\r\x1c-\x1e\x85\u2028\u2029]')
 MANY_BLANKS = re.compile(r'\s{5}')
 
 
-def variable_problem(text):
+def variable_problem(text: str) -> str | None:
     """Why Meta takes no such text for a variable of a template (132018), as a sentence; None when it does."""
     if not is_visible(text):
         return 'A variable of a template must show something: this is empty or nothing but blanks.'

@@ -1,6 +1,8 @@
 """Pure: the kinds of fields that what callers send is made of. Each text and each list has a most."""
 
 import json
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sized
+from typing import Any
 
 from marshmallow import Schema, ValidationError, fields, validate
 
@@ -13,7 +15,7 @@ ASK = 'To send it all the same, add "validate": false.'
 FREE_FORM = ('flow_action_payload', 'flow_action_data')  # a caller's own data for a Flow, of any shape
 
 
-def without_nulls(value):
+def without_nulls(value: Any) -> Any:
     """A copy without the fields that are null: for Meta that is as if they were left out."""
     if isinstance(value, list):
         return list(map(without_nulls, value))
@@ -29,10 +31,10 @@ def without_nulls(value):
 class Body(Schema):
     """What a caller sends: null is as if the field were left out, but where null is a value of its own."""
 
-    def load(self, data, **options):
+    def load(self, data: Any, **options: Any) -> Any:
         return super().load(self.given(data), **options)
 
-    def given(self, data):
+    def given(self, data: Any) -> Any:
         """The body without such nulls."""
         if not isinstance(data, dict):
             return data
@@ -40,25 +42,25 @@ class Body(Schema):
         return {name: value for name, value in data.items() if value is not None or name in clearable}
 
 
-def storable(value):
+def storable(value: str) -> None:
     """A validator: text that a text column can hold."""
     if UNSTORABLE.search(value):
         raise ValidationError('Holds a character that is not allowed (NUL or a lone surrogate).')
 
 
-def visible(value):
+def visible(value: str) -> None:
     """A validator: a text that a person sees something of."""
     if value and not is_visible(value):
         raise ValidationError('Shows nothing: it is nothing but blanks or invisible characters.')
 
 
-def as_variable(value):
+def as_variable(value: str) -> None:
     """A validator: a text that may become a variable of a template."""
     if problem := variable_problem(value):
         raise ValidationError(problem)
 
 
-def fits_in(value, most=MAX_CONTENT):
+def fits_in(value: object, most: int = MAX_CONTENT) -> None:
     """A validator: a value of any shape that is not too much as a whole."""
     count = len(json.dumps(value, ensure_ascii=False))
     if count > most:
@@ -68,10 +70,10 @@ def fits_in(value, most=MAX_CONTENT):
 class Count:
     """A validator: how many characters, or elements of a list, there may be."""
 
-    def __init__(self, least, most, what='characters'):
+    def __init__(self, least: int, most: int, what: str = 'characters') -> None:
         self.least, self.most, self.what = least, most, what
 
-    def __call__(self, value):
+    def __call__(self, value: Sized) -> None:
         if not self.least <= len(value) <= self.most:
             allowed = f'{self.least} to {self.most} {self.what} are allowed, this has {len(value)}.'
             raise ValidationError(allowed)
@@ -80,76 +82,80 @@ class Count:
 class Flag(fields.Boolean):
     """A field: true or false, and no text or number that might mean one of them."""
 
-    def _deserialize(self, value, attr, data, **kwargs):
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Any:
         if not isinstance(value, bool):
             raise ValidationError('Must be true or false.')
         return value
 
 
-def text(most=MAX_TEXT, least=1, **arguments):
+def text(most: int = MAX_TEXT, least: int = 1, **arguments: Any) -> fields.String:
     """A field: a string of so many characters, which shows something if it is needed."""
-    validators = [Count(least, most), visible] if least else Count(least, most)
+    validators: list[Callable[[Any], None]] = [Count(least, most), visible] if least else [Count(least, most)]
     return fields.String(validate=validators, **arguments)
 
 
-def variable(**arguments):
+def variable(**arguments: Any) -> fields.String:
     """A field: a text that becomes a part of a template's."""
     return fields.String(validate=as_variable, **arguments)
 
 
-def link(**arguments):
+def link(**arguments: Any) -> fields.String:
     """A field: an http or https address."""
     form = validate.Regexp(r'(?i)\Ahttps?://[^\s/?#]\S*\Z', error='Must be a link: http:// or https:// and no space.')
     return fields.String(validate=[Count(1, MAX_LINK), form], **arguments)
 
 
-def exactly(word, **arguments):
+def exactly(word: str, **arguments: Any) -> fields.String:
     """A field: this word and no other."""
     return fields.String(validate=validate.Equal(word, error=f'Must be "{word}".'), **arguments)
 
 
-def parts(schema, least, most, what, **arguments):
+def parts(
+    schema: type[Schema] | fields.Field[Any], least: int, most: int, what: str, **arguments: Any
+) -> fields.List[Any]:
     """A field: a list of so many objects."""
     inner = schema if isinstance(schema, fields.Field) else fields.Nested(schema)
     return fields.List(inner, validate=Count(least, most, what), **arguments)
 
 
-def words(*names):
+def words(*names: str) -> type[Schema]:
     """A schema of optional texts."""
     return Schema.from_dict({name: text(least=0) for name in names})
 
 
-def refuse_repeated(values, path, what):
+def refuse_repeated(values: Iterable[Hashable], path: Callable[[int], tuple[str | int, ...]], what: str) -> None:
     """Raise at the first that stood before. `values`: in order; `path`: where it stands, from its position."""
-    seen = set()
+    seen: set[Hashable] = set()
     for position, value in enumerate(values):
         if value is not None and value in seen:
-            messages = [f'Stands twice: {what} must be unique.']
+            messages: list[Any] | dict[Any, Any] = [f'Stands twice: {what} must be unique.']
             for name in reversed(path(position)):
                 messages = {name: messages}
             raise ValidationError(messages)
         seen.add(value)
 
 
-class Refused(fields.Field):
+class Refused(fields.Field[Any]):
     """A field that may not be given, and why."""
 
-    def __init__(self, sentence):
+    def __init__(self, sentence: str) -> None:
         super().__init__()
         self.sentence = sentence
 
-    def _deserialize(self, value, attr, data, **kwargs):
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Any:
         raise ValidationError(self.sentence)
 
 
-class ByType(fields.Field):
+class ByType(fields.Field[Any]):
     """An object that is checked by the schema that its `type` names. `any_case`: Meta takes IMAGE for image here."""
 
-    def __init__(self, schemas, any_case=False, default=None, **arguments):
+    def __init__(
+        self, schemas: Mapping[str, Schema], any_case: bool = False, default: str | None = None, **arguments: Any
+    ) -> None:
         super().__init__(**arguments)
         self.schemas, self.any_case, self.default = schemas, any_case, default
 
-    def _deserialize(self, value, attr, data, **kwargs):
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Any:
         if not isinstance(value, dict):
             raise ValidationError('Must be an object.')
         kind = value.get('type', self.default)
@@ -164,7 +170,9 @@ class ByType(fields.Field):
 class AsGiven(fields.Nested):
     """An object that is checked, and handed on as it was given, but for nulls."""
 
-    def _deserialize(self, value, attr, data, **kwargs):
+    def _deserialize(
+        self, value: Any, attr: str | None, data: Mapping[str, Any] | None, partial: Any = None, **kwargs: Any
+    ) -> Any:
         value = without_nulls(value)
-        super()._deserialize(value, attr, data, **kwargs)
+        super()._deserialize(value, attr, data, partial, **kwargs)
         return value

@@ -4,6 +4,7 @@ import codecs
 import io
 import re
 import struct
+from typing import BinaryIO
 
 import puremagic
 
@@ -44,7 +45,7 @@ MOST_TAGS, MOST_BRANDS = 8, 64  # at the beginning of a sound; that an MPEG-4 sa
 MOST_INDEX, MOST_BOXES = 4 * MB, 1000  # of a container's own index that is looked through: bytes, parts
 
 
-def sniff(stream):
+def sniff(stream: BinaryIO) -> str:
     """The MIME type that the bytes of a seekable stream show, whatever anybody calls them."""
     head = _read(stream, 0, LOOK)
     if PDF.match(head):
@@ -60,24 +61,24 @@ def sniff(stream):
     return _signature(stream, head)
 
 
-def kind_of(mime_type):
+def kind_of(mime_type: str | None) -> str | None:
     """The type of message that may carry it, None when none may."""
     return KINDS.get(plain_type(mime_type))
 
 
-def plain_type(mime_type):
+def plain_type(mime_type: str | None) -> str:
     """Without parameters, in lower case, by its usual name."""
     name = (mime_type or '').partition(';')[0].strip().lower()
     return OTHER_NAMES.get(name, name)
 
 
-def agrees(claimed, found):
+def agrees(claimed: str | None, found: str) -> bool:
     """Whether somebody's name for a type is that of the content; what is text may have a name of its own."""
     claimed = plain_type(claimed)
     return claimed == found or (found == 'text/plain' and claimed in ('text/csv', 'text/markdown', 'application/json'))
 
 
-def problem(stream, mime_type, size):
+def problem(stream: BinaryIO, mime_type: str, size: int) -> str | None:
     """A sentence that says why Meta would not take a file, None when it would."""
     kind = kind_of(mime_type)
     if kind is None:
@@ -92,22 +93,22 @@ def problem(stream, mime_type, size):
     return None
 
 
-def is_animated(stream):
+def is_animated(stream: BinaryIO) -> bool:
     """Of a WebP: the flag in its extended header."""
     head = _read(stream, 0, 21)
     return len(head) == 21 and head[12:16] == b'VP8X' and bool(head[20] & 0x02)
 
 
-def _read(stream, position, size):
+def _read(stream: BinaryIO, position: int, size: int) -> bytes:
     stream.seek(position)
     return stream.read(size)
 
 
-def _size(stream):
+def _size(stream: BinaryIO) -> int:
     return stream.seek(0, io.SEEK_END)
 
 
-def _is_text(stream):
+def _is_text(stream: BinaryIO) -> bool:
     """Whether no byte of it is one that text never has. UTF-8, or one of the older ways of writing."""
     stream.seek(0)
     while block := stream.read(256 * KB):
@@ -116,7 +117,7 @@ def _is_text(stream):
     return True
 
 
-def _is_wide_text(stream, encoding):
+def _is_wide_text(stream: BinaryIO, encoding: str) -> bool:
     """The same in an encoding of two or four bytes a character, which has a mark at its beginning."""
     stream.seek(0)
     decoder = codecs.getincrementaldecoder(encoding)()
@@ -130,7 +131,7 @@ def _is_wide_text(stream, encoding):
     return True
 
 
-def _kind_of_text(head):
+def _kind_of_text(head: bytes) -> str:
     if head.startswith(b'{\\rtf'):
         return 'application/rtf'
     if head.startswith(b'#!'):
@@ -140,7 +141,7 @@ def _kind_of_text(head):
     return 'text/html' if MARKUP.match(head) else 'text/plain'
 
 
-def _signature(stream, head):
+def _signature(stream: BinaryIO, head: bytes) -> str:
     """What Meta takes by marks of our own; the names of everything else by puremagic's, the longest first."""
     if head.startswith(b'#!AMR\n'):
         return 'audio/amr'
@@ -162,7 +163,7 @@ def _signature(stream, head):
     return found if found not in KINDS else UNKNOWN
 
 
-def _audio_frame(head):
+def _audio_frame(head: bytes) -> str | None:
     """Of AAC or of MPEG layer III, by the first frame; None when it begins with none."""
     if head.startswith(b'ADIF'):
         return 'audio/aac'
@@ -173,7 +174,7 @@ def _audio_frame(head):
     return 'audio/mpeg' if head[1] & 0xE6 == 0xE2 else None
 
 
-def _tagged(stream):
+def _tagged(stream: BinaryIO) -> str:
     """Behind tags with title, artist and the like: most often MP3, but AAC and FLAC may have them, too."""
     position = 0
     for _ in range(MOST_TAGS):
@@ -188,7 +189,7 @@ def _tagged(stream):
     return _audio_frame(behind) or 'audio/mpeg'
 
 
-def _iso_media(stream, head):
+def _iso_media(stream: BinaryIO, head: bytes) -> str:
     """MPEG-4 and its relatives: by the brands, and by what tracks there are."""
     length = min(int.from_bytes(head[:4]), len(head), 16 + 4 * MOST_BRANDS)
     brands = [head[8:12], *(head[at : at + 4] for at in range(16, length, 4))]
@@ -201,7 +202,7 @@ def _iso_media(stream, head):
     return mime_type
 
 
-def _box(stream, name):
+def _box(stream: BinaryIO, name: bytes) -> bytes:
     """A top-level box of an MPEG-4 file, empty when there is none. Length 0: to the end; 1: a long one follows."""
     position, size = 0, _size(stream)
     for _ in range(MOST_BOXES):
@@ -216,25 +217,25 @@ def _box(stream, name):
     return b''
 
 
-def _handlers(index):
+def _handlers(index: bytes) -> set[bytes]:
     return {found[1] for found in re.finditer(rb'hdlr.{8}(....)', index, re.DOTALL)}
 
 
-def _ogg(stream, head):
+def _ogg(stream: BinaryIO, head: bytes) -> str:
     """WhatsApp plays Opus alone."""
     first = head[:512]
     marks = ((b'theora', 'video/ogg'), (b'OpusHead', 'audio/ogg'), (b'vorbis', 'audio/vorbis'))
     return next((mime_type for mark, mime_type in marks if mark in first), 'application/x-ogg')
 
 
-def channels(stream):
+def channels(stream: BinaryIO) -> int | None:
     """Of Ogg with Opus: one, or two for stereo; None for what is none."""
     head = _read(stream, 0, 512)
     at = head.find(b'OpusHead') if head.startswith(b'OggS') else -1
     return head[at + 9] if 0 <= at < len(head) - 9 else None
 
 
-def _zip(stream, head):
+def _zip(stream: BinaryIO, head: bytes) -> str:
     """An office document, by the names in its directory; any other archive is one."""
     size = _size(stream)
     tail = _read(stream, max(0, size - 65557), 65557)
@@ -248,7 +249,7 @@ def _zip(stream, head):
     return next((mime_type for part, mime_type in OFFICE_PARTS if part.search(directory)), ARCHIVE)
 
 
-def _ole(stream, head):
+def _ole(stream: BinaryIO, head: bytes) -> str:
     """An office document of the old kind, by the streams in the first part of its directory."""
     if len(head) < 52:
         return UNKNOWN
@@ -259,7 +260,7 @@ def _ole(stream, head):
     return next((OLE_STREAMS[name] for name in names if name in OLE_STREAMS), 'application/x-ole-storage')
 
 
-def _program(stream, head):
+def _program(stream: BinaryIO, head: bytes) -> str:
     return _kind_of_text(head) if _is_text(stream) else PROGRAM
 
 

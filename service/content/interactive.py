@@ -1,5 +1,8 @@
 """Pure: what may stand in a message of type interactive, by its own type (section 6.2)."""
 
+from collections.abc import Callable
+from typing import Any
+
 from marshmallow import INCLUDE, Schema, ValidationError, fields, validate, validates_schema
 
 from service.content.fields import MAX_WORD, ByType, Refused, exactly, link, parts, refuse_repeated, text
@@ -24,23 +27,28 @@ class ButtonSchema(Schema):
     reply = fields.Nested(ReplySchema, required=True)
 
 
+def _of_button(name: str) -> Callable[[int], tuple[str | int, ...]]:
+    """Where the field of a button stands, from the button's position."""
+    return lambda at: ('buttons', at, 'reply', name)
+
+
 class ButtonsAction(Schema):
     buttons = parts(ButtonSchema, 1, MAX_BUTTONS, 'buttons', required=True)
 
     @validates_schema
-    def check_unique(self, data, **_):
+    def check_unique(self, data: dict[str, Any], **_: Any) -> None:
         for name in ('id', 'title'):
             values = [button['reply'][name] for button in data['buttons']]
-            refuse_repeated(values, lambda at, name=name: ('buttons', at, 'reply', name), f'{name}s of buttons')
+            refuse_repeated(values, _of_button(name), f'{name}s of buttons')
 
 
-def check_total(count, most, what):
+def check_total(count: int, most: int, what: str) -> None:
     """Of all sections together."""
     if count > most:
         raise ValidationError(f'At most {most} {what} in all are allowed, this has {count}.', 'sections')
 
 
-def require_titles(sections):
+def require_titles(sections: list[dict[str, Any]]) -> None:
     """Of more than one section each has to have a title."""
     for at, section in enumerate(sections):
         if len(sections) > 1 and not section.get('title'):
@@ -63,7 +71,7 @@ class ListAction(Schema):
     sections = parts(RowsSchema, 1, MAX_SECTIONS, 'sections', required=True)
 
     @validates_schema
-    def check_rows(self, data, **_):
+    def check_rows(self, data: dict[str, Any], **_: Any) -> None:
         """Of the whole list, whatever its sections: how many, and that no id stands twice."""
         places = [(at, row) for at, section in enumerate(data['sections']) for row in range(len(section['rows']))]
         check_total(len(places), MAX_ROWS, 'rows')
@@ -101,7 +109,7 @@ class FlowParameters(Schema):
     flow_action_payload = fields.Nested(FlowPayload)
 
     @validates_schema
-    def check_flow(self, data, **_):
+    def check_flow(self, data: dict[str, Any], **_: Any) -> None:
         if ('flow_id' in data) == ('flow_name' in data):
             raise ValidationError('Exactly one of "flow_id" and "flow_name" is required.')
 
@@ -130,7 +138,7 @@ class ProductsAction(Schema):
     sections = parts(ProductsSchema, 1, MAX_SECTIONS, 'sections', required=True)
 
     @validates_schema
-    def check_products(self, data, **_):
+    def check_products(self, data: dict[str, Any], **_: Any) -> None:
         check_total(sum(len(section['product_items']) for section in data['sections']), MAX_PRODUCTS, 'products')
         require_titles(data['sections'])
 
@@ -182,17 +190,17 @@ class CardAction(Schema):
     product_retailer_id = text(MAX_WORD)
 
     @validates_schema
-    def check_form(self, data, **_):
+    def check_form(self, data: dict[str, Any], **_: Any) -> None:
         if data.keys() not in self.FORMS:
             raise ValidationError('Must hold a link (name, parameters), or buttons, or a product.')
 
 
-def only_text(most, required=True):
+def only_text(most: int, required: bool = True) -> fields.Nested:
     """A field: {"text": …}."""
     return fields.Nested(Schema.from_dict({'text': text(most, required=True)}), required=required)
 
 
-def _header(kind, inner):
+def _header(kind: str, inner: fields.Field[Any]) -> Schema:
     return Schema.from_dict({'type': fields.String(), 'sub_text': text(HEADER), kind: inner})()
 
 
@@ -213,7 +221,7 @@ class CardSchema(Schema):
     action = fields.Nested(CardAction, required=True)
 
     @validates_schema
-    def check_header(self, data, **_):
+    def check_header(self, data: dict[str, Any], **_: Any) -> None:
         if 'header' not in data and 'catalog_id' not in data['action']:
             raise ValidationError('A card needs a header, an image or a video.', 'header')
 
@@ -225,7 +233,7 @@ class CardsAction(Schema):
     cards = parts(CardSchema, 2, MAX_CARDS, 'cards', required=True)
 
     @validates_schema
-    def check_cards(self, data, **_):
+    def check_cards(self, data: dict[str, Any], **_: Any) -> None:
         cards = data['cards']
         indexes = [card['card_index'] for card in cards]
         refuse_repeated(indexes, lambda at: ('cards', at, 'card_index'), 'indexes of cards')
@@ -235,12 +243,19 @@ class CardsAction(Schema):
                 raise ValidationError({'cards': {at: {'action': [SAME_BUTTONS]}}})
 
 
-def named(name):
+def named(name: str) -> type[Schema]:
     """An action that says no more than its name."""
     return Schema.from_dict({'name': exactly(name, required=True)})
 
 
-def message(action, body=BODY, body_required=True, headers=HEADERS, header_required=False, footer=True):
+def message(
+    action: type[Schema],
+    body: int = BODY,
+    body_required: bool = True,
+    headers: dict[str, Schema] | None = HEADERS,
+    header_required: bool = False,
+    footer: bool = True,
+) -> Schema:
     """The schema of an interactive message with this action."""
     return Schema.from_dict({
         'type': fields.String(),

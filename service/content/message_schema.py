@@ -1,5 +1,8 @@
 """Pure: the bodies that we send to Meta, and their check before they are queued."""
 
+from collections.abc import Iterator, Mapping
+from typing import Any
+
 from marshmallow import INCLUDE, Schema, ValidationError, fields, post_load, validate, validates_schema
 
 from service.content import phone_numbers
@@ -80,7 +83,7 @@ class MessageSchema(Body):
     biz_opaque_callback_data = Refused('The gateway needs it for itself: give a client_reference.')
     checked = Flag(data_key='validate', attribute='validate')
 
-    def given(self, data):
+    def given(self, data: Any) -> Any:
         """With its type, when there is but one content that it may be of."""
         data = super().given(data)
         if not isinstance(data, dict):
@@ -92,14 +95,14 @@ class MessageSchema(Body):
             data[kind] = without_nulls(data[kind])
         return data
 
-    def kinds(self, data):
+    def kinds(self, data: dict[str, Any]) -> list[str]:
         """The contents that stand in a body: of types that are known, else whatever may be one."""
         ours = {field.data_key or name for name, field in self.fields.items()}
         others = [name for name, value in data.items() if name not in ours and isinstance(value, dict | list)]
         return [name for name in data if name in self.KNOWN] or others
 
     @validates_schema(pass_original=True, skip_on_field_errors=False)
-    def check_content(self, data, original, **_):
+    def check_content(self, data: dict[str, Any], original: Any, **_: Any) -> None:
         """Exactly one content key, the one named like the type, and good."""
         if not isinstance(original, dict) or not isinstance(original.get('type') or '', str):
             return  # it has its error already
@@ -119,7 +122,7 @@ class MessageSchema(Body):
         if problems:
             raise ValidationError(problems)
 
-    def content_problems(self, kind, message):
+    def content_problems(self, kind: str, message: Mapping[str, Any]) -> dict[str, Any]:
         """{field: messages} of what breaks a limit of Meta's in a content that is there."""
         if problems := missed(SIZE, kind, message[kind]):
             return problems
@@ -135,7 +138,7 @@ class MessageSchema(Body):
 SIZE = fields.Raw(validate=fits_in)
 
 
-def missed(field, name, value):
+def missed(field: fields.Field[Any], name: str, value: Any) -> dict[str, Any]:
     """{name: messages} when a field does not take a value."""
     try:
         field.deserialize(value)
@@ -144,7 +147,7 @@ def missed(field, name, value):
     return {}
 
 
-def bsuid(value):
+def bsuid(value: str) -> None:
     """A validator: a BSUID, or a parent BSUID."""
     found = read(value)
     if found is None or found.kind == 'phone':
@@ -168,7 +171,7 @@ class AddressSchema(Body):
     recipient = fields.String(validate=bsuid)
 
     @validates_schema(pass_original=True, skip_on_field_errors=False)
-    def check_recipient(self, data, original, **_):
+    def check_recipient(self, data: dict[str, Any], original: Any, **_: Any) -> None:
         if ('to' in original) == ('recipient' in original):
             raise ValidationError('Exactly one of "to" and "recipient" is required.', 'to')
         if 'recipient' in original and data.get('recipient_type') == 'group':
@@ -182,11 +185,11 @@ class AddressSchema(Body):
             raise ValidationError(problem, 'to')
 
     @post_load
-    def write_out(self, data, **_):
+    def write_out(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
         return data | address(data.get('to'), data.get('recipient'), data.get('recipient_type'))
 
 
-class RecipientSchema(AddressSchema, MessageSchema):
+class RecipientSchema(AddressSchema, MessageSchema):  # type: ignore[misc]  # what both define is the same
     """A message with exactly one recipient."""
 
 
@@ -197,23 +200,24 @@ class WindowSchema(Body):
     force = Flag()
 
     @validates_schema
-    def check_fallback(self, data, **_):
+    def check_fallback(self, data: dict[str, Any], **_: Any) -> None:
         if data.get('type') == 'template' and 'fallback_template' in data:
             raise ValidationError('Only for a message that is no template.', 'fallback_template')
         if data.get('force') and 'fallback_template' in data:
             raise ValidationError('Leaves it to Meta, so there is no use for a fallback_template.', 'force')
 
 
-def check(schema, body):
+def check(schema: Schema, body: Any) -> dict[str, Any]:
     """Validated message as a dict. Raises Invalid with the fields and limits that were missed."""
     try:
-        return schema.load(body)
+        loaded: dict[str, Any] = schema.load(body)
+        return loaded
     except ValidationError as error:
         problems = dict(flat(error.normalized_messages()))
         raise Invalid('One or more fields are not valid; see errors.', problems) from None
 
 
-def flat(messages, prefix=''):
+def flat(messages: dict[str, Any], prefix: str = '') -> Iterator[tuple[str, list[str]]]:
     """marshmallow's nested messages as {"text.body": [message]}."""
     for name, value in messages.items():
         path = f'{prefix}{name}'
@@ -223,10 +227,10 @@ def flat(messages, prefix=''):
             yield path.removesuffix('._schema'), value
 
 
-def is_one_time_code(message):
+def is_one_time_code(message: dict[str, Any]) -> bool:
     """Whether a template looks like category authentication: only those have a button with the body's own code."""
     components = message['template'].get('components') if message.get('type') == 'template' else None
-    texts = {'body': set(), 'button': set()}
+    texts: dict[str | None, set[str]] = {'body': set(), 'button': set()}
     for component in components if isinstance(components, list) else ():
         kind = str(component.get('type')).lower() if isinstance(component, dict) else None  # Meta takes either case
         if kind in texts:
@@ -234,13 +238,13 @@ def is_one_time_code(message):
     return bool(texts['body'] & texts['button'])
 
 
-def _parameter_texts(parameters):
+def _parameter_texts(parameters: object) -> Iterator[str]:
     for one in parameters if isinstance(parameters, list) else ():
         if isinstance(one, dict) and isinstance(one.get('text'), str):
             yield one['text']
 
 
-def address(to: str | None, recipient: str | None, recipient_type: str | None = None) -> dict[str, str]:
+def address(to: str | None, recipient: str | None, recipient_type: str | None = None) -> dict[str, str | None]:
     """Whom a message goes to, as Meta has to get it: without a "+", it may put a country code of its own in front."""
     if recipient_type == 'group':
         return {'to': to}
@@ -251,7 +255,7 @@ def address(to: str | None, recipient: str | None, recipient_type: str | None = 
     return {'to': to} if to and not bsuid else {'recipient': bsuid or recipient}
 
 
-def graph_body(message):
+def graph_body(message: dict[str, Any]) -> dict[str, Any]:
     """What is POSTed for a claimed message row. Rows of earlier versions have the number as the caller gave it."""
     body = {'messaging_product': 'whatsapp', 'recipient_type': 'individual', **(message['extra'] or {})}
     body |= address(message['recipient_to'], message['recipient'], body['recipient_type'])

@@ -1,5 +1,7 @@
 """Pure: what may stand in a message of each simple type, by Meta's limits (section 6.2)."""
 
+from typing import Any
+
 from marshmallow import Schema, ValidationError, fields, validate, validates_schema
 
 from service.content.characters import is_emoji, is_visible
@@ -22,7 +24,7 @@ class FileSchema(Schema):
     link = link()
 
     @validates_schema
-    def check_source(self, data, **_):
+    def check_source(self, data: dict[str, Any], **_: Any) -> None:
         if ('id' in data) == ('link' in data):
             raise ValidationError('Exactly one of "id" and "link" is required.')
 
@@ -51,17 +53,22 @@ class LocationSchema(Schema):
     address = text(least=0)
 
 
-class NameSchema(words('first_name', 'last_name', 'middle_name', 'suffix', 'prefix')):
+class NameSchema(Schema):
+    first_name = text(least=0)
+    last_name = text(least=0)
+    middle_name = text(least=0)
+    suffix = text(least=0)
+    prefix = text(least=0)
     formatted_name = text(required=True)
 
     @validates_schema
-    def check_parts(self, data, **_):
+    def check_parts(self, data: dict[str, Any], **_: Any) -> None:
         if not any(is_visible(part) for name, part in data.items() if name != 'formatted_name'):
             raise ValidationError('Beside formatted_name one more is needed: first_name, last_name, middle_name, '
                                   'suffix or prefix.')  # fmt: skip
 
 
-def of_a_contact(*names):
+def of_a_contact(*names: str) -> fields.List[Any]:
     """A field: some of the same kind, each with these texts."""
     return parts(words(*names), 0, MAX_OF_A_CONTACT, 'of them')
 
@@ -78,7 +85,7 @@ class ContactSchema(Schema):
     )
 
 
-def emoji(value):
+def emoji(value: str) -> None:
     """A validator."""
     if value and not is_emoji(value):
         raise ValidationError('Must be one emoji, or "" to take it back.')

@@ -48,7 +48,7 @@ def named(*values: object) -> dict[str, str]:
     return {one.kind: one.value for one in reversed(found)}
 
 
-def in_place(given: Mapping, phone: str = 'from', user: str = 'from_user_id') -> dict[str, object]:
+def in_place(given: Mapping[str, object], phone: str = 'from', user: str = 'from_user_id') -> dict[str, object]:
     """Two keys of a sender as Meta gave it, each id under its own; what cannot be read stays where it is."""
     ids = named(given.get(user), given.get(phone))
     left = {name: None if read(given.get(name)) else given.get(name) for name in (phone, user)}

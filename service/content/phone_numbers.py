@@ -87,7 +87,7 @@ def _wrong_form(bare: str, number: str) -> str | None:
     return None
 
 
-def _is_plain(number):
+def _is_plain(number: str) -> bool:
     """Whether country code and length fit as they stand: most numbers, in a sixth of the time that parsing takes."""
     for length in (1, 2, 3):
         if int(number[:length]) in COUNTRY_CODE_TO_REGION_CODE:
@@ -99,7 +99,7 @@ def _is_plain(number):
     return False
 
 
-def _wrong_length(number):
+def _wrong_length(number: str) -> str | None:
     if _is_plain(number):
         return None
     try:
@@ -114,7 +114,7 @@ def _wrong_length(number):
     return _sentence(phonenumbers.is_possible_number_with_reason(parsed), code)
 
 
-def _sentence(result, code):
+def _sentence(result: int, code: str) -> str | None:
     if result == ValidationResult.IS_POSSIBLE:
         return None
     if result == ValidationResult.TOO_LONG:

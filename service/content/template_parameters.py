@@ -1,5 +1,7 @@
 """Pure: how a template and its parameters are written in a send (section 6.2); whether they fit is asked elsewhere."""
 
+from typing import Any
+
 from marshmallow import INCLUDE, Schema, fields, validate, validates_schema
 
 from service.content.fields import MAX_WORD, ByType, parts, refuse_repeated, storable, text, variable
@@ -8,7 +10,7 @@ from service.content.message_types import DocumentSchema, LocationSchema
 MAX_CARDS, MAX_COMPONENTS, MAX_PARAMETERS, MAX_TARGETS = 10, 25, 250, 10
 
 
-def storable_throughout(value):
+def storable_throughout(value: object) -> None:
     """A validator: all its texts can be held and looked into by the database."""
     if isinstance(value, str):
         storable(value)
@@ -54,7 +56,7 @@ class OfferSchema(Schema):
     expiration_time_ms = fields.Integer(required=True)
 
 
-def parameter(**own):
+def parameter(**own: fields.Field[Any]) -> Schema:
     """The schema of a parameter."""
     return Schema.from_dict({'type': fields.String(), 'parameter_name': text(MAX_WORD), **own})()
 
@@ -104,7 +106,7 @@ class CarouselSchema(Schema):
     cards = parts(CardSchema, 1, MAX_CARDS, 'cards', required=True)
 
     @validates_schema
-    def check_unique(self, data, **_):
+    def check_unique(self, data: dict[str, Any], **_: Any) -> None:
         indexes = [card['card_index'] for card in data['cards']]
         refuse_repeated(indexes, lambda at: ('cards', at, 'card_index'), 'indexes of cards')
 

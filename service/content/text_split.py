@@ -2,6 +2,7 @@
 
 import re
 import unicodedata
+from collections.abc import Iterator
 
 from service.content.characters import is_visible
 from service.content.message_types import TEXT_LIMIT
@@ -15,7 +16,7 @@ LINE_ENDS, BLANKS = re.compile(r'[\r\n]*'), re.compile(r'\s*')
 LONGEST = 64  # characters of one sign; more is no sign, but somebody's joke
 
 
-def split(text, limit=TEXT_LIMIT):
+def split(text: str, limit: int = TEXT_LIMIT) -> Iterator[str]:
     """The parts in their order, each with something to see.
 
     A line end in the second half of a part is preferred to a later space.
@@ -31,7 +32,7 @@ def split(text, limit=TEXT_LIMIT):
         yield rest
 
 
-def _cut(text, start, limit):
+def _cut(text: str, start: int, limit: int) -> tuple[int, int]:
     """(where the part that begins at start ends, where the next one begins)."""
     end = start + limit
     line = text.rfind('\n', start + limit // 2, end + 1)
@@ -40,20 +41,20 @@ def _cut(text, start, limit):
         cut = _between_signs(text, start, end)
         return cut, cut
     blanks = LINE_ENDS.match(text, cut + 1) if text[cut] == '\n' else BLANKS.match(text, cut)
-    return cut, blanks.end()
+    return cut, blanks.end() if blanks else cut
 
 
-def _last_break(text, start, end):
+def _last_break(text: str, start: int, end: int) -> int | None:
     """Where the last word that fits ends; None when there is but one."""
     return next((at for at in range(end, start, -1) if text[at] in BREAKS), None)
 
 
-def _between_signs(text, start, end):
+def _between_signs(text: str, start: int, end: int) -> int:
     """The last place, at most LONGEST before the end, that does not tear what people see as one sign."""
     return next((at for at in range(end, max(end - LONGEST, start), -1) if not _is_inside(text, start, at)), end)
 
 
-def _is_inside(text, start, at):
+def _is_inside(text: str, start: int, at: int) -> bool:
     before, after = text[at - 1], text[at]
     if JOINER in (before, after) or unicodedata.category(after) in MARKS or ord(after) in TONES:
         return True
@@ -62,7 +63,7 @@ def _is_inside(text, start, at):
     return ord(after) in FLAGS and _flags_before(text, start, at) % 2 == 1
 
 
-def _flags_before(text, start, at):
+def _flags_before(text: str, start: int, at: int) -> int:
     first = at
     while first > start and ord(text[first - 1]) in FLAGS:
         first -= 1

@@ -30,7 +30,9 @@ STRONG = re.compile(r'\*\*|__|~~|^ {0,3}#{1,6} |\]\(|^ {0,3}```', re.MULTILINE) 
 def to_whatsapp(markdown: str) -> str:
     """The same text in WhatsApp's formatting; one that is WhatsApp's already stays as it is."""
     is_markdown, lines = bool(STRONG.search(markdown)), markdown.replace('\r\n', '\n').split('\n')
-    result, fence, at = [], None, 0
+    result: list[str] = []
+    fence: str | None = None
+    at = 0
     while at < len(lines):
         line, at = lines[at], at + 1
         stripped = line.strip()
@@ -115,7 +117,9 @@ def _cells(line: str) -> list[str]:
 
 def _inline(line: str, is_markdown: bool) -> str:
     """A line's marks, links and code; what has no other half stays as it stands."""
-    pieces, open_marks, at = [], {}, 0
+    pieces: list[str] = []
+    open_marks: dict[str, int] = {}
+    at = 0
     ticks = _code_spans(line)
     for token in TOKEN.finditer(line):
         if token.start() < at:  # in a code span
@@ -132,7 +136,7 @@ def _inline(line: str, is_markdown: bool) -> str:
     return ''.join(pieces) + line[at:]
 
 
-def _token(token: re.Match) -> str:
+def _token(token: re.Match[str]) -> str:
     if token['link']:
         label, url = token['text'].strip().strip('*_'), token['url']
         return f'{label}: {url}' if label and label != url else url
@@ -143,7 +147,8 @@ def _token(token: re.Match) -> str:
 
 def _code_spans(line: str) -> dict[int, int]:
     """{where a run of backticks begins: where the span ends that the next run of as many closes}."""
-    spans, waiting = {}, {}
+    spans: dict[int, int] = {}
+    waiting: dict[int, int] = {}
     for run in reversed([(found.start(), found.end()) for found in re.finditer('`+', line)]):
         length = run[1] - run[0]
         if length in waiting:
@@ -152,7 +157,7 @@ def _code_spans(line: str) -> dict[int, int]:
     return spans
 
 
-def _mark(token: re.Match, line: str, pieces: list[str], open_marks: dict[str, int], is_markdown: bool) -> None:
+def _mark(token: re.Match[str], line: str, pieces: list[str], open_marks: dict[str, int], is_markdown: bool) -> None:
     """A mark opens when a word follows it, and closes the last open one of its kind when a word is before it."""
     mark = token['mark']
     before, after = line[token.start() - 1 : token.start()], line[token.end() : token.end() + 1]

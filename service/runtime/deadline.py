@@ -9,7 +9,7 @@ import io
 import socket
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from typing import Any, cast
@@ -183,15 +183,15 @@ def _connected(host: str, port: int, options: Iterable[tuple[Any, ...]]) -> sock
     raise failure
 
 
-def _addresses(host: str, port: int) -> list[Address]:
+def _addresses(host: str, port: int) -> Sequence[Address]:
     """What the resolver says. It knows no limit of ours: who waits for it too long leaves it alone."""
-    found: Future[list[Address]] = Future()
+    found: Future[Sequence[Address]] = Future()
     threading.Thread(target=_resolve, args=(found, host, port), name='resolver', daemon=True).start()
     return found.result(seconds_left())
 
 
-def _resolve(found: Future[list[Address]], host: str, port: int) -> None:
+def _resolve(found: Future[Sequence[Address]], host: str, port: int) -> None:
     try:
-        found.set_result([*socket.getaddrinfo(host.strip('[]'), port, type=socket.SOCK_STREAM)])
+        found.set_result(socket.getaddrinfo(host.strip('[]'), port, type=socket.SOCK_STREAM))
     except (OSError, UnicodeError) as error:
         found.set_exception(error)
