@@ -4,17 +4,20 @@ urllib3 is the engine of `requests`; used directly it costs less than half the C
 """
 
 import json
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from typing import Any
 
 from urllib3.exceptions import HTTPError
 
 from service.content.person_id import named
-from service.graph.connections import Connections, has_left, seconds_for
+from service.graph.connections import Answer, Connections, has_left, seconds_for
 from service.graph.error_codes import look_up
 from service.graph.error_shapes import code_in, details_in, error_in, errors_in, title_in
+from service.graph.multipart import Form
 from service.runtime.bounded_answer import Unreadable
 from service.runtime.untrusted import MAX_ID, clean, identifier
 
@@ -34,7 +37,7 @@ class Outcome:
     wa_id: str | None = None
     user_id: str | None = None
     media_id: str | None = None  # of an upload
-    error: dict | None = None
+    error: dict[str, Any] | None = None
     delay: float | None = None  # seconds, when more is asked for than the retry policy gives
     waits: bool = False  # a retry that holds up nobody else: it waits for its own condition
     scope: str | None = None  # what slows down or stops beside this message (service.graph.error_codes)
@@ -54,7 +57,12 @@ class Outcome:
         return self.waits or self.kind != 'retry'
 
 
-def judge(error, http_status=400, delay=None, pause=None):
+Understood = Callable[[dict[str, Any]], Outcome]  # what an answer that is a success means
+
+
+def judge(
+    error: dict[str, Any], http_status: int = 400, delay: float | None = None, pause: float | None = None
+) -> Outcome:
     """The Outcome that the error table gives an error, of an answer or of a `failed` status alike."""
     known = look_up(error['code'], http_status)
     kind = 'held' if known.klass == 'W' and known.delay is None else KINDS[known.klass]
@@ -62,13 +70,19 @@ def judge(error, http_status=400, delay=None, pause=None):
     return Outcome(kind, error=error, delay=delay, waits=known.klass == 'W', scope=known.scope, pause=pause)
 
 
-def _error(title, code=None, details=None, fbtrace_id=None, cause=None):
+def _error(
+    title: str,
+    code: int | None = None,
+    details: str | None = None,
+    fbtrace_id: str | None = None,
+    cause: str | None = None,
+) -> dict[str, Any]:
     """The contract's `error`. `cause`: what there is no code of Meta's for (error_table.OUR_OWN)."""
-    error = {'code': code, 'title': title, 'details': details, 'fbtrace_id': fbtrace_id}
+    error: dict[str, Any] = {'code': code, 'title': title, 'details': details, 'fbtrace_id': fbtrace_id}
     return error | {'cause': cause} if cause else error
 
 
-def error_from(meta):
+def error_from(meta: dict[str, Any]) -> dict[str, Any]:
     """Meta's error object (an answer's or a status's, of error_shapes) as the contract's `error`."""
     return _error(
         clean(title_in(meta), 500) or 'Error',
@@ -78,7 +92,7 @@ def error_from(meta):
     )
 
 
-def first_error(errors):
+def first_error(errors: object) -> dict[str, Any] | None:
     """The first of Meta's `errors`, whatever their shape, as the contract's `error`; None when there is none."""
     found = errors_in(errors)
     return error_from(found[0]) if found else None
@@ -87,20 +101,21 @@ def first_error(errors):
 class GraphClient:
     """Keep-alive connections to the Graph API for `concurrency` threads."""
 
-    def __init__(self, concurrency=8):
+    def __init__(self, concurrency: int = 8) -> None:
         self._meta = Connections(concurrency)
 
-    def send(self, phone_number_id, access_token, body):
+    def send(self, phone_number_id: str, access_token: str, body: dict[str, Any]) -> Outcome:
         """POST one message (section 6.1). Never raises for what the network or Meta may do; returns an Outcome."""
         return self._post(phone_number_id, access_token, body, _accepted)
 
-    def mark_read(self, phone_number_id, access_token, wamid, typing=False):
+    def mark_read(self, phone_number_id: str, access_token: str, wamid: str, typing: bool = False) -> Outcome:
         """Show a customer's message as read, and the business typing (section 6.2); harmless to repeat. An Outcome."""
-        body = {'messaging_product': 'whatsapp', 'status': 'read', 'message_id': wamid}
-        body |= {'typing_indicator': {'type': 'text'}} if typing else {}
+        body: dict[str, Any] = {'messaging_product': 'whatsapp', 'status': 'read', 'message_id': wamid}
+        if typing:
+            body['typing_indicator'] = {'type': 'text'}
         return self._post(phone_number_id, access_token, body, lambda answer: Outcome('accepted'))
 
-    def answers(self, phone_number_id, access_token):
+    def answers(self, phone_number_id: str, access_token: str) -> bool:
         """Whether anybody answers at all, asked with a read that does nothing."""
         try:
             answer = self._meta.call('GET', f'{phone_number_id}?fields=id', access_token)
@@ -108,18 +123,26 @@ class GraphClient:
             return False
         return answer.status not in (500, 502, 503, 504)
 
-    def upload(self, phone_number_id, access_token, form):
+    def upload(self, phone_number_id: str, access_token: str, form: Form) -> Outcome:
         """POST a file (section 6.3), a graph_upload.Form; harmless to repeat. An Outcome, never unknown."""
         path, seconds = f'{phone_number_id}/media', seconds_for(form.size)
         outcome = self._call(path, access_token, form, form.headers, _uploaded, seconds)
         if outcome.kind != 'unknown':
             return outcome
-        return replace(outcome, kind='retry', error=outcome.error | {'cause': 'unreachable'})
+        return replace(outcome, kind='retry', error=(outcome.error or {}) | {'cause': 'unreachable'})
 
-    def _post(self, phone_number_id, access_token, body, understood):
+    def _post(self, phone_number_id: str, access_token: str, body: dict[str, Any], understood: Understood) -> Outcome:
         return self._call(f'{phone_number_id}/messages', access_token, json.dumps(body), JSON_BODY, understood)
 
-    def _call(self, path, access_token, body, headers, understood, seconds=None):
+    def _call(
+        self,
+        path: str,
+        access_token: str,
+        body: str | Iterable[bytes],
+        headers: Mapping[str, str],
+        understood: Understood,
+        seconds: float | None = None,
+    ) -> Outcome:
         try:
             answer = self._meta.call('POST', path, access_token, body, headers, seconds)
         except HTTPError as error:
@@ -127,7 +150,7 @@ class GraphClient:
         return _understand(answer, understood)
 
 
-def _no_answer(error):
+def _no_answer(error: HTTPError) -> Outcome:
     if not has_left():
         title = f'Meta could not be reached ({type(error).__name__})'
         return Outcome('retry', error=_error(title, cause='unreachable'))
@@ -137,12 +160,12 @@ def _no_answer(error):
     return Outcome('unknown', error=_error(title, cause='no_answer'))
 
 
-def _understand(answer, understood):
+def _understand(answer: Answer, understood: Understood) -> Outcome:
     body = json_of(answer) or {}
     return understood(body) if answer.status < 300 else refusal(answer, body)
 
 
-def json_of(answer):
+def json_of(answer: Answer) -> dict[str, Any] | None:
     """The JSON object of a graph_http.Answer, None when it is none."""
     try:
         body = json.loads(answer.data)
@@ -151,7 +174,7 @@ def json_of(answer):
     return body if isinstance(body, dict) else None
 
 
-def refusal(answer, body):
+def refusal(answer: Answer, body: dict[str, Any]) -> Outcome:
     """The Outcome of an answer that is not a success; `body`: its JSON, a dict."""
     said = error_in(body)
     error = error_from(said) if said else _error(f'Meta answered HTTP {answer.status}')
@@ -163,7 +186,7 @@ def refusal(answer, body):
     return Outcome('unknown', error=_error(title, details=words, cause='http_5xx'))
 
 
-def _accepted(body):
+def _accepted(body: dict[str, Any]) -> Outcome:
     wamid = clean(_first(body, 'messages').get('id'), MAX_ID)
     if not wamid:
         return Outcome('unknown', error=_error('Meta answered without a message id', cause='no_id'))
@@ -172,24 +195,24 @@ def _accepted(body):
     return Outcome('accepted', wamid=wamid, wa_id=ids.get('phone'), user_id=ids.get('user'))
 
 
-def _uploaded(body):
+def _uploaded(body: dict[str, Any]) -> Outcome:
     media_id = identifier(body.get('id'))
     if not media_id:
         return Outcome('unknown', error=_error('Meta answered without a media id', cause='no_id'))
     return Outcome('accepted', media_id=media_id)
 
 
-def _first(body, name):
+def _first(body: dict[str, Any], name: str) -> dict[str, Any]:
     elements = body.get(name)
     return elements[0] if isinstance(elements, list) and elements and isinstance(elements[0], dict) else {}
 
 
-def _refused(error, answer):
+def _refused(error: dict[str, Any], answer: Answer) -> Outcome:
     wait = _retry_after(answer)
     return judge(error, answer.status, delay=wait, pause=wait or _regain(answer))
 
 
-def _retry_after(answer):
+def _retry_after(answer: Answer) -> float | None:
     """Seconds; HTTP allows a number of them or a date."""
     asked = answer.headers.get('Retry-After', '')
     if asked.isascii() and asked.isdigit():
@@ -199,7 +222,7 @@ def _retry_after(answer):
     return None
 
 
-def _regain(answer):
+def _regain(answer: Answer) -> float | None:
     """Seconds until Meta gives access again: X-Business-Use-Case-Usage says it in minutes (section 7)."""
     try:
         usage = json.loads(answer.headers.get('X-Business-Use-Case-Usage', '{}'))

@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import urllib3
 
@@ -25,7 +26,7 @@ class Answer:
     data: bytes
 
 
-class _Watched:
+class _Watched(deadline.HTTPConnection):
     """Notes the moment from which a request may have reached Meta: before it, trying again is safe.
 
     The head waits for the body: both go with one call of the kernel, which costs as much as all of urllib3's.
@@ -33,11 +34,11 @@ class _Watched:
 
     _head, _is_head = b'', False
 
-    def endheaders(self, *arguments, **options):
+    def endheaders(self, *arguments: Any, **options: Any) -> None:
         self._is_head = True
         super().endheaders(*arguments, **options)
 
-    def send(self, data):
+    def send(self, data: Any) -> None:
         if self._is_head:
             self._head, self._is_head = data, False
             return
@@ -47,7 +48,7 @@ class _Watched:
         _left.bytes = True
         super().send(data)
 
-    def getresponse(self):
+    def getresponse(self) -> urllib3.HTTPResponse:  # type: ignore[override]  # as urllib3 has it
         if self._head:
             self.send(b'')
         return super().getresponse()
@@ -71,7 +72,8 @@ class _HTTPSPool(urllib3.HTTPSConnectionPool):
 
 def has_left() -> bool:
     """Whether something of this thread's latest request was handed to the network."""
-    return _left.bytes
+    left: bool = _left.bytes
+    return left
 
 
 def seconds_for(size: int) -> float:

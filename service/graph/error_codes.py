@@ -4,6 +4,7 @@ Section 7 of the fact sheet. `python -m service.graph.error_docs > docs/errors.m
 """
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 
@@ -36,8 +37,9 @@ WAIT = 'Nothing to do: it is sent again by itself after the wait.'
 NOT_OURS = 'This is no answer to a message: look at what else uses this token, and ask Meta with the fbtrace_id.'
 SIGN_IN = 'Make a new access token in Meta Business Settings and save it to this account.'
 
+Key = int | tuple[int, ...] | range
 # A key is a code, several of them, or a range.
-TABLE = {
+TABLE: dict[Key, Known] = {
     # Sign-in, permissions, the state of the account
     0: Known('C', 'Meta could not sign this account in: its access token is wrong, expired or withdrawn.', SIGN_IN),
     3: Known('C', 'The Meta app lacks the capability to send messages.',
@@ -216,33 +218,33 @@ UNKNOWN = {
 }  # fmt: skip
 
 
-def codes(key):
+def codes(key: Key) -> Iterable[int]:
     return (key,) if isinstance(key, int) else key
 
 
-BY_CODE = {code: known for key, known in TABLE.items() for code in codes(key)}
+BY_CODE: dict[int | float | None, Known] = {code: known for key, known in TABLE.items() for code in codes(key)}
 
 
-def look_up(code, http_status=400):
+def look_up(code: object, http_status: int = 400) -> Known:
     """What is known of a code, whatever it came as; a key of OUR_OWN is one as well. Never raises, always a Known."""
     if isinstance(code, str) and code in OUR_OWN:
         return OUR_OWN[code]
     return BY_CODE.get(_number(code)) or _unknown(http_status or 400)
 
 
-def explain(code, http_status=400):
+def explain(code: object, http_status: int = 400) -> dict[str, str]:
     """The two sentences for a person, as the fields of an answer."""
     known = look_up(code, http_status)
     return {'explanation': known.sentence, 'fix': known.fix}
 
 
-def _number(code):
+def _number(code: object) -> int | float | None:
     if isinstance(code, str):
         return int(code) if re.fullmatch(r'[0-9]{1,9}', code.strip()) else None
     return code if isinstance(code, int | float) and not isinstance(code, bool) else None
 
 
-def _unknown(http_status):
+def _unknown(http_status: int) -> Known:
     if http_status == 429:
         return UNKNOWN['429']
     return UNKNOWN['5xx' if http_status >= 500 else '401' if http_status == 401 else 'else']

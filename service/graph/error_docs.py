@@ -1,8 +1,9 @@
 """docs/errors.md, written from the error table: `python -m service.graph.error_docs > docs/errors.md`."""
 
 import sys
+from collections.abc import Iterable
 
-from service.graph.error_codes import CLASSES, OUR_OWN, SCOPES, TABLE, UNKNOWN, codes
+from service.graph.error_codes import CLASSES, OUR_OWN, SCOPES, TABLE, UNKNOWN, Key, Known, codes
 from service.runtime.errors import CODES
 
 PAGE = """\
@@ -49,7 +50,7 @@ Their class follows from the HTTP status.
 """
 
 
-def page():
+def page() -> str:
     """The text of docs/errors.md."""
     by_code = sorted(TABLE.items(), key=lambda item: min(codes(item[0])))
     return PAGE.format(
@@ -67,7 +68,7 @@ def _entry(code: str, meaning: str, fix: str) -> str:
     return f'### {code}\n\n{meaning} {fix}'
 
 
-def _rows(title, entries):
+def _rows(title: str, entries: Iterable[tuple[str, Known]]) -> str:
     lines = [f'| {title} | class | what it means | what to do | wait | scope |', '|---|---|---|---|---|---|']
     for name, known in entries:
         wait = '' if known.delay is None else f'{known.delay} s'
@@ -75,7 +76,7 @@ def _rows(title, entries):
     return '\n'.join(lines)
 
 
-def _shown(key):
+def _shown(key: Key) -> str:
     return f'{key.start}-{key.stop - 1}' if isinstance(key, range) else ', '.join(map(str, codes(key)))
 
 

@@ -3,13 +3,14 @@ sends one object, objects by number, details at the top, and text, or JSON in te
 """
 
 import json
+from typing import Any
 
 SPEAKING = frozenset(('code', 'title', 'message', 'details', 'error', 'error_data', 'error_user_msg', 'fbtrace_id'))
 
 IN_THE_OPEN = SPEAKING - {'error'} | {'error_description'}
 
 
-def errors_in(value: object) -> list[dict]:
+def errors_in(value: object) -> list[dict[str, Any]]:
     """The errors in what should be a list of them, each an object. Never raises."""
     value = _unpacked(value)
     if isinstance(value, dict):
@@ -17,19 +18,19 @@ def errors_in(value: object) -> list[dict]:
     return [error for one in (value if isinstance(value, list) else [value]) if (error := _error(one))]
 
 
-def told_errors(data: dict) -> object:
+def told_errors(data: dict[str, Any]) -> object:
     """What should be the list of errors of a message, a status or a value."""
     return data.get('error') if data.get('errors') is None else data['errors']
 
 
-def error_in(answer: dict) -> dict | None:
+def error_in(answer: dict[str, Any]) -> dict[str, Any] | None:
     """The error that an answer's JSON brings: under `error`, in `errors`, or in the open."""
     in_the_open = {name: value for name, value in answer.items() if name in IN_THE_OPEN}
     found = errors_in(answer.get('error')) or errors_in(answer.get('errors')) or [{}]
     return {**in_the_open, **found[0]} or None
 
 
-def _error(value: object) -> dict | None:
+def _error(value: object) -> dict[str, Any] | None:
     value = _unpacked(value)
     if isinstance(value, str):
         return {'message': value} if value.strip() else None
@@ -45,7 +46,7 @@ def _error(value: object) -> dict | None:
     return value or None
 
 
-def details_in(error: dict) -> str | None:
+def details_in(error: dict[str, Any]) -> str | None:
     """What an error says beside its title."""
     data = _unpacked(error.get('error_data'))
     inner = data.get('details') or data.get('message') if isinstance(data, dict) else data
@@ -53,11 +54,11 @@ def details_in(error: dict) -> str | None:
     return next(filter(None, map(_text, places)), None)
 
 
-def title_in(error: dict) -> str | None:
+def title_in(error: dict[str, Any]) -> str | None:
     return next(filter(None, (_text(error.get(name)) for name in ('title', 'message', 'error_user_title'))), None)
 
 
-def code_in(error: dict) -> int | None:
+def code_in(error: dict[str, Any]) -> int | None:
     """A whole number, also when it comes as text; None for anything else."""
     code = error.get('code')
     if isinstance(code, float) and code.is_integer():

@@ -2,12 +2,13 @@
 
 import json
 import time
+from typing import Any
 from urllib.parse import parse_qs, quote, urlencode, urlsplit
 
 from urllib3.exceptions import HTTPError
 
 from service.graph.client import JSON_BODY, Outcome, json_of, refusal
-from service.graph.connections import MAX_ANSWER, Connections
+from service.graph.connections import MAX_ANSWER, Answer, Connections
 from service.runtime.bounded_answer import Unreadable
 from service.runtime.untrusted import as_dict
 
@@ -20,12 +21,12 @@ LARGEST_LIST = 32 * 2**20  # bytes, decoded, of all pages
 class Refused(Exception):
     """What Meta did not do, as an Outcome: `held` is about the account, `failed` about the request, others pass."""
 
-    def __init__(self, outcome):
-        super().__init__(outcome.error['title'])
+    def __init__(self, outcome: Outcome) -> None:
+        super().__init__((outcome.error or {})['title'])
         self.outcome = outcome
 
 
-def _refused(kind, title, cause=None):
+def _refused(kind: str, title: str, cause: str | None = None) -> Refused:
     return Refused(Outcome(kind, error={'code': None, 'title': title, 'details': None, 'fbtrace_id': None,
                                         'cause': cause}))  # fmt: skip
 
@@ -33,12 +34,14 @@ def _refused(kind, title, cause=None):
 class ManagementClient:
     """Connections to the Graph API for `concurrency` threads. Every call raises Refused."""
 
-    def __init__(self, concurrency=1):
+    def __init__(self, concurrency: int = 1) -> None:
         self._meta = Connections(concurrency)
 
-    def templates(self, waba_id, token):
+    def templates(self, waba_id: str, token: str) -> list[Any]:
         """All templates of a WABA, as Meta gives them."""
-        found, after, left, deadline = [], None, LARGEST_LIST, time.monotonic() + PATIENCE
+        found: list[Any] = []
+        after: str | None = None
+        left, deadline = LARGEST_LIST, time.monotonic() + PATIENCE
         for _ in range(MAX_PAGES):
             query = {'fields': FIELDS, 'limit': PAGE} | ({'after': after} if after else {})
             answer = self._answer('GET', waba_id, token, query, most=left)
@@ -53,28 +56,39 @@ class ManagementClient:
                 break
         raise _refused('retry', 'The list of templates does not end', 'unreachable')
 
-    def create_template(self, waba_id, token, body):
+    def create_template(self, waba_id: str, token: str, body: dict[str, Any]) -> dict[str, Any]:
         """Meta's answer: id, status, category."""
         return self._call('POST', waba_id, token, {}, body)
 
-    def delete_template(self, waba_id, token, name, template_id=None):
+    def delete_template(self, waba_id: str, token: str, name: str, template_id: str | None = None) -> dict[str, Any]:
         """All languages of a name, or the one of this id."""
         return self._call('DELETE', waba_id, token, {'name': name} | ({'hsm_id': template_id} if template_id else {}))
 
-    def _call(self, method, waba_id, token, query, body=None):
+    def _call(
+        self, method: str, waba_id: str, token: str, query: dict[str, Any], body: dict[str, Any] | None = None
+    ) -> dict[str, Any]:
         return _understood(self._answer(method, waba_id, token, query, body))
 
-    def _answer(self, method, waba_id, token, query, body=None, most=MAX_ANSWER):
+    def _answer(
+        self,
+        method: str,
+        waba_id: str,
+        token: str,
+        query: dict[str, Any],
+        body: dict[str, Any] | None = None,
+        most: int = MAX_ANSWER,
+    ) -> Answer:
         path = f'{quote(waba_id, safe="")}/message_templates' + (f'?{urlencode(query)}' if query else '')
         try:
-            return self._meta.call(method, path, token, body and json.dumps(body), body and JSON_BODY, most=most)
+            text, headers = (json.dumps(body), JSON_BODY) if body else (None, None)
+            return self._meta.call(method, path, token, text, headers, most=most)
         except Unreadable as error:
             raise _refused('retry', f'Meta answered {error}', 'no_answer') from None
         except HTTPError as error:
             raise _refused('unknown', f'No answer from Meta ({type(error).__name__})', 'no_answer') from None
 
 
-def _after(paging):
+def _after(paging: dict[str, Any]) -> str | None:
     """The cursor of the next page, if there is one. Meta's address for it is not followed: it might lead elsewhere."""
     if not isinstance(paging.get('next'), str):
         return None
@@ -82,7 +96,7 @@ def _after(paging):
     return after if isinstance(after, str) else (parse_qs(urlsplit(paging['next']).query).get('after') or [None])[0]
 
 
-def _understood(answer):
+def _understood(answer: Answer) -> dict[str, Any]:
     body = json_of(answer)
     if answer.status >= 300:
         raise Refused(refusal(answer, body or {}))

@@ -1,6 +1,7 @@
 """Meta's media: what an id stands for, and its bytes in pieces. The token goes to Meta's own hosts alone."""
 
 import time
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from urllib.parse import quote, urljoin
@@ -26,12 +27,12 @@ HEADERS = {'User-Agent': 'whatsapp-gateway/0.1 (python-urllib3)', 'Accept-Encodi
 class NotFetched(Exception):
     """Why there are no bytes: an Outcome, and the HTTP status if there was an answer."""
 
-    def __init__(self, outcome, http_status=None):
-        super().__init__(outcome.error['title'])
+    def __init__(self, outcome: Outcome, http_status: int | None = None) -> None:
+        super().__init__((outcome.error or {})['title'])
         self.outcome, self.http_status = outcome, http_status
 
     @property
-    def is_stale(self):
+    def is_stale(self) -> bool:
         """Addresses live for five minutes: before anything else is suspected, a fresh one is asked for."""
         return self.http_status in (401, 403, 404, 410)
 
@@ -46,23 +47,23 @@ class Described:
     size: int | None
 
 
-def failure(kind, title, cause):
+def failure(kind: str, title: str, cause: str | int) -> NotFetched:
     error = {'code': None, 'title': title, 'details': None, 'fbtrace_id': None, 'cause': cause}
     return NotFetched(Outcome(kind, error=error))
 
 
-def too_large():
+def too_large() -> NotFetched:
     return failure('failed', 'The file is larger than 100 MB', GONE)
 
 
 class MediaClient:
     """Keep-alive connections to the Graph API and to Meta's file servers for `concurrency` threads."""
 
-    def __init__(self, concurrency):
+    def __init__(self, concurrency: int) -> None:
         self._meta = Connections(concurrency)
         self._graph = urllib3.util.parse_url(settings.GRAPH_API_URL)
 
-    def describe(self, media_id, phone_number_id, token):
+    def describe(self, media_id: str, phone_number_id: str, token: str) -> Described:
         """GET /{media_id}: a fresh address and what to expect there. Raises NotFetched."""
         path = f'{quote(media_id, safe="")}?phone_number_id={quote(phone_number_id, safe="")}'
         with _network():
@@ -77,7 +78,7 @@ class MediaClient:
         return Described(url, clean(body.get('mime_type'), 255), digest_of(body.get('sha256')), size)
 
     @contextmanager
-    def download(self, url, token):
+    def download(self, url: str, token: str) -> Iterator[urllib3.BaseHTTPResponse]:
         """The answer, whose bytes pieces() reads; its connection is free again afterwards. Raises NotFetched."""
         with _network():
             answer = self._follow(url, token)
@@ -89,7 +90,7 @@ class MediaClient:
                 answer.close()  # what was read to its end is back in the pool by now
 
     @staticmethod
-    def pieces(answer):
+    def pieces(answer: urllib3.BaseHTTPResponse) -> Iterator[bytes]:
         """The bytes as they arrive. Raises NotFetched when they come more slowly than any file may."""
         began, size = time.monotonic(), 0
         while piece := _piece(answer):
@@ -98,7 +99,7 @@ class MediaClient:
                 raise failure('retry', f'The file came too slowly ({size:,} bytes)', 'not_fetched')
             yield piece
 
-    def _follow(self, url, token):
+    def _follow(self, url: str, token: str) -> urllib3.BaseHTTPResponse:
         """GET, through redirects that stay with Meta."""
         for _ in range(REDIRECTS + 1):
             answer = self._get(url, token)
@@ -112,12 +113,12 @@ class MediaClient:
             url = urljoin(url, target)
         raise failure('retry', 'Meta redirects without end', 'not_fetched')
 
-    def _get(self, url, token):
+    def _get(self, url: str, token: str) -> urllib3.BaseHTTPResponse:
         if not self.is_metas(url):
             raise failure('retry', 'The address of the file is not at Meta', 'not_fetched')
         return self._meta.open(url, HEADERS | {'Authorization': f'Bearer {token}'})
 
-    def is_metas(self, url):
+    def is_metas(self, url: str) -> bool:
         """Whether a token may go there: to GRAPH_API_URL itself, or by TLS to a host of Meta's."""
         try:
             parts = urllib3.util.parse_url(url)
@@ -130,7 +131,7 @@ class MediaClient:
 
 
 @contextmanager
-def _network():
+def _network() -> Iterator[None]:
     """What the network may do, as NotFetched."""
     try:
         yield
@@ -138,21 +139,22 @@ def _network():
         raise failure('retry', f'The file did not arrive ({type(error).__name__})', 'not_fetched') from error
 
 
-def _piece(answer):
+def _piece(answer: urllib3.BaseHTTPResponse) -> bytes:
     with deadline.within(settings.GRAPH_TIMEOUT):
         return answer.read1(CHUNK)
 
 
-def _of_an_id(outcome):
+def _of_an_id(outcome: Outcome) -> Outcome:
     """Of a read nothing is unknown, and only a code that is known to be final is. 100: the id is no more."""
-    if outcome.kind == 'unknown' or outcome.error['code'] not in BY_CODE and outcome.kind == 'failed':
+    error = outcome.error or {}
+    if outcome.kind == 'unknown' or error['code'] not in BY_CODE and outcome.kind == 'failed':
         outcome.kind = 'retry'
-    if outcome.error['code'] == 100:
-        outcome.error['cause'] = GONE
+    if error['code'] == 100:
+        error['cause'] = GONE
     return outcome
 
 
-def _of_an_address(answer):
+def _of_an_address(answer: urllib3.BaseHTTPResponse) -> Outcome:
     """A file server speaks HTTP alone. A refusal of a fresh address may be the token's fault."""
     kind = 'held' if answer.status == 401 else 'retry'
     return failure(

@@ -1,5 +1,8 @@
 """The body of an upload to Meta (section 6.3): multipart, its file passed on in pieces as it comes from the storage."""
 
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
 from urllib3.filepost import choose_boundary, encode_multipart_formdata
 
 from service.content.file_names import for_meta
@@ -9,9 +12,9 @@ from service.content.file_types import plain_type
 class Form:
     """An iterable body with its headers. `file`: mime_type, filename and size; `pieces`: its bytes."""
 
-    def __init__(self, file, pieces):
+    def __init__(self, file: Mapping[str, Any], pieces: Iterable[bytes]) -> None:
         boundary, mime_type = choose_boundary(), plain_type(file['mime_type'])
-        fields = {
+        fields: dict[str, str | tuple[str, bytes, str]] = {
             'messaging_product': 'whatsapp', 'type': mime_type,
             'file': (for_meta(file['filename'], mime_type), b'', mime_type),
         }  # fmt: skip
@@ -21,7 +24,7 @@ class Form:
         length = len(self._beginning) + file['size'] + len(self._end)
         self.headers = {'Content-Type': content_type, 'Content-Length': str(length)}
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[bytes]:
         yield self._beginning
         yield from self._pieces
         yield self._end

@@ -9,6 +9,7 @@ import logging
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 from service.graph.client import Outcome
 from service.runtime.db import execute, fetch, fetch_dicts, to_json
@@ -25,7 +26,8 @@ DECIDED_WITHIN = 5  # seconds after its grace an unknown message is decided: the
 CLOCKS_DIFFER = 60  # seconds, PostgreSQL's and a worker's, at most
 LONGEST_WAIT = 600  # seconds that a conversation waits behind an unknown message
 
-Result = tuple[dict, Outcome, datetime]  # a claimed row, what became of its call, when
+Result = tuple[dict[str, Any], Outcome, datetime]  # a claimed row, what became of its call, when
+Told = tuple[str, Outcome, datetime]  # a phone_number_id, what became of a call, when
 
 
 def scope_of(phone_number_id: str) -> str:
@@ -40,7 +42,7 @@ class Streak:
     phone_number_id: str
     since: datetime
     failed_at: datetime
-    error: dict
+    error: dict[str, Any]
     several: bool = False
     failures: int = 0
     away_since: datetime | None = None
@@ -53,7 +55,7 @@ class Streak:
         if outcome.scope in THROTTLED and again:
             return
         self.failures += 1
-        self.failed_at, self.error = max(at, self.failed_at), outcome.error
+        self.failed_at, self.error = max(at, self.failed_at), outcome.error or {}
         self.several = self.several or phone_number_id != self.phone_number_id
 
     @property
@@ -103,7 +105,7 @@ def note(results: Iterable[Result]) -> News:
     return _write(before, _after(before, sorted(told, key=lambda one: one[2])))
 
 
-def _after(before: dict[str, Streak], told: list) -> dict[str, Streak]:
+def _after(before: dict[str, Streak], told: list[Told]) -> dict[str, Streak]:
     """The streaks as the calls leave them, in the order in which they ended."""
     streaks = dict(before)
     for number, outcome, at in told:
@@ -111,7 +113,7 @@ def _after(before: dict[str, Streak], told: list) -> dict[str, Streak]:
             if outcome.tells_of_meta:
                 streaks.pop(scope, None)
             elif scope != ALL or outcome.scope not in THROTTLED:
-                new = Streak(scope, number, at, at, outcome.error)
+                new = Streak(scope, number, at, at, outcome.error or {})
                 streaks.setdefault(scope, new).add(number, outcome, at)
     return streaks
 
@@ -185,7 +187,7 @@ def tell(news: News) -> None:
         log.info('Meta is back', extra=_shown(streak) | {'away_since': streak.away_since, 'probes': streak.probes})
 
 
-def _shown(streak: Streak) -> dict:
+def _shown(streak: Streak) -> dict[str, Any]:
     number = None if streak.scope == ALL else streak.phone_number_id
     return {'scope': streak.scope.split(':')[0], 'phone_number_id': number, 'failures': streak.failures}
 
@@ -199,7 +201,7 @@ WHERE scope = %s
 NO_PROBE = f"UPDATE graph_outage SET probe_at = now() + interval '{BRIEFLY} s' WHERE scope = %s"
 
 
-def due_probe(scope: str) -> dict | None:
+def due_probe(scope: str) -> dict[str, Any] | None:
     """The latest error of a scope whose probe is due; nobody else takes it before this transaction ends: probed()."""
     rows = fetch(DUE_PROBE, (scope,))
     return rows[0][0] if rows else None
@@ -215,12 +217,12 @@ UPDATE graph_outage SET probe_at = now() WHERE away_since IS NOT NULL AND scope 
 """
 
 
-def now_away() -> dict[str, dict]:
+def now_away() -> dict[str, dict[str, Any]]:
     """What is away: {scope: its row}."""
     return {row['scope']: row for row in fetch_dicts(NOW_AWAY)}
 
 
-def of_number(phone_number_id: str, away: dict[str, dict]) -> dict | None:
+def of_number(phone_number_id: str, away: dict[str, dict[str, Any]]) -> dict[str, Any] | None:
     """The row that says that a number is away, with all others or alone."""
     return away.get(ALL) or away.get(scope_of(phone_number_id))
 
