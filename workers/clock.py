@@ -6,14 +6,12 @@ from contextlib import suppress
 
 from redis import RedisError
 
-from service.accounts import account
 from service.graph import outage
 from service.jobs import job_table
 from service.runtime import heartbeat
 from service.runtime.db import connection, db, execute, passes, reason
 from service.runtime.queues import SEND, forget_abandoned, ring
-from service.sending import batch, delivery_status, escalation, timers
-from service.templates import template
+from service.sending import delivery_status, escalation, holds, timers
 from workers.loop import stopping
 
 log = logging.getLogger(__name__)
@@ -85,7 +83,7 @@ def promote():
     with db.atomic():
         timers.expire()
         if timers.start_scheduled():
-            template.settle()
+            holds.apply_template_stops()
 
 
 def sweep():
@@ -102,7 +100,7 @@ def settle_lost():
 
 def settle_strays():
     with db.atomic():
-        strays = account.settle_strays() + batch.settle_strays() + template.settle_strays()
+        strays = holds.settle_strays()
     _log_swept(strays=strays)
 
 

@@ -20,7 +20,7 @@ from service.runtime.config import settings
 from service.runtime.db import CONNECTION_LOST, connection, db, reason
 from service.runtime.logs import mask
 from service.runtime.queues import ERRANDS, SEND, wake
-from service.sending import delivery_status, dispatch, escalation
+from service.sending import delivery_status, dispatch, escalation, holds
 from service.sending.escalation import Refusal
 from service.sending.rate_limit import SendBudget, scope_keys
 from service.webhooks import identity_claims
@@ -196,7 +196,7 @@ def _learn(results):
     told = [identity_claims.of_answer(row, outcome, at) for row, outcome, at in results if outcome.kind == 'accepted']
     if told := list(filter(None, told)):
         try:
-            identity.join(told)
+            identity.join(told, holds.mend)
         except PeeweeException as error:
             log.warning('what answers tell of people was not noted', extra={'reason': reason(error)})
 

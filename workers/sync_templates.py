@@ -9,6 +9,7 @@ from service.graph.management_client import PATIENCE, ManagementClient, Refused
 from service.runtime import encryption
 from service.runtime.config import settings
 from service.runtime.queues import SEND, retry_delay, wake
+from service.sending import holds
 from service.templates import template_sync
 from workers import pool
 
@@ -52,7 +53,7 @@ def _outcome(kind, title, cause=None):
 def _record(batch):
     for row, result in batch:
         if isinstance(result, list):
-            released = template_sync.read(row, result, DAY + random.uniform(0, HOUR))  # not all of them at one time
+            released = holds.templates_read(row, result, DAY + random.uniform(0, HOUR))  # not all of them at one time
             log.info('templates read', extra={'waba_id': row['id'], 'count': len(result), 'released': released})
             if released:
                 wake(SEND)

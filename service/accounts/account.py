@@ -7,7 +7,7 @@ from peewee import BooleanField, DateTimeField, IntegerField, Model, TextField, 
 from service.graph import outage
 from service.graph.error_codes import explain
 from service.runtime import encryption
-from service.runtime.db import columns, db, execute, execute_long, fetch, fetch_dicts
+from service.runtime.db import columns, db, execute, fetch, fetch_dicts
 from service.runtime.errors import BadRequest, Conflict, Invalid, NotFound
 from service.runtime.model import JSON
 from service.runtime.untrusted import UNSTORABLE
@@ -20,6 +20,8 @@ FIND = 'SELECT * FROM whatsapp_cloud_account WHERE chatbot_id = %s'
 FORGET = 'display_phone_number = CASE phone_number_id WHEN coalesce(%s, phone_number_id) THEN display_phone_number END'
 
 
+# In SQL, of an account `a`: whether its messages may leave. While Meta is away (graph/outage.py) they stay queued.
+MAY_SEND = "a.active AND a.send_state = 'ok'"
 SEND_STATES = ('ok', 'held', 'away')  # the last one stands in service/graph/outage.py
 
 
@@ -146,14 +148,17 @@ class Account(Model):
                 row[name] = encryption.encrypt(row[name])
         return row
 
+    @property
+    def may_send(self):
+        """MAY_SEND, of a row that has been read."""
+        return self.active and self.send_state == 'ok'
+
     def deactivate(self):
-        """Sends are refused from now on, and what was queued is held until the account is connected again."""
-        with db.atomic():
-            execute(
-                'UPDATE whatsapp_cloud_account SET active = false, updated_at = now() WHERE chatbot_id = %s',
-                (self.chatbot_id,),
-            )
-            execute_long(HOLD_MESSAGES, (self.chatbot_id,))
+        """Sends are refused from now on. Hold what is queued as well (sending/holds.py)."""
+        execute(
+            'UPDATE whatsapp_cloud_account SET active = false, updated_at = now() WHERE chatbot_id = %s',
+            (self.chatbot_id,),
+        )
 
     def to_dict(self, away=None):
         """What a caller sees: no secret, only whether there is one. `away`: outage.now_away()."""
@@ -193,61 +198,21 @@ UPDATE whatsapp_cloud_account SET send_state = 'held', send_state_reason = %(rea
   send_state_since = CASE send_state WHEN 'held' THEN send_state_since ELSE now() END
 WHERE chatbot_id = %(chatbot)s AND access_token = coalesce(%(token)s, access_token)
 """
-# They keep due_at: a wait that Meta asked for (131049: a day) goes on meanwhile.
-HOLD_MESSAGES = """
-UPDATE message m SET status = 'held', hold_reason = 'account', updated_at = now()
-FROM (SELECT id FROM message WHERE chatbot_id = %s AND status = 'queued' ORDER BY id FOR NO KEY UPDATE) d
-WHERE m.id = d.id
-"""
 RELEASE = """
 UPDATE whatsapp_cloud_account
 SET send_state = 'ok', send_state_reason = NULL, send_state_since = NULL, updated_at = now()
 WHERE chatbot_id = %s
 """
-# What crossed a hold or a release: read before, written after it.
-HOLD_STRAYS = """
-UPDATE message m SET status = 'held', hold_reason = 'account', updated_at = now()
-FROM whatsapp_cloud_account a
-WHERE a.chatbot_id = m.chatbot_id AND NOT (a.active AND a.send_state = 'ok') AND m.status = 'queued'
-"""
-# From the number that the account has now: the other one may be what it was held for (33: deleted).
-RELEASE_HELD = """
-UPDATE message m SET status = 'queued', hold_reason = NULL, due_at = greatest(m.due_at, now()),
-  phone_number_id = d.phone_number_id, attempts = 0, error = NULL, updated_at = now()
-FROM (
-  SELECT m.id, a.phone_number_id FROM message m JOIN whatsapp_cloud_account a USING (chatbot_id)
-  WHERE a.active AND a.send_state = 'ok' AND m.status = 'held' AND m.hold_reason = ANY(%s)
-    AND a.chatbot_id = coalesce(%s, a.chatbot_id) ORDER BY m.id FOR NO KEY UPDATE OF m) d
-WHERE m.id = d.id
-"""
-# Not what a worker has in hand: that shows no error.
-RELEASE_MEDIA = """
-UPDATE media SET due_at = now(), updated_at = now()
-WHERE chatbot_id = %s AND status = 'fetching' AND error IS NOT NULL
-"""
 
 
 def hold(chatbot_id, reason, access_token=None):
-    """Meta refuses the account: its messages wait, all others go on. False when it has another token by now."""
-    with db.atomic():
-        held = execute(HOLD, {'chatbot': chatbot_id, 'reason': json.dumps(reason), 'token': access_token})
-        if held:
-            execute_long(HOLD_MESSAGES, (chatbot_id,))
-    return bool(held)
+    """Meta refuses the account. False when it has another token by now; else hold its messages (sending/holds.py)."""
+    return bool(execute(HOLD, {'chatbot': chatbot_id, 'reason': json.dumps(reason), 'token': access_token}))
 
 
 def release(chatbot_id):
-    """Whatever held the account is mended: if it is active, what is held is due now, with all its attempts."""
-    with db.atomic():
-        execute(RELEASE, (chatbot_id,))
-        execute_long(RELEASE_HELD, (['account', 'template'], chatbot_id))
-        template.settle()
-        execute(RELEASE_MEDIA, (chatbot_id,))
-
-
-def settle_strays():
-    """Hold or release what missed its account's turn; returns how many messages."""
-    return execute_long(HOLD_STRAYS) + execute_long(RELEASE_HELD, (['account'], None))
+    """Whatever held the account is mended."""
+    execute(RELEASE, (chatbot_id,))
 
 
 def speaks_for(chatbot_id, waba_id):

@@ -110,15 +110,15 @@ def _lock(settled, settlement, hold, alone):
     return not wanted or execute(lock, (sorted(wanted),)) == len(wanted)
 
 
-def join(identities):
-    """Link what is learnt of known people, in transactions of its own."""
+def join(identities, mend):
+    """Link what is learnt of known people, in transactions of its own. `mend`: sending/holds.mend."""
     while True:
         try:
             with db.atomic():
                 resolve(identities, hold=True)
             return
         except TryAgain as reason:
-            reason.mend()
+            mend(reason)
 
 
 def _looked_up(identity):

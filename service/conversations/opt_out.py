@@ -3,7 +3,6 @@
 A conversation's opted_out_at and opted_out_by are worked out of that, so nothing depends on the order of arrival.
 """
 
-import json
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
@@ -41,14 +40,6 @@ UPDATE conversation c SET updated_at = now(), (opted_out_at, opted_out_by) = (
 WHERE c.id = ANY(%s::uuid[]) AND c.group_id IS NULL
   AND EXISTS (SELECT 1 FROM contact_event e WHERE e.conversation_id = c.id AND e.kind IN ('opt_out', 'opt_in'))
 """
-CANCEL_WAITING = f"""
-UPDATE message m SET status = 'cancelled', hold_reason = NULL, due_at = NULL, error = %s, updated_at = now()
-FROM (
-  SELECT m.id FROM conversation c JOIN message m ON m.conversation_id = c.id
-  WHERE c.id = ANY(%s::uuid[]) AND {UNWANTED} AND m.type = 'template' AND m.status IN ('scheduled', 'queued', 'held')
-  ORDER BY m.id FOR NO KEY UPDATE OF m) d
-WHERE m.id = d.id
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,15 +58,20 @@ class Statement:
 
 
 def record(statements):
-    """Keep what people said, in the caller's transaction; marketing that waits for who wants none is taken back."""
+    """Keep what people said, in the caller's transaction.
+
+    Returns their conversations: take back what waits for who wants none (sending/holds.cancel_unwanted).
+    """
     if not statements:
-        return
+        return []
     current = _hold({one.conversation_id for one in statements})
     statements = [replace(one, conversation_id=current[one.conversation_id]) for one in statements]
     said = {(one.conversation_id, one.kind, one.at): one for one in reversed(statements)}.values()
     now = datetime.now(UTC)
     execute(SAID, columns([one.row(now) for one in said]))
-    settle(sorted(set(current.values())))
+    conversations = sorted(set(current.values()))
+    work_out(conversations)
+    return conversations
 
 
 def _hold(conversations):
@@ -85,10 +81,9 @@ def _hold(conversations):
     return current | dict(fetch(HOLD, (list(missing),))) if missing else current
 
 
-def settle(conversations):
+def work_out(conversations):
     """Bring these, whose rows the caller holds, in step with what was said of them: also after a merge."""
     execute(WORK_OUT, (conversations,))
-    execute(CANCEL_WAITING, (json.dumps(TAKEN_BACK), conversations))
 
 
 def in_words(messages):

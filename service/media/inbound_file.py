@@ -197,6 +197,18 @@ def go_on(phone_number_id: str | None) -> int:
     return execute(GO_ON, (phone_number_id,))
 
 
+# Not what a worker has in hand: that shows no error.
+ACCOUNT_GOES_ON = """
+UPDATE media SET due_at = now(), updated_at = now()
+WHERE chatbot_id = %s AND status = 'fetching' AND error IS NOT NULL
+"""
+
+
+def account_goes_on(chatbot_id: str) -> None:
+    """Whatever held the account is mended: what has failed is due now."""
+    execute(ACCOUNT_GOES_ON, (chatbot_id,))
+
+
 def fetch_again(media, is_lost=False):
     """A person asks for it; one that a worker has in hand is left to it. Raises Conflict when it cannot be.
 

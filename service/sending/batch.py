@@ -10,11 +10,11 @@ from service.accounts.account import Account
 from service.graph.error_codes import explain
 from service.messages.state_machine import WAITING
 from service.runtime.config import settings
-from service.runtime.db import db, execute, execute_long, fetch, new_id
+from service.runtime.db import db, execute, fetch, new_id
 from service.runtime.errors import Conflict
 from service.runtime.model import JSON, Row
+from service.sending import holds
 from service.sending.recipients import Bulk
-from service.templates import template
 
 
 class Batch(Row):
@@ -42,7 +42,7 @@ class Batch(Row):
             row['status'] = 'done'
         if self.reason:
             row['reason'] = {**self.reason, **explain(self.reason.get('code'))}
-        leaves = row['status'] == 'running' and account.active and account.send_state == 'ok'
+        leaves = row['status'] == 'running' and account.may_send
         return row | {
             'accepted': accepted,
             'counts': dict(tally.counts),
@@ -108,66 +108,24 @@ def shown(batches):
 
 
 MOVE = 'UPDATE batch SET status = %s, reason = %s, updated_at = now() WHERE id = %s AND status = ANY(%s)'
-# Also what is held already: else a new token would send it although the batch is paused. due_at stays: a message that
-# Meta wants to wait for a day (131049) waits for it also over a pause.
-HOLD = """
-UPDATE message m SET status = 'held', hold_reason = 'batch', updated_at = now()
-FROM (
-  SELECT id FROM message WHERE batch_id = %s AND status IN ('scheduled', 'queued', 'held')
-  ORDER BY id FOR NO KEY UPDATE) d
-WHERE m.id = d.id
-"""
-RESUME = """
-UPDATE message m SET status = d.status, hold_reason = CASE WHEN d.status = 'held' THEN 'account' END,
-  updated_at = now(), due_at = CASE WHEN d.status <> 'held' THEN greatest(m.due_at, m.send_at, now()) END
-FROM (
-  SELECT m.id, CASE WHEN m.send_at > now() THEN 'scheduled' WHEN a.active AND a.send_state = 'ok' THEN 'queued'
-    ELSE 'held' END AS status
-  FROM message m JOIN whatsapp_cloud_account a USING (chatbot_id)
-  WHERE m.batch_id = %s AND m.status = 'held' AND m.hold_reason = 'batch' ORDER BY m.id FOR NO KEY UPDATE OF m) d
-WHERE m.id = d.id
-"""
-CANCEL = """
-UPDATE message m SET status = 'cancelled', hold_reason = NULL, due_at = NULL, updated_at = now()
-FROM (
-  SELECT id FROM message WHERE batch_id = %s AND status IN ('scheduled', 'queued', 'held')
-  ORDER BY id FOR NO KEY UPDATE) d
-WHERE m.id = d.id
-"""
-
-
-# What crossed a pause or a cancel: read before, written after it.
-STRAYS = """
-UPDATE message m SET status = CASE b.status WHEN 'paused' THEN 'held' ELSE 'cancelled' END,
-  due_at = CASE b.status WHEN 'paused' THEN m.due_at END,
-  hold_reason = CASE b.status WHEN 'paused' THEN 'batch' END, updated_at = now()
-FROM batch b WHERE m.batch_id = b.id AND b.status IN ('paused', 'cancelled') AND m.status IN ('scheduled', 'queued')
-"""
-
-
-def settle_strays():
-    """Hold or cancel what missed its batch's turn; returns how many messages."""
-    return execute_long(STRAYS)
 
 
 def pause(batch_id, reason=None):
     """Nothing more of it leaves until it is resumed. `reason`: Meta's error, None for a person's wish."""
-    _move(batch_id, 'paused', ['running', 'paused'], HOLD, reason)
+    _move(batch_id, 'paused', ['running', 'paused'], holds.hold_batch, reason)
 
 
 def resume(batch_id):
-    with db.atomic():
-        _move(batch_id, 'running', ['paused', 'running'], RESUME)
-        template.settle()
+    _move(batch_id, 'running', ['paused', 'running'], holds.resume_batch)
 
 
 def cancel(batch_id):
     """Take back what nobody has claimed yet; for good."""
-    _move(batch_id, 'cancelled', ['running', 'paused', 'cancelled'], CANCEL)
+    _move(batch_id, 'cancelled', ['running', 'paused', 'cancelled'], holds.cancel_batch)
 
 
-def _move(batch_id, status, allowed, messages, reason=None):
+def _move(batch_id, status, allowed, move_messages, reason=None):
     with db.atomic():
         if not execute(MOVE, (status, reason and json.dumps(reason), batch_id, allowed)):
             raise Conflict('The batch was cancelled.')
-        execute_long(messages, (batch_id,))
+        move_messages(batch_id)

@@ -4,6 +4,7 @@ import logging
 
 from peewee import DataError, IntegrityError
 
+from service.accounts.account import MAY_SEND
 from service.conversations import opt_out, service_window
 from service.graph import outage
 from service.graph.client import LOST
@@ -30,7 +31,7 @@ FROM whatsapp_cloud_account a CROSS JOIN LATERAL (
   SELECT 1 FROM message m WHERE m.chatbot_id = a.chatbot_id AND m.status = 'queued' AND m.due_at <= now()
   ORDER BY m.priority, m.id LIMIT 1) due  -- the order names the index: without it the planner may scan the table
   LEFT JOIN LATERAL ({outage.AWAY}) away ON true
-WHERE a.active AND a.send_state = 'ok' AND (away.scope IS NULL OR away.probe_at <= now())
+WHERE {MAY_SEND} AND (away.scope IS NULL OR away.probe_at <= now())
 """
 DUE = "m.status = 'queued' AND m.due_at <= now() AND (m.expires_at IS NULL OR m.expires_at > now())"
 # One message at a time and conversation, in order: `send_after` stands in the conversation's row, so that a second

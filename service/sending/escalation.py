@@ -4,12 +4,11 @@ import logging
 from dataclasses import dataclass
 from datetime import datetime
 
-from service.accounts import account
 from service.conversations import opt_out
 from service.graph.client import Outcome
 from service.runtime.db import fetch
 from service.runtime.errors import Conflict
-from service.sending import batch, rate_limit
+from service.sending import batch, holds, rate_limit
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +28,7 @@ class Refusal:
 
 def draw(refusals):
     """In the transaction that settled the messages. Equal refusals count once."""
-    opt_out.record(opt_out.in_refusals(refusals))
+    holds.cancel_unwanted(opt_out.record(opt_out.in_refusals(refusals)))
     for refusal in {_sameness(refusal): refusal for refusal in refusals}.values():
         scope = refusal.outcome.scope
         if scope in ('number', 'waba', 'app'):
@@ -48,7 +47,7 @@ def _sameness(refusal):
 
 def _hold_account(refusal):
     reason = refusal.outcome.error
-    if account.hold(refusal.chatbot_id, reason, refusal.access_token):
+    if holds.hold_account(refusal.chatbot_id, reason, refusal.access_token):
         log.error(
             'account held', extra={'chatbot_id': refusal.chatbot_id, 'code': reason['code'], 'title': reason['title']}
         )

@@ -6,13 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from service.accounts.account import Account
+from service.accounts.account import MAY_SEND, Account
 from service.content.message_schema import is_one_time_code
 from service.media import outbound_file
 from service.messages.message import Message, refers_to
+from service.messages.state_machine import HoldReason, Status
 from service.runtime.config import settings
 from service.runtime.db import columns, db, execute, fetch, fetch_dicts, new_id, to_json
 from service.runtime.errors import Conflict
+from service.sending import holds
 from service.templates import template
 
 REPLY, SINGLE, BULK = 0, 1, 2  # priorities: who goes first when the rate is short
@@ -77,15 +79,15 @@ def _values(account, messages, priority, send_at=None, expires_at=None, batch_id
 def _state(account, send_at):
     """(status, hold_reason, error) in which a message begins, as far as its account is concerned."""
     if send_at and send_at > datetime.now(UTC):
-        return 'scheduled', None, None
-    return ('queued', None, None) if account.active and account.send_state == 'ok' else ('held', 'account', None)
+        return Status.SCHEDULED, None, None
+    return (Status.QUEUED, None, None) if account.may_send else (Status.HELD, HoldReason.ACCOUNT, None)
 
 
 def _of_its_template(message, templates, state):
     """A scheduled message looks at its template when its time has come."""
     key = template.named(message)
     found = templates.get(key)
-    status, hold_reason, error = (state[0] != 'scheduled' and found and found.stop) or state
+    status, hold_reason, error = (state[0] != Status.SCHEDULED and found and found.stop) or state
     return *key, template.is_marketing(message, templates), status, hold_reason, to_json(error)
 
 
@@ -123,10 +125,10 @@ UPDATE message SET status = 'cancelled', hold_reason = NULL, due_at = NULL, upda
 WHERE id = %s AND status IN ('scheduled', 'queued', 'held')
 """
 # Its earlier wamid is given up: Meta's answer brings another. Statuses of the first one still find it by our id.
-RETRY = """
-UPDATE message m SET status = CASE WHEN a.active AND a.send_state = 'ok' THEN 'queued' ELSE 'held' END,
-  hold_reason = CASE WHEN a.active AND a.send_state = 'ok' THEN NULL ELSE 'account' END,
-  due_at = CASE WHEN a.active AND a.send_state = 'ok' THEN now() END,
+RETRY = f"""
+UPDATE message m SET status = CASE WHEN {MAY_SEND} THEN 'queued' ELSE 'held' END,
+  hold_reason = CASE WHEN {MAY_SEND} THEN NULL ELSE 'account' END,
+  due_at = CASE WHEN {MAY_SEND} THEN now() END,
   attempts = 0, error = NULL, wamid = NULL, updated_at = now()
 FROM whatsapp_cloud_account a
 WHERE m.id = %s AND a.chatbot_id = m.chatbot_id AND m.status IN ('failed', 'unknown') AND NOT m.echo
@@ -148,7 +150,7 @@ def retry(message):
         retried = execute(RETRY, (message.id,))
         if retried:
             outbound_file.forget_those_of(message)
-        template.settle()
+        holds.apply_template_stops()
     if not retried:
         raise Conflict(f'The message is {Message.find(message.id).status}: only failed or unknown ones can be retried,'
                        ' none after its expires_at, none of a batch that is paused or cancelled, and none that was'

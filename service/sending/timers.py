@@ -3,6 +3,7 @@
 import json
 from datetime import UTC, datetime
 
+from service.accounts.account import MAY_SEND
 from service.runtime.config import settings
 from service.runtime.db import execute, fetch
 from service.runtime.timestamps import plain
@@ -26,7 +27,7 @@ UPDATE message m SET updated_at = now(), resends = resends + CASE WHEN d.resend 
   hold_reason = CASE WHEN d.resend AND NOT d.free THEN 'account' END,
   due_at = CASE WHEN d.resend AND d.free THEN now() END
 FROM (
-  SELECT m.id, a.active AND a.send_state = 'ok' AS free, a.on_unknown = 'resend' AND m.resends = 0
+  SELECT m.id, {MAY_SEND} AS free, a.on_unknown = 'resend' AND m.resends = 0
     AND t.category IS DISTINCT FROM 'authentication' AS resend
   FROM message m JOIN whatsapp_cloud_account a USING (chatbot_id)
     LEFT JOIN template t ON t.waba_id = a.waba_id
@@ -40,7 +41,7 @@ START_SCHEDULED = f"""
 UPDATE message m SET status = CASE WHEN d.free THEN 'queued' ELSE 'held' END, updated_at = now(),
   hold_reason = CASE WHEN d.free THEN NULL ELSE 'account' END, due_at = CASE WHEN d.free THEN m.due_at END
 FROM (
-  SELECT m.id, a.active AND a.send_state = 'ok' AS free FROM message m JOIN whatsapp_cloud_account a USING (chatbot_id)
+  SELECT m.id, {MAY_SEND} AS free FROM message m JOIN whatsapp_cloud_account a USING (chatbot_id)
   WHERE m.status = 'scheduled' AND m.due_at <= now() AND {ONE_CLOCK}
   ORDER BY m.id LIMIT 10000 FOR NO KEY UPDATE OF m SKIP LOCKED) d
 WHERE m.id = d.id

@@ -1,16 +1,14 @@
-"""Templates as Meta told of them: which is known, whether a send fits, which is stopped, and what waits for one."""
+"""Templates as Meta told of them: which is known, whether a send fits and which is stopped."""
 
-import logging
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from service.runtime.db import columns, execute, execute_long, fetch, fetch_dicts
+from service.runtime.db import columns, execute, fetch, fetch_dicts
 from service.runtime.errors import Invalid
 from service.runtime.queues import ERRANDS, wake
 from service.runtime.untrusted import as_dict, clean, identifier
 from service.templates import validation
 
-log = logging.getLogger(__name__)
 FIELDS = frozenset((
     'message_template_status_update', 'message_template_quality_update', 'message_template_components_update',
     'template_category_update',
@@ -155,15 +153,33 @@ WHERE %(late)s::timestamptz IS NULL OR t.updated_at <= %(late)s
 LATE = timedelta(minutes=5)  # Meta repeats what it could not deliver for days: the other word may be the newer one
 
 
-def heard(field, waba_id, value, at=None):
-    """A template webhook (section 5): keep what it says, stop or free what is made from it, read it all again soon.
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a webhook says of a template. `status`: None when it speaks of something else."""
 
-    `at`: Meta's time. A stop that comes late does nothing when newer things are known: what is read decides. False
-    when it names no template.
+    waba_id: str
+    name: str
+    language: str
+    status: str | None
+
+    @property
+    def frees(self):
+        return self.status == 'APPROVED'
+
+    @property
+    def stops(self):
+        return self.status in STOPS
+
+
+def heard(field, waba_id, value, at=None):
+    """A template webhook (section 5): keep what it says, read it all again soon. What is made from it is the caller's
+    to stop or free (sending/holds.py): returns the Verdict, None when the webhook names no template.
+
+    `at`: Meta's time. A stop that comes late does nothing when newer things are known: what is read decides.
     """
     name, language = clean(value.get('message_template_name'), 512), clean(value.get('message_template_language'), 64)
     if not (waba_id and name and language):
-        return False
+        return None
     is_verdict = field == 'message_template_status_update'
     status = clean(value.get('event'), 64) if is_verdict else None
     status = 'APPROVED' if status in GOES_AGAIN else status
@@ -175,11 +191,7 @@ def heard(field, waba_id, value, at=None):
         'edited': field == 'message_template_components_update',  # what it wants now is not known until it is read
         'late': at if status in STOPS and at and at < datetime.now(UTC) - LATE else None,
     })  # fmt: skip
-    if status == 'APPROVED':
-        release(waba_id, name, language)
-    elif status in STOPS:
-        settle()
-    return True
+    return Verdict(waba_id, name, language, status)
 
 
 def _category(field, value):
@@ -211,62 +223,3 @@ GAP = 30  # seconds between two readings of a WABA that webhooks ask for: Meta a
 def sync_due(waba_ids, gap=GAP):
     """The templates of these WABAs are to be read (again); many wishes are one reading. Wake ERRANDS afterwards."""
     execute(SYNC_DUE, (sorted(filter(None, waba_ids)), gap))
-
-
-RELEASE = """
-UPDATE message m SET status = CASE WHEN d.free THEN 'queued' ELSE 'held' END, error = NULL, attempts = 0,
-  hold_reason = CASE WHEN NOT d.free THEN 'account' END, updated_at = now(),
-  due_at = CASE WHEN d.free THEN greatest(m.due_at, now()) ELSE m.due_at END
-FROM (
-  SELECT m.id, a.active AND a.send_state = 'ok' AS free FROM message m JOIN whatsapp_cloud_account a USING (chatbot_id)
-    JOIN {templates} ON t.name = m.template_name AND t.language = m.template_language
-  WHERE m.status = 'held' AND m.hold_reason = 'template' AND {which} ORDER BY m.id FOR NO KEY UPDATE OF m) d
-WHERE m.id = d.id
-"""
-GOES = "t.waba_id = a.waba_id AND t.status = 'APPROVED'"
-# The template's stop is read in the same statement that obeys it.
-SETTLE = """
-WITH stopped AS (
-UPDATE message m SET status = d.status, hold_reason = d.hold_reason, updated_at = now(),
-  error = json_build_object('code', NULL, 'title', d.title, 'details', d.reason, 'fbtrace_id', NULL, 'cause', d.cause),
-  due_at = CASE d.status WHEN 'held' THEN m.due_at END
-FROM (
-  SELECT m.id, n.status, n.hold_reason, n.cause, n.title, t.reason
-  FROM template t JOIN message m ON m.template_name = t.name AND m.template_language = t.language
-    JOIN whatsapp_cloud_account a ON a.chatbot_id = m.chatbot_id AND a.waba_id = t.waba_id
-    JOIN unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::text[])
-      AS n (verdict, status, hold_reason, cause, title) ON n.verdict = t.status
-  WHERE t.status IN ('PAUSED', 'DISABLED', 'REJECTED', 'DELETED')
-    AND (m.status = 'queued' OR m.status = 'held' AND m.hold_reason = 'template' AND n.status = 'failed')
-  ORDER BY m.id FOR NO KEY UPDATE OF m) d
-WHERE m.id = d.id
-RETURNING m.chatbot_id, m.template_name, m.template_language, m.status, d.cause)
-SELECT chatbot_id, template_name, template_language, status, cause, count(*) AS messages
-FROM stopped GROUP BY 1, 2, 3, 4, 5
-"""
-
-
-def release(waba_id, name=None, language=None):
-    """What waited for a template that goes again, or for any of the WABA, is due; returns how many messages."""
-    which = f'{GOES} AND a.waba_id = %s AND t.name = coalesce(%s, t.name) AND t.language = coalesce(%s, t.language)'
-    return execute_long(RELEASE.format(templates='template t', which=which), (waba_id, name, language))
-
-
-def leave_to_meta(waba_id, keys):
-    """What waited for templates that are not known any more, [(name, language)], is due; returns how many messages."""
-    templates = 'unnest(%s::text[], %s::text[]) AS t (name, language)'
-    return execute_long(RELEASE.format(templates=templates, which='a.waba_id = %s'), (*columns(keys), waba_id))
-
-
-def settle():
-    """Hold or fail what is queued though its template is stopped; returns how many messages."""
-    stopped = fetch_dicts(SETTLE, columns([(verdict, *state) for verdict, state in STOPS.items()]))
-    for each in stopped:
-        log.warning('messages stopped by their template', extra=each)
-    return sum(each['messages'] for each in stopped)
-
-
-def settle_strays():
-    """What crossed a verdict: read before, written after it. What Meta itself refused waits for Meta's word."""
-    ours = f"{GOES} AND m.error ->> 'cause' = 'template_paused'"
-    return settle() + execute_long(RELEASE.format(templates='template t', which=ours))

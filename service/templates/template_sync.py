@@ -1,8 +1,8 @@
-"""The reading of a WABA's templates: who is due, what was read, what follows for messages that wait."""
+"""The reading of a WABA's templates: who is due, what was read, what is gone."""
 
 import json
 
-from service.runtime.db import columns, db, execute, fetch, fetch_dicts, to_json
+from service.runtime.db import columns, execute, fetch, fetch_dicts, to_json
 from service.runtime.untrusted import as_dict, clean, identifier, is_deep
 from service.templates import template
 
@@ -52,16 +52,15 @@ def claim(limit, lease):
 
 
 def read(row, found, delay):
-    """Keep what was read, forget what is gone: unknown templates are left to Meta. Returns how many messages go."""
-    with db.atomic():
-        if not _settle(row, delay, done=True):
-            return 0
-        names = store(row['id'], found, row['began'])
-        values = row['id'], row['began'], [name for name, _ in names], [language for _, language in names]
-        gone = fetch(FORGET, values)
-        left = template.leave_to_meta(row['id'], gone) if gone else 0
-        template.settle()
-        return template.release(row['id']) + left
+    """Keep what was read, forget what is gone, in the caller's transaction (sending/holds.py: what follows of it).
+
+    Returns the (name, language) of those that are gone; None when the reading came too late, and nothing is kept.
+    """
+    if not _settle(row, delay, done=True):
+        return None
+    names = store(row['id'], found, row['began'])
+    values = row['id'], row['began'], [name for name, _ in names], [language for _, language in names]
+    return fetch(FORGET, values)
 
 
 def failed(row, delay, error, pause):
@@ -123,13 +122,11 @@ def page(waba_id, wanted, after, limit):
 
 
 def deleted(waba_id, name, language=None, template_id=None):
-    """Meta has deleted it, in all languages or in one (by its language or Meta's id): what waits for it fails."""
+    """Meta has deleted it, in all languages or in one (by its language or Meta's id); in the caller's transaction."""
     which = 'waba_id = %s AND name = %s AND (%s::text IS NULL OR id = %s) AND language = coalesce(%s, language)'
-    with db.atomic():
-        template.sync_due([waba_id])
-        gone = f"UPDATE template SET status = 'DELETED', reason = NULL, updated_at = now() WHERE {which}"  # noqa: S608
-        execute(gone, (waba_id, name, template_id, template_id, language))
-        template.settle()
+    template.sync_due([waba_id])
+    gone = f"UPDATE template SET status = 'DELETED', reason = NULL, updated_at = now() WHERE {which}"  # noqa: S608
+    execute(gone, (waba_id, name, template_id, template_id, language))
 
 
 def state(waba_id):

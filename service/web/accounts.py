@@ -5,7 +5,6 @@ from functools import partial
 
 from flask import Blueprint
 
-from service.accounts import account as accounts
 from service.accounts import health_event
 from service.accounts.account import SEND_STATES, Account
 from service.content import message_schema
@@ -13,7 +12,7 @@ from service.graph import outage
 from service.messages import usage
 from service.runtime.errors import Invalid
 from service.runtime.queues import ERRANDS, INCOMING, SEND, wake
-from service.sending import brake
+from service.sending import brake, holds
 from service.web import responses
 from service.web.auth import guard
 from service.web.query import takes
@@ -63,7 +62,7 @@ def show_health(chatbot_id):
 
 @blueprint.post('/account/<chatbot_id>/deactivate')
 def deactivate(chatbot_id):
-    Account.find(chatbot_id).deactivate()
+    holds.deactivate_account(Account.find(chatbot_id))
     return _shown(chatbot_id)
 
 
@@ -96,7 +95,7 @@ def _shown(chatbot_id):
 
 def _resume(chatbot_id):
     outage.probe_now(Account.find(chatbot_id).phone_number_id)
-    accounts.release(chatbot_id)
+    holds.release_account(chatbot_id)
     wake(SEND)
     wake(INCOMING)
 

@@ -6,6 +6,7 @@ from service.conversations import contact
 from service.conversations.conversation import Conversation
 from service.conversations.opt_out import Statement, record
 from service.runtime.db import db
+from service.sending import holds
 from service.web import responses
 from service.web.auth import guard
 from service.web.query import takes
@@ -50,5 +51,5 @@ def opt_in(contact_id):
 def _said(contact_id, kind):
     conversation = contact.find(str(contact_id))
     with db.atomic():
-        record([Statement(conversation.id, kind, 'api', None)])
+        holds.cancel_unwanted(record([Statement(conversation.id, kind, 'api', None)]))
     return show(contact_id)

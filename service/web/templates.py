@@ -15,6 +15,7 @@ from service.runtime.db import db, no_connection
 from service.runtime.errors import Conflict, Invalid, NotFound, Unavailable
 from service.runtime.queues import ERRANDS, SEND, wake
 from service.runtime.untrusted import UNSTORABLE
+from service.sending import holds
 from service.templates import template, template_sync
 from service.web import responses
 from service.web.auth import guard
@@ -88,7 +89,7 @@ def delete(name):
             raise Conflict("Meta's id of this template is not known yet; it comes with the next reading.")
     with _at_meta(account) as (meta, *whose):
         meta.delete_template(*whose, name, template_id)
-    template_sync.deleted(account.waba_id, name, language, template_id)
+    holds.template_deleted(account.waba_id, name, language, template_id)
     wake(ERRANDS)
     wake(SEND)
     return {'deleted': True, 'name': name, 'language': language, 'id': template_id}

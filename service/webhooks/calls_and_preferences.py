@@ -11,6 +11,7 @@ from service.conversations.opt_out import Statement
 from service.runtime.db import columns, execute
 from service.runtime.timestamps import past
 from service.runtime.untrusted import as_dict, clean, identifier
+from service.sending import holds
 from service.webhooks.payload import Item
 
 WISHES = {'stop': 'opt_out', 'resume': 'opt_in', 'signup': 'opt_in'}
@@ -71,8 +72,9 @@ def keep(signs: Iterable[Sign]) -> None:
     known = [sign for sign in signs if sign.conversation_id]
     if calls := [(sign.conversation_id, sign.at) for sign in known if sign.kind == 'call']:
         execute(CALLED, columns(calls))
-    opt_out.record([
+    told = opt_out.record([
         Statement(sign.conversation_id, sign.kind, 'user_preferences', sign.at, sign.detail)
         for sign in known
         if sign.kind != 'call'
     ])  # fmt: skip
+    holds.cancel_unwanted(told)

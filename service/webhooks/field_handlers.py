@@ -4,15 +4,19 @@ from service.accounts import health_event
 from service.accounts.account import speaks_for
 from service.runtime.timestamps import past
 from service.runtime.untrusted import as_dict
+from service.sending import holds
 from service.templates import template
 from service.webhooks.payload import KNOWN_FIELDS, Item
 
 
 def _of_a_template(item):
     data = item.data
-    if template.heard(item.key, data['waba_id'], as_dict(data['value']), past(data['time']) or item.received_at):
-        return 'stored', None
-    return 'invalid', 'no id of the WhatsApp Business account, or no name or language of a template'
+    at = past(data['time']) or item.received_at
+    verdict = template.heard(item.key, data['waba_id'], as_dict(data['value']), at)
+    if verdict is None:
+        return 'invalid', 'no id of the WhatsApp Business account, or no name or language of a template'
+    holds.apply_verdict(verdict)
+    return 'stored', None
 
 
 # What Meta says of a whole WABA, so an app of its own may say it of its own WABA only.

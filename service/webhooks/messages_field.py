@@ -11,7 +11,7 @@ from service.messages import echo, message
 from service.runtime.config import settings
 from service.runtime.db import new_id, to_json
 from service.runtime.untrusted import MAX_NAME, clean
-from service.sending import delivery_status
+from service.sending import delivery_status, holds
 from service.webhooks import echoes_field, identity_claims
 from service.webhooks.payload import Item
 
@@ -37,7 +37,7 @@ def store(messages: list[Item], echoes: list[Item]) -> None:
     new_messages = _store_messages(_first(messages))
     new_echoes = _store_echoes(_first(echoes))
     conversation.heard_from(_news([*new_messages, *new_echoes]))
-    opt_out.record(opt_out.in_words(new_messages))
+    holds.cancel_unwanted(opt_out.record(opt_out.in_words(new_messages)))
 
 
 def _first(items: list[Item]) -> dict[Key, Item]:

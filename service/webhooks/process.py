@@ -22,7 +22,7 @@ from service.messages.fact import Fact, status_type
 from service.runtime.db import LOCK_NOT_AVAILABLE, LOCKED, db, passes, sqlstate
 from service.runtime.queues import retry_delay
 from service.runtime.untrusted import as_dict, clean
-from service.sending import delivery_status, escalation, rate_limit
+from service.sending import delivery_status, escalation, holds, rate_limit
 from service.sending.delivery_status import Status
 from service.webhooks import calls_and_preferences, echoes_field, field_handlers, identity_claims, inbox, messages_field
 from service.webhooks.calls_and_preferences import Sign
@@ -37,7 +37,7 @@ def work_off() -> int:
     try:
         return _batch()
     except TryAgain as reason:
-        reason.mend()
+        holds.mend(reason)
         return 1
 
 

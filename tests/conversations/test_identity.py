@@ -10,6 +10,7 @@ from service.conversations import identity
 from service.graph.client import Outcome
 from service.runtime.db import connection
 from service.runtime.timestamps import moment
+from service.sending import holds
 from service.webhooks import identity_claims
 from tests.people import CHATBOT, contact, envelope, sql, status_of, text_message
 
@@ -250,7 +251,7 @@ def answer(message, **ids):
     """What workers/send.py learns from Meta's answer."""
     row = {'chatbot_id': CHATBOT, 'recipient_to': message['to'], 'recipient': message['recipient'], 'extra': None}
     with connection():
-        identity.join([identity_claims.of_answer(row, Outcome('accepted', **ids), moment(AT))])
+        identity.join([identity_claims.of_answer(row, Outcome('accepted', **ids), moment(AT))], holds.mend)
 
 
 def test_a_reply_goes_to_the_phone_while_it_is_theirs_and_else_to_the_latest_bsuid(backend, hear, stand_in):

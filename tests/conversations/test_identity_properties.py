@@ -13,6 +13,7 @@ from service.conversations import identity
 from service.graph.client import Outcome
 from service.runtime.db import connection, db
 from service.runtime.timestamps import moment
+from service.sending import holds
 from service.webhooks import identity_claims, inbox
 from tests.lives import World, message, status, written
 from tests.people import CHATBOT, contact, envelope, sql, work_off_by
@@ -58,7 +59,7 @@ class Gateway:
         outcome = Outcome('accepted', wa_id=by_phone and one.phone or None, user_id=None if by_phone else one.user)
         told = identity_claims.of_answer(row, outcome, moment(one.at))
         with connection():
-            identity.join([told] if told else [])
+            identity.join([told] if told else [], holds.mend)
 
     def understood(self):
         """({message's wamid: conversation}, {(kind, value): conversation}, the ids that each shows)."""

@@ -2,6 +2,7 @@
 
 import ast
 import importlib
+import re
 import shlex
 from collections import Counter
 
@@ -113,6 +114,49 @@ def test_no_file_imports_itself_on_a_way_round():
 
 def test_a_circle_would_be_found():
     assert circles({'a': {'b'}, 'b': {'c'}, 'c': {'b'}}) == ['b -> c -> b']
+
+
+def strings(path):
+    """Every string of a file, an f-string as one with {} for what is put in."""
+    tree = tree_of(path)
+    parts = {id(part) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for part in node.values}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.JoinedStr):
+            yield ''.join(part.value if isinstance(part, ast.Constant) else '{}' for part in node.values)
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in parts:
+            yield node.value
+
+
+UPDATES_MESSAGE = re.compile(
+    r'\bUPDATE\s+(?:ONLY\s+)?"?message"?(?:\s+(?:AS\s+)?(?!SET\b)\w+)?\s+SET\b(.*)', re.IGNORECASE | re.DOTALL
+)
+SETS_STATUS = re.compile(r'(?:^|,)\s*(?:"?status"?\s*=|\([^()]*\bstatus\b[^()]*\)\s*=)', re.IGNORECASE)
+
+
+def moves_a_message(statement):
+    """Whether a string is, or has in it, an UPDATE that sets message.status."""
+    found = UPDATES_MESSAGE.search(statement)
+    return bool(found and SETS_STATUS.search(found[1]))
+
+
+def test_only_sending_moves_a_message():
+    """Wherever else something happens to messages, the module of service/sending that does it is called."""
+    movers = {name_of(path) for path in OURS if any(map(moves_a_message, strings(path)))}
+    assert 'service/sending/holds.py' in movers
+    assert {name for name in movers if not name.startswith('service/sending/')} == set()
+
+
+@pytest.mark.parametrize(('statement', 'moves'), [
+    ("UPDATE message SET status = 'held' WHERE id = %s", True),
+    ('update message as m\nset updated_at = now(),\n  status = n.status FROM n', True),
+    ('WITH done AS (UPDATE message m SET (status, due_at) = (n.status, NULL) FROM n) SELECT 1', True),
+    ("UPDATE message SET due_at = now() WHERE status = 'queued'", False),
+    ("UPDATE message m SET wamid = CASE m.status WHEN 'sent' THEN m.wamid END", False),
+    ("UPDATE message_status SET status = 'sent'", False),
+    ("UPDATE media SET status = 'stored', message_id = NULL", False),
+])  # fmt: skip
+def test_a_statement_that_moves_a_message_would_be_found(statement, moves):
+    assert moves_a_message(statement) == moves
 
 
 def test_the_front_door_is_imported_by_wsgi_and_itself_alone():

@@ -6,6 +6,7 @@ import pytest
 import requests
 
 from service.runtime.db import connection
+from service.sending import holds
 from service.templates import template_sync
 from service.templates.template import FIELDS
 from tests.people import CHATBOT, sql
@@ -221,11 +222,11 @@ def test_who_asks_while_it_is_read_gets_another_reading(acme, workers, stand_in)
         assert template_sync.claim(1, 60) == []
     assert acme.post('/templates/sync', {'chatbot_id': CHATBOT}).status_code == 202
     with connection():
-        template_sync.read(row, [], 86400)
+        holds.templates_read(row, [], 86400)
     workers.errands()
     assert calls(stand_in) == [(WABA, 'acme')]
     with connection():
-        template_sync.read(row, [], 86400)  # a worker that comes too late changes nothing
+        holds.templates_read(row, [], 86400)  # a worker that comes too late changes nothing
     assert sql('SELECT count(*) FROM template') == [(2,)]
 
 

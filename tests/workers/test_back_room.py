@@ -5,9 +5,9 @@ import logging
 
 import pytest
 
-from service.accounts import account
 from service.graph.error_codes import explain
 from service.runtime.db import connection
+from service.sending import holds
 from service.webhooks import messages_field
 from tests.people import CUSTOMER, WABA, envelope, sql, text_message
 from tests.stack import wait_until
@@ -104,7 +104,7 @@ def test_the_accounts_that_cannot_send_are_found_with_the_reason_and_the_fix(bac
         backend.account(chatbot_id, str(300 + n))
     reason = {'code': 190, 'title': 'Access token has expired', 'details': None, 'fbtrace_id': 'F'}
     with connection():
-        account.hold('bad', reason)
+        holds.hold_account('bad', reason)
     (held,) = backend.get('/accounts?send_state=held').json['data']
     assert held['chatbot_id'] == 'bad'
     assert held['send_state_reason'] == reason | explain(190)

@@ -1,0 +1,235 @@
+"""What an account, a template, a batch or a person's word does to messages that wait: hold, release, cancel or fail.
+
+Each noun's own row is moved by its own module; what follows for messages stands here.
+"""
+
+import logging
+
+from service.accounts import account
+from service.accounts.account import MAY_SEND, Account
+from service.conversations import opt_out
+from service.conversations.merge import TryAgain
+from service.conversations.opt_out import UNWANTED
+from service.media import inbound_file
+from service.messages.state_machine import HoldReason
+from service.runtime.db import columns, db, execute, execute_long, fetch_dicts, to_json
+from service.templates import template, template_sync
+from service.templates.template import Verdict
+
+log = logging.getLogger(__name__)
+
+# They keep due_at: a wait that Meta asked for (131049: a day) goes on meanwhile.
+HOLD_OF_ACCOUNT = """
+UPDATE message m SET status = 'held', hold_reason = 'account', updated_at = now()
+FROM (SELECT id FROM message WHERE chatbot_id = %s AND status = 'queued' ORDER BY id FOR NO KEY UPDATE) d
+WHERE m.id = d.id
+"""
+# What crossed a hold or a release: read before, written after it.
+HOLD_STRAYS_OF_ACCOUNTS = f"""
+UPDATE message m SET status = 'held', hold_reason = 'account', updated_at = now()
+FROM whatsapp_cloud_account a
+WHERE a.chatbot_id = m.chatbot_id AND NOT ({MAY_SEND}) AND m.status = 'queued'
+"""
+# From the number that the account has now: the other one may be what it was held for (33: deleted).
+RELEASE_OF_ACCOUNT = f"""
+UPDATE message m SET status = 'queued', hold_reason = NULL, due_at = greatest(m.due_at, now()),
+  phone_number_id = d.phone_number_id, attempts = 0, error = NULL, updated_at = now()
+FROM (
+  SELECT m.id, a.phone_number_id FROM message m JOIN whatsapp_cloud_account a USING (chatbot_id)
+  WHERE {MAY_SEND} AND m.status = 'held' AND m.hold_reason = ANY(%s)
+    AND a.chatbot_id = coalesce(%s, a.chatbot_id) ORDER BY m.id FOR NO KEY UPDATE OF m) d
+WHERE m.id = d.id
+"""
+
+
+def hold_account(chatbot_id: str, reason: dict, access_token: str | None = None) -> bool:
+    """Meta refuses the account: its messages wait, all others go on. False when it has another token by now."""
+    with db.atomic():
+        held = account.hold(chatbot_id, reason, access_token)
+        if held:
+            execute_long(HOLD_OF_ACCOUNT, (chatbot_id,))
+    return held
+
+
+def deactivate_account(found: Account) -> None:
+    """Sends are refused from now on, and what was queued is held until the account is connected again."""
+    with db.atomic():
+        found.deactivate()
+        execute_long(HOLD_OF_ACCOUNT, (found.chatbot_id,))
+
+
+def release_account(chatbot_id: str) -> None:
+    """Whatever held the account is mended: if it is active, what is held is due now, with all its attempts."""
+    with db.atomic():
+        account.release(chatbot_id)
+        execute_long(RELEASE_OF_ACCOUNT, ([HoldReason.ACCOUNT, HoldReason.TEMPLATE], chatbot_id))
+        apply_template_stops()
+        inbound_file.account_goes_on(chatbot_id)
+
+
+RELEASE_OF_TEMPLATE = f"""
+UPDATE message m SET status = CASE WHEN d.free THEN 'queued' ELSE 'held' END, error = NULL, attempts = 0,
+  hold_reason = CASE WHEN NOT d.free THEN 'account' END, updated_at = now(),
+  due_at = CASE WHEN d.free THEN greatest(m.due_at, now()) ELSE m.due_at END
+FROM (
+  SELECT m.id, {MAY_SEND} AS free FROM message m JOIN whatsapp_cloud_account a USING (chatbot_id)
+    JOIN {{templates}} ON t.name = m.template_name AND t.language = m.template_language
+  WHERE m.status = 'held' AND m.hold_reason = 'template' AND {{which}} ORDER BY m.id FOR NO KEY UPDATE OF m) d
+WHERE m.id = d.id
+"""
+APPROVED = "t.waba_id = a.waba_id AND t.status = 'APPROVED'"
+# The template's stop is read in the same statement that obeys it.
+APPLY_STOPS = """
+WITH stopped AS (
+UPDATE message m SET status = d.status, hold_reason = d.hold_reason, updated_at = now(),
+  error = json_build_object('code', NULL, 'title', d.title, 'details', d.reason, 'fbtrace_id', NULL, 'cause', d.cause),
+  due_at = CASE d.status WHEN 'held' THEN m.due_at END
+FROM (
+  SELECT m.id, n.status, n.hold_reason, n.cause, n.title, t.reason
+  FROM template t JOIN message m ON m.template_name = t.name AND m.template_language = t.language
+    JOIN whatsapp_cloud_account a ON a.chatbot_id = m.chatbot_id AND a.waba_id = t.waba_id
+    JOIN unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::text[])
+      AS n (verdict, status, hold_reason, cause, title) ON n.verdict = t.status
+  WHERE t.status IN ('PAUSED', 'DISABLED', 'REJECTED', 'DELETED')
+    AND (m.status = 'queued' OR m.status = 'held' AND m.hold_reason = 'template' AND n.status = 'failed')
+  ORDER BY m.id FOR NO KEY UPDATE OF m) d
+WHERE m.id = d.id
+RETURNING m.chatbot_id, m.template_name, m.template_language, m.status, d.cause)
+SELECT chatbot_id, template_name, template_language, status, cause, count(*) AS messages
+FROM stopped GROUP BY 1, 2, 3, 4, 5
+"""
+
+
+def apply_verdict(verdict: Verdict) -> None:
+    """In the transaction that kept what a webhook says of a template: free or stop what is made from it."""
+    if verdict.frees:
+        release_template(verdict.waba_id, verdict.name, verdict.language)
+    elif verdict.stops:
+        apply_template_stops()
+
+
+def release_template(waba_id: str, name: str | None = None, language: str | None = None) -> int:
+    """What waited for a template that goes again, or for any of the WABA, is due; returns how many messages."""
+    which = f'{APPROVED} AND a.waba_id = %s AND t.name = coalesce(%s, t.name) AND t.language = coalesce(%s, t.language)'
+    statement = RELEASE_OF_TEMPLATE.format(templates='template t', which=which)
+    return execute_long(statement, (waba_id, name, language))
+
+
+def leave_to_meta(waba_id: str, keys: list[tuple[str, str]]) -> int:
+    """What waited for templates that are not known any more, [(name, language)], is due; returns how many messages."""
+    templates = 'unnest(%s::text[], %s::text[]) AS t (name, language)'
+    statement = RELEASE_OF_TEMPLATE.format(templates=templates, which='a.waba_id = %s')
+    return execute_long(statement, (*columns(keys), waba_id))
+
+
+def apply_template_stops() -> int:
+    """Hold or fail what is queued though its template is stopped; returns how many messages."""
+    stopped = fetch_dicts(APPLY_STOPS, columns([(verdict, *state) for verdict, state in template.STOPS.items()]))
+    for each in stopped:
+        log.warning('messages stopped by their template', extra=each)
+    return sum(each['messages'] for each in stopped)
+
+
+def templates_read(row: dict, found: list, delay: float) -> int:
+    """Keep the list of a WABA that was read (template_sync.claim), and what follows of it; returns how many go."""
+    with db.atomic():
+        gone = template_sync.read(row, found, delay)
+        if gone is None:
+            return 0
+        left = leave_to_meta(row['id'], gone) if gone else 0
+        apply_template_stops()
+        return release_template(row['id']) + left
+
+
+def template_deleted(waba_id: str, name: str, language: str | None = None, template_id: str | None = None) -> None:
+    """Meta has deleted it: what waits for it fails."""
+    with db.atomic():
+        template_sync.deleted(waba_id, name, language, template_id)
+        apply_template_stops()
+
+
+# Also what is held already: else a new token would send it although the batch is paused. due_at stays: a message that
+# Meta wants to wait for a day (131049) waits for it also over a pause.
+HOLD_OF_BATCH = """
+UPDATE message m SET status = 'held', hold_reason = 'batch', updated_at = now()
+FROM (
+  SELECT id FROM message WHERE batch_id = %s AND status IN ('scheduled', 'queued', 'held')
+  ORDER BY id FOR NO KEY UPDATE) d
+WHERE m.id = d.id
+"""
+RESUME_OF_BATCH = f"""
+UPDATE message m SET status = d.status, hold_reason = CASE WHEN d.status = 'held' THEN 'account' END,
+  updated_at = now(), due_at = CASE WHEN d.status <> 'held' THEN greatest(m.due_at, m.send_at, now()) END
+FROM (
+  SELECT m.id, CASE WHEN m.send_at > now() THEN 'scheduled' WHEN {MAY_SEND} THEN 'queued'
+    ELSE 'held' END AS status
+  FROM message m JOIN whatsapp_cloud_account a USING (chatbot_id)
+  WHERE m.batch_id = %s AND m.status = 'held' AND m.hold_reason = 'batch' ORDER BY m.id FOR NO KEY UPDATE OF m) d
+WHERE m.id = d.id
+"""
+CANCEL_OF_BATCH = """
+UPDATE message m SET status = 'cancelled', hold_reason = NULL, due_at = NULL, updated_at = now()
+FROM (
+  SELECT id FROM message WHERE batch_id = %s AND status IN ('scheduled', 'queued', 'held')
+  ORDER BY id FOR NO KEY UPDATE) d
+WHERE m.id = d.id
+"""
+# What crossed a pause or a cancel: read before, written after it.
+MOVE_STRAYS_OF_BATCHES = """
+UPDATE message m SET status = CASE b.status WHEN 'paused' THEN 'held' ELSE 'cancelled' END,
+  due_at = CASE b.status WHEN 'paused' THEN m.due_at END,
+  hold_reason = CASE b.status WHEN 'paused' THEN 'batch' END, updated_at = now()
+FROM batch b WHERE m.batch_id = b.id AND b.status IN ('paused', 'cancelled') AND m.status IN ('scheduled', 'queued')
+"""
+
+
+def hold_batch(batch_id: str) -> None:
+    """In the transaction that paused the batch, like the next two."""
+    execute_long(HOLD_OF_BATCH, (batch_id,))
+
+
+def resume_batch(batch_id: str) -> None:
+    """They go on as far as their account and their templates allow it."""
+    execute_long(RESUME_OF_BATCH, (batch_id,))
+    apply_template_stops()
+
+
+def cancel_batch(batch_id: str) -> None:
+    """What nobody has claimed yet is taken back."""
+    execute_long(CANCEL_OF_BATCH, (batch_id,))
+
+
+CANCEL_UNWANTED = f"""
+UPDATE message m SET status = 'cancelled', hold_reason = NULL, due_at = NULL, error = %s, updated_at = now()
+FROM (
+  SELECT m.id FROM conversation c JOIN message m ON m.conversation_id = c.id
+  WHERE c.id = ANY(%s::uuid[]) AND {UNWANTED} AND m.type = 'template' AND m.status IN ('scheduled', 'queued', 'held')
+  ORDER BY m.id FOR NO KEY UPDATE OF m) d
+WHERE m.id = d.id
+"""
+
+
+def cancel_unwanted(conversations: list[str]) -> None:
+    """Take back marketing that waits for who wants none, of conversations whose rows the caller holds."""
+    if conversations:
+        execute(CANCEL_UNWANTED, (to_json(opt_out.TAKEN_BACK), conversations))
+
+
+def mend(reason: TryAgain) -> None:
+    """Merge what is one person's; an opt-out of either half takes back what waits for the other."""
+    with db.atomic():
+        cancel_unwanted(reason.mend())
+
+
+def settle_strays() -> int:
+    """Move what missed the turn of its account, batch or template; returns how many messages."""
+    of_accounts = execute_long(HOLD_STRAYS_OF_ACCOUNTS)
+    of_accounts += execute_long(RELEASE_OF_ACCOUNT, ([HoldReason.ACCOUNT], None))
+    of_batches = execute_long(MOVE_STRAYS_OF_BATCHES)
+    return of_accounts + of_batches + _settle_strays_of_templates()
+
+
+def _settle_strays_of_templates() -> int:
+    """What Meta itself refused waits for Meta's word."""
+    ours = f"{APPROVED} AND m.error ->> 'cause' = 'template_paused'"
+    return apply_template_stops() + execute_long(RELEASE_OF_TEMPLATE.format(templates='template t', which=ours))
