@@ -181,7 +181,7 @@ def test_a_database_that_is_away_lets_a_message_wait_not_fail(acme, file, worker
         raise send_room.CONNECTION_LOST[0]
 
     with monkeypatch.context() as patch:
-        patch.setattr(send_files.upload, 'claim', away)
+        patch.setattr(send_files.outbound_file, 'claim', away)
         send(acme, 'document', id=file)
         workers.send()
         assert states(acme) == [('queued', 0, [])]
