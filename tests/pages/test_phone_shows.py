@@ -47,9 +47,10 @@ def send(gateway, phone, kind, content, **more):
 
 
 def uploaded(gateway, content=PNG, mime_type='image/png'):
+    name = f'a.{mime_type.partition("/")[2]}'  # Meta goes by its ending
     answer = requests.post(
         f'{gateway.stand_in.url}/v26.0/{PHONE_NUMBER_ID}/media', headers={'Authorization': 'Bearer any'}, timeout=10,
-        data={'messaging_product': 'whatsapp', 'type': mime_type}, files={'file': ('a', content, mime_type)},
+        data={'messaging_product': 'whatsapp', 'type': mime_type}, files={'file': (name, content, mime_type)},
     )  # fmt: skip
     return answer.json()['id']
 
@@ -139,12 +140,13 @@ def test_a_link_button_and_the_cards_of_a_carousel_lead_outside(gateway, pick_up
 def create_template(gateway, name, *components):
     """At Meta; the gateway reads its list again, for it refuses what is not in a list that it knows."""
     made = {'name': name, 'language': 'en_US', 'category': 'UTILITY', 'components': list(components)}
-    requests.post(
+    answer = requests.post(
         f'{gateway.stand_in.url}/v26.0/{WABA}/message_templates',
         json=made,
         headers={'Authorization': 'Bearer any'},
         timeout=10,
     )
+    assert answer.ok, answer.text
     gateway.backend.account(waba_id=WABA)
     assert gateway.backend.post('/templates/sync', {'chatbot_id': 'acme'}).status_code == 202
     address = f'/templates/{name}?chatbot_id=acme&language=en_US'
@@ -152,14 +154,16 @@ def create_template(gateway, name, *components):
 
 
 BUTTONS = [
-    {'type': 'QUICK_REPLY', 'text': 'Tell me more'}, {'type': 'URL', 'text': 'Track it', 'url': 'https://example.com/{{1}}'},
+    {'type': 'QUICK_REPLY', 'text': 'Tell me more'},
+    {'type': 'URL', 'text': 'Track it', 'url': 'https://example.com/{{1}}', 'example': ['https://example.com/A17']},
     {'type': 'PHONE_NUMBER', 'text': 'Call us', 'phone_number': '+12025550100'},
 ]  # fmt: skip
 
 
 def test_a_template_is_shown_filled_in_and_its_quick_reply_is_a_button(gateway, phone):
     header, footer = {'type': 'HEADER', 'format': 'TEXT', 'text': 'Order {{1}}'}, {'type': 'FOOTER', 'text': 'Acme'}
-    body = {'type': 'BODY', 'text': 'Dear {{1}}, it is *ready*'}
+    header['example'] = {'header_text': ['A17']}
+    body = {'type': 'BODY', 'text': 'Dear {{1}}, it is *ready*', 'example': {'body_text': [['Ana']]}}
     create_template(gateway, 'ready', header, body, footer, {'type': 'BUTTONS', 'buttons': BUTTONS})
     parameters = [
         {'type': 'header', 'parameters': [{'type': 'text', 'text': 'A17'}]},
@@ -185,7 +189,10 @@ def test_a_template_is_shown_filled_in_and_its_quick_reply_is_a_button(gateway, 
 
 def test_a_template_may_have_a_picture_and_cards(gateway, phone):
     media_id = uploaded(gateway)
-    inner = [{'type': 'HEADER', 'format': 'IMAGE'}, {'type': 'BODY', 'text': 'Card {{1}}'}]
+    inner = [
+        {'type': 'HEADER', 'format': 'IMAGE', 'example': {'header_handle': ['4::a']}},
+        {'type': 'BODY', 'text': 'Card {{1}}', 'example': {'body_text': [['A']]}},
+    ]
     create_template(
         gateway, 'cards', {'type': 'BODY', 'text': 'Two'}, {'type': 'CAROUSEL', 'cards': [{'components': inner}] * 2}
     )
@@ -228,7 +235,7 @@ def test_what_the_page_does_not_know_is_shown_as_it_came(gateway, phone):
 SCRIPT = 'javascript:window.harmed=true'
 HOSTILE = [
     ('document', {'link': LINK, 'blob': SCRIPT, 'filename': HARM}),
-    ('contacts', [{'name': {'formatted_name': HARM}, 'phones': [{'phone': HARM}]}]),
+    ('contacts', [{'name': {'formatted_name': HARM, 'first_name': HARM}, 'phones': [{'phone': HARM}]}]),
     ('location', {'latitude': 1, 'longitude': 2, 'name': HARM, 'address': HARM}),
     ('interactive', {'type': 'product', 'action': {'catalog_id': '9', 'product_retailer_id': HARM[:100]}}),
     ('interactive', {'type': 'carousel', 'body': {'text': HARM}, 'action': {'cards': [{**CARD, 'header': {
