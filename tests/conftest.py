@@ -49,7 +49,7 @@ from service.runtime.migrate import upgrade  # noqa: E402
 from service.web.app import create_app  # noqa: E402
 from tests.bucket import CREDENTIALS, Bucket  # noqa: E402
 from tests.files import CONTENT, FileServer  # noqa: E402
-from tests.people import Backend, Meta, StandIn, Workers  # noqa: E402
+from tests.people import Backend, Meta, StandIn, Workers, envelope  # noqa: E402
 
 
 @pytest.fixture(scope='session')
@@ -128,6 +128,17 @@ def workers(database):
     """The back room, in this process: .incoming(), .send(), .errands() until idle; .sweep() is the clock's."""
     with Workers() as back_room:
         yield back_room
+
+
+@pytest.fixture
+def tell(meta, workers):
+    """tell(status_of(…), …): Meta tells of these statuses in one webhook, and they are worked off."""
+
+    def tell(*statuses):
+        assert meta.webhook(envelope(statuses=statuses)).status_code == 200
+        workers.incoming()
+
+    return tell
 
 
 @pytest.fixture(scope='session')

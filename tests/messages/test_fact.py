@@ -17,15 +17,6 @@ def acme(backend, stand_in):
 
 
 @pytest.fixture
-def tell(meta, workers):
-    def tell(*statuses):
-        assert meta.webhook(envelope(statuses=statuses)).status_code == 200
-        workers.incoming()
-
-    return tell
-
-
-@pytest.fixture
 def message(acme, workers):
     sent = acme.send()
     workers.send()

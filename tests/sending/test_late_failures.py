@@ -15,15 +15,6 @@ def acme(backend, stand_in):
     return backend
 
 
-@pytest.fixture
-def tell(meta, workers):
-    def tell(*statuses):
-        assert meta.webhook(envelope(statuses=statuses)).status_code == 200
-        workers.incoming()
-
-    return tell
-
-
 def sent(acme, workers, **more):
     message = acme.send(**more)
     workers.send()
