@@ -10,7 +10,9 @@ from tests.proxy import Proxy
 from tests.stack import free_port, port_open, wait_until
 from tests.stack.children import Child
 
-BINARY = shutil.which('pgbouncer', path=f'{os.environ.get("PATH", os.defpath)}{os.pathsep}/usr/sbin')
+BINARY = shutil.which(
+    'pgbouncer', path=f'{os.environ.get("PATH", os.defpath)}{os.pathsep}/usr/sbin'
+)
 CONFIGURATION = """
 [databases]
 * = host=127.0.0.1 port={server}
@@ -36,13 +38,21 @@ class PgBouncer:
 
     def __enter__(self):
         self.directory.mkdir(parents=True)
-        made = CONFIGURATION.format(server=self.server.port, port=self.port, directory=self.directory)
+        made = CONFIGURATION.format(
+            server=self.server.port, port=self.port, directory=self.directory
+        )
         (self.directory / 'pgbouncer.ini').write_text(made)
-        (self.directory / 'users.txt').write_text(f'"{self.server.username}" "{self.server.password}"\n')
+        (self.directory / 'users.txt').write_text(
+            f'"{self.server.username}" "{self.server.password}"\n'
+        )
         user = self._nobody() if os.geteuid() == 0 else {}
         with (self.directory / 'output.log').open('wb') as output:
-            self._child = Child([BINARY, self.directory / 'pgbouncer.ini'], stdout=output, stderr=output, **user)
-        wait_until(lambda: port_open(self.port), 20, message=(self.directory / 'output.log').read_text)
+            self._child = Child(
+                [BINARY, self.directory / 'pgbouncer.ini'], stdout=output, stderr=output, **user
+            )
+        wait_until(
+            lambda: port_open(self.port), 20, message=(self.directory / 'output.log').read_text
+        )
         return self
 
     def __exit__(self, *exception):
@@ -71,6 +81,8 @@ class StrictProxy(Proxy):
         names = data[8:].split(b'\0')[0:-2:2]
         for name in (name.decode().lower() for name in names if name):
             if name not in TRACKED:
-                told = f'SFATAL\0VFATAL\0C08P01\0Munsupported startup parameter: {name}\0\0'.encode()
+                told = (
+                    f'SFATAL\0VFATAL\0C08P01\0Munsupported startup parameter: {name}\0\0'.encode()
+                )
                 return b'E' + struct.pack('!I', len(told) + 4) + told
         return None

@@ -16,7 +16,9 @@ from tests import stack
 DIRECTORY = Path(tempfile.mkdtemp(prefix='gateway-test-'))
 atexit.register(shutil.rmtree, DIRECTORY, ignore_errors=True)
 
-GIVEN = {} if 'PYTEST_XDIST_WORKER' in os.environ else os.environ  # beside others, each brings its own servers
+GIVEN = (
+    {} if 'PYTEST_XDIST_WORKER' in os.environ else os.environ
+)  # beside others, each brings its own servers
 POSTGRES = stack.postgres_server(DIRECTORY / 'postgres', GIVEN.get('DATABASE_URL'), durable=False)
 REDIS = stack.redis_server(DIRECTORY / 'redis', GIVEN.get('REDIS_URL'))
 
@@ -190,7 +192,9 @@ def file_server(backend, setting):
 def web(schema, tmp_path_factory):
     """One real web process with one worker: .port, .url, .processes."""
     port = stack.free_port()
-    processes = stack.Processes(tmp_path_factory.mktemp('web'), {'PORT': str(port), 'WEB_CONCURRENCY': '1'})
+    processes = stack.Processes(
+        tmp_path_factory.mktemp('web'), {'PORT': str(port), 'WEB_CONCURRENCY': '1'}
+    )
     processes.start('web')
     processes.wait_port(port)
     yield SimpleNamespace(port=port, processes=processes, url=f'http://127.0.0.1:{port}')
@@ -208,10 +212,14 @@ def back_room(database, stand_in, tmp_path):
         started.append(processes)
         processes.start('worker_send')
         processes.start('clock')
-        stack.wait_until(lambda: all('started' in processes.logs(name) for name in ('worker_send', 'clock')), 20)
+        stack.wait_until(
+            lambda: all('started' in processes.logs(name) for name in ('worker_send', 'clock')), 20
+        )
         return processes
 
     yield start
     for processes in started:
         codes = processes.stop_all(20)
-        assert codes == {'worker_send': [0], 'clock': [0]}, processes.logs('worker_send') + processes.logs('clock')
+        assert codes == {'worker_send': [0], 'clock': [0]}, processes.logs(
+            'worker_send'
+        ) + processes.logs('clock')

@@ -11,7 +11,8 @@ from pathlib import Path
 from tests.stack import ROOT, free_port, wait_until
 
 FENCE = re.compile(
-    r'^(?P<indent> *)```(?P<language>\S*)[^\n]*\n(?P<body>.*?)^(?P=indent)```\s*$', re.MULTILINE | re.DOTALL
+    r'^(?P<indent> *)```(?P<language>\S*)[^\n]*\n(?P<body>.*?)^(?P=indent)```\s*$',
+    re.MULTILINE | re.DOTALL,
 )
 MARK = re.compile(r'<!-- (?P<mark>not run|answers):? (?P<what>[^\n]+) -->\s*\Z')
 DEFAULTS = ('127.0.0.1:8000', '127.0.0.1:9090')  # where `make run` listens when it may
@@ -84,7 +85,9 @@ class Newcomer:
                 (self.directory / path.name).symlink_to(path)
         (self.directory / '.venv').symlink_to(sys.prefix)
         (directory / 'bin').mkdir()
-        missing = [name for name in ('bash', 'curl', 'openssl', 'python3') if not shutil.which(name)]
+        missing = [
+            name for name in ('bash', 'curl', 'openssl', 'python3') if not shutil.which(name)
+        ]
         assert not missing, f'the commands of the documents need {missing}'
         curl = directory / 'bin' / 'curl'
         curl.write_text(CURL.format(curl=shutil.which('curl')))
@@ -97,7 +100,9 @@ class Newcomer:
         environ = self.environ | {'PORT': str(free_port())}
         with self.log.open('w') as log:
             command = [sys.executable, '-m', 'tests.run']
-            self.process = subprocess.Popen(command, cwd=self.directory, env=environ, stdout=log, stderr=log)
+            self.process = subprocess.Popen(
+                command, cwd=self.directory, env=environ, stdout=log, stderr=log
+            )
         self.banner = wait_until(self._banner, 120, message=self.log.read_text)
         self.phone = re.search(r'Phone +http://([^/]+)/', self.banner)[1]
         self.gateway = re.search(r'API +http://([^/]+)/', self.banner)[1]
@@ -114,7 +119,10 @@ class Newcomer:
 
     def type(self, blocks):
         """Every block in one shell: what the first sets, the later ones use."""
-        parts = [f'printf "\\n@@BLOCK\\n"\n{block.text}\nprintf "\\n@@END %s\\n" $?\n' for block in blocks]
+        parts = [
+            f'printf "\\n@@BLOCK\\n"\n{block.text}\nprintf "\\n@@END %s\\n" $?\n'
+            for block in blocks
+        ]
         script = 'exec 2>&1\n' + ''.join(parts)
         for default, real in zip(DEFAULTS, (self.gateway, self.phone), strict=True):
             script = script.replace(default, real)
@@ -127,9 +135,14 @@ class Newcomer:
         written = self.directory / 'typed.log'
         with written.open('w') as log:
             shell = subprocess.Popen(
-                ['bash', '-c', script], cwd=self.directory, env=self.environ, stdin=subprocess.DEVNULL,
-                stdout=log, stderr=log, start_new_session=True,
-            )  # fmt: skip
+                ['bash', '-c', script],
+                cwd=self.directory,
+                env=self.environ,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
         try:
             shell.wait(LIMIT)
         except subprocess.TimeoutExpired:
@@ -145,11 +158,17 @@ def outcome(block, piece):
 
 
 def documents():
-    return ['README.md', *sorted(str(path.relative_to(ROOT)) for path in (ROOT / 'docs').glob('*.md'))]
+    return [
+        'README.md',
+        *sorted(str(path.relative_to(ROOT)) for path in (ROOT / 'docs').glob('*.md')),
+    ]
 
 
 def tracked_text():
     """{name: text} of what people read: documents, and the code that speaks to operators."""
-    files = [ROOT / name for name in (*documents(), 'app.json', '.env.example', 'tests/simulator/README.md')]
+    files = [
+        ROOT / name
+        for name in (*documents(), 'app.json', '.env.example', 'tests/simulator/README.md')
+    ]
     files += sorted(Path(ROOT / 'service').rglob('*.py'))
     return {str(path.relative_to(ROOT)): path.read_text() for path in files}

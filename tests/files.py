@@ -17,16 +17,26 @@ CONTENT = b'a picture'
 
 def at_meta(stand_in, content=b'a picture', mime_type='image/jpeg', name='a.jpg'):
     """Put a file into the stand-in, as if a customer had sent it; Meta's id."""
-    parts = {'messaging_product': (None, 'whatsapp'), 'type': (None, mime_type), 'file': (name, content, mime_type)}
+    parts = {
+        'messaging_product': (None, 'whatsapp'),
+        'type': (None, mime_type),
+        'file': (name, content, mime_type),
+    }
     url = f'{stand_in.url}/v26.0/{PHONE_NUMBER_ID}/media'
     answer = requests.post(url, files=parts, headers={'Authorization': 'Bearer any'}, timeout=10)
     return answer.json()['id']
 
 
-def media_message(media_id, kind='image', wamid='wamid.M', content=None, mime_type='image/jpeg', **more):
+def media_message(
+    media_id, kind='image', wamid='wamid.M', content=None, mime_type='image/jpeg', **more
+):
     """An inbound message with a file; its sha256 is that of `content`, if that is given."""
     body = {'id': media_id, 'mime_type': mime_type, **more}
-    body |= {'sha256': b64encode(hashlib.sha256(content).digest()).decode()} if content is not None else {}
+    body |= (
+        {'sha256': b64encode(hashlib.sha256(content).digest()).decode()}
+        if content is not None
+        else {}
+    )
     message = text_message(wamid=wamid, type=kind)
     del message['text']
     return message | {kind: {name: value for name, value in body.items() if value is not None}}
@@ -39,7 +49,9 @@ def comes_in(meta, workers, *messages):
 
 def media_row():
     """(status, attempts, error, seconds until it is due) of the only one."""
-    (found,) = sql('SELECT status, attempts, error, extract(epoch FROM due_at - now())::float FROM media')
+    (found,) = sql(
+        'SELECT status, attempts, error, extract(epoch FROM due_at - now())::float FROM media'
+    )
     return found
 
 
@@ -75,7 +87,11 @@ class FileServer:
 
     def describe(self, **changes):
         """What GET /{media_id} says."""
-        told = {'url': f'{self.url}/file', 'mime_type': 'image/jpeg', 'file_size': len(self.content)}
+        told = {
+            'url': f'{self.url}/file',
+            'mime_type': 'image/jpeg',
+            'file_size': len(self.content),
+        }
         told |= {'sha256': hashlib.sha256(self.content).hexdigest(), **changes}
         self.says['/v26.0/77'] = 200, {}, json.dumps(told).encode()
 

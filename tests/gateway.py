@@ -15,7 +15,9 @@ class Gateway:
     """with Gateway(directory, SEND_RATE='80') as gateway: .backend, .meta, .stand_in, .processes, .postgres, .redis"""
 
     def __init__(self, directory, **environ):
-        self.postgres = Postgres(directory / 'postgres')  # durable: a crash of it may lose nothing either
+        self.postgres = Postgres(
+            directory / 'postgres'
+        )  # durable: a crash of it may lose nothing either
         self.redis = Redis(directory / 'redis')
         self.stand_in = StandIn(directory / 'stand_in')
         self.port = free_port()
@@ -92,12 +94,17 @@ class Http:
         self.url = url
 
     def open(self, path, method='GET', query_string=None, **options):
-        answer = requests.request(method, self.url + path, params=query_string, timeout=30, **options)
+        answer = requests.request(
+            method, self.url + path, params=query_string, timeout=30, **options
+        )
         is_json = 'json' in answer.headers.get('Content-Type', '')
         return SimpleNamespace(
-            status_code=answer.status_code, headers=answer.headers, text=answer.text, data=answer.content,
+            status_code=answer.status_code,
+            headers=answer.headers,
+            text=answer.text,
+            data=answer.content,
             json=answer.json() if is_json else None,
-        )  # fmt: skip
+        )
 
     def post(self, path, **options):
         return self.open(path, method='POST', **options)

@@ -72,14 +72,18 @@ def pips_settings(python):
     listed = run(python, '-m', 'pip', 'config', 'list')
     found = dict(re.findall(r"^[^.]+\.([a-z-]+)='(.*)'$", listed, re.MULTILINE))
     return {
-        variable: found[name] for name, variable in SETTINGS.items() if name in found and variable not in os.environ
+        variable: found[name]
+        for name, variable in SETTINGS.items()
+        if name in found and variable not in os.environ
     }
 
 
 def run(*command, env=None):
     """What the command writes; Failed when it ends badly or cannot be started."""
     try:
-        done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **(env or {})})
+        done = subprocess.run(
+            command, capture_output=True, text=True, env={**os.environ, **(env or {})}
+        )
     except OSError as error:
         raise Failed(str(error)) from error
     if done.returncode:

@@ -21,18 +21,28 @@ class World:
         self.told = []
 
     def somebody(self, name):
-        return SimpleNamespace(name=name, phone=self.free.pop(0), user=self.new_user(), legacy=False)
+        return SimpleNamespace(
+            name=name, phone=self.free.pop(0), user=self.new_user(), legacy=False
+        )
 
     def new_user(self):
         return f'US.{next(self.ids)}'
 
     def tell(self, kind, person, at=None, **more):
-        self.told.append(SimpleNamespace(kind=kind, name=person.name, at=at or self.now, id=next(self.ids), **more))
+        self.told.append(
+            SimpleNamespace(
+                kind=kind, name=person.name, at=at or self.now, id=next(self.ids), **more
+            )
+        )
 
     # ---- what may happen; `how` is a small number that decides the details
 
     def write(self, person, how):
-        shown = [(1, 1), (0, 1), (1, 1), (0, 1)][how % 4] if self.handed_on else [(1, 1), (0, 1), (1, 0)][how % 3]
+        shown = (
+            [(1, 1), (0, 1), (1, 1), (0, 1)][how % 4]
+            if self.handed_on
+            else [(1, 1), (0, 1), (1, 0)][how % 3]
+        )
         self.tell('message', person, phone=shown[0] and person.phone, user=shown[1] and person.user)
 
     def echo(self, person, how):
@@ -56,11 +66,15 @@ class World:
             self.free.append(old)
         ids = {'user': person.user, 'before': before}
         if how % 4 < 2:
-            self.tell('news', person, type='user_changed_number', old=old, phone=person.phone, **ids)
+            self.tell(
+                'news', person, type='user_changed_number', old=old, phone=person.phone, **ids
+            )
         elif how % 4 == 2:
             self.tell('news', person, type='user_changed_user_id', old=None, phone=None, **ids)
         else:
-            self.people[self.people.index(person)] = SimpleNamespace(**{**vars(person), 'name': f'{person.name}+'})
+            self.people[self.people.index(person)] = SimpleNamespace(
+                **{**vars(person), 'name': f'{person.name}+'}
+            )
 
     ACTIONS = (write, write, write, send, send, echo, change)
 
@@ -74,7 +88,12 @@ class World:
 
 def written(one):
     """(phone, BSUID) as Meta may write them: with a plus, with marks, and where no phone is shown the BSUID for it."""
-    phone = one.phone and [one.phone, f'+{one.phone}', f'\u202a+{one.phone[0]}\u00a0{one.phone[1:]}\u202c'][one.id % 3]
+    phone = (
+        one.phone
+        and [one.phone, f'+{one.phone}', f'\u202a+{one.phone[0]}\u00a0{one.phone[1:]}\u202c'][
+            one.id % 3
+        ]
+    )
     if phone or not one.user or one.id % 2:
         return phone, one.user
     return one.user, [None, one.user, f'{one.user} '][one.id % 3]
@@ -97,6 +116,10 @@ def message(one):
 def status(one):
     phone, user = written(one)
     return {
-        'id': f'wamid.of.{one.sent.id}', 'status': one.status, 'timestamp': str(one.at), 'recipient_id': phone,
-        'recipient_user_id': user, 'biz_opaque_callback_data': one.sent.id,
-    }  # fmt: skip
+        'id': f'wamid.of.{one.sent.id}',
+        'status': one.status,
+        'timestamp': str(one.at),
+        'recipient_id': phone,
+        'recipient_user_id': user,
+        'biz_opaque_callback_data': one.sent.id,
+    }

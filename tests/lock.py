@@ -23,7 +23,9 @@ def main():
     config = configparser.ConfigParser()
     config.read(ROOT / 'setup.cfg')
     wishes = config['options']['install_requires'].split()
-    s3, run, dev = (config['options.extras_require'][extra].split() for extra in ('s3', 'run', 'dev'))
+    s3, run, dev = (
+        config['options.extras_require'][extra].split() for extra in ('s3', 'run', 'dev')
+    )
     with tempfile.TemporaryDirectory() as directory:
         uv = Uv(directory)
         with_s3 = uv.lock(wishes + s3)
@@ -34,7 +36,10 @@ def main():
     write('requirements.txt', 'What the gateway runs on', runtime)
     write('requirements-s3.txt', 'What MEDIA_URL=s3://… needs besides', minus(with_s3, runtime))
     write(
-        'tests/requirements-run.txt', 'What `make run` needs besides', minus(with_run, runtime), ['../requirements.txt']
+        'tests/requirements-run.txt',
+        'What `make run` needs besides',
+        minus(with_run, runtime),
+        ['../requirements.txt'],
     )
     rest = minus(everything, with_s3 | with_run)
     write(
@@ -59,7 +64,12 @@ class Uv:
         """{name: its lines, hashes included} of the wishes and of all that they need."""
         constraints = self._file('limits.txt', (limits or {}).values())
         found = self._compile(
-            wishes, '--generate-hashes', '--universal', '--constraints', constraints, python=PYTHONS[0]
+            wishes,
+            '--generate-hashes',
+            '--universal',
+            '--constraints',
+            constraints,
+            python=PYTHONS[0],
         )
         entries = re.findall(r'^[a-z0-9].*(?:\n    .*)*', found, re.MULTILINE)
         return {re.match(r'[a-z0-9.-]+', entry)[0]: entry for entry in entries}
@@ -68,7 +78,9 @@ class Uv:
         """Every package has a wheel wherever we say that nothing is compiled."""
         for python in PYTHONS:
             for system in SYSTEMS:
-                self._compile(entries.values(), '--no-deps', '--python-platform', system, python=python)
+                self._compile(
+                    entries.values(), '--no-deps', '--python-platform', system, python=python
+                )
 
     def _compile(self, requirements, *options, python):
         wanted = self._file('wanted.txt', requirements)

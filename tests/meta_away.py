@@ -7,7 +7,9 @@ from contextlib import suppress
 from tests.stack import free_port
 
 UNAVAILABLE = b'HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n'
-GRAPH_ERROR = b'{"error": {"message": "Service temporarily unavailable", "code": 2, "is_transient": true}}'
+GRAPH_ERROR = (
+    b'{"error": {"message": "Service temporarily unavailable", "code": 2, "is_transient": true}}'
+)
 OVERLOADED = (
     b'HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\n'
     b'Content-Length: %d\r\nConnection: close\r\n\r\n%s' % (len(GRAPH_ERROR), GRAPH_ERROR)

@@ -29,7 +29,11 @@ class Platform:
 
     def answer(self, status=204, body=b'', **headers):
         """`body`: bytes, or JSON to dump."""
-        self._answer = status, body if isinstance(body, bytes) else json.dumps(body).encode(), headers
+        self._answer = (
+            status,
+            body if isinstance(body, bytes) else json.dumps(body).encode(),
+            headers,
+        )
 
     def says(self, *texts):
         self.answer(200, {'messages': [{'type': 'text', 'text': {'body': text}} for text in texts]})

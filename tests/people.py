@@ -45,7 +45,10 @@ class Backend:
         if options.get('json') is None:
             options.pop('json', None)
         return self.transport.open(
-            f'/whatsapp-cloud{path}', method=method, headers={**self.headers, **(headers or {})}, **options
+            f'/whatsapp-cloud{path}',
+            method=method,
+            headers={**self.headers, **(headers or {})},
+            **options,
         )
 
     def account(self, chatbot_id=CHATBOT, phone_number_id=PHONE_NUMBER_ID, **more):
@@ -63,7 +66,8 @@ class Backend:
     def send(self, to=f'+{CUSTOMER}', text='Hello', chatbot_id=CHATBOT, **more):
         """Queue a text; the message's JSON."""
         answer = self.post(
-            '/send', {'chatbot_id': chatbot_id, 'to': to, 'type': 'text', 'text': {'body': text}, **more}
+            '/send',
+            {'chatbot_id': chatbot_id, 'to': to, 'type': 'text', 'text': {'body': text}, **more},
         )
         assert answer.status_code == 202, answer.text
         return answer.json
@@ -75,14 +79,18 @@ class Backend:
         return self.get('/messages', query_string={'limit': 200, **query}).json['data']
 
     def conversations(self, chatbot_id=CHATBOT):
-        return self.get('/conversations', query_string={'limit': 200, 'chatbot_id': chatbot_id}).json['data']
+        return self.get(
+            '/conversations', query_string={'limit': 200, 'chatbot_id': chatbot_id}
+        ).json['data']
 
     def events(self, **query):
         return self.get('/webhook-events', query_string={'limit': 200, **query}).json['data']
 
     def outcomes(self):
         """(kind, outcome) of every item of every event, the newest event first."""
-        return [(item['kind'], item['outcome']) for event in self.events() for item in event['items']]
+        return [
+            (item['kind'], item['outcome']) for event in self.events() for item in event['items']
+        ]
 
 
 class Meta:
@@ -94,7 +102,11 @@ class Meta:
     def webhook(self, body, path='', secret=APP_SECRET, **headers):
         """Post a body (bytes, or JSON to dump); the answer."""
         raw = body if isinstance(body, bytes) else json.dumps(body).encode()
-        headers = {'X-Hub-Signature-256': sign(raw, secret), 'Content-Type': 'application/json', **headers}
+        headers = {
+            'X-Hub-Signature-256': sign(raw, secret),
+            'Content-Type': 'application/json',
+            **headers,
+        }
         return self.transport.post(f'/whatsapp-cloud/webhook{path}', data=raw, headers=headers)
 
     @staticmethod
@@ -120,7 +132,14 @@ def text_message(body='Hello', wamid='wamid.A', phone=CUSTOMER, user=None, at=No
     """One inbound text, of now unless `at` is given; `phone` or `user` may be None, as Meta leaves them out."""
     at = int(time.time()) if at is None else at
     ids = {name: value for name, value in (('from', phone), ('from_user_id', user)) if value}
-    return {**ids, 'id': wamid, 'timestamp': str(at), 'type': 'text', 'text': {'body': body}, **more}
+    return {
+        **ids,
+        'id': wamid,
+        'timestamp': str(at),
+        'type': 'text',
+        'text': {'body': body},
+        **more,
+    }
 
 
 def contact(name='Ines', phone=CUSTOMER, user=None, username=None):
@@ -131,7 +150,14 @@ def contact(name='Ines', phone=CUSTOMER, user=None, username=None):
 def status_of(wamid, status, at=1790000000, opaque=None, **more):
     """One status of an outbound message."""
     extra = {'biz_opaque_callback_data': opaque} if opaque else {}
-    return {'id': wamid, 'status': status, 'timestamp': str(at), 'recipient_id': CUSTOMER, **extra, **more}
+    return {
+        'id': wamid,
+        'status': status,
+        'timestamp': str(at),
+        'recipient_id': CUSTOMER,
+        **extra,
+        **more,
+    }
 
 
 class Customers:
@@ -149,15 +175,25 @@ class Customers:
         self.workers.incoming()
 
     def prefer(self, value, ago=0, **more):
-        told = {'wa_id': CUSTOMER, 'detail': '…', 'category': 'marketing_messages', 'value': value,
-                'timestamp': int(time.time()) - ago, **more}  # fmt: skip
+        told = {
+            'wa_id': CUSTOMER,
+            'detail': '…',
+            'category': 'marketing_messages',
+            'value': value,
+            'timestamp': int(time.time()) - ago,
+            **more,
+        }
         self.field('user_preferences', user_preferences=[told])
 
     def field(self, name, **value):
         metadata = {'display_phone_number': '15550104477', 'phone_number_id': PHONE_NUMBER_ID}
         value = {'messaging_product': 'whatsapp', 'metadata': metadata, **value}
-        self.tell({'object': 'whatsapp_business_account', 'entry': [
-            {'id': WABA, 'changes': [{'field': name, 'value': value}]}]})  # fmt: skip
+        self.tell(
+            {
+                'object': 'whatsapp_business_account',
+                'entry': [{'id': WABA, 'changes': [{'field': name, 'value': value}]}],
+            }
+        )
 
 
 def work_off_by(count):

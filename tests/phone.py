@@ -77,14 +77,18 @@ class Phone:
         return self.messages.get_by_role('listitem', name=re.compile('^You,')).filter(has_text=text)
 
     def theirs(self, text):
-        return self.messages.get_by_role('listitem', name=re.compile('^The business,')).filter(has_text=text)
+        return self.messages.get_by_role('listitem', name=re.compile('^The business,')).filter(
+            has_text=text
+        )
 
     def become(self, number=None, name=None, hide=None, tick=None):
         self.page.get_by_role('button', name='Choose who you are').click()
         dialog = self.page.get_by_role('dialog', name='Who are you?')
         for label, value in (('Phone number', number), ('Name', name)):
             if value:
-                dialog.get_by_role('combobox' if label == 'Phone number' else 'textbox', name=label).fill(str(value))
+                dialog.get_by_role(
+                    'combobox' if label == 'Phone number' else 'textbox', name=label
+                ).fill(str(value))
         if hide is not None:
             dialog.get_by_role('checkbox', name='Hide my phone number').set_checked(hide)
         if tick:
@@ -166,14 +170,24 @@ def phone(pick_up):
 
 def send(gateway, phone, **interactive):
     """An interactive message to the customer, through the API; its JSON."""
-    body = {'chatbot_id': 'acme', 'to': f'+{phone.number}', 'type': 'interactive', 'interactive': interactive}
+    body = {
+        'chatbot_id': 'acme',
+        'to': f'+{phone.number}',
+        'type': 'interactive',
+        'interactive': interactive,
+    }
     answer = gateway.backend.post('/send', body)
     assert answer.status_code == 202, answer.text
     return answer.json
 
 
 def buttons(*titles):
-    return {'buttons': [{'type': 'reply', 'reply': {'id': f'choice-{n}', 'title': t}} for n, t in enumerate(titles)]}
+    return {
+        'buttons': [
+            {'type': 'reply', 'reply': {'id': f'choice-{n}', 'title': t}}
+            for n, t in enumerate(titles)
+        ]
+    }
 
 
 def of(gateway, phone, direction):
@@ -183,5 +197,7 @@ def of(gateway, phone, direction):
     return [
         message
         for conversation in conversations
-        for message in gateway.backend.messages(conversation_id=conversation['id'], direction=direction)
+        for message in gateway.backend.messages(
+            conversation_id=conversation['id'], direction=direction
+        )
     ]

@@ -53,7 +53,10 @@ class Proxy:
             self._pass_on(client, server)
 
     def _pass_on(self, client, server):
-        of, readable = {one.fileno(): one for one in (client, server)}, select.poll()  # select() ends at number 1024
+        of, readable = (
+            {one.fileno(): one for one in (client, server)},
+            select.poll(),
+        )  # select() ends at number 1024
         for number in of:
             readable.register(number, select.POLLIN)
         while True:

@@ -52,7 +52,9 @@ class Output:
         self._colours, self._of = get_colours(), {}
 
     def __call__(self, name, line):
-        colour = self._of[name] if name in self._of else self._of.setdefault(name, next(self._colours))
+        colour = (
+            self._of[name] if name in self._of else self._of.setdefault(name, next(self._colours))
+        )
         now = datetime.now().astimezone()
         self._printer.write(Message('line', line, now, name, colour))
 
@@ -89,15 +91,24 @@ def run():
 def start_servers(servers, web, meta):
     """The contract's environment, once both servers answer; started ones are added to `servers`."""
     addresses = {}
-    for variable, kind, name in (('DATABASE_URL', stack.Postgres, 'postgres'), ('REDIS_URL', stack.Redis, 'redis')):
+    for variable, kind, name in (
+        ('DATABASE_URL', stack.Postgres, 'postgres'),
+        ('REDIS_URL', stack.Redis, 'redis'),
+    ):
         addresses[variable] = os.environ.get(variable)
         if not addresses[variable]:
             servers.append(kind(DIRECTORY / name))
             addresses[variable] = servers[-1].start().url
     environment = stack.demo_env(
-        DIRECTORY, **addresses, PORT=str(web), GRAPH_API_URL=local(meta), AI_BASE_URL=f'{local(meta)}/v1',
-        AI_API_KEY='demo', AI_MODEL='demo', MEDIA_URL=f'file://{DIRECTORY}/media',
-    )  # fmt: skip
+        DIRECTORY,
+        **addresses,
+        PORT=str(web),
+        GRAPH_API_URL=local(meta),
+        AI_BASE_URL=f'{local(meta)}/v1',
+        AI_API_KEY='demo',
+        AI_MODEL='demo',
+        MEDIA_URL=f'file://{DIRECTORY}/media',
+    )
     write_down(environment)
     return environment
 
@@ -106,7 +117,9 @@ def write_down(environment):
     """For whoever wants to run a command beside the processes."""
     file = DIRECTORY / 'env'
     file.touch(mode=0o600)
-    file.write_text(''.join(f'{name}={shlex.quote(value)}\n' for name, value in environment.items()))
+    file.write_text(
+        ''.join(f'{name}={shlex.quote(value)}\n' for name, value in environment.items())
+    )
 
 
 def start_processes(processes, environment, web, meta):
@@ -117,7 +130,9 @@ def start_processes(processes, environment, web, meta):
         if name != 'release':
             processes.start(name)
     stack.wait_until(
-        lambda: ended(processes) or answers(web), timeout=60, message=f'no answer from {local(web)}/healthz'
+        lambda: ended(processes) or answers(web),
+        timeout=60,
+        message=f'no answer from {local(web)}/healthz',
     )
     processes.wait_port(meta)
 
@@ -133,7 +148,10 @@ def simulator(environment, web, meta):
         'api-key': api_key(environment),
     }
     return ' '.join(
-        ['python -m tests.simulator', *(shlex.quote(f'--{name}={value}') for name, value in options.items())]
+        [
+            'python -m tests.simulator',
+            *(shlex.quote(f'--{name}={value}') for name, value in options.items()),
+        ]
     )
 
 
@@ -155,7 +173,9 @@ def ended(processes):
 def set_up(environment, web, meta):
     key = {'Authorization': f'Bearer {api_key(environment)}'}
     account = {**ACCOUNT, 'responder': {**RESPONDER, 'base_url': f'{local(meta)}/v1'}}
-    made = requests.post(f'{local(web)}/whatsapp-cloud/account', json=account, headers=key, timeout=10)
+    made = requests.post(
+        f'{local(web)}/whatsapp-cloud/account', json=account, headers=key, timeout=10
+    )
     if not made.ok:
         raise RuntimeError(f'the demo account was refused: {made.status_code} {made.text}')
     question = {

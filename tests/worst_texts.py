@@ -14,7 +14,9 @@ def worst_texts(pattern):
     tree = parser.parse(pattern.pattern, pattern.flags & ~re.LOCALE)
     letters = list(dict.fromkeys([*_letters(tree), *OTHERS]))
     heads = list(dict.fromkeys(['', *_heads(tree, '')]))
-    pumps = list(dict.fromkeys([*letters, *_bodies(tree), *map(''.join, product(letters[:6], repeat=2))]))
+    pumps = list(
+        dict.fromkeys([*letters, *_bodies(tree), *map(''.join, product(letters[:6], repeat=2))])
+    )
     for head, pump, tail in product(heads, pumps, ['', '\0', *letters[:4]]):
         yield _maker(head, pump, tail, isinstance(pattern.pattern, bytes))
 
@@ -61,7 +63,11 @@ def _letter(node):
 
 def _of_a_set(items):
     """The first that is in it of some characters."""
-    ranges = [value if kind is op.RANGE else (value, value) for kind, value in items if kind in (op.RANGE, op.LITERAL)]
+    ranges = [
+        value if kind is op.RANGE else (value, value)
+        for kind, value in items
+        if kind in (op.RANGE, op.LITERAL)
+    ]
     starts = [chr(first) for first, _ in ranges]
     source = re.compile(_set_source(items))
     return next((one for one in chain(starts, OTHERS, '-:/_"') if source.match(one)), '')

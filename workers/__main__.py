@@ -80,7 +80,9 @@ def together(names):
         child = os.fork()
         if not child:
             os.close(lifeline[1])
-            threading.Thread(target=_outlive_nobody, args=(lifeline[0],), name='lifeline', daemon=True).start()
+            threading.Thread(
+                target=_outlive_nobody, args=(lifeline[0],), name='lifeline', daemon=True
+            ).start()
             run(name)
             return
         children.append(child)
@@ -127,7 +129,9 @@ def run(name):
     with db.deadline(2):
         process.leave()
     log.info('stopped', extra={'worker': name})
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # one more of them may come while Python takes itself down
+    signal.signal(
+        signal.SIGTERM, signal.SIG_IGN
+    )  # one more of them may come while Python takes itself down
 
 
 def stop(signum, frame):

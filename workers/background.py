@@ -6,7 +6,11 @@ from functools import cache
 from service.runtime.queues import ERRANDS
 from workers import fetch_media, loop, send_receipts, sync_templates
 
-PARTS = (send_receipts, fetch_media, sync_templates)  # modules; each has job(), its pool.BackgroundJob
+PARTS = (
+    send_receipts,
+    fetch_media,
+    sync_templates,
+)  # modules; each has job(), its pool.BackgroundJob
 PACE = 0.05  # seconds between two looks: a few files at a time cost less than one by one, and nobody waits for them
 
 

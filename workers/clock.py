@@ -20,7 +20,9 @@ SWEEP_EVERY = 2
 TIDY_EVERY = 600
 IDEMPOTENCY_HOURS = 48
 
-LATE = 60  # seconds after its time at which what waits is worth a line, at most one in as many seconds
+LATE = (
+    60  # seconds after its time at which what waits is worth a line, at most one in as many seconds
+)
 
 
 def run():
@@ -120,6 +122,9 @@ def tidy():
     """What is kept for a time only."""
     heartbeat.forget_gone()
     outage.forget_old()
-    execute("DELETE FROM idempotency_key WHERE created_at < now() - %s * interval '1 hour'", (IDEMPOTENCY_HOURS,))
+    execute(
+        "DELETE FROM idempotency_key WHERE created_at < now() - %s * interval '1 hour'",
+        (IDEMPOTENCY_HOURS,),
+    )
     with suppress(RedisError):
         forget_abandoned()

@@ -91,7 +91,9 @@ class Fetcher:
                 draft.write(piece)
             _check(row, described, size, digest.digest())
             draft.keep(soon=True)
-        mime_type = described and described.mime_type or clean(answer.headers.get('Content-Type'), 255)
+        mime_type = (
+            described and described.mime_type or clean(answer.headers.get('Content-Type'), 255)
+        )
         return Stored(key, size, digest.digest(), mime_type)
 
     def _pieces(self, row, answer):
@@ -126,7 +128,9 @@ def _check(row, described, size, digest):
     else:
         return
     is_last = row['attempts'] > inbound_file.RETRY.max
-    raise failure('failed' if is_last else 'retry', f'The file has another {wrong} than Meta announced', GONE)
+    raise failure(
+        'failed' if is_last else 'retry', f'The file has another {wrong} than Meta announced', GONE
+    )
 
 
 def record(batch):
@@ -138,7 +142,9 @@ def record(batch):
         if isinstance(result, pool.Unrecordable):
             result = failure('failed', str(result), 'not_recorded').outcome
         if isinstance(result, Exception):
-            result = failure('retry', f'internal error ({type(result).__name__})', 'not_fetched').outcome
+            result = failure(
+                'retry', f'internal error ({type(result).__name__})', 'not_fetched'
+            ).outcome
         if isinstance(result, Stored):
             results.append((row, result, None))
         else:
@@ -159,7 +165,11 @@ def _settle(batch):
 
 
 def _log(row, stored, outcome):
-    line = {'message_id': row['message_id'], 'chatbot_id': row['chatbot_id'], 'attempt': row['attempts']}
+    line = {
+        'message_id': row['message_id'],
+        'chatbot_id': row['chatbot_id'],
+        'attempt': row['attempts'],
+    }
     if stored:
         log.info('media', extra=line | {'outcome': 'stored', 'size': stored.size})
     else:

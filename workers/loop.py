@@ -99,7 +99,9 @@ def _guarded(step):
         with connection():
             return step()
     except (PeeweeException, *AWAY) as error:
-        log.error('a step failed and will be repeated', exc_info=error, extra={'reason': reason(error)})
+        log.error(
+            'a step failed and will be repeated', exc_info=error, extra={'reason': reason(error)}
+        )
         stopping.wait(0.2)
         return 0
 

@@ -25,7 +25,12 @@ class WorkerPool:
         """`size` threads; `do(row)` gives a result and holds no connection meanwhile, `record([(row, result), …])`
         writes what came within `batch_window` seconds. `prefetch` rows more may wait, so that no thread
         waits for a claim."""
-        self.room, self._do, self._record, self._batch_window = size + prefetch, do, record, batch_window
+        self.room, self._do, self._record, self._batch_window = (
+            size + prefetch,
+            do,
+            record,
+            batch_window,
+        )
         self._work, self._results = SimpleQueue(), SimpleQueue()
         self._size = size
         self._in_flight, self._unrecorded = {}, {}  # by id; single dict operations are atomic
@@ -71,7 +76,10 @@ class WorkerPool:
         and does not take a batch, each row goes by itself, so that a bad or a locked one costs only itself."""
         error = self._attempt(batch)
         while error and passes(error) and sqlstate(error) not in LOCKED:
-            log.error('results wait for the database', extra={'reason': reason(error), 'results': len(batch)})
+            log.error(
+                'results wait for the database',
+                extra={'reason': reason(error), 'results': len(batch)},
+            )
             time.sleep(0.3)
             error = self._attempt(batch)
         if not error:
@@ -101,7 +109,9 @@ class WorkerPool:
             self._results.put((row, result))
             return
         log.error('a result could not be recorded', exc_info=error, extra={'row': row['id']})
-        if isinstance(result, Unrecordable):  # not even that: its lease ends, and it is claimed once more
+        if isinstance(
+            result, Unrecordable
+        ):  # not even that: its lease ends, and it is claimed once more
             del self._unrecorded[row['id'], id(row)]
         else:
             self._write([(row, Unrecordable(error))])

@@ -22,9 +22,15 @@ log = logging.getLogger(__name__)
 
 EXPECTED = (NoReply, Invalid, Unrecordable)  # reasons whose text may be shown
 THREADS = 64  # asks under way in one process
-MOST_CLAIMS = 10  # of one reply; more than are ever tried, so something ends or hinders the workers that ask
-PATIENCE = timedelta(minutes=10)  # after the customer's message, for a server that asks to be asked later
-LEASE = 12  # seconds, renewed while the responder thinks: what a dead worker asked is asked again soon
+MOST_CLAIMS = (
+    10  # of one reply; more than are ever tried, so something ends or hinders the workers that ask
+)
+PATIENCE = timedelta(
+    minutes=10
+)  # after the customer's message, for a server that asks to be asked later
+LEASE = (
+    12  # seconds, renewed while the responder thinks: what a dead worker asked is asked again soon
+)
 
 
 class Replies:
@@ -74,7 +80,10 @@ def replies_of_this_process():
 
 def close(timeout):
     """Let what is asked be answered and recorded; True when nothing is left."""
-    return replies_of_this_process.cache_info().currsize == 0 or replies_of_this_process().pool.close(timeout)
+    return (
+        replies_of_this_process.cache_info().currsize == 0
+        or replies_of_this_process().pool.close(timeout)
+    )
 
 
 def record(batch):
@@ -130,10 +139,19 @@ def _shortened(errors):
 def _give_up_or_retry(row, reason):
     delay, is_counted = _next_attempt(row, reason)
     attempts = row['reply_attempts'] - (not is_counted)
-    title = str(reason) if isinstance(reason, EXPECTED) else f'internal error ({type(reason).__name__})'
+    title = (
+        str(reason) if isinstance(reason, EXPECTED) else f'internal error ({type(reason).__name__})'
+    )
     error = {'title': title, 'attempts': attempts, 'final': delay is None}
     error |= {'details': reason.details} if isinstance(reason, NoReply) and reason.details else {}
     error |= {'errors': _shortened(reason.errors or {})} if isinstance(reason, Invalid) else {}
     conversation.reply_failed(row, delay, error, is_counted)
-    log.warning('reply', extra={'conversation_id': row['id'], 'chatbot_id': row['chatbot_id'],
-                                'outcome': 'failed' if delay is None else 'retry', 'reason': title})  # fmt: skip
+    log.warning(
+        'reply',
+        extra={
+            'conversation_id': row['id'],
+            'chatbot_id': row['chatbot_id'],
+            'outcome': 'failed' if delay is None else 'retry',
+            'reason': title,
+        },
+    )

@@ -26,7 +26,9 @@ from service.sending import submit
 
 HISTORY = 20  # the last messages that the responder sees
 MOST_MESSAGES = 20  # in one answer; each of them is billed
-FINAL = frozenset((400, 401, 402, 403, 404, 405, 410, 413, 415, 422))  # statuses of an AI's server: no use in repeating
+FINAL = frozenset(
+    (400, 401, 402, 403, 404, 405, 410, 413, 415, 422)
+)  # statuses of an AI's server: no use in repeating
 ADDRESS = frozenset(('to', 'recipient', 'recipient_type'))
 
 message_schema = MessageSchema()
@@ -41,7 +43,9 @@ def ask(claimed):
     kind = account.responder['kind'] if account.responder else 'openai'
     bodies = KINDS[kind](account, conversation, history)
     if len(bodies) > MOST_MESSAGES:
-        raise NoReply(f'the answer has {len(bodies)} messages, and {MOST_MESSAGES} at most are sent')
+        raise NoReply(
+            f'the answer has {len(bodies)} messages, and {MOST_MESSAGES} at most are sent'
+        )
     messages = submit.prepare_reply(account, [check(message_schema, body) for body in bodies])
     return [_addressed(one, conversation) for one in messages]
 
@@ -70,7 +74,10 @@ def _addressed(body, conversation):
 def _openai(account, conversation, history):
     """Chat completions, with the account's system prompt and the last messages."""
     chosen = account.responder or {}
-    base, model = chosen.get('base_url') or settings.AI_BASE_URL, chosen.get('model') or settings.AI_MODEL
+    base, model = (
+        chosen.get('base_url') or settings.AI_BASE_URL,
+        chosen.get('model') or settings.AI_MODEL,
+    )
     if not base:
         raise NoReply('the responder has no base_url and AI_BASE_URL is not set')
     key = encryption.decrypt(account.responder_secret)
@@ -86,7 +93,9 @@ def _openai(account, conversation, history):
     try:
         said = _completion(answer)
     except NoReply as reason:
-        reason.details = quotable(reason.details, [key], [message['content'] for message in messages])
+        reason.details = quotable(
+            reason.details, [key], [message['content'] for message in messages]
+        )
         raise
     return [{'type': 'text', 'text': {'body': part}} for part in split(to_whatsapp(said).strip())]
 
@@ -105,13 +114,18 @@ def _completion(answer):
 
 def _http(account, conversation, history):
     """The platform's own service, signed as Standard Webhooks says; answers {"messages": [send bodies]} or 204."""
-    body = json.dumps({
-        'type': 'reply.requested',
-        'conversation': conversation.to_dict(),
-        'messages': history,
-    }, default=plain)  # fmt: skip
+    body = json.dumps(
+        {
+            'type': 'reply.requested',
+            'conversation': conversation.to_dict(),
+            'messages': history,
+        },
+        default=plain,
+    )
     asking = (message['id'] for message in reversed(history) if message['direction'] == 'inbound')
-    identifier = next(asking, conversation.id)  # the same when it is tried again, as Standard Webhooks wants it
+    identifier = next(
+        asking, conversation.id
+    )  # the same when it is tried again, as Standard Webhooks wants it
     headers = sign(identifier, body, encryption.decrypt(account.responder_secret))
     answer = _post(account, account.responder['url'], body, headers)
     if answer.status >= 300:
@@ -125,7 +139,9 @@ def _bodies(answer):
     except NotJSON as reason:
         raise NoReply(f'the service answered {reason}') from None
     except LookupError:
-        raise NoReply('the service answered something that is neither 204 nor {"messages": […]}') from None
+        raise NoReply(
+            'the service answered something that is neither 204 nor {"messages": […]}'
+        ) from None
     if not isinstance(bodies, list) or not all(isinstance(body, dict) for body in bodies):
         raise NoReply('the service answered "messages" that are no list of objects')
     return cleaned(bodies)

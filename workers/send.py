@@ -36,17 +36,23 @@ class Sender:
 
     def __init__(self):
         self.batch = max(1, settings.SEND_CONCURRENCY // 3)  # free places that are worth a claim
-        self.pool = WorkerPool(settings.SEND_CONCURRENCY, self.call, record, prefetch=self.batch - 1, batch_window=0.04)
+        self.pool = WorkerPool(
+            settings.SEND_CONCURRENCY, self.call, record, prefetch=self.batch - 1, batch_window=0.04
+        )
         self.served = {}
         self.graph = GraphClient(settings.SEND_CONCURRENCY)
         self.budget = SendBudget()
-        self.lease = 2 * settings.GRAPH_TIMEOUT + 10  # seconds; it may wait for a thread as long as a call lasts
+        self.lease = (
+            2 * settings.GRAPH_TIMEOUT + 10
+        )  # seconds; it may wait for a thread as long as a call lasts
         self.attacher = Attacher(self.graph, self.lease)
         self.away = {}  # scope: when this process saw that it is (monotonic seconds)
 
     def step(self):
         """Claim as much as places are free and rates allow; returns how many."""
-        found = sorted(dispatch.sendable_accounts(), key=lambda row: self.served.get(row['chatbot_id'], 0))
+        found = sorted(
+            dispatch.sendable_accounts(), key=lambda row: self.served.get(row['chatbot_id'], 0)
+        )
         rows = self._claim(found) if found else []
         self.pool.submit(rows)
         if rows and not self.pool.free:
@@ -55,7 +61,9 @@ class Sender:
 
     def _claim(self, found):
         free = self.pool.free
-        granted = self.budget.take({row['phone_number_id']: self._wish(row, -(-free // len(found))) for row in found})
+        granted = self.budget.take(
+            {row['phone_number_id']: self._wish(row, -(-free // len(found))) for row in found}
+        )
         quota, now = {}, time.monotonic()
         for row in found:  # in turns, the one that waited longest first
             if row['away']:
@@ -69,7 +77,9 @@ class Sender:
         ) + self._probes(found, granted)
         claimed = Counter(row['chatbot_id'] for row in rows)
         for row in found:
-            self.budget.give_back(row['phone_number_id'], granted[row['phone_number_id']] - claimed[row['chatbot_id']])
+            self.budget.give_back(
+                row['phone_number_id'], granted[row['phone_number_id']] - claimed[row['chatbot_id']]
+            )
         # also those whose messages all wait for their conversations: else they would stand first for ever
         self.served |= dict.fromkeys((chatbot_id for chatbot_id, n in quota.items() if n), now)
         tokens = {row['chatbot_id']: row['access_token'] for row in found}
@@ -83,7 +93,11 @@ class Sender:
         for row in found:
             if row['away'] and granted[row['phone_number_id']]:
                 scopes.setdefault(row['away'], []).append(row['chatbot_id'])
-        return [row for scope, chatbots in scopes.items() for row in dispatch.probe(scope, chatbots, self.lease)]
+        return [
+            row
+            for scope, chatbots in scopes.items()
+            for row in dispatch.probe(scope, chatbots, self.lease)
+        ]
 
     @staticmethod
     def _wish(row, share):
@@ -114,7 +128,13 @@ class Sender:
         try:
             token = encryption.decrypt(row['access_token'])
         except encryption.Undecryptable as error:
-            what = {'code': None, 'title': str(error), 'details': None, 'fbtrace_id': None, 'cause': 'undecryptable'}
+            what = {
+                'code': None,
+                'title': str(error),
+                'details': None,
+                'fbtrace_id': None,
+                'cause': 'undecryptable',
+            }
             return Outcome('held', error=what)
         if row.get('ask_first') and not self.graph.answers(row['phone_number_id'], token):
             return Outcome('postponed')
@@ -157,7 +177,9 @@ def _result_of(result):
     """(outcome, time, milliseconds), also where an exception stands in the result's place."""
     if not isinstance(result, Exception):
         return result
-    kind, cause = ('failed', 'not_recorded') if isinstance(result, Unrecordable) else ('unknown', 'internal')
+    kind, cause = (
+        ('failed', 'not_recorded') if isinstance(result, Unrecordable) else ('unknown', 'internal')
+    )
     title = str(result) if cause == 'not_recorded' else f'internal error ({type(result).__name__})'
     error = {'code': None, 'title': title, 'details': None, 'fbtrace_id': None, 'cause': cause}
     return Outcome(kind, error=error), datetime.now(UTC), None
@@ -193,12 +215,18 @@ def _tell(news):
 
 def _learn(results):
     """What Meta's answers tell of who is who. Lost with this process, or with the database, statuses tell it again."""
-    told = [identity_claims.of_answer(row, outcome, at) for row, outcome, at in results if outcome.kind == 'accepted']
+    told = [
+        identity_claims.of_answer(row, outcome, at)
+        for row, outcome, at in results
+        if outcome.kind == 'accepted'
+    ]
     if told := list(filter(None, told)):
         try:
             identity.join(told, holds.mend)
         except PeeweeException as error:
-            log.warning('what answers tell of people was not noted', extra={'reason': reason(error)})
+            log.warning(
+                'what answers tell of people was not noted', extra={'reason': reason(error)}
+            )
 
 
 def _join(accepted):
@@ -208,15 +236,25 @@ def _join(accepted):
 
 
 def _refusal(row, outcome, at):
-    whose = row['chatbot_id'], row['phone_number_id'], outcome, row['batch_id'], row.get('access_token')
+    whose = (
+        row['chatbot_id'],
+        row['phone_number_id'],
+        outcome,
+        row['batch_id'],
+        row.get('access_token'),
+    )
     return Refusal(*whose, row['conversation_id'], at)
 
 
 def _log(row, outcome, milliseconds):
     line = {
-        'message_id': row['id'], 'chatbot_id': row['chatbot_id'], 'outcome': outcome.kind, 'attempt': row['attempts'],
-        'to': mask(row['recipient_to'] or row['recipient']), 'ms': milliseconds,
-    }  # fmt: skip
+        'message_id': row['id'],
+        'chatbot_id': row['chatbot_id'],
+        'outcome': outcome.kind,
+        'attempt': row['attempts'],
+        'to': mask(row['recipient_to'] or row['recipient']),
+        'ms': milliseconds,
+    }
     if outcome.error:
         line |= {'code': outcome.error['code'], 'title': outcome.error['title']}
     log.log(logging.INFO if outcome.kind == 'accepted' else logging.WARNING, 'send', extra=line)

@@ -22,7 +22,11 @@ WAIT = 2  # seconds for another thread's upload: longer would keep other account
 AGAIN = 1  # seconds until a message that was given back comes again
 RENEW = 5  # seconds of an upload after which its leases are renewed
 FRESH = 60  # seconds; an id that is younger has not expired, whatever Meta complains about
-COMPLAINTS = (100, 131009, 131053)  # Meta's codes for an id that it does not know (any more), among other things
+COMPLAINTS = (
+    100,
+    131009,
+    131053,
+)  # Meta's codes for an id that it does not know (any more), among other things
 
 
 class NotNow(Exception):
@@ -68,7 +72,9 @@ class Attacher:
         if row['leased_until'] - time.monotonic() < self.lease / 2:
             raise NotNow  # it might be anybody's before the answer is here; the next time all is uploaded
         content = outbound_file.with_meta_ids(row['type'], row['content'], row['files'])
-        return self._graph.send(row['phone_number_id'], token, graph_body(row | {'content': content}))
+        return self._graph.send(
+            row['phone_number_id'], token, graph_body(row | {'content': content})
+        )
 
     def _shared(self, row, file, token):
         """Meta's id, uploaded by this thread or by one that began before."""
@@ -150,12 +156,17 @@ def _stale(row, outcome):
 
 
 def _failed(title, kind='failed'):
-    return Outcome(kind, error={'code': None, 'title': title, 'details': None, 'fbtrace_id': None, 'cause': 131053})
+    return Outcome(
+        kind,
+        error={'code': None, 'title': title, 'details': None, 'fbtrace_id': None, 'cause': 131053},
+    )
 
 
 def _naming(outcome, file):
     """The same with the file in it: which of a message's, and what it is."""
     name = f'"{file["filename"]}"' if file['filename'] else file['media_id']
     said = outcome.error['details'] or outcome.error['title']
-    outcome.error['details'] = f'{name} ({file["mime_type"]}, {file["size"]:,} bytes) was not taken: {said}'
+    outcome.error['details'] = (
+        f'{name} ({file["mime_type"]}, {file["size"]:,} bytes) was not taken: {said}'
+    )
     return outcome

@@ -19,14 +19,19 @@ def job():
     """The part of workers/background.py."""
     lease = settings.GRAPH_TIMEOUT + 10
     return pool.BackgroundJob(
-        THREADS, lambda limit: read_receipt.claim(limit, lease), partial(_tell, GraphClient(THREADS)), _record
+        THREADS,
+        lambda limit: read_receipt.claim(limit, lease),
+        partial(_tell, GraphClient(THREADS)),
+        _record,
     )
 
 
 def _tell(graph, row):
     """One Graph call, on a thread of the pool, without a database connection."""
     if row['too_old']:
-        return _given_up(f'Meta takes no receipt for a message older than {read_receipt.MAX_AGE_DAYS} days')
+        return _given_up(
+            f'Meta takes no receipt for a message older than {read_receipt.MAX_AGE_DAYS} days'
+        )
     if not row['active']:
         return _given_up('The account is not active')
     try:
@@ -37,12 +42,17 @@ def _tell(graph, row):
 
 
 def _given_up(title):
-    return Outcome('failed', error={'code': None, 'title': title, 'details': None, 'fbtrace_id': None})
+    return Outcome(
+        'failed', error={'code': None, 'title': title, 'details': None, 'fbtrace_id': None}
+    )
 
 
 def _record(batch):
     batch = [(row, _outcome_of(result)) for row, result in batch]
-    results = [(row, outcome.kind == 'accepted', _delay(row, outcome), _error(outcome)) for row, outcome in batch]
+    results = [
+        (row, outcome.kind == 'accepted', _delay(row, outcome), _error(outcome))
+        for row, outcome in batch
+    ]
     read_receipt.record(results)
     for row, told, delay, error in results:
         outcome = 'told' if told else 'failed' if delay is None else 'retry'
@@ -73,4 +83,6 @@ def _delay(row, outcome):
 
 
 def _error(outcome):
-    return outcome.error and {name: value for name, value in outcome.error.items() if name != 'cause'}
+    return outcome.error and {
+        name: value for name, value in outcome.error.items() if name != 'cause'
+    }

@@ -53,8 +53,13 @@ def _outcome(kind, title, cause=None):
 def _record(batch):
     for row, result in batch:
         if isinstance(result, list):
-            released = holds.templates_read(row, result, DAY + random.uniform(0, HOUR))  # not all of them at one time
-            log.info('templates read', extra={'waba_id': row['id'], 'count': len(result), 'released': released})
+            released = holds.templates_read(
+                row, result, DAY + random.uniform(0, HOUR)
+            )  # not all of them at one time
+            log.info(
+                'templates read',
+                extra={'waba_id': row['id'], 'count': len(result), 'released': released},
+            )
             if released:
                 wake(SEND)
         else:
@@ -65,10 +70,18 @@ def _failed(row, outcome):
     """Passing faults are tried again like messages are, then each hour; without a token it rests."""
     if isinstance(outcome, Exception):
         is_known = isinstance(outcome, pool.Unrecordable)
-        outcome = _outcome('failed', str(outcome) if is_known else f'Internal error ({type(outcome).__name__})')
+        outcome = _outcome(
+            'failed', str(outcome) if is_known else f'Internal error ({type(outcome).__name__})'
+        )
     delay = retry_delay(row['attempts']) if outcome.kind in ('retry', 'unknown') else None
     delay = max(delay or HOUR, outcome.delay or 0, outcome.pause or 0) if row['tokens'] else None
-    template_sync.failed(row, delay, outcome.error, max(outcome.delay or 0, outcome.pause or 0, LEAST_PAUSE))
-    extra = {'waba_id': row['id'], 'attempt': row['attempts'], 'code': outcome.error['code'],
-             'title': outcome.error['title']}  # fmt: skip
+    template_sync.failed(
+        row, delay, outcome.error, max(outcome.delay or 0, outcome.pause or 0, LEAST_PAUSE)
+    )
+    extra = {
+        'waba_id': row['id'],
+        'attempt': row['attempts'],
+        'code': outcome.error['code'],
+        'title': outcome.error['title'],
+    }
     log.warning('templates could not be read', extra=extra)

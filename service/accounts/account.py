@@ -66,11 +66,15 @@ class Account(Model):
     def find_active(cls, chatbot_id):
         account = cls.find(chatbot_id)
         if not account.active:
-            raise BadRequest(f'The account of chatbot "{chatbot_id}" is not active.', code='account_inactive')
+            raise BadRequest(
+                f'The account of chatbot "{chatbot_id}" is not active.', code='account_inactive'
+            )
         return account
 
     @classmethod
-    def newest(cls, send_state: str | None = None, after: str | None = None, limit: int = 50) -> list['Account']:
+    def newest(
+        cls, send_state: str | None = None, after: str | None = None, limit: int = 50
+    ) -> list['Account']:
         """Accounts, the newest first, those behind the chatbot_id `after`."""
         query = cls.select().order_by(cls.created_at.desc(), cls.chatbot_id).limit(limit)
         if send_state:
@@ -111,23 +115,34 @@ class Account(Model):
             )  # one at a time: no race for a number
             if (
                 cls.select()
-                .where(cls.phone_number_id == row.get('phone_number_id'), cls.chatbot_id != row['chatbot_id'])
+                .where(
+                    cls.phone_number_id == row.get('phone_number_id'),
+                    cls.chatbot_id != row['chatbot_id'],
+                )
                 .exists()
             ):
-                raise Conflict('The phone_number_id belongs to another chatbot.', code='number_taken')
+                raise Conflict(
+                    'The phone_number_id belongs to another chatbot.', code='number_taken'
+                )
             cls._read_templates(row)
             update = f'UPDATE whatsapp_cloud_account SET {changes}, {FORGET}, updated_at = now() WHERE chatbot_id = %s'  # noqa: S608
             if execute(update, (*row.values(), row.get('phone_number_id'), row['chatbot_id'])):
                 return False
             places = ', '.join(['%s'] * len(row))
-            execute(f'INSERT INTO whatsapp_cloud_account ({names}) VALUES ({places})', list(row.values()))  # noqa: S608
+            execute(
+                f'INSERT INTO whatsapp_cloud_account ({names}) VALUES ({places})',
+                list(row.values()),
+            )  # noqa: S608
             return True
 
     @classmethod
     def _read_templates(cls, row):
         """Another WABA, or another token that may read more: its templates are due. Wake ERRANDS afterwards."""
         if row.keys() & {'waba_id', 'access_token'}:
-            before = fetch('SELECT waba_id FROM whatsapp_cloud_account WHERE chatbot_id = %s', (row['chatbot_id'],))
+            before = fetch(
+                'SELECT waba_id FROM whatsapp_cloud_account WHERE chatbot_id = %s',
+                (row['chatbot_id'],),
+            )
             template.sync_due([row['waba_id'] if 'waba_id' in row else before and before[0][0]])
 
     @classmethod
@@ -179,7 +194,8 @@ class Account(Model):
         return {
             **{name: getattr(self, name) for name in shown},
             **{f'has_{name}': getattr(self, name) is not None for name in self.SECRETS[:3]},
-            'responder': self.responder and {**self.responder, 'has_secret': self.responder_secret is not None},
+            'responder': self.responder
+            and {**self.responder, 'has_secret': self.responder_secret is not None},
             **{name: getattr(self, name) for name in later},
             **self._why_not_sent(outage.of_number(self.phone_number_id, away or {})),
         }
@@ -188,9 +204,16 @@ class Account(Model):
         """Why nothing is sent, as the error of a message is shown: with what it means and what to do."""
         if away and self.send_state == 'ok':
             reason = {**away['error'], **explain('away')}
-            return {'send_state': 'away', 'send_state_reason': reason, 'send_state_since': away['away_since']}
+            return {
+                'send_state': 'away',
+                'send_state_reason': reason,
+                'send_state_since': away['away_since'],
+            }
         reason = self.send_state_reason
-        return {'send_state_reason': reason and {**reason, **explain(reason.get('cause') or reason.get('code'))}}
+        return {
+            'send_state_reason': reason
+            and {**reason, **explain(reason.get('cause') or reason.get('code'))}
+        }
 
 
 HOLD = """
@@ -207,7 +230,9 @@ WHERE chatbot_id = %s
 
 def hold(chatbot_id, reason, access_token=None):
     """Meta refuses the account. False when it has another token by now; else hold its messages (sending/holds.py)."""
-    return bool(execute(HOLD, {'chatbot': chatbot_id, 'reason': json.dumps(reason), 'token': access_token}))
+    return bool(
+        execute(HOLD, {'chatbot': chatbot_id, 'reason': json.dumps(reason), 'token': access_token})
+    )
 
 
 def release(chatbot_id):

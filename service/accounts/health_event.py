@@ -13,10 +13,19 @@ from service.runtime.untrusted import as_dict, clean, digits, identifier
 log = logging.getLogger(__name__)
 
 FIELDS = (
-    'account_alerts', 'account_review_update', 'account_settings_update', 'account_update',
-    'business_capability_update', 'business_username_updates', 'flows', 'partner_solutions',
-    'payment_configuration_update', 'phone_number_name_update', 'phone_number_quality_update', 'security',
-)  # fmt: skip
+    'account_alerts',
+    'account_review_update',
+    'account_settings_update',
+    'account_update',
+    'business_capability_update',
+    'business_username_updates',
+    'flows',
+    'partner_solutions',
+    'payment_configuration_update',
+    'phone_number_name_update',
+    'phone_number_quality_update',
+    'security',
+)
 # Where a value says in one word what happened; of an alert its type, for each type has a state of its own.
 WORDS = ('event', 'decision', 'alert_type', 'status', 'solution_status', 'type')
 
@@ -45,20 +54,39 @@ def heard(item):
     """Keep one change of a webhook; its outcome. What comes again, also in another POST, is kept once."""
     waba_id, value = item.data['waba_id'], item.data['value']
     if not waba_id or not isinstance(value, dict):
-        return 'invalid', 'value is not an object' if waba_id else 'no id of the WhatsApp Business account'
+        return (
+            'invalid',
+            'value is not an object' if waba_id else 'no id of the WhatsApp Business account',
+        )
     event = _event(value)
-    about = identifier(_number_id(value)), digits(value.get('display_phone_number') or value.get('phone_number'))
+    about = (
+        identifier(_number_id(value)),
+        digits(value.get('display_phone_number') or value.get('phone_number')),
+    )
     at = past(item.data['time']) or item.received_at
-    row = (new_id(), waba_id, *about, item.key, event, to_json(value), at, _digest(item.key, item.data))
+    row = (
+        new_id(),
+        waba_id,
+        *about,
+        item.key,
+        event,
+        to_json(value),
+        at,
+        _digest(item.key, item.data),
+    )
     if not execute(KEEP, row):
         return 'duplicate', None
-    log.info('meta tells of an account', extra={'waba_id': waba_id, 'field': item.key, 'event': event})
+    log.info(
+        'meta tells of an account', extra={'waba_id': waba_id, 'field': item.key, 'event': event}
+    )
     return 'stored', event
 
 
 def _event(value):
     alert = as_dict(value.get('alert_info'))  # one page of Meta's nests it
-    return next(filter(None, (clean(value.get(word) or alert.get(word), 64) for word in WORDS)), None)
+    return next(
+        filter(None, (clean(value.get(word) or alert.get(word), 64) for word in WORDS)), None
+    )
 
 
 def _number_id(value):
@@ -83,9 +111,14 @@ def _concerning(account):
 
 def health(account):
     """For the account's JSON: `health` has the latest of each field, by Meta's time; `health_facts` what holds now."""
-    events = sorted(fetch_dicts(LATEST, _concerning(account)), key=lambda event: (event['at'], event['id']))
+    events = sorted(
+        fetch_dicts(LATEST, _concerning(account)), key=lambda event: (event['at'], event['id'])
+    )
     latest = {event['field']: _shown(event) for event in events}
-    return {'health': dict(sorted(latest.items())), 'health_facts': facts(events, datetime.now(UTC))}
+    return {
+        'health': dict(sorted(latest.items())),
+        'health_facts': facts(events, datetime.now(UTC)),
+    }
 
 
 def _shown(event):
@@ -99,8 +132,15 @@ def _shown(event):
 
 def history(account, field, cursor, limit):
     """Rows of what was told, the newest first by Meta's time."""
-    return fetch_dicts(HISTORY, {**_concerning(account), 'field': field, 'cursor': cursor, 'limit': limit})
+    return fetch_dicts(
+        HISTORY, {**_concerning(account), 'field': field, 'cursor': cursor, 'limit': limit}
+    )
 
 
 def history_entry(row):
-    return {'id': row['id'], 'field': row['field'], **_shown(row), 'received_at': row['received_at']}
+    return {
+        'id': row['id'],
+        'field': row['field'],
+        **_shown(row),
+        'received_at': row['received_at'],
+    }

@@ -47,12 +47,25 @@ def facts(events, now):
     known = {}
     for event in events:
         for fact, text, until in _facts_of(event['field'], event['event'], event['value']):
-            known[fact] = {'fact': fact.partition(':')[0], 'text': text, 'at': event['at'], 'until': until}
-        if event['event'] == 'ACCOUNT_RESTRICTION':  # it names all that there are: those it leaves out are over
-            known = {
-                key: fact for key, fact in known.items() if fact['fact'] != 'restriction' or fact['at'] == event['at']
+            known[fact] = {
+                'fact': fact.partition(':')[0],
+                'text': text,
+                'at': event['at'],
+                'until': until,
             }
-    return [fact for fact in known.values() if fact['text'] and not (fact['until'] and fact['until'] <= now)]
+        if (
+            event['event'] == 'ACCOUNT_RESTRICTION'
+        ):  # it names all that there are: those it leaves out are over
+            known = {
+                key: fact
+                for key, fact in known.items()
+                if fact['fact'] != 'restriction' or fact['at'] == event['at']
+            }
+    return [
+        fact
+        for fact in known.values()
+        if fact['text'] and not (fact['until'] and fact['until'] <= now)
+    ]
 
 
 def _facts_of(field, event, value):
@@ -76,7 +89,11 @@ def _facts_of(field, event, value):
         yield f'alert:{event}', _alert(value) if _is_active(value) else None, None
 
 
-FACTS = {'account_review_update': 'review', 'phone_number_name_update': 'name', 'business_username_updates': 'username'}
+FACTS = {
+    'account_review_update': 'review',
+    'phone_number_name_update': 'name',
+    'business_username_updates': 'username',
+}
 
 
 def _get(value, name, otherwise='unknown'):
@@ -105,7 +122,9 @@ def _alert(value):
 
 def _review(value):
     decision = _get(value, 'decision')
-    return REVIEWS.get(decision) or f'The review of the WhatsApp Business account: {_words(decision)}.'
+    return (
+        REVIEWS.get(decision) or f'The review of the WhatsApp Business account: {_words(decision)}.'
+    )
 
 
 def _settings(value):
@@ -148,7 +167,11 @@ def _restriction(kind, until):
 
 def _limit(value):
     """How many people may be written to first: TIER_2K, 2000, or a legacy field's (sections 5, 8)."""
-    for name in ('max_daily_conversations_per_business', 'max_daily_conversation_per_phone', 'current_limit'):
+    for name in (
+        'max_daily_conversations_per_business',
+        'max_daily_conversation_per_phone',
+        'current_limit',
+    ):
         tier = identifier(value.get(name))
         if tier:
             return _limit_of(tier.upper().removeprefix('TIER_'))
@@ -166,18 +189,27 @@ def _limit_of(tier):
 
 
 def _capability(value):
-    numbers = identifier(value.get('max_phone_numbers_per_business') or value.get('max_phone_numbers_per_waba'))
+    numbers = identifier(
+        value.get('max_phone_numbers_per_business') or value.get('max_phone_numbers_per_waba')
+    )
     more = f'Up to {numbers} phone numbers may be added.' if numbers else None
     return ' '.join(filter(None, (_limit(value), more))) or 'What the business may do was changed.'
 
 
 def _username(value):
     name, status = clean(value.get('username'), 100), _words(_get(value, 'status'))
-    return f'The username {name} of the business is {status}.' if name else f'The username of the business is {status}.'
+    return (
+        f'The username {name} of the business is {status}.'
+        if name
+        else f'The username of the business is {status}.'
+    )
 
 
 def _name(value):
-    name, decision = _get(value, 'requested_verified_name', 'of the number'), _words(_get(value, 'decision'))
+    name, decision = (
+        _get(value, 'requested_verified_name', 'of the number'),
+        _words(_get(value, 'decision')),
+    )
     reason = clean(value.get('rejection_reason'), 500)
     because = f' ({_words(reason)})' if reason and reason != 'NONE' else ''
     return f'The display name {name} is {decision}{because}.'

@@ -5,7 +5,11 @@ import unicodedata
 
 # Fonts draw nothing for these letters and marks; everything of the categories below is invisible, too.
 UNSEEN = frozenset('\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u2065\u2800\u3164\uffa0')
-MARKS = ((0xFE00, 0xFE0F), (0xFFF0, 0xFFF8), (0xE0000, 0xE0FFF))  # for variants, and tags: nothing of their own
+MARKS = (
+    (0xFE00, 0xFE0F),
+    (0xFFF0, 0xFFF8),
+    (0xE0000, 0xE0FFF),
+)  # for variants, and tags: nothing of their own
 UNSEEN_KINDS = frozenset(('Cc', 'Cf', 'Zs', 'Zl', 'Zp'))
 
 

@@ -9,10 +9,19 @@ from marshmallow import Schema, ValidationError, fields, validate
 from service.content.characters import is_visible, variable_problem
 from service.runtime.untrusted import UNSTORABLE
 
-MAX_LINK, MAX_WORD, MAX_TEXT = 2000, 255, 1000  # characters: of a link, of an id or a name, of a text without a limit
-MAX_CONTENT = 131_072  # characters of a whole content, as JSON: whatever stands in it, and however deep
+MAX_LINK, MAX_WORD, MAX_TEXT = (
+    2000,
+    255,
+    1000,
+)  # characters: of a link, of an id or a name, of a text without a limit
+MAX_CONTENT = (
+    131_072  # characters of a whole content, as JSON: whatever stands in it, and however deep
+)
 ASK = 'To send it all the same, add "validate": false.'
-FREE_FORM = ('flow_action_payload', 'flow_action_data')  # a caller's own data for a Flow, of any shape
+FREE_FORM = (
+    'flow_action_payload',
+    'flow_action_data',
+)  # a caller's own data for a Flow, of any shape
 
 
 def without_nulls(value: Any) -> Any:
@@ -22,7 +31,10 @@ def without_nulls(value: Any) -> Any:
     if not isinstance(value, dict):
         return value
     kept = {}
-    for name, part in value.items():  # no comprehension: as deep as a body may be nested, each would count twice
+    for (
+        name,
+        part,
+    ) in value.items():  # no comprehension: as deep as a body may be nested, each would count twice
         if part is not None:
             kept[name] = part if name in FREE_FORM else without_nulls(part)
     return kept
@@ -38,8 +50,12 @@ class Body(Schema):
         """The body without such nulls."""
         if not isinstance(data, dict):
             return data
-        clearable = {field.data_key or name for name, field in self.fields.items() if field.allow_none}
-        return {name: value for name, value in data.items() if value is not None or name in clearable}
+        clearable = {
+            field.data_key or name for name, field in self.fields.items() if field.allow_none
+        }
+        return {
+            name: value for name, value in data.items() if value is not None or name in clearable
+        }
 
 
 def storable(value: str) -> None:
@@ -64,7 +80,9 @@ def fits_in(value: object, most: int = MAX_CONTENT) -> None:
     """A validator: a value of any shape that is not too much as a whole."""
     count = len(json.dumps(value, ensure_ascii=False))
     if count > most:
-        raise ValidationError(f'At most {most:,} characters as JSON are allowed, this has {count:,}.')
+        raise ValidationError(
+            f'At most {most:,} characters as JSON are allowed, this has {count:,}.'
+        )
 
 
 class Count:
@@ -90,7 +108,9 @@ class Flag(fields.Boolean):
 
 def text(most: int = MAX_TEXT, least: int = 1, **arguments: Any) -> fields.String:
     """A field: a string of so many characters, which shows something if it is needed."""
-    validators: list[Callable[[Any], None]] = [Count(least, most), visible] if least else [Count(least, most)]
+    validators: list[Callable[[Any], None]] = (
+        [Count(least, most), visible] if least else [Count(least, most)]
+    )
     return fields.String(validate=validators, **arguments)
 
 
@@ -101,7 +121,9 @@ def variable(**arguments: Any) -> fields.String:
 
 def link(**arguments: Any) -> fields.String:
     """A field: an http or https address."""
-    form = validate.Regexp(r'(?i)\Ahttps?://[^\s/?#]\S*\Z', error='Must be a link: http:// or https:// and no space.')
+    form = validate.Regexp(
+        r'(?i)\Ahttps?://[^\s/?#]\S*\Z', error='Must be a link: http:// or https:// and no space.'
+    )
     return fields.String(validate=[Count(1, MAX_LINK), form], **arguments)
 
 
@@ -123,7 +145,9 @@ def words(*names: str) -> type[Schema]:
     return Schema.from_dict({name: text(least=0) for name in names})
 
 
-def refuse_repeated(values: Iterable[Hashable], path: Callable[[int], tuple[str | int, ...]], what: str) -> None:
+def refuse_repeated(
+    values: Iterable[Hashable], path: Callable[[int], tuple[str | int, ...]], what: str
+) -> None:
     """Raise at the first that stood before. `values`: in order; `path`: where it stands, from its position."""
     seen: set[Hashable] = set()
     for position, value in enumerate(values):
@@ -150,7 +174,11 @@ class ByType(fields.Field[Any]):
     """An object that is checked by the schema that its `type` names. `any_case`: Meta takes IMAGE for image here."""
 
     def __init__(
-        self, schemas: Mapping[str, Schema], any_case: bool = False, default: str | None = None, **arguments: Any
+        self,
+        schemas: Mapping[str, Schema],
+        any_case: bool = False,
+        default: str | None = None,
+        **arguments: Any,
     ) -> None:
         super().__init__(**arguments)
         self.schemas, self.any_case, self.default = schemas, any_case, default
@@ -171,7 +199,12 @@ class AsGiven(fields.Nested):
     """An object that is checked, and handed on as it was given, but for nulls."""
 
     def _deserialize(
-        self, value: Any, attr: str | None, data: Mapping[str, Any] | None, partial: Any = None, **kwargs: Any
+        self,
+        value: Any,
+        attr: str | None,
+        data: Mapping[str, Any] | None,
+        partial: Any = None,
+        **kwargs: Any,
     ) -> Any:
         value = without_nulls(value)
         super()._deserialize(value, attr, data, partial, **kwargs)

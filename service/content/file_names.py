@@ -24,7 +24,10 @@ ENDINGS = {
     f'{OPENXML}wordprocessingml.document': (('.docx',), ('.dotx',)),
     f'{OPENXML}spreadsheetml.sheet': (('.xlsx',), ('.xltx',)),
     f'{OPENXML}presentationml.presentation': (('.pptx',), ('.ppsx', '.potx')),
-    'text/plain': (('.txt',), ('.csv', '.tsv', '.md', '.json', '.log', '.ics', '.vcf', '.srt', '.text')),
+    'text/plain': (
+        ('.txt',),
+        ('.csv', '.tsv', '.md', '.json', '.log', '.ics', '.vcf', '.srt', '.text'),
+    ),
 }
 KNOWN = frozenset(ending for pair in ENDINGS.values() for endings in pair for ending in endings)
 

@@ -23,7 +23,13 @@ from service.content.file_signatures import (
 )
 
 KB, MB = 1024, 1024 * 1024
-LIMITS = {'image': 5 * MB, 'audio': 16 * MB, 'video': 16 * MB, 'document': 100 * MB, 'sticker': 100 * KB}
+LIMITS = {
+    'image': 5 * MB,
+    'audio': 16 * MB,
+    'video': 16 * MB,
+    'document': 100 * MB,
+    'sticker': 100 * KB,
+}
 ANIMATED_STICKER = 500 * KB
 KINDS = {
     'image/jpeg': 'image', 'image/png': 'image', 'image/webp': 'sticker',
@@ -38,11 +44,18 @@ OTHER_NAMES = {
     'image/jpg': 'image/jpeg', 'audio/mp3': 'audio/mpeg', 'audio/m4a': 'audio/mp4', 'audio/x-m4a': 'audio/mp4',
     'audio/opus': 'audio/ogg', 'application/ogg': 'audio/ogg', 'video/3gp': 'video/3gpp', 'audio/x-aac': 'audio/aac',
 }  # fmt: skip
-UNKNOWN, ARCHIVE, PROGRAM = 'application/octet-stream', 'application/zip', 'application/x-executable'
+UNKNOWN, ARCHIVE, PROGRAM = (
+    'application/octet-stream',
+    'application/zip',
+    'application/x-executable',
+)
 
 LOOK = 4096  # bytes at the beginning that tell most
 MOST_TAGS, MOST_BRANDS = 8, 64  # at the beginning of a sound; that an MPEG-4 says to be like
-MOST_INDEX, MOST_BOXES = 4 * MB, 1000  # of a container's own index that is looked through: bytes, parts
+MOST_INDEX, MOST_BOXES = (
+    4 * MB,
+    1000,
+)  # of a container's own index that is looked through: bytes, parts
 
 
 def sniff(stream: BinaryIO) -> str:
@@ -75,7 +88,9 @@ def plain_type(mime_type: str | None) -> str:
 def agrees(claimed: str | None, found: str) -> bool:
     """Whether somebody's name for a type is that of the content; what is text may have a name of its own."""
     claimed = plain_type(claimed)
-    return claimed == found or (found == 'text/plain' and claimed in ('text/csv', 'text/markdown', 'application/json'))
+    return claimed == found or (
+        found == 'text/plain' and claimed in ('text/csv', 'text/markdown', 'application/json')
+    )
 
 
 def problem(stream: BinaryIO, mime_type: str, size: int) -> str | None:
@@ -89,7 +104,9 @@ def problem(stream: BinaryIO, mime_type: str, size: int) -> str | None:
         limit = ANIMATED_STICKER if animated else limit
         what = 'animated stickers' if animated else 'static stickers'
     if size > limit:
-        return f'The file is {mime_type} of {size:,} bytes; the limit for {what} is {limit:,} bytes.'
+        return (
+            f'The file is {mime_type} of {size:,} bytes; the limit for {what} is {limit:,} bytes.'
+        )
     return None
 
 
@@ -157,7 +174,9 @@ def _signature(stream: BinaryIO, head: bytes) -> str:
         return found
     stream.seek(0)
     try:
-        found = next((one.mime_type for one in puremagic.magic_stream(stream) if one.mime_type), UNKNOWN)
+        found = next(
+            (one.mime_type for one in puremagic.magic_stream(stream) if one.mime_type), UNKNOWN
+        )
     except puremagic.PureError:
         return UNKNOWN
     return found if found not in KINDS else UNKNOWN
@@ -181,7 +200,9 @@ def _tagged(stream: BinaryIO) -> str:
         tag = _read(stream, position, 10)
         if len(tag) < 10 or not tag.startswith(b'ID3'):
             break
-        size = sum((byte & 0x7F) << shift for byte, shift in zip(tag[6:], (21, 14, 7, 0), strict=True))
+        size = sum(
+            (byte & 0x7F) << shift for byte, shift in zip(tag[6:], (21, 14, 7, 0), strict=True)
+        )
         position += size + (20 if tag[5] & 0x10 else 10)
     behind = _read(stream, position, LOOK).lstrip(b'\0')
     if behind.startswith(b'fLaC'):
@@ -256,8 +277,13 @@ def _ole(stream: BinaryIO, head: bytes) -> str:
     sector = 1 << min(struct.unpack('<H', head[30:32])[0], 12)
     first = struct.unpack('<I', head[48:52])[0]
     directory = _read(stream, min((first + 1) * sector, _size(stream)), LOOK)
-    names = [directory[at : at + 64].decode('utf-16-le', 'replace').partition('\0')[0] for at in range(0, LOOK, 128)]
-    return next((OLE_STREAMS[name] for name in names if name in OLE_STREAMS), 'application/x-ole-storage')
+    names = [
+        directory[at : at + 64].decode('utf-16-le', 'replace').partition('\0')[0]
+        for at in range(0, LOOK, 128)
+    ]
+    return next(
+        (OLE_STREAMS[name] for name in names if name in OLE_STREAMS), 'application/x-ole-storage'
+    )
 
 
 def _program(stream: BinaryIO, head: bytes) -> str:

@@ -5,13 +5,26 @@ from typing import Any
 
 from marshmallow import INCLUDE, Schema, ValidationError, fields, validate, validates_schema
 
-from service.content.fields import MAX_WORD, ByType, Refused, exactly, link, parts, refuse_repeated, text
+from service.content.fields import (
+    MAX_WORD,
+    ByType,
+    Refused,
+    exactly,
+    link,
+    parts,
+    refuse_repeated,
+    text,
+)
 from service.content.message_types import CaptionedSchema, DocumentSchema
 
 BODY, LIST_BODY, CARD_BODY, HEADER, FOOTER = 1024, 4096, 160, 60, 60  # characters
 TITLE, ROW_TITLE, ROW_DESCRIPTION = 20, 24, 72
 MAX_BUTTONS, MAX_SECTIONS, MAX_ROWS, MAX_PRODUCTS, MAX_CARDS = 3, 10, 10, 30, 10
-MAX_OF_A_SECTION, MAX_CARD_BUTTONS, MAX_ADDRESSES = 100, 10, 100  # the first: their total has a limit of its own
+MAX_OF_A_SECTION, MAX_CARD_BUTTONS, MAX_ADDRESSES = (
+    100,
+    10,
+    100,
+)  # the first: their total has a limit of its own
 MAX_TOKEN = 4096  # characters of a flow_token: some put a signed one in
 NO_HEADER = 'This type has no header.'
 NO_FOOTER = 'This type has no footer.'
@@ -45,14 +58,18 @@ class ButtonsAction(Schema):
 def check_total(count: int, most: int, what: str) -> None:
     """Of all sections together."""
     if count > most:
-        raise ValidationError(f'At most {most} {what} in all are allowed, this has {count}.', 'sections')
+        raise ValidationError(
+            f'At most {most} {what} in all are allowed, this has {count}.', 'sections'
+        )
 
 
 def require_titles(sections: list[dict[str, Any]]) -> None:
     """Of more than one section each has to have a title."""
     for at, section in enumerate(sections):
         if len(sections) > 1 and not section.get('title'):
-            raise ValidationError({'sections': {at: {'title': ['Required when there is more than one section.']}}})
+            raise ValidationError(
+                {'sections': {at: {'title': ['Required when there is more than one section.']}}}
+            )
 
 
 class RowSchema(Schema):
@@ -73,11 +90,17 @@ class ListAction(Schema):
     @validates_schema
     def check_rows(self, data: dict[str, Any], **_: Any) -> None:
         """Of the whole list, whatever its sections: how many, and that no id stands twice."""
-        places = [(at, row) for at, section in enumerate(data['sections']) for row in range(len(section['rows']))]
+        places = [
+            (at, row)
+            for at, section in enumerate(data['sections'])
+            for row in range(len(section['rows']))
+        ]
         check_total(len(places), MAX_ROWS, 'rows')
         require_titles(data['sections'])
         ids = [data['sections'][at]['rows'][row]['id'] for at, row in places]
-        refuse_repeated(ids, lambda at: ('sections', places[at][0], 'rows', places[at][1], 'id'), 'ids of rows')
+        refuse_repeated(
+            ids, lambda at: ('sections', places[at][0], 'rows', places[at][1], 'id'), 'ids of rows'
+        )
 
 
 class UrlParameters(Schema):
@@ -139,7 +162,11 @@ class ProductsAction(Schema):
 
     @validates_schema
     def check_products(self, data: dict[str, Any], **_: Any) -> None:
-        check_total(sum(len(section['product_items']) for section in data['sections']), MAX_PRODUCTS, 'products')
+        check_total(
+            sum(len(section['product_items']) for section in data['sections']),
+            MAX_PRODUCTS,
+            'products',
+        )
         require_titles(data['sections'])
 
 
@@ -150,7 +177,10 @@ class CatalogAction(Schema):
 
 class AddressParameters(Schema):
     country = fields.String(
-        required=True, validate=validate.Regexp(r'\A[A-Z]{2}\Z', error='Must be a country of two letters, like IN.')
+        required=True,
+        validate=validate.Regexp(
+            r'\A[A-Z]{2}\Z', error='Must be a country of two letters, like IN.'
+        ),
     )
     values = fields.Dict()
     saved_addresses = parts(fields.Dict(), 0, MAX_ADDRESSES, 'addresses')
@@ -164,7 +194,9 @@ class AddressAction(Schema):
 
 class CallParameters(Schema):
     display_text = text(TITLE)
-    ttl_minutes = fields.Integer(validate=validate.Range(1, 43200, error='Must lie between 1 and 43200 (30 days).'))
+    ttl_minutes = fields.Integer(
+        validate=validate.Range(1, 43200, error='Must lie between 1 and 43200 (30 days).')
+    )
     payload = text(512)
 
 
@@ -214,7 +246,9 @@ TEXT_HEADER = {'text': HEADERS['text']}
 
 
 class CardSchema(Schema):
-    card_index = fields.Integer(required=True, validate=validate.Range(0, 9, error='Must lie between 0 and 9.'))
+    card_index = fields.Integer(
+        required=True, validate=validate.Range(0, 9, error='Must lie between 0 and 9.')
+    )
     type = fields.String(validate=validate.OneOf(['cta_url', 'quick_reply', 'button', 'product']))
     header = ByType({kind: HEADERS[kind] for kind in ('image', 'video')})
     body = only_text(CARD_BODY, required=False)
@@ -257,13 +291,15 @@ def message(
     footer: bool = True,
 ) -> Schema:
     """The schema of an interactive message with this action."""
-    return Schema.from_dict({
-        'type': fields.String(),
-        'header': ByType(headers, required=header_required) if headers else Refused(NO_HEADER),
-        'body': only_text(body, body_required),
-        'footer': only_text(FOOTER, required=False) if footer else Refused(NO_FOOTER),
-        'action': fields.Nested(action, required=True),
-    })()  # fmt: skip
+    return Schema.from_dict(
+        {
+            'type': fields.String(),
+            'header': ByType(headers, required=header_required) if headers else Refused(NO_HEADER),
+            'body': only_text(body, body_required),
+            'footer': only_text(FOOTER, required=False) if footer else Refused(NO_FOOTER),
+            'action': fields.Nested(action, required=True),
+        }
+    )()
 
 
 class PaymentSchema(Schema):

@@ -3,7 +3,15 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from marshmallow import INCLUDE, Schema, ValidationError, fields, post_load, validate, validates_schema
+from marshmallow import (
+    INCLUDE,
+    Schema,
+    ValidationError,
+    fields,
+    post_load,
+    validate,
+    validates_schema,
+)
 
 from service.content import phone_numbers
 from service.content.fields import (
@@ -91,14 +99,23 @@ class MessageSchema(Body):
         if 'type' not in data and len(kinds := self.kinds(data)) == 1:
             data['type'] = kinds[0]
         kind = data.get('type')
-        if isinstance(kind, str) and kind in self.KNOWN and kind in data and data.get('validate') is not False:
+        if (
+            isinstance(kind, str)
+            and kind in self.KNOWN
+            and kind in data
+            and data.get('validate') is not False
+        ):
             data[kind] = without_nulls(data[kind])
         return data
 
     def kinds(self, data: dict[str, Any]) -> list[str]:
         """The contents that stand in a body: of types that are known, else whatever may be one."""
         ours = {field.data_key or name for name, field in self.fields.items()}
-        others = [name for name, value in data.items() if name not in ours and isinstance(value, dict | list)]
+        others = [
+            name
+            for name, value in data.items()
+            if name not in ours and isinstance(value, dict | list)
+        ]
         return [name for name in data if name in self.KNOWN] or others
 
     @validates_schema(pass_original=True, skip_on_field_errors=False)
@@ -107,10 +124,14 @@ class MessageSchema(Body):
         if not isinstance(original, dict) or not isinstance(original.get('type') or '', str):
             return  # it has its error already
         if 'type' not in original and len(kinds := self.kinds(original)) > 1:
-            raise ValidationError(f'Missing, and it may be any of these: {", ".join(kinds)}.', 'type')
+            raise ValidationError(
+                f'Missing, and it may be any of these: {", ".join(kinds)}.', 'type'
+            )
         kind = original.get('type') or 'text'
         known = {field.data_key or name for name, field in self.fields.items()}
-        problems = {name: ['Unknown field.'] for name in original if name not in known and name != kind}
+        problems = {
+            name: ['Unknown field.'] for name in original if name not in known and name != kind
+        }
         for name in self.KNOWN.keys() & problems.keys():
             problems[name] = [f'Unknown field for a message of type {kind}.']
         if kind in known:
@@ -152,7 +173,9 @@ def bsuid(value: str) -> None:
     found = read(value)
     if found is None or found.kind == 'phone':
         also = ' A phone number goes into "to".' if found else ''
-        raise ValidationError(f'Not a business-scoped user id (like "US.13491208655302741918").{also}')
+        raise ValidationError(
+            f'Not a business-scoped user id (like "US.13491208655302741918").{also}'
+        )
 
 
 class AddressSchema(Body):
@@ -180,7 +203,9 @@ class AddressSchema(Body):
         if to is None or data.get('recipient_type') == 'group':
             return
         if (found := read(to)) and found.kind != 'phone':
-            raise ValidationError('A business-scoped user id goes into "recipient": Meta would drop it here.', 'to')
+            raise ValidationError(
+                'A business-scoped user id goes into "recipient": Meta would drop it here.', 'to'
+            )
         if problem := phone_numbers.problem(to, self.is_known):
             raise ValidationError(problem, 'to')
 
@@ -204,7 +229,9 @@ class WindowSchema(Body):
         if data.get('type') == 'template' and 'fallback_template' in data:
             raise ValidationError('Only for a message that is no template.', 'fallback_template')
         if data.get('force') and 'fallback_template' in data:
-            raise ValidationError('Leaves it to Meta, so there is no use for a fallback_template.', 'force')
+            raise ValidationError(
+                'Leaves it to Meta, so there is no use for a fallback_template.', 'force'
+            )
 
 
 def check(schema: Schema, body: Any) -> dict[str, Any]:
@@ -229,10 +256,14 @@ def flat(messages: dict[str, Any], prefix: str = '') -> Iterator[tuple[str, list
 
 def is_one_time_code(message: dict[str, Any]) -> bool:
     """Whether a template looks like category authentication: only those have a button with the body's own code."""
-    components = message['template'].get('components') if message.get('type') == 'template' else None
+    components = (
+        message['template'].get('components') if message.get('type') == 'template' else None
+    )
     texts: dict[str | None, set[str]] = {'body': set(), 'button': set()}
     for component in components if isinstance(components, list) else ():
-        kind = str(component.get('type')).lower() if isinstance(component, dict) else None  # Meta takes either case
+        kind = (
+            str(component.get('type')).lower() if isinstance(component, dict) else None
+        )  # Meta takes either case
         if kind in texts:
             texts[kind].update(_parameter_texts(component.get('parameters')))
     return bool(texts['body'] & texts['button'])
@@ -244,7 +275,9 @@ def _parameter_texts(parameters: object) -> Iterator[str]:
             yield one['text']
 
 
-def address(to: str | None, recipient: str | None, recipient_type: str | None = None) -> dict[str, str | None]:
+def address(
+    to: str | None, recipient: str | None, recipient_type: str | None = None
+) -> dict[str, str | None]:
     """Whom a message goes to, as Meta has to get it: without a "+", it may put a country code of its own in front."""
     if recipient_type == 'group':
         return {'to': to}
@@ -257,7 +290,11 @@ def address(to: str | None, recipient: str | None, recipient_type: str | None = 
 
 def graph_body(message: dict[str, Any]) -> dict[str, Any]:
     """What is POSTed for a claimed message row. Rows of earlier versions have the number as the caller gave it."""
-    body = {'messaging_product': 'whatsapp', 'recipient_type': 'individual', **(message['extra'] or {})}
+    body = {
+        'messaging_product': 'whatsapp',
+        'recipient_type': 'individual',
+        **(message['extra'] or {}),
+    }
     body |= address(message['recipient_to'], message['recipient'], body['recipient_type'])
     if message['context']:
         body['context'] = message['context']

@@ -47,8 +47,12 @@ class StickerSchema(FileSchema):
 
 
 class LocationSchema(Schema):
-    latitude = fields.Float(required=True, validate=validate.Range(-90, 90, error='Must lie between -90 and 90.'))
-    longitude = fields.Float(required=True, validate=validate.Range(-180, 180, error='Must lie between -180 and 180.'))
+    latitude = fields.Float(
+        required=True, validate=validate.Range(-90, 90, error='Must lie between -90 and 90.')
+    )
+    longitude = fields.Float(
+        required=True, validate=validate.Range(-180, 180, error='Must lie between -180 and 180.')
+    )
     name = text(least=0)
     address = text(least=0)
 
@@ -64,8 +68,10 @@ class NameSchema(Schema):
     @validates_schema
     def check_parts(self, data: dict[str, Any], **_: Any) -> None:
         if not any(is_visible(part) for name, part in data.items() if name != 'formatted_name'):
-            raise ValidationError('Beside formatted_name one more is needed: first_name, last_name, middle_name, '
-                                  'suffix or prefix.')  # fmt: skip
+            raise ValidationError(
+                'Beside formatted_name one more is needed: first_name, last_name, middle_name, '
+                'suffix or prefix.'
+            )
 
 
 def of_a_contact(*names: str) -> fields.List[Any]:
@@ -81,7 +87,9 @@ class ContactSchema(Schema):
     org = fields.Nested(words('company', 'department', 'title'))
     urls = of_a_contact('url', 'type')
     birthday = fields.String(
-        validate=validate.Regexp(r'\A(\d{4}-\d{2}-\d{2})?\Z', error='Must be a date like 1990-12-31.')
+        validate=validate.Regexp(
+            r'\A(\d{4}-\d{2}-\d{2})?\Z', error='Must be a date like 1990-12-31.'
+        )
     )
 
 

@@ -9,11 +9,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from unicodedata import category
 
-BSUID = re.compile(r'[A-Z]{2}\.(ENT\.)?[A-Za-z0-9.]{0,139}[A-Za-z0-9]')  # of a country; ENT: a parent's
-PHONE = re.compile(r'[1-9][0-9]{4,14}')  # the shortest numbers have 5 digits with their country code, the longest 15
+BSUID = re.compile(
+    r'[A-Z]{2}\.(ENT\.)?[A-Za-z0-9.]{0,139}[A-Za-z0-9]'
+)  # of a country; ENT: a parent's
+PHONE = re.compile(
+    r'[1-9][0-9]{4,14}'
+)  # the shortest numbers have 5 digits with their country code, the longest 15
 LONGEST = 255  # characters of a value, with its marks
 SIGNS = str.maketrans('', '', '().-')  # what people write between digits, beside blanks
-FORMLESS = frozenset(('Zs', 'Zl', 'Zp', 'Cf'))  # blanks of all kinds; directions, joiners, soft hyphens
+FORMLESS = frozenset(
+    ('Zs', 'Zl', 'Zp', 'Cf')
+)  # blanks of all kinds; directions, joiners, soft hyphens
 FORMLESS_TOO = frozenset(  # fillers and variation selectors, which Unicode files elsewhere
     '\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u2800\u3164\uffa0'
     + ''.join(map(chr, range(0xFE00, 0xFE10)))
@@ -48,11 +54,16 @@ def named(*values: object) -> dict[str, str]:
     return {one.kind: one.value for one in reversed(found)}
 
 
-def in_place(given: Mapping[str, object], phone: str = 'from', user: str = 'from_user_id') -> dict[str, object]:
+def in_place(
+    given: Mapping[str, object], phone: str = 'from', user: str = 'from_user_id'
+) -> dict[str, object]:
     """Two keys of a sender as Meta gave it, each id under its own; what cannot be read stays where it is."""
     ids = named(given.get(user), given.get(phone))
     left = {name: None if read(given.get(name)) else given.get(name) for name in (phone, user)}
-    return {phone: ids.get('phone') or left[phone], user: ids.get('user') or ids.get('parent') or left[user]}
+    return {
+        phone: ids.get('phone') or left[phone],
+        user: ids.get('user') or ids.get('parent') or left[user],
+    }
 
 
 def visible(text: str) -> str:

@@ -3,7 +3,12 @@
 import re
 
 import phonenumbers
-from phonenumbers import COUNTRY_CODE_TO_REGION_CODE, NumberParseException, PhoneNumber, ValidationResult
+from phonenumbers import (
+    COUNTRY_CODE_TO_REGION_CODE,
+    NumberParseException,
+    PhoneNumber,
+    ValidationResult,
+)
 
 from service.content.person_id import SIGNS, visible
 
@@ -34,7 +39,10 @@ VARIANTS = [
     (r'52([0-9]{10})', r'521\1'),
     (r'549([0-9]{10})', r'54\1'),  # Argentina: the 9 of mobile numbers
     (r'54([0-9]{10})', r'549\1'),
-    (r'2410([256][0-9]{6})', r'2416\1'),  # Gabon, November 2019: mobile phones got 6 or 7, by operator, for the 0
+    (
+        r'2410([256][0-9]{6})',
+        r'2416\1',
+    ),  # Gabon, November 2019: mobile phones got 6 or 7, by operator, for the 0
     (r'2416([256][0-9]{6})', r'2410\1'),
     (r'2410([47][0-9]{6})', r'2417\1'),
     (r'2417([47][0-9]{6})', r'2410\1'),
@@ -51,7 +59,9 @@ def digits(text: str) -> str:
 
 def candidates(wa_id: str) -> list[str]:
     """The forms under which to look for a wa_id, the given one first. Never for sending: that is what was given."""
-    variants = (match.expand(form) for pattern, form in PATTERNS if (match := pattern.fullmatch(wa_id)))
+    variants = (
+        match.expand(form) for pattern, form in PATTERNS if (match := pattern.fullmatch(wa_id))
+    )
     return [wa_id, *variants]
 
 
@@ -95,7 +105,9 @@ def _is_plain(number: str) -> bool:
             if not rest or rest.startswith('0'):
                 return False
             plain = PhoneNumber(country_code=code, national_number=int(rest))
-            return phonenumbers.is_possible_number_with_reason(plain) == ValidationResult.IS_POSSIBLE
+            return (
+                phonenumbers.is_possible_number_with_reason(plain) == ValidationResult.IS_POSSIBLE
+            )
     return False
 
 
@@ -109,7 +121,9 @@ def _wrong_length(number: str) -> str | None:
             return 'No country has the code that this number begins with.'
         return 'Too short: a phone number has its country code, area code and number.'
     code = str(parsed.country_code)
-    if number[len(code)] == '0' and not phonenumbers.national_significant_number(parsed).startswith('0'):
+    if number[len(code)] == '0' and not phonenumbers.national_significant_number(parsed).startswith(
+        '0'
+    ):
         return f'Leave out the 0 after the country code +{code}.'
     return _sentence(phonenumbers.is_possible_number_with_reason(parsed), code)
 

@@ -38,7 +38,9 @@ def _media(kind: str, content: object) -> str:
 def _location(kind: str, content: object) -> str:
     place = joined(', ', text_at(content, 'name'), text_at(content, 'address'))
     latitude, longitude = text_at(content, 'latitude'), text_at(content, 'longitude')
-    return _labelled(kind, joined(' ', place, f'({latitude}, {longitude})' if latitude and longitude else ''))
+    return _labelled(
+        kind, joined(' ', place, f'({latitude}, {longitude})' if latitude and longitude else '')
+    )
 
 
 def _contacts(kind: str, content: object) -> str:
@@ -65,12 +67,18 @@ def _reaction(kind: str, content: object) -> str:
 
 def _order(kind: str, content: object) -> str:
     items = objects(as_dict(content).get('product_items'))
-    return joined('\n', _labelled(kind, text_at(content, 'text')), *map(_item, items), _total(items))
+    return joined(
+        '\n', _labelled(kind, text_at(content, 'text')), *map(_item, items), _total(items)
+    )
 
 
 def _item(item: dict[str, Any]) -> str:
     what = f'{text_at(item, "quantity") or "?"} × {text_at(item, "product_retailer_id") or "?"}'
-    price = joined(' ', _money(item.get('item_price')) or text_at(item, 'item_price'), text_at(item, 'currency'))
+    price = joined(
+        ' ',
+        _money(item.get('item_price')) or text_at(item, 'item_price'),
+        text_at(item, 'currency'),
+    )
     return f'{what} at {price}' if price else what
 
 
@@ -78,7 +86,9 @@ def _total(items: list[dict[str, Any]]) -> str:
     """Of one currency, and if every part of it is a number."""
     parts = [(_number(item.get('quantity')), _number(item.get('item_price'))) for item in items]
     currencies = {text_at(item, 'currency') for item in items}
-    known = [(quantity, price) for quantity, price in parts if quantity is not None and price is not None]
+    known = [
+        (quantity, price) for quantity, price in parts if quantity is not None and price is not None
+    ]
     if len(currencies) != 1 or len(known) < len(parts):
         return ''
     total = sum((quantity * price for quantity, price in known), Decimal())
@@ -117,7 +127,9 @@ def _edit(kind: str, content: object) -> str:
 def _template(kind: str, content: object) -> str:
     """Its name and its parameters; where its definition is known, service.templates.rendering says more."""
     components = objects(as_dict(content).get('components'))
-    values = [_parameter(one) for component in components for one in objects(component.get('parameters'))]
+    values = [
+        _parameter(one) for component in components for one in objects(component.get('parameters'))
+    ]
     name = joined(' ', kind, text_at(content, 'name'))
     return _labelled(name, joined(', ', *values))
 
@@ -134,8 +146,13 @@ def _interactive(kind: str, content: object) -> str:
     reply = INTERACTIVE_REPLIES.get(text_at(content, 'type'))
     if reply:
         return reply(as_dict(content))
-    cards = [f'{n}. {_parts(card)}' for n, card in enumerate(objects(inside(content, 'action', 'cards')), 1)]
-    return joined('\n', _parts(content), *cards) or _labelled(joined(': ', kind, text_at(content, 'type')), '')
+    cards = [
+        f'{n}. {_parts(card)}'
+        for n, card in enumerate(objects(inside(content, 'action', 'cards')), 1)
+    ]
+    return joined('\n', _parts(content), *cards) or _labelled(
+        joined(': ', kind, text_at(content, 'type')), ''
+    )
 
 
 def _button_reply(content: dict[str, Any]) -> str:
@@ -144,13 +161,19 @@ def _button_reply(content: dict[str, Any]) -> str:
 
 def _list_reply(content: dict[str, Any]) -> str:
     chosen = content.get('list_reply')
-    return joined('\n', text_at(chosen, 'title') or text_at(chosen, 'id'), text_at(chosen, 'description'))
+    return joined(
+        '\n', text_at(chosen, 'title') or text_at(chosen, 'id'), text_at(chosen, 'description')
+    )
 
 
 def _form(content: dict[str, Any]) -> str:
     """A Flow's answers, or an address: JSON within the JSON."""
     reply = content.get('nfm_reply')
-    return joined('\n', text_at(reply, 'body') or _labelled(text_at(reply, 'name') or 'form', ''), *_answers(reply))
+    return joined(
+        '\n',
+        text_at(reply, 'body') or _labelled(text_at(reply, 'name') or 'form', ''),
+        *_answers(reply),
+    )
 
 
 def _answers(reply: object) -> list[str]:
@@ -173,7 +196,11 @@ def _answer(value: object) -> str:
 
 
 def _flat(value: object) -> str:
-    return as_text(value) if isinstance(value, str | int | float) else json.dumps(value, ensure_ascii=False)
+    return (
+        as_text(value)
+        if isinstance(value, str | int | float)
+        else json.dumps(value, ensure_ascii=False)
+    )
 
 
 def _call_permission(content: dict[str, Any]) -> str:
@@ -191,26 +218,42 @@ def _parts(content: object) -> str:
     header = as_dict(as_dict(content).get('header'))
     kind = text_at(header, 'type')
     media = _media(kind, header.get(kind)) if kind in MEDIA else ''
-    texts = [text_at(header, 'text') or media, text_at(content, 'body', 'text'), text_at(content, 'footer', 'text')]
+    texts = [
+        text_at(header, 'text') or media,
+        text_at(content, 'body', 'text'),
+        text_at(content, 'footer', 'text'),
+    ]
     return joined('\n', *texts, *_choices(as_dict(as_dict(content).get('action'))))
 
 
 def _choices(action: dict[str, Any]) -> list[str]:
     parameters, sections = action.get('parameters'), objects(action.get('sections'))
     taps = [
-        text_at(one, 'reply', 'title') or text_at(one, 'quick_reply', 'title') for one in objects(action.get('buttons'))
+        text_at(one, 'reply', 'title') or text_at(one, 'quick_reply', 'title')
+        for one in objects(action.get('buttons'))
     ]
-    taps += [text_at(action, 'button'), text_at(parameters, 'display_text'), text_at(parameters, 'flow_cta')]
+    taps += [
+        text_at(action, 'button'),
+        text_at(parameters, 'display_text'),
+        text_at(parameters, 'flow_cta'),
+    ]
     shown = joined(' ', *(f'[{tap}]' for tap in taps if tap), text_at(parameters, 'url'))
     product = text_at(action, 'product_retailer_id')
-    lines = [shown, f'[product {product}]' if product else '', *(line for one in sections for line in _section(one))]
+    lines = [
+        shown,
+        f'[product {product}]' if product else '',
+        *(line for one in sections for line in _section(one)),
+    ]
     if not any(lines) and text_at(action, 'name'):
         lines = [f'[{text_at(action, "name").replace("_", " ")}]']
     return lines
 
 
 def _section(section: dict[str, Any]) -> list[str]:
-    rows = [joined(': ', text_at(row, 'title'), text_at(row, 'description')) for row in objects(section.get('rows'))]
+    rows = [
+        joined(': ', text_at(row, 'title'), text_at(row, 'description'))
+        for row in objects(section.get('rows'))
+    ]
     rows += [text_at(item, 'product_retailer_id') for item in objects(section.get('product_items'))]
     return [text_at(section, 'title'), *(f'- {row}' for row in rows if row)]
 
@@ -238,4 +281,9 @@ READERS: dict[str, Callable[[str, object], str]] = {
 def words(parameter: dict[str, Any]) -> str:
     """What stands in the text: of a currency or a date its fallback, of a file nothing."""
     named = text_at(parameter, text_at(parameter, 'type'), 'fallback_value')
-    return text_at(parameter, 'text') or named or text_at(parameter, 'payload') or text_at(parameter, 'coupon_code')
+    return (
+        text_at(parameter, 'text')
+        or named
+        or text_at(parameter, 'payload')
+        or text_at(parameter, 'coupon_code')
+    )

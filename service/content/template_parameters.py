@@ -4,7 +4,15 @@ from typing import Any
 
 from marshmallow import INCLUDE, Schema, fields, validate, validates_schema
 
-from service.content.fields import MAX_WORD, ByType, parts, refuse_repeated, storable, text, variable
+from service.content.fields import (
+    MAX_WORD,
+    ByType,
+    parts,
+    refuse_repeated,
+    storable,
+    text,
+    variable,
+)
 from service.content.message_types import DocumentSchema, LocationSchema
 
 MAX_CARDS, MAX_COMPONENTS, MAX_PARAMETERS, MAX_TARGETS = 10, 25, 250, 10
@@ -90,15 +98,21 @@ class ComponentSchema(Schema):
 
 class ButtonSchema(ComponentSchema):
     sub_type = text(64, required=True)
-    index = fields.Integer(required=True, validate=validate.Range(0, 9, error='Must lie between 0 and 9.'))
+    index = fields.Integer(
+        required=True, validate=validate.Range(0, 9, error='Must lie between 0 and 9.')
+    )
 
 
 ON_CARD = {'header': ComponentSchema(), 'body': ComponentSchema(), 'button': ButtonSchema()}
 
 
 class CardSchema(Schema):
-    card_index = fields.Integer(required=True, validate=validate.Range(0, 9, error='Must lie between 0 and 9.'))
-    components = parts(ByType(ON_CARD, any_case=True), 0, MAX_COMPONENTS, 'components', required=True)
+    card_index = fields.Integer(
+        required=True, validate=validate.Range(0, 9, error='Must lie between 0 and 9.')
+    )
+    components = parts(
+        ByType(ON_CARD, any_case=True), 0, MAX_COMPONENTS, 'components', required=True
+    )
 
 
 class CarouselSchema(Schema):

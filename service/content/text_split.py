@@ -22,7 +22,9 @@ def split(text: str, limit: int = TEXT_LIMIT) -> Iterator[str]:
     A line end in the second half of a part is preferred to a later space.
     """
     start = 0
-    while len(text) - start > limit:  # by positions: to cut the rest off would cost its length each time
+    while (
+        len(text) - start > limit
+    ):  # by positions: to cut the rest off would cost its length each time
         end, following = _cut(text, start, limit)
         if is_visible(head := text[start:end].rstrip()):
             yield head
@@ -51,7 +53,10 @@ def _last_break(text: str, start: int, end: int) -> int | None:
 
 def _between_signs(text: str, start: int, end: int) -> int:
     """The last place, at most LONGEST before the end, that does not tear what people see as one sign."""
-    return next((at for at in range(end, max(end - LONGEST, start), -1) if not _is_inside(text, start, at)), end)
+    return next(
+        (at for at in range(end, max(end - LONGEST, start), -1) if not _is_inside(text, start, at)),
+        end,
+    )
 
 
 def _is_inside(text: str, start: int, at: int) -> bool:

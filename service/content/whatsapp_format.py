@@ -24,7 +24,9 @@ TOKEN = re.compile(
 )
 MEANS = {'**': '*', '__': '*', '***': '*_', '___': '*_', '~~': '~', '*': '_'}
 LINKED = re.compile(r'(?:(.{1,300}): )?(https?://\S{1,2000})')
-STRONG = re.compile(r'\*\*|__|~~|^ {0,3}#{1,6} |\]\(|^ {0,3}```', re.MULTILINE)  # so it is Markdown, not WhatsApp's own
+STRONG = re.compile(
+    r'\*\*|__|~~|^ {0,3}#{1,6} |\]\(|^ {0,3}```', re.MULTILINE
+)  # so it is Markdown, not WhatsApp's own
 
 
 def to_whatsapp(markdown: str) -> str:
@@ -102,7 +104,9 @@ def _table(lines: list[str], at: int, result: list[str], is_markdown: bool) -> i
     result.append(' | '.join(head))
     at += 2
     while at < len(lines) and '|' in lines[at]:
-        result.append(' | '.join(_inline(cell, is_markdown).replace('\n', ' ') for cell in _cells(lines[at])))
+        result.append(
+            ' | '.join(_inline(cell, is_markdown).replace('\n', ' ') for cell in _cells(lines[at]))
+        )
         at += 1
     return at
 
@@ -157,7 +161,13 @@ def _code_spans(line: str) -> dict[int, int]:
     return spans
 
 
-def _mark(token: re.Match[str], line: str, pieces: list[str], open_marks: dict[str, int], is_markdown: bool) -> None:
+def _mark(
+    token: re.Match[str],
+    line: str,
+    pieces: list[str],
+    open_marks: dict[str, int],
+    is_markdown: bool,
+) -> None:
     """A mark opens when a word follows it, and closes the last open one of its kind when a word is before it."""
     mark = token['mark']
     before, after = line[token.start() - 1 : token.start()], line[token.end() : token.end() + 1]

@@ -28,7 +28,12 @@ SELECT * FROM unnest(%s::uuid[], %s::uuid[], %s::text[], %s::json[], %s::timesta
 def note(events):
     """Write down for people what changed: [(conversation id, kind, detail, Meta's time or None)]."""
     if events:
-        execute(NOTE, columns([(new_id(), id_, kind, to_json(detail), at) for id_, kind, detail, at in events]))
+        execute(
+            NOTE,
+            columns(
+                [(new_id(), id_, kind, to_json(detail), at) for id_, kind, detail, at in events]
+            ),
+        )
 
 
 def find(contact_id):
@@ -61,13 +66,18 @@ def shown(conversations):
 
 def _shown(conversation, known):
     theirs = {row['value'] for row in known if row['kind'] == 'phone'}
-    known = [row for row in known if row['kind'] != 'former' or row['value'] not in theirs]  # it came back to them
+    known = [
+        row for row in known if row['kind'] != 'former' or row['value'] not in theirs
+    ]  # it came back to them
     names = ('id', 'chatbot_id', 'name', 'username', 'wa_id', 'user_id', 'parent_user_id')
     current = (conversation.wa_id, conversation.user_id)
     ids = {'phones': ('phone', 'former'), 'user_ids': ('user',)}
     return {name: getattr(conversation, name) for name in names} | {
         'conversation_id': conversation.id,
-        **{name: [_id(row, current) for row in known if row['kind'] in kinds] for name, kinds in ids.items()},
+        **{
+            name: [_id(row, current) for row in known if row['kind'] in kinds]
+            for name, kinds in ids.items()
+        },
         'marketing': {
             'opted_out': conversation.opted_out_at is not None,
             'since': conversation.opted_out_at,

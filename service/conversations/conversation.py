@@ -32,9 +32,24 @@ class Conversation(Row):
     created_at = DateTimeField()
     updated_at = DateTimeField()
 
-    SHOWN = ('id', 'chatbot_id', 'wa_id', 'user_id', 'parent_user_id', 'group_id', 'username', 'name',
-             'last_inbound_at', 'last_message_at', 'paused_until', 'reply_due_at', 'reply_attempts', 'reply_error',
-             'created_at', 'updated_at')  # fmt: skip
+    SHOWN = (
+        'id',
+        'chatbot_id',
+        'wa_id',
+        'user_id',
+        'parent_user_id',
+        'group_id',
+        'username',
+        'name',
+        'last_inbound_at',
+        'last_message_at',
+        'paused_until',
+        'reply_due_at',
+        'reply_attempts',
+        'reply_error',
+        'created_at',
+        'updated_at',
+    )
 
     @classmethod
     def find(cls, row_id):
@@ -50,7 +65,9 @@ class Conversation(Row):
 
 def current_id(conversation_id):
     """The id of the conversation that this one was merged into; its own when it was not."""
-    rows = fetch('SELECT conversation_id FROM conversation_merged WHERE id = %s', (conversation_id,))
+    rows = fetch(
+        'SELECT conversation_id FROM conversation_merged WHERE id = %s', (conversation_id,)
+    )
     return rows[0][0] if rows else conversation_id
 
 
@@ -88,7 +105,17 @@ FROM unnest(%s::uuid[], %s::timestamptz[], %s::timestamptz[], %s::timestamptz[],
   AS n (id, known_at, said_at, wrote_at, wa_id, user_id, parent_user_id, username, name, reply_after)
 WHERE c.id = n.id
 """
-NEWS = ('known_at', 'said_at', 'wrote_at', 'wa_id', 'user_id', 'parent_user_id', 'username', 'name', 'reply_after')
+NEWS = (
+    'known_at',
+    'said_at',
+    'wrote_at',
+    'wa_id',
+    'user_id',
+    'parent_user_id',
+    'username',
+    'name',
+    'reply_after',
+)
 # What a status told: its conversation comes after the message here, so a row that somebody holds is left alone.
 NAMED = f"""
 UPDATE conversation c SET {_latest('username')}, {_latest('name')}
@@ -110,7 +137,9 @@ def heard_from(news):
     seconds until a reply is asked for (missing: none is).
     """
     if news:
-        execute(HEARD, columns([(id_, *(row.get(name) for name in NEWS)) for id_, row in news.items()]))
+        execute(
+            HEARD, columns([(id_, *(row.get(name) for name in NEWS)) for id_, row in news.items()])
+        )
 
 
 def named(rows):
@@ -178,12 +207,14 @@ def reply_done(claimed):
 
     Somebody who wrote while the responder was thinking moved reply_due_at, and is asked about again.
     """
-    return bool(execute(
-        'UPDATE conversation SET reply_claim = NULL, reply_lease_until = NULL, reply_error = NULL, reply_attempts = 0, '
-        'reply_due_at = CASE reply_due_at WHEN %s THEN NULL ELSE reply_due_at END, updated_at = now() '
-        'WHERE id = %s AND reply_claim = %s',
-        (claimed['reply_due_at'], claimed['id'], claimed['reply_claim']),
-    ))  # fmt: skip
+    return bool(
+        execute(
+            'UPDATE conversation SET reply_claim = NULL, reply_lease_until = NULL, reply_error = NULL, reply_attempts = 0, '
+            'reply_due_at = CASE reply_due_at WHEN %s THEN NULL ELSE reply_due_at END, updated_at = now() '
+            'WHERE id = %s AND reply_claim = %s',
+            (claimed['reply_due_at'], claimed['id'], claimed['reply_claim']),
+        )
+    )
 
 
 def reply_failed(claimed, delay, error, is_counted=True):
@@ -193,5 +224,12 @@ def reply_failed(claimed, delay, error, is_counted=True):
         'reply_attempts = greatest(0, reply_attempts - %s), '
         "reply_due_at = CASE reply_due_at WHEN %s THEN now() + %s * interval '1 second' ELSE reply_due_at END "
         'WHERE id = %s AND reply_claim = %s',
-        (json.dumps(error), int(not is_counted), claimed['reply_due_at'], delay, claimed['id'], claimed['reply_claim']),
+        (
+            json.dumps(error),
+            int(not is_counted),
+            claimed['reply_due_at'],
+            delay,
+            claimed['id'],
+            claimed['reply_claim'],
+        ),
     )

@@ -101,7 +101,11 @@ def resolve(identities, hold=False):
 
 def _lock(settled, settlement, hold, alone):
     """Conversations in the order that everybody keeps. False when one is gone: merged since it was looked up."""
-    people = {found for identity, found in settled.items() if found and (identity.kept or not identity.learn)}
+    people = {
+        found
+        for identity, found in settled.items()
+        if found and (identity.kept or not identity.learn)
+    }
     people -= settlement.created.keys()
     if settlement.touched:
         wanted, lock = settlement.touched if alone else people | settlement.touched, HOLD
@@ -136,7 +140,12 @@ def _agreed(identity, known):
     if past and not identity.user and identity.at and identity.at < past.seen_at:
         return None
     owners = [known.get(key) for key in identity.known_by()]
-    if identity.learn and identity.user and identity.at and any(owner and owner.seen_at is None for owner in owners):
+    if (
+        identity.learn
+        and identity.user
+        and identity.at
+        and any(owner and owner.seen_at is None for owner in owners)
+    ):
         return None  # the first time that they are seen together is written down
     found = {owner and owner.conversation for owner in owners}
     return found.pop() if len(found) == 1 else None
@@ -144,13 +153,21 @@ def _agreed(identity, known):
 
 def _open(settled, known):
     """What has to be settled, in the order of arrival: who is new or has changed, and what else speaks of them."""
-    open_ = {identity for identity, found in settled.items() if not found and _matters(identity, known)}
-    near = {known[key].conversation for identity in open_ for key in identity.known_by() if key in known}
+    open_ = {
+        identity for identity, found in settled.items() if not found and _matters(identity, known)
+    }
+    near = {
+        known[key].conversation for identity in open_ for key in identity.known_by() if key in known
+    }
     return [identity for identity, found in settled.items() if identity in open_ or found in near]
 
 
 def _matters(identity, known):
-    return not identity.learn or bool(identity.about) or any(key in known for key in identity.known_by())
+    return (
+        not identity.learn
+        or bool(identity.about)
+        or any(key in known for key in identity.known_by())
+    )
 
 
 def _touch(identities, known):
@@ -160,7 +177,9 @@ def _touch(identities, known):
         if identity.phone and identity.at and not identity.learn:
             for key in identity.known_by():
                 owner = known.get(key)
-                if owner and (owner.seen_at is None or identity.user and identity.at - owner.seen_at > DAY):
+                if owner and (
+                    owner.seen_at is None or identity.user and identity.at - owner.seen_at > DAY
+                ):
                     row = (*key, owner.conversation)
                     seen[row] = max(identity.at, seen.get(row, identity.at))
     if seen:

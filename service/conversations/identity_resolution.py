@@ -18,27 +18,42 @@ class Settlement:
 
     def __init__(self, identities):
         self.identities = identities
-        self.created, self.touched = {}, set()  # {conversation: chatbot_id}, what is stored and changes
+        self.created, self.touched = (
+            {},
+            set(),
+        )  # {conversation: chatbot_id}, what is stored and changes
         self.moved, self.freed = {}, set()  # {key: Owner}, keys
         self.folded, self.merges = {}, []
-        self.now, self.events = {}, {}  # {conversation: {kind: value, 'at'}}, {(conversation, what, at): detail}
+        self.now, self.events = (
+            {},
+            {},
+        )  # {conversation: {kind: value, 'at'}}, {(conversation, what, at): detail}
         self._read()
 
     def _read(self):
         keys = {key for identity in self.identities for key in identity.known_by()}
-        keys |= {other for key in keys if key[1] in ('phone', 'user') for other in (*variants(key), former(key))}
+        keys |= {
+            other
+            for key in keys
+            if key[1] in ('phone', 'user')
+            for other in (*variants(key), former(key))
+        }
         misfiled = {(key[0], 'phone', key[2]): key for key in keys if key[1] in ('user', 'parent')}
         self.known = look_up(keys | misfiled.keys())
         for wrong in sorted(self.known.keys() & misfiled.keys()):
             self._refile(wrong, misfiled[wrong])
         about = sorted({identity.about for identity in self.identities if identity.about})
         self.sent_to = identity_store.sent_to(about)
-        found = sorted({owner.conversation for owner in self.known.values()} | set(self.sent_to.values()))
+        found = sorted(
+            {owner.conversation for owner in self.known.values()} | set(self.sent_to.values())
+        )
         if found and any(identity.changed for identity in self.identities):
             self.known = identity_store.phones_of(found) | self.known
         self.with_bsuid = identity_store.with_bsuid(found)
         current = identity_store.current(found)
-        self.before = {person: dict(zip(NAMES, ids, strict=True)) for person, ids in current.items()}
+        self.before = {
+            person: dict(zip(NAMES, ids, strict=True)) for person, ids in current.items()
+        }
 
     def _refile(self, wrong, right):
         """A process of before version 7, which ran beside the release, took a BSUID for a phone."""
@@ -88,10 +103,16 @@ class Settlement:
         found = None
         for key in identity.certain():
             owner = self._owner(key)
-            found = self._unite(identity, found, owner, certain=True) if found and owner else found or owner
+            found = (
+                self._unite(identity, found, owner, certain=True)
+                if found and owner
+                else found or owner
+            )
         for key in identity.uncertain():
             found = self._join(identity, found, self._leads_to(identity, key, found), key)
-        return found or self._join(identity, None, self._now(self.sent_to.get((identity.chatbot_id, identity.about))))
+        return found or self._join(
+            identity, None, self._now(self.sent_to.get((identity.chatbot_id, identity.about)))
+        )
 
     def _join(self, identity, found, owner, key=None):
         """`found`, and whom else a phone leads to: somebody without a BSUID is the same, who has another one is not."""
@@ -112,13 +133,17 @@ class Settlement:
             return owner
         if past := self.known.get(former(key)):
             is_old = identity.at and identity.at < past.seen_at
-            is_tie = identity.at == past.seen_at and (identity.changed or not identity.certain() and not owner)
+            is_tie = identity.at == past.seen_at and (
+                identity.changed or not identity.certain() and not owner
+            )
             if is_old or is_tie:  # of a tie: the same news once more, or nobody else has it
                 return self._now(past.conversation)
             if identity.certain() and not identity.at:
                 return None  # of which of its owners it speaks, nobody knows
         forms = [key] if owner else variants(key)
-        return next((self._owner(form) for form in forms if self._may_be(identity, key, form)), None)
+        return next(
+            (self._owner(form) for form in forms if self._may_be(identity, key, form)), None
+        )
 
     def _may_be(self, identity, key, form):
         """Of a number that changed, the old one was theirs before the news, the new one is since."""
@@ -143,7 +168,13 @@ class Settlement:
         """Two are one. What is new here becomes the other; of two that are stored the younger, after this is undone."""
         if gone == kept:
             return kept
-        if kept in self.created and gone not in self.created or certain and gone < kept and gone not in self.created:
+        if (
+            kept in self.created
+            and gone not in self.created
+            or certain
+            and gone < kept
+            and gone not in self.created
+        ):
             gone, kept = kept, gone
         if gone in self.created:
             del self.created[gone]
@@ -175,12 +206,19 @@ class Settlement:
         if owner is None:
             self._give(identity, key, person)
         elif is_theirs:
-            is_later = owner.seen_at is None or identity.user and identity.at and identity.at > owner.seen_at
+            is_later = (
+                owner.seen_at is None
+                or identity.user
+                and identity.at
+                and identity.at > owner.seen_at
+            )
             if identity.at and is_later and not identity.had(key):
                 self.known[key] = self.moved[key] = Owner(person, identity.at)
                 self.touched.add(person)
         elif self._is_later(identity, owner):
-            self._remember(key, self._now(owner.conversation), identity.at, is_seen=bool(owner.seen_at))
+            self._remember(
+                key, self._now(owner.conversation), identity.at, is_seen=bool(owner.seen_at)
+            )
             self._lose(identity, key)
             self._give(identity, key, person)
         else:
@@ -231,10 +269,16 @@ class Settlement:
     def _free(self, identity, person):
         """Whoever changed numbers has the new one alone: what else was theirs is nobody's, until somebody writes."""
         chatbot_id, at = identity.chatbot_id, identity.at
-        kept = {key[2] for key in identity.known_by() if key[1] == 'phone' and key[2] == identity.phone}
+        kept = {
+            key[2] for key in identity.known_by() if key[1] == 'phone' and key[2] == identity.phone
+        }
         kept |= {form[2] for value in list(kept) for form in variants((chatbot_id, 'phone', value))}
         phones = {(chatbot_id, *one) for one in identity.also if one[0] == 'phone'}
-        phones |= {key for key in self.known if key[:2] == (chatbot_id, 'phone') and self._owner(key) == person}
+        phones |= {
+            key
+            for key in self.known
+            if key[:2] == (chatbot_id, 'phone') and self._owner(key) == person
+        }
         for key in sorted(phones):
             if key[2] not in kept:
                 self._end(identity, key, person, at)
@@ -260,7 +304,9 @@ class Settlement:
         is_first = person in self.created and not identity.changed and not source
         if what and not is_first and not is_alias:
             source = source or self.before.get(person, {}).get(key[1])
-            detail = self.events.setdefault((person, what, identity.why, identity.at), {'from': None, 'to': None})
+            detail = self.events.setdefault(
+                (person, what, identity.why, identity.at), {'from': None, 'to': None}
+            )
             detail['from'] = detail['from'] or (source if source != target else None)
             detail['to'] = target or detail['to']
 
@@ -269,7 +315,9 @@ class Settlement:
         shown = self.now.setdefault(person, {'at': None})
         is_news = identity.at is not None and (shown['at'] is None or identity.at >= shown['at'])
         for key in identity.known_by():
-            is_own = key[1:] not in identity.also and not (key[1] == 'user' and former(key) in self.known)
+            is_own = key[1:] not in identity.also and not (
+                key[1] == 'user' and former(key) in self.known
+            )
             if is_own and self._owner(key) == person and (is_news or key[1] not in shown):
                 shown[key[1]] = key[2]
         shown['at'] = identity.at if is_news else shown['at']
@@ -280,14 +328,21 @@ class Settlement:
             (person, chatbot_id, *self._shown(person, 'phone', 'user', 'parent', 'group', 'at'))
             for person, chatbot_id in self.created.items()
         ]
-        moved = {key: Owner(self._now(owner.conversation), owner.seen_at) for key, owner in self.moved.items()}
+        moved = {
+            key: Owner(self._now(owner.conversation), owner.seen_at)
+            for key, owner in self.moved.items()
+        }
         stored = sorted(self.touched & self.now.keys())
-        shown = [(person, *self._shown(person, 'at', 'phone', 'user', 'parent')) for person in stored]
+        shown = [
+            (person, *self._shown(person, 'at', 'phone', 'user', 'parent')) for person in stored
+        ]
         identity_store.write(created, moved, self.freed, shown)
-        contact.note([
-            (self._now(person), 'identity', {'what': what, **detail, 'why': why}, at)
-            for (person, what, why, at), detail in self.events.items()
-        ])  # fmt: skip
+        contact.note(
+            [
+                (self._now(person), 'identity', {'what': what, **detail, 'why': why}, at)
+                for (person, what, why, at), detail in self.events.items()
+            ]
+        )
 
     def _shown(self, person, *kinds):
         shown = self.now.get(person, {})

@@ -14,7 +14,9 @@ LOOK_UP = """
 SELECT i.chatbot_id, i.kind, i.value, i.conversation_id, i.seen_at FROM conversation_identity i
 JOIN unnest(%s::text[], %s::text[], %s::text[]) AS wanted (chatbot_id, kind, value) USING (chatbot_id, kind, value)
 """
-LOOK_UP_AND_KEEP = f'{LOOK_UP} JOIN conversation c ON c.id = i.conversation_id ORDER BY c.id FOR KEY SHARE OF c'
+LOOK_UP_AND_KEEP = (
+    f'{LOOK_UP} JOIN conversation c ON c.id = i.conversation_id ORDER BY c.id FOR KEY SHARE OF c'
+)
 PHONES_OF = """
 SELECT chatbot_id, kind, value FROM conversation_identity WHERE kind = 'phone' AND conversation_id = ANY(%s::uuid[])
 """

@@ -107,4 +107,13 @@ def _merge(source, target, why):
     for statement in MERGE:
         execute(statement, {'source': source, 'target': target})
     opt_out.work_out([target])
-    contact.note([(target, 'identity', {'what': 'conversation', 'from': source, 'to': target, 'why': why}, None)])
+    contact.note(
+        [
+            (
+                target,
+                'identity',
+                {'what': 'conversation', 'from': source, 'to': target, 'why': why},
+                None,
+            )
+        ]
+    )

@@ -11,8 +11,13 @@ from service.runtime.db import columns, execute, fetch, new_id, to_json
 
 REFUSED = 131050  # Meta's code for marketing to somebody who wants none
 CAUSE = 'opted_out'
-TAKEN_BACK = {'code': None, 'title': 'The person wants no marketing', 'details': None, 'fbtrace_id': None,
-              'cause': CAUSE}  # fmt: skip
+TAKEN_BACK = {
+    'code': None,
+    'title': 'The person wants no marketing',
+    'details': None,
+    'fbtrace_id': None,
+    'cause': CAUSE,
+}
 # In SQL, of a message `m` that is a template, or becomes one, and its conversation `c`.
 UNWANTED = 'm.marketing AND c.opted_out_at IS NOT NULL'
 

@@ -8,27 +8,81 @@ from service.runtime.untrusted import as_dict
 
 # What an account has that names none of its own: English, Spanish, Portuguese.
 OPT_OUT = (
-    'stop', 'stop all', 'stopall', 'stop promotions', 'stop marketing', 'unsubscribe', 'opt out', 'optout',
-    'baja', 'darme de baja', 'dar de baja', 'parar', 'basta', 'detener', 'detener promociones', 'cancelar suscripción',
-    'no más mensajes', 'desuscribir', 'desuscribirme',
-    'pare', 'sair', 'descadastrar', 'cancelar inscrição', 'cancelar assinatura', 'parar promoções',
-    'não quero receber', 'remover',
-)  # fmt: skip
+    'stop',
+    'stop all',
+    'stopall',
+    'stop promotions',
+    'stop marketing',
+    'unsubscribe',
+    'opt out',
+    'optout',
+    'baja',
+    'darme de baja',
+    'dar de baja',
+    'parar',
+    'basta',
+    'detener',
+    'detener promociones',
+    'cancelar suscripción',
+    'no más mensajes',
+    'desuscribir',
+    'desuscribirme',
+    'pare',
+    'sair',
+    'descadastrar',
+    'cancelar inscrição',
+    'cancelar assinatura',
+    'parar promoções',
+    'não quero receber',
+    'remover',
+)
 OPT_IN = (
-    'start', 'unstop', 'subscribe', 'resubscribe', 'opt in', 'optin',
-    'alta', 'darme de alta', 'suscribir', 'suscribirme', 'reanudar',
-    'voltar', 'inscrever', 'quero receber', 'retomar',
-)  # fmt: skip
+    'start',
+    'unstop',
+    'subscribe',
+    'resubscribe',
+    'opt in',
+    'optin',
+    'alta',
+    'darme de alta',
+    'suscribir',
+    'suscribirme',
+    'reanudar',
+    'voltar',
+    'inscrever',
+    'quero receber',
+    'retomar',
+)
 # Of these, what can mean nothing else on a button or in a list that asks about something: the "Remover" of a cart, the
 # "Baja" of three priorities, the "Voltar" of a menu say nothing of marketing. An account's own words count everywhere.
 PRESSED_OPT_OUT = (
-    'stop', 'stop all', 'stopall', 'stop promotions', 'stop marketing', 'unsubscribe', 'opt out', 'optout',
-    'darme de baja', 'detener promociones', 'no más mensajes', 'desuscribir', 'desuscribirme',
-    'descadastrar', 'parar promoções', 'não quero receber',
-)  # fmt: skip
+    'stop',
+    'stop all',
+    'stopall',
+    'stop promotions',
+    'stop marketing',
+    'unsubscribe',
+    'opt out',
+    'optout',
+    'darme de baja',
+    'detener promociones',
+    'no más mensajes',
+    'desuscribir',
+    'desuscribirme',
+    'descadastrar',
+    'parar promoções',
+    'não quero receber',
+)
 PRESSED_OPT_IN = (
-    'start', 'unstop', 'subscribe', 'resubscribe', 'opt in', 'optin', 'suscribirme', 'quero receber',
-)  # fmt: skip
+    'start',
+    'unstop',
+    'subscribe',
+    'resubscribe',
+    'opt in',
+    'optin',
+    'suscribirme',
+    'quero receber',
+)
 MAX_WORDS, MAX_LENGTH = 50, 64
 BETWEEN = re.compile(r'[\W_]+')
 
@@ -76,7 +130,11 @@ def _pressed(data):
     if data.get('type') != 'interactive':
         return []
     interactive = as_dict(data.get('interactive'))
-    return [text for name in ('button_reply', 'list_reply') for text in _texts(as_dict(interactive.get(name)), 'title')]
+    return [
+        text
+        for name in ('button_reply', 'list_reply')
+        for text in _texts(as_dict(interactive.get(name)), 'title')
+    ]
 
 
 def _texts(body, *names):

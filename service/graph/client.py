@@ -40,7 +40,9 @@ class Outcome:
     error: dict[str, Any] | None = None
     delay: float | None = None  # seconds, when more is asked for than the retry policy gives
     waits: bool = False  # a retry that holds up nobody else: it waits for its own condition
-    scope: str | None = None  # what slows down or stops beside this message (service.graph.error_codes)
+    scope: str | None = (
+        None  # what slows down or stops beside this message (service.graph.error_codes)
+    )
     pause: float | None = None  # seconds that Meta wants the scope to pause
 
     @property
@@ -61,13 +63,18 @@ Understood = Callable[[dict[str, Any]], Outcome]  # what an answer that is a suc
 
 
 def judge(
-    error: dict[str, Any], http_status: int = 400, delay: float | None = None, pause: float | None = None
+    error: dict[str, Any],
+    http_status: int = 400,
+    delay: float | None = None,
+    pause: float | None = None,
 ) -> Outcome:
     """The Outcome that the error table gives an error, of an answer or of a `failed` status alike."""
     known = look_up(error['code'], http_status)
     kind = 'held' if known.klass == 'W' and known.delay is None else KINDS[known.klass]
     delay = max(filter(None, (known.delay, delay)), default=None)
-    return Outcome(kind, error=error, delay=delay, waits=known.klass == 'W', scope=known.scope, pause=pause)
+    return Outcome(
+        kind, error=error, delay=delay, waits=known.klass == 'W', scope=known.scope, pause=pause
+    )
 
 
 def _error(
@@ -78,7 +85,12 @@ def _error(
     cause: str | None = None,
 ) -> dict[str, Any]:
     """The contract's `error`. `cause`: what there is no code of Meta's for (error_table.OUR_OWN)."""
-    error: dict[str, Any] = {'code': code, 'title': title, 'details': details, 'fbtrace_id': fbtrace_id}
+    error: dict[str, Any] = {
+        'code': code,
+        'title': title,
+        'details': details,
+        'fbtrace_id': fbtrace_id,
+    }
     return error | {'cause': cause} if cause else error
 
 
@@ -108,9 +120,15 @@ class GraphClient:
         """POST one message (section 6.1). Never raises for what the network or Meta may do; returns an Outcome."""
         return self._post(phone_number_id, access_token, body, _accepted)
 
-    def mark_read(self, phone_number_id: str, access_token: str, wamid: str, typing: bool = False) -> Outcome:
+    def mark_read(
+        self, phone_number_id: str, access_token: str, wamid: str, typing: bool = False
+    ) -> Outcome:
         """Show a customer's message as read, and the business typing (section 6.2); harmless to repeat. An Outcome."""
-        body: dict[str, Any] = {'messaging_product': 'whatsapp', 'status': 'read', 'message_id': wamid}
+        body: dict[str, Any] = {
+            'messaging_product': 'whatsapp',
+            'status': 'read',
+            'message_id': wamid,
+        }
         if typing:
             body['typing_indicator'] = {'type': 'text'}
         return self._post(phone_number_id, access_token, body, lambda answer: Outcome('accepted'))
@@ -129,10 +147,16 @@ class GraphClient:
         outcome = self._call(path, access_token, form, form.headers, _uploaded, seconds)
         if outcome.kind != 'unknown':
             return outcome
-        return replace(outcome, kind='retry', error=(outcome.error or {}) | {'cause': 'unreachable'})
+        return replace(
+            outcome, kind='retry', error=(outcome.error or {}) | {'cause': 'unreachable'}
+        )
 
-    def _post(self, phone_number_id: str, access_token: str, body: dict[str, Any], understood: Understood) -> Outcome:
-        return self._call(f'{phone_number_id}/messages', access_token, json.dumps(body), JSON_BODY, understood)
+    def _post(
+        self, phone_number_id: str, access_token: str, body: dict[str, Any], understood: Understood
+    ) -> Outcome:
+        return self._call(
+            f'{phone_number_id}/messages', access_token, json.dumps(body), JSON_BODY, understood
+        )
 
     def _call(
         self,
@@ -204,7 +228,11 @@ def _uploaded(body: dict[str, Any]) -> Outcome:
 
 def _first(body: dict[str, Any], name: str) -> dict[str, Any]:
     elements = body.get(name)
-    return elements[0] if isinstance(elements, list) and elements and isinstance(elements[0], dict) else {}
+    return (
+        elements[0]
+        if isinstance(elements, list) and elements and isinstance(elements[0], dict)
+        else {}
+    )
 
 
 def _refused(error: dict[str, Any], answer: Answer) -> Outcome:
@@ -226,7 +254,9 @@ def _regain(answer: Answer) -> float | None:
     """Seconds until Meta gives access again: X-Business-Use-Case-Usage says it in minutes (section 7)."""
     try:
         usage = json.loads(answer.headers.get('X-Business-Use-Case-Usage', '{}'))
-        minutes = [one.get('estimated_time_to_regain_access') for uses in usage.values() for one in uses]
+        minutes = [
+            one.get('estimated_time_to_regain_access') for uses in usage.values() for one in uses
+        ]
     except (ValueError, RecursionError, TypeError, AttributeError):
         return None
     longest = max((one for one in minutes if isinstance(one, int | float) and one > 0), default=0)

@@ -107,13 +107,23 @@ class Connections:
         """
         _left.bytes = False
         headers = {'Authorization': f'Bearer {token}', **(headers or {})}
-        with deadline.within(seconds or settings.GRAPH_TIMEOUT, idle=seconds and settings.GRAPH_TIMEOUT):
+        with deadline.within(
+            seconds or settings.GRAPH_TIMEOUT, idle=seconds and settings.GRAPH_TIMEOUT
+        ):
             answer = self._graph.urlopen(
-                method, self._root + path, body, headers, redirect=False, assert_same_host=False, preload_content=False
+                method,
+                self._root + path,
+                body,
+                headers,
+                redirect=False,
+                assert_same_host=False,
+                preload_content=False,
             )
             return Answer(answer.status, answer.headers, bounded_answer.read(answer, most))
 
     def open(self, url: str, headers: Mapping[str, str]) -> urllib3.BaseHTTPResponse:
         """GET any address: the answer with its body unread. Raises urllib3's HTTPError."""
         with deadline.within(settings.GRAPH_TIMEOUT):
-            return self._manager.request('GET', url, headers=headers, redirect=False, preload_content=False)
+            return self._manager.request(
+                'GET', url, headers=headers, redirect=False, preload_content=False
+            )

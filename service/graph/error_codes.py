@@ -222,7 +222,9 @@ def codes(key: Key) -> Iterable[int]:
     return (key,) if isinstance(key, int) else key
 
 
-BY_CODE: dict[int | float | None, Known] = {code: known for key, known in TABLE.items() for code in codes(key)}
+BY_CODE: dict[int | float | None, Known] = {
+    code: known for key, known in TABLE.items() for code in codes(key)
+}
 
 
 def look_up(code: object, http_status: int = 400) -> Known:

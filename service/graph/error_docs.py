@@ -69,15 +69,22 @@ def _entry(code: str, meaning: str, fix: str) -> str:
 
 
 def _rows(title: str, entries: Iterable[tuple[str, Known]]) -> str:
-    lines = [f'| {title} | class | what it means | what to do | wait | scope |', '|---|---|---|---|---|---|']
+    lines = [
+        f'| {title} | class | what it means | what to do | wait | scope |',
+        '|---|---|---|---|---|---|',
+    ]
     for name, known in entries:
         wait = '' if known.delay is None else f'{known.delay} s'
-        lines.append(f'| {name} | {known.klass} | {known.sentence} | {known.fix} | {wait} | {known.scope or ""} |')
+        lines.append(
+            f'| {name} | {known.klass} | {known.sentence} | {known.fix} | {wait} | {known.scope or ""} |'
+        )
     return '\n'.join(lines)
 
 
 def _shown(key: Key) -> str:
-    return f'{key.start}-{key.stop - 1}' if isinstance(key, range) else ', '.join(map(str, codes(key)))
+    return (
+        f'{key.start}-{key.stop - 1}' if isinstance(key, range) else ', '.join(map(str, codes(key)))
+    )
 
 
 if __name__ == '__main__':

@@ -5,7 +5,9 @@ sends one object, objects by number, details at the top, and text, or JSON in te
 import json
 from typing import Any
 
-SPEAKING = frozenset(('code', 'title', 'message', 'details', 'error', 'error_data', 'error_user_msg', 'fbtrace_id'))
+SPEAKING = frozenset(
+    ('code', 'title', 'message', 'details', 'error', 'error_data', 'error_user_msg', 'fbtrace_id')
+)
 
 IN_THE_OPEN = SPEAKING - {'error'} | {'error_description'}
 
@@ -15,7 +17,9 @@ def errors_in(value: object) -> list[dict[str, Any]]:
     value = _unpacked(value)
     if isinstance(value, dict):
         value = [value] if SPEAKING & value.keys() else list(value.values())
-    return [error for one in (value if isinstance(value, list) else [value]) if (error := _error(one))]
+    return [
+        error for one in (value if isinstance(value, list) else [value]) if (error := _error(one))
+    ]
 
 
 def told_errors(data: dict[str, Any]) -> object:
@@ -50,12 +54,20 @@ def details_in(error: dict[str, Any]) -> str | None:
     """What an error says beside its title."""
     data = _unpacked(error.get('error_data'))
     inner = data.get('details') or data.get('message') if isinstance(data, dict) else data
-    places = inner, error.get('details'), error.get('error_user_msg'), error.get('error_description')
+    places = (
+        inner,
+        error.get('details'),
+        error.get('error_user_msg'),
+        error.get('error_description'),
+    )
     return next(filter(None, map(_text, places)), None)
 
 
 def title_in(error: dict[str, Any]) -> str | None:
-    return next(filter(None, (_text(error.get(name)) for name in ('title', 'message', 'error_user_title'))), None)
+    return next(
+        filter(None, (_text(error.get(name)) for name in ('title', 'message', 'error_user_title'))),
+        None,
+    )
 
 
 def code_in(error: dict[str, Any]) -> int | None:
@@ -70,7 +82,9 @@ def code_in(error: dict[str, Any]) -> int | None:
 def _text(value: object) -> str | None:
     """Text that says something; of an object what it calls its details or message, of a list all of it."""
     value = _unpacked(value)
-    return '; '.join(filter(None, map(_said, value if isinstance(value, list) else [value]))) or None
+    return (
+        '; '.join(filter(None, map(_said, value if isinstance(value, list) else [value]))) or None
+    )
 
 
 def _said(value: object) -> str:

@@ -12,7 +12,9 @@ from service.graph.connections import MAX_ANSWER, Answer, Connections
 from service.runtime.bounded_answer import Unreadable
 from service.runtime.untrusted import as_dict
 
-FIELDS = 'id,name,language,status,category,components,parameter_format,quality_score,rejected_reason'
+FIELDS = (
+    'id,name,language,status,category,components,parameter_format,quality_score,rejected_reason'
+)
 PAGE, MAX_PAGES = 100, 100  # templates; Meta allows 6000 of a WABA (section 8)
 PATIENCE = 120  # seconds for all pages
 LARGEST_LIST = 32 * 2**20  # bytes, decoded, of all pages
@@ -27,8 +29,18 @@ class Refused(Exception):
 
 
 def _refused(kind: str, title: str, cause: str | None = None) -> Refused:
-    return Refused(Outcome(kind, error={'code': None, 'title': title, 'details': None, 'fbtrace_id': None,
-                                        'cause': cause}))  # fmt: skip
+    return Refused(
+        Outcome(
+            kind,
+            error={
+                'code': None,
+                'title': title,
+                'details': None,
+                'fbtrace_id': None,
+                'cause': cause,
+            },
+        )
+    )
 
 
 class ManagementClient:
@@ -60,12 +72,24 @@ class ManagementClient:
         """Meta's answer: id, status, category."""
         return self._call('POST', waba_id, token, {}, body)
 
-    def delete_template(self, waba_id: str, token: str, name: str, template_id: str | None = None) -> dict[str, Any]:
+    def delete_template(
+        self, waba_id: str, token: str, name: str, template_id: str | None = None
+    ) -> dict[str, Any]:
         """All languages of a name, or the one of this id."""
-        return self._call('DELETE', waba_id, token, {'name': name} | ({'hsm_id': template_id} if template_id else {}))
+        return self._call(
+            'DELETE',
+            waba_id,
+            token,
+            {'name': name} | ({'hsm_id': template_id} if template_id else {}),
+        )
 
     def _call(
-        self, method: str, waba_id: str, token: str, query: dict[str, Any], body: dict[str, Any] | None = None
+        self,
+        method: str,
+        waba_id: str,
+        token: str,
+        query: dict[str, Any],
+        body: dict[str, Any] | None = None,
     ) -> dict[str, Any]:
         return _understood(self._answer(method, waba_id, token, query, body))
 
@@ -78,14 +102,18 @@ class ManagementClient:
         body: dict[str, Any] | None = None,
         most: int = MAX_ANSWER,
     ) -> Answer:
-        path = f'{quote(waba_id, safe="")}/message_templates' + (f'?{urlencode(query)}' if query else '')
+        path = f'{quote(waba_id, safe="")}/message_templates' + (
+            f'?{urlencode(query)}' if query else ''
+        )
         try:
             text, headers = (json.dumps(body), JSON_BODY) if body else (None, None)
             return self._meta.call(method, path, token, text, headers, most=most)
         except Unreadable as error:
             raise _refused('retry', f'Meta answered {error}', 'no_answer') from None
         except HTTPError as error:
-            raise _refused('unknown', f'No answer from Meta ({type(error).__name__})', 'no_answer') from None
+            raise _refused(
+                'unknown', f'No answer from Meta ({type(error).__name__})', 'no_answer'
+            ) from None
 
 
 def _after(paging: dict[str, Any]) -> str | None:
@@ -93,7 +121,11 @@ def _after(paging: dict[str, Any]) -> str | None:
     if not isinstance(paging.get('next'), str):
         return None
     after = as_dict(paging.get('cursors')).get('after')
-    return after if isinstance(after, str) else (parse_qs(urlsplit(paging['next']).query).get('after') or [None])[0]
+    return (
+        after
+        if isinstance(after, str)
+        else (parse_qs(urlsplit(paging['next']).query).get('after') or [None])[0]
+    )
 
 
 def _understood(answer: Answer) -> dict[str, Any]:

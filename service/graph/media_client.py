@@ -75,7 +75,9 @@ class MediaClient:
         if not url:
             raise failure('retry', 'Meta described the file without an address', 'not_fetched')
         size = int(size) if isinstance(size, int | str) and str(size).isdecimal() else None
-        return Described(url, clean(body.get('mime_type'), 255), digest_of(body.get('sha256')), size)
+        return Described(
+            url, clean(body.get('mime_type'), 255), digest_of(body.get('sha256')), size
+        )
 
     @contextmanager
     def download(self, url: str, token: str) -> Iterator[urllib3.BaseHTTPResponse]:
@@ -124,7 +126,11 @@ class MediaClient:
             parts = urllib3.util.parse_url(url)
         except HTTPError:
             return False
-        if (parts.scheme, parts.host, parts.port) == (self._graph.scheme, self._graph.host, self._graph.port):
+        if (parts.scheme, parts.host, parts.port) == (
+            self._graph.scheme,
+            self._graph.host,
+            self._graph.port,
+        ):
             return True
         is_theirs = any(f'.{parts.host}'.endswith(f'.{host}') for host in HOSTS)
         return parts.scheme == 'https' and parts.port in (None, 443) and is_theirs
@@ -136,7 +142,9 @@ def _network() -> Iterator[None]:
     try:
         yield
     except HTTPError as error:
-        raise failure('retry', f'The file did not arrive ({type(error).__name__})', 'not_fetched') from error
+        raise failure(
+            'retry', f'The file did not arrive ({type(error).__name__})', 'not_fetched'
+        ) from error
 
 
 def _piece(answer: urllib3.BaseHTTPResponse) -> bytes:
@@ -158,5 +166,7 @@ def _of_an_address(answer: urllib3.BaseHTTPResponse) -> Outcome:
     """A file server speaks HTTP alone. A refusal of a fresh address may be the token's fault."""
     kind = 'held' if answer.status == 401 else 'retry'
     return failure(
-        kind, f'Meta answered HTTP {answer.status} for the file', 190 if kind == 'held' else 'not_fetched'
+        kind,
+        f'Meta answered HTTP {answer.status} for the file',
+        190 if kind == 'held' else 'not_fetched',
     ).outcome

@@ -15,12 +15,17 @@ class Form:
     def __init__(self, file: Mapping[str, Any], pieces: Iterable[bytes]) -> None:
         boundary, mime_type = choose_boundary(), plain_type(file['mime_type'])
         fields: dict[str, str | tuple[str, bytes, str]] = {
-            'messaging_product': 'whatsapp', 'type': mime_type,
+            'messaging_product': 'whatsapp',
+            'type': mime_type,
             'file': (for_meta(file['filename'], mime_type), b'', mime_type),
-        }  # fmt: skip
+        }
         whole, content_type = encode_multipart_formdata(fields, boundary)
         self._end = f'\r\n--{boundary}--\r\n'.encode()
-        self._beginning, self._pieces, self.size = whole.removesuffix(self._end), pieces, file['size']
+        self._beginning, self._pieces, self.size = (
+            whole.removesuffix(self._end),
+            pieces,
+            file['size'],
+        )
         length = len(self._beginning) + file['size'] + len(self._end)
         self.headers = {'Content-Type': content_type, 'Content-Length': str(length)}
 

@@ -22,7 +22,9 @@ ALL = 'app'  # the scope of all numbers
 THROTTLED = frozenset(('number', 'waba', 'app'))  # error_table.SCOPES that have a brake
 KEPT_DAYS = 1  # of a row of failures that nobody ended or went on with
 BRIEFLY = 1  # seconds until a probe that found no message tries again
-DECIDED_WITHIN = 5  # seconds after its grace an unknown message is decided: the clock sweeps every two
+DECIDED_WITHIN = (
+    5  # seconds after its grace an unknown message is decided: the clock sweeps every two
+)
 CLOCKS_DIFFER = 60  # seconds, PostgreSQL's and a worker's, at most
 LONGEST_WAIT = 600  # seconds that a conversation waits behind an unknown message
 
@@ -96,9 +98,17 @@ COUNTED = ('scope', 'phone_number_id', 'several', 'failures', 'since', 'failed_a
 
 def note(results: Iterable[Result]) -> News:
     """Count the failures of a batch, in its transaction and before all else of it."""
-    told = [(row['phone_number_id'], out, at) for row, out, at in results if out.tells_of_meta is not None]
+    told = [
+        (row['phone_number_id'], out, at)
+        for row, out, at in results
+        if out.tells_of_meta is not None
+    ]
     scopes = sorted({ALL, *(scope_of(number) for number, _, _ in told)})
-    if not told or all(out.tells_of_meta for _, out, _ in told) and not fetch_dicts(LOOK, (scopes,)):
+    if (
+        not told
+        or all(out.tells_of_meta for _, out, _ in told)
+        and not fetch_dicts(LOOK, (scopes,))
+    ):
         return News()
     execute(LOCK)
     before = {row['scope']: Streak(**row) for row in fetch_dicts(LOOK, (scopes,))}
@@ -126,8 +136,11 @@ def _write(before: dict[str, Streak], after: dict[str, Streak]) -> News:
     if ended:
         execute(FORGET, ([streak.scope for streak in ended], are_all_back))
     if streaks := [after[scope] for scope in sorted(after)]:
-        execute(COUNT, {name: [getattr(one, name) for one in streaks] for name in COUNTED}
-                | {'error': [to_json(one.error) for one in streaks]})  # fmt: skip
+        execute(
+            COUNT,
+            {name: [getattr(one, name) for one in streaks] for name in COUNTED}
+            | {'error': [to_json(one.error) for one in streaks]},
+        )
     away = [streak for streak in after.values() if streak.is_away or streak.away_since]
     return News(
         {streak.scope for streak in away},
@@ -180,19 +193,32 @@ def tell(news: News) -> None:
     for streak in news.began:
         reason = {name: streak.error[name] for name in ('code', 'title')}
         log.warning('Meta is away', extra=_shown(streak) | reason)
-        which = {'since': streak.since, 'all': streak.scope == ALL, 'number': streak.phone_number_id}
+        which = {
+            'since': streak.since,
+            'all': streak.scope == ALL,
+            'number': streak.phone_number_id,
+        }
         execute(WAIT_BEHIND_UNKNOWN, which)
         execute(UNCOUNT, which)
     for streak in news.ended:
-        log.info('Meta is back', extra=_shown(streak) | {'away_since': streak.away_since, 'probes': streak.probes})
+        log.info(
+            'Meta is back',
+            extra=_shown(streak) | {'away_since': streak.away_since, 'probes': streak.probes},
+        )
 
 
 def _shown(streak: Streak) -> dict[str, Any]:
     number = None if streak.scope == ALL else streak.phone_number_id
-    return {'scope': streak.scope.split(':')[0], 'phone_number_id': number, 'failures': streak.failures}
+    return {
+        'scope': streak.scope.split(':')[0],
+        'phone_number_id': number,
+        'failures': streak.failures,
+    }
 
 
-DUE_PROBE = 'SELECT error FROM graph_outage WHERE scope = %s AND probe_at <= now() FOR UPDATE SKIP LOCKED'
+DUE_PROBE = (
+    'SELECT error FROM graph_outage WHERE scope = %s AND probe_at <= now() FOR UPDATE SKIP LOCKED'
+)
 NEXT_PROBE = f"""
 UPDATE graph_outage SET probes = probes + 1,
   probe_at = now() + least({LAST_PROBE}, {FIRST_PROBE} * 2 ^ least(probes + 1, 10)) * interval '1 second'
@@ -233,4 +259,6 @@ def probe_now(phone_number_id: str) -> bool:
 
 
 def forget_old() -> None:
-    execute("DELETE FROM graph_outage WHERE failed_at < now() - %s * interval '1 day'", (KEPT_DAYS,))
+    execute(
+        "DELETE FROM graph_outage WHERE failed_at < now() - %s * interval '1 day'", (KEPT_DAYS,)
+    )

@@ -29,7 +29,9 @@ class Job:
     next_due: str
     claim: Callable[..., Any]  # due rows, leased or locked
     worker: str  # the module that does it, by name: the core does not import workers
-    record: tuple[Callable[..., Any], ...]  # what came of it: one for all results, or one for each outcome
+    record: tuple[
+        Callable[..., Any], ...
+    ]  # what came of it: one for all results, or one for each outcome
 
 
 JOBS = (
@@ -51,12 +53,18 @@ JOBS = (
 def next_due() -> dict[str, float | None]:
     """Seconds until something of each kind is due; negative: the oldest is late by so much; None: nothing waits."""
     waits = [f'extract(epoch FROM ({job.next_due}) - now())::float8 AS {job.kind}' for job in JOBS]
-    return fetch_dicts(f'SELECT {", ".join(waits)}')[0]  # one statement: the clock asks twice a second
+    return fetch_dicts(f'SELECT {", ".join(waits)}')[
+        0
+    ]  # one statement: the clock asks twice a second
 
 
 def late_by(next_due: dict[str, float | None], seconds: float) -> dict[str, float]:
     """The kinds whose oldest due row has waited longer than this, each with its age in seconds."""
-    return {kind: round(-wait, 1) for kind, wait in next_due.items() if wait is not None and wait < -seconds}
+    return {
+        kind: round(-wait, 1)
+        for kind, wait in next_due.items()
+        if wait is not None and wait < -seconds
+    }
 
 
 def until_next_ring(next_due: dict[str, float | None]) -> dict[str, float]:

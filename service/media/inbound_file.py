@@ -16,7 +16,9 @@ from service.runtime.model import JSON, Row
 from service.runtime.queues import ERRANDS, RETRY, patient_delay, wake
 from service.runtime.untrusted import as_dict, clean, digest_of, identifier
 
-TYPES = frozenset(('image', 'video', 'audio', 'voice', 'document', 'sticker'))  # voice: of old, seen still
+TYPES = frozenset(
+    ('image', 'video', 'audio', 'voice', 'document', 'sticker')
+)  # voice: of old, seen still
 BRINGING = TYPES | {'unsupported', 'unknown'}  # of a message with a row in this table
 DESCRIBING = ('mime_type', 'filename', 'sha256', 'status', 'url')  # fields of a file
 UNAVAILABLE = 131052  # Meta could not take the file from the customer: over 100 MB (section 2)
@@ -79,14 +81,25 @@ def _row(message_id, item):
     if not meta_id and not error:
         return None
     return (
-        new_id(), item.account.chatbot_id, item.phone_number_id, message_id, meta_id, clean(body.get('mime_type'), 255),
-        file_name(body.get('filename')), digest_of(body.get('sha256')), to_json(error),
-    )  # fmt: skip
+        new_id(),
+        item.account.chatbot_id,
+        item.phone_number_id,
+        message_id,
+        meta_id,
+        clean(body.get('mime_type'), 255),
+        file_name(body.get('filename')),
+        digest_of(body.get('sha256')),
+        to_json(error),
+    )
 
 
 def _why_not_there(kind, errors):
     """The error that Meta gives in the place of a file, also when it calls the message unsupported."""
-    found = [error for error in map(error_from, errors_in(errors)) if error['code'] is not None or error['details']]
+    found = [
+        error
+        for error in map(error_from, errors_in(errors))
+        if error['code'] is not None or error['details']
+    ]
     return next((error for error in found if kind in TYPES or error['code'] == UNAVAILABLE), None)
 
 
@@ -96,8 +109,13 @@ def _nothing_given(body):
         return None
     status = clean(body.get('status'), 64)
     details = f'Its status is "{status}".' if status else None
-    return {'code': None, 'title': 'Meta gave no file with this message', 'details': details, 'fbtrace_id': None,
-            'cause': UNAVAILABLE}  # fmt: skip
+    return {
+        'code': None,
+        'title': 'Meta gave no file with this message',
+        'details': details,
+        'fbtrace_id': None,
+        'cause': UNAVAILABLE,
+    }
 
 
 def file_name(value):
@@ -150,7 +168,10 @@ def renew(row, lease):
 def record(results):
     """Write what became of claimed rows: [(row, facts of a stored file, None)] or [(row, None, Outcome)]."""
     with _without_haste():
-        execute(RECORD, columns([_outcome(*one) for one in sorted(results, key=lambda one: one[0]['id'])]))
+        execute(
+            RECORD,
+            columns([_outcome(*one) for one in sorted(results, key=lambda one: one[0]['id'])]),
+        )
 
 
 @contextmanager
@@ -215,13 +236,21 @@ def fetch_again(media, is_lost=False):
     `is_lost`: it was stored, and the storage has it no more.
     """
     if not execute(AGAIN, (media.id, is_lost)) and media.status != 'fetching':
-        why = 'The file is stored already.' if media.status == 'stored' else 'Meta gave no file with this message.'
+        why = (
+            'The file is stored already.'
+            if media.status == 'stored'
+            else 'Meta gave no file with this message.'
+        )
         raise Conflict(why)
 
 
 def of_messages(messages):
     """{message id: its media as callers see it}; what was sent by us has none, and costs no query."""
-    ids = [one.id for one in messages if (one.direction == 'inbound' or one.echo) and one.type in BRINGING]
+    ids = [
+        one.id
+        for one in messages
+        if (one.direction == 'inbound' or one.echo) and one.type in BRINGING
+    ]
     found = Media.select().where(Media.message_id.in_(ids)) if ids else ()
     return {media.message_id: shown(media) for media in found}
 
@@ -237,8 +266,11 @@ def shown(media):
     if error and media.status == 'fetching' and look_up(code).klass == 'P':  # not given up yet
         sentences['fix'] = STILL_TRIED
     return {
-        **{name: getattr(media, name) for name in ('id', 'status', 'mime_type', 'size', 'filename')},
+        **{
+            name: getattr(media, name) for name in ('id', 'status', 'mime_type', 'size', 'filename')
+        },
         'sha256': media.sha256 and bytes(media.sha256).hex(),
         'url': f'/whatsapp-cloud/messages/{media.message_id}/media',
-        'error': error, **sentences,
-    }  # fmt: skip
+        'error': error,
+        **sentences,
+    }

@@ -12,8 +12,13 @@ from service.content.file_types import LIMITS, kind_of, plain_type
 from service.runtime.db import columns, connection, db, execute, fetch, fetch_dicts, is_id
 from service.runtime.errors import Invalid, NotFound
 
-CARRIED = {**{kind: kind for kind in LIMITS}, 'gif': 'video'}  # the key beside a file's id → the kind of the file
-FILELESS = frozenset(('text', 'location', 'contacts', 'reaction', 'pin'))  # types of messages without files
+CARRIED = {
+    **{kind: kind for kind in LIMITS},
+    'gif': 'video',
+}  # the key beside a file's id → the kind of the file
+FILELESS = frozenset(
+    ('text', 'location', 'contacts', 'reaction', 'pin')
+)  # types of messages without files
 GOOD_DAYS = 29  # of Meta's 30
 
 INSERT = """
@@ -51,7 +56,10 @@ def find(media_id):
         raise NotFound('There is no such file.')
     row = rows[0]
     kind = kind_of(row['mime_type'])
-    shown = {name: row[name] for name in ('id', 'chatbot_id', 'mime_type', 'size', 'filename', 'created_at')}
+    shown = {
+        name: row[name]
+        for name in ('id', 'chatbot_id', 'mime_type', 'size', 'filename', 'created_at')
+    }
     return shown | {'sha256': bytes(row['sha256']).hex(), 'kinds': [kind] if kind else []}
 
 
@@ -60,7 +68,9 @@ def references(value, path=()):
     waiting = [(path, value)]
     while waiting:
         where, container = waiting.pop()
-        for name, part in container.items() if isinstance(container, dict) else enumerate(container):
+        for name, part in (
+            container.items() if isinstance(container, dict) else enumerate(container)
+        ):
             if not isinstance(part, dict | list) or name in FREE_FORM:
                 continue
             if name in CARRIED and isinstance(part, dict) and is_id(part.get('id')):
@@ -119,10 +129,15 @@ def look_up(rows):
     for row in rows:
         row['files'] = {}
         if row['type'] not in FILELESS:  # one that we do not know may carry some, too
-            row['files'] = dict.fromkeys(part['id'].lower() for _, _, part in references({row['type']: row['content']}))
+            row['files'] = dict.fromkeys(
+                part['id'].lower() for _, _, part in references({row['type']: row['content']})
+            )
             named |= dict.fromkeys((media_id, row['phone_number_id']) for media_id in row['files'])
     if named:
-        files = {(file['media_id'], file['number']): file for file in fetch_dicts(LOOK_UP, columns(named))}
+        files = {
+            (file['media_id'], file['number']): file
+            for file in fetch_dicts(LOOK_UP, columns(named))
+        }
         for row in rows:
             for media_id in row['files']:
                 file = files.get((media_id, row['phone_number_id']))
@@ -137,7 +152,9 @@ def with_meta_ids(kind, content, files):
         part['id'] = file['meta_id']
         if kind_of_file == 'document' and file['filename']:
             name = for_people(file['filename'], file['mime_type'])
-            part.setdefault('filename', name)  # without one the customer sees none, without an ending none opens it
+            part.setdefault(
+                'filename', name
+            )  # without one the customer sees none, without an ending none opens it
     return body[kind]
 
 
@@ -147,7 +164,10 @@ def _copy(value):
     if not isinstance(value, dict):
         return value
     copied = {}
-    for name, part in value.items():  # no comprehension: as deep as a body may be nested, each would count twice
+    for (
+        name,
+        part,
+    ) in value.items():  # no comprehension: as deep as a body may be nested, each would count twice
         copied[name] = _copy(part)
     return copied
 
@@ -222,8 +242,12 @@ WHERE media_id = %(file)s AND phone_number_id = %(number)s AND lease_until IS NO
 def renew(row, file, lease):
     """An upload takes its time: what it holds is held on to for `lease` seconds more. False: it is ours no more."""
     values = {
-        'lease': lease, 'conversation': row['conversation_id'], 'message': row['id'], 'attempts': row['attempts'],
-        'file': file['media_id'], 'number': file['number'],
-    }  # fmt: skip
+        'lease': lease,
+        'conversation': row['conversation_id'],
+        'message': row['id'],
+        'attempts': row['attempts'],
+        'file': file['media_id'],
+        'number': file['number'],
+    }
     with db.atomic():
         return all([execute(statement, values) for statement in RENEW])

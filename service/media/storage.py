@@ -17,5 +17,7 @@ def storage():
 def _at(url):
     parts = urlsplit(url)
     if parts.scheme == 's3':
-        return importlib.import_module('service.media.storage_s3').Bucket(parts)  # boto3 is an extra
+        return importlib.import_module('service.media.storage_s3').Bucket(
+            parts
+        )  # boto3 is an extra
     return Directory(unquote(parts.path))

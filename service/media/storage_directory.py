@@ -52,7 +52,9 @@ class Directory(Storage):
             self._settle([self.root / checked(key) for key in keys])
 
     def _settle(self, paths):
-        folders = {folder for path in paths for folder in path.parents if folder.is_relative_to(self.root)}
+        folders = {
+            folder for path in paths for folder in path.parents if folder.is_relative_to(self.root)
+        }
         for path in (*paths, *folders):
             _sync(path)
 

@@ -28,7 +28,10 @@ class Bucket(Storage):
         prefix = unquote(url.path).strip('/')
         self.name, self._prefix = url.netloc, f'{prefix}/' if prefix else ''
         self._client = boto3.session.Session().client(
-            's3', endpoint_url=query.get('endpoint_url'), region_name=query.get('region'), config=_config(query)
+            's3',
+            endpoint_url=query.get('endpoint_url'),
+            region_name=query.get('region'),
+            config=_config(query),
         )
 
     @contextmanager
@@ -45,14 +48,20 @@ class Bucket(Storage):
     def open(self, key, start=0, length=None):
         """A Piece of an object, of `length` bytes or to its end. Raises Missing."""
         until = '' if length is None else start + length - 1
-        stretch = {'Range': f'bytes={start}-{until}'} if start or length else {}  # an empty one has none
+        stretch = (
+            {'Range': f'bytes={start}-{until}'} if start or length else {}
+        )  # an empty one has none
         with _errors():
-            answer = self._client.get_object(Bucket=self.name, Key=self._prefix + checked(key), **stretch)
+            answer = self._client.get_object(
+                Bucket=self.name, Key=self._prefix + checked(key), **stretch
+            )
         return Piece(_Body(answer['Body']), answer['ContentLength'])
 
     def size(self, key):
         with _errors():
-            return self._client.head_object(Bucket=self.name, Key=self._prefix + checked(key))['ContentLength']
+            return self._client.head_object(Bucket=self.name, Key=self._prefix + checked(key))[
+                'ContentLength'
+            ]
 
     def delete(self, key):
         with _errors():
@@ -74,9 +83,13 @@ def _config(query):
     """Storage that is not Amazon's often knows buckets as paths only, and none of the newer checksums."""
     return Config(
         s3={'addressing_style': 'path' if 'endpoint_url' in query else 'auto'},
-        request_checksum_calculation='when_required', response_checksum_validation='when_required',
-        retries={'mode': 'standard', 'max_attempts': 3}, connect_timeout=5, read_timeout=20, max_pool_connections=32,
-    )  # fmt: skip
+        request_checksum_calculation='when_required',
+        response_checksum_validation='when_required',
+        retries={'mode': 'standard', 'max_attempts': 3},
+        connect_timeout=5,
+        read_timeout=20,
+        max_pool_connections=32,
+    )
 
 
 @contextmanager

@@ -50,9 +50,17 @@ def of_status(item, chatbot_id: str) -> Fact:
 
 
 COLUMNS = {
-    'chatbot_id': 'text', 'phone_number_id': 'text', 'wamid': 'text', 'type': 'text', 'status': 'text',
-    'timestamp': 'timestamptz', 'opaque': 'text', 'payment': 'json', 'errors': 'json', 'digest': 'bytea',
-}  # of each fact, with their types  # fmt: skip
+    'chatbot_id': 'text',
+    'phone_number_id': 'text',
+    'wamid': 'text',
+    'type': 'text',
+    'status': 'text',
+    'timestamp': 'timestamptz',
+    'opaque': 'text',
+    'payment': 'json',
+    'errors': 'json',
+    'digest': 'bytea',
+}  # of each fact, with their types
 # Whose message is not known yet has none: it is found by its wamid when that is read (OF_MESSAGES).
 INSERT_FACTS = f"""
 INSERT INTO message_fact (message_id, {', '.join(COLUMNS)})
@@ -76,7 +84,10 @@ def store(facts: list[Fact]) -> dict[tuple, str]:
     values = {column.name: [getattr(row, column.name) for row in rows] for column in fields(Fact)}
     values['digest'] = list(map(Binary, values['digest']))
     stored = fetch(INSERT_FACTS, values)
-    return {(number, wamid, bytes(digest)): 'stored' if known else 'orphan' for number, wamid, digest, known in stored}
+    return {
+        (number, wamid, bytes(digest)): 'stored' if known else 'orphan'
+        for number, wamid, digest, known in stored
+    }
 
 
 OF_MESSAGES = """

@@ -12,7 +12,11 @@ from service.runtime.model import JSON, Row
 from service.runtime.untrusted import MAX_ID, as_dict, clean
 
 # Where the wamid stands that a message is about.
-REFERENCES = {'reaction': 'message_id', 'edit': 'original_message_id', 'revoke': 'original_message_id'}
+REFERENCES = {
+    'reaction': 'message_id',
+    'edit': 'original_message_id',
+    'revoke': 'original_message_id',
+}
 
 
 class Message(Row):
@@ -50,9 +54,29 @@ class Message(Row):
     created_at = DateTimeField()
     updated_at = DateTimeField()
 
-    SHOWN = ('id', 'chatbot_id', 'conversation_id', 'direction', 'type', 'status', 'wamid', 'content', 'context',
-             'extra', 'client_reference', 'attempts', 'error', 'tries', 'hold_reason', 'batch_id', 'send_at',
-             'expires_at', 'timestamp', 'created_at', 'updated_at')  # fmt: skip
+    SHOWN = (
+        'id',
+        'chatbot_id',
+        'conversation_id',
+        'direction',
+        'type',
+        'status',
+        'wamid',
+        'content',
+        'context',
+        'extra',
+        'client_reference',
+        'attempts',
+        'error',
+        'tries',
+        'hold_reason',
+        'batch_id',
+        'send_at',
+        'expires_at',
+        'timestamp',
+        'created_at',
+        'updated_at',
+    )
 
     @property
     def origin(self):
@@ -71,9 +95,19 @@ class Message(Row):
         """Without what stands elsewhere: statuses, and what later messages did to it (service.messages.relations)."""
         row = {name: getattr(self, name) for name in self.SHOWN}
         sender, extra = as_dict(self.sender), as_dict(self.extra)
-        row |= {'text': read(self.type, self.content), 'origin': self.origin, 'referral': extra.get('referral')}
+        row |= {
+            'text': read(self.type, self.content),
+            'origin': self.origin,
+            'referral': extra.get('referral'),
+        }
         row |= {'referred_product': as_dict(self.context).get('referred_product')}
-        row |= {'reply_to': None, 'reactions': [], 'edited_at': None, 'revoked_at': None, 'revisions': []}
+        row |= {
+            'reply_to': None,
+            'reactions': [],
+            'edited_at': None,
+            'revoked_at': None,
+            'revisions': [],
+        }
         row |= self._shown_error(extra)
         row |= {'fallback_template': self.fallback, 'replaced': self.replaced}
         row |= {'to': self.recipient_to, 'recipient': self.recipient, 'wa_id': self.answer_wa_id}
@@ -83,7 +117,9 @@ class Message(Row):
         """Why it failed; of an inbound one, why Meta could not hand on what was written (sections 2 and 7)."""
         error = dict(self.error) if self.error else first_error(told_errors(extra))
         cause = error and error.pop('cause', None)
-        return {'error': error, 'explanation': None, 'fix': None} | (explain(cause or error['code']) if error else {})
+        return {'error': error, 'explanation': None, 'fix': None} | (
+            explain(cause or error['code']) if error else {}
+        )
 
     def history(self, told):
         """All its statuses: ours, what Meta `told`, and where it rests if Meta did not say that."""
@@ -101,7 +137,9 @@ class Message(Row):
             return [] if is_told else [{'status': 'sent', 'timestamp': self.said_at}]
         is_later = self.send_at and self.send_at > self.created_at
         own = [{'status': 'scheduled' if is_later else 'queued', 'timestamp': self.created_at}]
-        return own + ([{'status': 'accepted', 'timestamp': self.accepted_at}] if self.accepted_at else [])
+        return own + (
+            [{'status': 'accepted', 'timestamp': self.accepted_at}] if self.accepted_at else []
+        )
 
 
 def refers_to(kind, content):
@@ -127,7 +165,9 @@ def insert_inbound(rows):
     """
     if not rows:
         return {}
-    rows = sorted(rows, key=lambda row: (row[3], row[5]))  # everybody inserts in one order: no circle of waiting
+    rows = sorted(
+        rows, key=lambda row: (row[3], row[5])
+    )  # everybody inserts in one order: no circle of waiting
     stored = fetch(INSERT_INBOUND, columns(rows))
     return {row[:2]: row[2] for row in stored}
 

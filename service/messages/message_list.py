@@ -37,14 +37,20 @@ WHERE chatbot_id IN (SELECT chatbot_id FROM whatsapp_cloud_account WHERE chatbot
 
 
 def with_wamid(query: Query, wamid: str) -> Query:
-    return query.where(Message.id.in_([id_ for sql in EITHER_WAY for (id_,) in fetch(sql, {'wamid': wamid})]))
+    return query.where(
+        Message.id.in_([id_ for sql in EITHER_WAY for (id_,) in fetch(sql, {'wamid': wamid})])
+    )
 
 
 def sent_to(query: Query, chatbot_id: str | None, value: str) -> Query:
     """Those that went to a phone, in whichever of its forms and however it was written, to a BSUID or to a group."""
     named = read(value)
     kinds = KINDS[named.kind] if named else ['group']
-    values = candidates(named.value) if named and named.kind == 'phone' else [named.value if named else value]
+    values = (
+        candidates(named.value)
+        if named and named.kind == 'phone'
+        else [named.value if named else value]
+    )
     conversations = [id_ for (id_,) in fetch(KNOWN_AS, (chatbot_id, kinds, values))]
     to = Message.recipient_to
     if named and named.kind == 'phone':
@@ -107,4 +113,6 @@ def changed(query: Query, behind: Place, limit: int) -> list[Message]:
         .order_by(of_one.c.updated_at, of_one.c.id)
         .limit(limit)
     )
-    return list(Message.select().where(Message.id.in_(ids)).order_by(Message.updated_at, Message.id))
+    return list(
+        Message.select().where(Message.id.in_(ids)).order_by(Message.updated_at, Message.id)
+    )

@@ -3,7 +3,9 @@
 from service.runtime.db import columns, execute, fetch_dicts, to_json
 from service.runtime.errors import Conflict
 
-TYPING_SECONDS = 25  # an indicator is shown that long (section 6.2): one that is later than that helps nobody
+TYPING_SECONDS = (
+    25  # an indicator is shown that long (section 6.2): one that is later than that helps nobody
+)
 MAX_AGE_DAYS = 30  # of a message, until Meta takes no receipt for it any more
 SPOKEN = ('reaction', 'system', 'edit', 'revoke')  # types that nobody reads as a message of its own
 
@@ -34,7 +36,11 @@ def ask(message, typing):
 
 def before_replies(claimed):
     """Of conversations whose responders are asked just now: the last message, where the account wants it."""
-    wanted = [(row['id'], row['read_receipts'] == 'typing') for row in claimed if row['read_receipts'] != 'none']
+    wanted = [
+        (row['id'], row['read_receipts'] == 'typing')
+        for row in claimed
+        if row['read_receipts'] != 'none'
+    ]
     return execute(ASK_BEFORE_REPLIES, (*columns(wanted), list(SPOKEN))) if wanted else 0
 
 
@@ -67,7 +73,10 @@ def claim(limit, lease):
 
 def record(results):
     """`results`: [(claimed row, told, seconds until it is tried again or None, error or None)]."""
-    rows = sorted((row['id'], row['due_at'], told, delay, to_json(error)) for row, told, delay, error in results)
+    rows = sorted(
+        (row['id'], row['due_at'], told, delay, to_json(error))
+        for row, told, delay, error in results
+    )
     execute(RECORD, columns(rows))
 
 

@@ -35,10 +35,16 @@ FROM unnest(%s::text[], %s::text[], %s::text[]) AS n (chatbot_id, name, language
 
 def shown(messages):
     """Messages as callers see them, but for what other tables know of them."""
-    replied_to, referring, definitions = _replied_to(messages), _referring(messages), _definitions(messages)
+    replied_to, referring, definitions = (
+        _replied_to(messages),
+        _referring(messages),
+        _definitions(messages),
+    )
     rows = []
     for message in messages:
-        row = message.to_dict() | {'reply_to': replied_to.get(_address(message, _context_id(message)))}
+        row = message.to_dict() | {
+            'reply_to': replied_to.get(_address(message, _context_id(message)))
+        }
         row['text'] = _rendered(message, definitions) or row['text']
         rows.append(row | _folded(message, row, referring.get(_place(message), [])))
     return rows
@@ -57,7 +63,11 @@ def _template(message):
 
 
 def _rendered(message, definitions):
-    return render(definitions.get(_template(message)), message.content) if message.type == 'template' else ''
+    return (
+        render(definitions.get(_template(message)), message.content)
+        if message.type == 'template'
+        else ''
+    )
 
 
 def _replied_to(messages):
@@ -83,7 +93,9 @@ def _referring(messages):
     rows = fetch_dicts(REFERRING, _columns(wanted)) if wanted else []
     found = {}
     for row in sorted(rows, key=lambda row: (row['at'], row['id'])):
-        found.setdefault((row['conversation_id'], row['phone_number_id'], row['refers_to']), []).append(row)
+        found.setdefault(
+            (row['conversation_id'], row['phone_number_id'], row['refers_to']), []
+        ).append(row)
     return found
 
 
@@ -99,15 +111,27 @@ def _folded(message, row, referring):
     """What became of a message, by those that refer to it."""
     if not referring:
         return {}
-    edits = [one for one in referring if one['type'] == 'edit' and _may_edit(one, message) and _version(one)]
-    revokes = [one for one in referring if one['type'] == 'revoke' and one['direction'] == message.direction]
+    edits = [
+        one
+        for one in referring
+        if one['type'] == 'edit' and _may_edit(one, message) and _version(one)
+    ]
+    revokes = [
+        one
+        for one in referring
+        if one['type'] == 'revoke' and one['direction'] == message.direction
+    ]
     folded = {'reactions': _reactions(referring)}
     if edits or revokes:
         first = {'content': row['content'], 'type': row['type'], 'timestamp': message.said_at}
         folded['revisions'] = [first, *map(_version, edits)]
     if edits:
         latest = folded['revisions'][-1]
-        folded |= {'type': latest['type'], 'content': latest['content'], 'edited_at': latest['timestamp']}
+        folded |= {
+            'type': latest['type'],
+            'content': latest['content'],
+            'edited_at': latest['timestamp'],
+        }
         folded['text'] = read(latest['type'], latest['content'])
     if revokes:
         folded |= {'content': {}, 'text': DELETED, 'revoked_at': revokes[0]['at']}
@@ -131,7 +155,11 @@ def _version(edit):
     """What an edit made of its message; None when it does not say."""
     message = as_dict(as_dict(edit['content']).get('message'))
     kind = clean(message.get('type'), 64)
-    return {'content': message[kind], 'type': kind, 'timestamp': edit['at']} if message.get(kind) else None
+    return (
+        {'content': message[kind], 'type': kind, 'timestamp': edit['at']}
+        if message.get(kind)
+        else None
+    )
 
 
 def _reactions(referring):
@@ -140,9 +168,13 @@ def _reactions(referring):
     for one in referring:
         if one['type'] == 'reaction':
             sender = as_dict(one['sender'])
-            person = _person(sender) if sender.get('group_id') else None  # else there is one on each side
+            person = (
+                _person(sender) if sender.get('group_id') else None
+            )  # else there is one on each side
             latest[one['direction'], person] = _reaction(one, sender)
-    return [one for one in sorted(latest.values(), key=lambda one: one['timestamp']) if one['emoji']]
+    return [
+        one for one in sorted(latest.values(), key=lambda one: one['timestamp']) if one['emoji']
+    ]
 
 
 def _reaction(row, sender):

@@ -33,8 +33,12 @@ class HoldReason(StrEnum):
 OUTBOUND = tuple(status for status in Status if status is not Status.RECEIVED)
 RANK: dict[str, int] = {status: rank for rank, status in enumerate(OUTBOUND)}
 
-TOLD = frozenset((Status.SENT, Status.DELIVERED, Status.READ, Status.PLAYED))  # Meta's names; it invents others
-ARRIVED = frozenset((Status.DELIVERED, Status.READ, Status.PLAYED))  # a failure afterwards is a fact, no more
+TOLD = frozenset(
+    (Status.SENT, Status.DELIVERED, Status.READ, Status.PLAYED)
+)  # Meta's names; it invents others
+ARRIVED = frozenset(
+    (Status.DELIVERED, Status.READ, Status.PLAYED)
+)  # a failure afterwards is a fact, no more
 # A failure from there may be tried again.
 UNDELIVERED = frozenset((Status.SENDING, Status.UNKNOWN, Status.ACCEPTED, Status.SENT))
 # What may still leave, or leave again.
@@ -49,7 +53,8 @@ ALLOWED: dict[str, frozenset[Status]] = {
     Status.HELD: META_SAYS | {Status.QUEUED, Status.SCHEDULED, Status.CANCELLED, Status.EXPIRED},
     Status.SENDING: META_SAYS | {Status.QUEUED, Status.HELD, Status.UNKNOWN, Status.EXPIRED},
     Status.UNKNOWN: META_SAYS | {Status.QUEUED, Status.HELD},
-    Status.ACCEPTED: TOLD | {Status.FAILED, Status.QUEUED, Status.HELD},  # the last two: Meta says later that it failed
+    Status.ACCEPTED: TOLD
+    | {Status.FAILED, Status.QUEUED, Status.HELD},  # the last two: Meta says later that it failed
     Status.SENT: ARRIVED | {Status.FAILED, Status.QUEUED, Status.HELD},
     Status.DELIVERED: frozenset((Status.READ, Status.PLAYED)),
     Status.READ: frozenset((Status.PLAYED,)),

@@ -92,5 +92,12 @@ def _final_channel(text: str) -> str:
 
 def sentence_in(body: dict) -> str | None:
     """What the server says of an error, wherever it stands; not yet fit to be shown (service.replies.redaction)."""
-    places = [('error', 'message'), ('error',), ('message',), ('detail',), ('detail', 'message'), ('error', 'detail')]
+    places = [
+        ('error', 'message'),
+        ('error',),
+        ('message',),
+        ('detail',),
+        ('detail', 'message'),
+        ('error', 'detail'),
+    ]
     return next(filter(None, (text_at(body, *place) for place in places)), None)

@@ -33,4 +33,7 @@ def _turns(history: Iterable[dict]) -> list[tuple[str, str]]:
     """(role, text), neighbours of one role joined."""
     said = [(ROLES[one['direction']], cleaned(one['text'] or '')) for one in history]
     said = [(role, text) for role, text in said if text.strip()]
-    return [(role, '\n'.join(text for _, text in group)) for role, group in groupby(said, key=lambda one: one[0])]
+    return [
+        (role, '\n'.join(text for _, text in group))
+        for role, group in groupby(said, key=lambda one: one[0])
+    ]

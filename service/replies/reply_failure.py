@@ -4,7 +4,9 @@
 class NoReply(Exception):
     """The responder gave no usable answer. The title is ours and quotes nothing of what it said."""
 
-    def __init__(self, title: str, details: str | None = None, final: bool = False, wait: float | None = None):
+    def __init__(
+        self, title: str, details: str | None = None, final: bool = False, wait: float | None = None
+    ):
         """`details`: the server's own sentence, fit to be shown. `final`: asking again brings the same answer.
         `wait`: seconds after which the server wants to be asked again."""
         super().__init__(title)

@@ -19,8 +19,12 @@ BUSY = (429, 503, 529)  # 529: overloaded, of some AIs' servers
 class TimedAdapter(HTTPAdapter):
     """What `requests` sends with, on connections that keep to the time of deadline.within()."""
 
-    def init_poolmanager(self, connections: int, maxsize: int, block: bool = False, **options: object) -> None:
-        self.poolmanager = deadline.pool_manager(num_pools=connections, maxsize=maxsize, block=block)
+    def init_poolmanager(
+        self, connections: int, maxsize: int, block: bool = False, **options: object
+    ) -> None:
+        self.poolmanager = deadline.pool_manager(
+            num_pools=connections, maxsize=maxsize, block=block
+        )
 
 
 # Without a Session: no redirects, cookies, proxies or .netrc, and half of the cost.
@@ -52,7 +56,11 @@ def post(url: str, body: bytes, headers: dict[str, str], seconds: float) -> Answ
             return Answer(answer.status, answer.headers, bounded_answer.read(answer, MAX_ANSWER))
     except bounded_answer.Unreadable as error:
         raise NoReply(f'the responder answered {error}') from None
-    except (requests.RequestException, HTTPError, ValueError) as error:  # an address or header may be unusable
+    except (
+        requests.RequestException,
+        HTTPError,
+        ValueError,
+    ) as error:  # an address or header may be unusable
         if time.monotonic() - began >= seconds:
             raise NoReply(f'the responder did not answer within {seconds:g} s') from None
         raise NoReply(f'the responder did not answer ({type(error).__name__})') from None

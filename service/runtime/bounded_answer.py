@@ -6,7 +6,11 @@ import urllib3
 from urllib3.exceptions import HTTPError
 
 PLAIN = ('', 'identity')
-WINDOWS = {'gzip': (31,), 'x-gzip': (31,), 'deflate': (15, -15)}  # for zlib; a deflate is sent with a head or without
+WINDOWS = {
+    'gzip': (31,),
+    'x-gzip': (31,),
+    'deflate': (15, -15),
+}  # for zlib; a deflate is sent with a head or without
 
 
 class Unreadable(HTTPError):

@@ -68,7 +68,14 @@ def graph_url(value: str) -> str:
     """The base of every Graph call: a path, a version and an id are put behind it."""
     value = url('http', 'https')(value)
     parts = urlsplit(value)
-    if parts.query or parts.fragment or parts.username or parts.password or '?' in value or '#' in value:
+    if (
+        parts.query
+        or parts.fragment
+        or parts.username
+        or parts.password
+        or '?' in value
+        or '#' in value
+    ):
         raise ValueError('must be a scheme, a host and at most a path: https://graph.facebook.com')
     if GRAPH_VERSION.fullmatch(parts.path.rpartition('/')[2]):
         raise ValueError('must not end in a version: that is GRAPH_API_VERSION')
@@ -121,7 +128,9 @@ def database_url(value: str) -> str:
     try:
         parse_dsn(value)
     except ProgrammingError:  # its text quotes the part, which may be the password
-        raise ValueError("is not one of PostgreSQL's: see its percent signs and what stands behind the ?") from None
+        raise ValueError(
+            "is not one of PostgreSQL's: see its percent signs and what stands behind the ?"
+        ) from None
     return value
 
 
@@ -135,7 +144,9 @@ def media_url(value: str) -> str:
     if parts.scheme == 's3' and not find_spec('boto3'):
         raise ValueError('is of S3, for which boto3 is needed: pip install -r requirements-s3.txt')
     if parts.scheme == 'file' and (parts.netloc or not parts.path):
-        raise ValueError('must be file:///directory, or file:directory for one of the working directory')
+        raise ValueError(
+            'must be file:///directory, or file:directory for one of the working directory'
+        )
     return value
 
 
@@ -144,7 +155,9 @@ def fernet_keys(value: str) -> tuple[str, ...]:
         try:
             Fernet(key)
         except Exception:
-            raise ValueError('must be Fernet keys (32 bytes, url-safe base64), comma separated') from None
+            raise ValueError(
+                'must be Fernet keys (32 bytes, url-safe base64), comma separated'
+            ) from None
     return secrets(value)
 
 
@@ -188,7 +201,14 @@ VARIABLES: dict[str, tuple[Callable[[str], object], object]] = {
 }
 NEEDED_BY = {
     'release': ('DATABASE_URL',),
-    'web': ('DATABASE_URL', 'REDIS_URL', 'WHATSAPP_APP_SECRET', 'WHATSAPP_VERIFY_TOKEN', 'API_KEYS', 'ENCRYPTION_KEYS'),
+    'web': (
+        'DATABASE_URL',
+        'REDIS_URL',
+        'WHATSAPP_APP_SECRET',
+        'WHATSAPP_VERIFY_TOKEN',
+        'API_KEYS',
+        'ENCRYPTION_KEYS',
+    ),
     'worker': ('DATABASE_URL', 'REDIS_URL', 'ENCRYPTION_KEYS'),
     'clock': ('DATABASE_URL', 'REDIS_URL'),
     'command': ('DATABASE_URL', 'REDIS_URL', 'ENCRYPTION_KEYS'),
@@ -227,7 +247,9 @@ class Settings:
             read, default = VARIABLES[name]
         except KeyError:
             raise AttributeError(name) from None
-        value: object = os.environ.get(name, '').strip() or default  # a copied secret often brings a line end
+        value: object = (
+            os.environ.get(name, '').strip() or default
+        )  # a copied secret often brings a line end
         if value is REQUIRED:
             raise ConfigError(f'{name} is missing: see .env.example')
         if isinstance(value, str):

@@ -29,11 +29,16 @@ CONNECTION_LOST = (OperationalError, InterfaceError)
 # shut down, a disk. All others are about the statement or its values, which will be refused the next time, too.
 PASSING = ('08', '25', '40', '53', '55', '57', '58')
 LOCK_NOT_AVAILABLE = '55P03'
-LOCKED = (LOCK_NOT_AVAILABLE, '57014')  # the server is there: somebody else's lock, or a statement that took too long
+LOCKED = (
+    LOCK_NOT_AVAILABLE,
+    '57014',
+)  # the server is there: somebody else's lock, or a statement that took too long
 
 CONNECT_SECONDS = 3  # for each address of the server
 PLACE_SECONDS = 10  # until another one gives his connection back
-ANSWER_SECONDS = 22  # for one statement; after that the connection is dead, whatever the kernel believes
+ANSWER_SECONDS = (
+    22  # for one statement; after that the connection is dead, whatever the kernel believes
+)
 CONNECT = {
     'connect_timeout': CONNECT_SECONDS,
     'application_name': 'whatsapp-gateway',
@@ -50,13 +55,17 @@ LONG_SECONDS = 62  # for a statement that may go through all of an account's mes
 LONG = 'SET LOCAL statement_timeout = 60000; '
 BEGIN = f'BEGIN; {LIMITS}SET LOCAL idle_in_transaction_session_timeout = 20000'
 
-PLACE = re.compile(r'connection to server (?:at|on) .*? failed: ')  # libpq's, before the server's own words
+PLACE = re.compile(
+    r'connection to server (?:at|on) .*? failed: '
+)  # libpq's, before the server's own words
 SEVERITY = re.compile(r'^[^\s:"]+ ?:\s\s')  # "FATAL:  ", in the server's language
 QUOTED = re.compile(r'"[^"]*"')
 
 UUID_AS_TEXT = new_type((2950,), 'UUID', lambda value, cursor: value)  # ids are text in this house
 ID = '[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}'  # as PostgreSQL's regular expressions have it, too
-_local = threading.local()  # .end: when (monotonic) the time of a deadline() block is up; .is_long: in execute_long()
+_local = (
+    threading.local()
+)  # .end: when (monotonic) the time of a deadline() block is up; .is_long: in execute_long()
 
 
 Parameters = Sequence[Any] | Mapping[str, Any]
@@ -72,7 +81,9 @@ class Cursor(cursor):
         wait = watchdog.begin(self.connection, _seconds_left(seconds))
         try:
             return super().execute(sql, params)
-        except ReadOnlySqlTransaction as error:  # after a failover this is no primary any more: look for another
+        except (
+            ReadOnlySqlTransaction
+        ) as error:  # after a failover this is no primary any more: look for another
             self.connection.close()
             raise psycopg2.OperationalError(str(error)) from error
         except psycopg2.Error as error:
@@ -154,7 +165,9 @@ class Database(PostgresqlDatabase):
         super().execute_sql(BEGIN)
 
     def execute_sql(self, sql: str, params: Parameters | None = None) -> cursor:
-        answered: cursor = super().execute_sql(sql if self.in_transaction() else LIMITS + sql, params)
+        answered: cursor = super().execute_sql(
+            sql if self.in_transaction() else LIMITS + sql, params
+        )
         return answered
 
 
@@ -163,13 +176,19 @@ db = Database()
 
 def configure(max_connections: int = 10) -> None:
     """Name the server; nothing is opened."""
-    db.init(settings.DATABASE_URL, max_connections=max_connections, cursor_factory=Cursor, **CONNECT)
+    db.init(
+        settings.DATABASE_URL, max_connections=max_connections, cursor_factory=Cursor, **CONNECT
+    )
 
 
 def passes(error: Exception) -> bool:
     """Whether the database may take the same thing the next time. An error without a state is a lost connection."""
     state = sqlstate(error)
-    return state[:2] in PASSING if state else isinstance(error, (*CONNECTION_LOST, MaxConnectionsExceeded))
+    return (
+        state[:2] in PASSING
+        if state
+        else isinstance(error, (*CONNECTION_LOST, MaxConnectionsExceeded))
+    )
 
 
 def sqlstate(error: Exception) -> str | None:
@@ -218,7 +237,9 @@ def reason(error: Exception) -> str:
     if not isinstance(error, (*CONNECTION_LOST, MaxConnectionsExceeded, psycopg2.OperationalError)):
         return type(error).__name__
     lines = str(getattr(error, 'orig', error)).splitlines()
-    refusals = [SEVERITY.sub('', PLACE.sub('', line)).strip() for line in lines if PLACE.match(line)]
+    refusals = [
+        SEVERITY.sub('', PLACE.sub('', line)).strip() for line in lines if PLACE.match(line)
+    ]
     told = '; '.join(dict.fromkeys(refusals or lines[:1]))
     return told[:300] or type(error).__name__
 
@@ -280,7 +301,9 @@ _last = 0
 def new_id() -> str:
     """A UUIDv7 as text (RFC 9562): sorts by time of creation, within a process strictly."""
     global _last
-    ticks = max(time.time_ns() * 4096 // 1_000_000, _last + 1)  # milliseconds with 12 bits of fraction
+    ticks = max(
+        time.time_ns() * 4096 // 1_000_000, _last + 1
+    )  # milliseconds with 12 bits of fraction
     _last = ticks
     random = int.from_bytes(os.urandom(8)) & 0x3FFFFFFFFFFFFFFF
     value = f'{(ticks >> 12) << 80 | 7 << 76 | (ticks & 0xFFF) << 64 | 2 << 62 | random:032x}'

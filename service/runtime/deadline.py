@@ -15,13 +15,20 @@ from contextlib import contextmanager
 from typing import Any, cast
 
 import urllib3
-from urllib3.exceptions import ConnectTimeoutError, LocationParseError, NameResolutionError, NewConnectionError
+from urllib3.exceptions import (
+    ConnectTimeoutError,
+    LocationParseError,
+    NameResolutionError,
+    NewConnectionError,
+)
 
 MAX_HEAD = 65536  # bytes of an answer's head, all 1xx before it included
 
 # As socket.getaddrinfo() gives them: family, kind, protocol, canonical name, and the address.
 Address = tuple[socket.AddressFamily, socket.SocketKind, int, str, tuple[Any, ...]]
-_call = threading.local()  # of this thread's call: .ends_at, by time.monotonic(), and .idle, seconds
+_call = (
+    threading.local()
+)  # of this thread's call: .ends_at, by time.monotonic(), and .idle, seconds
 
 
 @contextmanager
@@ -31,7 +38,10 @@ def within(seconds: float, idle: float | None = None) -> Iterator[None]:
     call of a `pool_manager()`."""
     outer = getattr(_call, 'ends_at', None), getattr(_call, 'idle', None)
     ends_at = time.monotonic() + seconds
-    _call.ends_at, _call.idle = ends_at if outer[0] is None else min(ends_at, outer[0]), idle or outer[1]
+    _call.ends_at, _call.idle = (
+        ends_at if outer[0] is None else min(ends_at, outer[0]),
+        idle or outer[1],
+    )
     try:
         yield
     finally:
@@ -61,7 +71,9 @@ class TimedSocket:
 
     def __init__(self, sock: socket.socket):
         self._sock = sock
-        self.head_left: int | None = None  # bytes that an answer's head may still have, None: its body is read
+        self.head_left: int | None = (
+            None  # bytes that an answer's head may still have, None: its body is read
+        )
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._sock, name)
@@ -91,7 +103,9 @@ class _Received(io.RawIOBase):
         if self._timed.head_left is not None:
             self._timed.head_left -= count or 0
             if self._timed.head_left < 0:
-                raise http.client.HTTPException(f'the head of the answer is longer than {MAX_HEAD} bytes')
+                raise http.client.HTTPException(
+                    f'the head of the answer is longer than {MAX_HEAD} bytes'
+                )
         return count
 
     def close(self) -> None:
@@ -118,7 +132,9 @@ class _FinalResponse(http.client.HTTPResponse):
         while True:
             version, status, reason = super()._read_status()  # type: ignore[misc]  # http.client's own
             if status == http.client.SWITCHING_PROTOCOLS:
-                raise http.client.HTTPException('the server switches to a protocol that nobody asked for')
+                raise http.client.HTTPException(
+                    'the server switches to a protocol that nobody asked for'
+                )
             if not 100 < status < 200:
                 return version, status, reason
             http.client._read_headers(self.fp)  # type: ignore[attr-defined]
@@ -139,7 +155,9 @@ class Timed(urllib3.connection.HTTPConnection):
         except TimeoutError as error:
             raise ConnectTimeoutError(self, f'Connection to {self.host} timed out.') from error
         except OSError as error:
-            raise NewConnectionError(self, f'Failed to establish a new connection: {error}') from error
+            raise NewConnectionError(
+                self, f'Failed to establish a new connection: {error}'
+            ) from error
 
     def connect(self) -> None:
         super().connect()
@@ -186,7 +204,9 @@ def _connected(host: str, port: int, options: Iterable[tuple[Any, ...]]) -> sock
 def _addresses(host: str, port: int) -> Sequence[Address]:
     """What the resolver says. It knows no limit of ours: who waits for it too long leaves it alone."""
     found: Future[Sequence[Address]] = Future()
-    threading.Thread(target=_resolve, args=(found, host, port), name='resolver', daemon=True).start()
+    threading.Thread(
+        target=_resolve, args=(found, host, port), name='resolver', daemon=True
+    ).start()
     return found.result(seconds_left())
 
 

@@ -18,7 +18,11 @@ def _fernet(keys: tuple[str, ...]) -> MultiFernet:
 
 def encrypt(secret: str | None) -> str | None:
     """A text to its Fernet token; None stays None."""
-    return None if secret is None else _fernet(settings.ENCRYPTION_KEYS).encrypt(secret.encode()).decode()
+    return (
+        None
+        if secret is None
+        else _fernet(settings.ENCRYPTION_KEYS).encrypt(secret.encode()).decode()
+    )
 
 
 @lru_cache(maxsize=4096)

@@ -17,7 +17,10 @@ from typing import Any
 # code: (what it means, what to do). Programs compare codes, so one that was shipped keeps its name and its meaning.
 CODES = {
     'bad_request': ('The request cannot be read as HTTP or as this API wants it.', 'See detail.'),
-    'malformed_json': ('The body is not a JSON object.', 'Send one JSON object as application/json.'),
+    'malformed_json': (
+        'The body is not a JSON object.',
+        'Send one JSON object as application/json.',
+    ),
     'body_incomplete': (
         'The connection brought less of the body than was announced; nothing was stored.',
         'Send the request again, whole.',
@@ -35,14 +38,23 @@ CODES = {
         'The account was deactivated.',
         'Save its access_token again, which activates it.',
     ),
-    'unauthorized': ('No API key, or a wrong one, came with the request.', 'Send Authorization: Bearer <key>.'),
+    'unauthorized': (
+        'No API key, or a wrong one, came with the request.',
+        'Send Authorization: Bearer <key>.',
+    ),
     'verification_refused': (
         'The webhook was asked for with another verify token.',
         "Give Meta the word of WHATSAPP_VERIFY_TOKEN, or the account's own on its own path.",
     ),
-    'not_found': ('There is nothing under this address or id.', 'Look at the id, and whether it is of this gateway.'),
+    'not_found': (
+        'There is nothing under this address or id.',
+        'Look at the id, and whether it is of this gateway.',
+    ),
     'unknown_chatbot': ('There is no account of this chatbot_id.', 'Create it with POST /account.'),
-    'method_not_allowed': ('The address is not asked with this method.', 'Allow names those that are.'),
+    'method_not_allowed': (
+        'The address is not asked with this method.',
+        'Allow names those that are.',
+    ),
     'conflict': ('The present state does not allow it.', 'See detail.'),
     'number_taken': (
         'The phone_number_id belongs to another chatbot.',
@@ -52,24 +64,45 @@ CODES = {
         'The customer last wrote more than 24 hours ago.',
         'Send a template, or name a fallback_template.',
     ),
-    'opted_out': ('The person wants no marketing.', 'Send none until they want it; all else still goes.'),
-    'nobody_left': ('No recipient of the bulk may get this message now.', 'See dropped and dropped_rows.'),
+    'opted_out': (
+        'The person wants no marketing.',
+        'Send none until they want it; all else still goes.',
+    ),
+    'nobody_left': (
+        'No recipient of the bulk may get this message now.',
+        'See dropped and dropped_rows.',
+    ),
     'not_cancellable': ('The message has left, or has ended.', 'Look at its status.'),
     'not_retryable': ('Only failed and unknown messages are sent anew.', 'Look at its status.'),
     'payload_too_large': ('The body is larger than this address takes.', 'Send less at a time.'),
-    'unsupported_media_type': ('The Content-Type is not one that this address takes.', 'Send application/json.'),
-    'range_not_satisfiable': ('The file has no such bytes.', 'Content-Range tells how many it has.'),
+    'unsupported_media_type': (
+        'The Content-Type is not one that this address takes.',
+        'Send application/json.',
+    ),
+    'range_not_satisfiable': (
+        'The file has no such bytes.',
+        'Content-Range tells how many it has.',
+    ),
     'invalid': ('One or more fields are not valid.', 'errors names each field and its limit.'),
     'idempotency_key_reused': (
         'The Idempotency-Key was used with another body.',
         'Use a new key for each new request.',
     ),
-    'too_many_queued': ('More than MAX_QUEUED messages of the chatbot would wait.', 'Try again after Retry-After.'),
+    'too_many_queued': (
+        'More than MAX_QUEUED messages of the chatbot would wait.',
+        'Try again after Retry-After.',
+    ),
     'internal_error': ('A fault of the gateway.', 'Look for the Request-Id in the log.'),
-    'unavailable': ('Something that is needed is away for the moment.', 'Try again after Retry-After.'),
+    'unavailable': (
+        'Something that is needed is away for the moment.',
+        'Try again after Retry-After.',
+    ),
     'database_away': ('PostgreSQL is away; nothing was stored.', 'Try again after Retry-After.'),
     'storage_away': ('The storage for files is away.', 'Try again; look at MEDIA_URL.'),
-    'meta_unreachable': ('Meta did not answer the call that this needs.', 'Try again after Retry-After.'),
+    'meta_unreachable': (
+        'Meta did not answer the call that this needs.',
+        'Try again after Retry-After.',
+    ),
 }
 
 

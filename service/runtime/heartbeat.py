@@ -8,7 +8,9 @@ from typing import Any
 from service.runtime.db import CONNECTION_LOST, connection, execute, fetch_dicts, new_id
 
 BEAT_EVERY = 10  # seconds
-ALIVE_SECONDS = 45  # an idle RQ worker comes round every 5 s; a PostgreSQL that is silent stops it for 22
+ALIVE_SECONDS = (
+    45  # an idle RQ worker comes round every 5 s; a PostgreSQL that is silent stops it for 22
+)
 KEEP_HOURS = 24  # a process that was killed is shown for so long
 
 BEAT = """
@@ -51,7 +53,10 @@ def leave() -> None:
 def living() -> dict[str, dict[str, int | float]]:
     """{kind: {"alive": how many, "seen_seconds_ago": …}} of all that were seen within KEEP_HOURS."""
     rows = fetch_dicts(LIVING, {'alive': ALIVE_SECONDS})
-    return {row['kind']: {'alive': row['alive'], 'seen_seconds_ago': round(row['seen_seconds_ago'], 1)} for row in rows}
+    return {
+        row['kind']: {'alive': row['alive'], 'seen_seconds_ago': round(row['seen_seconds_ago'], 1)}
+        for row in rows
+    }
 
 
 def forget_gone() -> None:

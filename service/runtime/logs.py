@@ -15,7 +15,9 @@ NUMBER = re.compile(r'(?<![0-9a-fA-F-])\+?[0-9]{7,15}(?![0-9a-fA-F-])')
 
 ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
 
-request_id: ContextVar[str | None] = ContextVar('request_id', default=None)  # set while a request is served
+request_id: ContextVar[str | None] = ContextVar(
+    'request_id', default=None
+)  # set while a request is served
 
 
 def mask(number: str | None) -> str | None:
@@ -30,7 +32,8 @@ def mask(number: str | None) -> str | None:
 class Formatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         line: dict[str, object] = {
-            'time': time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(record.created)) + f'.{int(record.msecs):03d}Z',
+            'time': time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(record.created))
+            + f'.{int(record.msecs):03d}Z',
             'level': record.levelname,
             'logger': record.name,
             'message': NUMBER.sub(lambda found: mask(found[0]) or '', record.getMessage()),
@@ -49,10 +52,15 @@ class Formatter(logging.Formatter):
             return []
         frames: list[str] = []
         while trace:
-            frames.append(f'{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno} {trace.tb_frame.f_code.co_name}')
+            frames.append(
+                f'{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno} {trace.tb_frame.f_code.co_name}'
+            )
             trace = trace.tb_next
         sqlstate = getattr(getattr(error, 'orig', error), 'pgcode', None)
-        return [f'{kind.__module__}.{kind.__qualname__}' + (f' {sqlstate}' if sqlstate else ''), *frames[-8:]]
+        return [
+            f'{kind.__module__}.{kind.__qualname__}' + (f' {sqlstate}' if sqlstate else ''),
+            *frames[-8:],
+        ]
 
 
 def configure() -> None:

@@ -54,7 +54,11 @@ def missing() -> str | None:
     if fetch("SELECT to_regclass('schema_version') IS NULL")[0][0]:
         return 'no release has made the tables'
     version = fetch('SELECT coalesce(max(version), 0) FROM schema_version')[0][0]
-    return f'of version {version}, {needed()} is needed: run the release' if version < needed() else None
+    return (
+        f'of version {version}, {needed()} is needed: run the release'
+        if version < needed()
+        else None
+    )
 
 
 def upgrade() -> tuple[int, int]:
@@ -67,7 +71,9 @@ def upgrade() -> tuple[int, int]:
 
 def _apply(cursor: cursor, firmness: AbstractContextManager[None]) -> tuple[int, int]:
     cursor.execute('SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 300')
-    cursor.execute('SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))', ('whatsapp gateway schema',))
+    cursor.execute(
+        'SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))', ('whatsapp gateway schema',)
+    )
     cursor.execute(VERSIONS)
     cursor.execute('SELECT coalesce(max(version), 0) FROM schema_version')
     before: int = table_locks.value(cursor)
@@ -91,7 +97,9 @@ def _connect() -> connection:
     said: str | None = None
     while True:
         try:
-            opened: connection = psycopg2.connect(settings.DATABASE_URL, cursor_factory=Cursor, **CONNECT)
+            opened: connection = psycopg2.connect(
+                settings.DATABASE_URL, cursor_factory=Cursor, **CONNECT
+            )
             return opened
         except psycopg2.OperationalError as error:
             if time.monotonic() > give_up_at:

@@ -28,7 +28,9 @@ DRAINS = {
     ERRANDS: 'workers.background.drain',
 }  # by name: the core does not import workers
 
-RETRY = Retry(max=3, interval=[2, 4, 8])  # the one retry policy: rows take their delays from it, drain jobs carry it
+RETRY = Retry(
+    max=3, interval=[2, 4, 8]
+)  # the one retry policy: rows take their delays from it, drain jobs carry it
 SLOWLY = (60, 600, 3600, 21600)  # seconds, after those: where losing the work is worse than waiting
 FLAG_SECONDS = 5  # a flag whose job was lost stops nobody for longer
 RING_EVERY = 0.015  # seconds between two rings of a process
@@ -57,7 +59,9 @@ def client() -> Redis:
     """This process's Redis client: gives up at once when Redis is away (redis-py's defaults wait 4 to 40 s)."""
     pid = os.getpid()
     if pid not in _clients:
-        _clients[pid] = connect(socket_timeout=2, socket_connect_timeout=1, retry=RedisRetry(NoBackoff(), 0))
+        _clients[pid] = connect(
+            socket_timeout=2, socket_connect_timeout=1, retry=RedisRetry(NoBackoff(), 0)
+        )
     return _clients[pid]
 
 
@@ -78,7 +82,14 @@ def ring(name: str) -> None:
     """Wake one worker of a queue, unless a job waits for one already. Raises RedisError when Redis is away."""
     waiting = queue(name)
     if client().eval(MAY_ENQUEUE, 3, *_bell(name), waiting.key, FLAG_SECONDS):
-        waiting.enqueue(DRAINS[name], retry=RETRY, job_timeout=600, result_ttl=0, failure_ttl=60, description='drain')
+        waiting.enqueue(
+            DRAINS[name],
+            retry=RETRY,
+            job_timeout=600,
+            result_ttl=0,
+            failure_ttl=60,
+            description='drain',
+        )
 
 
 def answer_bell(name: str) -> None:
@@ -141,7 +152,10 @@ class Ringer:
         except RedisError as error:  # the clock finds the row
             if time.monotonic() > self._silent_until:
                 self._silent_until = time.monotonic() + 10
-                log.warning('redis is away, work waits for it', extra={'queue': name, 'reason': type(error).__name__})
+                log.warning(
+                    'redis is away, work waits for it',
+                    extra={'queue': name, 'reason': type(error).__name__},
+                )
 
 
 _ringer = Ringer()

@@ -31,6 +31,8 @@ def _until(date: str | None) -> float | None:
         return None
     try:
         moment = parsedate_to_datetime(date)
-        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() - datetime.now(UTC).timestamp()
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() - datetime.now(
+            UTC
+        ).timestamp()
     except (TypeError, ValueError, OverflowError):
         return None

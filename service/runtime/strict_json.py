@@ -43,7 +43,10 @@ def cleaned(value: Any) -> Any:
     if not isinstance(value, dict):
         return value
     result = {}
-    for name, part in value.items():  # a comprehension would take two of Python's frames for each level
+    for (
+        name,
+        part,
+    ) in value.items():  # a comprehension would take two of Python's frames for each level
         result[cleaned(name)] = cleaned(part)
     return result
 

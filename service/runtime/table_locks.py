@@ -58,7 +58,10 @@ def until_free(connect: Connect, change: Change) -> tuple[int, int]:
             except (LockNotAvailable, DeadlockDetected) as error:
                 with database, database.cursor() as cursor:
                     who = _in_the_way(cursor)
-                log.warning('waiting', extra={'for': 'locks on the tables', 'reason': reason(error), 'held_by': who})
+                log.warning(
+                    'waiting',
+                    extra={'for': 'locks on the tables', 'reason': reason(error), 'held_by': who},
+                )
                 if waited > PATIENCE:
                     raise Locked(f'the tables are locked, {who or "by many in turns"}') from error
             time.sleep(random.uniform(0.2, 1))

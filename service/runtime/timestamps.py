@@ -3,8 +3,13 @@
 import re
 from datetime import UTC, datetime, timedelta
 
-BEGINNING, END = 1_230_768_000, 4_102_444_800  # 2009, WhatsApp's first year, and 2100: else it is 0, or milliseconds
-AHEAD = timedelta(hours=1)  # clocks differ; what is said to have happened later than that has no time
+BEGINNING, END = (
+    1_230_768_000,
+    4_102_444_800,
+)  # 2009, WhatsApp's first year, and 2100: else it is 0, or milliseconds
+AHEAD = timedelta(
+    hours=1
+)  # clocks differ; what is said to have happened later than that has no time
 SECONDS = re.compile('[0-9]{1,12}')
 
 

@@ -6,7 +6,9 @@ from typing import Any
 
 MAX_ID = 512  # bytes of a wamid that the tables and their indexes take; Meta's have about 60
 MAX_NAME = 64  # characters of a status or type
-MAX_DEPTH = 500  # of a message, status or change; Python's json and PostgreSQL have to write it out again
+MAX_DEPTH = (
+    500  # of a message, status or change; Python's json and PostgreSQL have to write it out again
+)
 UNSTORABLE = re.compile('[\x00\ud800-\udfff]')
 NOT_DIGITS = re.compile('[^0-9]')
 HEX_DIGEST = re.compile('[0-9a-fA-F]{64}')
@@ -52,7 +54,9 @@ def digest_of(value: object) -> bytes | None:
     if not isinstance(value, str):
         return None
     try:
-        digest = bytes.fromhex(value) if HEX_DIGEST.fullmatch(value) else b64decode(value, validate=True)
+        digest = (
+            bytes.fromhex(value) if HEX_DIGEST.fullmatch(value) else b64decode(value, validate=True)
+        )
     except ValueError:
         return None
     return digest if len(digest) == 32 else None

@@ -47,7 +47,9 @@ class Watchdog:
         return wait
 
     def end(self, wait: Wait) -> None:
-        with self._lock:  # not while it is being cut: its socket's number may soon be somebody else's
+        with (
+            self._lock
+        ):  # not while it is being cut: its socket's number may soon be somebody else's
             self._waits.discard(wait)
 
     def hurry(self) -> None:

@@ -31,7 +31,16 @@ class Batch(Row):
     created_at = DateTimeField()
     updated_at = DateTimeField()
 
-    SHOWN = ('id', 'chatbot_id', 'status', 'reason', 'recipients', 'rejected', 'duplicates', 'dropped')
+    SHOWN = (
+        'id',
+        'chatbot_id',
+        'status',
+        'reason',
+        'recipients',
+        'rejected',
+        'duplicates',
+        'dropped',
+    )
 
     def to_dict(self, tally, account):
         """As callers see it. `tally`: of its messages; `account`: whose it is."""
@@ -47,7 +56,9 @@ class Batch(Row):
             'accepted': accepted,
             'counts': dict(tally.counts),
             'progress': round(1 - waiting / accepted, 4) if accepted else 1,
-            'estimated_end': tally.estimated_end(account.max_mps or settings.SEND_RATE) if leaves else None,
+            'estimated_end': tally.estimated_end(account.max_mps or settings.SEND_RATE)
+            if leaves
+            else None,
             'created_at': self.created_at,
             'updated_at': self.updated_at,
         }
@@ -56,7 +67,10 @@ class Batch(Row):
 class Tally:
     """How many messages of a batch are in which status, and how fast they leave."""
 
-    PACE_SECONDS, PACE_LEAST = 60, 10  # the pace is that of the last minute, once so many were accepted in it
+    PACE_SECONDS, PACE_LEAST = (
+        60,
+        10,
+    )  # the pace is that of the last minute, once so many were accepted in it
 
     def __init__(self):
         self.counts, self.recent, self.recent_seconds, self.starts = Counter(), 0, 0, None
@@ -103,7 +117,10 @@ def shown(batches):
     tallies, owners = defaultdict(Tally), {batch.chatbot_id for batch in batches}
     for batch_id, *entry in fetch(TALLY, ([batch.id for batch in batches],)):
         tallies[batch_id].add(*entry)
-    accounts = {account.chatbot_id: account for account in Account.select().where(Account.chatbot_id.in_(owners))}
+    accounts = {
+        account.chatbot_id: account
+        for account in Account.select().where(Account.chatbot_id.in_(owners))
+    }
     return [batch.to_dict(tallies[batch.id], accounts[batch.chatbot_id]) for batch in batches]
 
 

@@ -67,7 +67,11 @@ def _keys(account) -> tuple[str, str, str]:
 
 
 def _shown(scope: str, brake: dict[bytes, bytes], now: float) -> dict:
-    factor, at, until = float(brake.get(b'factor', 1)), float(brake.get(b'at', now)), float(brake.get(b'until', 0))
+    factor, at, until = (
+        float(brake.get(b'factor', 1)),
+        float(brake.get(b'at', now)),
+        float(brake.get(b'until', 0)),
+    )
     return {
         'scope': scope,
         'factor': round(min(1, factor + max(0, now - at) / rate_limit.RECOVERY), 3),
@@ -84,6 +88,10 @@ def lift(account) -> dict:
     is_probed = outage.probe_now(account.phone_number_id)
     execute(FREE_CONVERSATIONS, values)
     freed = execute(MAKE_DUE, values)
-    extra = {'chatbot_id': account.chatbot_id, 'scopes': [brake['scope'] for brake in lifted], 'messages': freed}
+    extra = {
+        'chatbot_id': account.chatbot_id,
+        'scopes': [brake['scope'] for brake in lifted],
+        'messages': freed,
+    }
     log.warning('brakes lifted', extra=extra)
     return {'lifted': lifted, 'messages': freed, 'probe': is_probed}

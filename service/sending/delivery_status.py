@@ -99,13 +99,17 @@ def store(statuses):
 def _find_messages(statuses):
     """Set `message_id` of each status whose message is known; lock those messages and return {id: row}."""
     opaque = {status.opaque: None for status in statuses if is_id(status.opaque)}
-    rows = fetch_dicts(FIND, ([s.phone_number_id for s in statuses], [s.wamid for s in statuses], list(opaque)))
+    rows = fetch_dicts(
+        FIND, ([s.phone_number_id for s in statuses], [s.wamid for s in statuses], list(opaque))
+    )
     by_id = {row['id']: row for row in rows}
     by_wamid = {(row['phone_number_id'], row['wamid']): row['id'] for row in rows if row['wamid']}
     for status in statuses:
         named = by_id.get(status.opaque and status.opaque.lower())
         ours = named and named['chatbot_id'] == status.chatbot_id
-        status.message_id = named['id'] if ours else by_wamid.get((status.phone_number_id, status.wamid))
+        status.message_id = (
+            named['id'] if ours else by_wamid.get((status.phone_number_id, status.wamid))
+        )
     return by_id
 
 
@@ -118,10 +122,21 @@ def _adopt(news, targets):
 
 def _insert(statuses):
     rows = [
-        (s.chatbot_id, s.message_id, s.phone_number_id, s.wamid, s.status, s.participant, s.timestamp, s.opaque,
-         to_json(s.errors), to_json(s.pricing), to_json(s.recipient))
+        (
+            s.chatbot_id,
+            s.message_id,
+            s.phone_number_id,
+            s.wamid,
+            s.status,
+            s.participant,
+            s.timestamp,
+            s.opaque,
+            to_json(s.errors),
+            to_json(s.pricing),
+            to_json(s.recipient),
+        )
         for s in statuses
-    ]  # fmt: skip
+    ]
     return fetch(INSERT, columns(rows))
 
 
@@ -158,7 +173,12 @@ def _move(row, status, refusals):
     if not moves_up(row['status'], state):
         return False
     undelivered = row['status'] in UNDELIVERED
-    row.update(status=state, error=status.error if state == 'failed' else None, hold_reason=None, delay=None)
+    row.update(
+        status=state,
+        error=status.error if state == 'failed' else None,
+        hold_reason=None,
+        delay=None,
+    )
     row['accepted_at'] = row['accepted_at'] or status.timestamp
     if state == 'failed' and status.error and undelivered and not row['echo']:
         refusals.append(_judge(row, status))
@@ -187,9 +207,21 @@ def _state_after(row, status):
 
 
 def _write(rows):
-    names = ('id', 'status', 'hold_reason', 'wamid', 'error', 'accepted_at', 'delay', 'new_tries', 'late')
+    names = (
+        'id',
+        'status',
+        'hold_reason',
+        'wamid',
+        'error',
+        'accepted_at',
+        'delay',
+        'new_tries',
+        'late',
+    )
     execute(ADVANCE, columns([tuple(_column(row, name) for name in names) for row in rows]))
-    if pauses := {row['conversation_id']: row['pair_delay'] for row in rows if row.get('pair_delay')}:
+    if pauses := {
+        row['conversation_id']: row['pair_delay'] for row in rows if row.get('pair_delay')
+    }:
         execute(PAUSE_PAIR, (list(pauses), list(pauses.values())))
     message.log_usage([row['id'] for row in rows])
 
@@ -199,7 +231,10 @@ def _column(row, name):
 
 
 def _write_prices(prices):
-    rows = [(id_, clean(prices[id_].get('category'), 64), to_json(prices[id_])) for id_ in sorted(prices)]
+    rows = [
+        (id_, clean(prices[id_].get('category'), 64), to_json(prices[id_]))
+        for id_ in sorted(prices)
+    ]
     execute(PRICE, columns(rows))
 
 
@@ -213,8 +248,12 @@ RETURNING s.*
 """
 SENT = "m.direction = 'outbound' AND m.wamid IS NOT NULL"
 JOIN_THESE = JOIN.format(messages='message', which=f'{SENT} AND m.id = ANY(%s::uuid[])')
-JOIN_RECENT = JOIN.format(messages='message', which=f"{SENT} AND s.received_at > now() - interval '1 hour'")
-NAMED_BY_STATUS = '(SELECT * FROM unnest(%s::uuid[], %s::text[], %s::text[]) AS n (id, phone_number_id, wamid))'
+JOIN_RECENT = JOIN.format(
+    messages='message', which=f"{SENT} AND s.received_at > now() - interval '1 hour'"
+)
+NAMED_BY_STATUS = (
+    '(SELECT * FROM unnest(%s::uuid[], %s::text[], %s::text[]) AS n (id, phone_number_id, wamid))'
+)
 ADOPT = JOIN.format(messages=NAMED_BY_STATUS, which='true')
 
 
@@ -224,7 +263,11 @@ def join_orphans(message_ids=None):
     With None those of the last hour are looked through: what fell between two workers' transactions.
     Returns (how many, Refusals).
     """
-    rows = fetch_dicts(JOIN_RECENT) if message_ids is None else fetch_dicts(JOIN_THESE, (list(message_ids),))
+    rows = (
+        fetch_dicts(JOIN_RECENT)
+        if message_ids is None
+        else fetch_dicts(JOIN_THESE, (list(message_ids),))
+    )
     if not rows:
         return 0, []
     news = [_from_row(row) for row in rows]
@@ -235,9 +278,19 @@ def join_orphans(message_ids=None):
 def _from_row(row):
     errors = row['errors'] or []
     return Status(
-        row['chatbot_id'], row['phone_number_id'], row['wamid'], row['status'], row['participant'], row['timestamp'],
-        row['message_id'], first_error(errors), errors, row['pricing'], row['recipient'], row['message_id'],
-    )  # fmt: skip
+        row['chatbot_id'],
+        row['phone_number_id'],
+        row['wamid'],
+        row['status'],
+        row['participant'],
+        row['timestamp'],
+        row['message_id'],
+        first_error(errors),
+        errors,
+        row['pricing'],
+        row['recipient'],
+        row['message_id'],
+    )
 
 
 def _told_at(entry):
@@ -252,7 +305,9 @@ def of_messages(message_ids):
         return {}
     told = [(row.pop('message_id'), _entry(row)) for row in fetch_dicts(HISTORY, (message_ids,))]
     history = {}
-    for message_id, entry in sorted(told + fact.of_messages(message_ids), key=lambda one: _told_at(one[1])):
+    for message_id, entry in sorted(
+        told + fact.of_messages(message_ids), key=lambda one: _told_at(one[1])
+    ):
         history.setdefault(message_id, []).append(entry)
     return history
 

@@ -15,7 +15,10 @@ from service.runtime.queues import retry_delay
 from service.runtime.timestamps import plain
 
 log = logging.getLogger(__name__)
-PAIR_GAP, PAIR_BURST = 6, 45  # one message per 6 s to one person, 45 of them borrowed from the future (section 8)
+PAIR_GAP, PAIR_BURST = (
+    6,
+    45,
+)  # one message per 6 s to one person, 45 of them borrowed from the future (section 8)
 MOST_TRIES = 100  # that are kept of a message: its first and its latest ones
 AHEAD = PAIR_GAP * (PAIR_BURST - 1)  # seconds that a pair may be in debt
 
@@ -86,9 +89,15 @@ def claim(quota, lease):
         return _claim(quota, lease)
     except (DataError, IntegrityError) as error:
         if len(quota) == 1:
-            log.error('an account cannot be claimed', exc_info=error, extra={'chatbot_id': next(iter(quota))})
+            log.error(
+                'an account cannot be claimed',
+                exc_info=error,
+                extra={'chatbot_id': next(iter(quota))},
+            )
             return []
-        return [row for chatbot_id, count in quota.items() for row in claim({chatbot_id: count}, lease)]
+        return [
+            row for chatbot_id, count in quota.items() for row in claim({chatbot_id: count}, lease)
+        ]
 
 
 def _claim(quota, lease, only=None):
@@ -180,7 +189,9 @@ WHERE m.id = n.id AND m.status = 'sending' AND m.attempts = n.attempts
 
 def give_back(rows, delay=0):
     """Claimed rows whose call was never begun, to be claimed again in `delay` seconds: as if they had not been."""
-    given = columns([(row['id'], row['attempts'], delay) for row in sorted(rows, key=lambda row: row['id'])])
+    given = columns(
+        [(row['id'], row['attempts'], delay) for row in sorted(rows, key=lambda row: row['id'])]
+    )
     if given:
         with db.atomic():
             execute(RELEASE_UNSENT, given)
@@ -199,7 +210,10 @@ def record(results):
         others = [_step(*result, news) for result in results if result[1].kind != 'accepted']
         _free_conversations(accepted, others)
         if accepted:
-            execute(ACCEPT, columns([(row['id'], out.wamid, out.wa_id, at) for row, out, at in accepted]))
+            execute(
+                ACCEPT,
+                columns([(row['id'], out.wamid, out.wa_id, at) for row, out, at in accepted]),
+            )
         if others:
             execute(SETTLE, columns([_settled(*other) for other in others]))
     return news
@@ -223,7 +237,11 @@ def next_step(row, outcome, is_away=False):
         return Status.QUEUED, None, outcome.delay or 0
     if outcome.kind == 'retry':
         delay = retry_delay(row['attempts'])
-        return (Status.FAILED, None, None) if delay is None else (Status.QUEUED, None, max(outcome.delay or 0, delay))
+        return (
+            (Status.FAILED, None, None)
+            if delay is None
+            else (Status.QUEUED, None, max(outcome.delay or 0, delay))
+        )
     if outcome.kind == 'unknown':
         return Status.UNKNOWN, None, settings.UNKNOWN_GRACE_SECONDS
     if outcome.kind == 'held':
@@ -248,12 +266,17 @@ def _free_conversations(accepted, others):
         if status == 'unknown' and suffered:
             delays[row['conversation_id']] = outage.wait_behind(delay)
     given = list(delays), list(delays.values())
-    if execute(RELEASE, given) < len(delays):  # one was merged while we waited for it: it has another id by now
+    if execute(RELEASE, given) < len(
+        delays
+    ):  # one was merged while we waited for it: it has another id by now
         execute(RELEASE, given)
 
 
 def _settled(row, outcome, at, step, suffered):
-    one, late = to_json(attempt(row, outcome, at)), service_window.wants_fallback(row, outcome.error)
+    one, late = (
+        to_json(attempt(row, outcome, at)),
+        service_window.wants_fallback(row, outcome.error),
+    )
     uncounted = suffered and outcome.kind == 'retry'
     return row['id'], row['attempts'], *step, to_json(outcome.error), one, late, uncounted
 
@@ -262,6 +285,9 @@ def attempt(row, outcome, at):
     """An entry of the message's `tries`."""
     error = outcome.error or {}
     return {
-        'attempt': row['attempts'], 'at': at and plain(at), 'outcome': outcome.kind, 'code': error.get('code'),
+        'attempt': row['attempts'],
+        'at': at and plain(at),
+        'outcome': outcome.kind,
+        'code': error.get('code'),
         'title': error.get('title'),
-    }  # fmt: skip
+    }

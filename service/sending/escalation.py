@@ -49,7 +49,12 @@ def _hold_account(refusal):
     reason = refusal.outcome.error
     if holds.hold_account(refusal.chatbot_id, reason, refusal.access_token):
         log.error(
-            'account held', extra={'chatbot_id': refusal.chatbot_id, 'code': reason['code'], 'title': reason['title']}
+            'account held',
+            extra={
+                'chatbot_id': refusal.chatbot_id,
+                'code': reason['code'],
+                'title': reason['title'],
+            },
         )
 
 
@@ -58,12 +63,18 @@ def _stop_batch(refusal):
         batch.pause(refusal.batch_id, refusal.outcome.error)
     except Conflict:  # cancelled meanwhile
         return
-    log.error('batch paused', extra={'batch_id': refusal.batch_id, 'code': refusal.outcome.error['code']})
+    log.error(
+        'batch paused', extra={'batch_id': refusal.batch_id, 'code': refusal.outcome.error['code']}
+    )
 
 
 def _slow_down(refusal):
     rate_limit.slow_down(_scope_key(refusal), refusal.outcome.pause)
-    extra = {'scope': refusal.outcome.scope, 'phone_number_id': refusal.phone_number_id, 'pause': refusal.outcome.pause}
+    extra = {
+        'scope': refusal.outcome.scope,
+        'phone_number_id': refusal.phone_number_id,
+        'pause': refusal.outcome.pause,
+    }
     log.warning('sending slowed down', extra=extra)
 
 
@@ -75,5 +86,7 @@ def _scope_key(refusal):
         (refusal.chatbot_id,),
     )
     waba_id, own_app = rows[0]
-    keys = rate_limit.scope_keys(refusal.phone_number_id, waba_id, refusal.chatbot_id if own_app else None)
+    keys = rate_limit.scope_keys(
+        refusal.phone_number_id, waba_id, refusal.chatbot_id if own_app else None
+    )
     return keys[1] if refusal.outcome.scope == 'waba' else keys[2]

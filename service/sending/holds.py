@@ -124,7 +124,9 @@ def leave_to_meta(waba_id: str, keys: list[tuple[str, str]]) -> int:
 
 def apply_template_stops() -> int:
     """Hold or fail what is queued though its template is stopped; returns how many messages."""
-    stopped = fetch_dicts(APPLY_STOPS, columns([(verdict, *state) for verdict, state in template.STOPS.items()]))
+    stopped = fetch_dicts(
+        APPLY_STOPS, columns([(verdict, *state) for verdict, state in template.STOPS.items()])
+    )
     for each in stopped:
         log.warning('messages stopped by their template', extra=each)
     return sum(each['messages'] for each in stopped)
@@ -141,7 +143,9 @@ def templates_read(row: dict, found: list, delay: float) -> int:
         return release_template(row['id']) + left
 
 
-def template_deleted(waba_id: str, name: str, language: str | None = None, template_id: str | None = None) -> None:
+def template_deleted(
+    waba_id: str, name: str, language: str | None = None, template_id: str | None = None
+) -> None:
     """Meta has deleted it: what waits for it fails."""
     with db.atomic():
         template_sync.deleted(waba_id, name, language, template_id)
@@ -232,4 +236,6 @@ def settle_strays() -> int:
 def _settle_strays_of_templates() -> int:
     """What Meta itself refused waits for Meta's word."""
     ours = f"{APPROVED} AND m.error ->> 'cause' = 'template_paused'"
-    return apply_template_stops() + execute_long(RELEASE_OF_TEMPLATE.format(templates='template t', which=ours))
+    return apply_template_stops() + execute_long(
+        RELEASE_OF_TEMPLATE.format(templates='template t', which=ours)
+    )

@@ -19,14 +19,33 @@ from service.templates import template
 
 REPLY, SINGLE, BULK = 0, 1, 2  # priorities: who goes first when the rate is short
 AMPLE = 5000  # messages; more than the web processes take in for one chatbot in a second
-EXTRA = ('recipient_type', 'recipient_identity_key_hash', 'messaging_account_id')  # handed on as they are (section 6.1)
+EXTRA = (
+    'recipient_type',
+    'recipient_identity_key_hash',
+    'messaging_account_id',
+)  # handed on as they are (section 6.1)
 
 COLUMNS = {
-    'id': 'uuid', 'conversation_id': 'uuid', 'type': 'text', 'recipient_to': 'text', 'recipient': 'text',
-    'content': 'json', 'context': 'json', 'extra': 'json', 'client_reference': 'text', 'resends': 'int',
-    'refers_to': 'text', 'fallback': 'json', 'replaced': 'json', 'template_name': 'text', 'template_language': 'text',
-    'marketing': 'boolean', 'status': 'text', 'hold_reason': 'text', 'error': 'json',
-}  # of each message, with their types; the others are the same for all  # fmt: skip
+    'id': 'uuid',
+    'conversation_id': 'uuid',
+    'type': 'text',
+    'recipient_to': 'text',
+    'recipient': 'text',
+    'content': 'json',
+    'context': 'json',
+    'extra': 'json',
+    'client_reference': 'text',
+    'resends': 'int',
+    'refers_to': 'text',
+    'fallback': 'json',
+    'replaced': 'json',
+    'template_name': 'text',
+    'template_language': 'text',
+    'marketing': 'boolean',
+    'status': 'text',
+    'hold_reason': 'text',
+    'error': 'json',
+}  # of each message, with their types; the others are the same for all
 INSERT = f"""
 INSERT INTO message (chatbot_id, phone_number_id, priority, send_at, expires_at, batch_id, direction, due_at,
   {', '.join(COLUMNS)})
@@ -52,7 +71,10 @@ def queue(account: Account, messages: Sequence[Outgoing], priority: int, **when)
     template has failed. Wake the send queue after the commit. `templates`: template.known, if it was asked already.
     """
     return [
-        Message(**row) for row in fetch_dicts(f'{INSERT} RETURNING *', _values(account, messages, priority, **when))
+        Message(**row)
+        for row in fetch_dicts(
+            f'{INSERT} RETURNING *', _values(account, messages, priority, **when)
+        )
     ]
 
 
@@ -61,18 +83,23 @@ def store(account: Account, messages: Sequence[Outgoing], priority: int, **when)
     execute(INSERT, _values(account, messages, priority, **when))
 
 
-def _values(account, messages, priority, send_at=None, expires_at=None, batch_id=None, templates=None):
+def _values(
+    account, messages, priority, send_at=None, expires_at=None, batch_id=None, templates=None
+):
     if templates is None:
         templates = template.known(account.waba_id, [one.message for one in messages])
     shared = {
-        'chatbot_id': account.chatbot_id, 'number': account.phone_number_id, 'priority': priority, 'send_at': send_at,
-        'expires_at': expires_at, 'batch_id': batch_id,
-    }  # fmt: skip
+        'chatbot_id': account.chatbot_id,
+        'number': account.phone_number_id,
+        'priority': priority,
+        'send_at': send_at,
+        'expires_at': expires_at,
+        'batch_id': batch_id,
+    }
     state = _state(account, send_at)
-    rows = columns([
-        _row(one) + _of_its_template(one.message, templates, state)
-        for one in messages
-    ])  # fmt: skip
+    rows = columns(
+        [_row(one) + _of_its_template(one.message, templates, state) for one in messages]
+    )
     return shared | dict(zip(COLUMNS, rows, strict=True))
 
 
@@ -80,7 +107,9 @@ def _state(account, send_at):
     """(status, hold_reason, error) in which a message begins, as far as its account is concerned."""
     if send_at and send_at > datetime.now(UTC):
         return Status.SCHEDULED, None, None
-    return (Status.QUEUED, None, None) if account.may_send else (Status.HELD, HoldReason.ACCOUNT, None)
+    return (
+        (Status.QUEUED, None, None) if account.may_send else (Status.HELD, HoldReason.ACCOUNT, None)
+    )
 
 
 def _of_its_template(message, templates, state):
@@ -96,11 +125,20 @@ def _row(outgoing: Outgoing) -> tuple:
     kind = message.get('type') or 'text'
     extra = {name: message[name] for name in EXTRA if name in message}
     return (
-        new_id(), outgoing.conversation_id, kind, message.get('to'), message.get('recipient'),
-        json.dumps(message[kind]), to_json(message.get('context')), to_json(extra or None),
-        message.get('client_reference'), int(is_one_time_code(message)), refers_to(kind, message[kind]),
-        to_json(message.get('fallback_template')), to_json(message.get('replaced')),
-    )  # fmt: skip
+        new_id(),
+        outgoing.conversation_id,
+        kind,
+        message.get('to'),
+        message.get('recipient'),
+        json.dumps(message[kind]),
+        to_json(message.get('context')),
+        to_json(extra or None),
+        message.get('client_reference'),
+        int(is_one_time_code(message)),
+        refers_to(kind, message[kind]),
+        to_json(message.get('fallback_template')),
+        to_json(message.get('replaced')),
+    )
 
 
 COUNT_WAITING = """
@@ -140,7 +178,9 @@ WHERE m.id = %s AND a.chatbot_id = m.chatbot_id AND m.status IN ('failed', 'unkn
 def cancel(message):
     """Take a message back that nobody has claimed yet. Raises Conflict afterwards."""
     if not execute(CANCEL, (message.id,)):
-        sentence = f'The message is {Message.find(message.id).status} and can no longer be cancelled.'
+        sentence = (
+            f'The message is {Message.find(message.id).status} and can no longer be cancelled.'
+        )
         raise Conflict(sentence, code='not_cancellable')
 
 
@@ -152,6 +192,9 @@ def retry(message):
             outbound_file.forget_those_of(message)
         holds.apply_template_stops()
     if not retried:
-        raise Conflict(f'The message is {Message.find(message.id).status}: only failed or unknown ones can be retried,'
-                       ' none after its expires_at, none of a batch that is paused or cancelled, and none that was'
-                       ' written on the business phone.', code='not_retryable')  # fmt: skip
+        raise Conflict(
+            f'The message is {Message.find(message.id).status}: only failed or unknown ones can be retried,'
+            ' none after its expires_at, none of a batch that is paused or cancelled, and none that was'
+            ' written on the business phone.',
+            code='not_retryable',
+        )

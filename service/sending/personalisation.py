@@ -19,8 +19,12 @@ from service.templates.validation import DOES_NOT_FIT, Check
 
 Problems = dict[str, list[str]]
 
-PLACEHOLDER = re.compile(r'\{\{([^{}]*)\}\}')  # blanks around the name are taken off afterwards: \s* here is not linear
-TOO_LONG = 'no link ' + 'x' * 10_000  # breaks every limit that a text may have, but those of a template's variables
+PLACEHOLDER = re.compile(
+    r'\{\{([^{}]*)\}\}'
+)  # blanks around the name are taken off afterwards: \s* here is not linear
+TOO_LONG = (
+    'no link ' + 'x' * 10_000
+)  # breaks every limit that a text may have, but those of a template's variables
 BROKEN_LINE = '\n'  # breaks these
 NO_VALUE = ['The message has a placeholder of this name, and there is no value for it.']
 TOO_MANY = f'At most {MAX_PARAMETERS} different ones are allowed.'
@@ -42,7 +46,9 @@ class Mould:
     make it fit.
     """
 
-    def __init__(self, message: dict, definition: Template | None = None, fallback: Template | None = None) -> None:
+    def __init__(
+        self, message: dict, definition: Template | None = None, fallback: Template | None = None
+    ) -> None:
         self.message = message
         self.uses = Counter(placeholders(message))
         self.names = set(self.uses)
@@ -51,9 +57,14 @@ class Mould:
         template = message.get('template') if message.get('type') == 'template' else None
         self.takes_all = isinstance(template, dict) and not template.get('components')
         self.is_checked = message.get('validate') is not False
-        self.row_checks = [*_content_checks(message, self.names), *self._template_checks(definition, fallback)]
+        self.row_checks = [
+            *_content_checks(message, self.names),
+            *self._template_checks(definition, fallback),
+        ]
 
-    def _template_checks(self, definition: Template | None, fallback: Template | None) -> Iterator[Callable]:
+    def _template_checks(
+        self, definition: Template | None, fallback: Template | None
+    ) -> Iterator[Callable]:
         """What each row's templates are checked by, against their definitions; those that are always the same once."""
         for place, known in (('template', definition), ('fallback_template', fallback)):
             if not (self.is_checked and known and known.components and self.message.get(place)):
@@ -62,7 +73,10 @@ class Mould:
             if any(True for _ in placeholders(sent)) or (place == 'template' and self.takes_all):
                 yield lambda filled, fits=fits, place=place: fits(filled[place])
             elif problems := fits(sent):
-                raise Invalid(DOES_NOT_FIT, {f'message.{name}': sentences for name, sentences in problems.items()})
+                raise Invalid(
+                    DOES_NOT_FIT,
+                    {f'message.{name}': sentences for name, sentences in problems.items()},
+                )
 
     def problems(self, parameters: dict) -> Problems:
         """{field: [sentence]} of parameters that do not fit."""
@@ -72,7 +86,11 @@ class Mould:
         for name, value in parameters.items():
             if problem := self._problem(name, value):
                 found[name] = [problem]
-        if not found and sum(self.uses.get(name, 1) * len(value) for name, value in parameters.items()) > MAX_CONTENT:
+        if (
+            not found
+            and sum(self.uses.get(name, 1) * len(value) for name, value in parameters.items())
+            > MAX_CONTENT
+        ):
             return {'parameters': [TOO_MUCH]}
         return {f'parameters.{name}': found[name] for name in sorted(found)}
 
@@ -111,14 +129,18 @@ def _content_checks(message: dict, names: set[str]) -> Iterator[Callable[[dict],
     if not names:
         return
     if not _whole(_fill(message, dict.fromkeys(names, TOO_LONG))):
-        if paths := [path.split('.') for path in _whole(_fill(message, dict.fromkeys(names, BROKEN_LINE)))]:
+        if paths := [
+            path.split('.') for path in _whole(_fill(message, dict.fromkeys(names, BROKEN_LINE)))
+        ]:
             yield partial(_variables, paths)
         return
     kind = message.get('type') or 'text'
     if any(True for name, value in message.items() if name != kind for _ in placeholders(value)):
         yield _whole
     elif kind == 'interactive' and message[kind].get('type') in INTERACTIVE:
-        yield partial(_parts, [name for name, value in message[kind].items() if [*placeholders(value)]])
+        yield partial(
+            _parts, [name for name, value in message[kind].items() if [*placeholders(value)]]
+        )
     else:
         yield lambda filled: dict(flat(message_schema.content_problems(kind, filled)))
 
@@ -127,7 +149,10 @@ def _whole(message: dict) -> Problems:
     """{field: [sentence]} of a message, without what the gateway is told beside it."""
     content = message.get('type') or 'text'
     try:
-        check(message_schema, {name: message[name] for name in message if name in CHECKABLE or name == content})
+        check(
+            message_schema,
+            {name: message[name] for name in message if name in CHECKABLE or name == content},
+        )
     except Invalid as error:
         return error.errors
     return {}
@@ -159,7 +184,9 @@ def without_placeholders(problems, value):
     """Problems of a content, without those of texts that are yet to be filled: they are looked at then."""
     if not isinstance(problems, dict):
         return None if isinstance(value, str) and PLACEHOLDER.search(value) else problems
-    kept = {name: without_placeholders(inner, _inside(value, name)) for name, inner in problems.items()}
+    kept = {
+        name: without_placeholders(inner, _inside(value, name)) for name, inner in problems.items()
+    }
     return {name: inner for name, inner in kept.items() if inner}
 
 
@@ -189,7 +216,10 @@ def _fill(value, parameters):
     if not isinstance(value, dict):
         return value
     filled = {}
-    for name, part in value.items():  # no comprehension: as deep as a body may be nested, each would count twice
+    for (
+        name,
+        part,
+    ) in value.items():  # no comprehension: as deep as a body may be nested, each would count twice
         filled[name] = _fill(part, parameters)
     return filled
 
@@ -200,5 +230,8 @@ def _body(parameters: dict) -> dict:
     if parameters.keys() == set(numbers):
         values = [{'type': 'text', 'text': parameters[number]} for number in numbers]
     else:
-        values = [{'type': 'text', 'parameter_name': name, 'text': value} for name, value in parameters.items()]
+        values = [
+            {'type': 'text', 'parameter_name': name, 'text': value}
+            for name, value in parameters.items()
+        ]
     return {'type': 'body', 'parameters': values}

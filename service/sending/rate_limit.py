@@ -72,7 +72,11 @@ RECOVERY = 60  # seconds in which a brake comes off, evenly
 
 def scope_keys(phone_number_id, waba_id, own_app):
     """The brakes of a number: its own, its WABA's, its app's (`own_app`: the chatbot that has one of its own)."""
-    return f'slow:number:{phone_number_id}', f'slow:waba:{waba_id or phone_number_id}', f'slow:app:{own_app or ""}'
+    return (
+        f'slow:number:{phone_number_id}',
+        f'slow:waba:{waba_id or phone_number_id}',
+        f'slow:app:{own_app or ""}',
+    )
 
 
 def slow_down(key, pause=None):
@@ -114,7 +118,9 @@ class SendBudget:
             stamp, *granted = self._script(keys=keys, args=arguments, client=client())
         except RedisError:
             self._stamps |= dict.fromkeys(wishes)
-            return {number: self._take_locally(number, *wish[:2]) for number, wish in wishes.items()}
+            return {
+                number: self._take_locally(number, *wish[:2]) for number, wish in wishes.items()
+            }
         self._stamps |= dict.fromkeys(wishes, stamp)
         return dict(zip(wishes, granted, strict=True))
 

@@ -26,7 +26,9 @@ class Row:
     def wrong_address(self, recipient_type: str | None, is_known: bool) -> dict[str, list[str]]:
         """{field: [sentence]}; a good address is written as Meta has to get it. `is_known`: see AddressSchema."""
         to = self.recipient.get('to')
-        if self.recipient.keys() == {'to'} and not recipient_type and PLAIN.fullmatch(str(to)):  # most rows
+        if (
+            self.recipient.keys() == {'to'} and not recipient_type and PLAIN.fullmatch(str(to))
+        ):  # most rows
             wrong = phone_numbers.problem(to, is_known)
             return {'to': [wrong]} if wrong else {}
         kind = {'recipient_type': recipient_type} if recipient_type else {}

@@ -21,7 +21,9 @@ class Bulk:
 
     chatbot_id: str
     mould: Mould
-    known: Callable = lambda chatbot_id, numbers: set()  # known_ids.known_phones, or nobody is known
+    known: Callable = lambda chatbot_id, numbers: (
+        set()
+    )  # known_ids.known_phones, or nobody is known
     good: dict = field(default_factory=dict)  # {Identity: (line, recipient, parameters)}
     recipients: int = 0
     rejected: int = 0
@@ -30,7 +32,9 @@ class Bulk:
     rejected_rows: list = field(default_factory=list)
     dropped_rows: list = field(default_factory=list)
     is_marketing: bool = False
-    standings: dict = field(default_factory=dict)  # {conversation id: admission.Standing}, of those who have one
+    standings: dict = field(
+        default_factory=dict
+    )  # {conversation id: admission.Standing}, of those who have one
 
     def take(self, rows):
         """Sort Rows. Raises Invalid at the first that is too many, or when none was good."""
@@ -46,16 +50,29 @@ class Bulk:
                 self._sort(row, errors)
         self._look_again(doubtful)
         if not self.good:
-            problems = [(row['line'], *error) for row in self.rejected_rows for error in row['errors'].items()]
+            problems = [
+                (row['line'], *error)
+                for row in self.rejected_rows
+                for error in row['errors'].items()
+            ]
             errors = {f'line {line}, {name}': sentences for line, name, sentences in problems}
-            raise Invalid('There is no valid recipient; nothing was stored.', errors or {'recipients': ['None given.']})
+            raise Invalid(
+                'There is no valid recipient; nothing was stored.',
+                errors or {'recipients': ['None given.']},
+            )
 
     def _look_again(self, doubtful):
         """Numbers that their country's plan refuses are good when Meta knows a customer under them."""
-        known = self.known(self.chatbot_id, [row.recipient.get('to') for row, _ in doubtful]) if doubtful else set()
+        known = (
+            self.known(self.chatbot_id, [row.recipient.get('to') for row, _ in doubtful])
+            if doubtful
+            else set()
+        )
         for row, errors in doubtful:
             named = read(row.recipient.get('to'))
-            self._sort(row, self._errors(row, is_known=True) if named and named.value in known else errors)
+            self._sort(
+                row, self._errors(row, is_known=True) if named and named.value in known else errors
+            )
         self.rejected_rows = sorted(self.rejected_rows, key=itemgetter('line'))[:MAX_REPORTED]
 
     def _sort(self, row, errors):
@@ -92,7 +109,12 @@ class Bulk:
             if objection:
                 self._drop(identity, objection)
         if not self.good:
-            raise Conflict(NOBODY_LEFT, code='nobody_left', dropped=self.dropped, dropped_rows=self.dropped_rows)
+            raise Conflict(
+                NOBODY_LEFT,
+                code='nobody_left',
+                dropped=self.dropped,
+                dropped_rows=self.dropped_rows,
+            )
 
     def _judged(self, message, conversation):
         return send_policy.judge(message, self.standings.get(conversation), self.is_marketing)
@@ -101,7 +123,9 @@ class Bulk:
         line, recipient, _ = self.good.pop(identity)
         self.dropped += 1
         if self.dropped <= MAX_REPORTED:
-            self.dropped_rows.append({'line': line, 'errors': {next(iter(recipient)): [objection.sentence]}})
+            self.dropped_rows.append(
+                {'line': line, 'errors': {next(iter(recipient)): [objection.sentence]}}
+            )
 
     def messages(self, conversations: dict[Identity, str]) -> Iterator[Outgoing]:
         """The message of each good row, made one by one: a long text to many is never held at once."""
@@ -132,4 +156,6 @@ def _file_ids_vary(message: object) -> bool:
 
 
 NOBODY_LEFT = 'None of the recipients may get this message now; nothing was stored.'
-TOO_MANY = f'More than {MAX_RECIPIENTS:,} recipients; nothing was stored. Send them in several bulks.'
+TOO_MANY = (
+    f'More than {MAX_RECIPIENTS:,} recipients; nothing was stored. Send them in several bulks.'
+)

@@ -10,13 +10,20 @@ from service.runtime.untrusted import UNSTORABLE
 from service.sending.recipient import RECIPIENT, Row
 
 SIZE_LIMIT = 8 * 1024 * 1024  # bytes
-NAMES = {'to': 'to', 'phone': 'to', 'recipient': 'recipient', 'client_reference': 'client_reference'}
+NAMES = {
+    'to': 'to',
+    'phone': 'to',
+    'recipient': 'recipient',
+    'client_reference': 'client_reference',
+}
 QUOTED = re.compile('"[^"]*"')
 MAX_EMPTY = 1000  # rows: each costs as much as any other, and a file of 8 MiB has room for millions
 TOO_EMPTY = f'The file has more than {MAX_EMPTY:,} empty rows; nothing was stored. Take them out.'
 FEW = 20  # sentences about one header
-UNREADABLE = ('The record that begins on line {} cannot be read: a quote is not closed or not doubled, a line ends '
-              'with CR alone, or a cell is longer than 131,072 characters.')  # fmt: skip
+UNREADABLE = (
+    'The record that begins on line {} cannot be read: a quote is not closed or not doubled, a line ends '
+    'with CR alone, or a cell is longer than 131,072 characters.'
+)
 
 
 def rows(stream, mould):
@@ -72,7 +79,10 @@ def _columns(header):
 def _check(columns, mould):
     problems = [*_wrong_form(columns)] or [*_wrong_parameters(columns, mould)]
     if problems:
-        raise Invalid('The header does not fit: the first line must name the columns.', {'header': problems[:FEW]})
+        raise Invalid(
+            'The header does not fit: the first line must name the columns.',
+            {'header': problems[:FEW]},
+        )
 
 
 def _wrong_form(columns):
@@ -82,8 +92,14 @@ def _wrong_form(columns):
     if any(UNSTORABLE.search(name) for name in columns):
         yield 'The header holds a NUL: save the file as UTF-8.'
         return
-    yield from (f'Column {place} has no name.' for place, name in enumerate(columns, start=1) if not name)
-    yield from (f'Two columns mean "{name}".' for name, count in Counter(columns).items() if name and count > 1)
+    yield from (
+        f'Column {place} has no name.' for place, name in enumerate(columns, start=1) if not name
+    )
+    yield from (
+        f'Two columns mean "{name}".'
+        for name, count in Counter(columns).items()
+        if name and count > 1
+    )
     if not {'to', 'recipient'} & set(columns):
         yield 'There is no column "to", "phone" or "recipient".'
 
@@ -91,14 +107,20 @@ def _wrong_form(columns):
 def _wrong_parameters(columns, mould):
     given = [name for name in columns if name not in RECIPIENT]
     if not mould.takes_all:
-        yield from (f'The message does not use the column "{name}".' for name in given if name not in mould.names)
+        yield from (
+            f'The message does not use the column "{name}".'
+            for name in given
+            if name not in mould.names
+        )
     for name in sorted(mould.names.difference(given)):
         yield f'The message has the placeholder {{{{{name}}}}}, and there is no column of this name for it.'
 
 
 def _row(line, columns, cells):
     if len(cells) != len(columns):
-        return Row(line, errors={'line': [f'Has {len(cells)} cells, and the header has {len(columns)}.']})
+        return Row(
+            line, errors={'line': [f'Has {len(cells)} cells, and the header has {len(columns)}.']}
+        )
     named = dict(zip(columns, cells, strict=True))
     recipient = {name: named.pop(name).strip() for name in RECIPIENT if name in named}
     return Row(line, {name: cell for name, cell in recipient.items() if cell}, named)

@@ -81,7 +81,9 @@ def judge(message, standing, is_marketing):
 
 def _closed(standing):
     closed_at = plain(service_window.closes_at(standing.last_inbound_at))
-    return Objection(CLOSED.format(closed_at), {'code': 'window_closed', 'window_closed_at': closed_at})
+    return Objection(
+        CLOSED.format(closed_at), {'code': 'window_closed', 'window_closed_at': closed_at}
+    )
 
 
 def _no_marketing(standing):
@@ -93,6 +95,15 @@ def _no_marketing(standing):
 def fallen_back(message):
     """The template that goes instead, and what it takes the place of."""
     kind = message.get('type') or 'text'
-    rest = {name: value for name, value in message.items() if name not in (kind, 'fallback_template', 'split')}
+    rest = {
+        name: value
+        for name, value in message.items()
+        if name not in (kind, 'fallback_template', 'split')
+    }
     replaced = {'type': kind, 'content': message[kind]}
-    return {**rest, 'type': 'template', 'template': message['fallback_template'], 'replaced': replaced}
+    return {
+        **rest,
+        'type': 'template',
+        'template': message['fallback_template'],
+        'replaced': replaced,
+    }

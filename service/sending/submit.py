@@ -76,29 +76,44 @@ def start_bulk(chatbot_id: str, message: dict) -> Bulk:
         waba_id = template.waba_of(chatbot_id)
         found = template.known(waba_id, [message])
         problems = template.unknown(waba_id, [message], found)
-    problems = {f'message.{path}': told for path, told in problems.items() if not _is_filled_in(message, path)}
+    problems = {
+        f'message.{path}': told
+        for path, told in problems.items()
+        if not _is_filled_in(message, path)
+    }
     if problems:
         raise Invalid('There is no such template; see errors.', problems)
-    mould = Mould(message, *(found.get(template.named(message, place)) for place in template.PLACES))
+    mould = Mould(
+        message, *(found.get(template.named(message, place)) for place in template.PLACES)
+    )
     return Bulk(chatbot_id, mould, known_phones)
 
 
 def queue_bulk(
-    account: Account, bulk: Bulk, send_at: datetime | None = None, expires_at: datetime | None = None
+    account: Account,
+    bulk: Bulk,
+    send_at: datetime | None = None,
+    expires_at: datetime | None = None,
 ) -> Batch:
     """All five steps of a bulk that has its rows. Raises Invalid, TooManyQueued, or Conflict when nobody is left."""
     outbound_file.check(account.chatbot_id, bulk.with_other_files(), 'message')
     message = bulk.mould.message = with_wamids(account.chatbot_id, bulk.mould.message, 'message.')
     if outbox.is_full(account.chatbot_id, len(bulk.good)):
-        raise TooManyQueued(f'With these {len(bulk.good)}, more than MAX_QUEUED messages of this chatbot would wait.')
+        raise TooManyQueued(
+            f'With these {len(bulk.good)}, more than MAX_QUEUED messages of this chatbot would wait.'
+        )
     conversations = resolve(bulk.good)
     bulk.count_once(conversations)
     bulk.is_marketing = template.is_marketing(message, template.known(account.waba_id, [message]))
-    bulk.drop(conversations, send_policy.standings(message, conversations.values(), bulk.is_marketing))
+    bulk.drop(
+        conversations, send_policy.standings(message, conversations.values(), bulk.is_marketing)
+    )
     batch_id = batch.insert(bulk)
     messages = bulk.messages(conversations)
     while some := list(islice(messages, AT_ONCE)):
-        outbox.store(account, some, outbox.BULK, send_at=send_at, expires_at=expires_at, batch_id=batch_id)
+        outbox.store(
+            account, some, outbox.BULK, send_at=send_at, expires_at=expires_at, batch_id=batch_id
+        )
     return Batch.find(batch_id)
 
 
@@ -109,7 +124,9 @@ def prepare_reply(account: Account, messages: list[dict]) -> list[dict]:
 
 def queue_reply(account: Account, conversation_id: str, messages: list[dict]) -> None:
     """Step 5 of the same messages, addressed."""
-    outbox.queue(account, [Outgoing(conversation_id, message) for message in messages], outbox.REPLY)
+    outbox.queue(
+        account, [Outgoing(conversation_id, message) for message in messages], outbox.REPLY
+    )
 
 
 def _fit(account: Account, messages: list[dict]) -> tuple[list[dict], Templates]:
@@ -129,6 +146,10 @@ def _parts(message: dict) -> list[dict]:
     """The messages that it becomes: several of a long text that may be split, of which the first quotes."""
     if not message.get('split') or len(message['text']['body']) <= TEXT_LIMIT:
         return [message]
-    rest = {name: value for name, value in message.items() if name not in ('context', 'fallback_template')}
+    rest = {
+        name: value
+        for name, value in message.items()
+        if name not in ('context', 'fallback_template')
+    }
     texts = [{'text': {**message['text'], 'body': part}} for part in split(message['text']['body'])]
     return [(rest if at else message) | text for at, text in enumerate(texts)]

@@ -56,9 +56,24 @@ UPDATE message SET status = 'expired', hold_reason = NULL, due_at = NULL, update
 def expire_leases():
     """A worker died in mid-call: whether its messages left nobody knows. They become unknown; returns how many."""
     title = 'The worker stopped during the call'
-    error = {'code': None, 'title': title, 'details': None, 'fbtrace_id': None, 'cause': 'worker_stopped'}
-    one = {'at': plain(datetime.now(UTC)), 'outcome': 'unknown', 'code': None, 'title': error['title']}
-    values = {'error': json.dumps(error), 'try': json.dumps(one), 'grace': settings.UNKNOWN_GRACE_SECONDS}
+    error = {
+        'code': None,
+        'title': title,
+        'details': None,
+        'fbtrace_id': None,
+        'cause': 'worker_stopped',
+    }
+    one = {
+        'at': plain(datetime.now(UTC)),
+        'outcome': 'unknown',
+        'code': None,
+        'title': error['title'],
+    }
+    values = {
+        'error': json.dumps(error),
+        'try': json.dumps(one),
+        'grace': settings.UNKNOWN_GRACE_SECONDS,
+    }
     return execute(EXPIRE_LEASES, values)
 
 

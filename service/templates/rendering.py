@@ -34,7 +34,9 @@ def _message(parts, given):
     body = _filled(text_at(parts.get('BODY'), 'text'), _parameters(given, 'BODY'))
     buttons = objects(as_dict(parts.get('BUTTONS')).get('buttons'))
     taps = joined(' ', *(_button(button, index, given) for index, button in enumerate(buttons)))
-    return joined('\n', _header(parts.get('HEADER'), given), body, text_at(parts.get('FOOTER'), 'text'), taps)
+    return joined(
+        '\n', _header(parts.get('HEADER'), given), body, text_at(parts.get('FOOTER'), 'text'), taps
+    )
 
 
 def _header(header, given):
@@ -45,10 +47,14 @@ def _header(header, given):
 
 
 def _button(button, index, given):
-    parameters = next((
-        objects(part.get('parameters')) for part in given
-        if _kind(part) == 'BUTTON' and text_at(part, 'index') == str(index)
-    ), [])  # fmt: skip
+    parameters = next(
+        (
+            objects(part.get('parameters'))
+            for part in given
+            if _kind(part) == 'BUTTON' and text_at(part, 'index') == str(index)
+        ),
+        [],
+    )
     label = f'[{text_at(button, "text") or _kind(button).lower().replace("_", " ")}]'
     return joined(' ', label, _filled(text_at(button, 'url'), parameters))
 

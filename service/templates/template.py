@@ -9,10 +9,14 @@ from service.runtime.queues import ERRANDS, wake
 from service.runtime.untrusted import as_dict, clean, identifier
 from service.templates import validation
 
-FIELDS = frozenset((
-    'message_template_status_update', 'message_template_quality_update', 'message_template_components_update',
-    'template_category_update',
-))  # fmt: skip
+FIELDS = frozenset(
+    (
+        'message_template_status_update',
+        'message_template_quality_update',
+        'message_template_components_update',
+        'template_category_update',
+    )
+)
 GOES_AGAIN = frozenset(('APPROVED', 'REINSTATED', 'UNARCHIVED'))
 STOPS = {
     'PAUSED': ('held', 'template', 'template_paused', 'The template is paused'),
@@ -48,7 +52,11 @@ def stop(status, reason):
     if status not in STOPS:
         return None
     state, hold_reason, cause, title = STOPS[status]
-    return state, hold_reason, {'code': None, 'title': title, 'details': reason, 'fbtrace_id': None, 'cause': cause}
+    return (
+        state,
+        hold_reason,
+        {'code': None, 'title': title, 'details': reason, 'fbtrace_id': None, 'cause': cause},
+    )
 
 
 def named(message, key='template'):
@@ -74,7 +82,9 @@ def waba_of(chatbot_id: str) -> str | None:
 
 def known(waba_id, messages):
     """{(name, language): Template} of the templates that messages are made from; no query when there is none."""
-    named_here = {named(message, place) for message in messages for place in PLACES} - {(None, None)}
+    named_here = {named(message, place) for message in messages for place in PLACES} - {
+        (None, None)
+    }
     if not waba_id or not named_here:
         return {}
     names, languages = columns(named_here)
@@ -88,7 +98,9 @@ def fitting(waba_id, messages):
     problems = unknown(waba_id, messages, found)
     for message in messages if found else ():
         for place in PLACES if message.get('validate') is not False else ():
-            problems |= validation.problems(found.get(named(message, place)), message.get(place), place)
+            problems |= validation.problems(
+                found.get(named(message, place)), message.get(place), place
+            )
     if problems:
         raise Invalid(validation.DOES_NOT_FIT, problems)
     return found
@@ -109,7 +121,12 @@ def unknown(waba_id, messages, found):
     `found`: what is `known`. "validate": false is not asked.
     """
     checked = [message for message in messages if message.get('validate') is not False]
-    missing = {(place, named(message, place)) for message in checked for place in PLACES if message.get(place)}
+    missing = {
+        (place, named(message, place))
+        for message in checked
+        for place in PLACES
+        if message.get(place)
+    }
     missing = [(place, key) for place, key in sorted(missing) if key[0] and key not in found]
     listed = fetch(LISTED, (waba_id,)) if waba_id and missing else []
     if not listed:
@@ -122,7 +139,9 @@ def unknown(waba_id, messages, found):
 def _not_listed(place, name, language, listed):
     """(path, [sentence])."""
     if languages := [other for same, other in listed if same == name]:
-        sentence = f'The template "{name}" has no language "{language}". It has: {_some(languages)}.'
+        sentence = (
+            f'The template "{name}" has no language "{language}". It has: {_some(languages)}.'
+        )
         return f'{place}.language.code', [sentence]
     names = list(dict.fromkeys(known_name for known_name, _ in listed if known_name))
     exist = f'There are: {_some(names)}.' if names else 'It has none.'
@@ -150,7 +169,9 @@ ON CONFLICT (waba_id, name, language) DO UPDATE SET id = coalesce(excluded.id, t
   components = CASE WHEN NOT %(edited)s THEN t.components END
 WHERE %(late)s::timestamptz IS NULL OR t.updated_at <= %(late)s
 """
-LATE = timedelta(minutes=5)  # Meta repeats what it could not deliver for days: the other word may be the newer one
+LATE = timedelta(
+    minutes=5
+)  # Meta repeats what it could not deliver for days: the other word may be the newer one
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,20 +198,32 @@ def heard(field, waba_id, value, at=None):
 
     `at`: Meta's time. A stop that comes late does nothing when newer things are known: what is read decides.
     """
-    name, language = clean(value.get('message_template_name'), 512), clean(value.get('message_template_language'), 64)
+    name, language = (
+        clean(value.get('message_template_name'), 512),
+        clean(value.get('message_template_language'), 64),
+    )
     if not (waba_id and name and language):
         return None
     is_verdict = field == 'message_template_status_update'
     status = clean(value.get('event'), 64) if is_verdict else None
     status = 'APPROVED' if status in GOES_AGAIN else status
     sync_due([waba_id])  # this row first: whoever keeps what was read has it as well
-    execute(HEARD, {
-        'waba': waba_id, 'name': name, 'language': language, 'id': identifier(value.get('message_template_id')),
-        'status': status, 'category': _category(field, value), 'reason': _reason(value) if is_verdict else None,
-        'quality': clean(value.get('new_quality_score'), 64),
-        'edited': field == 'message_template_components_update',  # what it wants now is not known until it is read
-        'late': at if status in STOPS and at and at < datetime.now(UTC) - LATE else None,
-    })  # fmt: skip
+    execute(
+        HEARD,
+        {
+            'waba': waba_id,
+            'name': name,
+            'language': language,
+            'id': identifier(value.get('message_template_id')),
+            'status': status,
+            'category': _category(field, value),
+            'reason': _reason(value) if is_verdict else None,
+            'quality': clean(value.get('new_quality_score'), 64),
+            'edited': field
+            == 'message_template_components_update',  # what it wants now is not known until it is read
+            'late': at if status in STOPS and at and at < datetime.now(UTC) - LATE else None,
+        },
+    )
     return Verdict(waba_id, name, language, status)
 
 
@@ -206,7 +239,10 @@ def _category(field, value):
 def _reason(value):
     """Why Meta rejects or pauses it: a word, and what the other objects say to a person."""
     told = [value.get('reason')]
-    for name, keys in (('rejection_info', ('reason', 'recommendation')), ('other_info', ('title', 'description'))):
+    for name, keys in (
+        ('rejection_info', ('reason', 'recommendation')),
+        ('other_info', ('title', 'description')),
+    ):
         told += [as_dict(value.get(name)).get(key) for key in keys]
     words = [word for word in map(clean, told) if word and word != 'NONE']
     return '; '.join(words)[:2000] or None

@@ -59,7 +59,12 @@ def read(row, found, delay):
     if not _settle(row, delay, done=True):
         return None
     names = store(row['id'], found, row['began'])
-    values = row['id'], row['began'], [name for name, _ in names], [language for _, language in names]
+    values = (
+        row['id'],
+        row['began'],
+        [name for name, _ in names],
+        [language for _, language in names],
+    )
     return fetch(FORGET, values)
 
 
@@ -70,7 +75,9 @@ def failed(row, delay, error, pause):
 
 def _settle(row, delay, error=None, pause=None, done=False):
     values = {name: row[name] for name in ('id', 'due_at', 'lease_until')}
-    return execute(SETTLE, values | {'delay': delay, 'error': to_json(error), 'pause': pause, 'done': done})
+    return execute(
+        SETTLE, values | {'delay': delay, 'error': to_json(error), 'pause': pause, 'done': done}
+    )
 
 
 def store(waba_id, found, began=None):
@@ -91,10 +98,16 @@ def _row(given):
     components = given.get('components')
     is_good = isinstance(components, list) and _is_storable(components)
     return (
-        name, language, identifier(given.get('id')), clean(given.get('status'), 64), category and category.lower(),
-        to_json(components) if is_good else None, clean(given.get('parameter_format'), 64),
-        clean(as_dict(given.get('quality_score')).get('score'), 64), None if reason == 'NONE' else reason,
-    )  # fmt: skip
+        name,
+        language,
+        identifier(given.get('id')),
+        clean(given.get('status'), 64),
+        category and category.lower(),
+        to_json(components) if is_good else None,
+        clean(given.get('parameter_format'), 64),
+        clean(as_dict(given.get('quality_score')).get('score'), 64),
+        None if reason == 'NONE' else reason,
+    )
 
 
 def _is_storable(components):
@@ -116,7 +129,9 @@ STATE = 'SELECT synced_at, due_at, error FROM template_sync WHERE waba_id = %s'
 
 def page(waba_id, wanted, after, limit):
     """Templates by name and language, as dicts. `wanted`: {filter: value}; `after`: the last (name, language)."""
-    where = ''.join(f' AND {name} = %s' for name in wanted) + (' AND (name, language) > (%s, %s)' if after else '')
+    where = ''.join(f' AND {name} = %s' for name in wanted) + (
+        ' AND (name, language) > (%s, %s)' if after else ''
+    )
     parameters = (waba_id, *wanted.values(), *(after or ()), limit)
     return fetch_dicts(f'{SHOWN}{where} ORDER BY name, language LIMIT %s', parameters)
 
@@ -125,7 +140,9 @@ def deleted(waba_id, name, language=None, template_id=None):
     """Meta has deleted it, in all languages or in one (by its language or Meta's id); in the caller's transaction."""
     which = 'waba_id = %s AND name = %s AND (%s::text IS NULL OR id = %s) AND language = coalesce(%s, language)'
     template.sync_due([waba_id])
-    gone = f"UPDATE template SET status = 'DELETED', reason = NULL, updated_at = now() WHERE {which}"  # noqa: S608
+    gone = (
+        f"UPDATE template SET status = 'DELETED', reason = NULL, updated_at = now() WHERE {which}"  # noqa: S608
+    )
     execute(gone, (waba_id, name, template_id, template_id, language))
 
 
@@ -133,5 +150,7 @@ def state(waba_id):
     """How it stands with the reading, for callers."""
     rows = fetch_dicts(STATE, (waba_id,))
     found = rows[0] if rows else {'synced_at': None, 'due_at': None, 'error': None}
-    error = found['error'] and {name: value for name, value in found['error'].items() if name != 'cause'}
+    error = found['error'] and {
+        name: value for name, value in found['error'].items() if name != 'cause'
+    }
     return found | {'error': error}

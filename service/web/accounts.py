@@ -57,7 +57,9 @@ def show_health(chatbot_id):
     """All that Meta told of the account, the newest first."""
     account = Account.find(chatbot_id)
     field = responses.choice('field', health_event.FIELDS)
-    return responses.page_of(partial(health_event.history, account, field), health_event.history_entry)
+    return responses.page_of(
+        partial(health_event.history, account, field), health_event.history_entry
+    )
 
 
 @blueprint.post('/account/<chatbot_id>/deactivate')
@@ -105,7 +107,9 @@ def _resume(chatbot_id):
 def show_usage():
     chatbot_id = responses.parameter('chatbot_id')
     if chatbot_id is None:
-        raise Invalid('chatbot_id is required.', {'chatbot_id': ['Missing data for required field.']})
+        raise Invalid(
+            'chatbot_id is required.', {'chatbot_id': ['Missing data for required field.']}
+        )
     account = Account.find(chatbot_id)
     return {'data': usage.by_day(account.chatbot_id, _date('from'), _date('to'))}
 

@@ -22,9 +22,17 @@ from service.web import (
 )
 
 ROOMS = (
-    messages, batches, accounts, conversations, contacts, webhook_events, templates, media_upload, media_download,
+    messages,
+    batches,
+    accounts,
+    conversations,
+    contacts,
+    webhook_events,
+    templates,
+    media_upload,
+    media_download,
     documents,
-)  # fmt: skip
+)
 
 
 def create_app():

@@ -27,7 +27,12 @@ from service.web.schemas import bulk_schema, csv_schema
 
 blueprint = guard(Blueprint('batches', __name__))
 KINDS = ('message', 'text', 'template')
-CSV_PARAMETERS = (*(name for name in csv_schema.fields if name != 'message'), *KINDS, 'language', 'force')
+CSV_PARAMETERS = (
+    *(name for name in csv_schema.fields if name != 'message'),
+    *KINDS,
+    'language',
+    'force',
+)
 PIECE = 65536  # bytes that are read at a time of a file that is only hashed
 FLAGS = {'true': True, 'yes': True, '1': True, 'false': False, 'no': False, '0': False}
 
@@ -80,7 +85,11 @@ class Hashed(io.RawIOBase):
     """A stream whose bytes, after some text, are hashed as they are read; for the digest, what is left of them too."""
 
     def __init__(self, stream, text):
-        self._stream, self._is_over, self._hash = stream, False, hashlib.sha256(text.encode('utf-8', 'surrogatepass'))
+        self._stream, self._is_over, self._hash = (
+            stream,
+            False,
+            hashlib.sha256(text.encode('utf-8', 'surrogatepass')),
+        )
 
     def readable(self):
         return True
@@ -102,16 +111,23 @@ class Hashed(io.RawIOBase):
 
 def order_from(given):
     """The checked order that query parameters, or a command's options, stand for."""
-    order = {name: value for name, value in given.items() if name not in (*KINDS, 'language', 'force')}
+    order = {
+        name: value for name, value in given.items() if name not in (*KINDS, 'language', 'force')
+    }
     kinds = [name for name in KINDS if name in given]
     if len(kinds) != 1:
         problem = 'Exactly one of message, text and template is required.'
         raise Invalid(problem, {name: [problem] for name in kinds or ['message']})
     if ('language' in given) != (kinds == ['template']):
-        raise Invalid('language belongs to template.', {'language': ['Needed with template, and with nothing else.']})
+        raise Invalid(
+            'language belongs to template.',
+            {'language': ['Needed with template, and with nothing else.']},
+        )
     force = {'force': _flag(given['force'])} if 'force' in given else {}
     message = _message(kinds[0], given)
-    return check(csv_schema, order | {'message': message | force if isinstance(message, dict) else message})
+    return check(
+        csv_schema, order | {'message': message | force if isinstance(message, dict) else message}
+    )
 
 
 def _flag(value):
@@ -123,7 +139,10 @@ def _message(kind, given):
     if kind == 'text':
         return {'type': 'text', 'text': {'body': given['text']}}
     if kind == 'template':
-        return {'type': 'template', 'template': {'name': given['template'], 'language': {'code': given['language']}}}
+        return {
+            'type': 'template',
+            'template': {'name': given['template'], 'language': {'code': given['language']}},
+        }
     try:
         message = flask_json.loads(given['message'])
     except (ValueError, RecursionError):
@@ -143,7 +162,10 @@ def read_csv(order: dict, stream: BinaryIO) -> Bulk:
 def store(account: Account, order: dict, bulk: Bulk) -> dict:
     """Store a batch in the caller's transaction; it as callers see it."""
     batch = submit.queue_bulk(account, bulk, order.get('send_at'), order.get('expires_at'))
-    return batches.shown([batch])[0] | {'rejected_rows': bulk.rejected_rows, 'dropped_rows': bulk.dropped_rows}
+    return batches.shown([batch])[0] | {
+        'rejected_rows': bulk.rejected_rows,
+        'dropped_rows': bulk.dropped_rows,
+    }
 
 
 @blueprint.get('/batches')
@@ -151,7 +173,9 @@ def store(account: Account, order: dict, bulk: Bulk) -> dict:
 def index():
     chatbot_id = responses.parameter('chatbot_id')
     query = Batch.select()
-    return responses.page(query.where(Batch.chatbot_id == chatbot_id) if chatbot_id else query, Batch, batches.shown)
+    return responses.page(
+        query.where(Batch.chatbot_id == chatbot_id) if chatbot_id else query, Batch, batches.shown
+    )
 
 
 @blueprint.get('/batches/<uuid:batch_id>')

@@ -87,7 +87,12 @@ def lift_brakes(chatbot_id: str) -> None:
 @click.option('--template', help='The name of a template; the columns are its parameters.')
 @click.option('--language', help='The language of the template, like en_US.')
 @click.option('--message', help="Meta's send body as JSON, without to and recipient.")
-@click.option('--force', is_flag=True, default=None, help='Also where the 24-hour window is known to have closed.')
+@click.option(
+    '--force',
+    is_flag=True,
+    default=None,
+    help='Also where the 24-hour window is known to have closed.',
+)
 @click.option('--yes', is_flag=True, help='Do not ask before it is sent.')
 @click.option('--no-wait', is_flag=True, help='Do not follow it until it is done.')
 @with_appcontext
@@ -126,7 +131,9 @@ def _report(bulk):
 
 def _report_rows(rows):
     for row in rows:
-        told = '; '.join(f'{name}: {" ".join(sentences)}' for name, sentences in row['errors'].items())
+        told = '; '.join(
+            f'{name}: {" ".join(sentences)}' for name, sentences in row['errors'].items()
+        )
         click.echo(f'line {row["line"]}: {told}', err=True)
 
 
@@ -141,7 +148,10 @@ def _follow(batch):
             if batch['status'] != 'running' or batch['counts'].get('held') == waiting:
                 break
             time.sleep(LOOK_EVERY)
-    click.echo(f'{batch["status"]}: ' + ', '.join(f'{count} {name}' for name, count in sorted(batch['counts'].items())))
+    click.echo(
+        f'{batch["status"]}: '
+        + ', '.join(f'{count} {name}' for name, count in sorted(batch['counts'].items()))
+    )
     if batch['reason']:
         click.echo(f'{batch["reason"]["explanation"]} {batch["reason"]["fix"]}', err=True)
     return batch['status'] == 'done' and not {'failed', 'expired'} & batch['counts'].keys()

@@ -36,10 +36,14 @@ from service.web.responses import problem_body
 
 log = logging.getLogger(__name__)
 
-LARGE = bodies.BODY_LIMIT + 256 * 1024  # bytes of a request that are gathered; more go to a thread as they come
+LARGE = (
+    bodies.BODY_LIMIT + 256 * 1024
+)  # bytes of a request that are gathered; more go to a thread as they come
 UNSIZED = 128 * 1024  # bytes, when nobody has said how many there will be
 ROOM = 64 * 1024 * 1024  # bytes that are gathered on all connections together
-UNREAD = 64 * 1024  # bytes of a body that nobody wanted, which are passed over; after more the connection ends
+UNREAD = (
+    64 * 1024
+)  # bytes of a body that nobody wanted, which are passed over; after more the connection ends
 TRANSFERS = 32  # threads for what comes from a client, or goes to it, piece by piece
 WEBHOOK = re.compile(rb'POST /whatsapp-cloud/webhook[/ ]')  # who sends it need not have a key
 NO_HTTP = (400, 'The request is not HTTP/1.1 as it has to be.')
@@ -52,14 +56,18 @@ UNREADABLE = {
 FILE = re.compile(rb'GET /whatsapp-cloud/(?:messages/[^/? ]+/media|media/[^/? ]+/content)[? ]')
 
 
-def refusal(status: int, detail: str, code: str = 'bad_request', fault: Exception | None = None) -> bytes:
+def refusal(
+    status: int, detail: str, code: str = 'bad_request', fault: Exception | None = None
+) -> bytes:
     """The whole answer where there is no Flask around, and its line in the log."""
     request_id, title = uuid.uuid4().hex, HTTPStatus(status).phrase
     token, level = logs.request_id.set(request_id), logging.ERROR if fault else logging.WARNING
     log.log(level, 'request refused', exc_info=fault, extra={'status': status, 'code': code})
     logs.request_id.reset(token)
     body = problem_body(status, title, detail, code=code)
-    return end_of_head(False, request_id).join(answer(f'{status} {title}', body, 'application/problem+json'))
+    return end_of_head(False, request_id).join(
+        answer(f'{status} {title}', body, 'application/problem+json')
+    )
 
 
 class Door(ConnectionLoop):
@@ -118,7 +126,9 @@ class Door(ConnectionLoop):
             return
         if not data:
             self._on_end(caller)
-        elif not caller.received and (webhook := recognise(data)):  # most of what comes: whole in one piece
+        elif not caller.received and (
+            webhook := recognise(data)
+        ):  # most of what comes: whole in one piece
             caller.received += data[webhook.size :]
             self._take_in(caller, webhook)
         else:
@@ -176,10 +186,14 @@ class Door(ConnectionLoop):
         gunicorn's own page, and its line in the log, would quote what was sent.
         """
         if isinstance(exc, ParseException):
-            status, detail = next((told for kind, told in UNREADABLE.items() if isinstance(exc, kind)), NO_HTTP)
+            status, detail = next(
+                (told for kind, told in UNREADABLE.items() if isinstance(exc, kind)), NO_HTTP
+            )
             client.sendall(refusal(status, detail))
         else:
-            client.sendall(refusal(500, 'Something unexpected happened; it was logged.', 'internal_error', exc))
+            client.sendall(
+                refusal(500, 'Something unexpected happened; it was logged.', 'internal_error', exc)
+            )
 
     # ---- who works on them
 

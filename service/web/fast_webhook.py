@@ -33,10 +33,16 @@ HEAD = re.compile(
     rb'((?:[A-Za-z0-9-]{1,64}:[\t\x20-\x7e\x80-\xff]*\r\n){1,64})\r\n'
 )
 LENGTH = re.compile(rb'^content-length:[ \t]*([0-9]{1,7})[ \t]*\r$', re.IGNORECASE | re.MULTILINE)
-SIGNATURE = re.compile(rb'^x-hub-signature-256:[ \t]*(sha256=[0-9a-f]{64})[ \t]*\r$', re.IGNORECASE | re.MULTILINE)
-CONNECTION = re.compile(rb'^connection:[ \t]*(close|keep-alive)[ \t]*\r$', re.IGNORECASE | re.MULTILINE)
+SIGNATURE = re.compile(
+    rb'^x-hub-signature-256:[ \t]*(sha256=[0-9a-f]{64})[ \t]*\r$', re.IGNORECASE | re.MULTILINE
+)
+CONNECTION = re.compile(
+    rb'^connection:[ \t]*(close|keep-alive)[ \t]*\r$', re.IGNORECASE | re.MULTILINE
+)
 ONCE = (b'content-length:', b'x-hub-signature-256:')
-REQUEST_ID = re.compile(rb'^x-request-id:[ \t]*([a-z0-9_-]{20,128})[ \t]*\r$', re.IGNORECASE | re.MULTILINE)
+REQUEST_ID = re.compile(
+    rb'^x-request-id:[ \t]*([a-z0-9_-]{20,128})[ \t]*\r$', re.IGNORECASE | re.MULTILINE
+)
 MAX_TOLD = 20  # requests that one line of the log names
 NEVER = (b'transfer-encoding:', b'expect:', b'upgrade:')
 
@@ -75,7 +81,11 @@ def _usual(headers: bytes) -> int | None:
     if any(lower.count(name) != 1 for name in ONCE) or any(name in lower for name in NEVER):
         return None
     length = LENGTH.search(headers)
-    if not length or not SIGNATURE.search(headers) or lower.count(b'connection:') != len(CONNECTION.findall(headers)):
+    if (
+        not length
+        or not SIGNATURE.search(headers)
+        or lower.count(b'connection:') != len(CONNECTION.findall(headers))
+    ):
         return None
     return int(length[1])
 
@@ -93,8 +103,14 @@ def _request_id(head: re.Match[bytes]) -> str:
 
 def answer(status: str, body: str, kind: str, *headers: str) -> tuple[bytes, bytes]:
     """An answer in two parts, between which end_of_head() stands."""
-    lines = (f'HTTP/1.1 {status}', 'Server: gunicorn', f'Date: {formatdate(usegmt=True)}', f'Content-Type: {kind}',
-             f'Content-Length: {len(body)}', *headers)  # fmt: skip
+    lines = (
+        f'HTTP/1.1 {status}',
+        'Server: gunicorn',
+        f'Date: {formatdate(usegmt=True)}',
+        f'Content-Type: {kind}',
+        f'Content-Length: {len(body)}',
+        *headers,
+    )
     return '\r\n'.join(lines).encode(), body.encode()
 
 
@@ -134,9 +150,19 @@ class Intake:
                 store([(webhook.path, webhook.digest, webhook.body) for webhook in batch])
             wake(INCOMING)
         except Exception as error:
-            extra = {'webhooks': len(batch), 'request_ids': [one.request_id for one in batch[:MAX_TOLD]]}
-            log.error('webhooks not stored', exc_info=error, extra={**extra, 'reason': reason(error)})
-            return answer('503 Service Unavailable', database_away(), 'application/problem+json', 'Retry-After: 2')
+            extra = {
+                'webhooks': len(batch),
+                'request_ids': [one.request_id for one in batch[:MAX_TOLD]],
+            }
+            log.error(
+                'webhooks not stored', exc_info=error, extra={**extra, 'reason': reason(error)}
+            )
+            return answer(
+                '503 Service Unavailable',
+                database_away(),
+                'application/problem+json',
+                'Retry-After: 2',
+            )
         return answer('200 OK', 'OK', 'text/plain; charset=utf-8')
 
     @staticmethod

@@ -7,7 +7,9 @@ import re
 
 HEAD_LIMIT = 64 * 1024  # bytes of a head, and of what follows the last chunk
 LINE_LIMIT = 8 * 1024  # bytes of a chunk's first line, as gunicorn has it
-FIELD = re.compile(rb'^(content-length|transfer-encoding|expect)[ \t]*:([^\r\n]*)\r$', re.IGNORECASE | re.MULTILINE)
+FIELD = re.compile(
+    rb'^(content-length|transfer-encoding|expect)[ \t]*:([^\r\n]*)\r$', re.IGNORECASE | re.MULTILINE
+)
 DIGITS = re.compile(rb'[0-9]{1,18}')
 HEX = re.compile(rb'[0-9A-Fa-f]{1,16}')
 
@@ -51,7 +53,9 @@ class Framing:
             raise Malformed(431, f'The head of the request is longer than {HEAD_LIMIT} bytes.')
 
     def _read_fields(self, head: bytes) -> None:
-        fields = [(name.lower(), value.strip(b' \t').lower()) for name, value in FIELD.findall(head)]
+        fields = [
+            (name.lower(), value.strip(b' \t').lower()) for name, value in FIELD.findall(head)
+        ]
         expected = [value for name, value in fields if name == b'expect']
         framing = [(name, value) for name, value in fields if name != b'expect']
         self.waits = expected == [b'100-continue'] and b' HTTP/1.1\r\n' in head

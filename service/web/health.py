@@ -77,7 +77,9 @@ def _database() -> dict[str, str]:
     try:
         with deadline(READY_SECONDS), connection():
             if missing := migrate.missing():
-                return {'schema': missing}  # not a newer one: a release goes first, the old processes serve on
+                return {
+                    'schema': missing
+                }  # not a newer one: a release goes first, the old processes serve on
     except (PeeweeException, ValueError) as error:
         return {'database': public_reason(error)}
     return {}

@@ -57,8 +57,17 @@ class Once:
         if bytes(rows[0][0]) != self._digest():
             sentence = 'Was used with another body.'
             problem = {'Idempotency-Key': [sentence]}
-            raise Invalid('This Idempotency-Key was used with another body.', problem, 'idempotency_key_reused')
-        return Response(rows[0][1], 202, content_type='application/json', headers={'Idempotent-Replayed': 'true'})
+            raise Invalid(
+                'This Idempotency-Key was used with another body.',
+                problem,
+                'idempotency_key_reused',
+            )
+        return Response(
+            rows[0][1],
+            202,
+            content_type='application/json',
+            headers={'Idempotent-Replayed': 'true'},
+        )
 
     def answer(self, store: Callable[[], object]) -> Response | None:
         """202 with what `store` returns, kept under the key in the same transaction."""
@@ -75,5 +84,7 @@ def _key():
     key = request.headers.get('Idempotency-Key')
     if key is not None and (not 1 <= len(key) <= 255 or UNSTORABLE.search(key)):
         sentence = 'Must have 1 to 255 characters.'
-        raise Invalid('Idempotency-Key must have 1 to 255 characters.', {'Idempotency-Key': [sentence]})
+        raise Invalid(
+            'Idempotency-Key must have 1 to 255 characters.', {'Idempotency-Key': [sentence]}
+        )
     return key

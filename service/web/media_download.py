@@ -98,12 +98,18 @@ def _content_type(media):
 
 def _names(media):
     """The file's name for Content-Disposition (RFC 6266), in ASCII and in full."""
-    name = for_people(media.filename, _content_type(media), otherwise=str(media.message_id or media.id))
-    stem, ending = os.path.splitext(unicodedata.normalize('NFKD', name).encode('ascii', 'ignore').decode('ascii'))
+    name = for_people(
+        media.filename, _content_type(media), otherwise=str(media.message_id or media.id)
+    )
+    stem, ending = os.path.splitext(
+        unicodedata.normalize('NFKD', name).encode('ascii', 'ignore').decode('ascii')
+    )
     if stem.startswith('.') and not ending:  # nothing else of the name is ASCII
         stem, ending = '', stem
     plain = (stem.translate(NO_FOLDERS).lstrip('. ') or 'file') + ending.translate(NO_FOLDERS)
-    return {'filename': plain} | ({'filename*': f"UTF-8''{quote(name, safe='')}"} if plain != name else {})
+    return {'filename': plain} | (
+        {'filename*': f"UTF-8''{quote(name, safe='')}"} if plain != name else {}
+    )
 
 
 def _fill(answer, media):
@@ -127,7 +133,10 @@ def _wants_stretch(answer):
     wanted, condition = request.range, request.if_range
     if not wanted or wanted.units != 'bytes' or len(wanted.ranges) != 1:
         return False
-    return condition.etag in (None, answer.get_etag()[0]) and condition.date in (None, answer.last_modified)
+    return condition.etag in (None, answer.get_etag()[0]) and condition.date in (
+        None,
+        answer.last_modified,
+    )
 
 
 def _stretch(size):

@@ -20,7 +20,12 @@ from service.web.auth import guard
 
 blueprint = guard(Blueprint('uploads', __name__))
 OVERHEAD = 1024 * 1024  # bytes for what stands around the file
-FIELDS = ('chatbot_id', 'type', 'filename', 'messaging_product')  # the last: of Meta's own form, always the same
+FIELDS = (
+    'chatbot_id',
+    'type',
+    'filename',
+    'messaging_product',
+)  # the last: of Meta's own form, always the same
 MAX_NAME = 240  # characters of a file name
 
 
@@ -40,7 +45,9 @@ def create():
     with no_connection():
         _keep(key, file.stream)
     name = _name(fields.get('filename') or file.filename)
-    stored = outbound_file.Uploaded(media_id, account.chatbot_id, mime_type, channels, name, digest, size, key)
+    stored = outbound_file.Uploaded(
+        media_id, account.chatbot_id, mime_type, channels, name, digest, size, key
+    )
     try:
         outbound_file.store(stored)
     except PeeweeException:
@@ -57,8 +64,14 @@ def show(media_id):
 def _parts():
     """The text fields and the file. werkzeug keeps what is longer than 500 kB of it on the disk. Raises Invalid."""
     fields, files = {name: value for name, value in request.form.items() if value}, request.files
-    problems = {name: ['Given more than once.'] for name, values in request.form.lists() if len(values) > 1}
-    problems |= {name: ['Unknown field.'] for name in (*request.form, *files) if name not in (*FIELDS, 'file')}
+    problems = {
+        name: ['Given more than once.'] for name, values in request.form.lists() if len(values) > 1
+    }
+    problems |= {
+        name: ['Unknown field.']
+        for name in (*request.form, *files)
+        if name not in (*FIELDS, 'file')
+    }
     if not fields.get('chatbot_id') or UNSTORABLE.search(fields['chatbot_id']):
         problems['chatbot_id'] = ['Missing data for required field.']
     if 'file' not in files:
@@ -83,7 +96,10 @@ def _examined(file, fields):
     if problem := file_types.problem(file.stream, mime_type, size):
         raise Invalid('WhatsApp does not take this file.', {'file': [problem]})
     if 'type' in fields and not file_types.agrees(fields['type'], mime_type):
-        raise Invalid('The type is not that of the file.', {'type': [f'The content of the file is {mime_type}.']})
+        raise Invalid(
+            'The type is not that of the file.',
+            {'type': [f'The content of the file is {mime_type}.']},
+        )
     return mime_type, size, digest
 
 

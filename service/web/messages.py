@@ -92,12 +92,25 @@ def read(message_id):
 
 @blueprint.get('/messages')
 @takes(
-    'chatbot_id', 'conversation_id', 'batch_id', 'direction', 'status', 'client_reference', 'wamid', 'to',
-    'created_after', 'created_before', 'updated_since', 'limit', 'cursor',
-)  # fmt: skip
+    'chatbot_id',
+    'conversation_id',
+    'batch_id',
+    'direction',
+    'status',
+    'client_reference',
+    'wamid',
+    'to',
+    'created_after',
+    'created_before',
+    'updated_since',
+    'limit',
+    'cursor',
+)
 def index():
     """Newest first; with `updated_since` in the order of their changes, the oldest first."""
-    query = message_list.created(_wanted(), responses.moment('created_after'), responses.moment('created_before'))
+    query = message_list.created(
+        _wanted(), responses.moment('created_after'), responses.moment('created_before')
+    )
     if since := responses.moment('updated_since'):
         return responses.page_of_changes(partial(message_list.changed, query), since, shown)
     return responses.page(query, Message, shown)
@@ -125,7 +138,9 @@ def _wanted():
 def shown(messages):
     """Messages as callers see them, with their status history."""
     history = delivery_status.of_messages([message.id for message in messages if message.has_left])
-    receipts = read_receipt.of_messages([message.id for message in messages if message.direction == 'inbound'])
+    receipts = read_receipt.of_messages(
+        [message.id for message in messages if message.direction == 'inbound']
+    )
     files = inbound_file.of_messages(messages)
     return [
         row

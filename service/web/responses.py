@@ -19,7 +19,14 @@ from werkzeug.exceptions import HTTPException
 from service.messages.message_list import Place
 from service.runtime import logs, strict_json
 from service.runtime.db import CONNECTION_LOST, db, reason
-from service.runtime.errors import CODES, BadRequest, GatewayError, Invalid, Unauthorized, Unavailable
+from service.runtime.errors import (
+    CODES,
+    BadRequest,
+    GatewayError,
+    Invalid,
+    Unauthorized,
+    Unavailable,
+)
 from service.runtime.timestamps import given, plain
 from service.runtime.untrusted import UNSTORABLE, is_deep
 from service.web.auth import NO_KEY, has_key
@@ -37,7 +44,9 @@ HTTP_CODES = {
 LIMIT_DEFAULT, LIMIT_MAX = 50, 200
 PARAMETER_MAX = 2000  # characters
 TOO_DEEP = 'The body is nested too deeply.'
-REQUEST_ID = re.compile(r'[A-Za-z0-9_-]{20,128}')  # longer than a phone number: it stands in the log
+REQUEST_ID = re.compile(
+    r'[A-Za-z0-9_-]{20,128}'
+)  # longer than a phone number: it stands in the log
 GUARDED = re.compile(r'/whatsapp-cloud/(?!webhook(/|$))')
 
 
@@ -81,7 +90,14 @@ def forget_request(error: BaseException | None) -> None:
 def problem_body(status, title, detail=None, errors=None, code='internal_error', **members):
     """RFC 9457. `type` leads to the code's entry in docs/errors.md, which this gateway serves."""
     page = f'{ERRORS_PAGE}#{code if code in CODES else "metas-codes"}'
-    body = {'type': page, 'title': title, 'status': status, 'code': code, 'detail': detail or title, **members}
+    body = {
+        'type': page,
+        'title': title,
+        'status': status,
+        'code': code,
+        'detail': detail or title,
+        **members,
+    }
     return json.dumps(body | ({'errors': errors} if errors else {}), default=plain)
 
 
@@ -99,7 +115,9 @@ def on_gateway_error(error):
     if not error.is_logged:
         log_refusal(error.status, error.code, fields=len(error.errors or ()))
     members = {'code': error.code, **error.members}
-    return problem(error.status, error.title, error.detail, error.errors, error.retry_after, **members)
+    return problem(
+        error.status, error.title, error.detail, error.errors, error.retry_after, **members
+    )
 
 
 def log_refusal(status: int, code: str | int, **extra: object) -> None:
@@ -117,11 +135,15 @@ def on_http_exception(error):
     if error.response is not None or error.code is None or error.code < 400:
         return error
     if request.url_rule is None and GUARDED.match(request.path) and not has_key():
-        return on_gateway_error(Unauthorized(NO_KEY))  # a stranger does not learn which addresses exist
+        return on_gateway_error(
+            Unauthorized(NO_KEY)
+        )  # a stranger does not learn which addresses exist
     code = HTTP_CODES.get(error.code, 'bad_request' if error.code < 500 else 'internal_error')
     log_refusal(error.code, code)
     answer = problem(error.code, error.name, error.description, code=code)
-    answer.headers.extend((name, value) for name, value in error.get_headers() if name in ('Allow', 'Content-Range'))
+    answer.headers.extend(
+        (name, value) for name, value in error.get_headers() if name in ('Allow', 'Content-Range')
+    )
     return answer
 
 
@@ -171,7 +193,9 @@ def parameter(name):
     if value is not None and UNSTORABLE.search(value):
         raise Invalid(f'{name} is not valid.', {name: ['Holds a character that is not allowed.']})
     if value is not None and len(value) > PARAMETER_MAX:
-        raise Invalid(f'{name} is not valid.', {name: [f'At most {PARAMETER_MAX:,} characters are allowed.']})
+        raise Invalid(
+            f'{name} is not valid.', {name: [f'At most {PARAMETER_MAX:,} characters are allowed.']}
+        )
     return value or None
 
 
@@ -205,20 +229,28 @@ def page(query, model, show):
     limit, cursor = page_size(), identifier('cursor')
     query = query.order_by(model.id.desc()).limit(limit + 1)
     rows = list(query.where(model.id < cursor) if cursor else query)
-    return {'data': show(rows[:limit]), 'next_cursor': str(rows[limit - 1].id) if len(rows) > limit else None}
+    return {
+        'data': show(rows[:limit]),
+        'next_cursor': str(rows[limit - 1].id) if len(rows) > limit else None,
+    }
 
 
 def page_of(fetch, show):
     """The same for rows as dicts: `fetch(cursor, limit)` gives them, the newest first; `show`: row → dict."""
     limit, cursor = page_size(), identifier('cursor')
     rows = fetch(cursor, limit + 1)
-    return {'data': list(map(show, rows[:limit])), 'next_cursor': rows[limit - 1]['id'] if len(rows) > limit else None}
+    return {
+        'data': list(map(show, rows[:limit])),
+        'next_cursor': rows[limit - 1]['id'] if len(rows) > limit else None,
+    }
 
 
 def page_size():
     value = request.args.get('limit', str(LIMIT_DEFAULT))
     if not value.isascii() or not value.isdigit() or not 1 <= int(value[:9]) <= LIMIT_MAX:
-        raise Invalid('limit is not valid.', {'limit': [f'Must be a whole number, 1 to {LIMIT_MAX}.']})
+        raise Invalid(
+            'limit is not valid.', {'limit': [f'Must be a whole number, 1 to {LIMIT_MAX}.']}
+        )
     return int(value)
 
 
@@ -227,7 +259,9 @@ def page_of_changes(fetch: Callable, since: datetime, show: Callable) -> dict:
     limit = page_size()
     rows = fetch(_place(since), limit + 1)
     last = rows[limit - 1] if len(rows) > limit else None
-    cursor = last and urlsafe_b64encode(json.dumps([plain(last.updated_at), last.id]).encode()).decode()
+    cursor = (
+        last and urlsafe_b64encode(json.dumps([plain(last.updated_at), last.id]).encode()).decode()
+    )
     return {'data': show(rows[:limit]), 'next_cursor': cursor}
 
 

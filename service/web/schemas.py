@@ -7,7 +7,16 @@ from itertools import islice
 
 from marshmallow import INCLUDE, ValidationError, fields, validate, validates, validates_schema
 
-from service.content.fields import MAX_LINK, Body, Flag, fits_in, storable, text, visible, without_nulls
+from service.content.fields import (
+    MAX_LINK,
+    Body,
+    Flag,
+    fits_in,
+    storable,
+    text,
+    visible,
+    without_nulls,
+)
 from service.content.message_schema import MessageSchema, RecipientSchema, WindowSchema
 from service.content.message_types import TEXT_LIMIT, TextSchema
 from service.content.text_split import split
@@ -17,7 +26,9 @@ from service.sending.personalisation import without_placeholders
 from service.sending.recipients import MAX_RECIPIENTS
 
 NUMBER_ID = re.compile(r'\A[A-Za-z0-9_-]{1,64}\Z')  # it becomes part of a URL
-CHATBOT_ID = re.compile(r'\A(?!\.{1,2}\Z)[A-Za-z0-9._@:+-]{1,255}\Z')  # of a URL, too: clients resolve . and ..
+CHATBOT_ID = re.compile(
+    r'\A(?!\.{1,2}\Z)[A-Za-z0-9._@:+-]{1,255}\Z'
+)  # of a URL, too: clients resolve . and ..
 TEMPLATE_NAME = re.compile(r'\A[a-z0-9_]{1,512}\Z')
 TOKEN = re.compile(r'\A(?!["\'])[!-~]{1,4096}\Z')  # it becomes a header; quotes were pasted with it
 SECRET_BYTES = 12  # of a webhook secret, decoded; Standard Webhooks advises 24 to 64
@@ -33,14 +44,20 @@ class Text(fields.String):
     """A string that a text column can hold, of a given length, and that shows something."""
 
     def __init__(self, minimum=1, maximum=255, **arguments):
-        super().__init__(validate=[validate.Length(minimum, maximum), storable, visible], **arguments)
+        super().__init__(
+            validate=[validate.Length(minimum, maximum), storable, visible], **arguments
+        )
 
 
 class Pasted(fields.String):
     """A secret, an id or an address that somebody copied from a page: what surrounds it is dropped."""
 
-    def _deserialize(self, value: object, attr: str | None, data: object, **options: object) -> object:
-        return super()._deserialize(value.strip() if isinstance(value, str) else value, attr, data, **options)
+    def _deserialize(
+        self, value: object, attr: str | None, data: object, **options: object
+    ) -> object:
+        return super()._deserialize(
+            value.strip() if isinstance(value, str) else value, attr, data, **options
+        )
 
 
 class PastedURL(Pasted, fields.URL):
@@ -48,7 +65,9 @@ class PastedURL(Pasted, fields.URL):
 
     def __init__(self, **arguments: object) -> None:
         validators = [validate.Length(1, MAX_LINK), wholly_seen]
-        super().__init__(schemes={'http', 'https'}, require_tld=False, validate=validators, **arguments)
+        super().__init__(
+            schemes={'http', 'https'}, require_tld=False, validate=validators, **arguments
+        )
 
 
 def wholly_seen(value: str) -> None:
@@ -68,13 +87,17 @@ def whsec(value):
 
 
 number_id = validate.Regexp(NUMBER_ID, error="Not an id of Meta's.")
-token = validate.Regexp(TOKEN, error='Not a token: 1 to 4096 ASCII characters, no space, no quotes around it.')
+token = validate.Regexp(
+    TOKEN, error='Not a token: 1 to 4096 ASCII characters, no space, no quotes around it.'
+)
 
 
 class Moment(fields.AwareDateTime):
     """A time with its offset, in UTC from then on: PostgreSQL takes no offset of 16 hours."""
 
-    def _deserialize(self, value: object, attr: str | None, data: object, **options: object) -> datetime:
+    def _deserialize(
+        self, value: object, attr: str | None, data: object, **options: object
+    ) -> datetime:
         at = super()._deserialize(value, attr, data, **options)
         if at.year not in YEARS:
             raise ValidationError('Not a time of this age.')
@@ -100,7 +123,9 @@ class TimesSchema(Body):
 class LongTextSchema(TextSchema):
     """A text that is to be split."""
 
-    body = text(MAX_PARTS * TEXT_LIMIT * 2, required=True)  # blanks between the parts are not counted among them
+    body = text(
+        MAX_PARTS * TEXT_LIMIT * 2, required=True
+    )  # blanks between the parts are not counted among them
 
     @validates('body')
     def check_parts(self, body, **_):
@@ -108,7 +133,9 @@ class LongTextSchema(TextSchema):
         if not count:
             raise ValidationError('Holds nothing but white space.')
         if count > MAX_PARTS:
-            raise ValidationError(f'At most {MAX_PARTS} parts of {TEXT_LIMIT} characters are allowed, this has more.')
+            raise ValidationError(
+                f'At most {MAX_PARTS} parts of {TEXT_LIMIT} characters are allowed, this has more.'
+            )
 
 
 long_text = LongTextSchema()
@@ -153,7 +180,9 @@ class BulkSchema(TimesSchema):
 
     chatbot_id = Text(required=True)
     message = fields.Nested(BulkMessageSchema, required=True)
-    recipients = fields.List(fields.Raw(allow_none=True), required=True, validate=validate.Length(1, MAX_RECIPIENTS))
+    recipients = fields.List(
+        fields.Raw(allow_none=True), required=True, validate=validate.Length(1, MAX_RECIPIENTS)
+    )
 
 
 class NewTemplateSchema(Body):
@@ -164,11 +193,18 @@ class NewTemplateSchema(Body):
 
     chatbot_id = Text(required=True)
     name = fields.String(
-        required=True, validate=validate.Regexp(TEMPLATE_NAME, error='Must be 1 to 512 characters of a-z, 0-9 and _.')
+        required=True,
+        validate=validate.Regexp(
+            TEMPLATE_NAME, error='Must be 1 to 512 characters of a-z, 0-9 and _.'
+        ),
     )
     language = Text(maximum=64, required=True)
-    category = fields.String(required=True, validate=validate.OneOf(['MARKETING', 'UTILITY', 'AUTHENTICATION']))
-    components = fields.List(fields.Dict(), required=True, validate=validate.Length(1, MAX_COMPONENTS))
+    category = fields.String(
+        required=True, validate=validate.OneOf(['MARKETING', 'UTILITY', 'AUTHENTICATION'])
+    )
+    components = fields.List(
+        fields.Dict(), required=True, validate=validate.Length(1, MAX_COMPONENTS)
+    )
     parameter_format = fields.String(validate=validate.OneOf(['POSITIONAL', 'NAMED']))
 
     def given(self, data):
@@ -216,7 +252,9 @@ class ResponderSchema(Body):
 
 def words():
     """A field: what an account takes for STOP, or START; null: the default words."""
-    return fields.List(Text(maximum=MAX_LENGTH), validate=validate.Length(max=MAX_WORDS), allow_none=True)
+    return fields.List(
+        Text(maximum=MAX_LENGTH), validate=validate.Length(max=MAX_WORDS), allow_none=True
+    )
 
 
 class AccountSchema(Body):
@@ -230,7 +268,9 @@ class AccountSchema(Body):
     phone_number_id = Pasted(required=True, validate=number_id)
     waba_id = Pasted(validate=number_id, allow_none=True)
     access_token = Pasted(required=True, validate=token)
-    webhook_verify_token = Pasted(validate=[validate.Length(1, 255), storable, wholly_seen], allow_none=True)
+    webhook_verify_token = Pasted(
+        validate=[validate.Length(1, 255), storable, wholly_seen], allow_none=True
+    )
     app_secret = Pasted(validate=[validate.Length(max=255), token], allow_none=True)
     name = Text(allow_none=True)
     max_mps = fields.Integer(strict=True, validate=validate.Range(1, 1000), allow_none=True)
@@ -247,7 +287,15 @@ class AccountUpdateSchema(AccountSchema):
     chatbot_id = Text(required=True)
 
 
-send_schema, known_send_schema, read_schema, bulk_schema, csv_schema, account_schema, account_update_schema = (
+(
+    send_schema,
+    known_send_schema,
+    read_schema,
+    bulk_schema,
+    csv_schema,
+    account_schema,
+    account_update_schema,
+) = (
     SendSchema(),
     KnownSendSchema(),
     ReadSchema(),

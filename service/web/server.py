@@ -47,7 +47,13 @@ logconfig_dict = {
     'version': 1,
     'disable_existing_loggers': False,
     'formatters': {'json': {'()': Formatter}},
-    'handlers': {'stdout': {'class': 'logging.StreamHandler', 'formatter': 'json', 'stream': 'ext://sys.stdout'}},
+    'handlers': {
+        'stdout': {
+            'class': 'logging.StreamHandler',
+            'formatter': 'json',
+            'stream': 'ext://sys.stdout',
+        }
+    },
     'root': {'level': variables.LOG_LEVEL, 'handlers': ['stdout']},
     'loggers': {'gunicorn.error': {'level': variables.LOG_LEVEL, 'propagate': True}},
 }

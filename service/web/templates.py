@@ -38,7 +38,12 @@ def index():
     wanted = {name: AS_KEPT.get(name, str)(value) for name, value in wanted.items() if value}
     rows = template_sync.page(waba_id, wanted, _after(), limit + 1)
     cursor = _cursor(rows[limit - 1]) if len(rows) > limit else None
-    return {'data': rows[:limit], 'next_cursor': cursor, 'waba_id': waba_id, 'sync': template_sync.state(waba_id)}
+    return {
+        'data': rows[:limit],
+        'next_cursor': cursor,
+        'waba_id': waba_id,
+        'sync': template_sync.state(waba_id),
+    }
 
 
 @blueprint.get('/templates/<name>')
@@ -68,7 +73,10 @@ def create():
     account = Account.find_active(order.pop('chatbot_id'))
     with _at_meta(account) as (meta, *whose):
         made = meta.create_template(*whose, order)
-    waba_id, told = account.waba_id, {name: made[name] for name in ('id', 'status', 'category') if name in made}
+    waba_id, told = (
+        account.waba_id,
+        {name: made[name] for name in ('id', 'status', 'category') if name in made},
+    )
     with db.atomic():
         template.sync_due([waba_id])
         template_sync.store(waba_id, [order | told])
@@ -86,7 +94,9 @@ def delete(name):
     if language and not template_id:
         template_id = _found(_waba_of(account), name, language)['id']
         if not template_id:
-            raise Conflict("Meta's id of this template is not known yet; it comes with the next reading.")
+            raise Conflict(
+                "Meta's id of this template is not known yet; it comes with the next reading."
+            )
     with _at_meta(account) as (meta, *whose):
         meta.delete_template(*whose, name, template_id)
     holds.template_deleted(account.waba_id, name, language, template_id)
@@ -109,7 +119,9 @@ def _waba_id():
 
 def _waba_of(account):
     if not account.waba_id:
-        raise Conflict('The account has no waba_id yet: save it, or wait for the first webhook, which names it.')
+        raise Conflict(
+            'The account has no waba_id yet: save it, or wait for the first webhook, which names it.'
+        )
     return account.waba_id
 
 
@@ -136,7 +148,9 @@ def _after():
         name, language = json.loads(base64.urlsafe_b64decode(cursor)) if cursor else (None, None)
     except (ValueError, RecursionError, TypeError):
         name = language = 0
-    if cursor and not all(isinstance(part, str) and not UNSTORABLE.search(part) for part in (name, language)):
+    if cursor and not all(
+        isinstance(part, str) and not UNSTORABLE.search(part) for part in (name, language)
+    ):
         raise Invalid('cursor is not valid.', {'cursor': ['Not a cursor of ours.']})
     return cursor and (name, language)
 
@@ -160,7 +174,9 @@ def _problem(outcome):
     """Meta's refusal as an answer of ours: about the account, about the request, or to be tried again."""
     error = outcome.error
     sentence = f'Meta: {error["title"]}' + (f' ({error["details"]})' if error['details'] else '')
-    members = {name: error[name] for name in ('code', 'fbtrace_id')} | explain(error.get('cause') or error['code'])
+    members = {name: error[name] for name in ('code', 'fbtrace_id')} | explain(
+        error.get('cause') or error['code']
+    )
     if outcome.kind == 'held':
         return Conflict(sentence, **members)
     if outcome.kind == 'failed':

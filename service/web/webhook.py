@@ -31,11 +31,15 @@ def verify(chatbot_id):
     is_ours = is_one_of(request.args.get('hub.verify_token', ''), tokens)
     if request.args.get('hub.mode') != 'subscribe' or not is_ours:
         log.warning('webhook verification refused', extra={'chatbot_id': chatbot_id})
-        refused = Forbidden('hub.mode is not subscribe, or hub.verify_token is not the one of this path.')
+        refused = Forbidden(
+            'hub.mode is not subscribe, or hub.verify_token is not the one of this path.'
+        )
         refused.is_logged = True
         raise refused
     return Response(
-        request.args.get('hub.challenge', ''), mimetype='text/plain', headers={'X-Content-Type-Options': 'nosniff'}
+        request.args.get('hub.challenge', ''),
+        mimetype='text/plain',
+        headers={'X-Content-Type-Options': 'nosniff'},
     )
 
 
@@ -48,7 +52,8 @@ def receive(chatbot_id):
     digest = verified_digest(body, request.headers.get('X-Hub-Signature-256'), secrets)
     if digest is None:
         log.warning(
-            'webhook refused: signature', extra={'chatbot_id': chatbot_id, 'size': len(body), 'refused': next(rejected)}
+            'webhook refused: signature',
+            extra={'chatbot_id': chatbot_id, 'size': len(body), 'refused': next(rejected)},
         )
         refused = BadRequest('X-Hub-Signature-256 is missing or wrong.', code='signature_invalid')
         refused.is_logged = True

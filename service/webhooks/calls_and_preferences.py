@@ -31,7 +31,9 @@ class Sign:
     kind: str
     at: datetime
     detail: tuple = ()
-    conversation_id: str | None = None  # found out while its item is processed; None: nobody that is known
+    conversation_id: str | None = (
+        None  # found out while its item is processed; None: nobody that is known
+    )
 
 
 def found_in(change: Item) -> list[Sign]:
@@ -46,7 +48,10 @@ def found_in(change: Item) -> list[Sign]:
 
 def _call(call: dict, chatbot_id: str, received_at: datetime) -> Sign | None:
     """A customer's; who is not known yet has no window that could be known to have closed."""
-    at, ids = past(call.get('timestamp')) or received_at, named(call.get('from_user_id'), call.get('from'))
+    at, ids = (
+        past(call.get('timestamp')) or received_at,
+        named(call.get('from_user_id'), call.get('from')),
+    )
     is_theirs = call.get('event') == 'connect' and call.get('direction') == 'USER_INITIATED'
     if not (is_theirs and ids):
         return None
@@ -55,7 +60,11 @@ def _call(call: dict, chatbot_id: str, received_at: datetime) -> Sign | None:
 
 def _preference(said: dict, chatbot_id: str, received_at: datetime) -> Sign | None:
     ids = named(said.get('user_id'), said.get('wa_id'))
-    kind = WISHES.get(clean(said.get('value'), 64)) if said.get('category') == 'marketing_messages' else None
+    kind = (
+        WISHES.get(clean(said.get('value'), 64))
+        if said.get('category') == 'marketing_messages'
+        else None
+    )
     if not (kind and ids):
         return None
     detail = (('value', said['value']), ('signup_id', identifier(said.get('signup_id'))))
@@ -72,9 +81,11 @@ def keep(signs: Iterable[Sign]) -> None:
     known = [sign for sign in signs if sign.conversation_id]
     if calls := [(sign.conversation_id, sign.at) for sign in known if sign.kind == 'call']:
         execute(CALLED, columns(calls))
-    told = opt_out.record([
-        Statement(sign.conversation_id, sign.kind, 'user_preferences', sign.at, sign.detail)
-        for sign in known
-        if sign.kind != 'call'
-    ])  # fmt: skip
+    told = opt_out.record(
+        [
+            Statement(sign.conversation_id, sign.kind, 'user_preferences', sign.at, sign.detail)
+            for sign in known
+            if sign.kind != 'call'
+        ]
+    )
     holds.cancel_unwanted(told)

@@ -14,7 +14,10 @@ def _of_a_template(item):
     at = past(data['time']) or item.received_at
     verdict = template.heard(item.key, data['waba_id'], as_dict(data['value']), at)
     if verdict is None:
-        return 'invalid', 'no id of the WhatsApp Business account, or no name or language of a template'
+        return (
+            'invalid',
+            'no id of the WhatsApp Business account, or no name or language of a template',
+        )
     holds.apply_verdict(verdict)
     return 'stored', None
 
@@ -32,4 +35,8 @@ def keep(item: Item) -> tuple[str, str | None]:
         if item.path and not speaks_for(item.path, item.data['waba_id']):
             return 'refused', "the WhatsApp Business account is not this account's"
         return handler(item)
-    return ('stored', None) if item.key in KNOWN_FIELDS else ('ignored', 'unknown field, kept in the event')
+    return (
+        ('stored', None)
+        if item.key in KNOWN_FIELDS
+        else ('ignored', 'unknown field, kept in the event')
+    )

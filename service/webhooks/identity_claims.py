@@ -11,7 +11,9 @@ from service.runtime.untrusted import as_dict, clean, identifier
 from service.webhooks.payload import Item, participant
 
 CHANGES = frozenset(('user_changed_number', 'user_changed_user_id', 'customer_changed_number'))
-CERTAIN_AT = frozenset(('sent', 'delivered'))  # statuses that say who has the phone at their time; one is read any day
+CERTAIN_AT = frozenset(
+    ('sent', 'delivered')
+)  # statuses that say who has the phone at their time; one is read any day
 UPDATE = 'user_id_update'  # a field beside `messages`
 
 
@@ -25,11 +27,17 @@ def _of_message(item, chatbot_id):
     if group := identifier(data.get('group_id')):
         return Identity(chatbot_id, group=group)
     ids = named(
-        data.get('from_user_id'), data.get('from_parent_user_id'), data.get('from'),
-        contact.get('user_id'), contact.get('parent_user_id'), contact.get('wa_id'),
-    )  # fmt: skip
+        data.get('from_user_id'),
+        data.get('from_parent_user_id'),
+        data.get('from'),
+        contact.get('user_id'),
+        contact.get('parent_user_id'),
+        contact.get('wa_id'),
+    )
     at = past(data.get('timestamp'))
-    if data.get('type') == 'system' and (change := _change(chatbot_id, as_dict(data.get('system')), at, ids)):
+    if data.get('type') == 'system' and (
+        change := _change(chatbot_id, as_dict(data.get('system')), at, ids)
+    ):
         return change
     return Identity(chatbot_id, **ids, at=at) if ids else None
 
@@ -48,7 +56,11 @@ def _change(chatbot_id, system, at, ids):
 
 
 def _changed(chatbot_id, new, before, at, why, learn=False):
-    also = tuple(dict.fromkeys((one.kind, one.value) for one in before if one and one.value != new.get(one.kind)))
+    also = tuple(
+        dict.fromkeys(
+            (one.kind, one.value) for one in before if one and one.value != new.get(one.kind)
+        )
+    )
     if not also or not new:
         return None
     return Identity(chatbot_id, **new, at=at, why=why, also=also, changed=True, learn=learn)
@@ -60,9 +72,12 @@ def _of_echo(item, chatbot_id):
     if group := identifier(data.get('group_id')):
         return Identity(chatbot_id, group=group)
     ids = named(
-        data.get('to_user_id'), data.get('to'),
-        contact.get('user_id'), contact.get('parent_user_id'), contact.get('wa_id'),
-    )  # fmt: skip
+        data.get('to_user_id'),
+        data.get('to'),
+        contact.get('user_id'),
+        contact.get('parent_user_id'),
+        contact.get('wa_id'),
+    )
     return Identity(chatbot_id, **ids, at=past(data.get('timestamp')), why='echo') if ids else None
 
 
@@ -71,14 +86,24 @@ def _of_status(item, chatbot_id):
     if data.get('recipient_type') == 'group' or participant(data):
         return None
     ids = named(
-        data.get('recipient_user_id'), data.get('recipient_parent_user_id'), data.get('parent_recipient_user_id'),
-        data.get('recipient_id'), contact.get('user_id'), contact.get('parent_user_id'), contact.get('wa_id'),
-    )  # fmt: skip
+        data.get('recipient_user_id'),
+        data.get('recipient_parent_user_id'),
+        data.get('parent_recipient_user_id'),
+        data.get('recipient_id'),
+        contact.get('user_id'),
+        contact.get('parent_user_id'),
+        contact.get('wa_id'),
+    )
     is_of_message = status_type(data) is None
     at = past(data.get('timestamp')) if is_of_message and data.get('status') in CERTAIN_AT else None
     opaque = data.get('biz_opaque_callback_data')
     about = opaque.lower() if is_id(opaque) else None
-    told = {'why': 'status', 'learn': True, 'about': about, 'kept': is_of_message and _wants_no_marketing(data)}
+    told = {
+        'why': 'status',
+        'learn': True,
+        'about': about,
+        'kept': is_of_message and _wants_no_marketing(data),
+    }
     return Identity(chatbot_id, **ids, at=at, **told) if ids else None
 
 
@@ -111,9 +136,19 @@ def of_answer(row, outcome, at):
     if (row['extra'] or {}).get('recipient_type') == 'group':
         return None
     sent_to = read(row['recipient_to'] or row['recipient'])
-    also = ((sent_to.kind, sent_to.value),) if sent_to and sent_to.value not in (outcome.wa_id, outcome.user_id) else ()
+    also = (
+        ((sent_to.kind, sent_to.value),)
+        if sent_to and sent_to.value not in (outcome.wa_id, outcome.user_id)
+        else ()
+    )
     told = Identity(
-        row['chatbot_id'], phone=outcome.wa_id, user=outcome.user_id, at=at, why='answer', also=also, learn=True
+        row['chatbot_id'],
+        phone=outcome.wa_id,
+        user=outcome.user_id,
+        at=at,
+        why='answer',
+        also=also,
+        learn=True,
     )
     return told if len(told.known_by()) > 1 else None
 

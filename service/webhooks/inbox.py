@@ -9,11 +9,22 @@ from datetime import datetime
 from peewee import BlobField, DateTimeField, IntegerField, SmallIntegerField, TextField
 from psycopg2 import Binary
 
-from service.runtime.db import CONNECTION_LOST, columns, connection, deadline, execute, fetch_dicts, new_id
+from service.runtime.db import (
+    CONNECTION_LOST,
+    columns,
+    connection,
+    deadline,
+    execute,
+    fetch_dicts,
+    new_id,
+)
 from service.runtime.model import JSON, Row
 
 STORE_SECONDS = 10  # for a commit of webhooks; then 503, and Meta repeats them
-CLAIM_EVENTS, CLAIM_BYTES = 200, 4_000_000  # one batch of one worker; a single body may have 3 MB (section 1.3)
+CLAIM_EVENTS, CLAIM_BYTES = (
+    200,
+    4_000_000,
+)  # one batch of one worker; a single body may have 3 MB (section 1.3)
 
 
 class WebhookEvent(Row):
@@ -60,14 +71,19 @@ WHERE id IN (
 
 def store(bodies):
     """Commit raw bodies in one INSERT: [(path, digest, body)]; equal ones are one event. Raises when it could not."""
-    unique = {(digest, path): body for path, digest, body in bodies}  # one statement cannot meet a row twice
+    unique = {
+        (digest, path): body for path, digest, body in bodies
+    }  # one statement cannot meet a row twice
     rows = columns(
-        (new_id(), path, Binary(digest), len(body), Binary(body)) for (digest, path), body in sorted(unique.items())
+        (new_id(), path, Binary(digest), len(body), Binary(body))
+        for (digest, path), body in sorted(unique.items())
     )
     with deadline(STORE_SECONDS):
         try:
             _insert(rows)
-        except CONNECTION_LOST:  # from before a restart of PostgreSQL: once more on a new one, the digest makes it safe
+        except (
+            CONNECTION_LOST
+        ):  # from before a restart of PostgreSQL: once more on a new one, the digest makes it safe
             _insert(rows)
 
 
@@ -127,7 +143,11 @@ def claim(limit: int = CLAIM_EVENTS) -> list[ClaimedEvent]:
 def processed(results: Iterable[tuple[str, list]]) -> None:
     """`results`: (event id, items) of events that are done."""
     rows = [
-        (id_, json.dumps([item.report() for item in items]), any(item.outcome == 'refused' for item in items))
+        (
+            id_,
+            json.dumps([item.report() for item in items]),
+            any(item.outcome == 'refused' for item in items),
+        )
         for id_, items in results
     ]
     if rows:

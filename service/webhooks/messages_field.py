@@ -20,13 +20,37 @@ Key = tuple[str, str]  # phone_number_id, wamid
 TELL_EVERY = 600  # seconds between two lines about one account that answers nobody
 _told_at: dict[str, float] = {}  # chatbot_id: monotonic time of the last
 
-ANSWERED = frozenset((
-    'text', 'image', 'video', 'audio', 'voice', 'document', 'sticker', 'location', 'contacts', 'interactive', 'button',
-    'order', 'request_welcome',
-))  # fmt: skip
-COMMON = frozenset((
-    'from', 'from_user_id', 'from_parent_user_id', 'group_id', 'to', 'to_user_id', 'id', 'timestamp', 'type', 'context',
-))  # fmt: skip
+ANSWERED = frozenset(
+    (
+        'text',
+        'image',
+        'video',
+        'audio',
+        'voice',
+        'document',
+        'sticker',
+        'location',
+        'contacts',
+        'interactive',
+        'button',
+        'order',
+        'request_welcome',
+    )
+)
+COMMON = frozenset(
+    (
+        'from',
+        'from_user_id',
+        'from_parent_user_id',
+        'group_id',
+        'to',
+        'to_user_id',
+        'id',
+        'timestamp',
+        'type',
+        'context',
+    )
+)
 
 
 def store(messages: list[Item], echoes: list[Item]) -> None:
@@ -84,14 +108,25 @@ def _row(item: Item) -> tuple:
     data = item.data
     kind = _kind(data)
     sender = {
-        name: data[name] for name in ('from', 'from_user_id', 'from_parent_user_id', 'group_id') if data.get(name)
+        name: data[name]
+        for name in ('from', 'from_user_id', 'from_parent_user_id', 'group_id')
+        if data.get(name)
     }
     extra = {name: value for name, value in data.items() if name not in COMMON and name != kind}
     return (
-        new_id(), item.account.chatbot_id, item.conversation_id, item.phone_number_id, kind, item.wamid,
-        json.dumps(sender), json.dumps(data.get(kind, {})), to_json(data.get('context')), to_json(extra or None),
-        item.told_at, message.refers_to(kind, data.get(kind)),
-    )  # fmt: skip
+        new_id(),
+        item.account.chatbot_id,
+        item.conversation_id,
+        item.phone_number_id,
+        kind,
+        item.wamid,
+        json.dumps(sender),
+        json.dumps(data.get(kind, {})),
+        to_json(data.get('context')),
+        to_json(extra or None),
+        item.told_at,
+        message.refers_to(kind, data.get(kind)),
+    )
 
 
 def _kind(data: dict) -> str:
@@ -132,7 +167,8 @@ def _tell_of_no_responder(chatbot_id: str) -> None:
     if now - _told_at.get(chatbot_id, -TELL_EVERY) >= TELL_EVERY:
         _told_at[chatbot_id] = now
         log.warning(
-            'no reply: the account has no responder and AI_BASE_URL is not set', extra={'chatbot_id': chatbot_id}
+            'no reply: the account has no responder and AI_BASE_URL is not set',
+            extra={'chatbot_id': chatbot_id},
         )
 
 

@@ -11,25 +11,62 @@ from service.conversations.identity import Identity
 from service.graph.error_shapes import code_in, errors_in, told_errors
 from service.messages.fact import status_type
 from service.runtime.timestamps import past
-from service.runtime.untrusted import MAX_DEPTH, MAX_ID, MAX_NAME, as_dict, clean, digits, identifier, is_deep
+from service.runtime.untrusted import (
+    MAX_DEPTH,
+    MAX_ID,
+    MAX_NAME,
+    as_dict,
+    clean,
+    digits,
+    identifier,
+    is_deep,
+)
 
 # Webhook fields Meta documents beside `messages` (fact sheet, section 5): kept, and never answered.
-KNOWN_FIELDS = frozenset((
-    'account_alerts', 'account_review_update', 'account_settings_update', 'account_update',
-    'automatic_events', 'business_capability_update', 'business_username_updates', 'calls',
-    'flows', 'group_lifecycle_update', 'group_participants_update', 'group_participant_update',
-    'group_settings_update', 'group_status_update', 'history',
-    'message_template_components_update', 'message_template_quality_update',
-    'message_template_status_update', 'messaging_handovers', 'partner_solutions',
-    'payment_configuration_update', 'phone_number_name_update', 'phone_number_quality_update',
-    'security', 'smb_app_state_sync', 'smb_message_echoes', 'standby', 'template_category_update',
-    'user_id_update', 'user_preferences',
-))  # fmt: skip
+KNOWN_FIELDS = frozenset(
+    (
+        'account_alerts',
+        'account_review_update',
+        'account_settings_update',
+        'account_update',
+        'automatic_events',
+        'business_capability_update',
+        'business_username_updates',
+        'calls',
+        'flows',
+        'group_lifecycle_update',
+        'group_participants_update',
+        'group_participant_update',
+        'group_settings_update',
+        'group_status_update',
+        'history',
+        'message_template_components_update',
+        'message_template_quality_update',
+        'message_template_status_update',
+        'messaging_handovers',
+        'partner_solutions',
+        'payment_configuration_update',
+        'phone_number_name_update',
+        'phone_number_quality_update',
+        'security',
+        'smb_app_state_sync',
+        'smb_message_echoes',
+        'standby',
+        'template_category_update',
+        'user_id_update',
+        'user_preferences',
+    )
+)
 MAX_DIGITS = 1000  # of a whole number; Python refuses to read or write more than 4300
 DEEP = f'nested deeper than {MAX_DEPTH}'
 # Lists of independent facts: what is too deep in one costs its neighbours nothing, and is looked at by its reader.
 READ_ONE_BY_ONE = frozenset(('smb_message_echoes', 'calls', 'user_preferences'))
-WALKED = ('contacts', 'messages', 'statuses', 'errors')  # the lists of field `messages` that are read
+WALKED = (
+    'contacts',
+    'messages',
+    'statuses',
+    'errors',
+)  # the lists of field `messages` that are read
 # Where somebody is named, the surest first: in an entry of `contacts`, a message, an echo, a status.
 CONTACT = ('user_id', 'wa_id')
 SENDER = ('from_user_id', 'from')
@@ -55,7 +92,9 @@ class Item:
     phone_number_id: str | None = None
     wamid: str | None = None
     contact: dict = field(default_factory=dict)
-    display_phone_number: str | None = None  # of the number, and its WABA: as messages and statuses name them
+    display_phone_number: str | None = (
+        None  # of the number, and its WABA: as messages and statuses name them
+    )
     waba_id: str | None = None
     received_at: datetime | None = None  # when its webhook came
     path: str = ''  # by which its webhook came: a chatbot's own, '' for the common one
@@ -114,7 +153,11 @@ def _elements(container, name):
         yield None, f'{name} is not a list'
         return
     for element in value:
-        yield (element, None) if isinstance(element, dict) else (None, f'{name} holds something that is no object')
+        yield (
+            (element, None)
+            if isinstance(element, dict)
+            else (None, f'{name} holds something that is no object')
+        )
 
 
 def flatten(event: dict, received_at: datetime | None = None, path: str = '') -> list[Item]:
@@ -125,7 +168,11 @@ def flatten(event: dict, received_at: datetime | None = None, path: str = '') ->
             items.append(Item('change', 'entry', {}, problem=problem))
             continue
         for change, problem in _elements(entry, 'changes'):
-            items.extend([Item('change', 'changes', {}, problem=problem)] if problem else _change(change, entry))
+            items.extend(
+                [Item('change', 'changes', {}, problem=problem)]
+                if problem
+                else _change(change, entry)
+            )
         items += _unread(entry, ('changes',), 'entry.')
     for item in items:
         item.received_at, item.path = received_at, path
@@ -136,7 +183,9 @@ def _change(change, entry):
     name = clean(change.get('field'), 255) or 'no field'
     value = change.get('value')
     number = identifier(as_dict(as_dict(value).get('metadata')).get('phone_number_id'))
-    if name != 'messages':  # `statuses` of calls or `messages` of history are not what their names say
+    if (
+        name != 'messages'
+    ):  # `statuses` of calls or `messages` of history are not what their names say
         data = {'value': value, 'waba_id': identifier(entry.get('id')), 'time': entry.get('time')}
         too_deep = name not in READ_ONE_BY_ONE and is_deep(data)
         return [Item('change', name, data, number, problem=DEEP if too_deep else None)]
@@ -144,21 +193,31 @@ def _change(change, entry):
         return [Item('change', name, {}, problem='value is not an object')]
     items = [*_messages(value, number), *_statuses(value, number), *_errors(value, number)]
     items += _unread(value, WALKED, 'messages.', number)
-    waba_id, display = identifier(entry.get('id')), as_dict(value.get('metadata')).get('display_phone_number')
+    waba_id, display = (
+        identifier(entry.get('id')),
+        as_dict(value.get('metadata')).get('display_phone_number'),
+    )
     for item in items:
         item.waba_id, item.display_phone_number = waba_id, digits(display)
     return items
 
 
-def _unread(container: dict, read: tuple[str, ...], prefix: str = '', number: str | None = None) -> list[Item]:
+def _unread(
+    container: dict, read: tuple[str, ...], prefix: str = '', number: str | None = None
+) -> list[Item]:
     """Lists that nothing reads: an item for each object in them, so that nothing is passed over unsaid."""
     items = []
     for name, value in container.items():
         if name in read or not isinstance(value, list) or not value:
             continue
-        objects = [one for one in value if isinstance(one, dict)] or [value]  # of mere values one for all
+        objects = [one for one in value if isinstance(one, dict)] or [
+            value
+        ]  # of mere values one for all
         key = prefix + (clean(name, MAX_NAME) or '')
-        items += (Item('change', key, {'value': one, 'waba_id': None, 'time': None}, number) for one in objects)
+        items += (
+            Item('change', key, {'value': one, 'waba_id': None, 'time': None}, number)
+            for one in objects
+        )
     return items
 
 
@@ -192,7 +251,9 @@ def _statuses(value, number):
         item = Item('status', key, status, number, wamid)
         item.contact = _contact(status, contacts, RECIPIENT)
         item.problem = (
-            problem or _unusable(status, wamid, number) or (None if name and len(name) <= 64 else 'no status')
+            problem
+            or _unusable(status, wamid, number)
+            or (None if name and len(name) <= 64 else 'no status')
         )
         yield item
 
@@ -232,7 +293,11 @@ def _contact(data, contacts, where):
     """
     names = _names(data, where)
     found = next((contacts[name] for name in names if name in contacts), {})
-    users = {name for name in (*names, *_names(found, CONTACT)) if isinstance(name, PersonId) and name.kind == 'user'}
+    users = {
+        name
+        for name in (*names, *_names(found, CONTACT))
+        if isinstance(name, PersonId) and name.kind == 'user'
+    }
     return {} if len(users) > 1 or data.get('type') == 'system' else found
 
 
@@ -243,6 +308,10 @@ def _names(data: dict, where: tuple[str, ...]) -> list[PersonId | str]:
 
 def participant(status: dict) -> str:
     """Whom of a group a status speaks of, '' outside groups. One page of Meta's prints the second name."""
-    where = ('recipient_participant_user_id', 'recipient_participant_id', 'participant_recipient_id')
+    where = (
+        'recipient_participant_user_id',
+        'recipient_participant_id',
+        'participant_recipient_id',
+    )
     name = next(iter(_names(status, where)), '')
     return name.value if isinstance(name, PersonId) else name

@@ -24,7 +24,14 @@ from service.runtime.queues import retry_delay
 from service.runtime.untrusted import as_dict, clean
 from service.sending import delivery_status, escalation, holds, rate_limit
 from service.sending.delivery_status import Status
-from service.webhooks import calls_and_preferences, echoes_field, field_handlers, identity_claims, inbox, messages_field
+from service.webhooks import (
+    calls_and_preferences,
+    echoes_field,
+    field_handlers,
+    identity_claims,
+    inbox,
+    messages_field,
+)
 from service.webhooks.calls_and_preferences import Sign
 from service.webhooks.inbox import ClaimedEvent
 from service.webhooks.payload import Item, NotAnEvent, flatten, parse, participant
@@ -50,7 +57,9 @@ def _batch() -> int:
     except TryAgain:
         raise
     except Exception as error:
-        if passes(error) and sqlstate(error) not in LOCKED:  # a deadlock, a lost connection: it is as it was
+        if (
+            passes(error) and sqlstate(error) not in LOCKED
+        ):  # a deadlock, a lost connection: it is as it was
             raise
         log.error('a batch of events failed, taking them one by one', exc_info=error)
         return _one_by_one()
@@ -153,14 +162,18 @@ def store(items: list[Item]) -> None:
     _find_conversations([*found.signs, *found.people, *found.echoes], found.id_updates)
     messages_field.store(found.of_kind('message'), found.echoes)
     calls_and_preferences.keep(found.signs)
-    for item in sorted(found.others, key=_waba):  # what waits for a template is locked after the conversations
+    for item in sorted(
+        found.others, key=_waba
+    ):  # what waits for a template is locked after the conversations
         item.settle(*_kept(item))
     _store_statuses(found.of_kind('status'))
     learn(found.people)
 
 
 def _find_accounts(items: list[Item]) -> None:
-    accounts = receiving_account.of_numbers({item.phone_number_id for item in items if item.phone_number_id})
+    accounts = receiving_account.of_numbers(
+        {item.phone_number_id for item in items if item.phone_number_id}
+    )
     for item in items:
         item.account = accounts.get(item.phone_number_id)
 
@@ -196,7 +209,9 @@ def _waba(item: Item) -> str:
 def _find_conversations(told: Iterable[Item | Sign], id_updates: list[Identity]) -> None:
     """Whom each speaks of; one SELECT when all are known."""
     known = [one for one in told if one.identity]
-    found = resolve([*(one.identity for one in known), *id_updates], hold=True)  # in the order of arrival
+    found = resolve(
+        [*(one.identity for one in known), *id_updates], hold=True
+    )  # in the order of arrival
     for one in known:
         one.conversation_id = found[one.identity]
 
@@ -225,7 +240,11 @@ def _kept(item: Item) -> tuple[str, str | None]:
         error = error_from(item.data)
         log.warning(
             'meta reports an error',
-            extra={'phone_number_id': item.phone_number_id, 'code': error['code'], 'title': error['title']},
+            extra={
+                'phone_number_id': item.phone_number_id,
+                'code': error['code'],
+                'title': error['title'],
+            },
         )
         if look_up(error['code']).scope == 'number':
             rate_limit.slow_down(rate_limit.scope_keys(item.phone_number_id, None, None)[0])
@@ -236,7 +255,9 @@ def _kept(item: Item) -> tuple[str, str | None]:
 def _store_statuses(items: list[Item]) -> None:
     """What speaks of messages' states moves them; what speaks of anything else is kept."""
     statuses = [(item, _told(item)) for item in items]
-    outcomes, refusals = delivery_status.store([one for _, one in statuses if isinstance(one, Status)])
+    outcomes, refusals = delivery_status.store(
+        [one for _, one in statuses if isinstance(one, Status)]
+    )
     outcomes |= fact.store([one for _, one in statuses if isinstance(one, Fact)])
     escalation.draw(refusals)
     names = {}
@@ -255,9 +276,19 @@ def _told(item: Item) -> Status | Fact:
         return fact.of_status(item, chatbot_id)
     errors = told_errors(data)
     errors = errors if isinstance(errors, list) else errors_in(errors) or None
-    recipient = {name: data[name] for name in data if name.startswith(('recipient_', 'parent_recipient_'))}
+    recipient = {
+        name: data[name] for name in data if name.startswith(('recipient_', 'parent_recipient_'))
+    }
     return Status(
-        chatbot_id, item.phone_number_id, item.wamid, clean(data['status'], 64), participant(data),
-        item.at, clean(data.get('biz_opaque_callback_data'), 512), first_error(errors), errors,
-        as_dict(data.get('pricing')) or None, recipient,
-    )  # fmt: skip
+        chatbot_id,
+        item.phone_number_id,
+        item.wamid,
+        clean(data['status'], 64),
+        participant(data),
+        item.at,
+        clean(data.get('biz_opaque_callback_data'), 512),
+        first_error(errors),
+        errors,
+        as_dict(data.get('pricing')) or None,
+        recipient,
+    )

@@ -21,7 +21,9 @@ NESTED = {
 }  # fmt: skip
 RESTRICTION = {
     'event': 'ACCOUNT_RESTRICTION',
-    'restriction_info': [{'restriction_type': 'RESTRICTED_BIZ_INITIATED_MESSAGING', 'expiration': NEVER}],
+    'restriction_info': [
+        {'restriction_type': 'RESTRICTED_BIZ_INITIATED_MESSAGING', 'expiration': NEVER}
+    ],
 }
 
 
@@ -110,7 +112,12 @@ EVENTS = [
 @pytest.mark.parametrize(('field', 'value', 'event', 'summary'), EVENTS)
 def test_each_field_is_kept_whole_and_said_in_a_sentence(acme, tell, field, value, event, summary):
     tell(field, value)
-    shown = {'event': event, 'at': '2026-09-21T14:13:20.000000Z', 'value': value, 'summary': summary}
+    shown = {
+        'event': event,
+        'at': '2026-09-21T14:13:20.000000Z',
+        'value': value,
+        'summary': summary,
+    }
     assert account(acme)['health'] == {field: shown}
     (kept,) = history(acme)['data']
     assert kept | {'field': field, **shown} == kept
@@ -123,8 +130,9 @@ def test_the_latest_of_each_field_is_shown_by_metas_time(acme, tell):
     tell('account_update', {'event': 'PARTNER_ADDED'}, at=AT)
     health = account(acme)['health']
     assert {field: one['event'] for field, one in health.items()} == {
-        'account_review_update': 'APPROVED', 'account_update': 'PARTNER_ADDED'
-    }  # fmt: skip
+        'account_review_update': 'APPROVED',
+        'account_update': 'PARTNER_ADDED',
+    }
     reviews = history(acme, field='account_review_update')['data']
     assert [one['event'] for one in reviews] == ['APPROVED', 'PENDING']
 
@@ -137,7 +145,11 @@ def test_a_repeated_webhook_is_kept_once_also_in_another_post(acme, tell, meta, 
     workers.incoming()
     assert acme.outcomes() == [('change', 'duplicate'), ('change', 'stored'), ('change', 'stored')]
     tell('account_update', RESTRICTION, at=LATER)  # the same words, said again
-    assert [one['field'] for one in history(acme)['data']] == ['account_update', 'security', 'account_update']
+    assert [one['field'] for one in history(acme)['data']] == [
+        'account_update',
+        'security',
+        'account_update',
+    ]
 
 
 def test_history_comes_in_pages_the_newest_first(acme, tell):
@@ -153,8 +165,10 @@ def test_history_comes_in_pages_the_newest_first(acme, tell):
     assert history(acme, field='flows') == {'data': [], 'next_cursor': None}
 
 
-@pytest.mark.parametrize(('query', 'field'), [({'field': 'messages'}, 'field'), ({'limit': 0}, 'limit'),
-                                              ({'cursor': 'x'}, 'cursor')])  # fmt: skip
+@pytest.mark.parametrize(
+    ('query', 'field'),
+    [({'field': 'messages'}, 'field'), ({'limit': 0}, 'limit'), ({'cursor': 'x'}, 'cursor')],
+)
 def test_a_wrong_question_about_history_is_422(acme, query, field):
     answer = acme.get(f'/account/{CHATBOT}/health', query_string=query)
     assert (answer.status_code, list(answer.json['errors'])) == (422, [field])
@@ -162,8 +176,16 @@ def test_a_wrong_question_about_history_is_422(acme, query, field):
 
 
 def test_what_holds_now_is_said_beside_the_latest_events(acme, tell):
-    for at, event, limit in ((1, 'ONBOARDING', 'TIER_250'), (2, 'FLAGGED', None), (3, 'UPGRADE', 'TIER_2K')):
-        value = {'display_phone_number': DISPLAY, 'event': event, **({'current_limit': limit} if limit else {})}
+    for at, event, limit in (
+        (1, 'ONBOARDING', 'TIER_250'),
+        (2, 'FLAGGED', None),
+        (3, 'UPGRADE', 'TIER_2K'),
+    ):
+        value = {
+            'display_phone_number': DISPLAY,
+            'event': event,
+            **({'current_limit': limit} if limit else {}),
+        }
         tell('phone_number_quality_update', value, at=AT + at)
     tell('account_update', RESTRICTION)
     tell('account_update', {'event': 'PARTNER_ADDED'}, at=LATER)  # does not lift the restriction
@@ -208,15 +230,23 @@ def two_numbers(acme, meta, workers):
     ('field', 'value'),
     [
         ('security', {'display_phone_number': '+1 555-010-4477', 'event': 'PIN_CHANGED'}),
-        ('account_settings_update', {'phone_number_settings': {'phone_number_id': PHONE_NUMBER_ID}}),
+        (
+            'account_settings_update',
+            {'phone_number_settings': {'phone_number_id': PHONE_NUMBER_ID}},
+        ),
         ('account_alerts', ALERT),
     ],
 )
 def test_what_is_about_one_number_is_that_accounts_alone(two_numbers, tell, field, value):
-    sql("UPDATE whatsapp_cloud_account SET display_phone_number = '15550104478' WHERE chatbot_id = 'beta'")
+    sql(
+        "UPDATE whatsapp_cloud_account SET display_phone_number = '15550104478' WHERE chatbot_id = 'beta'"
+    )
     tell(field, value)
     assert list(account(two_numbers)['health']) == [field]
-    assert (account(two_numbers, 'beta')['health'], history(two_numbers, 'beta')['data']) == ({}, [])
+    assert (account(two_numbers, 'beta')['health'], history(two_numbers, 'beta')['data']) == (
+        {},
+        [],
+    )
 
 
 def test_an_account_whose_display_number_is_not_known_sees_its_whole_waba(two_numbers, tell):
@@ -235,7 +265,13 @@ def test_another_waba_and_no_waba_tell_nothing_of_an_account(acme, tell):
 def test_an_app_of_its_own_may_speak_of_its_own_waba_only(acme, tell):
     acme.account('own', '300112233445567', waba_id='1', app_secret='own-secret')
     for waba, outcome in ((WABA, 'refused'), ('1', 'stored')):
-        tell('account_review_update', {'decision': 'REJECTED'}, waba=waba, path='/own', secret='own-secret')
+        tell(
+            'account_review_update',
+            {'decision': 'REJECTED'},
+            waba=waba,
+            path='/own',
+            secret='own-secret',
+        )
         assert acme.outcomes()[0] == ('change', outcome)
     assert account(acme)['health'] == {}
     assert list(account(acme, 'own')['health']) == ['account_review_update']
@@ -249,7 +285,9 @@ def test_an_app_of_its_own_may_speak_of_its_own_waba_only(acme, tell):
         ({'event': ['x'], 'display_phone_number': {}, 'decision': 'y' * 500}, 'stored'),
     ],
 )  # fmt: skip
-@pytest.mark.parametrize('field', ['account_update', 'account_alerts', 'phone_number_quality_update'])
+@pytest.mark.parametrize(
+    'field', ['account_update', 'account_alerts', 'phone_number_quality_update']
+)
 def test_an_odd_value_costs_nobody_anything(acme, meta, workers, field, value, outcome):
     body = told(field, value, at={'odd': 1})
     body['entry'] += told('security', {'event': 'PIN_CHANGED'})['entry']
@@ -279,7 +317,10 @@ def test_what_the_platform_said_of_its_waba_is_not_overruled(backend, meta, work
     backend.account(waba_id='77')
     meta.webhook(envelope([text_message()], contacts=[contact()]))
     workers.incoming()
-    assert (account(backend)['waba_id'], account(backend)['display_phone_number']) == ('77', DISPLAY)
+    assert (account(backend)['waba_id'], account(backend)['display_phone_number']) == (
+        '77',
+        DISPLAY,
+    )
 
 
 def test_another_number_of_the_account_has_another_display_number(two_numbers):
@@ -291,10 +332,23 @@ def test_an_app_of_its_own_teaches_no_waba(backend, meta, workers):
     backend.account(app_secret='own-secret')
     meta.webhook(envelope([text_message()], contacts=[contact()]), f'/{CHATBOT}', 'own-secret')
     workers.incoming()
-    assert (account(backend)['waba_id'], account(backend)['display_phone_number']) == (None, DISPLAY)
+    assert (account(backend)['waba_id'], account(backend)['display_phone_number']) == (
+        None,
+        DISPLAY,
+    )
 
 
 def test_the_log_names_field_and_event_and_no_more(acme, tell, caplog):
-    tell('security', {'display_phone_number': DISPLAY, 'event': 'PIN_CHANGED', 'requester': CUSTOMER, 'pin': '987654'})
+    tell(
+        'security',
+        {
+            'display_phone_number': DISPLAY,
+            'event': 'PIN_CHANGED',
+            'requester': CUSTOMER,
+            'pin': '987654',
+        },
+    )
     assert 'PIN_CHANGED' in str([record.__dict__ for record in caplog.records])
-    assert not {'987654', CUSTOMER, DISPLAY} & set(str([record.__dict__ for record in caplog.records]).split("'"))
+    assert not {'987654', CUSTOMER, DISPLAY} & set(
+        str([record.__dict__ for record in caplog.records]).split("'")
+    )

@@ -11,14 +11,21 @@ from tests.stack import PHONE_NUMBER_ID
 @pytest.mark.parametrize('around', ['\n', '\r\n', ' ', '\t', '\u00a0', '\u2028'])
 def test_what_surrounds_a_pasted_secret_or_id_is_dropped(backend, meta, around):
     """A line end at the end of a secret made every webhook a 400, for hours, in the field."""
-    pasted = {name: f'{around}{ACCOUNT[name]}{around}' for name in ('phone_number_id', 'waba_id', *SECRETS)}
+    pasted = {
+        name: f'{around}{ACCOUNT[name]}{around}'
+        for name in ('phone_number_id', 'waba_id', *SECRETS)
+    }
     responder = {
-        name: value if name in ('kind', 'system_prompt') else f'{value}{around}' for name, value in OPENAI.items()
+        name: value if name in ('kind', 'system_prompt') else f'{value}{around}'
+        for name, value in OPENAI.items()
     }
     made = backend.post('/account', ACCOUNT | pasted | {'responder': responder})
     assert made.status_code == 201, made.text
     assert (made.json['phone_number_id'], made.json['waba_id']) == (PHONE_NUMBER_ID, '880')
-    assert made.json['responder'] | {'base_url': OPENAI['base_url'], 'model': OPENAI['model']} == made.json['responder']
+    assert (
+        made.json['responder'] | {'base_url': OPENAI['base_url'], 'model': OPENAI['model']}
+        == made.json['responder']
+    )
     kept = {name: encryption.decrypt(value) for name, value in stored().items()}
     assert kept == {**SECRETS, 'responder_secret': OPENAI['api_key']}
 
@@ -40,11 +47,23 @@ def test_what_cannot_be_seen_within_a_secret_or_id_is_refused_by_name(backend, f
     changed = {name: OPENAI | {inner: value}} if inner else {name: value}
     answer = backend.post('/account', ACCOUNT | changed)
     assert answer.status_code == 422
-    assert list(answer.json['errors']) == [field] or list(answer.json['errors'].get(name, {})) == [inner]
+    assert list(answer.json['errors']) == [field] or list(answer.json['errors'].get(name, {})) == [
+        inner
+    ]
     assert value.strip() == '' or value not in answer.text
 
 
-GOOD_IDS = ['acme', 'a', '...', '.a', 'shop-1_b.c', 'ops@acme.example', 'tenant:7', '+5511999990001', 'x' * 255]
+GOOD_IDS = [
+    'acme',
+    'a',
+    '...',
+    '.a',
+    'shop-1_b.c',
+    'ops@acme.example',
+    'tenant:7',
+    '+5511999990001',
+    'x' * 255,
+]
 BAD_IDS = [
     'a/b',
     'a b',

@@ -26,7 +26,11 @@ OPENAI = {
     'model': 'm',
     'system_prompt': 'Be brief.',
 }
-HTTP = {'kind': 'http', 'url': 'https://platform.test/replies', 'secret': 'whsec_c2VudGluZWwtc2VjcmV0LTE2'}
+HTTP = {
+    'kind': 'http',
+    'url': 'https://platform.test/replies',
+    'secret': 'whsec_c2VudGluZWwtc2VjcmV0LTE2',
+}
 ACCOUNT = {
     'chatbot_id': CHATBOT, 'phone_number_id': PHONE_NUMBER_ID, 'waba_id': '880', 'name': 'Acme support', 'max_mps': 40,
     'on_unknown': 'fail', 'responder': OPENAI, **SECRETS,
@@ -43,18 +47,32 @@ def stored():
 def test_an_account_is_created_with_201_and_updated_with_200(backend):
     made = backend.post('/account', ACCOUNT)
     assert made.status_code == 201
-    assert made.json | {
-        'chatbot_id': CHATBOT, 'phone_number_id': PHONE_NUMBER_ID, 'waba_id': '880', 'name': 'Acme support',
-        'max_mps': 40, 'on_unknown': 'fail', 'read_receipts': 'none', 'active': True, 'send_state': 'ok',
-        'send_state_reason': None,
-    } == made.json  # fmt: skip
+    assert (
+        made.json
+        | {
+            'chatbot_id': CHATBOT,
+            'phone_number_id': PHONE_NUMBER_ID,
+            'waba_id': '880',
+            'name': 'Acme support',
+            'max_mps': 40,
+            'on_unknown': 'fail',
+            'read_receipts': 'none',
+            'active': True,
+            'send_state': 'ok',
+            'send_state_reason': None,
+        }
+        == made.json
+    )
     changed = backend.post('/account', ACCOUNT | {'name': 'Acme'})
     assert (changed.status_code, changed.json['name']) == (200, 'Acme')
     assert backend.get(f'/account/{CHATBOT}').json == changed.json
 
 
 def test_only_three_fields_are_required_and_the_rest_has_defaults(backend):
-    made = backend.post('/account', {name: ACCOUNT[name] for name in ('chatbot_id', 'phone_number_id', 'access_token')})
+    made = backend.post(
+        '/account',
+        {name: ACCOUNT[name] for name in ('chatbot_id', 'phone_number_id', 'access_token')},
+    )
     assert made.status_code == 201
     assert made.json['on_unknown'] == 'resend'
     assert made.json['responder'] is None
@@ -68,26 +86,52 @@ def test_only_three_fields_are_required_and_the_rest_has_defaults(backend):
 
 def test_secrets_never_come_out(backend, caplog):
     answers = [
-        backend.post('/account', ACCOUNT), backend.post('/account', ACCOUNT), backend.get(f'/account/{CHATBOT}'),
-        backend.post('/account', ACCOUNT | {'max_mps': ''}), backend.post('/account', ACCOUNT | {'chatbot_id': 'b'}),
-        backend.post('/account', ACCOUNT | {'chatbot_id': 'c', 'phone_number_id': '7', 'responder': HTTP}),
-        backend.get('/account/c'), backend.post('/account/c/deactivate'), backend.post(f'/account/{CHATBOT}/resume'),
-    ]  # fmt: skip
-    assert [answer.status_code for answer in answers] == [201, 200, 200, 422, 409, 201, 200, 200, 200]
+        backend.post('/account', ACCOUNT),
+        backend.post('/account', ACCOUNT),
+        backend.get(f'/account/{CHATBOT}'),
+        backend.post('/account', ACCOUNT | {'max_mps': ''}),
+        backend.post('/account', ACCOUNT | {'chatbot_id': 'b'}),
+        backend.post(
+            '/account', ACCOUNT | {'chatbot_id': 'c', 'phone_number_id': '7', 'responder': HTTP}
+        ),
+        backend.get('/account/c'),
+        backend.post('/account/c/deactivate'),
+        backend.post(f'/account/{CHATBOT}/resume'),
+    ]
+    assert [answer.status_code for answer in answers] == [
+        201,
+        200,
+        200,
+        422,
+        409,
+        201,
+        200,
+        200,
+        200,
+    ]
     redis = Redis.from_url(os.environ['REDIS_URL'])
     kept = [redis.dump(key) for key in redis.scan_iter()]
     redis.close()
-    seen = ''.join(answer.text + str(answer.headers) for answer in answers) + caplog.text + str(kept)
+    seen = (
+        ''.join(answer.text + str(answer.headers) for answer in answers) + caplog.text + str(kept)
+    )
     for secret in (*SECRETS.values(), OPENAI['api_key'], HTTP['secret']):
         assert secret not in seen
     shown = answers[2].json
     assert all(shown[f'has_{name}'] is True for name in SECRETS)
-    assert shown['responder'] == {**{k: v for k, v in OPENAI.items() if k != 'api_key'}, 'has_secret': True}
+    assert shown['responder'] == {
+        **{k: v for k, v in OPENAI.items() if k != 'api_key'},
+        'has_secret': True,
+    }
 
 
 def test_flags_tell_which_secrets_are_there(backend):
     shown = backend.account(responder={'kind': 'none'})
-    assert (shown['has_access_token'], shown['has_app_secret'], shown['has_webhook_verify_token']) == (
+    assert (
+        shown['has_access_token'],
+        shown['has_app_secret'],
+        shown['has_webhook_verify_token'],
+    ) == (
         True,
         False,
         False,
@@ -112,7 +156,11 @@ def test_an_update_changes_what_it_names_and_keeps_the_rest(backend):
     before = stored()
     changed = backend.post('/account', {'chatbot_id': CHATBOT, 'name': 'New name'})
     assert changed.status_code == 200
-    assert (changed.json['name'], changed.json['max_mps'], changed.json['on_unknown']) == ('New name', 40, 'fail')
+    assert (changed.json['name'], changed.json['max_mps'], changed.json['on_unknown']) == (
+        'New name',
+        40,
+        'fail',
+    )
     assert stored() == before
 
 
@@ -161,7 +209,11 @@ def test_every_kind_of_responder_is_taken(backend, responder):
 
 @pytest.mark.parametrize('path', ['/account/nobody', '/account/%00', '/account/%ED%A0%80'])
 def test_an_account_that_is_not_there_is_404(backend, path):
-    for answer in (backend.get(path), backend.post(f'{path}/deactivate'), backend.post(f'{path}/resume')):
+    for answer in (
+        backend.get(path),
+        backend.post(f'{path}/deactivate'),
+        backend.post(f'{path}/resume'),
+    ):
         assert answer.status_code == 404
         assert answer.content_type == 'application/problem+json'
 
@@ -170,7 +222,9 @@ def test_a_deactivated_account_refuses_sends_and_holds_what_was_queued(backend, 
     backend.account()
     waiting = backend.send()
     assert backend.post(f'/account/{CHATBOT}/deactivate').json['active'] is False
-    refused = backend.post('/send', {'chatbot_id': CHATBOT, 'to': '+12025550143', 'text': {'body': 'x'}})
+    refused = backend.post(
+        '/send', {'chatbot_id': CHATBOT, 'to': '+12025550143', 'text': {'body': 'x'}}
+    )
     assert refused.status_code == 400
     workers.send()
     assert stand_in.sends() == []
@@ -207,7 +261,9 @@ def test_rotate_keys_encrypts_everything_with_the_first_key(backend, setting):
     old, new = os.environ['ENCRYPTION_KEYS'], Fernet.generate_key().decode()
     code, output = flask('rotate-keys', ENCRYPTION_KEYS=f'{new},{old}')
     assert (code, '2 accounts' in output) == (0, True), output
-    tokens = sql('SELECT unnest(ARRAY[access_token, app_secret, responder_secret]) FROM whatsapp_cloud_account')
+    tokens = sql(
+        'SELECT unnest(ARRAY[access_token, app_secret, responder_secret]) FROM whatsapp_cloud_account'
+    )
     assert len([Fernet(new).decrypt(token) for (token,) in tokens if token]) == 4
     setting('ENCRYPTION_KEYS', new)
     with connection():
@@ -226,7 +282,9 @@ def test_rotate_keys_without_the_old_key_changes_nothing_and_says_so(backend):
     assert stored() == before
 
 
-def test_usage_counts_what_was_received_and_accepted_by_day_and_category(backend, meta, workers, stand_in):
+def test_usage_counts_what_was_received_and_accepted_by_day_and_category(
+    backend, meta, workers, stand_in
+):
     backend.account()
     for number in range(3):
         backend.send(f'+1202555014{number}')
@@ -249,10 +307,19 @@ def test_usage_counts_what_was_received_and_accepted_by_day_and_category(backend
 
 def test_usage_takes_from_and_to_as_inclusive_utc_days(backend):
     backend.account()
-    for at in ('2026-11-01T00:00:00Z', '2026-11-01T23:59:59.999Z', '2026-11-02T00:00:00Z', '2026-11-03T12:00:00+14:00'):
+    for at in (
+        '2026-11-01T00:00:00Z',
+        '2026-11-01T23:59:59.999Z',
+        '2026-11-02T00:00:00Z',
+        '2026-11-03T12:00:00+14:00',
+    ):
         sent = backend.send()
         columns = 'message_id, chatbot_id, direction, type, at'
-        sql(f"INSERT INTO usage_log ({columns}) VALUES (%s, 'acme', 'outbound', 'text', %s)", sent['id'], at)
+        sql(
+            f"INSERT INTO usage_log ({columns}) VALUES (%s, 'acme', 'outbound', 'text', %s)",
+            sent['id'],
+            at,
+        )
 
     def days(**query):
         data = backend.get('/usage', query_string={'chatbot_id': CHATBOT, **query}).json['data']

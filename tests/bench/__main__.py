@@ -30,17 +30,33 @@ def arguments():
         metavar='part',
         help=f'of {", ".join(PARTS)}; else all; or faults',
     )
-    parser.add_argument('--pairs', type=int, default=3, help='runs of ours and of the reference, in turn')
     parser.add_argument(
-        '--messages', type=int, help='send: messages in one run, 2000; faults: in, and as many out, 10000'
+        '--pairs', type=int, default=3, help='runs of ours and of the reference, in turn'
+    )
+    parser.add_argument(
+        '--messages',
+        type=int,
+        help='send: messages in one run, 2000; faults: in, and as many out, 10000',
     )
     parser.add_argument('--faults', type=int, default=100, help='faults: how many')
-    parser.add_argument('--seed', type=int, help='faults: of what is drawn at random; printed by each run')
-    parser.add_argument('--workers', action='store_true', help='send: also one, two and four workers')
-    parser.add_argument('--claim', action='store_true', help='send: also the claim among 1,000,000 rows')
-    parser.add_argument('--limit', action='store_true', help='send: also three workers held to 80 a second')
-    parser.add_argument('--only', action='store_true', help='send: of these, without the comparison')
-    parser.add_argument('--profile', action='store_true', help='py-spy on our process in its first run')
+    parser.add_argument(
+        '--seed', type=int, help='faults: of what is drawn at random; printed by each run'
+    )
+    parser.add_argument(
+        '--workers', action='store_true', help='send: also one, two and four workers'
+    )
+    parser.add_argument(
+        '--claim', action='store_true', help='send: also the claim among 1,000,000 rows'
+    )
+    parser.add_argument(
+        '--limit', action='store_true', help='send: also three workers held to 80 a second'
+    )
+    parser.add_argument(
+        '--only', action='store_true', help='send: of these, without the comparison'
+    )
+    parser.add_argument(
+        '--profile', action='store_true', help='py-spy on our process in its first run'
+    )
     return parser.parse_args()
 
 

@@ -41,7 +41,9 @@ def with_urllib3(url):
 
     manager = urllib3.PoolManager(maxsize=THREADS, timeout=20)
     return lambda: (
-        lambda body: json.loads(manager.urlopen('POST', url, body=json.dumps(body).encode(), headers=HEADERS).data)
+        lambda body: json.loads(
+            manager.urlopen('POST', url, body=json.dumps(body).encode(), headers=HEADERS).data
+        )
     )
 
 

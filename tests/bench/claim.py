@@ -7,7 +7,10 @@ from . import report
 from .stand import Stand
 
 ROWS, DUE, CLAIMS, EACH = 1_000_000, 100_000, 20, 64
-BIG, SMALL = 90_000, 100  # due messages of one account with a campaign, and of each of a hundred others
+BIG, SMALL = (
+    90_000,
+    100,
+)  # due messages of one account with a campaign, and of each of a hundred others
 ACCOUNTS = """
 INSERT INTO whatsapp_cloud_account (chatbot_id, phone_number_id, access_token)
 SELECT 'bot' || n, (400000000000000 + n)::text, 'none' FROM generate_series(0, 100) n
@@ -33,14 +36,19 @@ JOIN conversation c ON c.id = ('0192a000-0000-7000-8000-' || lpad(to_hex(n %% %(
 
 def run(options):
     with Stand() as stand:
-        report.title(f'the claim: {ROWS:,} rows in message, {DUE:,} due, {BIG:,} of them of one account')
+        report.title(
+            f'the claim: {ROWS:,} rows in message, {DUE:,} due, {BIG:,} of them of one account'
+        )
         fill(stand)
         house = House(stand.env)
-        report.table(('median and worst of 20, in ms', 'median', 'worst', 'rows'), [
-            measured('accounts that may send', house, lambda found: house.accounts()),
-            measured('claim 64 of one account', house, house.claim_big),
-            measured('claim 64 over all accounts', house, house.claim),
-        ])  # fmt: skip
+        report.table(
+            ('median and worst of 20, in ms', 'median', 'worst', 'rows'),
+            [
+                measured('accounts that may send', house, lambda found: house.accounts()),
+                measured('claim 64 of one account', house, house.claim_big),
+                measured('claim 64 over all accounts', house, house.claim),
+            ],
+        )
         for title, act in (
             ('accounts that may send', house.accounts),
             ('claim over all', lambda: house.claim(house.accounts())),
@@ -92,7 +100,9 @@ class House:
         def explained(sql, params=None, **more):
             if sql.lstrip().startswith(('SELECT', 'WITH', 'UPDATE')):
                 report.note(f'\n{title}')
-                for (line,) in execute('EXPLAIN (ANALYZE, BUFFERS, SUMMARY) ' + sql, params).fetchall():
+                for (line,) in execute(
+                    'EXPLAIN (ANALYZE, BUFFERS, SUMMARY) ' + sql, params
+                ).fetchall():
                     report.note(f'  {line}'[:160])
             return execute(sql, params, **more)
 

@@ -29,7 +29,10 @@ def ways(port):
     order = post(b'/send', b'application/json', 5000, b'{' + b' ' * 4999)
     csv = post(b'/send/bulk?chatbot_id=bench&text=Hi', b'text/csv', 8_000_000)
     file = post(b'/media', b'multipart/form-data; boundary=x', 20_000_000)
-    many = b'GET /whatsapp-cloud/messages HTTP/1.1\r\nHost: gateway\r\nAuthorization: Bearer %b\r\n\r\n' % KEY
+    many = (
+        b'GET /whatsapp-cloud/messages HTTP/1.1\r\nHost: gateway\r\nAuthorization: Bearer %b\r\n\r\n'
+        % KEY
+    )
     return [
         (b'', webhook, True),
         (webhook[:600], webhook[600:], True),
@@ -42,7 +45,9 @@ def ways(port):
 
 async def client(port, now, later, reads):
     sock = socket.socket()
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)  # who does not read has no room for an answer either
+    sock.setsockopt(
+        socket.SOL_SOCKET, socket.SO_RCVBUF, 4096
+    )  # who does not read has no room for an answer either
     sock.setblocking(False)
     await asyncio.get_running_loop().sock_connect(sock, ('127.0.0.1', port))
     reader, writer = await asyncio.open_connection(sock=sock, limit=1024)

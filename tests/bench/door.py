@@ -18,11 +18,16 @@ COLUMNS = ('answered', 'p50 ms', 'p99 ms', 'most ms')
 
 def run(options):
     with Stand(WEB_CONCURRENCY='2') as stand:
-        report.title(f'(f) the door: beside {QUIET} quiet connections and {SLOW} that are slow in six ways')
+        report.title(
+            f'(f) the door: beside {QUIET} quiet connections and {SLOW} that are slow in six ways'
+        )
         report.note(machine(stand))
         stand.entry('web', stand.web_port)
         os.environ |= {name: stand.env[name] for name in ('API_KEYS', 'WHATSAPP_APP_SECRET')}
-        rows = [(f'alone, {kind}', *figures) for kind, figures in asyncio.run(measure(stand.web_port)).items()]
+        rows = [
+            (f'alone, {kind}', *figures)
+            for kind, figures in asyncio.run(measure(stand.web_port)).items()
+        ]
         command = f'python -m tests.bench.crowd {stand.web_port} {QUIET} {SLOW}'
         stand.processes.start('crowd', env=stand.env, command=command)
         time.sleep(5)  # by then all have connected, and the slow ones have begun
@@ -47,11 +52,18 @@ async def measure(port):
 
 def webhook(port):
     body = json.dumps({'entry': [], 'x': os.urandom(8).hex()}).encode()
-    return signed(port, b'/whatsapp-cloud/webhook', os.environ['WHATSAPP_APP_SECRET'].split(',')[0].encode(), body)
+    return signed(
+        port,
+        b'/whatsapp-cloud/webhook',
+        os.environ['WHATSAPP_APP_SECRET'].split(',')[0].encode(),
+        body,
+    )
 
 
 def order(number):
-    body = json.dumps({'chatbot_id': CHATBOT, 'to': f'+1202555{number % 10000:04}', 'text': {'body': 'Hello'}}).encode()
+    body = json.dumps(
+        {'chatbot_id': CHATBOT, 'to': f'+1202555{number % 10000:04}', 'text': {'body': 'Hello'}}
+    ).encode()
     key = os.environ['API_KEYS'].split(',')[0].encode()
     return (
         b'POST /whatsapp-cloud/send HTTP/1.1\r\nHost: gateway\r\nAuthorization: Bearer %b\r\n'

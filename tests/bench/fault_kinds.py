@@ -40,10 +40,15 @@ class Host:
     processes: object
     ports: list
     places: list = field(default_factory=list)
-    complaints: list = field(default_factory=list)  # ends that nobody asked for, and those that were late or not 0
+    complaints: list = field(
+        default_factory=list
+    )  # ends that nobody asked for, and those that were late or not 0
 
     def __post_init__(self):
-        self._over, self._thread = threading.Event(), threading.Thread(target=self._watch, daemon=True)
+        self._over, self._thread = (
+            threading.Event(),
+            threading.Thread(target=self._watch, daemon=True),
+        )
 
     def start(self):
         for name in ENTRIES:
@@ -79,7 +84,9 @@ class Host:
         elif asked is not None and asked - place.started_at < BOOT and code == -signal.SIGTERM:
             return  # Python had not come to our code yet
         elif asked is not None and (code != 0 or time.monotonic() - asked > STOP_WITHIN + 1):
-            self.complaints.append(f'{place.name} ended with {code}, {time.monotonic() - asked:.0f} s after SIGTERM')
+            self.complaints.append(
+                f'{place.name} ended with {code}, {time.monotonic() - asked:.0f} s after SIGTERM'
+            )
 
     def _start_anew(self, place):
         """What an ended leader left behind ends by itself; its group is not ours to signal any more."""
@@ -110,7 +117,10 @@ class Faults:
             'Meta away': (5, lambda: self.close_road(self.road.refuse)),
             'Meta hangs': (5, lambda: self.close_road(self.road.hang)),
             'Meta answers 503': (5, lambda: self.close_road(lambda: self.road.say(UNAVAILABLE))),
-            'Meta answers 503 and says why': (4, lambda: self.close_road(lambda: self.road.say(OVERLOADED))),
+            'Meta answers 503 and says why': (
+                4,
+                lambda: self.close_road(lambda: self.road.say(OVERLOADED)),
+            ),
             'release run beside': (4, self.release),
         }
 
@@ -142,7 +152,9 @@ class Faults:
             os.kill(place.child.pid, signal.SIGKILL)
 
     def terminate(self):
-        place = self.dice.choice([place for place in self.host.places if place.asked_at is None] or self.host.places)
+        place = self.dice.choice(
+            [place for place in self.host.places if place.asked_at is None] or self.host.places
+        )
         place.touched, place.asked_at = True, place.asked_at or time.monotonic()
         place.child.send(signal.SIGTERM)
 
@@ -168,7 +180,9 @@ class Faults:
             data = self.gateway.postgres.data / 'postmaster.pid'
             backends = psutil.Process(int(data.read_text().split()[0])).children()
             with suppress(psutil.NoSuchProcess):
-                self.dice.choice([one for one in backends if 'gateway' in ' '.join(one.cmdline())]).kill()
+                self.dice.choice(
+                    [one for one in backends if 'gateway' in ' '.join(one.cmdline())]
+                ).kill()
 
     def silence(self):
         with self._postgres:
@@ -185,7 +199,12 @@ class Faults:
     def release(self):
         """As at a deployment; one that meets a PostgreSQL that is away is done again."""
         with self._release:
-            wait_until(lambda: self.gateway.processes.run('release') == 0, 120, 1, 'release did not succeed')
+            wait_until(
+                lambda: self.gateway.processes.run('release') == 0,
+                120,
+                1,
+                'release did not succeed',
+            )
             self.gateway.processes.children['release'].clear()
 
     def last(self):

@@ -50,9 +50,16 @@ class Ledger:
     """Each property is a list of what broke a promise, or a number of what the contract allows."""
 
     def __init__(self, traffic, sends, rows, inbound, moves, conversations):
-        self.traffic, self.rows, self.moves, self.conversations = traffic, rows, moves, conversations
+        self.traffic, self.rows, self.moves, self.conversations = (
+            traffic,
+            rows,
+            moves,
+            conversations,
+        )
         self.inbound = inbound
-        self.accepted = defaultdict(list)  # our id → Meta's entries of it, in the order in which they arrived
+        self.accepted = defaultdict(
+            list
+        )  # our id → Meta's entries of it, in the order in which they arrived
         for entry in sends:
             if entry['wamid']:
                 self.accepted[entry['opaque']].append(entry)
@@ -79,7 +86,9 @@ class Ledger:
         """{what the contract allows: how often it was}"""
         return {
             'not sent, and said so (failed)': sum(row.status == 'failed' for row in self.rows),
-            'resent once, without a sign in the grace (on_unknown: resend)': sum(row.resends > 0 for row in self.rows),
+            'resent once, without a sign in the grace (on_unknown: resend)': sum(
+                row.resends > 0 for row in self.rows
+            ),
             'of these taken twice by Meta': len(self._taken_twice()) - len(self._doubled()),
         }
 
@@ -89,20 +98,28 @@ class Ledger:
     def _conversations(self):
         people = {(number.chatbot_id, phone) for _, number, phone in self.traffic.inbound()}
         expected = len(people) + len(self.traffic.outbound())
-        return [] if self.conversations == expected else [f'{self.conversations} instead of {expected}']
+        return (
+            []
+            if self.conversations == expected
+            else [f'{self.conversations} instead of {expected}']
+        )
 
     def _lost(self):
         """No row (or more rows than were asked for); or nowhere at Meta, and no word of it."""
         rows = Counter((row.chatbot_id, row.text) for row in self.rows)
         wrong = [(one, times) for one, times in (self.expected - rows).items()]
-        return wrong + [row for row in self.rows if not self.accepted[row.id] and row.status != 'failed']
+        return wrong + [
+            row for row in self.rows if not self.accepted[row.id] and row.status != 'failed'
+        ]
 
     def _told_wrong(self):
         """A message that nobody asked for, one that failed although Meta has it, or for no reason that it may have."""
         rows = Counter((row.chatbot_id, row.text) for row in self.rows)
         failed = [row for row in self.rows if row.status == 'failed']
         return [(one, times) for one, times in (rows - self.expected).items()] + [
-            row for row in failed if self.accepted[row.id] or row.last_try not in ('unknown', 'retry')
+            row
+            for row in failed
+            if self.accepted[row.id] or row.last_try not in ('unknown', 'retry')
         ]
 
     def _taken_twice(self):
@@ -122,8 +139,14 @@ class Ledger:
         wrong = []
         for (chatbot_id, _, _), texts in self.traffic.outbound().items():
             found = [rows[chatbot_id, one] for one in texts if (chatbot_id, one) in rows]
-            arrived = [(self.accepted[row.id][0]['index'], row) for row in found if self._in_order(row)]
-            wrong += [(a, b) for (at, a), (then, b) in zip(arrived, arrived[1:], strict=False) if at > then]
+            arrived = [
+                (self.accepted[row.id][0]['index'], row) for row in found if self._in_order(row)
+            ]
+            wrong += [
+                (a, b)
+                for (at, a), (then, b) in zip(arrived, arrived[1:], strict=False)
+                if at > then
+            ]
         return wrong
 
     def _in_order(self, row):
@@ -134,9 +157,14 @@ def is_backwards(before, after):
     """From what Meta has told to less; and out of what is final."""
     if before in ('failed', 'read'):
         return True
-    return before in FORWARD and (after not in FORWARD or FORWARD.index(after) < FORWARD.index(before))
+    return before in FORWARD and (
+        after not in FORWARD or FORWARD.index(after) < FORWARD.index(before)
+    )
 
 
 def kinds_of(rows):
     """How many of the outbound messages went which way."""
-    return Counter(next((kind for kind in (SINGLE, BULK) if row.text.startswith(kind)), 'reply') for row in rows)
+    return Counter(
+        next((kind for kind in (SINGLE, BULK) if row.text.startswith(kind)), 'reply')
+        for row in rows
+    )

@@ -68,7 +68,9 @@ class Traffic:
         self.messages, self.a_second, self.progress = messages, a_second, Progress()
         turns = itertools.cycle(urls)
         self._http = lambda: Http(next(turns))
-        self.people = max(4, messages // IN_ORDER // 2 // len(NUMBERS))  # of each number, singly and in bulks
+        self.people = max(
+            4, messages // IN_ORDER // 2 // len(NUMBERS)
+        )  # of each number, singly and in bulks
 
     # ---- what is expected
 
@@ -91,8 +93,10 @@ class Traffic:
         """{(number's id, kind, person): its texts in order}"""
         return {
             (number.chatbot_id, kind, person): [text(kind, person, turn) for turn in self.rounds()]
-            for number in NUMBERS for kind in (SINGLE, BULK) for person in range(self.people)
-        }  # fmt: skip
+            for number in NUMBERS
+            for kind in (SINGLE, BULK)
+            for person in range(self.people)
+        }
 
     # ---- what happens
 
@@ -121,17 +125,24 @@ class Traffic:
     def _write(self, n, number, phone):
         user = user_id_of(phone)
         message = text_message(f'in {n}', f'wamid.in.{n}', phone, user)
-        body = envelope([message], contacts=[contact(phone=phone, user=user)], number=number.phone_number_id)
+        body = envelope(
+            [message], contacts=[contact(phone=phone, user=user)], number=number.phone_number_id
+        )
         for _ in range(2 if n % REPEATED == 0 else 1):
             answer = insist(lambda: Meta(self._http()).webhook(body))
             assert answer.status_code == 200, answer.text
 
     def _send_singles(self, part, pace):
-        mine = [(number, person) for number in NUMBERS for person in range(self.people)][part::CALLERS]
+        mine = [(number, person) for number in NUMBERS for person in range(self.people)][
+            part::CALLERS
+        ]
         for turn in self.rounds():
             for number, person in mine:
                 pace.wait()
-                body = {'to': phone_of(SINGLE, person), 'text': {'body': text(SINGLE, person, turn)}}
+                body = {
+                    'to': phone_of(SINGLE, person),
+                    'text': {'body': text(SINGLE, person, turn)},
+                }
                 self._post('/send', number, body, f'{SINGLE}-{person}-{turn}')
                 self.progress.add()
 
@@ -139,15 +150,21 @@ class Traffic:
         for turn in self.rounds():
             pace.wait(self.people)
             recipients = [
-                {'to': phone_of(BULK, person), 'parameters': {'n': str(person)}} for person in range(self.people)
+                {'to': phone_of(BULK, person), 'parameters': {'n': str(person)}}
+                for person in range(self.people)
             ]
-            body = {'message': {'text': {'body': text(BULK, '{{n}}', turn)}}, 'recipients': recipients}
+            body = {
+                'message': {'text': {'body': text(BULK, '{{n}}', turn)}},
+                'recipients': recipients,
+            }
             self._post('/send/bulk', number, body, f'{BULK}-{turn}')
             self.progress.add(self.people)
 
     def _post(self, path, number, body, key):
         body = {'chatbot_id': number.chatbot_id, **body}
-        answer = insist(lambda: Backend(self._http()).post(path, body, headers={'Idempotency-Key': key}))
+        answer = insist(
+            lambda: Backend(self._http()).post(path, body, headers={'Idempotency-Key': key})
+        )
         assert answer.status_code == 202, answer.text
 
 

@@ -23,8 +23,19 @@ from .fault_ledger import INBOUND, MESSAGES, UNSETTLED, WATCH, Ledger, Row, kind
 from .fault_traffic import NUMBERS, Traffic
 
 A_SECOND = 35  # messages in, and as many out
-ENVIRON = {'GRAPH_TIMEOUT': '2', 'UNKNOWN_GRACE_SECONDS': '60', 'SEND_RATE': '200', 'LOG_LEVEL': 'INFO'}
-STATUSES = {'latency': 0.1, 'status_delay': 0.3, 'status_batch': 50, 'status_shuffle': True, 'status_double': True}
+ENVIRON = {
+    'GRAPH_TIMEOUT': '2',
+    'UNKNOWN_GRACE_SECONDS': '60',
+    'SEND_RATE': '200',
+    'LOG_LEVEL': 'INFO',
+}
+STATUSES = {
+    'latency': 0.1,
+    'status_delay': 0.3,
+    'status_batch': 50,
+    'status_shuffle': True,
+    'status_double': True,
+}
 SETTLE_WITHIN = 300  # seconds after the last message: an outage's probes, leases and the grace
 SHOWN = 5  # cases of each finding
 
@@ -33,7 +44,9 @@ def run(options):
     options.messages = options.messages or 10_000
     seed = options.seed if options.seed is not None else random.randrange(10**6)
     directory = Path(tempfile.mkdtemp(prefix='gateway-faults-'))
-    report.title(f'faults: {options.messages} in, {options.messages} out, {options.faults} faults, seed {seed}')
+    report.title(
+        f'faults: {options.messages} in, {options.messages} out, {options.faults} faults, seed {seed}'
+    )
     with Road() as road:
         gateway = Gateway(directory, GRAPH_API_URL=road.url, **ENVIRON)
         with Proxy(gateway.postgres.port) as proxy:
@@ -50,14 +63,18 @@ class Run:
 
     def __init__(self, gateway, proxy, road, dice, options):
         self.gateway, self.complaints = gateway, []
-        self.diary = (gateway.processes.directory / 'faults.txt').open('w')  # to be read beside the logs
+        self.diary = (gateway.processes.directory / 'faults.txt').open(
+            'w'
+        )  # to be read beside the logs
         ports = [gateway.port, free_port()]
         self.urls = [f'http://127.0.0.1:{port}' for port in ports]
         self.host = Host(gateway.processes, ports)
         self.faults = Faults(gateway, self.host, proxy, road, dice)
         self.traffic = Traffic(self.urls, options.messages, A_SECOND)
         span = 2 * options.messages
-        self.plan = sorted((dice.uniform(0.02, 0.97) * span, self.faults.draw()) for _ in range(options.faults))
+        self.plan = sorted(
+            (dice.uniform(0.02, 0.97) * span, self.faults.draw()) for _ in range(options.faults)
+        )
 
     def all(self):
         began = time.monotonic()
@@ -76,7 +93,10 @@ class Run:
     def _prepare(self):
         for number, url in zip(NUMBERS, self.urls, strict=True):
             self.gateway.backend.account(
-                number.chatbot_id, number.phone_number_id, on_unknown=number.on_unknown, responder=number.responder
+                number.chatbot_id,
+                number.phone_number_id,
+                on_unknown=number.on_unknown,
+                responder=number.responder,
             )
             override = {number.phone_number_id: {'webhook_url': f'{url}/whatsapp-cloud/webhook'}}
             numbers = self.gateway.stand_in.get('/config')['numbers']
@@ -99,7 +119,9 @@ class Run:
         for due, name in self.plan:
             while self.traffic.progress.count < due and not over.wait(0.05):
                 pass
-            print(f'{datetime.now(UTC):%H:%M:%S} after {due:.0f}: {name}', file=self.diary, flush=True)
+            print(
+                f'{datetime.now(UTC):%H:%M:%S} after {due:.0f}: {name}', file=self.diary, flush=True
+            )
             under_way.append(threading.Thread(target=self._happen, args=(name,)))
             under_way[-1].start()
         for fault in under_way:
@@ -133,7 +155,11 @@ class Run:
         )
 
     def _sql(self, statement):
-        with closing(self.gateway.postgres.connect()) as connection, connection, connection.cursor() as cursor:
+        with (
+            closing(self.gateway.postgres.connect()) as connection,
+            connection,
+            connection.cursor() as cursor,
+        ):
             cursor.execute(statement)
             return cursor.fetchall() if cursor.description else []
 
@@ -141,9 +167,13 @@ class Run:
         """How many promises were broken."""
         report.table(('fault', 'times'), sorted(Counter(name for _, name in self.plan).items()))
         out = ', '.join(f'{count} {kind}' for kind, count in sorted(kinds_of(ledger.rows).items()))
-        report.note(f'in the database: {len(ledger.inbound)} in; out: {out}; {len(ledger.moves)} moves of their states')
+        report.note(
+            f'in the database: {len(ledger.inbound)} in; out: {out}; {len(ledger.moves)} moves of their states'
+        )
         found = ledger.findings() | {'processes and faults': self.complaints + self.host.complaints}
-        report.table(('must not be', 'cases'), [(what, len(cases)) for what, cases in found.items()])
+        report.table(
+            ('must not be', 'cases'), [(what, len(cases)) for what, cases in found.items()]
+        )
         report.table(('may be', 'times'), list(ledger.allowed().items()))
         for what, cases in found.items():
             for case in cases[:SHOWN]:
@@ -156,10 +186,17 @@ class Run:
         seen = Counter()
         for name in ENTRIES:
             for line in self.gateway.processes.logs(name).splitlines():
-                if '"level": "ERROR"' in line or '"level": "CRITICAL"' in line or line.startswith('Traceback'):
+                if (
+                    '"level": "ERROR"' in line
+                    or '"level": "CRITICAL"' in line
+                    or line.startswith('Traceback')
+                ):
                     seen[name, shape(line)] += 1
         if seen:
-            report.table(('errors in the logs', 'of', 'times'), [(what, name, n) for (name, what), n in seen.items()])
+            report.table(
+                ('errors in the logs', 'of', 'times'),
+                [(what, name, n) for (name, what), n in seen.items()],
+            )
 
 
 def shape(line):

@@ -40,7 +40,9 @@ class Seen:
             'calls': len(calls),
             'distinct': len({opaque for _, opaque, _ in calls}),
             'most_in_a_second': most_in_a_second(times),
-            'a_second': statistics.linear_regression(times, range(len(times))).slope if len(times) > 1 else None,
+            'a_second': statistics.linear_regression(times, range(len(times))).slope
+            if len(times) > 1
+            else None,
         }
 
     def arrivals(self):
@@ -94,7 +96,11 @@ class Connection(asyncio.Protocol):
     def described(self):
         """A media id, whichever: all stand for one file."""
         port = self.transport.get_extra_info('sockname')[1]
-        told = {'url': f'http://127.0.0.1:{port}/file', 'mime_type': 'image/jpeg', 'file_size': len(FILE)}
+        told = {
+            'url': f'http://127.0.0.1:{port}/file',
+            'mime_type': 'image/jpeg',
+            'file_size': len(FILE),
+        }
         return json.dumps(told | {'sha256': FILE_SHA256}).encode()
 
     def accept(self, path, raw):
@@ -120,8 +126,14 @@ class Connection(asyncio.Protocol):
 
 
 def completion(asked):
-    text = next(message['content'] for message in reversed(asked['messages']) if message['role'] == 'user')
-    choice = {'index': 0, 'message': {'role': 'assistant', 'content': text}, 'finish_reason': 'stop'}
+    text = next(
+        message['content'] for message in reversed(asked['messages']) if message['role'] == 'user'
+    )
+    choice = {
+        'index': 0,
+        'message': {'role': 'assistant', 'content': text},
+        'finish_reason': 'stop',
+    }
     return json.dumps({'object': 'chat.completion', 'choices': [choice]}).encode()
 
 

@@ -25,14 +25,21 @@ FROM text i JOIN text o ON o.body = i.body AND o.direction = 'outbound' WHERE i.
 
 def run(options):
     with Stand(0.05, REPLY_QUIET_SECONDS='0') as stand:
-        report.title("(c) journey: from the customer's signed POST to the Graph call, instant AI, no quiet time")
+        report.title(
+            "(c) journey: from the customer's signed POST to the Graph call, instant AI, no quiet time"
+        )
         report.note(machine(stand))
         for name in ('worker_incoming', 'worker_send', 'clock'):
             stand.entry(name)
         web = stand.entry('web', stand.web_port)
         meta = Meta(stand)
         paced(stand, meta, 10, lambda: 0.2)  # everybody awake, connections open
-        rows = [('one at a time', paced(stand, meta, COUNT, lambda: random.uniform(0.05, 0.3), wait=True))]
+        rows = [
+            (
+                'one at a time',
+                paced(stand, meta, COUNT, lambda: random.uniform(0.05, 0.3), wait=True),
+            )
+        ]
         with profiled(options.profile, web, 'web'):
             rows.append((f'{RATE} a second', paced(stand, meta, COUNT, lambda: 1 / RATE)))
         show(rows)
@@ -51,7 +58,10 @@ class Meta:
         self.number += 1
         text = f'bench {self.run} {self.number}'
         body = self.body(text, f'1202555{self.number % CUSTOMERS:04d}')
-        headers = {'Content-Type': 'application/json', 'X-Hub-Signature-256': signature(body, self.secret).decode()}
+        headers = {
+            'Content-Type': 'application/json',
+            'X-Hub-Signature-256': signature(body, self.secret).decode(),
+        }
         began = time.time()
         self.connection.request('POST', '/whatsapp-cloud/webhook', body, headers)
         answer = self.connection.getresponse()
@@ -85,7 +95,12 @@ def paced(stand, meta, count, pause, wait=False):
 
 
 def arrived(stand, count):
-    wait_until(lambda: stand.graph.count() >= count, 20, 0.01, lambda: f'{stand.graph.count()} of {count} replies')
+    wait_until(
+        lambda: stand.graph.count() >= count,
+        20,
+        0.01,
+        lambda: f'{stand.graph.count()} of {count} replies',
+    )
 
 
 def taken(stand, written):
@@ -114,10 +129,15 @@ def show(rows):
     table = []
     for name, journeys in rows:
         whole = [journey[-1] for journey in journeys]
-        table.append((
-            name, *(statistics.median(part) for part in zip(*journeys, strict=True)),
-            quantile(whole, 0.9), quantile(whole, 0.99), max(whole),
-        ))  # fmt: skip
+        table.append(
+            (
+                name,
+                *(statistics.median(part) for part in zip(*journeys, strict=True)),
+                quantile(whole, 0.9),
+                quantile(whole, 0.99),
+                max(whole),
+            )
+        )
     report.table(heads, table)
     report.note(
         'goal: median of the Graph call under 150 ms. The first four columns are medians, the last the whole way.'

@@ -23,7 +23,9 @@ LENGTH = re.compile(rb'content-length: *(\d+)', re.IGNORECASE)
 
 def requests(port, path, secret):
     """As many requests as the stock holds, each body with a wamid of its own."""
-    sample = json.dumps(json.loads(SAMPLE.read_text()), separators=(',', ':')).encode()  # Meta sends no spaces
+    sample = json.dumps(
+        json.loads(SAMPLE.read_text()), separators=(',', ':')
+    ).encode()  # Meta sends no spaces
     before, after = WAMID.split(sample)
     run = os.urandom(8).hex().encode()
     for number in range(STOCK):
@@ -77,7 +79,10 @@ class Load:
 
     def quantiles(self):
         values = sorted(self.latencies) or [0]
-        return {name: values[int(share * len(values))] * 1000 for name, share in (('p50', 0.5), ('p99', 0.99))}
+        return {
+            name: values[int(share * len(values))] * 1000
+            for name, share in (('p50', 0.5), ('p99', 0.99))
+        }
 
 
 class Caller(asyncio.Protocol):
@@ -126,4 +131,9 @@ async def main(port, path):
 
 
 if __name__ == '__main__':
-    asyncio.run(main(int(sys.argv[1]), (sys.argv[2] if len(sys.argv) > 2 else '/whatsapp-cloud/webhook').encode()))
+    asyncio.run(
+        main(
+            int(sys.argv[1]),
+            (sys.argv[2] if len(sys.argv) > 2 else '/whatsapp-cloud/webhook').encode(),
+        )
+    )

@@ -39,9 +39,13 @@ def run(options):
 
 
 def start(stand):
-    stand.sql('ALTER SYSTEM SET track_commit_timestamp = on')  # when a row can be seen, not when its statement began
+    stand.sql(
+        'ALTER SYSTEM SET track_commit_timestamp = on'
+    )  # when a row can be seen, not when its statement began
     stand.postgres.restart()
-    silent = 'UPDATE whatsapp_cloud_account SET responder = \'{"kind": "none"}\' WHERE chatbot_id = %s'
+    silent = (
+        'UPDATE whatsapp_cloud_account SET responder = \'{"kind": "none"}\' WHERE chatbot_id = %s'
+    )
     stand.sql(silent, (CHATBOT,))
     trees = {name: stand.entry(name) for name in ('worker_incoming', 'clock')}
     trees['web'] = stand.entry('web', stand.web_port)
@@ -56,9 +60,11 @@ def one_phase(stand, trees, phase):
     took = beside(stand, Meta(stand), phase, SECONDS)
     span = watch.stop()
     return {
-        'median': statistics.median(took), 'p90': quantile(took, 0.9), 'p99': quantile(took, 0.99),
+        'median': statistics.median(took),
+        'p90': quantile(took, 0.9),
+        'p99': quantile(took, 0.99),
         **{name: seconds / span.seconds for name, seconds in span.cpu.items()},
-    }  # fmt: skip
+    }
 
 
 def beside(stand, meta, phase, seconds):
@@ -81,7 +87,15 @@ def loaded(stand, phase, seconds):
     if phase == 'texts alone':
         return None
     kind = 'image' if phase == 'and files' else 'text'
-    command = [sys.executable, '-m', 'tests.bench.media_load', str(stand.web_port), kind, str(FILES), str(seconds)]
+    command = [
+        sys.executable,
+        '-m',
+        'tests.bench.media_load',
+        str(stand.web_port),
+        kind,
+        str(FILES),
+        str(seconds),
+    ]
     return Child(command, cwd=ROOT, env={**child_environ(), **stand.env}, stdout=subprocess.DEVNULL)
 
 
@@ -92,19 +106,33 @@ def idle(stand):
 
 def show(stand, rows):
     columns = ('median', 'p90', 'p99', 'web', 'worker_incoming', 'postgres')
-    heads = ('from the POST to the row', 'median ms', 'p90 ms', 'p99 ms', *(f'{name} cores' for name in columns[3:]))
+    heads = (
+        'from the POST to the row',
+        'median ms',
+        'p90 ms',
+        'p99 ms',
+        *(f'{name} cores' for name in columns[3:]),
+    )
     table = [
         (name if len(found) == 1 else f'{name} {number + 1}', *(row[column] for column in columns))
         for name, found in rows.items()
         for number, row in enumerate(found)
     ]
-    table += [(f'{name}, median', *report.medians(found, columns).values()) for name, found in rows.items()]
+    table += [
+        (f'{name}, median', *report.medians(found, columns).values())
+        for name, found in rows.items()
+    ]
     report.table(heads, table)
-    goals = [(rows['texts alone'], 'and files / texts alone', 'at most 1.2'),
-             (rows['and as many texts'], 'and files / and as many texts', '')]  # fmt: skip
+    goals = [
+        (rows['texts alone'], 'and files / texts alone', 'at most 1.2'),
+        (rows['and as many texts'], 'and files / and as many texts', ''),
+    ]
     report.table(
         ('ratio of medians', 'median (phase by phase)', 'goal'),
-        [(says, report.ratios(rows['and files'], base, 'median'), goal) for base, says, goal in goals],
+        [
+            (says, report.ratios(rows['and files'], base, 'median'), goal)
+            for base, says, goal in goals
+        ],
     )
     ((files, stored, attempts),) = stand.sql(COUNTS)
     report.note(json.dumps({'files': files, 'stored': stored, 'most attempts': attempts}))

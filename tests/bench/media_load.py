@@ -25,7 +25,10 @@ class Load(Meta):
         message = payload['entry'][0]['changes'][0]['value']['messages'][0]
         if self.kind == 'image':
             del message['text']
-            message |= {'type': 'image', 'image': {'id': '77', 'mime_type': 'image/jpeg', 'sha256': FILE_SHA256}}
+            message |= {
+                'type': 'image',
+                'image': {'id': '77', 'mime_type': 'image/jpeg', 'sha256': FILE_SHA256},
+            }
         return json.dumps(payload).encode()
 
     def keep_on(self, rate, seconds):
@@ -38,7 +41,9 @@ class Load(Meta):
 
 def main(port, kind, rate, seconds):
     loads = [Load(port, kind) for _ in range(CONNECTIONS)]
-    threads = [threading.Thread(target=load.keep_on, args=(rate / CONNECTIONS, seconds)) for load in loads]
+    threads = [
+        threading.Thread(target=load.keep_on, args=(rate / CONNECTIONS, seconds)) for load in loads
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:

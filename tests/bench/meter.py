@@ -61,7 +61,9 @@ class Watch:
 
     def stop(self):
         seconds = time.monotonic() - self._at
-        return Span(seconds, {name: value - self._cpu[name] for name, value in self._read().items()})
+        return Span(
+            seconds, {name: value - self._cpu[name] for name, value in self._read().items()}
+        )
 
     def _read(self):
         return {name: tree.cpu() for name, tree in self.trees.items()}

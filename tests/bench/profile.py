@@ -20,8 +20,23 @@ def profiled(wanted, tree, name):
     if not tool:
         raise SystemExit('--profile needs py-spy on the PATH: pip install py-spy')
     file = Path(tempfile.mkdtemp(prefix='gateway-profile-')) / f'{name}.raw'
-    command = [tool, 'record', '-p', str(tree.root.pid), '--subprocesses', '--gil', '--threads', '-d', str(SECONDS),
-               '-r', str(RATE), '-f', 'raw', '-o', str(file)]  # fmt: skip
+    command = [
+        tool,
+        'record',
+        '-p',
+        str(tree.root.pid),
+        '--subprocesses',
+        '--gil',
+        '--threads',
+        '-d',
+        str(SECONDS),
+        '-r',
+        str(RATE),
+        '-f',
+        'raw',
+        '-o',
+        str(file),
+    ]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         yield
@@ -34,7 +49,11 @@ def show(name, file):
     own, inclusive, total = Counter(), Counter(), 0
     for line in file.read_text().splitlines():
         stack, _, count = line.rpartition(' ')
-        frames = [frame.rpartition(':')[0] + ')' for frame in stack.split(';') if ':' in frame and '.py' in frame]
+        frames = [
+            frame.rpartition(':')[0] + ')'
+            for frame in stack.split(';')
+            if ':' in frame and '.py' in frame
+        ]
         own[frames[-1] if frames else 'outside Python'] += int(count)
         inclusive.update(dict.fromkeys(frames, int(count)))
         total += int(count)

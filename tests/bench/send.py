@@ -34,7 +34,11 @@ SELECT uuidv7(), %(chatbot)s, id, 'outbound', %(number)s, 'text', 'queued', '+' 
 def run(options):
     if not options.only:
         compare(options)
-    for wanted, module in ((options.workers, workers), (options.claim, claim), (options.limit, limit)):
+    for wanted, module in (
+        (options.workers, workers),
+        (options.claim, claim),
+        (options.limit, limit),
+    ):
         if wanted:
             module.run(options)
 
@@ -42,7 +46,9 @@ def run(options):
 def compare(options):
     messages = options.messages or MESSAGES
     with Stand(LATENCY, **ENVIRON) as stand:
-        report.title(f'(b) sending: one worker_send against bare requests, {THREADS} threads, Graph at 200 ms')
+        report.title(
+            f'(b) sending: one worker_send against bare requests, {THREADS} threads, Graph at 200 ms'
+        )
         report.note(machine(stand))
         worker = start(stand)
         rows = {name: [] for name in ('ours', 'requests')}
@@ -69,7 +75,11 @@ def ours(stand, worker, count):
     stand.graph.reset()
     queue(stand, count)
     row = steady(stand, {'process': worker, **stand.servers()}, count)
-    wait_until(lambda: accepted(stand) == count, 30, message=lambda: f'{accepted(stand)} of {count} accepted')
+    wait_until(
+        lambda: accepted(stand) == count,
+        30,
+        message=lambda: f'{accepted(stand)} of {count} accepted',
+    )
     exactly_once(stand, count)
     return row
 
@@ -86,7 +96,9 @@ def accepted(stand):
 def bare(stand, engine, count):
     stand.graph.reset()
     url = f'{stand.env["GRAPH_API_URL"]}/v26.0/{PHONE_NUMBER_ID}/messages'
-    tree = stand.entry(engine, command=f'python -m tests.bench.bare_requests {engine} {url} {count}')
+    tree = stand.entry(
+        engine, command=f'python -m tests.bench.bare_requests {engine} {url} {count}'
+    )
     row = steady(stand, {'process': tree}, count)
     exactly_once(stand, count)
     return row
@@ -102,7 +114,13 @@ def steady(stand, trees, count):
     reached(stand, count)
     cost = {f'{name} ms': span.per(name, last - first) for name in span.cpu}
     whole = sum(value for name, value in cost.items() if name != 'graph ms')
-    return {'messages/s': (last - first) / span.seconds, 'postgres ms': 0, 'redis ms': 0, **cost, 'all ms': whole}
+    return {
+        'messages/s': (last - first) / span.seconds,
+        'postgres ms': 0,
+        'redis ms': 0,
+        **cost,
+        'all ms': whole,
+    }
 
 
 def reached(stand, count):
@@ -122,14 +140,25 @@ def reached(stand, count):
 def exactly_once(stand, count):
     for number, seen in stand.graph.report().items():
         if seen['calls'] != count or seen['distinct'] != count:
-            raise RuntimeError(f'{seen["calls"]} calls with {seen["distinct"]} ids for {count} messages of {number}')
+            raise RuntimeError(
+                f'{seen["calls"]} calls with {seen["distinct"]} ids for {count} messages of {number}'
+            )
 
 
 def show(rows, worker):
     compared = ('ours', 'requests')
-    runs = [(f'{name} {i + 1}', *(row[c] for c in COLUMNS)) for name in compared for i, row in enumerate(rows[name])]
-    middle = [(f'{name}, median', *report.medians(found, COLUMNS).values()) for name, found in rows.items()]
+    runs = [
+        (f'{name} {i + 1}', *(row[c] for c in COLUMNS))
+        for name in compared
+        for i, row in enumerate(rows[name])
+    ]
+    middle = [
+        (f'{name}, median', *report.medians(found, COLUMNS).values())
+        for name, found in rows.items()
+    ]
     report.table(('CPU in ms a message', *COLUMNS), runs + middle)
     report.compare(rows['ours'], rows['requests'], GOALS)
     rss, pss = worker.memory()
-    report.note(f'worker_send: RSS {rss:.0f} MiB, PSS {pss:.0f} MiB. Each message arrived exactly once.')
+    report.note(
+        f'worker_send: RSS {rss:.0f} MiB, PSS {pss:.0f} MiB. Each message arrived exactly once.'
+    )

@@ -31,8 +31,10 @@ OURS = (
     'UNKNOWN_',
     'MAX_',
 )
-EMPTY = ('idempotency_key, usage_log, message_fact, message_status, read_receipt, media_upload, media, message, '
-         'contact_event, conversation_identity, conversation_merged, conversation, webhook_event')  # fmt: skip
+EMPTY = (
+    'idempotency_key, usage_log, message_fact, message_status, read_receipt, media_upload, media, message, '
+    'contact_event, conversation_identity, conversation_merged, conversation, webhook_event'
+)
 
 
 class Stand(contextlib.ExitStack):
@@ -64,9 +66,13 @@ class Stand(contextlib.ExitStack):
         self.processes = Processes(self.directory / 'logs', self.env)
         self.callback(self.processes.stop_all)
         if code := self.processes.run('release'):
-            raise RuntimeError(f'the release entry ended with {code}:\n{self.processes.logs("release")}')
+            raise RuntimeError(
+                f'the release entry ended with {code}:\n{self.processes.logs("release")}'
+            )
         self.account(CHATBOT, PHONE_NUMBER_ID, max_mps=None)
-        self.processes.start('graph', command=f'python -m tests.bench.graph {self.graph_port} {self.latency}')
+        self.processes.start(
+            'graph', command=f'python -m tests.bench.graph {self.graph_port} {self.latency}'
+        )
         self.processes.wait_port(self.graph_port)
         self.graph = Graph(self.graph_port)
 
@@ -96,10 +102,17 @@ class Stand(contextlib.ExitStack):
         """The Trees of PostgreSQL and Redis."""
         postmaster = int((self.postgres.data / 'postmaster.pid').read_text().split()[0])
         with RedisClient.from_url(self.redis.url) as client:
-            return {'postgres': Tree(postmaster), 'redis': Tree(client.info('server')['process_id'])}
+            return {
+                'postgres': Tree(postmaster),
+                'redis': Tree(client.info('server')['process_id']),
+            }
 
     def wait_log(self, name, text, count=1):
-        wait_until(lambda: self.processes.logs(name).count(text) >= count, 30, message=f'{name} did not say {text!r}')
+        wait_until(
+            lambda: self.processes.logs(name).count(text) >= count,
+            30,
+            message=f'{name} did not say {text!r}',
+        )
 
     # ---- database
 

@@ -14,7 +14,16 @@ from .profile import profiled
 from .stand import CHATBOT, Stand
 
 BARE_TABLE = 'CREATE TABLE bare_event (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, body bytea NOT NULL)'
-COLUMNS = ('webhooks/s', 'web ms', 'postgres ms', 'redis ms', 'all ms', 'p50 ms', 'p99 ms', 'generator ms')
+COLUMNS = (
+    'webhooks/s',
+    'web ms',
+    'postgres ms',
+    'redis ms',
+    'all ms',
+    'p50 ms',
+    'p99 ms',
+    'generator ms',
+)
 NOTE = (
     'ours takes whole signed webhooks before WSGI (service/web/fast_webhook.py); "ours, by Flask" is what\n'
     'the unusual ones cost, through gunicorn and Flask like "bare", which is plain gthread with our workers,'
@@ -35,7 +44,9 @@ def run(options):
         rows = {name: [] for name in ('ours', 'bare')}
         for number in range(options.pairs):
             for name in rows:
-                with profiled(options.profile and name == 'ours' and number == 0, contestants[name][0], 'web'):
+                with profiled(
+                    options.profile and name == 'ours' and number == 0, contestants[name][0], 'web'
+                ):
                     rows[name].append(one_run(stand, *contestants[name]))
         for name in ('ours, own path', 'ours, by Flask', 'bare, sync', 'Flask, no INSERT'):
             rows[name] = [one_run(stand, *contestants[name])]
@@ -51,12 +62,19 @@ def start(stand):
     like_ours = stand.entry(
         'bare', bare, f'gunicorn -c python:tests.bench.bare_gunicorn {app}', env={'PORT': str(bare)}
     )
-    plain = stand.entry('bare_sync', sync, f'gunicorn --no-control-socket --bind 127.0.0.1:{sync} {app}')
+    plain = stand.entry(
+        'bare_sync', sync, f'gunicorn --no-control-socket --bind 127.0.0.1:{sync} {app}'
+    )
     web = stand.entry('web', stand.web_port)
     return {
         'ours': (web, stand.web_port, path, 'webhook_event'),
         'ours, own path': (web, stand.web_port, f'{path}/{CHATBOT}', 'webhook_event'),
-        'ours, by Flask': (web, stand.web_port, f'{path}?unusual', 'webhook_event'),  # a query goes the long way
+        'ours, by Flask': (
+            web,
+            stand.web_port,
+            f'{path}?unusual',
+            'webhook_event',
+        ),  # a query goes the long way
         'bare': (like_ours, bare, path, 'bare_event'),
         'bare, sync': (plain, sync, path, 'bare_event'),
         'Flask, no INSERT': (like_ours, bare, '/nothing', None),
@@ -69,9 +87,12 @@ def one_run(stand, tree, port, path, table):
         stand.sql(f'TRUNCATE {table}')
     stand.sql('CHECKPOINT')
     load = Child(
-        [sys.executable, '-m', 'tests.bench.load', str(port), path], cwd=ROOT, env={**child_environ(), **stand.env},
-        stdout=subprocess.PIPE, text=True,
-    )  # fmt: skip
+        [sys.executable, '-m', 'tests.bench.load', str(port), path],
+        cwd=ROOT,
+        env={**child_environ(), **stand.env},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
     watch = Watch({'web': tree, **stand.servers(), 'generator': Tree(load.pid)})
     try:
         started = heard(load, 'start')
@@ -95,7 +116,9 @@ def heard(load, moment):
 def check(stand, table, done):
     stored = stand.sql(f'SELECT count(*) FROM {table}')[0][0] if table else done['ok']
     if done['bad'] or stored != done['ok']:
-        raise RuntimeError(f'{done["ok"]} answers of 200, {done["bad"]} others, but {stored} rows in {table}')
+        raise RuntimeError(
+            f'{done["ok"]} answers of 200, {done["bad"]} others, but {stored} rows in {table}'
+        )
 
 
 def figures(span, count, latency):
@@ -111,11 +134,18 @@ def figures(span, count, latency):
 
 def show(rows, web):
     runs = [
-        (f'{name} {i + 1}', *(row[c] for c in COLUMNS)) for name in ('ours', 'bare') for i, row in enumerate(rows[name])
+        (f'{name} {i + 1}', *(row[c] for c in COLUMNS))
+        for name in ('ours', 'bare')
+        for i, row in enumerate(rows[name])
     ]
-    middle = [(f'{name}, median', *report.medians(found, COLUMNS).values()) for name, found in rows.items()]
+    middle = [
+        (f'{name}, median', *report.medians(found, COLUMNS).values())
+        for name, found in rows.items()
+    ]
     report.table(('CPU in ms a webhook', *COLUMNS), runs + middle)
     report.compare(rows['ours'], rows['bare'], GOALS)
     report.note(NOTE)
     rss, pss = web.memory()
-    report.note(f'web: RSS {rss:.0f} MiB, PSS {pss:.0f} MiB. Each run: as many rows committed as 200s counted.')
+    report.note(
+        f'web: RSS {rss:.0f} MiB, PSS {pss:.0f} MiB. Each run: as many rows committed as 200s counted.'
+    )

@@ -7,13 +7,20 @@ PER_WORKER = 1500
 
 
 def run(options):
-    report.title('sending with one, two and four workers, Graph at 200 ms; and with more calls in flight')
+    report.title(
+        'sending with one, two and four workers, Graph at 200 ms; and with more calls in flight'
+    )
     rows, alone = [], None
     for count, calls in ((1, 64), (2, 64), (4, 64), (1, 256), (2, 256)):
         row = several(count, calls)
         alone = alone or row['messages/s']
         rows.append(
-            (f'{count} x {calls}', *(row[name] for name in send.COLUMNS), row['messages/s'] / alone, row['cores'])
+            (
+                f'{count} x {calls}',
+                *(row[name] for name in send.COLUMNS),
+                row['messages/s'] / alone,
+                row['cores'],
+            )
         )
     report.table(('workers x calls', *send.COLUMNS, 'of one', 'cores busy'), rows)
 
@@ -21,7 +28,9 @@ def run(options):
 def several(count, calls):
     """CPU in ms a message, over all workers."""
     messages = PER_WORKER * count * calls // 64
-    with Stand(send.LATENCY, **send.ENVIRON | {'SEND_RATE': '100000', 'SEND_CONCURRENCY': str(calls)}) as stand:
+    with Stand(
+        send.LATENCY, **send.ENVIRON | {'SEND_RATE': '100000', 'SEND_CONCURRENCY': str(calls)}
+    ) as stand:
         send.start(stand, count)
         stand.empty()
         send.queue(stand, messages)

@@ -24,7 +24,12 @@ def errors(answer):
 
 
 def template(*components, **more):
-    return 'template', {'name': 'sale', 'language': {'code': 'en_US'}, 'components': list(components), **more}
+    return 'template', {
+        'name': 'sale',
+        'language': {'code': 'en_US'},
+        'components': list(components),
+        **more,
+    }
 
 
 def part(kind, *parameters, **more):
@@ -124,7 +129,9 @@ GOOD = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(('kind', 'content'), GOOD, ids=lambda value: value if isinstance(value, str) else '')
+@pytest.mark.parametrize(
+    ('kind', 'content'), GOOD, ids=lambda value: value if isinstance(value, str) else ''
+)
 def test_what_meta_allows_is_taken_and_kept_as_it_was_given(acme, kind, content):
     answer = post(acme, kind, content)
     assert answer.status_code == 202, answer.text
@@ -138,9 +145,13 @@ def test_meta_gets_exactly_what_was_given(acme, workers, stand_in):
         assert post(acme, kind, content, to=to).status_code == 202
     workers.send()
     calls = {call['body']['to']: call['body'] for call in stand_in.sends()}
-    assert [(calls[to]['type'], calls[to][kind]) for to, (kind, _) in zip(people, GOOD, strict=True)] == GOOD
+    assert [
+        (calls[to]['type'], calls[to][kind]) for to, (kind, _) in zip(people, GOOD, strict=True)
+    ] == GOOD
     beside = {'messaging_product', 'recipient_type', 'to', 'type', 'biz_opaque_callback_data'}
-    assert all(calls[to].keys() == {*beside, kind} for to, (kind, _) in zip(people, GOOD, strict=True))
+    assert all(
+        calls[to].keys() == {*beside, kind} for to, (kind, _) in zip(people, GOOD, strict=True)
+    )
 
 
 LIMITS = [
@@ -243,7 +254,9 @@ def test_with_validate_false_a_new_type_goes_out_as_it_was_given(acme, workers, 
     ('text', {'body': 'x' * 5000, 'colour': 'red'}), ('image', {'handle': 'h'}), ('reaction', ['x']), ('text', ['x']),
     ('interactive', {'type': 'hologram'}), ('template', {'name': 'x', 'language': {'code': 'en', 'x': 1}, 'y': [{}]}),
 ])  # fmt: skip
-def test_with_validate_false_a_known_type_is_not_looked_into(acme, workers, stand_in, kind, content):
+def test_with_validate_false_a_known_type_is_not_looked_into(
+    acme, workers, stand_in, kind, content
+):
     assert 'validate' not in errors(post(acme, kind, content, validate=True))
     message = post(acme, kind, content, validate=False).json
     assert message['content'] == content
@@ -260,7 +273,9 @@ def test_with_validate_false_a_known_type_is_not_looked_into(acme, workers, stan
 ])  # fmt: skip
 def test_address_and_envelope_are_checked_all_the_same(acme, changes, field):
     body = {**TO, 'type': 'poll', 'poll': POLL, 'validate': False, **changes}
-    assert field in errors(acme.post('/send', {name: value for name, value in body.items() if value is not ...}))
+    assert field in errors(
+        acme.post('/send', {name: value for name, value in body.items() if value is not ...})
+    )
 
 
 @pytest.mark.parametrize('name', ['validate', 'split', 'to', 'send_at'])
@@ -272,8 +287,12 @@ def test_a_field_of_ours_is_no_type(acme, name):
 
 
 def bulk(backend, message, *parameters):
-    recipients = [{'to': f'+120255501{at:02}', 'parameters': one} for at, one in enumerate(parameters)]
-    return backend.post('/send/bulk', {'chatbot_id': CHATBOT, 'message': message, 'recipients': recipients})
+    recipients = [
+        {'to': f'+120255501{at:02}', 'parameters': one} for at, one in enumerate(parameters)
+    ]
+    return backend.post(
+        '/send/bulk', {'chatbot_id': CHATBOT, 'message': message, 'recipients': recipients}
+    )
 
 
 def test_a_bulk_is_checked_and_may_say_that_it_shall_not(acme):
@@ -291,7 +310,9 @@ def test_a_bulk_is_checked_and_may_say_that_it_shall_not(acme):
     ('template', {'name': '{{value_of_it}}', 'language': {'code': 'en'}}, 'x', 'x' * 513, 'template.name'),
 ])  # fmt: skip
 def test_a_value_is_checked_where_it_is_filled_in(acme, kind, content, good, bad, field):
-    batch = bulk(acme, {'type': kind, kind: content}, {'value_of_it': good}, {'value_of_it': bad}).json
+    batch = bulk(
+        acme, {'type': kind, kind: content}, {'value_of_it': good}, {'value_of_it': bad}
+    ).json
     assert [(row['line'], list(row['errors'])) for row in batch['rejected_rows']] == [(2, [field])]
 
 

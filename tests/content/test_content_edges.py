@@ -47,7 +47,11 @@ def test_what_is_neither_true_nor_false_is_refused(acme, value):
     assert named(send(acme, audio={'id': '1', 'voice': value})) == ['audio.voice']
     for name in ('validate', 'split', 'force'):
         assert named(send(acme, text=text, **{name: value})) == [name]
-    order = {'chatbot_id': CHATBOT, 'message': {'text': text, 'force': value}, 'recipients': [f'+{CUSTOMER}']}
+    order = {
+        'chatbot_id': CHATBOT,
+        'message': {'text': text, 'force': value},
+        'recipients': [f'+{CUSTOMER}'],
+    }
     assert named(acme.post('/send/bulk', order)) == ['message.force']
     assert acme.messages() == []
 
@@ -56,7 +60,13 @@ def test_a_query_has_nothing_but_texts(acme):
     def csv(force):
         query = {'chatbot_id': CHATBOT, 'text': 'Hi', 'force': force}
         data = f'to\n+{CUSTOMER}\n'
-        return acme.request('POST', '/send/bulk', query_string=query, data=data, headers={'Content-Type': 'text/csv'})
+        return acme.request(
+            'POST',
+            '/send/bulk',
+            query_string=query,
+            data=data,
+            headers={'Content-Type': 'text/csv'},
+        )
 
     assert [csv(word).status_code for word in ('true', 'false', '1', 'No')] == [202] * 4
     assert named(csv('perhaps')) == ['message.force']
@@ -73,15 +83,23 @@ def test_no_schema_takes_a_text_for_true():
 
 
 def button(title='Yes', **more):
-    return {'type': 'button', 'body': {'text': 'Well?'},
-            'action': {'buttons': [{'type': 'reply', 'reply': {'id': 'y', 'title': title}}]}, **more}  # fmt: skip
+    return {
+        'type': 'button',
+        'body': {'text': 'Well?'},
+        'action': {'buttons': [{'type': 'reply', 'reply': {'id': 'y', 'title': title}}]},
+        **more,
+    }
 
 
 @pytest.mark.parametrize('text', ['  ', '\u200b', '\u3164'])
 def test_what_is_told_beside_a_message_shows_something_too(acme, text):
     assert named(send(acme, text={'body': 'Hi'}, client_reference=text)) == ['client_reference']
     row = {'to': f'+{CUSTOMER}', 'client_reference': text}
-    order = {'chatbot_id': CHATBOT, 'message': {'text': {'body': 'Hi'}}, 'recipients': [row, f'+{CUSTOMER}']}
+    order = {
+        'chatbot_id': CHATBOT,
+        'message': {'text': {'body': 'Hi'}},
+        'recipients': [row, f'+{CUSTOMER}'],
+    }
     (rejected,) = acme.post('/send/bulk', order).json['rejected_rows']
     assert list(rejected['errors']) == ['client_reference']
     for name, value in (('name', text), ('opt_out_words', [text]), ('opt_in_words', ['yes', text])):
@@ -93,11 +111,13 @@ def test_what_is_told_beside_a_message_shows_something_too(acme, text):
 def test_a_text_that_shows_nothing_is_refused(acme, text):
     assert named(send(acme, text={'body': text})) == ['text.body']
     assert named(send(acme, text={'body': text}, split=True)) == ['text.body']
-    assert named(send(acme, interactive=button(text))) == ['interactive.action.buttons.0.reply.title']
-    assert named(send(acme, interactive=button(body={'text': text}))) == ['interactive.body.text']
-    assert named(send(acme, contacts=[{'name': {'formatted_name': text, 'first_name': 'Leo'}}])) == [
-        'contacts.0.name.formatted_name'
+    assert named(send(acme, interactive=button(text))) == [
+        'interactive.action.buttons.0.reply.title'
     ]
+    assert named(send(acme, interactive=button(body={'text': text}))) == ['interactive.body.text']
+    assert named(
+        send(acme, contacts=[{'name': {'formatted_name': text, 'first_name': 'Leo'}}])
+    ) == ['contacts.0.name.formatted_name']
     assert send(acme, text={'body': f'{text}.{text}'}).status_code == 202
 
 
@@ -107,10 +127,19 @@ def test_a_text_that_shows_something_is_taken(acme, text):
 
 
 def test_in_a_bulk_the_row_that_fills_in_nothing_to_see_is_rejected(acme):
-    recipients = [{'to': f'+1202555010{at}', 'parameters': {'x': value}} for at, value in enumerate(['\u200b', 'a'])]
-    order = {'chatbot_id': CHATBOT, 'message': {'text': {'body': '{{x}}'}}, 'recipients': recipients}
+    recipients = [
+        {'to': f'+1202555010{at}', 'parameters': {'x': value}}
+        for at, value in enumerate(['\u200b', 'a'])
+    ]
+    order = {
+        'chatbot_id': CHATBOT,
+        'message': {'text': {'body': '{{x}}'}},
+        'recipients': recipients,
+    }
     batch = acme.post('/send/bulk', order).json
-    assert [(row['line'], list(row['errors'])) for row in batch['rejected_rows']] == [(1, ['text.body'])]
+    assert [(row['line'], list(row['errors'])) for row in batch['rejected_rows']] == [
+        (1, ['text.body'])
+    ]
 
 
 def test_no_part_of_a_long_text_shows_nothing(acme):
@@ -144,10 +173,14 @@ def test_one_emoji_is_a_reaction_and_nothing_takes_it_back(acme, emoji):
 
 @pytest.mark.parametrize('emoji', NO_EMOJI, ids=ascii)
 def test_what_is_no_emoji_is_no_reaction(acme, emoji):
-    assert named(send(acme, reaction={'message_id': 'wamid.X', 'emoji': emoji})) == ['reaction.emoji']
+    assert named(send(acme, reaction={'message_id': 'wamid.X', 'emoji': emoji})) == [
+        'reaction.emoji'
+    ]
 
 
-@pytest.mark.parametrize('more', [{}, {'first_name': ''}, {'last_name': ' '}, {'suffix': '\u200b'}, {'prefix': None}])
+@pytest.mark.parametrize(
+    'more', [{}, {'first_name': ''}, {'last_name': ' '}, {'suffix': '\u200b'}, {'prefix': None}]
+)
 def test_a_contact_needs_a_second_part_of_its_name(acme, more):
     card = {'name': {'formatted_name': 'Leo', **more}, 'phones': [{'phone': '+12025550111'}]}
     assert named(send(acme, contacts=[card])) == ['contacts.0.name']
@@ -155,7 +188,9 @@ def test_a_contact_needs_a_second_part_of_its_name(acme, more):
 
 @pytest.mark.parametrize('part', ['first_name', 'last_name', 'middle_name', 'suffix', 'prefix'])
 def test_any_of_them_will_do(acme, part):
-    assert send(acme, contacts=[{'name': {'formatted_name': 'Leo', part: 'Leo'}}]).status_code == 202
+    assert (
+        send(acme, contacts=[{'name': {'formatted_name': 'Leo', part: 'Leo'}}]).status_code == 202
+    )
 
 
 # ---- null
@@ -201,10 +236,19 @@ def test_an_address_that_is_null_is_none(acme):
 
 def test_null_in_data_for_a_flow_and_in_what_is_not_checked_stays(acme):
     data = {'screen': 'ONE', 'data': {'name': None}}
-    flow = {'name': 'flow', 'parameters': {'flow_message_version': '3', 'flow_id': '1', 'flow_cta': 'Go',
-        'flow_token': None,
-                                           'flow_action_payload': data}}  # fmt: skip
-    content = send(acme, interactive={'type': 'flow', 'body': {'text': 'x'}, 'action': flow}).json['content']
+    flow = {
+        'name': 'flow',
+        'parameters': {
+            'flow_message_version': '3',
+            'flow_id': '1',
+            'flow_cta': 'Go',
+            'flow_token': None,
+            'flow_action_payload': data,
+        },
+    }
+    content = send(acme, interactive={'type': 'flow', 'body': {'text': 'x'}, 'action': flow}).json[
+        'content'
+    ]
     assert content['action']['parameters']['flow_action_payload'] == data
     assert 'flow_token' not in content['action']['parameters']
     assert send(acme, type='poll', poll={'a': None}, validate=False).json['content'] == {'a': None}
@@ -219,18 +263,34 @@ def test_null_in_a_bulk_and_its_rows(acme):
         'recipients': [row],
     }
     assert acme.post('/send/bulk', order).json['accepted'] == 1
-    order = {**order, 'message': {'text': {'body': '{{x}}'}}, 'recipients': [row | {'parameters': {'x': None}}]}
+    order = {
+        **order,
+        'message': {'text': {'body': '{{x}}'}},
+        'recipients': [row | {'parameters': {'x': None}}],
+    }
     assert named(acme.post('/send/bulk', order)) == ['line 1, parameters.x']
 
 
 def test_null_clears_what_can_be_cleared_of_an_account_and_leaves_the_rest(acme):
-    acme.account(name='Acme', on_unknown='fail', max_mps=5, responder={'kind': 'http', 'url': LINK, 'secret': None})
-    changes = dict.fromkeys(('phone_number_id', 'access_token', 'on_unknown', 'read_receipts', 'name', 'max_mps'))
+    acme.account(
+        name='Acme',
+        on_unknown='fail',
+        max_mps=5,
+        responder={'kind': 'http', 'url': LINK, 'secret': None},
+    )
+    changes = dict.fromkeys(
+        ('phone_number_id', 'access_token', 'on_unknown', 'read_receipts', 'name', 'max_mps')
+    )
     shown = acme.post('/account', {'chatbot_id': CHATBOT, **changes}).json
-    assert (shown['name'], shown['max_mps'], shown['on_unknown'], shown['active']) == (None, None, 'fail', True)
-    assert named(acme.post('/account', {'chatbot_id': 'new', 'phone_number_id': None, 'access_token': 'x'})) == [
-        'phone_number_id'
-    ]
+    assert (shown['name'], shown['max_mps'], shown['on_unknown'], shown['active']) == (
+        None,
+        None,
+        'fail',
+        True,
+    )
+    assert named(
+        acme.post('/account', {'chatbot_id': 'new', 'phone_number_id': None, 'access_token': 'x'})
+    ) == ['phone_number_id']
 
 
 # ---- no type
@@ -278,7 +338,11 @@ def every_schema():
             seen[type(schema)] = schema
             for field in schema.fields.values():
                 waiting += inner_schemas(field)
-            waiting += [inner for one in getattr(schema, 'KNOWN', {}).values() for inner in inner_schemas(one)]
+            waiting += [
+                inner
+                for one in getattr(schema, 'KNOWN', {}).values()
+                for inner in inner_schemas(one)
+            ]
     assert len(seen) > 40
     return seen.values()
 
@@ -294,7 +358,9 @@ def inner_schemas(field):
 def every_field():
     for schema in every_schema():
         yield from schema.fields.values()
-        yield from (field.inner for field in schema.fields.values() if isinstance(field, fields.List))
+        yield from (
+            field.inner for field in schema.fields.values() if isinstance(field, fields.List)
+        )
 
 
 FREE = (
@@ -314,7 +380,11 @@ def test_every_text_and_every_list_has_a_most(schema):
         if isinstance(field, fields.List):
             (most,) = [one for one in field.validators if isinstance(one, Count | validate.Length)]
             assert most.most if isinstance(most, Count) else most.max, name
-        elif isinstance(field, fields.String) and not isinstance(field, fields.AwareDateTime) and name != BY_TYPE:
+        elif (
+            isinstance(field, fields.String)
+            and not isinstance(field, fields.AwareDateTime)
+            and name != BY_TYPE
+        ):
             for letter in 'xX1a /é':
                 with pytest.raises(Exception, match='.'):
                     field.deserialize(letter * 300_000)
@@ -372,8 +442,13 @@ def test_a_content_as_a_whole_has_a_most_whatever_stands_in_it(acme, message):
 
 def test_what_rows_fill_in_has_a_most_too(acme):
     message = {'type': 'poll', 'poll': {'name': '{{x}}' * 1000}, 'validate': False}
-    rows = [{'to': f'+1202555010{at}', 'parameters': {'x': 'x' * count}} for at, count in enumerate([131, 132, 40_000])]
-    batch = acme.post('/send/bulk', {'chatbot_id': CHATBOT, 'message': message, 'recipients': rows}).json
+    rows = [
+        {'to': f'+1202555010{at}', 'parameters': {'x': 'x' * count}}
+        for at, count in enumerate([131, 132, 40_000])
+    ]
+    batch = acme.post(
+        '/send/bulk', {'chatbot_id': CHATBOT, 'message': message, 'recipients': rows}
+    ).json
     assert {row['line']: list(row['errors']) for row in batch['rejected_rows']} == {
         2: ['parameters'],
         3: ['parameters.x'],
@@ -383,7 +458,9 @@ def test_what_rows_fill_in_has_a_most_too(acme):
 def test_placeholders_and_parameters_have_a_most(acme):
     def bulk(body, parameters):
         row = {'to': f'+{CUSTOMER}', 'parameters': parameters}
-        return acme.post('/send/bulk', {'chatbot_id': CHATBOT, 'message': body, 'recipients': [row]})
+        return acme.post(
+            '/send/bulk', {'chatbot_id': CHATBOT, 'message': body, 'recipients': [row]}
+        )
 
     names = [f'n{at}' for at in range(251)]
     text = ''.join(f'{{{{{name}}}}}' for name in names)
@@ -396,7 +473,13 @@ def test_empty_rows_of_a_csv_have_a_most(acme):
     def csv(empty):
         data = 'to,name\n+12025550143,Ana\n' + ',\n' * empty
         query = {'chatbot_id': CHATBOT, 'text': 'Hi {{name}}'}
-        return acme.request('POST', '/send/bulk', query_string=query, data=data, headers={'Content-Type': 'text/csv'})
+        return acme.request(
+            'POST',
+            '/send/bulk',
+            query_string=query,
+            data=data,
+            headers={'Content-Type': 'text/csv'},
+        )
 
     assert csv(1000).status_code == 202
     assert named(csv(1001)) == ['file']
@@ -410,7 +493,11 @@ def test_a_body_as_deep_as_may_be_is_taken_and_sent(acme, workers, stand_in):
     content = {'type': 'order_details', 'body': {'text': 'x'}, 'action': deep}
     sent = send(acme, interactive=content).json
     assert sent['content'] == content
-    order = {'chatbot_id': CHATBOT, 'message': {'interactive': content}, 'recipients': [f'+{CUSTOMER}']}
+    order = {
+        'chatbot_id': CHATBOT,
+        'message': {'interactive': content},
+        'recipients': [f'+{CUSTOMER}'],
+    }
     assert acme.post('/send/bulk', order).status_code == 202
     workers.send()
     assert [call['body']['interactive'] for call in stand_in.sends()] == [content, content]

@@ -32,8 +32,14 @@ def box(kind, content=b''):
 
 def iso(brand, *tracks, like=()):
     """An ISO media file of a brand, with tracks of these handlers (vide, soun)."""
-    handlers = [box(b'trak', box(b'mdia', box(b'hdlr', bytes(8) + kind + bytes(13)))) for kind in tracks]
-    return box(b'ftyp', brand + bytes(4) + b''.join(like)) + box(b'moov', b''.join(handlers)) + box(b'mdat', bytes(64))
+    handlers = [
+        box(b'trak', box(b'mdia', box(b'hdlr', bytes(8) + kind + bytes(13)))) for kind in tracks
+    ]
+    return (
+        box(b'ftyp', brand + bytes(4) + b''.join(like))
+        + box(b'moov', b''.join(handlers))
+        + box(b'mdat', bytes(64))
+    )
 
 
 def opus(channels):
@@ -43,16 +49,29 @@ def opus(channels):
 def tagged(*frames, size=300, footer=False):
     """Sound behind an ID3 tag."""
     length = bytes([size >> shift & 0x7F for shift in (21, 14, 7, 0)])
-    return b'ID3\4\0' + (b'\x10' if footer else b'\0') + length + bytes(size + 10 * footer) + b''.join(frames)
+    return (
+        b'ID3\4\0'
+        + (b'\x10' if footer else b'\0')
+        + length
+        + bytes(size + 10 * footer)
+        + b''.join(frames)
+    )
 
 
-AAC, MP3, CONTENT = b'\xff\xf1\x50\x80' + bytes(60), b'\xff\xfb\x90\x04' + bytes(60), '[Content_Types].xml'
+AAC, MP3, CONTENT = (
+    b'\xff\xf1\x50\x80' + bytes(60),
+    b'\xff\xfb\x90\x04' + bytes(60),
+    '[Content_Types].xml',
+)
 OPEN = [
     (archive(CONTENT, '_rels/.rels', 'word/document2.xml'), f'{OPENXML}wordprocessingml.document'),
     (archive('word/document.xml', CONTENT), f'{OPENXML}wordprocessingml.document'),
     (archive(CONTENT, 'xl/workbook2.xml'), f'{OPENXML}spreadsheetml.sheet'),
     (archive(CONTENT, 'ppt/presentation11.xml'), f'{OPENXML}presentationml.presentation'),
-    (archive(CONTENT, 'word/document2.xml', 'word/vbaProject.bin'), 'application/vnd.ms-office.macroenabled.12'),
+    (
+        archive(CONTENT, 'word/document2.xml', 'word/vbaProject.bin'),
+        'application/vnd.ms-office.macroenabled.12',
+    ),
     (archive(CONTENT, 'xl/workbook.bin'), 'application/zip'),
     (archive('word/document2.xml'), 'application/zip'),
 ]
@@ -159,7 +178,9 @@ NAMES = [
 
 
 @pytest.mark.parametrize(('content', 'kind', 'given', 'sent'), NAMES, ids=[one[2] for one in NAMES])
-def test_meta_gets_a_file_by_a_name_that_ends_in_what_it_is(acme, workers, stand_in, content, kind, given, sent):
+def test_meta_gets_a_file_by_a_name_that_ends_in_what_it_is(
+    acme, workers, stand_in, content, kind, given, sent
+):
     media_id = upload(acme, content, given).json['id']
     body = {'chatbot_id': CHATBOT, 'to': f'+{CUSTOMER}', 'type': kind, kind: {'id': media_id}}
     assert acme.post('/send', body).status_code == 202
@@ -169,7 +190,9 @@ def test_meta_gets_a_file_by_a_name_that_ends_in_what_it_is(acme, workers, stand
     shown = sent.replace('table.txt', 'table.csv')  # people know a text by other endings, too
     assert call['body'][kind].get('filename') == (shown if kind == 'document' else None)
     disposition = acme.get(f'/media/{media_id}/content').headers['Content-Disposition']
-    assert shown.rpartition('.')[2] in disposition.rpartition('.')[2] or given.endswith(('.opus', '.mp4', '.jfif'))
+    assert shown.rpartition('.')[2] in disposition.rpartition('.')[2] or given.endswith(
+        ('.opus', '.mp4', '.jfif')
+    )
 
 
 def test_a_name_that_the_caller_gives_stays(acme, workers, stand_in):

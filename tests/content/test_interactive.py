@@ -20,11 +20,19 @@ def post(backend, content, **more):
 
 def errors(answer):
     assert answer.status_code == 422, answer.text
-    return {name.removeprefix('interactive.'): sentences for name, sentences in answer.json['errors'].items()}
+    return {
+        name.removeprefix('interactive.'): sentences
+        for name, sentences in answer.json['errors'].items()
+    }
 
 
 def interactive(kind, action, body='Well?', **more):
-    return {'type': kind, **({'body': {'text': body}} if body is not None else {}), 'action': action, **more}
+    return {
+        'type': kind,
+        **({'body': {'text': body}} if body is not None else {}),
+        'action': action,
+        **more,
+    }
 
 
 def reply(at, title=None, form='reply', **more):
@@ -48,7 +56,11 @@ def listed(*sections, button='Pick', **more):
 
 
 def url(display_text='Open', url=LINK, **more):
-    return interactive('cta_url', {'name': 'cta_url', 'parameters': {'display_text': display_text, 'url': url}}, **more)
+    return interactive(
+        'cta_url',
+        {'name': 'cta_url', 'parameters': {'display_text': display_text, 'url': url}},
+        **more,
+    )
 
 
 def flow(**parameters):
@@ -59,10 +71,13 @@ def flow(**parameters):
 
 def products(*counts, title='Section', **more):
     sections = [
-        {'title': title, 'product_items': [{'product_retailer_id': f'{at}'} for at in range(count)]} for count in counts
+        {'title': title, 'product_items': [{'product_retailer_id': f'{at}'} for at in range(count)]}
+        for count in counts
     ]
     action = {'catalog_id': '1', 'sections': sections}
-    return interactive('product_list', action, **{'header': {'type': 'text', 'text': 'New'}, **more})
+    return interactive(
+        'product_list', action, **{'header': {'type': 'text', 'text': 'New'}, **more}
+    )
 
 
 def media(kind, **content):
@@ -86,7 +101,11 @@ def replies(*given):
 
 
 def product_card(at):
-    return {'card_index': at, 'type': 'product', 'action': {'catalog_id': '1', 'product_retailer_id': f'{at}'}}
+    return {
+        'card_index': at,
+        'type': 'product',
+        'action': {'catalog_id': '1', 'product_retailer_id': f'{at}'},
+    }
 
 
 def carousel(*cards, **more):
@@ -102,7 +121,10 @@ def call(**parameters):
 
 
 def address(**parameters):
-    return interactive('address_message', {'name': 'address_message', 'parameters': {'country': 'IN', **parameters}})
+    return interactive(
+        'address_message',
+        {'name': 'address_message', 'parameters': {'country': 'IN', **parameters}},
+    )
 
 
 FOOTER = {'footer': {'text': 'Acme'}}
@@ -242,10 +264,16 @@ def test_what_meta_would_refuse_is_422_and_named(acme, content, field):
 
 
 def test_every_breach_is_told_at_once(acme):
-    content = buttons(reply(1, 'x' * 21), reply('x' * 257, 'Yes'), body='x' * 1025, footer={'text': ''}, more=1)
+    content = buttons(
+        reply(1, 'x' * 21), reply('x' * 257, 'Yes'), body='x' * 1025, footer={'text': ''}, more=1
+    )
     assert errors(post(acme, content)).keys() == {
-        'action.buttons.0.reply.title', 'action.buttons.1.reply.id', 'body.text', 'footer.text', 'more',
-    }  # fmt: skip
+        'action.buttons.0.reply.title',
+        'action.buttons.1.reply.id',
+        'body.text',
+        'footer.text',
+        'more',
+    }
 
 
 def test_a_new_type_of_interactive_is_refused_with_the_way_round_it(acme):
@@ -255,9 +283,13 @@ def test_a_new_type_of_interactive_is_refused_with_the_way_round_it(acme):
 
 
 def bulk(backend, content, *values):
-    recipients = [{'to': f'+120255501{at:02}', 'parameters': {'name': one}} for at, one in enumerate(values)]
+    recipients = [
+        {'to': f'+120255501{at:02}', 'parameters': {'name': one}} for at, one in enumerate(values)
+    ]
     message = {'type': 'interactive', 'interactive': content}
-    return backend.post('/send/bulk', {'chatbot_id': CHATBOT, 'message': message, 'recipients': recipients}).json
+    return backend.post(
+        '/send/bulk', {'chatbot_id': CHATBOT, 'message': message, 'recipients': recipients}
+    ).json
 
 
 @pytest.mark.parametrize(('content', 'good', 'bad', 'field'), [

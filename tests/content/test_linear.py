@@ -28,8 +28,23 @@ from service.web.schemas import account_schema, send_schema
 from tests.stack import ROOT
 from tests.worst_texts import worst_texts
 
-FILES = [path for place in ('service', 'workers', 'tests/simulator') for path in sorted((ROOT / place).rglob('*.py'))]
-LADDER = (16, 24, 36, 54, 80, 120, 180, 400, 1000, 2000)  # characters; what is exponential ends on a low step
+FILES = [
+    path
+    for place in ('service', 'workers', 'tests/simulator')
+    for path in sorted((ROOT / place).rglob('*.py'))
+]
+LADDER = (
+    16,
+    24,
+    36,
+    54,
+    80,
+    120,
+    180,
+    400,
+    1000,
+    2000,
+)  # characters; what is exponential ends on a low step
 STEEP = 0.02  # seconds of CPU on one step: no text of 2,000 characters takes a linear pattern a tenth of that
 QUIET = 0.0007  # seconds for 2,000 characters: a square of them takes several times as long
 SMALL = 0.003  # seconds for four times the text: the square of it takes more, and below is noise
@@ -75,7 +90,9 @@ def is_of_re(call):
     function = call.func
     name = function.attr if isinstance(function, ast.Attribute) else getattr(function, 'id', '')
     owner = getattr(getattr(function, 'value', None), 'id', '')
-    return bool(call.args) and (owner == 're' and name in dir(re) and name.islower() or name == 'Regexp')
+    return bool(call.args) and (
+        owner == 're' and name in dir(re) and name.islower() or name == 'Regexp'
+    )
 
 
 def module_of(path):
@@ -85,12 +102,25 @@ def module_of(path):
 
 def found_in(path):
     """(name, pattern, method) of every regular expression that a file writes down, wherever it stands."""
-    calls = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call) and is_of_re(node)]
+    calls = [
+        node
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call) and is_of_re(node)
+    ]
     for call in calls:
-        name, method = f'{path.relative_to(ROOT)}:{call.lineno}', getattr(call.func, 'attr', 'Regexp')
+        name, method = (
+            f'{path.relative_to(ROOT)}:{call.lineno}',
+            getattr(call.func, 'attr', 'Regexp'),
+        )
         if method not in ('escape', 'error'):
-            for at, pattern in enumerate(patterns_of(call, vars(importlib.import_module(module_of(path))))):
-                yield f'{name}.{at}', pattern, {'compile': None, 'Regexp': 'match'}.get(method, method)
+            for at, pattern in enumerate(
+                patterns_of(call, vars(importlib.import_module(module_of(path))))
+            ):
+                yield (
+                    f'{name}.{at}',
+                    pattern,
+                    {'compile': None, 'Regexp': 'match'}.get(method, method),
+                )
 
 
 def patterns_of(call, names):
@@ -99,11 +129,18 @@ def patterns_of(call, names):
     try:
         pattern = evaluated(call.args[0], names)
     except NameError:
-        found = [one for value in names.values() if isinstance(value, list | tuple | dict) for one in kept(value)]
+        found = [
+            one
+            for value in names.values()
+            if isinstance(value, list | tuple | dict)
+            for one in kept(value)
+        ]
         return found or [re.compile(evaluated(call.args[0], names, Words()))]
     if isinstance(pattern, re.Pattern):
         return [pattern]
-    flags = [evaluated(node, names) for node in options if isinstance(node, ast.Attribute | ast.BinOp)]
+    flags = [
+        evaluated(node, names) for node in options if isinstance(node, ast.Attribute | ast.BinOp)
+    ]
     return [re.compile(pattern, *flags[:1])]
 
 
@@ -134,7 +171,9 @@ def methods_of(pattern):
         for path in FILES
         for name, value in vars(importlib.import_module(module_of(path))).items()
         if isinstance(value, re.Pattern) and value == pattern
-        for found in re.findall(rf'\b{name}\.(match|fullmatch|search|sub|findall|finditer|split)\b', path.read_text())
+        for found in re.findall(
+            rf'\b{name}\.(match|fullmatch|search|sub|findall|finditer|split)\b', path.read_text()
+        )
     }
     return used or {'findall'}
 
@@ -165,7 +204,9 @@ def test_the_patterns_are_found():
 def test_no_text_takes_a_pattern_longer_than_its_length(name, pattern, method):
     for way in [method] if method else methods_of(pattern):
         for make in worst_texts(pattern):
-            assert not is_steep(worker(pattern, way), make), f'{name} {pattern.pattern!r}.{way}: {make.__name__}'
+            assert not is_steep(worker(pattern, way), make), (
+                f'{name} {pattern.pattern!r}.{way}: {make.__name__}'
+            )
 
 
 @pytest.mark.parametrize(('pattern', 'method'), [
@@ -201,7 +242,9 @@ def tolerant(work, *expected):
 
 
 def template_text(text):
-    return render([{'type': 'BODY', 'text': text}], {'components': [{'type': 'body', 'parameters': []}]})
+    return render(
+        [{'type': 'BODY', 'text': text}], {'components': [{'type': 'body', 'parameters': []}]}
+    )
 
 
 def sniffed(data):

@@ -24,7 +24,9 @@ def sniffed(content):
 
 def problem(content, size=None):
     stream = io.BytesIO(content)
-    return file_types.problem(stream, file_types.sniff(stream), len(content) if size is None else size)
+    return file_types.problem(
+        stream, file_types.sniff(stream), len(content) if size is None else size
+    )
 
 
 def archive(*names):
@@ -37,8 +39,16 @@ def archive(*names):
 
 def old_office(stream):
     """The head of an OLE file: a directory in its first sector, with a root and one stream."""
-    entries = b''.join(name.encode('utf-16-le').ljust(128, b'\0') for name in ('Root Entry', stream))
-    head = file_types.OLE + bytes(16) + struct.pack('<HHHH', 0x3E, 3, 0xFFFE, 9) + bytes(16) + struct.pack('<I', 0)
+    entries = b''.join(
+        name.encode('utf-16-le').ljust(128, b'\0') for name in ('Root Entry', stream)
+    )
+    head = (
+        file_types.OLE
+        + bytes(16)
+        + struct.pack('<HHHH', 0x3E, 3, 0xFFFE, 9)
+        + bytes(16)
+        + struct.pack('<I', 0)
+    )
     return head.ljust(512, b'\0') + entries.ljust(512, b'\0')
 
 
@@ -87,7 +97,16 @@ def test_an_archive_with_a_document_in_it_is_an_archive():
 
 
 @pytest.mark.parametrize(
-    'text', ['Hello\r\n\tworld', 'a,b\n1,2', '{"a": 1}', 'Ação 日本 😀', 'MZ is a text', 'BM, GIF8, ID3', '<3 you']
+    'text',
+    [
+        'Hello\r\n\tworld',
+        'a,b\n1,2',
+        '{"a": 1}',
+        'Ação 日本 😀',
+        'MZ is a text',
+        'BM, GIF8, ID3',
+        '<3 you',
+    ],
 )
 def test_text_is_text_whatever_it_begins_with(text):
     assert sniffed(text.encode()) == 'text/plain'
@@ -116,7 +135,10 @@ def test_what_only_looks_harmless_is_not_taken_for_it(content, mime_type):
 
 def test_an_endless_chain_of_parts_is_not_followed_to_its_end():
     assert (
-        sniffed(struct.pack('>I4s4s', 12, b'ftyp', b'isom') + struct.pack('>I4s', 8, b'free') * 200_000) == 'video/mp4'
+        sniffed(
+            struct.pack('>I4s4s', 12, b'ftyp', b'isom') + struct.pack('>I4s', 8, b'free') * 200_000
+        )
+        == 'video/mp4'
     )
 
 

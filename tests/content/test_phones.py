@@ -28,7 +28,9 @@ REFUSED = {
     '+01511234567': 'not with 0', '+4401134960000': 'Leave out the 0', '+44 (0)113 496 0000': 'Leave out the 0',
     '+861': SHORT, '+290123': SHORT, '+52155123456789': LONG,
 }  # fmt: skip
-NUMBERS = st.from_regex(r'(55|521?|549?|1|44|225(0[157])?|229(01)?|2376?)[0-9]{5,12}', fullmatch=True)
+NUMBERS = st.from_regex(
+    r'(55|521?|549?|1|44|225(0[157])?|229(01)?|2376?)[0-9]{5,12}', fullmatch=True
+)
 
 
 @pytest.mark.parametrize('number', [*PASS, *TRIALS])
@@ -46,7 +48,9 @@ def test_every_country_has_numbers_that_pass_however_they_are_written():
     kinds = (PhoneNumberType.MOBILE, PhoneNumberType.FIXED_LINE)
     tried = set()
     for country in phonenumbers.SUPPORTED_REGIONS:
-        for number in filter(None, (phonenumbers.example_number_for_type(country, kind) for kind in kinds)):
+        for number in filter(
+            None, (phonenumbers.example_number_for_type(country, kind) for kind in kinds)
+        ):
             plain = phonenumbers.format_number(number, PhoneNumberFormat.E164)
             pretty = phonenumbers.format_number(number, PhoneNumberFormat.INTERNATIONAL)
             assert [problem(form) for form in (plain, plain[1:], pretty)] == [None] * 3, plain
@@ -81,7 +85,12 @@ def test_signs_between_the_digits_change_nothing(number):
 
 @pytest.mark.parametrize(
     ('text', 'expected'),
-    [('+55 (11) 99999-0001', '5511999990001'), ('5511999990001', '5511999990001'), ('', ''), ('+٥٥11', '11')],
+    [
+        ('+55 (11) 99999-0001', '5511999990001'),
+        ('5511999990001', '5511999990001'),
+        ('', ''),
+        ('+٥٥11', '11'),
+    ],
 )
 def test_digits_are_what_meta_writes_as_a_wa_id(text, expected):
     assert digits(text) == expected

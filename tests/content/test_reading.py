@@ -12,7 +12,10 @@ from tests.stack import ROOT
 
 ROW = re.compile(r'^\| (\w+) \| `(.+?)` \| `(.+?)` \|', re.MULTILINE)
 PAGE = (ROOT / 'docs' / 'messages.md').read_text().partition('## What comes in')[2]
-DOCUMENTED = [(kind, json.loads(content), text.replace(' ↵ ', '\n')) for kind, content, text in ROW.findall(PAGE)]
+DOCUMENTED = [
+    (kind, json.loads(content), text.replace(' ↵ ', '\n'))
+    for kind, content, text in ROW.findall(PAGE)
+]
 
 
 def test_the_page_tells_of_every_type_that_comes_in():
@@ -89,7 +92,10 @@ def test_an_interactive_message_of_ours_reads_as_it_looks(content, text):
 def test_a_template_reads_as_its_name_and_parameters():
     parameters = [
         {'type': 'text', 'parameter_name': 'n', 'text': 'Ana'},
-        {'type': 'currency', 'currency': {'fallback_value': '$10', 'code': 'USD', 'amount_1000': 10000}},
+        {
+            'type': 'currency',
+            'currency': {'fallback_value': '$10', 'code': 'USD', 'amount_1000': 10000},
+        },
         {'type': 'image', 'image': {'link': 'https://a.b/c.png'}},
         {'type': 'payload', 'payload': 'YES'},
     ]
@@ -127,7 +133,10 @@ def test_an_order_is_summed_up_where_it_can_be(items, text):
     ],
 )  # fmt: skip
 def test_a_forms_answers_are_read_out_of_the_json_within_the_json(given, answers):
-    reply = {'type': 'nfm_reply', 'nfm_reply': {'name': 'flow', 'body': 'Sent', 'response_json': given}}
+    reply = {
+        'type': 'nfm_reply',
+        'nfm_reply': {'name': 'flow', 'body': 'Sent', 'response_json': given},
+    }
     assert read('interactive', reply) == f'Sent\n{answers}'
 
 
@@ -135,7 +144,10 @@ def test_a_forms_answers_are_read_out_of_the_json_within_the_json(given, answers
     'given', ['[' * 100_000, '{"a":' * 600 + '1' + '}' * 600, f'{{"a": {"9" * 5000}}}', 5, None, []]
 )
 def test_a_forms_answers_that_are_a_trap_cost_nothing(given):
-    reply = {'type': 'nfm_reply', 'nfm_reply': {'name': 'flow', 'body': 'Sent', 'response_json': given}}
+    reply = {
+        'type': 'nfm_reply',
+        'nfm_reply': {'name': 'flow', 'body': 'Sent', 'response_json': given},
+    }
     assert read('interactive', reply) == (f'Sent\n{given}' if isinstance(given, str) else 'Sent')
 
 
@@ -146,13 +158,19 @@ def test_a_forms_answers_that_are_a_trap_cost_nothing(given):
             {'response': 'accept', 'expiration_timestamp': 1790000000},
             '[calls allowed until 2026-09-21T14:13:20.000000Z]',
         ),
-        ({'response': 'accept', 'is_permanent': True, 'expiration_timestamp': 0}, '[calls allowed for good]'),
+        (
+            {'response': 'accept', 'is_permanent': True, 'expiration_timestamp': 0},
+            '[calls allowed for good]',
+        ),
         ({'response': 'accept', 'expiration_timestamp': []}, '[calls allowed]'),
         ({'response': 'reject'}, '[calls refused]'),
     ],
 )
 def test_a_call_permission_says_until_when(content, text):
-    assert read('interactive', {'type': 'call_permission_reply', 'call_permission_reply': content}) == text
+    assert (
+        read('interactive', {'type': 'call_permission_reply', 'call_permission_reply': content})
+        == text
+    )
 
 
 def test_what_somebody_wrote_is_not_touched():
@@ -185,6 +203,14 @@ def test_no_content_whatever_makes_it_stumble(kind, content):
     assert text
 
 
-@given(content=JUNK, kind=st.sampled_from(['nfm_reply', 'button_reply', 'list_reply', 'call_permission_reply', 'list']))
+@given(
+    content=JUNK,
+    kind=st.sampled_from(
+        ['nfm_reply', 'button_reply', 'list_reply', 'call_permission_reply', 'list']
+    ),
+)
 def test_no_interactive_content_either(content, kind):
-    assert read('interactive', {'type': kind, kind: content, 'action': content, 'body': content, 'header': content})
+    assert read(
+        'interactive',
+        {'type': kind, kind: content, 'action': content, 'body': content, 'header': content},
+    )

@@ -20,7 +20,9 @@ def acme(backend):
 
 def long_send(backend, body, key=None, **more):
     headers = {'Idempotency-Key': key} if key else None
-    return backend.post('/send', {**TO, 'text': {'body': body}, 'split': True, **more}, headers=headers)
+    return backend.post(
+        '/send', {**TO, 'text': {'body': body}, 'split': True, **more}, headers=headers
+    )
 
 
 def errors(answer):
@@ -51,7 +53,16 @@ def test_a_line_end_is_preferred_then_a_space_and_a_word_is_cut_only_when_it_mus
 
 
 @pytest.mark.parametrize(
-    'sign', [FAMILY, FLAG, ACCENT, HAND, '❤️', '1️⃣', '\ud83d\ude00'.encode('utf-16', 'surrogatepass').decode('utf-16')]
+    'sign',
+    [
+        FAMILY,
+        FLAG,
+        ACCENT,
+        HAND,
+        '❤️',
+        '1️⃣',
+        '\ud83d\ude00'.encode('utf-16', 'surrogatepass').decode('utf-16'),
+    ],
 )
 @pytest.mark.parametrize('before', range(10))
 def test_no_sign_is_torn(sign, before):
@@ -75,8 +86,16 @@ def test_marks_without_end_are_cut_all_the_same():
 def test_a_long_text_arrives_in_parts_in_their_order(acme, workers, stand_in):
     body = ' '.join(f'word{number}' for number in range(2000))
     text = {'body': body, 'preview_url': True}
-    answer = acme.post('/send', {**TO, 'text': text, 'split': True, 'client_reference': 'o-1',
-                                 'context': {'message_id': 'wamid.Q'}})  # fmt: skip
+    answer = acme.post(
+        '/send',
+        {
+            **TO,
+            'text': text,
+            'split': True,
+            'client_reference': 'o-1',
+            'context': {'message_id': 'wamid.Q'},
+        },
+    )
     assert answer.status_code == 202, answer.text
     first = answer.json
     assert first['parts'][0] == first['id']
@@ -114,7 +133,9 @@ def test_25_parts_are_the_most(acme):
 ])  # fmt: skip
 def test_what_cannot_be_split_is_422_and_named(acme, changes, field):
     body = {**TO, 'text': {'body': 'x' * 5000}, 'split': True, **changes}
-    assert field in errors(acme.post('/send', {name: value for name, value in body.items() if value is not ...}))
+    assert field in errors(
+        acme.post('/send', {name: value for name, value in body.items() if value is not ...})
+    )
     assert acme.messages() == []
 
 
@@ -148,34 +169,48 @@ def test_a_message_that_is_answered_may_be_named_by_our_id(acme, theirs, workers
     for given in (theirs['id'], theirs['id'].upper()):
         assert acme.send(context={'message_id': given})['context'] == {'message_id': 'wamid.THEIRS'}
     workers.send()
-    assert [call['body']['context'] for call in stand_in.sends()] == [{'message_id': 'wamid.THEIRS'}] * 2
+    assert [call['body']['context'] for call in stand_in.sends()] == [
+        {'message_id': 'wamid.THEIRS'}
+    ] * 2
 
 
-def test_a_reaction_may_name_it_too_and_is_kept_with_what_it_is_about(acme, theirs, workers, stand_in):
+def test_a_reaction_may_name_it_too_and_is_kept_with_what_it_is_about(
+    acme, theirs, workers, stand_in
+):
     for given in (theirs['id'], 'wamid.THEIRS', 'wamid.OTHER'):
         body = {**TO, 'type': 'reaction', 'reaction': {'message_id': given, 'emoji': '👍'}}
         assert acme.post('/send', body).status_code == 202
     workers.send()
     wamids = ['wamid.THEIRS', 'wamid.THEIRS', 'wamid.OTHER']
     assert [call['body']['reaction']['message_id'] for call in stand_in.sends()] == wamids
-    assert sql("SELECT refers_to FROM message WHERE direction = 'outbound' ORDER BY id") == [(one,) for one in wamids]
+    assert sql("SELECT refers_to FROM message WHERE direction = 'outbound' ORDER BY id") == [
+        (one,) for one in wamids
+    ]
 
 
 def test_what_we_sent_ourselves_can_be_named_once_meta_has_it(acme, workers, stand_in):
     ours = acme.send()
-    (sentence,) = errors(acme.post('/send', {**TO, 'text': {'body': 'x'}, 'context': {'message_id': ours['id']}}))[
-        'context.message_id'
-    ]
+    (sentence,) = errors(
+        acme.post('/send', {**TO, 'text': {'body': 'x'}, 'context': {'message_id': ours['id']}})
+    )['context.message_id']
     assert 'no wamid yet' in sentence
     workers.send()
-    assert acme.send(context={'message_id': ours['id']})['context'] == {'message_id': acme.message(ours['id'])['wamid']}
+    assert acme.send(context={'message_id': ours['id']})['context'] == {
+        'message_id': acme.message(ours['id'])['wamid']
+    }
 
 
 def test_an_id_that_is_unknown_or_another_chatbots_is_422_and_named(acme, theirs):
     acme.account('other', '300112233445567')
     for chatbot_id, given in ((CHATBOT, str(uuid.uuid4())), ('other', theirs['id'])):
         place = {'message_id': given}
-        body = {**TO, 'chatbot_id': chatbot_id, 'type': 'reaction', 'reaction': place | {'emoji': ''}, 'context': place}
+        body = {
+            **TO,
+            'chatbot_id': chatbot_id,
+            'type': 'reaction',
+            'reaction': place | {'emoji': ''},
+            'context': place,
+        }
         found = errors(acme.post('/send', body))
         assert list(found) == ['context.message_id', 'reaction.message_id']
         assert found['context.message_id'] == ['This chatbot has no message of this id.']
@@ -185,7 +220,10 @@ def test_an_id_that_is_unknown_or_another_chatbots_is_422_and_named(acme, theirs
 def test_a_bulk_may_quote_by_our_id(acme, theirs):
     def bulk(given):
         message = {'text': {'body': 'Hi'}, 'context': {'message_id': given}}
-        return acme.post('/send/bulk', {'chatbot_id': CHATBOT, 'message': message, 'recipients': ['+12025550144']})
+        return acme.post(
+            '/send/bulk',
+            {'chatbot_id': CHATBOT, 'message': message, 'recipients': ['+12025550144']},
+        )
 
     assert list(errors(bulk(str(uuid.uuid4())))) == ['message.context.message_id']
     (message,) = acme.messages(batch_id=bulk(theirs['id']).json['id'])

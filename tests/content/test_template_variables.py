@@ -36,7 +36,8 @@ def part(kind, parameter, **more):
 
 def send(acme, sent, **more):
     return acme.post(
-        '/send', {'chatbot_id': CHATBOT, 'to': f'+{CUSTOMER}', 'type': 'template', 'template': sent, **more}
+        '/send',
+        {'chatbot_id': CHATBOT, 'to': f'+{CUSTOMER}', 'type': 'template', 'template': sent, **more},
     )
 
 
@@ -66,7 +67,10 @@ def test_a_variable_that_meta_refuses_is_422_and_named_wherever_it_stands(acme, 
     component, path = PLACES[place]
     for value in REFUSED:
         answer = send(acme, template(component(value)))
-        assert (answer.status_code, list(answer.json['errors'])) == (422, [f'template.components.{path}']), repr(value)
+        assert (answer.status_code, list(answer.json['errors'])) == (
+            422,
+            [f'template.components.{path}'],
+        ), repr(value)
     for value in TAKEN:
         assert send(acme, template(component(value))).status_code == 202, repr(value)
     assert len(acme.messages()) == len(TAKEN)
@@ -74,7 +78,10 @@ def test_a_variable_that_meta_refuses_is_422_and_named_wherever_it_stands(acme, 
 
 def test_a_payload_which_nobody_reads_may_have_any_blanks(acme):
     payload = {'type': 'payload', 'payload': '{\n\t"a":      1}'}
-    assert send(acme, template(part('button', payload, sub_type='quick_reply', index=0))).status_code == 202
+    assert (
+        send(acme, template(part('button', payload, sub_type='quick_reply', index=0))).status_code
+        == 202
+    )
 
 
 def test_what_is_not_to_be_checked_is_not(acme):
@@ -85,15 +92,24 @@ def test_a_fallback_is_checked_like_a_template(acme):
     body = {'chatbot_id': CHATBOT, 'to': f'+{CUSTOMER}', 'text': {'body': 'a\nb'}}
     answer = acme.post('/send', body | {'fallback_template': template(part('body', said('a\nb')))})
     assert list(answer.json['errors']) == ['fallback_template.components.0.parameters.0.text']
-    assert acme.post('/send', body | {'fallback_template': template(part('body', said('a')))}).status_code == 202
+    assert (
+        acme.post(
+            '/send', body | {'fallback_template': template(part('body', said('a')))}
+        ).status_code
+        == 202
+    )
 
 
 # ---- bulks, row by row
 
 
 def bulk(acme, message, *parameters):
-    recipients = [{'to': f'+120255501{at:02}', 'parameters': one} for at, one in enumerate(parameters)]
-    return acme.post('/send/bulk', {'chatbot_id': CHATBOT, 'message': message, 'recipients': recipients})
+    recipients = [
+        {'to': f'+120255501{at:02}', 'parameters': one} for at, one in enumerate(parameters)
+    ]
+    return acme.post(
+        '/send/bulk', {'chatbot_id': CHATBOT, 'message': message, 'recipients': recipients}
+    )
 
 
 def rejected(batch):
@@ -111,7 +127,15 @@ def test_a_template_that_takes_all_parameters_names_the_one_that_is_bad(acme):
 def test_a_placeholder_in_a_template_is_looked_at_with_what_stands_around_it(acme):
     message = {'type': 'template', 'template': template(part('body', said('Dear  {{who}}')))}
     path = 'template.components.0.parameters.0.text'
-    batch = bulk(acme, message, {'who': 'Ana'}, {'who': '  x'}, {'who': '   x'}, {'who': 'Ana\n'}, {'who': ' '})
+    batch = bulk(
+        acme,
+        message,
+        {'who': 'Ana'},
+        {'who': '  x'},
+        {'who': '   x'},
+        {'who': 'Ana\n'},
+        {'who': ' '},
+    )
     assert rejected(batch) == {3: [path], 4: [path]}
 
 
@@ -125,7 +149,9 @@ def test_a_bulks_fallback_is_filled_and_looked_at_too(acme):
 def test_a_cell_of_a_csv_may_hold_a_line_end_and_its_row_is_rejected(acme):
     query = {'chatbot_id': CHATBOT, 'template': 'order_ready', 'language': 'en_US'}
     data = 'to,1,2\n+12025550143,Ana,x\n+12025550144,"Ana\nMaria",x\n+12025550145,Ana,"   "\n'
-    batch = acme.request('POST', '/send/bulk', query_string=query, data=data, headers={'Content-Type': 'text/csv'})
+    batch = acme.request(
+        'POST', '/send/bulk', query_string=query, data=data, headers={'Content-Type': 'text/csv'}
+    )
     assert rejected(batch) == {3: ['parameters.1'], 5: ['parameters.2']}
 
 
@@ -164,7 +190,9 @@ UNKNOWN = [
 
 
 @pytest.mark.parametrize(('change', 'path', 'words'), UNKNOWN)
-def test_a_template_that_does_not_exist_is_422_and_those_that_do_are_named(listed, change, path, words):
+def test_a_template_that_does_not_exist_is_422_and_those_that_do_are_named(
+    listed, change, path, words
+):
     sent = template(part('body', said('a'))) | change
     answer = send(listed, sent)
     ((field, (sentence,)),) = answer.json['errors'].items()
@@ -176,13 +204,23 @@ def test_a_template_that_does_not_exist_is_422_and_those_that_do_are_named(liste
 @pytest.mark.parametrize(('change', 'path', 'words'), UNKNOWN)
 def test_so_is_a_fallback_and_the_template_of_a_bulk(listed, change, path, words):
     sent = template(part('body', said('a'))) | change
-    body = {'chatbot_id': CHATBOT, 'to': f'+{CUSTOMER}', 'text': {'body': 'x'}, 'fallback_template': sent}
+    body = {
+        'chatbot_id': CHATBOT,
+        'to': f'+{CUSTOMER}',
+        'text': {'body': 'x'},
+        'fallback_template': sent,
+    }
     assert list(listed.post('/send', body).json['errors']) == [f'fallback_template.{path}']
     answer = bulk(listed, {'type': 'template', 'template': sent}, {})
     assert (answer.status_code, list(answer.json['errors'])) == (422, [f'message.template.{path}'])
     query = {'chatbot_id': CHATBOT, 'template': sent['name'], 'language': sent['language']['code']}
-    answer = listed.request('POST', '/send/bulk', query_string=query, data='to\n+12025550143\n',
-                            headers={'Content-Type': 'text/csv'})  # fmt: skip
+    answer = listed.request(
+        'POST',
+        '/send/bulk',
+        query_string=query,
+        data='to\n+12025550143\n',
+        headers={'Content-Type': 'text/csv'},
+    )
     assert list(answer.json['errors']) == [f'message.template.{path}']
 
 
@@ -200,7 +238,9 @@ def test_a_template_that_is_not_in_the_list_has_it_read_again(listed, workers, s
         'components': [{'type': 'BODY', 'text': 'Hi'}],
     }
     where = f'{stand_in.url}/v26.0/{WABA}/message_templates'
-    assert requests.post(where, json=made, headers={'Authorization': 'Bearer token-of-acme'}, timeout=10).ok
+    assert requests.post(
+        where, json=made, headers={'Authorization': 'Bearer token-of-acme'}, timeout=10
+    ).ok
     assert send(listed, template(name='brand_new')).status_code == 422
     sql("UPDATE template_sync SET due_at = due_at - interval '31 seconds'")
     workers.errands()
@@ -215,5 +255,8 @@ def test_a_deleted_template_is_not_among_those_that_exist(listed):
 
 
 def test_a_name_that_a_row_fills_in_is_left_to_meta(listed):
-    message = {'type': 'template', 'template': {'name': '{{which}}', 'language': LANGUAGE, 'components': []}}
+    message = {
+        'type': 'template',
+        'template': {'name': '{{which}}', 'language': LANGUAGE, 'components': []},
+    }
     assert rejected(bulk(listed, message, {'which': 'hello_world'})) == {}

@@ -68,10 +68,40 @@ def test_what_is_whatsapps_own_stays(shown):
         assert to_whatsapp(shown) == shown
 
 
-WORST = ['**', '**a', '*a **b~~c** d~~ e* ', '*', '[', '[a](', '[a](b "', '`', '``a', '|', '|a|\n|-|\n', '# ', '#',
-         '- ',
-         '__', '\\', '<br>', '<', 'https://', ' ', '\n', ' \n', '***a', '```', '```\n', '![', '-', '=', 'a\n===\n',
-         '[a](' + 'x' * 300, '**a: https://b** ', '**: ']  # fmt: skip
+WORST = [
+    '**',
+    '**a',
+    '*a **b~~c** d~~ e* ',
+    '*',
+    '[',
+    '[a](',
+    '[a](b "',
+    '`',
+    '``a',
+    '|',
+    '|a|\n|-|\n',
+    '# ',
+    '#',
+    '- ',
+    '__',
+    '\\',
+    '<br>',
+    '<',
+    'https://',
+    ' ',
+    '\n',
+    ' \n',
+    '***a',
+    '```',
+    '```\n',
+    '![',
+    '-',
+    '=',
+    'a\n===\n',
+    '[a](' + 'x' * 300,
+    '**a: https://b** ',
+    '**: ',
+]
 
 
 @pytest.mark.parametrize('piece', WORST, ids=lambda piece: repr(piece[:20]))

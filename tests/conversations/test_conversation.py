@@ -29,7 +29,9 @@ def write(meta, workers):
 
     def post(*people, at=AT, **person):
         messages = [
-            text_message(wamid=f'wamid.{next(numbers)}', at=one.pop('at', at), **{'phone': None, **one})
+            text_message(
+                wamid=f'wamid.{next(numbers)}', at=one.pop('at', at), **{'phone': None, **one}
+            )
             for one in (people or [person])
         ]
         assert meta.webhook(envelope(messages)).status_code == 200
@@ -39,7 +41,11 @@ def write(meta, workers):
 
 
 def moment(seconds):
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec='microseconds').replace('+00:00', 'Z')
+    return (
+        datetime.fromtimestamp(seconds, UTC)
+        .isoformat(timespec='microseconds')
+        .replace('+00:00', 'Z')
+    )
 
 
 def known_by(backend):
@@ -118,7 +124,9 @@ def test_the_same_person_has_a_conversation_with_each_chatbot(backend, write, me
 
 def test_whom_we_wrote_to_first_is_known_when_they_answer(backend, write):
     by_phone = backend.send(to='+1 (202) 555-0143')
-    by_bsuid = backend.post('/send', {'chatbot_id': CHATBOT, 'recipient': BEN, 'text': {'body': 'Hi'}}).json
+    by_bsuid = backend.post(
+        '/send', {'chatbot_id': CHATBOT, 'recipient': BEN, 'text': {'body': 'Hi'}}
+    ).json
     write(phone=PHONE, user=ANA)
     write(phone=OTHER_PHONE, user=BEN)
     assert {one['user_id']: one['id'] for one in backend.conversations()} == {
@@ -154,7 +162,11 @@ def test_names_are_kept_until_there_is_news(meta, backend, workers):
     for n, card in enumerate(
         (contact('Ana', PHONE, ANA, username='ana.1'), {'wa_id': PHONE}, contact('Ana B.', PHONE))
     ):
-        meta.webhook(envelope([text_message(wamid=f'w.{n}', phone=PHONE, user=ANA, at=AT + n)], contacts=[card]))
+        meta.webhook(
+            envelope(
+                [text_message(wamid=f'w.{n}', phone=PHONE, user=ANA, at=AT + n)], contacts=[card]
+            )
+        )
         workers.incoming()
     (conversation,) = backend.conversations()
     assert (conversation['name'], conversation['username']) == ('Ana B.', 'ana.1')
@@ -175,7 +187,9 @@ def test_the_window_is_24_hours_from_metas_time_and_never_shrinks(backend, write
 
 
 def test_within_one_post_the_latest_message_counts(backend, write):
-    write({'phone': PHONE, 'at': AT + 9}, {'phone': PHONE, 'at': AT + 70}, {'phone': PHONE, 'at': AT})
+    write(
+        {'phone': PHONE, 'at': AT + 9}, {'phone': PHONE, 'at': AT + 70}, {'phone': PHONE, 'at': AT}
+    )
     assert [one['last_inbound_at'] for one in backend.conversations()] == [moment(AT + 70)]
 
 

@@ -40,7 +40,11 @@ numbers = count(1)
 
 
 def wrote(at=AT, phone=None, user=None, **more):
-    return {'messages': [text_message(wamid=f'wamid.{next(numbers)}', at=at, phone=phone, user=user, **more)]}
+    return {
+        'messages': [
+            text_message(wamid=f'wamid.{next(numbers)}', at=at, phone=phone, user=user, **more)
+        ]
+    }
 
 
 def news(at=AT + 100, kind='user_changed_number', phone=OLD, **system):
@@ -75,26 +79,35 @@ def of(backend, **query):
 
 
 def history(one):
-    return [(event['detail']['what'], event['detail']['from'], event['detail']['to']) for event in one['history']]
+    return [
+        (event['detail']['what'], event['detail']['from'], event['detail']['to'])
+        for event in one['history']
+    ]
 
 
 NEWS = {
     'with both BSUIDs': news(wa_id=NEW, user_id=ANA_NEW, previous_user_id=ANA),
     'with the new BSUID alone': news(wa_id=NEW, user_id=ANA_NEW),
-    'without phones': news(kind='user_changed_user_id', phone=None, user_id=ANA_NEW, previous_user_id=ANA),
+    'without phones': news(
+        kind='user_changed_user_id', phone=None, user_id=ANA_NEW, previous_user_id=ANA
+    ),
     'as older pages have it': news(wa_id=NEW),
     'as old versions have it': news(kind='customer_changed_number', new_wa_id=NEW),
 }
 
 
 @pytest.mark.parametrize('name', NEWS)
-def test_a_changed_number_takes_the_conversation_along_and_leaves_the_old_phone_to_whoever_has_it(backend, hear, name):
+def test_a_changed_number_takes_the_conversation_along_and_leaves_the_old_phone_to_whoever_has_it(
+    backend, hear, name
+):
     hear(wrote(phone=OLD, user=ANA), NEWS[name])
     one = of(backend, user_id=ANA)
     new_phone, new_user = None if 'phones' in name else NEW, ANA if 'as ' in name else ANA_NEW
     assert (one['wa_id'], one['user_id']) == (new_phone, new_user)
     assert ('phone', OLD, new_phone) in history(one)
-    assert [(phone['value'], phone['current']) for phone in one['phones'] if phone['value'] == OLD] == [(OLD, False)]
+    assert [
+        (phone['value'], phone['current']) for phone in one['phones'] if phone['value'] == OLD
+    ] == [(OLD, False)]
     assert one['user_ids'][0]['value'] == new_user
     stranger = backend.send(to=f'+{OLD}', force=True)['conversation_id']
     hear(wrote(AT + 200, phone=OLD), wrote(AT + 201, user=ANA), wrote(AT + 202, user=new_user))
@@ -116,7 +129,9 @@ def test_the_news_opens_no_window_and_asks_for_no_reply(backend, hear, setting):
 
 
 @pytest.mark.parametrize('earlier', [ANA, None])
-def test_who_wrote_under_the_new_ids_before_the_news_came_is_one_person_afterwards(backend, hear, earlier):
+def test_who_wrote_under_the_new_ids_before_the_news_came_is_one_person_afterwards(
+    backend, hear, earlier
+):
     hear(wrote(phone=OLD, user=earlier), wrote(AT + 101, phone=NEW, user=ANA_NEW))
     assert len(backend.conversations()) == 2
     system = {'wa_id': NEW} | ({'user_id': ANA_NEW, 'previous_user_id': ANA} if earlier else {})
@@ -132,13 +147,17 @@ def test_a_phone_alone_never_makes_one_of_two_people_with_bsuids(backend, hear):
     assert people(backend) == [('', ANA), (NEW, BEN)]
 
 
-def test_a_number_that_somebody_had_before_is_not_theirs_when_it_is_somebodys_new_one(backend, hear):
+def test_a_number_that_somebody_had_before_is_not_theirs_when_it_is_somebodys_new_one(
+    backend, hear
+):
     hear(wrote(phone=NEW), wrote(phone=OLD), news(wa_id=NEW))
     assert len(backend.conversations()) == 2
     assert len(backend.messages(conversation_id=of(backend, phone=NEW)['id'])) == 2
 
 
-@pytest.mark.parametrize('late', [wrote(AT + 5, phone=OLD, user=ANA), wrote(AT + 50, phone=OLD, user=ANA)])
+@pytest.mark.parametrize(
+    'late', [wrote(AT + 5, phone=OLD, user=ANA), wrote(AT + 50, phone=OLD, user=ANA)]
+)
 def test_what_is_older_takes_no_phone_back(backend, meta, hear, workers, late):
     hear(wrote(phone=OLD, user=ANA), wrote(AT + 50, phone=OLD, user=BEN), late)
     assert people(backend) == [('', ANA), (OLD, BEN)]
@@ -166,10 +185,18 @@ def test_what_was_sent_to_a_number_between_two_owners_is_not_the_first_ones_when
 
 
 def test_a_number_may_come_back_to_who_had_it(backend, hear):
-    hear(wrote(phone=OLD, user=ANA), wrote(AT + 5, phone=OLD, user=BEN), wrote(AT + 9, phone=OLD, user=ANA))
+    hear(
+        wrote(phone=OLD, user=ANA),
+        wrote(AT + 5, phone=OLD, user=BEN),
+        wrote(AT + 9, phone=OLD, user=ANA),
+    )
     assert people(backend) == [('', BEN), (OLD, ANA)]
-    assert [(one['value'], one['current']) for one in of(backend, user_id=ANA)['phones']] == [(OLD, True)]
-    assert [(one['value'], one['current']) for one in of(backend, user_id=BEN)['phones']] == [(OLD, False)]
+    assert [(one['value'], one['current']) for one in of(backend, user_id=ANA)['phones']] == [
+        (OLD, True)
+    ]
+    assert [(one['value'], one['current']) for one in of(backend, user_id=BEN)['phones']] == [
+        (OLD, False)
+    ]
 
 
 @pytest.mark.parametrize('at', ['abc', -5, 4_000_000_000])
@@ -185,7 +212,11 @@ def test_a_status_tells_who_the_number_is_and_a_hidden_phone_finds_the_conversat
     message = backend.send(to=f'+{OLD}', force=True)
     cards = [contact('Ana', OLD, ANA, 'ana.1')]
     ids = {'recipient_id': OLD, 'recipient_user_id': ANA, 'parent_recipient_user_id': PARENT}
-    hear(told(message, 'sent', **ids), told(message, 'delivered', AT + 1, cards, **ids), wrote(AT + 2, user=ANA))
+    hear(
+        told(message, 'sent', **ids),
+        told(message, 'delivered', AT + 1, cards, **ids),
+        wrote(AT + 2, user=ANA),
+    )
     (one,) = backend.conversations()
     assert (one['wa_id'], one['user_id'], one['parent_user_id']) == (OLD, ANA, PARENT)
     assert (one['name'], one['username']) == ('Ana', 'ana.1')
@@ -194,14 +225,25 @@ def test_a_status_tells_who_the_number_is_and_a_hidden_phone_finds_the_conversat
 
 def test_a_status_of_an_older_name_does_not_bring_it_back(backend, hear):
     message = backend.send(to=f'+{OLD}', force=True)
-    late = told(message, 'delivered', AT - 5, [contact('Before', OLD, ANA)], recipient_id=OLD, recipient_user_id=ANA)
+    late = told(
+        message,
+        'delivered',
+        AT - 5,
+        [contact('Before', OLD, ANA)],
+        recipient_id=OLD,
+        recipient_user_id=ANA,
+    )
     hear({**wrote(phone=OLD, user=ANA), 'contacts': [contact('Ana', OLD, ANA)]}, late)
     assert of(backend, phone=OLD)['name'] == 'Ana'
 
 
 def test_a_status_finds_the_person_by_our_message_when_the_answer_was_lost(backend, hear):
     message = backend.send(to='+12025550100')  # Meta knows it as another number
-    hear(told(message, recipient_id=OLD, recipient_user_id=ANA), wrote(AT + 2, user=ANA), wrote(AT + 3, phone=OLD))
+    hear(
+        told(message, recipient_id=OLD, recipient_user_id=ANA),
+        wrote(AT + 2, user=ANA),
+        wrote(AT + 3, phone=OLD),
+    )
     assert len(backend.conversations()) == 1
 
 
@@ -215,14 +257,23 @@ def test_a_status_tells_that_a_number_has_a_new_owner(backend, hear):
 
 
 def test_statuses_make_nobody_known_whom_we_do_not_know(backend, hear):
-    hear(told({'id': 'x'}, recipient_id=OLD, recipient_user_id=ANA), told({'id': 'x'}, recipient_id=OLD))
+    hear(
+        told({'id': 'x'}, recipient_id=OLD, recipient_user_id=ANA),
+        told({'id': 'x'}, recipient_id=OLD),
+    )
     assert backend.conversations() == []
 
 
 def test_a_parent_bsuid_leads_to_the_person_too(backend, hear):
-    ours = backend.post('/send', {'chatbot_id': CHATBOT, 'recipient': PARENT, 'text': {'body': 'Hi'}}).json
+    ours = backend.post(
+        '/send', {'chatbot_id': CHATBOT, 'recipient': PARENT, 'text': {'body': 'Hi'}}
+    ).json
     hear(wrote(user=ANA, from_parent_user_id=PARENT))
-    assert of(backend, user_id=PARENT)['id'] == of(backend, user_id=ANA)['id'] == ours['conversation_id']
+    assert (
+        of(backend, user_id=PARENT)['id']
+        == of(backend, user_id=ANA)['id']
+        == ours['conversation_id']
+    )
 
 
 @pytest.mark.parametrize('wrote_first', [False, True])
@@ -235,13 +286,18 @@ def test_the_answer_tells_what_meta_makes_of_a_number(backend, hear, wrote_first
     hear(wrote(AT + 9, phone=OLD, user=ANA))
     again = backend.send(to=typed, force=True)
     assert len(backend.conversations()) == 1
-    assert again['conversation_id'] == of(backend, phone=OLD)['id'] == of(backend, phone=typed)['id']
+    assert (
+        again['conversation_id'] == of(backend, phone=OLD)['id'] == of(backend, phone=typed)['id']
+    )
     assert of(backend, phone=typed)['wa_id'] == OLD
 
 
 def test_the_answer_tells_the_bsuid_behind_a_parent(backend, hear):
     answer(
-        backend.post('/send', {'chatbot_id': CHATBOT, 'recipient': PARENT, 'text': {'body': 'Hi'}}).json, user_id=ANA
+        backend.post(
+            '/send', {'chatbot_id': CHATBOT, 'recipient': PARENT, 'text': {'body': 'Hi'}}
+        ).json,
+        user_id=ANA,
     )
     hear(wrote(user=ANA))
     assert len(backend.conversations()) == 1
@@ -249,12 +305,21 @@ def test_the_answer_tells_the_bsuid_behind_a_parent(backend, hear):
 
 def answer(message, **ids):
     """What workers/send.py learns from Meta's answer."""
-    row = {'chatbot_id': CHATBOT, 'recipient_to': message['to'], 'recipient': message['recipient'], 'extra': None}
+    row = {
+        'chatbot_id': CHATBOT,
+        'recipient_to': message['to'],
+        'recipient': message['recipient'],
+        'extra': None,
+    }
     with connection():
-        identity.join([identity_claims.of_answer(row, Outcome('accepted', **ids), moment(AT))], holds.mend)
+        identity.join(
+            [identity_claims.of_answer(row, Outcome('accepted', **ids), moment(AT))], holds.mend
+        )
 
 
-def test_a_reply_goes_to_the_phone_while_it_is_theirs_and_else_to_the_latest_bsuid(backend, hear, stand_in):
+def test_a_reply_goes_to_the_phone_while_it_is_theirs_and_else_to_the_latest_bsuid(
+    backend, hear, stand_in
+):
     now = int(time.time())
     hear(wrote(now, phone=OLD, user=ANA), wrote(now, user=ANA))
     changed = news(now, 'user_changed_user_id', None, user_id=ANA_NEW, previous_user_id=ANA)
@@ -268,7 +333,10 @@ def test_a_withdrawn_field_links_too(meta, backend, workers, hear):
     update = {'user_id': {'previous': ANA, 'current': ANA_NEW}, 'timestamp': AT + 9, 'detail': 'x'}
     odd = [None, {}, {'user_id': 5, 'timestamp': []}]
     change = {'field': 'user_id_update', 'value': {'user_id_update': [*odd, update]}}
-    body = {'object': 'whatsapp_business_account', 'entry': [{'id': '880011223344556', 'changes': [change]}]}
+    body = {
+        'object': 'whatsapp_business_account',
+        'entry': [{'id': '880011223344556', 'changes': [change]}],
+    }
     assert meta.webhook(body).status_code == 200
     workers.incoming()
     assert backend.outcomes()[0] == ('change', 'stored')
@@ -282,9 +350,17 @@ def test_a_withdrawn_field_links_too(meta, backend, workers, hear):
 def test_merging_keeps_everything(backend, hear):
     by_phone = backend.send(to=f'+{OLD}', force=True)['conversation_id']
     hear(wrote(user=ANA))
-    sql("UPDATE conversation SET opted_out_at = '2026-01-02Z', opted_out_by = 'keyword' WHERE user_id IS NULL")
-    sql("UPDATE conversation SET opted_out_at = '2026-02-02Z', opted_out_by = 'meta' WHERE user_id IS NOT NULL")
-    sql('INSERT INTO contact_event (id, conversation_id, kind) VALUES (gen_random_uuid(), %s, %s)', by_phone, 'x')
+    sql(
+        "UPDATE conversation SET opted_out_at = '2026-01-02Z', opted_out_by = 'keyword' WHERE user_id IS NULL"
+    )
+    sql(
+        "UPDATE conversation SET opted_out_at = '2026-02-02Z', opted_out_by = 'meta' WHERE user_id IS NOT NULL"
+    )
+    sql(
+        'INSERT INTO contact_event (id, conversation_id, kind) VALUES (gen_random_uuid(), %s, %s)',
+        by_phone,
+        'x',
+    )
     hear(wrote(AT + 1, phone=OLD, user=ANA))
     (row,) = sql('SELECT id, opted_out_at, opted_out_by FROM conversation')
     assert (str(row[1].date()), row[2]) == ('2026-01-02', 'keyword')

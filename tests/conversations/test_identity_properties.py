@@ -19,8 +19,16 @@ from tests.lives import World, message, status, written
 from tests.people import CHATBOT, contact, envelope, sql, work_off_by
 
 EXAMPLES = int(os.environ.get('IDENTITY_EXAMPLES', '60'))
-EMPTY = ('usage_log', 'message_status', 'message', 'contact_event', 'conversation_identity', 'conversation_merged',
-         'conversation', 'webhook_event')  # fmt: skip
+EMPTY = (
+    'usage_log',
+    'message_status',
+    'message',
+    'contact_event',
+    'conversation_identity',
+    'conversation_merged',
+    'conversation',
+    'webhook_event',
+)
 
 
 class Gateway:
@@ -36,7 +44,10 @@ class Gateway:
             if one.kind == 'send':
                 to = {'to': f'+{one.phone}'} if one.phone else {'recipient': one.user}
                 body = {'chatbot_id': CHATBOT, 'text': {'body': 'Hi'}, 'force': True, **to}
-                one.sent.id, one.sent.row = (sent := self.backend.post('/send', body).json)['id'], sent
+                one.sent.id, one.sent.row = (
+                    (sent := self.backend.post('/send', body).json)['id'],
+                    sent,
+                )
             elif one.kind == 'answer':
                 self.answer(one)
             else:
@@ -53,10 +64,16 @@ class Gateway:
         assert self.meta.webhook(json.dumps(body).encode()).status_code == 200
 
     def answer(self, one):
-        row = {'chatbot_id': CHATBOT, 'recipient_to': one.sent.row['to'], 'recipient': one.sent.row['recipient'],
-               'extra': None}  # fmt: skip
+        row = {
+            'chatbot_id': CHATBOT,
+            'recipient_to': one.sent.row['to'],
+            'recipient': one.sent.row['recipient'],
+            'extra': None,
+        }
         by_phone = bool(row['recipient_to'])
-        outcome = Outcome('accepted', wa_id=by_phone and one.phone or None, user_id=None if by_phone else one.user)
+        outcome = Outcome(
+            'accepted', wa_id=by_phone and one.phone or None, user_id=None if by_phone else one.user
+        )
         told = identity_claims.of_answer(row, outcome, moment(one.at))
         with connection():
             identity.join([told] if told else [], holds.mend)
@@ -64,24 +81,40 @@ class Gateway:
     def understood(self):
         """({message's wamid: conversation}, {(kind, value): conversation}, the ids that each shows)."""
         with connection():
-            of = dict(db.execute_sql('SELECT wamid, conversation_id FROM message WHERE wamid IS NOT NULL').fetchall())
-            rows = db.execute_sql('SELECT kind, value, conversation_id FROM conversation_identity').fetchall()
-            shown = db.execute_sql('SELECT id, wa_id, user_id FROM conversation ORDER BY id').fetchall()
+            of = dict(
+                db.execute_sql(
+                    'SELECT wamid, conversation_id FROM message WHERE wamid IS NOT NULL'
+                ).fetchall()
+            )
+            rows = db.execute_sql(
+                'SELECT kind, value, conversation_id FROM conversation_identity'
+            ).fetchall()
+            shown = db.execute_sql(
+                'SELECT id, wa_id, user_id FROM conversation ORDER BY id'
+            ).fetchall()
         return of, {row[:2]: row[2] for row in rows}, shown
 
 
 def check(gateway):
     """What must hold whenever everything that came is worked off."""
     of, known, shown = gateway.understood()
-    heard = {one.id: one for one in gateway.heard if one.kind in ('message', 'echo', 'news')}.values()
-    assert {f'wamid.{one.id}' for one in heard} == of.keys() - {wamid for wamid in of if wamid.startswith('wamid.of')}
+    heard = {
+        one.id: one for one in gateway.heard if one.kind in ('message', 'echo', 'news')
+    }.values()
+    assert {f'wamid.{one.id}' for one in heard} == of.keys() - {
+        wamid for wamid in of if wamid.startswith('wamid.of')
+    }
     inhabitants, groups = defaultdict(set), Groups()
     for one in heard:
         inhabitants[of[f'wamid.{one.id}']].add(one.name.rstrip('+'))
-        groups.link(one.id, *(id_ for id_ in (one.phone, one.user, getattr(one, 'before', None)) if id_))
+        groups.link(
+            one.id, *(id_ for id_ in (one.phone, one.user, getattr(one, 'before', None)) if id_)
+        )
         if one.kind == 'news' and one.old:
             groups.link(one.id, one.old)
-    assert all(len(names) == 1 for names in inhabitants.values()), 'a conversation has messages of two people'
+    assert all(len(names) == 1 for names in inhabitants.values()), (
+        'a conversation has messages of two people'
+    )
     return of, known, shown, heard, groups
 
 
@@ -123,17 +156,27 @@ def check_who_has_the_phones(gateway, known):
         if one.kind == 'news':
             replaced.add(one.before)
         is_timed = one.kind in ('message', 'echo') or one.kind == 'status' and one.status != 'read'
-        if one.phone and one.user and (is_timed or one.kind == 'news') and ('user', one.user) in known:
+        if (
+            one.phone
+            and one.user
+            and (is_timed or one.kind == 'news')
+            and ('user', one.user) in known
+        ):
             says[one.phone].add((one.at, one.user))
         if one.kind == 'news' and one.old:
             says[one.old].add((one.at, None))
     for phone, told in says.items():
         at, user = max(told, key=lambda one: one[0])
         if len({who for when, who in told if when == at}) == 1 and user and user not in replaced:
-            assert known.get(('phone', phone)) == known[('user', user)], 'a phone is not with its newest owner'
+            assert known.get(('phone', phone)) == known[('user', user)], (
+                'a phone is not with its newest owner'
+            )
 
 
-ACTS = st.lists(st.tuples(st.integers(0, 6), st.integers(0, 2), st.integers(0, 59), st.integers(0, 2)), max_size=25)
+ACTS = st.lists(
+    st.tuples(st.integers(0, 6), st.integers(0, 2), st.integers(0, 59), st.integers(0, 2)),
+    max_size=25,
+)
 
 
 @pytest.fixture
@@ -165,7 +208,12 @@ def disorder(told, seed, late):
         in_order = in_order[size:]
 
 
-@given(acts=ACTS, handed_on=st.booleans(), seed=st.integers(0, 2**32), late=st.sampled_from((0, 2, 6, 30)))
+@given(
+    acts=ACTS,
+    handed_on=st.booleans(),
+    seed=st.integers(0, 2**32),
+    late=st.sampled_from((0, 2, 6, 30)),
+)
 @settings(
     max_examples=EXAMPLES,
     deadline=None,
@@ -174,7 +222,9 @@ def disorder(told, seed, late):
     suppress_health_check=list(HealthCheck),
     phases=(Phase.generate,),
 )
-def test_one_person_is_one_conversation_and_two_people_never_are(gateway, workers, acts, handed_on, seed, late):
+def test_one_person_is_one_conversation_and_two_people_never_are(
+    gateway, workers, acts, handed_on, seed, late
+):
     forget(gateway)
     world = World(handed_on).live(acts)
     for n, batch in enumerate(disorder(world.told, seed, late)):
@@ -210,9 +260,14 @@ def by_bsuid(heard):
 
 @pytest.mark.parametrize('seed', range(4))
 def test_many_workers_over_shuffled_events_understand_the_same(gateway, monkeypatch, seed):
-    monkeypatch.setattr(inbox.claim, '__defaults__', (2,))  # small batches, so that all workers have some
+    monkeypatch.setattr(
+        inbox.claim, '__defaults__', (2,)
+    )  # small batches, so that all workers have some
     chance = random.Random(seed)
-    acts = [(chance.randrange(7), chance.randrange(3), chance.randrange(60), chance.randrange(3)) for _ in range(60)]
+    acts = [
+        (chance.randrange(7), chance.randrange(3), chance.randrange(60), chance.randrange(3))
+        for _ in range(60)
+    ]
     told = World(handed_on=True).live(acts).told
     for one in told:
         if one.kind == 'send':

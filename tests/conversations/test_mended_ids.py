@@ -25,30 +25,55 @@ class Spoiler:
     def __init__(self, run):
         self.run = run
 
-    def conversation(self, *ids, wa_id=None, user_id=None, parent_user_id=None, chatbot_id=CHATBOT, **more):
+    def conversation(
+        self, *ids, wa_id=None, user_id=None, parent_user_id=None, chatbot_id=CHATBOT, **more
+    ):
         """`ids`: (kind, value) or (kind, value, seen_at) that lead to it. Its id."""
         row = {'id': new_id(), 'chatbot_id': chatbot_id, 'wa_id': wa_id, 'user_id': user_id, **more}
         row['parent_user_id'] = parent_user_id
         names = ', '.join(row)
-        self.run(f'INSERT INTO conversation ({names}) VALUES ({", ".join(["%s"] * len(row))})', *row.values())
+        self.run(
+            f'INSERT INTO conversation ({names}) VALUES ({", ".join(["%s"] * len(row))})',
+            *row.values(),
+        )
         for kind, value, *seen_at in ids:
             columns = (chatbot_id, kind, value, row['id'], *(seen_at or [EARLY]))
-            self.run('INSERT INTO conversation_identity (chatbot_id, kind, value, conversation_id, seen_at) '
-                     'VALUES (%s, %s, %s, %s, %s)', *columns)  # fmt: skip
+            self.run(
+                'INSERT INTO conversation_identity (chatbot_id, kind, value, conversation_id, seen_at) '
+                'VALUES (%s, %s, %s, %s, %s)',
+                *columns,
+            )
         return row['id']
 
     def message(self, conversation, direction='outbound', status='queued', **more):
-        row = {'id': new_id(), 'chatbot_id': CHATBOT, 'conversation_id': conversation, 'phone_number_id': '3'}
-        row |= {'direction': direction, 'type': 'text', 'status': status, 'content': '{"body": "x"}', **more}
+        row = {
+            'id': new_id(),
+            'chatbot_id': CHATBOT,
+            'conversation_id': conversation,
+            'phone_number_id': '3',
+        }
+        row |= {
+            'direction': direction,
+            'type': 'text',
+            'status': status,
+            'content': '{"body": "x"}',
+            **more,
+        }
         row['due_at'] = LATE if status == 'queued' else None
         names = ', '.join(row)
-        self.run(f'INSERT INTO message ({names}) VALUES ({", ".join(["%s"] * len(row))})', *row.values())
+        self.run(
+            f'INSERT INTO message ({names}) VALUES ({", ".join(["%s"] * len(row))})', *row.values()
+        )
         return row['id']
 
     def history(self, conversation, what, before, after):
         detail = json.dumps({'what': what, 'from': before, 'to': after, 'why': 'message'})
-        self.run("INSERT INTO contact_event (id, conversation_id, kind, detail) VALUES (%s, %s, 'identity', %s)",
-                 new_id(), conversation, detail)  # fmt: skip
+        self.run(
+            "INSERT INTO contact_event (id, conversation_id, kind, detail) VALUES (%s, %s, 'identity', %s)",
+            new_id(),
+            conversation,
+            detail,
+        )
 
 
 @pytest.fixture
@@ -62,7 +87,9 @@ def mend():
 
 
 def ids(conversation):
-    return sql('SELECT wa_id, user_id, parent_user_id FROM conversation WHERE id = %s', conversation)[0]
+    return sql(
+        'SELECT wa_id, user_id, parent_user_id FROM conversation WHERE id = %s', conversation
+    )[0]
 
 
 def leads():
@@ -114,11 +141,15 @@ def test_each_id_comes_under_its_own_kind(spoil, columns, known, shown, kept):
     assert ids(conversation) == shown
     assert leads() == dict.fromkeys(kept, conversation)
     assert ids(other) == (None, ANA, None), 'another chatbot is not touched by it'
-    before = sql('SELECT * FROM conversation ORDER BY id'), sql('SELECT * FROM conversation_identity ORDER BY value')
+    before = (
+        sql('SELECT * FROM conversation ORDER BY id'),
+        sql('SELECT * FROM conversation_identity ORDER BY value'),
+    )
     mend()
     assert before == (
-        sql('SELECT * FROM conversation ORDER BY id'), sql('SELECT * FROM conversation_identity ORDER BY value')
-    )  # fmt: skip
+        sql('SELECT * FROM conversation ORDER BY id'),
+        sql('SELECT * FROM conversation_identity ORDER BY value'),
+    )
 
 
 def other_account():
@@ -130,8 +161,12 @@ def test_what_waits_and_what_is_told_is_mended_with_them(spoil, backend):
     ana = spoil.conversation(('phone', ANA), wa_id=ANA)
     ben = spoil.conversation(('phone', PHONE), wa_id=PHONE)
     reply = spoil.message(ana, recipient_to=f'+{ANA}')
-    sent = spoil.message(ana, status='accepted', recipient_to=f'+{PARENT}', answer_wa_id=ANA, wamid='w.1')
-    answered = spoil.message(ana, status='accepted', recipient=ANA, answer_wa_id=f'+{PHONE}', wamid='w.2')
+    sent = spoil.message(
+        ana, status='accepted', recipient_to=f'+{PARENT}', answer_wa_id=ANA, wamid='w.1'
+    )
+    answered = spoil.message(
+        ana, status='accepted', recipient=ANA, answer_wa_id=f'+{PHONE}', wamid='w.2'
+    )
     good = spoil.message(ben, recipient_to='+1 202 555 0143')
     spoil.history(ana, 'phone', PHONE, ANA)
     spoil.history(ana, 'phone', None, OTHER)
@@ -139,18 +174,35 @@ def test_what_waits_and_what_is_told_is_mended_with_them(spoil, backend):
     mend()
     shown = {one: backend.message(one) for one in (reply, sent, answered, good)}
     assert {one: (row['to'], row['recipient'], row['wa_id']) for one, row in shown.items()} == {
-        reply: (None, ANA, None), sent: (None, PARENT, None), answered: (None, ANA, PHONE),
+        reply: (None, ANA, None),
+        sent: (None, PARENT, None),
+        answered: (None, ANA, PHONE),
         good: ('+1 202 555 0143', None, None),
-    }  # fmt: skip
+    }
     told = backend.get(f'/contacts/{ana}').json['history']
-    assert [(one['detail']['what'], one['detail']['to']) for one in told] == [('user_id', ANA), ('phone', OTHER)]
+    assert [(one['detail']['what'], one['detail']['to']) for one in told] == [
+        ('user_id', ANA),
+        ('phone', OTHER),
+    ]
 
 
 def test_who_was_two_by_it_is_one_again_with_everything(spoil, backend, meta, workers):
     kept = spoil.conversation(('user', ANA, LATE), user_id=ANA, name='Ana', known_at=LATE)
-    gone = spoil.conversation(('phone', ANA), ('phone', PHONE), wa_id=ANA, username='ana.1', known_at=EARLY,
-                              opted_out_at=EARLY, opted_out_by='keyword', last_inbound_at=LATE)  # fmt: skip
-    messages = [spoil.message(kept), spoil.message(gone), spoil.message(gone, 'inbound', 'received', wamid='w')]
+    gone = spoil.conversation(
+        ('phone', ANA),
+        ('phone', PHONE),
+        wa_id=ANA,
+        username='ana.1',
+        known_at=EARLY,
+        opted_out_at=EARLY,
+        opted_out_by='keyword',
+        last_inbound_at=LATE,
+    )
+    messages = [
+        spoil.message(kept),
+        spoil.message(gone),
+        spoil.message(gone, 'inbound', 'received', wamid='w'),
+    ]
     earlier = new_id()
     sql('INSERT INTO conversation_merged (id, conversation_id) VALUES (%s, %s)', earlier, gone)
     mend()
@@ -166,14 +218,22 @@ def test_who_was_two_by_it_is_one_again_with_everything(spoil, backend, meta, wo
     assert len(backend.conversations()) == 1
 
 
-def test_a_number_with_a_plus_joins_the_person_with_the_digits_unless_both_have_bsuids(spoil, backend):
+def test_a_number_with_a_plus_joins_the_person_with_the_digits_unless_both_have_bsuids(
+    spoil, backend
+):
     one = spoil.conversation(('phone', PHONE), ('user', ANA), wa_id=PHONE, user_id=ANA)
     same = spoil.conversation(('phone', f'+{PHONE}'), wa_id=f'+{PHONE}')
     third = spoil.conversation(('phone', OTHER), ('user', 'US.3'), wa_id=OTHER, user_id='US.3')
-    other = spoil.conversation(('phone', f'+{OTHER}'), ('user', BEN), wa_id=f'+{OTHER}', user_id=BEN)
+    other = spoil.conversation(
+        ('phone', f'+{OTHER}'), ('user', BEN), wa_id=f'+{OTHER}', user_id=BEN
+    )
     mend()
     assert {row['id'] for row in backend.conversations()} == {one, third, other}
-    assert (ids(one), ids(third), ids(other)) == ((PHONE, ANA, None), (OTHER, 'US.3', None), (None, BEN, None))
+    assert (ids(one), ids(third), ids(other)) == (
+        (PHONE, ANA, None),
+        (OTHER, 'US.3', None),
+        (None, BEN, None),
+    )
     assert backend.get(f'/conversations/{same}').json['id'] == one
 
 
@@ -194,7 +254,11 @@ def test_what_a_process_of_before_spoils_after_the_release_is_mended_when_the_pe
     conversation = spoil.conversation(('phone', bsuid), ('phone', PHONE), wa_id=bsuid)
     Customers(meta, workers).write('Hi', phone=bsuid)
     (shown,) = backend.conversations()
-    assert (shown['id'], shown['wa_id'], shown['parent_user_id'] or shown['user_id']) == (conversation, None, bsuid)
+    assert (shown['id'], shown['wa_id'], shown['parent_user_id'] or shown['user_id']) == (
+        conversation,
+        None,
+        bsuid,
+    )
     kind = 'parent' if bsuid == PARENT else 'user'
     assert leads() == {(kind, bsuid): conversation, ('phone', PHONE): conversation}
 
@@ -202,8 +266,16 @@ def test_what_a_process_of_before_spoils_after_the_release_is_mended_when_the_pe
 def test_a_group_and_what_an_odd_history_says_are_left_alone(spoil):
     group = spoil.conversation(('group', ANA), group_id=ANA)
     odd = spoil.conversation(('phone', BEN), wa_id=BEN)
-    sql("INSERT INTO contact_event (id, conversation_id, kind, detail) VALUES (%s, %s, 'x', '[1]')", new_id(), odd)
-    sql("INSERT INTO contact_event (id, conversation_id, kind) VALUES (%s, %s, 'identity')", new_id(), odd)
+    sql(
+        "INSERT INTO contact_event (id, conversation_id, kind, detail) VALUES (%s, %s, 'x', '[1]')",
+        new_id(),
+        odd,
+    )
+    sql(
+        "INSERT INTO contact_event (id, conversation_id, kind) VALUES (%s, %s, 'identity')",
+        new_id(),
+        odd,
+    )
     message = spoil.message(group, recipient_to=ANA, extra='{"recipient_type": "group"}')
     mend()
     assert leads()[('group', ANA)] == group
@@ -233,7 +305,9 @@ def test_the_release_mends_a_database_of_the_version_before(postgres, monkeypatc
     monkeypatch.setattr(migrate, 'sections', lambda: sections)
     assert migrate.upgrade() == (2, migrate.newest())
     assert run('SELECT id::text, wa_id, user_id FROM conversation') == [(kept, None, ANA)]
-    assert run('SELECT recipient_to, recipient, conversation_id::text FROM message') == [(None, ANA, kept)]
+    assert run('SELECT recipient_to, recipient, conversation_id::text FROM message') == [
+        (None, ANA, kept)
+    ]
     left = "SELECT proname FROM pg_proc WHERE proname IN ('person_id', 'shown_id', 'merge_conversations')"
     assert run(left) == []
     database.close()

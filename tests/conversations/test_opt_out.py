@@ -17,8 +17,12 @@ def acme(backend, stand_in):
     stand_in.config(strict=False)
     backend.account(responder={'kind': 'none'}, waba_id=WABA)
     for name, category in (('sale', 'marketing'), ('ready', 'utility')):
-        sql("INSERT INTO template (waba_id, name, language, status, category) VALUES (%s, %s, 'en_US', 'APPROVED', %s)",
-            WABA, name, category)  # fmt: skip
+        sql(
+            "INSERT INTO template (waba_id, name, language, status, category) VALUES (%s, %s, 'en_US', 'APPROVED', %s)",
+            WABA,
+            name,
+            category,
+        )
     return backend
 
 
@@ -72,10 +76,21 @@ def test_after_stop_marketing_is_refused_and_all_else_goes(acme, people):
 
 def test_a_refused_bulk_row_is_dropped_and_reported(acme, people):
     people.write('stop')
-    answer = acme.post('/send/bulk', {'chatbot_id': CHATBOT, 'message': SALE, 'recipients': [
-        'nobody', f'+{CUSTOMER}', f'+{OTHER}']})  # fmt: skip
+    answer = acme.post(
+        '/send/bulk',
+        {
+            'chatbot_id': CHATBOT,
+            'message': SALE,
+            'recipients': ['nobody', f'+{CUSTOMER}', f'+{OTHER}'],
+        },
+    )
     batch = answer.json
-    assert (answer.status_code, batch['rejected'], batch['dropped'], batch['accepted']) == (202, 1, 1, 1)
+    assert (answer.status_code, batch['rejected'], batch['dropped'], batch['accepted']) == (
+        202,
+        1,
+        1,
+        1,
+    )
     (row,) = batch['dropped_rows']
     assert (row['line'], list(row['errors'])) == (2, ['to'])
     assert [one['to'] for one in acme.messages(batch_id=batch['id'])] == [f'+{OTHER}']
@@ -86,7 +101,11 @@ def test_when_nobody_may_get_a_bulk_nothing_is_stored(acme, people):
     body = {'chatbot_id': CHATBOT, 'message': SALE, 'recipients': [f'+{CUSTOMER}']}
     for _ in range(2):
         answer = acme.post('/send/bulk', body, headers={'Idempotency-Key': 'k'})
-        assert (answer.status_code, answer.json['dropped'], answer.json['dropped_rows'][0]['line']) == (409, 1, 1)
+        assert (
+            answer.status_code,
+            answer.json['dropped'],
+            answer.json['dropped_rows'][0]['line'],
+        ) == (409, 1, 1)
     assert sql('SELECT count(*) FROM batch') == [(0,)]
 
 
@@ -96,7 +115,10 @@ def test_what_waits_is_taken_back_at_once(acme, people, workers, stand_in, kind)
     if kind == 'held':
         sql("UPDATE whatsapp_cloud_account SET send_state = 'held'")
     later = {'send_at': time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime(time.time() + 3600))}
-    wait = [post(acme, message, **(later if kind == 'scheduled' else {})).json for message in (SALE, READY)]
+    wait = [
+        post(acme, message, **(later if kind == 'scheduled' else {})).json
+        for message in (SALE, READY)
+    ]
     assert [state(acme, one) for one in wait] == [kind] * 2
     people.write('stop')
     assert [state(acme, one) for one in wait] == ['cancelled', kind]
@@ -110,7 +132,9 @@ def test_what_waits_is_taken_back_at_once(acme, people, workers, stand_in, kind)
 def test_what_crosses_a_stop_is_caught_at_the_claim(acme, people, workers, stand_in):
     people.write('Hello')
     crossed, other = post(acme).json, post(acme, READY).json
-    sql("UPDATE conversation SET opted_out_at = now(), opted_out_by = 'keyword'")  # read before, written after it
+    sql(
+        "UPDATE conversation SET opted_out_at = now(), opted_out_by = 'keyword'"
+    )  # read before, written after it
     workers.send()
     workers.send()
     assert [state(acme, one) for one in (crossed, other)] == ['cancelled', 'accepted']
@@ -123,9 +147,13 @@ def test_a_stop_while_a_bulk_is_being_sent_is_kept(acme, people, workers, stand_
     stand_in.config(latency=0.05)
     recipients = [f'+1202555{number:04}' for number in range(60)]
     for number in range(30, 60):
-        people.meta.webhook(envelope([text_message('Hi', f'wamid.hi{number}', f'1202555{number:04}')]))
+        people.meta.webhook(
+            envelope([text_message('Hi', f'wamid.hi{number}', f'1202555{number:04}')])
+        )
     workers.incoming()
-    batch = acme.post('/send/bulk', {'chatbot_id': CHATBOT, 'message': SALE, 'recipients': recipients}).json
+    batch = acme.post(
+        '/send/bulk', {'chatbot_id': CHATBOT, 'message': SALE, 'recipients': recipients}
+    ).json
     stops = [text_message('STOP', f'wamid.stop{n}', f'1202555{n:04}') for n in range(30, 60)]
     sending = threading.Thread(target=workers.send)
     sending.start()
@@ -135,14 +163,18 @@ def test_a_stop_while_a_bulk_is_being_sent_is_kept(acme, people, workers, stand_
     found = acme.messages(batch_id=batch['id'])
     assert {one['status'] for one in found} == {'accepted', 'cancelled'}
     assert {one['to'] for one in found if one['status'] == 'cancelled'} <= set(recipients[30:])
-    late = [call['recipient'] for call in stand_in.sends()[stopped + 8 :]]  # in a call, or claimed, at that moment
+    late = [
+        call['recipient'] for call in stand_in.sends()[stopped + 8 :]
+    ]  # in a call, or claimed, at that moment
     assert not set(late) & {one.removeprefix('+') for one in recipients[30:]}
 
 
 # ---- by Meta
 
 
-@pytest.mark.parametrize(('value', 'is_out'), [('stop', True), ('resume', False), ('signup', False)])
+@pytest.mark.parametrize(
+    ('value', 'is_out'), [('stop', True), ('resume', False), ('signup', False)]
+)
 def test_whatsapp_tells_of_a_wish(acme, people, value, is_out):
     people.write('start' if is_out else 'stop', ago=60)
     people.prefer(value)
@@ -176,9 +208,16 @@ def test_what_comes_again_changes_nothing(acme, people):
     assert len(history(acme)) == 3
 
 
-ODD = [[], 'x', [7], [{}], [{'value': 'stop'}], [{'wa_id': CUSTOMER, 'value': ['stop']}], [
-    {'wa_id': CUSTOMER, 'value': 'stop', 'category': 'utility'}], [{'wa_id': {}, 'value': 'stop', 'category':
-    'marketing_messages'}]]  # fmt: skip
+ODD = [
+    [],
+    'x',
+    [7],
+    [{}],
+    [{'value': 'stop'}],
+    [{'wa_id': CUSTOMER, 'value': ['stop']}],
+    [{'wa_id': CUSTOMER, 'value': 'stop', 'category': 'utility'}],
+    [{'wa_id': {}, 'value': 'stop', 'category': 'marketing_messages'}],
+]
 
 
 def test_odd_wishes_and_calls_break_nothing(acme, people):
@@ -221,15 +260,22 @@ def test_a_failed_status_says_it_too(acme, people, workers):
     assert marketing(acme) == (False, None), 'the same status again'
 
 
-@pytest.mark.parametrize(('first', 'then', 'is_out'), [('stop', 'start', False), ('start', 'stop', True)])
+@pytest.mark.parametrize(
+    ('first', 'then', 'is_out'), [('stop', 'start', False), ('start', 'stop', True)]
+)
 def test_two_conversations_that_become_one_keep_the_newer_word(acme, people, first, then, is_out):
     people.write(first, ago=100)
     people.write(then, ago=50, phone=None, user='US.1')
-    waits = [post(acme, to=f'+{CUSTOMER}'), acme.post('/send', {'chatbot_id': CHATBOT, 'recipient': 'US.1', **SALE})]
+    waits = [
+        post(acme, to=f'+{CUSTOMER}'),
+        acme.post('/send', {'chatbot_id': CHATBOT, 'recipient': 'US.1', **SALE}),
+    ]
     people.write('It is me', user='US.1')
     assert len(acme.conversations()) == 1
     assert contact(acme)['marketing']['opted_out'] is is_out
-    ((left,),) = sql("SELECT count(*) FROM message WHERE direction = 'outbound' AND status = 'queued'")
+    ((left,),) = sql(
+        "SELECT count(*) FROM message WHERE direction = 'outbound' AND status = 'queued'"
+    )
     assert (left, [one.status_code for one in waits].count(202)) == (0 if is_out else 1, 1)
 
 
@@ -248,7 +294,10 @@ def test_words_of_the_account(acme, people):
     assert acme.account(opt_out_words=None)['opt_out_words'] is None
     for bad in (['x'] * 51, ['x' * 65], [''], ['a\x00'], 'stop', [7]):
         answer = acme.post('/account', {'chatbot_id': CHATBOT, 'opt_out_words': bad})
-        assert (answer.status_code, [name.split('.')[0] for name in answer.json['errors']]) == (422, ['opt_out_words'])
+        assert (answer.status_code, [name.split('.')[0] for name in answer.json['errors']]) == (
+            422,
+            ['opt_out_words'],
+        )
 
 
 def test_a_group_says_nothing_for_a_person(acme, people):
@@ -281,8 +330,12 @@ def test_a_marketing_fallback_is_not_for_who_wants_none(acme, people, workers, s
     message = post(acme, {'text': {'body': 'Hi'}}, fallback_template=SALE['template']).json
     assert message['status'] == 'queued', 'the message itself is no marketing'
     sql("UPDATE conversation SET last_inbound_at = now() - interval '24 hours'")
-    assert post(acme, {'text': {'body': 'Hi'}}, fallback_template=SALE['template']).status_code == 409
-    assert post(acme, {'text': {'body': 'Hi'}}, fallback_template=READY['template']).status_code == 202
+    assert (
+        post(acme, {'text': {'body': 'Hi'}}, fallback_template=SALE['template']).status_code == 409
+    )
+    assert (
+        post(acme, {'text': {'body': 'Hi'}}, fallback_template=READY['template']).status_code == 202
+    )
     workers.send()
     workers.send()
     assert state(acme, message) == 'cancelled'

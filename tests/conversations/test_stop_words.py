@@ -20,11 +20,24 @@ def people(platform, meta, workers):
 
 
 def press(people, kind, title):
-    chosen = {'id': 'cart-7', 'title': title, **({'description': 'No more offers'} if kind == 'list_reply' else {})}
-    people.tell(envelope([{
-        'from': CUSTOMER, 'id': 'wamid.press', 'timestamp': '1790000000', 'type': 'interactive',
-        'interactive': {'type': kind, kind: chosen},
-    }]))  # fmt: skip
+    chosen = {
+        'id': 'cart-7',
+        'title': title,
+        **({'description': 'No more offers'} if kind == 'list_reply' else {}),
+    }
+    people.tell(
+        envelope(
+            [
+                {
+                    'from': CUSTOMER,
+                    'id': 'wamid.press',
+                    'timestamp': '1790000000',
+                    'type': 'interactive',
+                    'interactive': {'type': kind, kind: chosen},
+                }
+            ]
+        )
+    )
 
 
 def opted_out(backend):
@@ -46,7 +59,9 @@ def test_a_button_and_a_row_of_a_list_are_heard_alike(backend, people, kind, tit
     assert answers(backend) == (0 if is_out else 1), 'what is no STOP is answered as ever'
 
 
-@pytest.mark.parametrize('said', ['STOP', 'stop!', 'Unsubscribe', 'Baja', 'sair', 'não quero receber'])
+@pytest.mark.parametrize(
+    'said', ['STOP', 'stop!', 'Unsubscribe', 'Baja', 'sair', 'não quero receber']
+)
 def test_a_lone_stop_is_not_answered(backend, people, platform, said):
     people.write(said)
     assert opted_out(backend) is True

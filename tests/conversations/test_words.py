@@ -15,8 +15,17 @@ def text(body):
 @pytest.mark.parametrize(('kind', 'words'), [('opt_out', OPT_OUT), ('opt_in', OPT_IN)])
 def test_every_default_word_is_heard_in_any_case_with_and_without_accents(kind, words):
     for word in words:
-        bare = ''.join(c for c in unicodedata.normalize('NFD', word) if not unicodedata.combining(c))
-        for said in (word, word.upper(), word.title(), bare, unicodedata.normalize('NFD', word), f' {word}.\n'):
+        bare = ''.join(
+            c for c in unicodedata.normalize('NFD', word) if not unicodedata.combining(c)
+        )
+        for said in (
+            word,
+            word.upper(),
+            word.title(),
+            bare,
+            unicodedata.normalize('NFD', word),
+            f' {word}.\n',
+        ):
             assert wish(text(said)) == (kind, plain(word)), said
     assert {plain(word) for word in OPT_OUT}.isdisjoint(plain(word) for word in OPT_IN)
 
@@ -46,7 +55,10 @@ def test_a_long_text_costs_nothing():
 
 
 def button(title):
-    return {'type': 'interactive', 'interactive': {'type': 'button_reply', 'button_reply': {'id': '1', 'title': title}}}
+    return {
+        'type': 'interactive',
+        'interactive': {'type': 'button_reply', 'button_reply': {'id': '1', 'title': title}},
+    }
 
 
 def row(title, description='No more offers'):
@@ -59,8 +71,20 @@ def quick_reply(text):
 
 
 @pytest.mark.parametrize('choose', [button, row, quick_reply])
-@pytest.mark.parametrize('said', ['Stop', 'STOP', 'Stop promotions', 'Unsubscribe', 'Opt out', 'Darme de baja',
-                                  'Detener promociones', 'Descadastrar', 'Parar promoções'])  # fmt: skip
+@pytest.mark.parametrize(
+    'said',
+    [
+        'Stop',
+        'STOP',
+        'Stop promotions',
+        'Unsubscribe',
+        'Opt out',
+        'Darme de baja',
+        'Detener promociones',
+        'Descadastrar',
+        'Parar promoções',
+    ],
+)
 def test_an_unmistakable_word_is_heard_from_buttons_and_lists_alike(choose, said):
     assert wish(choose(said)) == ('opt_out', plain(said))
 

@@ -8,7 +8,11 @@ from service.graph.error_shapes import code_in, details_in, error_in, errors_in,
 from tests.own_service import Platform
 from tests.people import CUSTOMER, envelope, sql, status_of, text_message
 
-CODE, TITLE, DETAILS = 131026, 'Message undeliverable', 'Receiver is incapable of receiving this message'
+CODE, TITLE, DETAILS = (
+    131026,
+    'Message undeliverable',
+    'Receiver is incapable of receiving this message',
+)
 PLAIN = {'code': CODE, 'title': TITLE}
 WHOLE = {
     'as documented': [PLAIN | {'error_data': {'details': DETAILS}}],
@@ -27,10 +31,28 @@ WHOLE = {
     'below error': [{'error': PLAIN | {'error_data': {'details': DETAILS}}}],
     'below error as JSON text': {'error': json.dumps(PLAIN | {'details': DETAILS})},
     'the code as text': [{'code': str(CODE), 'message': TITLE, 'error_data': {'details': DETAILS}}],
-    'the code as a float': [{'code': float(CODE), 'message': TITLE, 'error_data': {'details': DETAILS}}],
+    'the code as a float': [
+        {'code': float(CODE), 'message': TITLE, 'error_data': {'details': DETAILS}}
+    ],
     'for a user': [PLAIN | {'error_user_title': 'Oh', 'error_user_msg': DETAILS}],
 }
-ODD = [None, 5, True, '', ' ', [], {}, [None], [5], ['', {}], [[PLAIN]], {'a': 1}, '{', '[' * 5000, {'error': 5}]
+ODD = [
+    None,
+    5,
+    True,
+    '',
+    ' ',
+    [],
+    {},
+    [None],
+    [5],
+    ['', {}],
+    [[PLAIN]],
+    {'a': 1},
+    '{',
+    '[' * 5000,
+    {'error': 5},
+]
 
 
 def shown(error):
@@ -59,7 +81,11 @@ def test_a_value_error_keeps_the_reason(backend, meta, workers, errors):
     workers.incoming()
     (event,) = backend.events()
     item = event['items'][0]
-    assert (item['kind'], item['outcome'], item['detail']) == ('value_error', 'stored', f'{TITLE}: {DETAILS}')
+    assert (item['kind'], item['outcome'], item['detail']) == (
+        'value_error',
+        'stored',
+        f'{TITLE}: {DETAILS}',
+    )
 
 
 @pytest.mark.parametrize('errors', WHOLE.values(), ids=WHOLE)
@@ -110,7 +136,11 @@ def test_words_in_place_of_an_error(backend, workers, setting, status, body, sta
         sent = backend.send()
         workers.send()
     message = backend.message(sent['id'])
-    assert (message['status'], message['error']['title'], message['error']['details']) == (state, title, details)
+    assert (message['status'], message['error']['title'], message['error']['details']) == (
+        state,
+        title,
+        details,
+    )
 
 
 @pytest.mark.parametrize('error', ['It broke', {'message': 'It broke'}])
@@ -125,7 +155,9 @@ def test_a_status_may_say_it_in_the_singular(backend, meta, workers, stand_in, e
 
 
 @pytest.mark.parametrize('errors', [[{'code': '131050'}], {'code': 131050}, '[{"code": 131050}]'])
-def test_a_person_who_wants_no_marketing_is_believed_in_any_shape(backend, meta, workers, stand_in, errors):
+def test_a_person_who_wants_no_marketing_is_believed_in_any_shape(
+    backend, meta, workers, stand_in, errors
+):
     backend.account()
     sent = backend.send()
     workers.send()
@@ -147,7 +179,9 @@ def test_nothing_in_place_of_errors_raises(value):
 
 
 @pytest.mark.parametrize('value', ODD, ids=lambda value: str(value)[:20])
-def test_an_odd_value_costs_neither_its_neighbours_nor_the_event(backend, meta, workers, stand_in, value):
+def test_an_odd_value_costs_neither_its_neighbours_nor_the_event(
+    backend, meta, workers, stand_in, value
+):
     backend.account()
     sent = backend.send()
     workers.send()
@@ -158,6 +192,11 @@ def test_an_odd_value_costs_neither_its_neighbours_nor_the_event(backend, meta, 
     workers.incoming()
     (event,) = backend.events()
     assert event['status'] == 'processed'
-    assert {item['outcome'] for item in event['items'] if item['kind'] != 'value_error'} == {'stored'}
-    assert {item['outcome'] for item in event['items'] if item['kind'] == 'value_error'} <= {'invalid', 'stored'}
+    assert {item['outcome'] for item in event['items'] if item['kind'] != 'value_error'} == {
+        'stored'
+    }
+    assert {item['outcome'] for item in event['items'] if item['kind'] == 'value_error'} <= {
+        'invalid',
+        'stored',
+    }
     assert backend.message(sent['id'])['status'] == 'failed'

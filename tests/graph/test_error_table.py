@@ -9,7 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.graph import error_codes, error_docs
-from service.graph.error_codes import CLASSES, OUR_OWN, SCOPES, TABLE, UNKNOWN, Known, explain, look_up
+from service.graph.error_codes import (
+    CLASSES,
+    OUR_OWN,
+    SCOPES,
+    TABLE,
+    UNKNOWN,
+    Known,
+    explain,
+    look_up,
+)
 from tests.stack import ROOT
 
 # Section 7 of the fact sheet, decided where it leaves a choice
@@ -23,13 +32,23 @@ SHEET = {
           132016, 132018, 134100, 134102, 137000, 138000, 138999, 139000, 139103, 147001, 147005, 2388000, 2388999],
 }  # fmt: skip
 DELAYS = {131049: 86400, 131057: 60, 131064: 3600, 132069: 3600, 133015: 300, 134101: 600}
-SCOPED = {4: 'app', 80007: 'waba', 80008: 'waba', 130429: 'number', 131048: 'bulk', 131056: 'pair', 132015: 'template'}
+SCOPED = {
+    4: 'app',
+    80007: 'waba',
+    80008: 'waba',
+    130429: 'number',
+    131048: 'bulk',
+    131056: 'pair',
+    132015: 'template',
+}
 EVERY = [*TABLE.values(), *OUR_OWN.values(), *UNKNOWN.values()]
 
 
 @pytest.mark.parametrize('klass', SHEET)
 def test_every_code_of_the_fact_sheet_has_its_class(klass):
-    assert {code: look_up(code).klass for code in SHEET[klass]} == dict.fromkeys(SHEET[klass], klass)
+    assert {code: look_up(code).klass for code in SHEET[klass]} == dict.fromkeys(
+        SHEET[klass], klass
+    )
 
 
 def test_the_table_holds_no_code_that_the_fact_sheet_does_not():
@@ -43,8 +62,12 @@ def test_no_code_stands_in_the_table_twice():
 
 
 def test_only_some_codes_have_a_delay_or_a_scope():
-    assert {code: known.delay for code, known in error_codes.BY_CODE.items() if known.delay} == DELAYS
-    assert {code: known.scope for code, known in error_codes.BY_CODE.items() if known.scope} == SCOPED
+    assert {
+        code: known.delay for code, known in error_codes.BY_CODE.items() if known.delay
+    } == DELAYS
+    assert {
+        code: known.scope for code, known in error_codes.BY_CODE.items() if known.scope
+    } == SCOPED
 
 
 def test_what_waits_has_a_delay_or_a_template_to_wait_for():
@@ -54,8 +77,12 @@ def test_what_waits_has_a_delay_or_a_template_to_wait_for():
 
 def test_only_a_lost_answer_is_ambiguous():
     assert [word for word, known in OUR_OWN.items() if known.klass == 'A'] == [
-        'no_answer', 'worker_stopped', 'internal', 'no_id', 'http_5xx',
-    ]  # fmt: skip
+        'no_answer',
+        'worker_stopped',
+        'internal',
+        'no_id',
+        'http_5xx',
+    ]
     assert not any(known.klass == 'A' for known in TABLE.values())
 
 
@@ -80,8 +107,12 @@ def test_a_code_may_come_as_text_or_with_a_point(code):
     assert look_up(code) is look_up(131047)
 
 
-@pytest.mark.parametrize(('status', 'klass'), [(500, 'T'), (503, 'T'), (429, 'T'), (401, 'C'), (400, 'P'), (None, 'P')])
-@pytest.mark.parametrize('code', [None, 999999, '', 'x', '131_047', '١٩٠', -1, 1.5, float('nan'), True, [190], {}])
+@pytest.mark.parametrize(
+    ('status', 'klass'), [(500, 'T'), (503, 'T'), (429, 'T'), (401, 'C'), (400, 'P'), (None, 'P')]
+)
+@pytest.mark.parametrize(
+    'code', [None, 999999, '', 'x', '131_047', '١٩٠', -1, 1.5, float('nan'), True, [190], {}]
+)
 def test_a_code_that_nobody_knows_is_judged_by_the_http_status(code, status, klass):
     known = look_up(code, status)
     assert known.klass == klass
@@ -93,7 +124,10 @@ def test_a_known_code_is_not_judged_by_the_http_status():
     assert look_up(131016, 400).klass == 'T'
 
 
-@given(st.one_of(st.none(), st.integers(), st.floats(), st.text(), st.lists(st.integers())), st.integers(200, 599))
+@given(
+    st.one_of(st.none(), st.integers(), st.floats(), st.text(), st.lists(st.integers())),
+    st.integers(200, 599),
+)
 def test_whatever_meta_sends_finds_an_entry(code, status):
     assert isinstance(look_up(code, status), Known)
 
@@ -120,6 +154,10 @@ def test_the_page_of_the_docs_is_the_table():
 
 def test_the_module_prints_the_page():
     done = subprocess.run(
-        [sys.executable, '-m', 'service.graph.error_docs'], cwd=ROOT, capture_output=True, check=True, timeout=30
+        [sys.executable, '-m', 'service.graph.error_docs'],
+        cwd=ROOT,
+        capture_output=True,
+        check=True,
+        timeout=30,
     )
     assert done.stdout.decode() == error_docs.page()

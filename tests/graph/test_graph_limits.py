@@ -87,7 +87,12 @@ def test_an_errand_ends_in_time_and_is_tried_again(acme, meta, workers, meta_say
 def test_a_template_is_made_in_time_or_503(acme, meta_says, kind):
     acme.account(waba_id=WABA)
     meta_says(SLOW[kind])
-    template = {'name': 'hi', 'language': 'en', 'category': 'UTILITY', 'components': [{'type': 'BODY', 'text': 'Hi'}]}
+    template = {
+        'name': 'hi',
+        'language': 'en',
+        'category': 'UTILITY',
+        'components': [{'type': 'BODY', 'text': 'Hi'}],
+    }
     answer = in_time(lambda: acme.post('/templates', {'chatbot_id': CHATBOT, **template}))
     assert answer.status_code == 503, answer.text
 
@@ -96,7 +101,10 @@ def test_a_template_is_made_in_time_or_503(acme, meta_says, kind):
 def test_an_upload_ends_in_time_and_its_message_is_tried_again(acme, workers, meta_says, kind):
     media_id = upload(acme, sample('photo.jpg'), 'a.jpg').json['id']
     meta_says(SLOW[kind])
-    sent = acme.post('/send', {'chatbot_id': CHATBOT, 'to': '+12025550143', 'type': 'image', 'image': {'id': media_id}})
+    sent = acme.post(
+        '/send',
+        {'chatbot_id': CHATBOT, 'to': '+12025550143', 'type': 'image', 'image': {'id': media_id}},
+    )
     in_time(workers.send)
     message = acme.message(sent.json['id'])
     assert (message['status'], message['attempts']) == ('queued', 1)
@@ -142,7 +150,9 @@ def test_a_file_that_drips_is_left_and_tried_again(acme, meta, workers, file_ser
 def dripping(length):
     def behave(handler):
         handler.send_response(200)
-        handler.send_header('Content-Length', length) if length else handler.send_header('Connection', 'close')
+        handler.send_header('Content-Length', length) if length else handler.send_header(
+            'Connection', 'close'
+        )
         handler.end_headers()
         for _ in range(600):
             handler.wfile.write(b'x')
@@ -221,7 +231,9 @@ def test_an_answer_that_is_cut_off_is_none(acme, workers, meta_says):
 
 def test_head_and_body_of_a_call_leave_together(acme, workers, graph, monkeypatch):
     left, sendall = [], TimedSocket.sendall
-    monkeypatch.setattr(TimedSocket, 'sendall', lambda sock, data: left.append(bytes(data)) or sendall(sock, data))
+    monkeypatch.setattr(
+        TimedSocket, 'sendall', lambda sock, data: left.append(bytes(data)) or sendall(sock, data)
+    )
     graph.answer(200, ACCEPTED)
     acme.send(text='Together')
     workers.send()
@@ -255,11 +267,15 @@ def test_a_list_of_templates_has_a_size(acme, workers, file_server, monkeypatch)
     file_server.says[f'/v26.0/{WABA}/message_templates'] = 200, {}, padded(1001, {'data': []})
     acme.account(waba_id=WABA)
     workers.errands()
-    assert sql("SELECT error ->> 'title' FROM template_sync") == [('Meta answered more than 1,000 bytes',)]
+    assert sql("SELECT error ->> 'title' FROM template_sync") == [
+        ('Meta answered more than 1,000 bytes',)
+    ]
 
 
 @pytest.mark.parametrize('length', ['x', '-1', '99999999999999999999'])
-def test_an_odd_content_length_of_a_file_is_no_fault_of_ours(acme, meta, workers, file_server, length):
+def test_an_odd_content_length_of_a_file_is_no_fault_of_ours(
+    acme, meta, workers, file_server, length
+):
     file_server.says['/file'] = 200, {'Content-Length': length}, CONTENT
     comes_in(meta, workers, media_message('77'))
     in_time(workers.errands)

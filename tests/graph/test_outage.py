@@ -43,7 +43,10 @@ def due_now():
 
 
 def probe_is_due(scope=None):
-    sql('UPDATE graph_outage SET probe_at = now() WHERE probe_at > now() AND scope = coalesce(%s, scope)', scope)
+    sql(
+        'UPDATE graph_outage SET probe_at = now() WHERE probe_at > now() AND scope = coalesce(%s, scope)',
+        scope,
+    )
 
 
 def states(backend):
@@ -92,7 +95,9 @@ def test_ten_in_a_row_make_a_number_away_and_nothing_but_probes_goes(acme, worke
 
 
 @pytest.mark.parametrize('closed', ['refuse', 'say', 'hang'])
-def test_whatever_the_outage_looks_like_nothing_fails(acme, workers, road, stand_in, setting, closed):
+def test_whatever_the_outage_looks_like_nothing_fails(
+    acme, workers, road, stand_in, setting, closed
+):
     setting('GRAPH_TIMEOUT', 0.3)
     setting('UNKNOWN_GRACE_SECONDS', 0)
     {'refuse': road.refuse, 'say': lambda: road.say(UNAVAILABLE), 'hang': road.hang}[closed]()
@@ -106,7 +111,9 @@ def test_whatever_the_outage_looks_like_nothing_fails(acme, workers, road, stand
     wait_until(lambda: all_sent(acme, workers), 30, 0.3)
     assert states(acme) == {'accepted'}
     for to in people(12):
-        assert [text for text in arrived(stand_in) if text.startswith(to)] == [f'{to} {n}' for n in range(3)]
+        assert [text for text in arrived(stand_in) if text.startswith(to)] == [
+            f'{to} {n}' for n in range(3)
+        ]
 
 
 def test_single_failures_keep_the_retry_policy(acme, workers, stand_in):
@@ -152,11 +159,17 @@ def test_one_numbers_trouble_is_not_the_others(acme, workers, stand_in):
     workers.send()
     assert acme.message(other['id'])['status'] == 'accepted'
     assert send_state(acme) == 'away'
-    assert [one['chatbot_id'] for one in acme.get('/accounts?send_state=away').json['data']] == [CHATBOT]
-    assert [one['chatbot_id'] for one in acme.get('/accounts?send_state=ok').json['data']] == [OTHER]
+    assert [one['chatbot_id'] for one in acme.get('/accounts?send_state=away').json['data']] == [
+        CHATBOT
+    ]
+    assert [one['chatbot_id'] for one in acme.get('/accounts?send_state=ok').json['data']] == [
+        OTHER
+    ]
 
 
-def test_numbers_that_fail_together_are_away_together_and_back_together(acme, workers, road, stand_in):
+def test_numbers_that_fail_together_are_away_together_and_back_together(
+    acme, workers, road, stand_in
+):
     acme.account(OTHER, OTHER_NUMBER)
     road.refuse()
     for to in people(10):
@@ -194,13 +207,17 @@ def test_probes_grow_from_5_to_60_seconds(acme, workers, road):
         acme.send(to)
     workers.send()
     for gap in (5, 10, 20, 40, 60, 60):
-        (seconds,) = sql("SELECT extract(epoch FROM probe_at - now())::float FROM graph_outage WHERE scope <> 'app'")[0]
+        (seconds,) = sql(
+            "SELECT extract(epoch FROM probe_at - now())::float FROM graph_outage WHERE scope <> 'app'"
+        )[0]
         assert gap - 2 < seconds <= gap
         probe_is_due()
         workers.send()
 
 
-def test_a_message_that_nobody_can_send_does_not_stand_in_the_way_of_the_others(acme, workers, stand_in):
+def test_a_message_that_nobody_can_send_does_not_stand_in_the_way_of_the_others(
+    acme, workers, stand_in
+):
     for n in range(12):
         acme.send(f'+1999{T:06}0{n:02}')
     workers.send()
@@ -252,7 +269,10 @@ def test_it_is_told_in_the_account_and_in_two_log_lines(acme, workers, road, cap
         for record in caplog.records
         if record.name == 'service.graph.outage'
     ]
-    assert told == [('WARNING', 'Meta is away', PHONE_NUMBER_ID), ('INFO', 'Meta is back', PHONE_NUMBER_ID)]
+    assert told == [
+        ('WARNING', 'Meta is away', PHONE_NUMBER_ID),
+        ('INFO', 'Meta is back', PHONE_NUMBER_ID),
+    ]
 
 
 def test_it_outlives_redis_and_every_worker(acme, workers, road, redis_server):
@@ -281,15 +301,19 @@ def test_one_persons_limit_is_not_the_numbers(acme, workers, stand_in):
     assert sql('SELECT * FROM graph_outage') == []
 
 
-def test_a_lost_answer_keeps_the_next_messages_of_its_conversation_behind_it(acme, workers, road, setting):
+def test_a_lost_answer_keeps_the_next_messages_of_its_conversation_behind_it(
+    acme, workers, road, setting
+):
     setting('GRAPH_TIMEOUT', 0.3)
     road.hang()
     for to in people(12):
         acme.send(to, 'first')
         acme.send(to, 'second')
     workers.send()
-    waits = sql("SELECT min(extract(epoch FROM c.send_after - now())) FROM conversation c JOIN message m "
-                "ON m.conversation_id = c.id WHERE m.status = 'unknown'")  # fmt: skip
+    waits = sql(
+        'SELECT min(extract(epoch FROM c.send_after - now())) FROM conversation c JOIN message m '
+        "ON m.conversation_id = c.id WHERE m.status = 'unknown'"
+    )
     assert waits[0][0] > 100
 
 

@@ -23,7 +23,9 @@ def test_a_kind_has_one_owner_with_claim_record_and_next_due(job):
     owner = importlib.import_module(job.claim.__module__)
     assert job.record
     assert {function.__module__ for function in job.record} == {owner.__name__}
-    assert job.next_due in [value for name, value in vars(owner).items() if name.startswith('NEXT_')]
+    assert job.next_due in [
+        value for name, value in vars(owner).items() if name.startswith('NEXT_')
+    ]
     assert owner.__name__.startswith('service.')
 
 
@@ -33,7 +35,9 @@ def test_a_kind_has_a_worker_behind_its_queue_that_knows_its_owner(job):
     worker = importlib.import_module(job.worker)
     assert worker.__name__.startswith('workers.')
     near = [worker, *modules_in(worker)]
-    assert job.claim.__module__ in {found.__name__ for module in near for found in modules_in(module)}
+    assert job.claim.__module__ in {
+        found.__name__ for module in near for found in modules_in(module)
+    }
 
 
 def modules_in(module):
@@ -54,16 +58,27 @@ def test_every_column_that_says_when_something_is_due_is_asked_by_a_kind():
 
 def due_tables(schema):
     tables = re.findall(r'^CREATE TABLE (\w+) \((.*?)^\);', schema, re.MULTILINE | re.DOTALL)
-    return {name for name, columns in tables if re.search(r'^ +(reply_)?due_at timestamptz', columns, re.MULTILINE)}
+    return {
+        name
+        for name, columns in tables
+        if re.search(r'^ +(reply_)?due_at timestamptz', columns, re.MULTILINE)
+    }
 
 
 def test_the_tables_with_due_rows_are_found_in_the_schema():
-    assert due_tables((ROOT / 'schema.sql').read_text()) >= {'webhook_event', 'conversation', 'message', 'media'}
+    assert due_tables((ROOT / 'schema.sql').read_text()) >= {
+        'webhook_event',
+        'conversation',
+        'message',
+        'media',
+    }
 
 
 def test_the_clock_asks_for_all_kinds_in_one_statement(database, monkeypatch):
     asked = []
-    monkeypatch.setattr(job_table, 'fetch_dicts', lambda sql: asked.append(sql) or db.fetch_dicts(sql))
+    monkeypatch.setattr(
+        job_table, 'fetch_dicts', lambda sql: asked.append(sql) or db.fetch_dicts(sql)
+    )
     with connection():
         assert job_table.next_due() == dict.fromkeys(KINDS)
     assert len(asked) == 1
@@ -71,7 +86,9 @@ def test_the_clock_asks_for_all_kinds_in_one_statement(database, monkeypatch):
 
 def test_a_new_kind_costs_a_row(application, database, monkeypatch):
     """The clock rings for it, and /readyz tells of it, without another line."""
-    new = replace(JOBS[0], kind='events', queue='new-queue', next_due="SELECT now() - interval '90 s'")
+    new = replace(
+        JOBS[0], kind='events', queue='new-queue', next_due="SELECT now() - interval '90 s'"
+    )
     monkeypatch.setattr(job_table, 'JOBS', (*JOBS, new))
     oldest = application.test_client().get('/readyz?deep=1').json['oldest_due_seconds']
     assert list(oldest) == [*KINDS, 'events']

@@ -37,7 +37,8 @@ def test_one_from_long_ago_is_not_tried(meta, workers, file_server):
 
 
 @pytest.mark.parametrize(
-    'url', ['http://169.254.169.254/x', 'file:///etc/passwd', 'https://evil.test/', 'x', '//', '\x00']
+    'url',
+    ['http://169.254.169.254/x', 'file:///etc/passwd', 'https://evil.test/', 'x', '//', '\x00'],
 )
 def test_an_address_that_is_not_metas_is_never_asked(meta, workers, file_server, url):
     comes_in(meta, workers, media_message('77', url=url))

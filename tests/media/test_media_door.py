@@ -35,15 +35,19 @@ def stored(acme, meta, workers):
     """stored(content, mime_type=…, filename=…): a document that came in and was fetched; the path of its file."""
 
     def keep(content=CONTENT, mime_type='application/pdf', filename='a.pdf'):
-        comes_in(meta, workers, media_message('1', 'document', mime_type=mime_type, filename=filename))
+        comes_in(
+            meta, workers, media_message('1', 'document', mime_type=mime_type, filename=filename)
+        )
         (message,) = acme.messages()
         ((media_id,),) = sql('SELECT id FROM media')
         file = content if hasattr(content, 'read') else io.BytesIO(content)
         storage().put(key_of(CHATBOT, media_id), file)
         sql(
             "UPDATE media SET status = 'stored', due_at = NULL, storage_key = %s, size = %s, sha256 = %s",
-            key_of(CHATBOT, media_id), storage().size(key_of(CHATBOT, media_id)), hashlib.sha256(CONTENT).digest(),
-        )  # fmt: skip
+            key_of(CHATBOT, media_id),
+            storage().size(key_of(CHATBOT, media_id)),
+            hashlib.sha256(CONTENT).digest(),
+        )
         return f'/messages/{message["id"]}/media'
 
     return keep
@@ -78,7 +82,9 @@ RANGES = [
 ]
 
 
-@pytest.mark.parametrize(('asked', 'status', 'body', 'content_range'), RANGES, ids=[case[0] for case in RANGES])
+@pytest.mark.parametrize(
+    ('asked', 'status', 'body', 'content_range'), RANGES, ids=[case[0] for case in RANGES]
+)
 def test_a_stretch_of_it_is_given(acme, stored, asked, status, body, content_range):
     answer = acme.get(stored(), headers={'Range': asked})
     assert (answer.status_code, answer.headers.get('Content-Range')) == (status, content_range)
@@ -120,9 +126,20 @@ def test_head_tells_all_but_the_bytes(acme, stored):
     path = stored()
     answer, whole = acme.request('HEAD', path), acme.get(path)
     assert (answer.status_code, answer.data) == (200, b'')
-    told = ('Content-Length', 'Content-Type', 'ETag', 'Last-Modified', 'Accept-Ranges', 'Content-Disposition')
-    assert {name: answer.headers[name] for name in told} == {name: whole.headers[name] for name in told}
-    assert acme.request('HEAD', path, headers={'Range': 'bytes=0-3'}).headers['Content-Length'] == '4'
+    told = (
+        'Content-Length',
+        'Content-Type',
+        'ETag',
+        'Last-Modified',
+        'Accept-Ranges',
+        'Content-Disposition',
+    )
+    assert {name: answer.headers[name] for name in told} == {
+        name: whole.headers[name] for name in told
+    }
+    assert (
+        acme.request('HEAD', path, headers={'Range': 'bytes=0-3'}).headers['Content-Length'] == '4'
+    )
 
 
 def test_an_empty_file_is_given_whole(acme, stored):
@@ -234,10 +251,16 @@ def test_a_file_that_the_storage_has_lost_is_503(acme, stored, place):
 
 def test_what_failed_can_be_fetched_again(acme, meta, workers, stand_in):
     comes_in(meta, workers, media_message(at_meta(stand_in)))
-    sql("UPDATE media SET status = 'failed', due_at = NULL, attempts = 9, error = '{\"code\": 131000}'")
+    sql(
+        "UPDATE media SET status = 'failed', due_at = NULL, attempts = 9, error = '{\"code\": 131000}'"
+    )
     (message,) = acme.messages()
     answer = acme.post(f'/messages/{message["id"]}/media/fetch')
-    assert (answer.status_code, answer.json['status'], answer.json['error']) == (202, 'fetching', None)
+    assert (answer.status_code, answer.json['status'], answer.json['error']) == (
+        202,
+        'fetching',
+        None,
+    )
     workers.errands()
     assert acme.message(message['id'])['media']['status'] == 'stored'
     assert acme.post(f'/messages/{message["id"]}/media/fetch').status_code == 409
@@ -273,4 +296,7 @@ def test_what_meta_never_gave_cannot_be_fetched_again(acme, meta, workers):
     comes_in(meta, workers, message)
     (message,) = acme.messages()
     answer = acme.post(f'/messages/{message["id"]}/media/fetch')
-    assert (answer.status_code, answer.json['detail']) == (409, 'Meta gave no file with this message.')
+    assert (answer.status_code, answer.json['detail']) == (
+        409,
+        'Meta gave no file with this message.',
+    )

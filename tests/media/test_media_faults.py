@@ -45,8 +45,12 @@ def silent(handler):
     handler.close_connection = True
 
 
-@pytest.mark.parametrize('answer', [short, silent, (500, {}, b''), (503, {}, b'x'), (204, {}, b''), (302, {}, b'')])
-def test_a_file_that_does_not_arrive_is_tried_again_and_nothing_is_kept(acme, meta, workers, file_server, answer):
+@pytest.mark.parametrize(
+    'answer', [short, silent, (500, {}, b''), (503, {}, b'x'), (204, {}, b''), (302, {}, b'')]
+)
+def test_a_file_that_does_not_arrive_is_tried_again_and_nothing_is_kept(
+    acme, meta, workers, file_server, answer
+):
     file_server.says['/file'] = answer
     comes_in(meta, workers, media_message('77', content=CONTENT))
     workers.errands()
@@ -57,9 +61,13 @@ def test_a_file_that_does_not_arrive_is_tried_again_and_nothing_is_kept(acme, me
 
 
 @pytest.mark.parametrize(
-    'lie', [{'sha256': hashlib.sha256(b'x').hexdigest()}, {'file_size': 8}, {'file_size': '10'}], ids=str
+    'lie',
+    [{'sha256': hashlib.sha256(b'x').hexdigest()}, {'file_size': 8}, {'file_size': '10'}],
+    ids=str,
 )
-def test_a_file_that_is_not_the_announced_one_is_given_up_after_four_attempts(acme, meta, workers, file_server, lie):
+def test_a_file_that_is_not_the_announced_one_is_given_up_after_four_attempts(
+    acme, meta, workers, file_server, lie
+):
     file_server.describe(**lie)
     comes_in(meta, workers, media_message('77', content=CONTENT))
     assert attempts(workers, 3)[:2] == ('fetching', 3)
@@ -80,7 +88,11 @@ def test_what_the_webhook_promised_counts_too(meta, workers, file_server):
 @pytest.mark.parametrize('form', ['hex', 'base64', 'nonsense', None])
 def test_a_digest_may_come_in_either_form_or_not_at_all(meta, workers, file_server, form):
     digest = hashlib.sha256(CONTENT)
-    forms = {'hex': digest.hexdigest().upper(), 'base64': b64encode(digest.digest()).decode()} if form else {}
+    forms = (
+        {'hex': digest.hexdigest().upper(), 'base64': b64encode(digest.digest()).decode()}
+        if form
+        else {}
+    )
     file_server.describe(sha256=forms.get(form, form))
     comes_in(meta, workers, media_message('77'))
     workers.errands()
@@ -109,7 +121,9 @@ def chunked(handler):
 
 
 @pytest.mark.parametrize('mended', ['token', 'resume'])
-def test_a_token_that_expired_waits_and_a_new_one_is_used_at_once(acme, meta, workers, stand_in, mended):
+def test_a_token_that_expired_waits_and_a_new_one_is_used_at_once(
+    acme, meta, workers, stand_in, mended
+):
     acme.account(access_token='EXPIRED-1')
     comes_in(meta, workers, media_message(at_meta(stand_in)))
     workers.errands()
@@ -134,7 +148,9 @@ def test_a_key_that_is_lost_waits_as_well(acme, meta, workers, stand_in):
     assert 'ENCRYPTION_KEYS' in message['media']['explanation']
 
 
-def test_a_storage_that_cannot_be_written_loses_nothing(acme, meta, workers, file_server, setting, tmp_path):
+def test_a_storage_that_cannot_be_written_loses_nothing(
+    acme, meta, workers, file_server, setting, tmp_path
+):
     (tmp_path / 'place').touch()
     setting('MEDIA_URL', f'file://{tmp_path}/place')
     comes_in(meta, workers, media_message('77'))
@@ -176,10 +192,22 @@ def test_the_first_attempts_come_soon_and_the_others_until_meta_forgets():
     passing = Outcome('retry', error={})
 
     def waits(outcome, written, numbers=range(1, 9)):
-        return [inbound_file.delay_after(outcome, {'attempts': n, 'written_at': now - written}, now) for n in numbers]
+        return [
+            inbound_file.delay_after(outcome, {'attempts': n, 'written_at': now - written}, now)
+            for n in numbers
+        ]
 
     assert waits(passing, timedelta()) == [2, 4, 8, 60, 600, 3600, 21600, 21600]
-    assert waits(passing, timedelta(days=6, hours=23, minutes=30)) == [2, 4, 8, 60, 600, None, None, None]
+    assert waits(passing, timedelta(days=6, hours=23, minutes=30)) == [
+        2,
+        4,
+        8,
+        60,
+        600,
+        None,
+        None,
+        None,
+    ]
     assert waits(passing, timedelta(days=40)) == [2, 4, 8, None, None, None, None, None]
     assert waits(Outcome('held', error={}), timedelta())[:5] == [60, 600, 3600, 21600, 21600]
     assert waits(Outcome('failed', error={}), timedelta())[0] is None
@@ -247,7 +275,9 @@ def test_a_worker_that_is_killed_in_the_middle_of_a_file_is_followed_by_another(
         file_server.says['/file'] = 200, {}, CONTENT
         sql('UPDATE media SET due_at = now()')  # its lease has ended
         processes.start('errands', command='python -m workers errands')
-        wait_until(lambda: media_row()[:2] == ('stored', 2), 20, message=lambda: processes.logs('errands'))
+        wait_until(
+            lambda: media_row()[:2] == ('stored', 2), 20, message=lambda: processes.logs('errands')
+        )
     finally:
         processes.stop_all()
 

@@ -45,7 +45,13 @@ def test_a_file_is_fetched_checked_and_stored(acme, meta, workers, stand_in, kin
     path = f'/whatsapp-cloud/messages/{message["id"]}/media'
     digest = hashlib.sha256(PICTURE).hexdigest()
     ((media_id,),) = sql('SELECT id FROM media')
-    facts = {'id': media_id, 'mime_type': 'image/jpeg', 'filename': None, 'url': path, 'sha256': digest}
+    facts = {
+        'id': media_id,
+        'mime_type': 'image/jpeg',
+        'filename': None,
+        'url': path,
+        'sha256': digest,
+    }
     nothing_wrong = {'error': None, 'explanation': None, 'fix': None}
     assert message['media'] == {'status': 'fetching', 'size': None, **facts, **nothing_wrong}
     workers.errands()
@@ -63,14 +69,20 @@ def test_in_a_bucket_too(acme, meta, workers, stand_in, in_bucket):
 
 
 @pytest.mark.parametrize('name', WITH_MEDIA)
-def test_every_payload_with_a_file_has_its_row_and_says_when_meta_has_it_no_more(acme, meta, workers, name):
+def test_every_payload_with_a_file_has_its_row_and_says_when_meta_has_it_no_more(
+    acme, meta, workers, name
+):
     meta.webhook(meta.payload(name))
     workers.incoming()
     message = the_message(acme)
     mime_type, filename = WITH_MEDIA[name]
     told = message['content']
     found = message['media']
-    assert (found['status'], found['mime_type'], found['filename']) == ('fetching', mime_type, filename)
+    assert (found['status'], found['mime_type'], found['filename']) == (
+        'fetching',
+        mime_type,
+        filename,
+    )
     assert bytes.fromhex(found['sha256']).hex() == found['sha256']
     assert sql('SELECT meta_id, phone_number_id FROM media') == [(told['id'], PHONE_NUMBER_ID)]
     workers.errands()
@@ -94,9 +106,13 @@ def test_a_batch_of_files_costs_one_statement_and_each_is_its_own(acme, meta, wo
     contents = [b'file %d' % n for n in range(30)]
     ids = [at_meta(stand_in, content) for content in contents]
     comes_in(
-        meta, workers,
-        *(media_message(i, wamid=f'wamid.{n}', content=c) for n, (i, c) in enumerate(zip(ids, contents, strict=True))),
-    )  # fmt: skip
+        meta,
+        workers,
+        *(
+            media_message(i, wamid=f'wamid.{n}', content=c)
+            for n, (i, c) in enumerate(zip(ids, contents, strict=True))
+        ),
+    )
     workers.errands()
     assert sorted(stored_bytes(message['id']) for message in acme.messages()) == sorted(contents)
 
@@ -109,11 +125,19 @@ def test_a_repeated_webhook_makes_no_second_file(acme, meta, workers, stand_in):
 
 
 def test_an_echo_of_the_business_phone_brings_its_file(acme, meta, workers, stand_in):
-    written = media_message(at_meta(stand_in), content=PICTURE) | {'from': '15550104477', 'to': '12025550143'}
+    written = media_message(at_meta(stand_in), content=PICTURE) | {
+        'from': '15550104477',
+        'to': '12025550143',
+    }
     value = {'messaging_product': 'whatsapp', 'message_echoes': [written], 'contacts': [contact()]}
     value['metadata'] = {'display_phone_number': '15550104477', 'phone_number_id': PHONE_NUMBER_ID}
     change = {'field': 'smb_message_echoes', 'value': value}
-    meta.webhook({'object': 'whatsapp_business_account', 'entry': [{'id': '880011223344556', 'changes': [change]}]})
+    meta.webhook(
+        {
+            'object': 'whatsapp_business_account',
+            'entry': [{'id': '880011223344556', 'changes': [change]}],
+        }
+    )
     workers.incoming()
     workers.errands()
     message = the_message(acme)
@@ -122,27 +146,48 @@ def test_an_echo_of_the_business_phone_brings_its_file(acme, meta, workers, stan
 
 @pytest.mark.parametrize('kind', ['video', 'unsupported'])
 def test_a_file_over_100_mb_is_failed_from_the_start_and_says_why(acme, meta, workers, kind):
-    error = {'code': 131052, 'title': 'Media download error', 'error_data': {'details': 'Media file size too big.'}}
-    message = text_message(type=kind, errors=[error]) | ({'unsupported': {'type': 'video'}} if kind != 'video' else {})
+    error = {
+        'code': 131052,
+        'title': 'Media download error',
+        'error_data': {'details': 'Media file size too big.'},
+    }
+    message = text_message(type=kind, errors=[error]) | (
+        {'unsupported': {'type': 'video'}} if kind != 'video' else {}
+    )
     del message['text']
     comes_in(meta, workers, message)
     found = the_message(acme)['media']
     assert (found['status'], found['error']['code']) == ('failed', 131052)
     assert found['error']['details'] == 'Media file size too big.'
     assert (found['explanation'], found['fix']) == (
-        'The file from the customer could not be downloaded.', 'Ask the customer to send it again.')  # fmt: skip
+        'The file from the customer could not be downloaded.',
+        'Ask the customer to send it again.',
+    )
     workers.errands()
     assert sql('SELECT attempts FROM media') == [(0,)]
 
 
-def test_a_file_that_meta_describes_and_does_not_give_is_failed_and_says_so(acme, meta, workers, stand_in):
+def test_a_file_that_meta_describes_and_does_not_give_is_failed_and_says_so(
+    acme, meta, workers, stand_in
+):
     body = {'status': 'undownloaded', 'mime_type': 'application/pdf', 'filename': 'a.pdf'}
     comes_in(meta, workers, media_message('1', 'document', wamid='wamid.U') | {'document': body})
     message = the_message(acme)
     found = message['media']
-    assert (message['type'], message['content'], message['text']) == ('document', body, '[document] a.pdf')
-    assert (found['status'], found['filename'], found['mime_type']) == ('failed', 'a.pdf', 'application/pdf')
-    assert (found['error']['code'], found['error']['title']) == (None, 'Meta gave no file with this message')
+    assert (message['type'], message['content'], message['text']) == (
+        'document',
+        body,
+        '[document] a.pdf',
+    )
+    assert (found['status'], found['filename'], found['mime_type']) == (
+        'failed',
+        'a.pdf',
+        'application/pdf',
+    )
+    assert (found['error']['code'], found['error']['title']) == (
+        None,
+        'Meta gave no file with this message',
+    )
     assert found['error']['details'] == 'Its status is "undownloaded".'
     assert found['fix'] == 'Ask the customer to send it again.'
     assert acme.post(f'/messages/{message["id"]}/media/fetch').status_code == 409
@@ -161,7 +206,11 @@ def test_a_message_of_type_voice_is_a_voice_message(acme, meta, workers, stand_i
     comes_in(meta, workers, media_message('1', 'voice') | {'voice': file})
     workers.errands()
     message = next(one for one in acme.messages(direction='inbound'))
-    assert (message['type'], message['text'], message['media']['status']) == ('voice', '[voice message]', 'stored')
+    assert (message['type'], message['text'], message['media']['status']) == (
+        'voice',
+        '[voice message]',
+        'stored',
+    )
     assert len(acme.messages(direction='outbound')) == 1
 
 
@@ -171,7 +220,9 @@ STRANGE = [
 
 
 @pytest.mark.parametrize('body', STRANGE, ids=json.dumps)
-def test_what_names_no_file_has_none_and_costs_its_neighbours_nothing(acme, meta, workers, stand_in, body):
+def test_what_names_no_file_has_none_and_costs_its_neighbours_nothing(
+    acme, meta, workers, stand_in, body
+):
     strange = media_message('1', wamid='wamid.S') | {'image': body, 'errors': 'none'}
     comes_in(meta, workers, strange, media_message(at_meta(stand_in), content=PICTURE))
     assert sorted(bool(message['media']) for message in acme.messages()) == [False, True]
@@ -202,7 +253,10 @@ def test_a_file_name_is_never_a_path(acme, meta, workers, given, kept):
 
 def test_text_costs_no_query_for_media(acme, meta, workers, stand_in):
     comes_in(meta, workers, text_message(), media_message('1'))
-    assert {message['type']: bool(message['media']) for message in acme.messages()} == {'text': False, 'image': True}
+    assert {message['type']: bool(message['media']) for message in acme.messages()} == {
+        'text': False,
+        'image': True,
+    }
     assert acme.send()['media'] is None
 
 

@@ -123,7 +123,12 @@ def test_a_reader_keeps_the_file_that_it_opened(place):
     ],
 )
 def test_a_key_that_is_not_ours_is_refused(place, key):
-    for call in (place.open, place.size, place.delete, lambda key: place.put(key, io.BytesIO(b'x'))):
+    for call in (
+        place.open,
+        place.size,
+        place.delete,
+        lambda key: place.put(key, io.BytesIO(b'x')),
+    ):
         with pytest.raises(ValueError, match='not a storage key'):
             call(key)
 
@@ -164,7 +169,9 @@ def test_a_large_file_is_never_in_memory(place):
 def test_a_directory_holds_whole_files_and_no_drafts(tmp_path):
     place = Directory(tmp_path)
     place.put(KEY, io.BytesIO(b'x'))
-    assert [str(path.relative_to(tmp_path)) for path in tmp_path.rglob('*') if path.is_file()] == [KEY]
+    assert [str(path.relative_to(tmp_path)) for path in tmp_path.rglob('*') if path.is_file()] == [
+        KEY
+    ]
 
 
 def test_drafts_that_a_dead_process_left_are_cleared_away_after_a_day(tmp_path):

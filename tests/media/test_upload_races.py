@@ -64,12 +64,18 @@ def document(backend, size):
 
 
 def leased_by_another(file, seconds):
-    sql("INSERT INTO media_upload VALUES (%s, %s, NULL, now() + %s * interval '1 second')",
-        file, PHONE_NUMBER_ID, seconds)  # fmt: skip
+    sql(
+        "INSERT INTO media_upload VALUES (%s, %s, NULL, now() + %s * interval '1 second')",
+        file,
+        PHONE_NUMBER_ID,
+        seconds,
+    )
 
 
 def states(backend):
-    return [(message['status'], message['attempts'], message['tries']) for message in backend.messages()]
+    return [
+        (message['status'], message['attempts'], message['tries']) for message in backend.messages()
+    ]
 
 
 def test_fifty_messages_over_two_workers_are_one_upload(acme, file, processes, stand_in):
@@ -93,7 +99,9 @@ def test_threads_of_one_worker_share_an_upload(acme, file, workers, stand_in):
     assert states(acme) == [('accepted', 1, [])] * 20
 
 
-def test_who_comes_too_late_gives_his_message_back_and_the_order_holds(acme, file, workers, stand_in):
+def test_who_comes_too_late_gives_his_message_back_and_the_order_holds(
+    acme, file, workers, stand_in
+):
     leased_by_another(file, 60)
     send(acme, 'document', id=file)
     acme.send('+12025550143', 'After it')
@@ -107,7 +115,9 @@ def test_who_comes_too_late_gives_his_message_back_and_the_order_holds(acme, fil
     assert states(acme) == [('accepted', 1, [])] * 3
     assert uploads(stand_in) == []
     ((owed,),) = sql("SELECT pair_free_at - now() FROM conversation WHERE wa_id = '12025550143'")
-    assert owed < timedelta(seconds=13)  # two messages, six seconds each: what was given back costs nothing
+    assert owed < timedelta(
+        seconds=13
+    )  # two messages, six seconds each: what was given back costs nothing
 
 
 def test_an_upload_of_a_dead_worker_is_taken_over_after_its_lease(acme, file, workers, stand_in):
@@ -120,7 +130,9 @@ def test_an_upload_of_a_dead_worker_is_taken_over_after_its_lease(acme, file, wo
     assert states(acme) == [('accepted', 1, [])]
 
 
-def test_a_worker_killed_in_mid_upload_leaves_nothing_half_done(acme, file, processes, stand_in, workers):
+def test_a_worker_killed_in_mid_upload_leaves_nothing_half_done(
+    acme, file, processes, stand_in, workers
+):
     stand_in.config(upload_rate=64.0 * KB)
     send(acme, 'document', id=file)
     running = processes(1)
@@ -130,7 +142,10 @@ def test_a_worker_killed_in_mid_upload_leaves_nothing_half_done(acme, file, proc
     stand_in.config(upload_rate=0.0)
     assert states(acme)[0][0] == 'sending'
     sql('UPDATE media_upload SET lease_until = now()')  # the leases run out
-    for state in ('sending', 'unknown'):  # as after any call whose worker died: its fate is decided by on_unknown
+    for state in (
+        'sending',
+        'unknown',
+    ):  # as after any call whose worker died: its fate is decided by on_unknown
         due_now(state)
         workers.sweep()
     workers.send()
@@ -138,7 +153,9 @@ def test_a_worker_killed_in_mid_upload_leaves_nothing_half_done(acme, file, proc
     assert (message['status'], len(arrived(stand_in)), len(uploads(stand_in))) == ('accepted', 1, 1)
 
 
-def test_at_sigterm_an_upload_is_broken_off_and_its_message_given_back(acme, file, processes, stand_in):
+def test_at_sigterm_an_upload_is_broken_off_and_its_message_given_back(
+    acme, file, processes, stand_in
+):
     stand_in.config(upload_rate=64.0 * KB)
     big = document(acme, 30 * MB)  # more than what lies in sockets on the way
     sent = send(acme, 'document', id=big).json
@@ -152,7 +169,9 @@ def test_at_sigterm_an_upload_is_broken_off_and_its_message_given_back(acme, fil
     assert sql('SELECT meta_id, lease_until FROM media_upload') == [(None, None)]
 
 
-def test_what_took_too_long_is_not_sent_on_the_rest_of_a_lease(acme, file, workers, sender, stand_in):
+def test_what_took_too_long_is_not_sent_on_the_rest_of_a_lease(
+    acme, file, workers, sender, stand_in
+):
     stand_in.config(upload_rate=0.8 * MB)  # 1.25 s of the lease of two
     send(acme, 'document', id=file)
     workers.send()
@@ -171,12 +190,16 @@ def test_a_long_upload_holds_on_to_its_message(acme, workers, sender, stand_in, 
     with connection():
         sender.step()
     (first,) = wait_until(lambda: sql(LEASES))
-    wait_until(lambda: all(later > sooner for later, sooner in zip(sql(LEASES)[0], first, strict=True)), 5)
+    wait_until(
+        lambda: all(later > sooner for later, sooner in zip(sql(LEASES)[0], first, strict=True)), 5
+    )
     wait_until(lambda: workers.sweep() or states(acme) == [('accepted', 1, [])], 15, interval=0.2)
     assert len(stand_in.sends()) == 1
 
 
-def test_a_database_that_is_away_lets_a_message_wait_not_fail(acme, file, workers, stand_in, monkeypatch):
+def test_a_database_that_is_away_lets_a_message_wait_not_fail(
+    acme, file, workers, stand_in, monkeypatch
+):
     def away(*_):
         raise send_room.CONNECTION_LOST[0]
 

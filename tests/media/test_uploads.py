@@ -29,7 +29,9 @@ def acme(backend):
 def upload(backend, content, name='a.bin', chatbot_id=CHATBOT, **fields):
     """As a client's library writes it; None leaves a field out."""
     parts = {'chatbot_id': chatbot_id, 'file': (name, content), **fields}
-    body, content_type = encode_multipart_formdata({name: part for name, part in parts.items() if part is not None})
+    body, content_type = encode_multipart_formdata(
+        {name: part for name, part in parts.items() if part is not None}
+    )
     return backend.request('POST', '/media', data=body, content_type=content_type)
 
 
@@ -46,16 +48,38 @@ def padded(name, size):
 
 def test_a_file_is_stored_and_described(acme):
     content = sample('photo.jpg')
-    answer = upload(acme, content, 'Sunset at sea.jpg', type='image/jpeg', messaging_product='whatsapp')
+    answer = upload(
+        acme, content, 'Sunset at sea.jpg', type='image/jpeg', messaging_product='whatsapp'
+    )
     assert answer.status_code == 201
     file = answer.json
-    assert file.keys() == {'id', 'chatbot_id', 'mime_type', 'size', 'sha256', 'filename', 'kinds', 'created_at'}
-    assert (file['mime_type'], file['size'], file['kinds']) == ('image/jpeg', len(content), ['image'])
-    assert (file['filename'], file['sha256']) == ('Sunset at sea.jpg', hashlib.sha256(content).hexdigest())
+    assert file.keys() == {
+        'id',
+        'chatbot_id',
+        'mime_type',
+        'size',
+        'sha256',
+        'filename',
+        'kinds',
+        'created_at',
+    }
+    assert (file['mime_type'], file['size'], file['kinds']) == (
+        'image/jpeg',
+        len(content),
+        ['image'],
+    )
+    assert (file['filename'], file['sha256']) == (
+        'Sunset at sea.jpg',
+        hashlib.sha256(content).hexdigest(),
+    )
     assert file['created_at'].endswith('Z')
     assert acme.get(f'/media/{file["id"]}').json == file
     given_back = acme.get(f'/media/{file["id"]}/content', headers={'Range': 'bytes=2-'})
-    assert (given_back.status_code, given_back.data, given_back.mimetype) == (206, content[2:], 'image/jpeg')
+    assert (given_back.status_code, given_back.data, given_back.mimetype) == (
+        206,
+        content[2:],
+        'image/jpeg',
+    )
     assert 'Sunset at sea.jpg' in given_back.headers['Content-Disposition']
     with storage().open(key_of(CHATBOT, file['id'])) as stored:
         assert stored.read() == content
@@ -118,7 +142,9 @@ def test_what_is_missing_or_unknown_is_named(acme):
     refusal(upload(acme, b'x', chatbot_id=None), 'chatbot_id')
     refusal(upload(acme, b'x', chatbot_id='a\0b'), 'chatbot_id')
     refusal(upload(acme, b'x', file='a text'), 'file')
-    broken = acme.request('POST', '/media', data=b'--x\r\nnonsense', content_type='multipart/form-data; boundary=x')
+    broken = acme.request(
+        'POST', '/media', data=b'--x\r\nnonsense', content_type='multipart/form-data; boundary=x'
+    )
     assert (broken.status_code, set(broken.json['errors'])) == (422, {'chatbot_id', 'file'})
     assert acme.post('/media', {'chatbot_id': CHATBOT}).status_code == 415
 
@@ -149,8 +175,12 @@ def web(database, backend, tmp_path):
     processes.start('web')
     processes.wait_port(port)
     try:
-        (worker,) = wait_until(psutil.Process(processes.children['web'][0].process.pid).children, 20)
-        yield SimpleNamespace(port=port, url=f'http://127.0.0.1:{port}/whatsapp-cloud/media', worker=worker)
+        (worker,) = wait_until(
+            psutil.Process(processes.children['web'][0].process.pid).children, 20
+        )
+        yield SimpleNamespace(
+            port=port, url=f'http://127.0.0.1:{port}/whatsapp-cloud/media', worker=worker
+        )
     finally:
         assert processes.stop_all() == {'web': [0]}
 
@@ -159,7 +189,9 @@ class Body:
     """A multipart body of `size` bytes of file, made while it is read; looks at a process's memory meanwhile."""
 
     def __init__(self, size, process):
-        form, self.content_type = encode_multipart_formdata({'chatbot_id': CHATBOT, 'file': ('a.pdf', b'')})
+        form, self.content_type = encode_multipart_formdata(
+            {'chatbot_id': CHATBOT, 'file': ('a.pdf', b'')}
+        )
         end = form.rindex(b'\r\n--')
         self.parts = (form[:end], sample('paper.pdf').ljust(size, b'\0'), form[end:])
         self.process, self.most = process, 0
@@ -179,10 +211,14 @@ def test_60_mb_pass_through_the_web_process_without_staying_in_it(web, chunked):
     body = Body(60 * MB, web.worker)
     headers = {**KEY, 'Content-Type': body.content_type}
     before = web.worker.memory_info().rss
-    answer = requests.post(web.url, data=iter(body) if chunked else body, headers=headers, timeout=60)
+    answer = requests.post(
+        web.url, data=iter(body) if chunked else body, headers=headers, timeout=60
+    )
     assert (answer.status_code, answer.json()['size']) == (201, 60 * MB)
     assert max(body.most, web.worker.memory_info().rss) - before < 12 * MB
-    assert sql("SELECT count(*) FROM pg_stat_activity WHERE state = 'idle in transaction'") == [(0,)]
+    assert sql("SELECT count(*) FROM pg_stat_activity WHERE state = 'idle in transaction'") == [
+        (0,)
+    ]
 
 
 def test_while_a_caller_takes_his_time_nobody_waits_for_his_connection(web):
@@ -215,8 +251,18 @@ def test_a_file_that_lies_in_a_bucket_is_sent_alike(acme, in_bucket, stand_in, w
     content = sample('paper.pdf').ljust(3 * MB, b'\0')
     file = upload(acme, content, 'a.pdf').json
     acme.post(
-        '/send', {'chatbot_id': CHATBOT, 'to': '+12025550143', 'type': 'document', 'document': {'id': file['id']}}
+        '/send',
+        {
+            'chatbot_id': CHATBOT,
+            'to': '+12025550143',
+            'type': 'document',
+            'document': {'id': file['id']},
+        },
     )
     workers.send()
     (seen,) = stand_in.get('/uploads')['data']
-    assert (seen['size'], seen['filename'], acme.messages()[0]['status']) == (3 * MB, 'a.pdf', 'accepted')
+    assert (seen['size'], seen['filename'], acme.messages()[0]['status']) == (
+        3 * MB,
+        'a.pdf',
+        'accepted',
+    )

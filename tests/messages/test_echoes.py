@@ -70,9 +70,17 @@ def test_an_echo_is_an_outbound_message_of_the_conversation(backend, meta, deliv
     deliver(meta.payload('f_smb_message_echoes'), meta.payload('in_text'))
     (message,) = outbound(backend)
     (conversation,) = backend.conversations()
-    assert (message['text'], message['type'], message['status']) == ('Sent from the phone app', 'text', 'sent')
+    assert (message['text'], message['type'], message['status']) == (
+        'Sent from the phone app',
+        'text',
+        'sent',
+    )
     assert (message['origin'], message['timestamp']) == ('business_app', TIME)
-    assert (message['from'], message['to'], message['recipient']) == ('15550104477', CUSTOMER, 'US.2468013579246801')
+    assert (message['from'], message['to'], message['recipient']) == (
+        '15550104477',
+        CUSTOMER,
+        'US.2468013579246801',
+    )
     assert message['statuses'] == [{'status': 'sent', 'timestamp': TIME}]
     assert message['conversation_id'] == conversation['id']
     assert (conversation['name'], conversation['last_message_at']) == ('Ines Okafor', TIME)
@@ -87,9 +95,17 @@ def test_an_echo_begins_a_conversation_but_opens_no_window_and_is_not_answered_o
     deliver(echoed(echo(user='US.1'), contacts=[contact('Ines', user='US.1', username='ines')]))
     (conversation,) = backend.conversations()
     assert (conversation['wa_id'], conversation['user_id']) == (CUSTOMER, 'US.1')
-    assert (conversation['name'], conversation['username'], conversation['last_message_at']) == ('Ines', 'ines', TIME)
+    assert (conversation['name'], conversation['username'], conversation['last_message_at']) == (
+        'Ines',
+        'ines',
+        TIME,
+    )
     assert (conversation['last_inbound_at'], conversation['reply_due_at']) == (None, None)
-    deliver(envelope(statuses=[status_of('wamid.E', 'delivered', START + 1, pricing={'category': 'service'})]))
+    deliver(
+        envelope(
+            statuses=[status_of('wamid.E', 'delivered', START + 1, pricing={'category': 'service'})]
+        )
+    )
     assert used(backend) == []
     assert outbound(backend)[0]['status'] == 'delivered'
 
@@ -101,7 +117,9 @@ def test_an_echo_comes_once_however_often_it_is_told(backend, deliver):
     assert backend.outcomes() == [('change', 'stored')] * 3
 
 
-def test_an_echo_of_what_we_have_sent_ourselves_is_no_second_message(backend, deliver, workers, stand_in):
+def test_an_echo_of_what_we_have_sent_ourselves_is_no_second_message(
+    backend, deliver, workers, stand_in
+):
     sent = backend.send()
     workers.send()
     deliver(echoed(echo('Hello', backend.message(sent['id'])['wamid']), echo()))
@@ -119,9 +137,14 @@ def under_way(backend, stand_in, to):
     return sent['id'], stand_in.sends()[0]['wamid']
 
 
-def test_an_echo_that_is_faster_than_metas_answer_gives_way_to_the_message_itself(backend, deliver, workers, stand_in):
+def test_an_echo_that_is_faster_than_metas_answer_gives_way_to_the_message_itself(
+    backend, deliver, workers, stand_in
+):
     sent, wamid = under_way(backend, stand_in, SLOW)
-    deliver(echoed(echo('Hello', wamid, to=SLOW)), envelope(statuses=[status_of(wamid, 'delivered', START + 1)]))
+    deliver(
+        echoed(echo('Hello', wamid, to=SLOW)),
+        envelope(statuses=[status_of(wamid, 'delivered', START + 1)]),
+    )
     assert [message['origin'] for message in outbound(backend)] == ['api', 'business_app']
     workers.send()
     (message,) = outbound(backend)
@@ -130,7 +153,9 @@ def test_an_echo_that_is_faster_than_metas_answer_gives_way_to_the_message_itsel
     assert [row['count'] for row in used(backend)] == [1]
 
 
-def test_the_file_of_an_echo_that_gave_way_can_still_be_passed_on(backend, deliver, workers, stand_in):
+def test_the_file_of_an_echo_that_gave_way_can_still_be_passed_on(
+    backend, deliver, workers, stand_in
+):
     sent, wamid = under_way(backend, stand_in, SLOW)
     picture = {'id': '1055', 'mime_type': 'image/jpeg', 'sha256': 'x'}
     deliver(echoed(of_type('image', picture, wamid=wamid, to=SLOW)))
@@ -161,8 +186,13 @@ def test_statuses_move_an_echo_forward_also_when_they_come_first(backend, delive
 
 
 @pytest.mark.parametrize('code', [131026, 130429, 131056, 131031, 190, 132015])
-def test_an_echo_that_failed_is_failed_and_never_sent_from_here(backend, deliver, workers, stand_in, code):
-    deliver(echoed(echo()), envelope(statuses=[status_of('wamid.E', 'failed', errors=[{'code': code, 'title': 'No'}])]))
+def test_an_echo_that_failed_is_failed_and_never_sent_from_here(
+    backend, deliver, workers, stand_in, code
+):
+    deliver(
+        echoed(echo()),
+        envelope(statuses=[status_of('wamid.E', 'failed', errors=[{'code': code, 'title': 'No'}])]),
+    )
     (message,) = outbound(backend)
     assert (message['status'], message['error']['code'], message['tries']) == ('failed', code, [])
     assert backend.get(f'/account/{CHATBOT}').json['send_state'] == 'ok'
@@ -178,7 +208,12 @@ def test_what_the_phone_edits_deletes_and_reacts_to_is_folded_in(backend, delive
     deliver(
         echoed(
             echo('At ten', 'wamid.1'),
-            of_type('edit', {'original_message_id': 'wamid.1', 'message': revised}, wamid='wamid.2', at=START + 1),
+            of_type(
+                'edit',
+                {'original_message_id': 'wamid.1', 'message': revised},
+                wamid='wamid.2',
+                at=START + 1,
+            ),
             echo('Oops', 'wamid.3'),
             of_type('revoke', {'original_message_id': 'wamid.3'}, wamid='wamid.4', at=START + 2),
             of_type('reaction', {'message_id': 'wamid.A', 'emoji': '👍'}, wamid='wamid.5'),
@@ -189,14 +224,23 @@ def test_what_the_phone_edits_deletes_and_reacts_to_is_folded_in(backend, delive
     said = {message['wamid']: message for message in backend.messages()}
     assert (said['wamid.1']['text'], said['wamid.3']['text']) == ('At noon', '[deleted]')
     (reaction,) = said['wamid.A']['reactions']
-    assert (reaction['emoji'], reaction['direction'], reaction['from']) == ('👍', 'outbound', '15550104477')
+    assert (reaction['emoji'], reaction['direction'], reaction['from']) == (
+        '👍',
+        'outbound',
+        '15550104477',
+    )
     assert said['wamid.6']['reply_to'] == said['wamid.A']['id']
     assert len(said) == 7
 
 
 def test_an_echo_goes_to_whom_it_was_written(backend, deliver):
     deliver(
-        envelope([text_message(wamid='wamid.A', user='US.1'), text_message(wamid='wamid.G', group_id='g')]),
+        envelope(
+            [
+                text_message(wamid='wamid.A', user='US.1'),
+                text_message(wamid='wamid.G', group_id='g'),
+            ]
+        ),
         echoed(
             echo('to the phone', 'wamid.1'),
             echo('to the BSUID', 'wamid.2', to=None, user='US.1'),
@@ -214,7 +258,11 @@ def test_the_file_of_an_echo_is_fetched_like_a_customers(backend, deliver):
     picture = {'id': '1055', 'mime_type': 'image/jpeg', 'sha256': 'x', 'caption': 'Here'}
     deliver(echoed(of_type('image', picture), echo(wamid='wamid.F')))
     image, text = outbound(backend)
-    assert (image['text'], image['media']['status'], text['media']) == ('[image] Here', 'fetching', None)
+    assert (image['text'], image['media']['status'], text['media']) == (
+        '[image] Here',
+        'fetching',
+        None,
+    )
 
 
 BAD = {
@@ -246,11 +294,15 @@ def test_an_echo_that_cannot_be_used_costs_no_neighbour(backend, deliver, damage
     assert (item['kind'], item['outcome'], item['detail']) == ('change', 'stored', detail)
 
 
-@pytest.mark.parametrize('value', [None, 'x', [], {}, {'message_echoes': 'x'}, {'message_echoes': [None, 5]}])
+@pytest.mark.parametrize(
+    'value', [None, 'x', [], {}, {'message_echoes': 'x'}, {'message_echoes': [None, 5]}]
+)
 def test_echoes_of_any_shape_cost_nothing(backend, deliver, value):
     body = echoed()
     metadata = body['entry'][0]['changes'][0]['value']['metadata']
-    body['entry'][0]['changes'][0]['value'] = {'metadata': metadata, **value} if isinstance(value, dict) else value
+    body['entry'][0]['changes'][0]['value'] = (
+        {'metadata': metadata, **value} if isinstance(value, dict) else value
+    )
     deliver(body)
     assert outbound(backend) == []
     assert backend.outcomes() == [('change', 'stored')]

@@ -37,7 +37,11 @@ def test_it_moves_nothing_and_is_shown(acme, workers, tell, stand_in, message, s
     if state != 'accepted':
         tell(status_of(message['wamid'], state))
     before = acme.message(message['id'])
-    tell(paid(message['wamid'], status, errors=[{'code': 131000, 'title': 'x'}], opaque=message['id']))
+    tell(
+        paid(
+            message['wamid'], status, errors=[{'code': 131000, 'title': 'x'}], opaque=message['id']
+        )
+    )
     after = acme.message(message['id'])
     assert without_statuses(after) == without_statuses(before)
     assert after['status'] == state
@@ -50,14 +54,17 @@ def test_it_moves_nothing_and_is_shown(acme, workers, tell, stand_in, message, s
     assert ('status', 'stored') in acme.outcomes()
 
 
-def test_the_news_of_a_message_and_of_its_payment_do_not_take_each_others_place(acme, tell, message):
+def test_the_news_of_a_message_and_of_its_payment_do_not_take_each_others_place(
+    acme, tell, message
+):
     tell(paid(message['wamid']))
     tell(status_of(message['wamid'], 'failed', errors=[{'code': 131026, 'title': 'x'}]))
     after = acme.message(message['id'])
     assert (after['status'], after['error']['code']) == ('failed', 131026)
     assert [(one['status'], one.get('type')) for one in after['statuses'][2:]] == [
-        ('failed', None), ('failed', 'payment'),
-    ]  # fmt: skip
+        ('failed', None),
+        ('failed', 'payment'),
+    ]
 
 
 def test_each_attempt_to_pay_is_kept_and_what_comes_again_once(acme, tell, message):
@@ -67,9 +74,17 @@ def test_each_attempt_to_pay_is_kept_and_what_comes_again_once(acme, tell, messa
     tell(paid(message['wamid'], 'failed', 1790000002))
     tell(paid(message['wamid'], 'pending', 1790000003, second), first)
     tell(paid(message['wamid'], 'captured', 1790000004, second), first)
-    kept = [(one['status'], one['payment']['transaction']['id'])
-            for one in acme.message(message['id'])['statuses'] if 'payment' in one]  # fmt: skip
-    assert kept == [('pending', 'tx-1'), ('failed', 'tx-1'), ('pending', 'tx-2'), ('captured', 'tx-2')]
+    kept = [
+        (one['status'], one['payment']['transaction']['id'])
+        for one in acme.message(message['id'])['statuses']
+        if 'payment' in one
+    ]
+    assert kept == [
+        ('pending', 'tx-1'),
+        ('failed', 'tx-1'),
+        ('pending', 'tx-2'),
+        ('captured', 'tx-2'),
+    ]
     assert sorted(acme.outcomes()) == [('status', 'duplicate')] * 2 + [('status', 'stored')] * 4
 
 
@@ -109,7 +124,9 @@ def test_a_payment_refused_for_an_opt_out_opts_nobody_out(acme, tell, message):
     assert acme.get(f'/account/{CHATBOT}').json['send_state'] == 'ok'
 
 
-@pytest.mark.parametrize('kind', ['payment', 'call', 'Payment', 'something-new', 7, ['payment'], {'a': 1}, 'x' * 99])
+@pytest.mark.parametrize(
+    'kind', ['payment', 'call', 'Payment', 'something-new', 7, ['payment'], {'a': 1}, 'x' * 99]
+)
 def test_only_a_messages_own_type_moves_it(acme, tell, message, kind):
     tell(status_of(message['wamid'], 'delivered', type=kind))
     after = acme.message(message['id'])

@@ -9,7 +9,16 @@ from datetime import UTC, datetime, timedelta
 import psycopg2
 import pytest
 
-from tests.people import CHATBOT, CUSTOMER, Customers, contact, envelope, sql, status_of, text_message
+from tests.people import (
+    CHATBOT,
+    CUSTOMER,
+    Customers,
+    contact,
+    envelope,
+    sql,
+    status_of,
+    text_message,
+)
 
 OTHER = '12025550144'
 
@@ -61,12 +70,15 @@ def test_by_metas_id_both_ways_and_of_whichever_number(acme, people, workers):
         assert ids(acme, wamid=acme.message(id_)['wamid']) == [id_]
     (inbound,) = acme.messages(wamid='wamid.in')
     assert inbound['direction'] == 'inbound'
-    assert ids(acme, wamid='wamid.in', direction='outbound') == ids(acme, wamid='wamid.nobody') == []
+    assert (
+        ids(acme, wamid='wamid.in', direction='outbound') == ids(acme, wamid='wamid.nobody') == []
+    )
     assert ids(acme, wamid='wamid.in', chatbot_id='other') == []
 
 
 @pytest.mark.parametrize(
-    'to', ['+5511988887777', '5511988887777', '+55 (11) 98888-7777', '551188887777', '+551188887777']
+    'to',
+    ['+5511988887777', '5511988887777', '+55 (11) 98888-7777', '551188887777', '+551188887777'],
 )
 def test_by_whom_it_went_to_in_whichever_form(acme, to):
     first, second = acme.send('+5511988887777')['id'], acme.send('+55 11 8888-7777')['id']
@@ -81,10 +93,14 @@ def test_a_plus_that_was_not_escaped_is_one(acme):
     assert [one['id'] for one in found] == [sent]
 
 
-def test_what_came_from_somebody_or_went_to_another_address_of_theirs_did_not_go_to_it(acme, people):
+def test_what_came_from_somebody_or_went_to_another_address_of_theirs_did_not_go_to_it(
+    acme, people
+):
     people.write('Hi', user='US.1')
     by_phone = acme.send(f'+{CUSTOMER}')['id']
-    by_user = acme.post('/send', {'chatbot_id': CHATBOT, 'recipient': 'US.1', 'text': {'body': 'x'}}).json['id']
+    by_user = acme.post(
+        '/send', {'chatbot_id': CHATBOT, 'recipient': 'US.1', 'text': {'body': 'x'}}
+    ).json['id']
     assert ids(acme, to=CUSTOMER) == [by_phone]
     assert ids(acme, to='US.1') == [by_user]
 
@@ -122,18 +138,38 @@ def test_by_when_it_was_stored(acme):
 
 
 @pytest.mark.parametrize('name', ['created_after', 'created_before', 'updated_since'])
-@pytest.mark.parametrize('value', ['0001-01-01T00:00:00Z', '9999-12-31T23:59:59Z', '1969-12-31T23:59:59-14:00',
-                                   '2026-11-22T17:00:00 02:00', '2026-11-22T17:00:00.123456+02:00',
-                                   '2026-11-22T17:00:00+16:00', '2026-11-22T17:00:00-23:59',
-                                   '2026-11-22T17:00:00+05:30:15.5'])  # fmt: skip
+@pytest.mark.parametrize(
+    'value',
+    [
+        '0001-01-01T00:00:00Z',
+        '9999-12-31T23:59:59Z',
+        '1969-12-31T23:59:59-14:00',
+        '2026-11-22T17:00:00 02:00',
+        '2026-11-22T17:00:00.123456+02:00',
+        '2026-11-22T17:00:00+16:00',
+        '2026-11-22T17:00:00-23:59',
+        '2026-11-22T17:00:00+05:30:15.5',
+    ],
+)
 def test_times_at_the_ends_of_the_calendar_are_times(acme, name, value):
     acme.send()
     assert acme.get('/messages', query_string={name: value}).status_code == 200
 
 
 @pytest.mark.parametrize('name', ['created_after', 'created_before', 'updated_since'])
-@pytest.mark.parametrize('value', ['soon', '2026-11-22', '2026-11-22T17:00:00', '1790000000', '9' * 500, '2026-13-01Z',
-                                   '0001-01-01T00:00:00+00:01', '9999-12-31T23:59:59-00:01'])  # fmt: skip
+@pytest.mark.parametrize(
+    'value',
+    [
+        'soon',
+        '2026-11-22',
+        '2026-11-22T17:00:00',
+        '1790000000',
+        '9' * 500,
+        '2026-13-01Z',
+        '0001-01-01T00:00:00+00:01',
+        '9999-12-31T23:59:59-00:01',
+    ],
+)
 def test_what_is_no_time_is_422(acme, name, value):
     answer = acme.get('/messages', query_string={name: value})
     assert (answer.status_code, list(answer.json['errors'])) == (422, [name])
@@ -147,7 +183,9 @@ def changes(backend, since, limit=200, **query):
     seen, cursor = [], None
     for _ in range(100):
         more = {'cursor': cursor} if cursor else {}
-        page = backend.get('/messages', query_string={'updated_since': since, 'limit': limit, **query, **more}).json
+        page = backend.get(
+            '/messages', query_string={'updated_since': since, 'limit': limit, **query, **more}
+        ).json
         seen += page['data']
         cursor = page['next_cursor']
         if cursor is None:
@@ -176,7 +214,10 @@ def test_the_oldest_change_comes_first_and_every_change_is_one(acme, people, wor
 @pytest.mark.parametrize('limit', [1, 2, 3, 7])
 def test_many_changes_at_one_moment_are_all_seen_once(acme, limit):
     acme.account('other', '300112233445567')
-    sent = [acme.send(f'+120255502{n:02}', chatbot_id=('other', CHATBOT)[n % 2])['id'] for n in range(12)]
+    sent = [
+        acme.send(f'+120255502{n:02}', chatbot_id=('other', CHATBOT)[n % 2])['id']
+        for n in range(12)
+    ]
     sql("UPDATE message SET updated_at = now() - interval '1 hour'")
     since = (datetime.now(UTC) - timedelta(days=1)).isoformat()
     assert sorted(one['id'] for one in changes(acme, since, limit)) == sorted(sent)
@@ -189,7 +230,10 @@ def test_a_change_that_is_committed_late_is_not_skipped(acme, postgres):
     late, early = acme.send(text='late'), acme.send(f'+{OTHER}', text='early')
     since = past_the_second()
     with psycopg2.connect(postgres.url) as under_way, under_way.cursor() as cursor:
-        cursor.execute("UPDATE message SET client_reference = 'late', updated_at = now() WHERE id = %s", (late['id'],))
+        cursor.execute(
+            "UPDATE message SET client_reference = 'late', updated_at = now() WHERE id = %s",
+            (late['id'],),
+        )
         acme.post(f'/messages/{early["id"]}/cancel')
         before = changes(acme, since)
         newest = max((one['updated_at'] for one in before), default=since)
@@ -201,7 +245,10 @@ def test_a_change_that_is_committed_late_is_not_skipped(acme, postgres):
 
 
 def test_somebody_who_only_reads_for_long_holds_up_nothing(acme, postgres):
-    with psycopg2.connect(postgres.url, application_name='a report') as reading, reading.cursor() as cursor:
+    with (
+        psycopg2.connect(postgres.url, application_name='a report') as reading,
+        reading.cursor() as cursor,
+    ):
         cursor.execute('SELECT count(*) FROM message')
         since = past_the_second()
         sent = acme.send()
@@ -254,7 +301,12 @@ def test_two_conversations_that_become_one_are_a_change(acme, people):
     people.write('Hi')
     people.write('Hi', phone=None, user='US.1')
     since = past_the_second()
-    people.tell(envelope([text_message('It is me', 'wamid.me', CUSTOMER, 'US.1')], contacts=[contact(user='US.1')]))
+    people.tell(
+        envelope(
+            [text_message('It is me', 'wamid.me', CUSTOMER, 'US.1')],
+            contacts=[contact(user='US.1')],
+        )
+    )
     assert len(acme.conversations()) == 1
     seen = changes(acme, since)
     assert len(seen) == 2

@@ -6,8 +6,24 @@ import pytest
 
 from tests.people import CHATBOT, envelope, sql, status_of, text_message
 
-KEYS = {'id', 'chatbot_id', 'conversation_id', 'direction', 'type', 'status', 'to', 'recipient', 'wamid', 'content',
-        'client_reference', 'attempts', 'error', 'created_at', 'updated_at', 'statuses'}  # fmt: skip
+KEYS = {
+    'id',
+    'chatbot_id',
+    'conversation_id',
+    'direction',
+    'type',
+    'status',
+    'to',
+    'recipient',
+    'wamid',
+    'content',
+    'client_reference',
+    'attempts',
+    'error',
+    'created_at',
+    'updated_at',
+    'statuses',
+}
 TEXT = {'chatbot_id': CHATBOT, 'to': '+5511999990001', 'type': 'text', 'text': {'body': 'Hello'}}
 BSUID = 'US.13491208655302741918'
 UNSTORABLE = ['a\x00b', 'a\ud800b']
@@ -30,16 +46,26 @@ def problem(answer, status):
 
 
 def test_a_send_is_answered_with_the_queued_message(acme):
-    answer = acme.post('/send', TEXT | {'context': {'message_id': 'wamid.X'}, 'client_reference': 'order-17'})
+    answer = acme.post(
+        '/send', TEXT | {'context': {'message_id': 'wamid.X'}, 'client_reference': 'order-17'}
+    )
     assert answer.status_code == 202
     assert answer.content_type == 'application/json'
     body = answer.json
     assert body.keys() >= KEYS
     expected = {
-        'chatbot_id': CHATBOT, 'direction': 'outbound', 'type': 'text', 'status': 'queued', 'to': '+5511999990001',
-        'recipient': None, 'wamid': None, 'content': {'body': 'Hello'}, 'client_reference': 'order-17', 'attempts': 0,
+        'chatbot_id': CHATBOT,
+        'direction': 'outbound',
+        'type': 'text',
+        'status': 'queued',
+        'to': '+5511999990001',
+        'recipient': None,
+        'wamid': None,
+        'content': {'body': 'Hello'},
+        'client_reference': 'order-17',
+        'attempts': 0,
         'error': None,
-    }  # fmt: skip
+    }
     assert {name: body[name] for name in expected} == expected
     assert body['statuses'] == [{'status': 'queued', 'timestamp': body['created_at']}]
     assert body['created_at'].endswith('Z')
@@ -74,24 +100,37 @@ def test_type_may_be_left_out_for_text(acme):
         ('location', {'latitude': 1.5, 'longitude': 2.5}),
         (
             'contacts',
-            [{'name': {'formatted_name': 'Ana', 'first_name': 'Ana'}, 'phones': [{'phone': '+1', 'type': 'CELL'}]}],
+            [
+                {
+                    'name': {'formatted_name': 'Ana', 'first_name': 'Ana'},
+                    'phones': [{'phone': '+1', 'type': 'CELL'}],
+                }
+            ],
         ),
         ('reaction', {'message_id': 'wamid.X', 'emoji': ''}),
         (
             'interactive',
-            {'type': 'request_contact_info', 'body': {'text': 'Well?'}, 'action': {'name': 'request_contact_info'}},
+            {
+                'type': 'request_contact_info',
+                'body': {'text': 'Well?'},
+                'action': {'name': 'request_contact_info'},
+            },
         ),
         ('pin', {'type': 'pin', 'message_id': 'wamid.X', 'expiration_days': 7}),
     ],
 )
 def test_other_types_of_meta_pass_through_unchanged(acme, kind, content):
-    answer = acme.post('/send', {'chatbot_id': CHATBOT, 'to': '+5511999990001', 'type': kind, kind: content})
+    answer = acme.post(
+        '/send', {'chatbot_id': CHATBOT, 'to': '+5511999990001', 'type': kind, kind: content}
+    )
     assert answer.status_code == 202, answer.text
     assert (answer.json['type'], answer.json['content']) == (kind, content)
 
 
 def test_metas_own_body_works_unchanged(acme):
-    answer = acme.post('/send', TEXT | {'messaging_product': 'whatsapp', 'recipient_type': 'individual'})
+    answer = acme.post(
+        '/send', TEXT | {'messaging_product': 'whatsapp', 'recipient_type': 'individual'}
+    )
     assert answer.status_code == 202, answer.text
 
 
@@ -154,15 +193,32 @@ def test_a_text_of_4096_characters_is_taken(acme):
 
 
 @pytest.mark.parametrize(
-    'raw', [b'', b'{', b'[]', b'"text"', b'null', b'\xff\xfe\x00', b'{"a": ' + b'[' * 100_000, b'{"chatbot_id": "acme"']
+    'raw',
+    [
+        b'',
+        b'{',
+        b'[]',
+        b'"text"',
+        b'null',
+        b'\xff\xfe\x00',
+        b'{"a": ' + b'[' * 100_000,
+        b'{"chatbot_id": "acme"',
+    ],
 )
 def test_malformed_json_is_400(acme, raw):
     answer = problem(acme.post('/send', data=raw, content_type='application/json'), 400)
-    assert answer['detail'].startswith('The body is n'), answer  # no valid JSON, no object, nested too deeply
+    assert answer['detail'].startswith('The body is n'), (
+        answer
+    )  # no valid JSON, no object, nested too deeply
 
 
 def test_another_content_type_is_415_and_a_body_over_4_mib_413(acme):
-    problem(acme.post('/send', data='chatbot_id=acme', content_type='application/x-www-form-urlencoded'), 415)
+    problem(
+        acme.post(
+            '/send', data='chatbot_id=acme', content_type='application/x-www-form-urlencoded'
+        ),
+        415,
+    )
     problem(acme.post('/send', data=b'{}'), 415)
     big = b'{"chatbot_id": "' + b'x' * 4 * 1024 * 1024 + b'"}'
     problem(acme.post('/send', data=big, content_type='application/json'), 413)
@@ -187,14 +243,28 @@ def test_more_than_max_queued_is_429_with_retry_after_for_that_chatbot_alone(acm
 @pytest.mark.parametrize('bad', UNSTORABLE)
 @pytest.mark.parametrize(
     'place',
-    ['chatbot_id', 'client_reference', 'to', 'recipient', 'type', 'group', 'hash', 'context', 'body', 'unknown'],
+    [
+        'chatbot_id',
+        'client_reference',
+        'to',
+        'recipient',
+        'type',
+        'group',
+        'hash',
+        'context',
+        'body',
+        'unknown',
+    ],
 )
 def test_characters_that_no_text_column_holds_are_never_a_500(acme, place, bad):
     changes = {
-        'group': {'recipient_type': 'group', 'to': bad}, 'hash': {'recipient_identity_key_hash': bad},
-        'context': {'context': {'message_id': bad}}, 'body': {'text': {'body': bad}},
-        'unknown': {bad: bad}, 'recipient': {'to': ..., 'recipient': bad},
-    }.get(place, {place: bad})  # fmt: skip
+        'group': {'recipient_type': 'group', 'to': bad},
+        'hash': {'recipient_identity_key_hash': bad},
+        'context': {'context': {'message_id': bad}},
+        'body': {'text': {'body': bad}},
+        'unknown': {bad: bad},
+        'recipient': {'to': ..., 'recipient': bad},
+    }.get(place, {place: bad})
     body = {name: value for name, value in (TEXT | changes).items() if value is not ...}
     answer = acme.post('/send', body)
     if place in ('body', 'hash', 'context'):  # they stay escapes in a json column
@@ -207,7 +277,10 @@ def test_characters_that_no_text_column_holds_are_never_a_500(acme, place, bad):
 def test_what_is_nested_too_deeply_to_be_shown_again_is_not_taken(acme):
     for levels in (400, 510, 900, 940):
         nested = b'{"a":' * levels + b'1' + b'}' * levels
-        raw = b'{"chatbot_id": "acme", "to": "+5511999990001", "type": "x", "validate": false, "x": %s}' % nested
+        raw = (
+            b'{"chatbot_id": "acme", "to": "+5511999990001", "type": "x", "validate": false, "x": %s}'
+            % nested
+        )
         answer = acme.post('/send', data=raw, content_type='application/json')
         assert answer.status_code == (202 if levels == 400 else 400)
     assert len(acme.messages()) == 1
@@ -224,14 +297,22 @@ def test_numbers_that_json_does_not_know_are_never_a_500(acme):
 
 
 @pytest.mark.parametrize(
-    'path', ['/messages/%00', '/messages/abc', '/messages/%ED%A0%80', '/messages/0192b000-0000-7000-8000-000000000000']
+    'path',
+    [
+        '/messages/%00',
+        '/messages/abc',
+        '/messages/%ED%A0%80',
+        '/messages/0192b000-0000-7000-8000-000000000000',
+    ],
 )
 def test_a_message_that_is_not_there_is_404(acme, path):
     problem(acme.get(path), 404)
 
 
 @pytest.mark.parametrize('path', ['/messages', '/conversations', '/webhook-events', '/usage'])
-@pytest.mark.parametrize('name', ['chatbot_id', 'cursor', 'status', 'conversation_id', 'limit', 'from'])
+@pytest.mark.parametrize(
+    'name', ['chatbot_id', 'cursor', 'status', 'conversation_id', 'limit', 'from']
+)
 def test_a_query_with_characters_that_no_column_holds_is_never_a_500(acme, path, name):
     for bad in ('%00', '%ED%A0%80', 'a%00b'):
         assert acme.get(f'{path}?{name}={bad}').status_code in (200, 404, 422)
@@ -279,8 +360,13 @@ def test_lists_filter_by_chatbot_conversation_direction_and_status(acme, meta, w
     (inbound,) = acme.messages(direction='inbound')
     assert inbound['status'] == 'received'
     assert [one['id'] for one in acme.messages(chatbot_id='other')] == [others['id']]
-    assert [one['id'] for one in acme.messages(chatbot_id=CHATBOT, direction='outbound')] == [ours['id']]
-    assert {one['id'] for one in acme.messages(conversation_id=ours['conversation_id'])} == {ours['id'], inbound['id']}
+    assert [one['id'] for one in acme.messages(chatbot_id=CHATBOT, direction='outbound')] == [
+        ours['id']
+    ]
+    assert {one['id'] for one in acme.messages(conversation_id=ours['conversation_id'])} == {
+        ours['id'],
+        inbound['id'],
+    }
     assert {one['id'] for one in acme.messages(status='queued')} == {ours['id'], others['id']}
     assert acme.messages(status='failed') == []
 
@@ -292,12 +378,20 @@ def test_a_message_shows_every_status_with_metas_own_time(acme, meta, workers, s
     pricing = {'billable': True, 'category': 'utility'}
     meta.webhook(
         envelope(
-            statuses=[status_of(wamid, 'delivered', 1790000002), status_of(wamid, 'sent', 1790000001, pricing=pricing)]
+            statuses=[
+                status_of(wamid, 'delivered', 1790000002),
+                status_of(wamid, 'sent', 1790000001, pricing=pricing),
+            ]
         )
     )
     workers.incoming()
     message = acme.message(sent['id'])
     assert message['status'] == 'delivered'
-    assert [one['status'] for one in message['statuses']] == ['queued', 'accepted', 'sent', 'delivered']
+    assert [one['status'] for one in message['statuses']] == [
+        'queued',
+        'accepted',
+        'sent',
+        'delivered',
+    ]
     assert message['statuses'][2]['timestamp'] == '2026-09-21T14:13:21.000000Z'
     assert acme.messages(status='delivered')[0]['statuses'] == message['statuses']

@@ -43,7 +43,10 @@ def reads(stand_in):
 
 def due():
     """Seconds until each receipt is tried again, None when it is not."""
-    return [seconds for (seconds,) in sql('SELECT extract(epoch FROM due_at - now())::float FROM read_receipt')]
+    return [
+        seconds
+        for (seconds,) in sql('SELECT extract(epoch FROM due_at - now())::float FROM read_receipt')
+    ]
 
 
 def make_due():
@@ -53,8 +56,12 @@ def make_due():
 # ---- on demand
 
 
-@pytest.mark.parametrize(('body', 'more'), [(None, {}), ({}, {}), ({'typing': False}, {}), ({'typing': True}, TYPING)])
-def test_a_customers_message_is_shown_as_read_and_the_business_typing(backend, stand_in, hear, workers, body, more):
+@pytest.mark.parametrize(
+    ('body', 'more'), [(None, {}), ({}, {}), ({'typing': False}, {}), ({'typing': True}, TYPING)]
+)
+def test_a_customers_message_is_shown_as_read_and_the_business_typing(
+    backend, stand_in, hear, workers, body, more
+):
     message_id = hear()
     answer = backend.post(f'/messages/{message_id}/read', body)
     assert answer.status_code == 202
@@ -63,7 +70,10 @@ def test_a_customers_message_is_shown_as_read_and_the_business_typing(backend, s
     workers.errands()
     assert reads(stand_in) == [READ | {'message_id': 'wamid.A'} | more]
     message = backend.message(message_id)
-    assert (message['read_receipt']['told_at'] > message['created_at'], message['read_receipt']['error']) == (
+    assert (
+        message['read_receipt']['told_at'] > message['created_at'],
+        message['read_receipt']['error'],
+    ) == (
         True,
         None,
     )
@@ -72,7 +82,9 @@ def test_a_customers_message_is_shown_as_read_and_the_business_typing(backend, s
     assert len(reads(stand_in)) == 1
 
 
-def test_asked_again_the_typing_starts_again_and_nothing_else_happens(backend, stand_in, hear, workers):
+def test_asked_again_the_typing_starts_again_and_nothing_else_happens(
+    backend, stand_in, hear, workers
+):
     message_id = hear()
     for typing, calls in ((False, 1), (False, 1), (True, 2), (True, 3), (False, 3)):
         assert backend.post(f'/messages/{message_id}/read', {'typing': typing}).status_code == 202
@@ -89,7 +101,8 @@ def test_what_we_have_sent_or_do_not_know_is_not_marked_as_read(backend, stand_i
 
 
 @pytest.mark.parametrize(
-    ('body', 'field'), [({'typing': 'yes'}, 'typing'), ({'typing': 1}, 'typing'), ({'typed': True}, 'typed')]
+    ('body', 'field'),
+    [({'typing': 'yes'}, 'typing'), ({'typing': 1}, 'typing'), ({'typed': True}, 'typed')],
 )
 def test_an_odd_wish_is_named(backend, hear, body, field):
     answer = backend.post(f'/messages/{hear()}/read', body)
@@ -103,7 +116,9 @@ def test_an_inactive_account_tells_nobody_anything(backend, stand_in, hear, work
     backend.post(f'/account/{CHATBOT}/deactivate')
     assert backend.post(f'/messages/{message_id}/read').status_code == 400
     workers.errands()
-    assert backend.message(message_id)['read_receipt']['error']['title'] == 'The account is not active'
+    assert (
+        backend.message(message_id)['read_receipt']['error']['title'] == 'The account is not active'
+    )
     assert reads(stand_in) == []
 
 
@@ -123,7 +138,11 @@ def test_what_passes_is_tried_again_for_some_hours_and_then_given_up(backend, gr
     workers.errands()
     assert due() == [None]
     receipt = backend.message(message_id)['read_receipt']
-    assert (receipt['told_at'], receipt['error']['code'], receipt['error']['title']) == (None, 131016, 'down')
+    assert (receipt['told_at'], receipt['error']['code'], receipt['error']['title']) == (
+        None,
+        131016,
+        'down',
+    )
     graph.answer(200, {'success': True})
     backend.post(f'/messages/{message_id}/read')
     workers.errands()
@@ -194,10 +213,17 @@ def test_an_account_may_show_that_it_has_read_and_is_typing_before_it_replies(
 ):
     backend.account(read_receipts=wish)
     assert backend.get(f'/account/{CHATBOT}').json['read_receipts'] == wish
-    for n, message in enumerate([
-        text_message('One'), text_message('Two'),
-        {**text_message(), 'type': 'reaction', 'reaction': {'message_id': 'wamid.0', 'emoji': '👍'}},
-    ]):  # fmt: skip
+    for n, message in enumerate(
+        [
+            text_message('One'),
+            text_message('Two'),
+            {
+                **text_message(),
+                'type': 'reaction',
+                'reaction': {'message_id': 'wamid.0', 'emoji': '👍'},
+            },
+        ]
+    ):
         meta.webhook(envelope([message | {'id': f'wamid.{n}'}]))
     workers.incoming()
     workers.errands()
@@ -206,7 +232,9 @@ def test_an_account_may_show_that_it_has_read_and_is_typing_before_it_replies(
     assert answer['text'] == 'You said: One\nTwo\n[reaction] 👍'
 
 
-def test_a_receipt_waits_for_no_responder_and_no_responder_for_a_receipt(backend, graph, meta, workers):
+def test_a_receipt_waits_for_no_responder_and_no_responder_for_a_receipt(
+    backend, graph, meta, workers
+):
     with Platform() as platform:
         platform.thinks()
         backend.account(responder={'kind': 'http', 'url': platform.url}, read_receipts='typing')
@@ -227,17 +255,29 @@ def test_a_receipt_waits_for_no_responder_and_no_responder_for_a_receipt(backend
 def test_only_the_asked_conversations_last_message_is_told(backend, stand_in, meta, workers):
     backend.account(read_receipts='read')
     people = [
-        text_message(wamid=f'wamid.{who}.{n}', phone=f'{CUSTOMER[:-1]}{who}') for n in range(2) for who in range(3)
+        text_message(wamid=f'wamid.{who}.{n}', phone=f'{CUSTOMER[:-1]}{who}')
+        for n in range(2)
+        for who in range(3)
     ]
     meta.webhook(envelope([*people, text_message(wamid='wamid.G', group_id='g')]))
     workers.incoming()
     workers.errands()
-    assert sorted(read['message_id'] for read in reads(stand_in)) == ['wamid.0.1', 'wamid.1.1', 'wamid.2.1']
+    assert sorted(read['message_id'] for read in reads(stand_in)) == [
+        'wamid.0.1',
+        'wamid.1.1',
+        'wamid.2.1',
+    ]
 
 
 def test_an_odd_wish_of_an_account_is_named(backend):
-    answer = backend.post('/account', {
-        'chatbot_id': 'x', 'phone_number_id': '5', 'access_token': 't', 'read_receipts': 'always',
-    })  # fmt: skip
+    answer = backend.post(
+        '/account',
+        {
+            'chatbot_id': 'x',
+            'phone_number_id': '5',
+            'access_token': 't',
+            'read_receipts': 'always',
+        },
+    )
     assert answer.status_code == 422
     assert list(answer.json['errors']) == ['read_receipts']

@@ -26,19 +26,27 @@ SELECT pg_get_constraintdef(oid) FROM pg_constraint WHERE conrelid = 'message'::
 
 def named_by(column):
     """The words that the CHECK of one column of `message` lists."""
-    lists = [text for (text,) in sql(CHECKS) if re.match(rf'CHECK \(\({column} = ANY \(ARRAY\[', text)]
+    lists = [
+        text for (text,) in sql(CHECKS) if re.match(rf'CHECK \(\({column} = ANY \(ARRAY\[', text)
+    ]
     assert len(lists) == 1
     return set(re.findall(r"'(\w+)'::text", lists[0]))
 
 
-@pytest.mark.parametrize(('column', 'enumeration'), [('status', Status), ('hold_reason', HoldReason)])
+@pytest.mark.parametrize(
+    ('column', 'enumeration'), [('status', Status), ('hold_reason', HoldReason)]
+)
 def test_the_database_allows_these_words_and_no_other(database, column, enumeration):
     assert named_by(column) == {str(word) for word in enumeration}
 
 
 def test_every_state_says_where_it_leads():
     assert set(ALLOWED) == set(Status)
-    assert all(after in OUTBOUND and after != before for before, next_ones in ALLOWED.items() for after in next_ones)
+    assert all(
+        after in OUTBOUND and after != before
+        for before, next_ones in ALLOWED.items()
+        for after in next_ones
+    )
 
 
 def test_every_state_of_what_is_sent_can_be_reached():
@@ -52,7 +60,9 @@ def test_every_state_of_what_is_sent_can_be_reached():
 def test_meta_moves_a_message_up_and_never_from_arrived_to_failed():
     for before in OUTBOUND:
         for after in (Status.ACCEPTED, *TOLD, Status.FAILED):
-            forward = RANK[after] > RANK[before] and not (after == Status.FAILED and before in ARRIVED)
+            forward = RANK[after] > RANK[before] and not (
+                after == Status.FAILED and before in ARRIVED
+            )
             assert moves_up(before, after) == forward, (before, after)
 
 

@@ -20,18 +20,24 @@ SCHEMES = {
 }
 LIST = {
     'button': 'Choose',
-    'sections': [{'title': 'Today', 'rows': [{'id': '1', 'title': 'Noon', 'description': 'or so'}]}],
+    'sections': [
+        {'title': 'Today', 'rows': [{'id': '1', 'title': 'Noon', 'description': 'or so'}]}
+    ],
 }
-STYLE = (
-    'one => { const s = getComputedStyle(one); return [s.borderTopStyle, s.borderTopWidth, s.outlineStyle, s.color]; }'
-)
+STYLE = 'one => { const s = getComputedStyle(one); return [s.borderTopStyle, s.borderTopWidth, s.outlineStyle, s.color]; }'
 
 
 def axe(phone):
     """What axe-core holds against the page as it is now, best practices included."""
-    phone.page.evaluate('() => Promise.allSettled(document.getAnimations().map((one) => one.finished))')
+    phone.page.evaluate(
+        '() => Promise.allSettled(document.getAnimations().map((one) => one.finished))'
+    )
     found = Axe().run(phone.page).response['violations']
-    return [(one['id'], node['html'][:200], node['failureSummary']) for one in found for node in one['nodes']]
+    return [
+        (one['id'], node['html'][:200], node['failureSummary'])
+        for one in found
+        for node in one['nodes']
+    ]
 
 
 def style(locator):
@@ -49,7 +55,12 @@ def test_axe_finds_nothing_in_a_chat(gateway, phone, scheme):
     phone.write('Is it open today?')
     expect(phone.theirs('You said: Is it').get_by_title('read: reported')).to_be_visible()
     send(
-        gateway, phone, type='button', body={'text': 'Shall we?'}, footer={'text': 'foot'}, action=buttons('Yes', 'No')
+        gateway,
+        phone,
+        type='button',
+        body={'text': 'Shall we?'},
+        footer={'text': 'foot'},
+        action=buttons('Yes', 'No'),
     )
     phone.about(phone.theirs('You said'), 'React with 👍', role='menuitemcheckbox')
     phone.theirs('You said').hover()
@@ -92,7 +103,9 @@ def test_axe_finds_nothing_in_any_type_of_message(gateway, phone, scheme):
     assert axe(phone) == []
     phone.become(number='19971310260')
     gateway.backend.send('+19971310260', 'You will not get this')
-    expect(phone.theirs('You will not get this').last.get_by_title('failed: reported')).to_be_visible()
+    expect(
+        phone.theirs('You will not get this').last.get_by_title('failed: reported')
+    ).to_be_visible()
     assert axe(phone) == []
     phone.forgive('404', 'ERR_', 'shown as JSON')
 
@@ -117,8 +130,14 @@ def test_in_the_readers_own_colours_lines_say_what_backgrounds_said(gateway, pho
     finally:
         gateway.stand_in.config(statuses=['sent', 'delivered', 'read'])
     assert style(reply.locator('.bubble'))['border'] == 'solid'
-    assert style(phone.mine('Hello').locator('.bubble'))['width'] != style(reply.locator('.bubble'))['width']
-    assert style(reply.get_by_title('sent: reported'))['color'] != style(reply.get_by_title('read: not'))['color']
+    assert (
+        style(phone.mine('Hello').locator('.bubble'))['width']
+        != style(reply.locator('.bubble'))['width']
+    )
+    assert (
+        style(reply.get_by_title('sent: reported'))['color']
+        != style(reply.get_by_title('read: not'))['color']
+    )
     field = phone.page.get_by_role('textbox', name='Message; Enter sends')
     field.focus()
     assert style(field)['outline'] == 'solid'

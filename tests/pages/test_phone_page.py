@@ -7,7 +7,19 @@ import shlex
 import pytest
 from playwright.sync_api import expect
 
-from tests.phone import HARM, NUMBERS, TOO_WIDE, WATCH, buttons, chromium, gateway, of, phone, pick_up, send
+from tests.phone import (
+    HARM,
+    NUMBERS,
+    TOO_WIDE,
+    WATCH,
+    buttons,
+    chromium,
+    gateway,
+    of,
+    phone,
+    pick_up,
+    send,
+)
 from tests.stack import PHONE_NUMBER_ID, wait_until
 
 pytestmark = pytest.mark.browser
@@ -16,12 +28,16 @@ pytestmark = pytest.mark.browser
 def test_what_i_write_is_answered_by_the_ai_and_its_ticks_advance(gateway, phone):
     phone.page.evaluate(WATCH)
     phone.write('Is it open today?')
-    expect(phone.mine('Is it open today?').get_by_role('img', name='the gateway took it')).to_be_visible()
+    expect(
+        phone.mine('Is it open today?').get_by_role('img', name='the gateway took it')
+    ).to_be_visible()
     reply = phone.theirs('You said: Is it open today?')
     expect(reply).to_have_count(1)
     expect(reply.get_by_title('read: reported')).to_be_visible()
     assert phone.page.evaluate('seen') == ['', 'sent', 'sent delivered', 'sent delivered read']
-    wait_until(lambda: [message['status'] for message in of(gateway, phone, 'outbound')] == ['read'])
+    wait_until(
+        lambda: [message['status'] for message in of(gateway, phone, 'outbound')] == ['read']
+    )
 
 
 def test_shift_and_enter_begins_a_line_and_the_button_sends_both(phone):
@@ -39,7 +55,9 @@ def test_shift_and_enter_begins_a_line_and_the_button_sends_both(phone):
 def test_a_failed_message_says_so_with_metas_code(gateway, phone):
     phone.become(number='19971310260')
     gateway.backend.send('+19971310260', 'You will not get this')
-    expect(phone.theirs('You will not get this').get_by_title('failed: reported')).to_have_text('failed 131026')
+    expect(phone.theirs('You will not get this').get_by_title('failed: reported')).to_have_text(
+        'failed 131026'
+    )
 
 
 def test_a_reload_keeps_the_chat(phone):
@@ -76,18 +94,24 @@ def test_a_number_without_digits_is_nobody(phone):
     dialog.get_by_role('button', name='Use').click()
     expect(dialog.locator('input[name=wa_id]:invalid')).to_be_visible()
     dialog.get_by_role('button', name='Cancel').click()
-    expect(phone.page.get_by_role('button', name='Choose who you are')).to_contain_text(phone.number)
+    expect(phone.page.get_by_role('button', name='Choose who you are')).to_contain_text(
+        phone.number
+    )
 
 
 def test_who_hides_the_number_is_answered_by_the_user_id(gateway, phone):
     phone.become(hide=True)
-    expect(phone.page.get_by_role('button', name='Choose who you are')).to_contain_text('number hidden')
+    expect(phone.page.get_by_role('button', name='Choose who you are')).to_contain_text(
+        'number hidden'
+    )
     phone.write('Guess who')
     expect(phone.theirs('You said: Guess who').get_by_title('read: reported')).to_be_visible()
     (call,) = [call for call in gateway.stand_in.sends() if 'Guess who' in str(call['body'])]
     assert re.fullmatch(r'[A-Z]{2}\.\w+', call['recipient'])
     assert 'to' not in call['body']
-    (conversation,) = [one for one in gateway.backend.conversations() if one['user_id'] == call['recipient']]
+    (conversation,) = [
+        one for one in gateway.backend.conversations() if one['user_id'] == call['recipient']
+    ]
     assert conversation['wa_id'] is None
     phone.become(hide=False)
     expect(phone.theirs('You said: Guess who')).to_be_visible()
@@ -97,7 +121,13 @@ def test_who_hides_the_number_is_answered_by_the_user_id(gateway, phone):
 
 
 def test_a_click_on_a_button_reaches_the_backend(gateway, phone):
-    asked = send(gateway, phone, type='button', body={'text': 'Shall we deliver?'}, action=buttons('Yes, please', 'No'))
+    asked = send(
+        gateway,
+        phone,
+        type='button',
+        body={'text': 'Shall we deliver?'},
+        action=buttons('Yes, please', 'No'),
+    )
     question = phone.theirs('Shall we deliver?')
     expect(question.get_by_role('button', name='No', exact=True)).to_be_visible()
     question.get_by_role('button', name='Yes, please').click()
@@ -110,11 +140,16 @@ def test_a_click_on_a_button_reaches_the_backend(gateway, phone):
 
 
 def test_a_row_of_a_list_reaches_the_backend(gateway, phone):
-    rows = [{'id': 'row-1', 'title': 'Morning', 'description': '8 to 12'}, {'id': 'row-2', 'title': 'Evening'}]
+    rows = [
+        {'id': 'row-1', 'title': 'Morning', 'description': '8 to 12'},
+        {'id': 'row-2', 'title': 'Evening'},
+    ]
     action = {'button': 'Choose a time', 'sections': [{'title': 'Today', 'rows': rows}]}
     send(gateway, phone, type='list', body={'text': 'When shall we come?'}, action=action)
     phone.theirs('When shall we come?').get_by_role('button', name='Choose a time').click()
-    phone.page.get_by_role('dialog', name='Choose a time').get_by_role('button', name='Morning').click()
+    phone.page.get_by_role('dialog', name='Choose a time').get_by_role(
+        'button', name='Morning'
+    ).click()
     expect(phone.mine('Morning').get_by_role('img', name='the gateway took it')).to_be_visible()
     (answer,) = wait_until(lambda: of(gateway, phone, 'inbound'))
     assert answer['content']['list_reply'] == rows[0]
@@ -148,11 +183,27 @@ def test_html_in_what_i_write_and_what_is_answered_is_text(phone):
 
 def test_html_in_every_part_of_an_interactive_message_is_text(gateway, phone):
     short = '<img src=x>'
-    header, rows = {'type': 'text', 'text': short}, [{'id': HARM, 'title': short, 'description': HARM[:60]}]
-    send(gateway, phone, type='button', header=header, body={'text': HARM}, footer={'text': HARM[:60]},
-         action=buttons(short))  # fmt: skip
+    header, rows = (
+        {'type': 'text', 'text': short},
+        [{'id': HARM, 'title': short, 'description': HARM[:60]}],
+    )
+    send(
+        gateway,
+        phone,
+        type='button',
+        header=header,
+        body={'text': HARM},
+        footer={'text': HARM[:60]},
+        action=buttons(short),
+    )
     sections = [{'title': short, 'rows': rows}]
-    send(gateway, phone, type='list', body={'text': 'A list'}, action={'button': short, 'sections': sections})
+    send(
+        gateway,
+        phone,
+        type='list',
+        body={'text': 'A list'},
+        action={'button': short, 'sections': sections},
+    )
     phone.theirs(HARM).get_by_role('button', name=short).click()
     expect(phone.mine(short).locator('.text')).to_have_text(short)
     phone.theirs('A list').get_by_role('button', name=short).click()
@@ -162,16 +213,25 @@ def test_html_in_every_part_of_an_interactive_message_is_text(gateway, phone):
 
 
 @pytest.mark.parametrize(
-    'address', ['javascript:window.harmed=true', 'data:text/html,<script>alert(1)</script>'], ids=['script', 'data']
+    'address',
+    ['javascript:window.harmed=true', 'data:text/html,<script>alert(1)</script>'],
+    ids=['script', 'data'],
 )
 def test_only_web_addresses_become_links(gateway, phone, address):
     """Past the gateway, whatever that lets through."""
     parameters = {'display_text': 'Look', 'url': address}
     interactive = {'type': 'cta_url', 'body': {'text': f'See {address}'}}
     interactive['action'] = {'name': 'cta_url', 'parameters': parameters}
-    body = {'messaging_product': 'whatsapp', 'to': phone.number, 'type': 'interactive', 'interactive': interactive}
+    body = {
+        'messaging_product': 'whatsapp',
+        'to': phone.number,
+        'type': 'interactive',
+        'interactive': interactive,
+    }
     phone.page.request.post(
-        f'{phone.url}/v26.0/{PHONE_NUMBER_ID}/messages', data=body, headers={'Authorization': 'Bearer anything'}
+        f'{phone.url}/v26.0/{PHONE_NUMBER_ID}/messages',
+        data=body,
+        headers={'Authorization': 'Bearer anything'},
     )
     expect(phone.theirs(f'See {address}')).to_be_visible()
     expect(phone.theirs('Look').get_by_role('link')).to_have_count(0)
@@ -182,8 +242,14 @@ def test_only_web_addresses_become_links(gateway, phone, address):
 def test_the_wire_panel_lists_calls_in_both_directions_the_newest_first(phone):
     phone.write('Hello')
     expect(phone.theirs('You said: Hello').get_by_title('read: reported')).to_be_visible()
-    for what in ("webhook customer's text 200", 'call AI asked 200', f'call send to {phone.number} 200'):
-        expect(phone.calls.filter(has_text=re.compile(what.replace(' ', r'\s*'))).first).to_be_visible()
+    for what in (
+        "webhook customer's text 200",
+        'call AI asked 200',
+        f'call send to {phone.number} 200',
+    ):
+        expect(
+            phone.calls.filter(has_text=re.compile(what.replace(' ', r'\s*'))).first
+        ).to_be_visible()
     newest = phone.calls.filter(has_text='webhookstatus')
     expect(newest.nth(0)).to_contain_text('status read')
     expect(newest.nth(2)).to_contain_text('status sent')
@@ -241,7 +307,9 @@ def test_a_message_to_a_stand_in_that_is_away_is_sent_once_it_is_back(gateway, p
     stand_in.processes.kill('simulator')
     try:
         phone.write('Are you away?')
-        expect(phone.mine('Are you away?')).to_contain_text('The simulator is away. This is sent when it is back.')
+        expect(phone.mine('Are you away?')).to_contain_text(
+            'The simulator is away. This is sent when it is back.'
+        )
         expect(phone.page.get_by_role('status')).to_contain_text('The simulator is away')
     finally:
         stand_in.start(config['webhook_url'])
@@ -249,7 +317,9 @@ def test_a_message_to_a_stand_in_that_is_away_is_sent_once_it_is_back(gateway, p
     expect(phone.theirs('You said: Are you away?')).to_have_count(1)
     expect(phone.mine('Are you away?')).not_to_contain_text('away.')
     phone.connected()
-    phone.forgive('ERR_CONNECTION_REFUSED', 'ERR_INCOMPLETE_CHUNKED_ENCODING', 'ERR_CONNECTION_RESET')
+    phone.forgive(
+        'ERR_CONNECTION_REFUSED', 'ERR_INCOMPLETE_CHUNKED_ENCODING', 'ERR_CONNECTION_RESET'
+    )
 
 
 def test_a_message_that_the_stand_in_refuses_says_why(gateway, phone):
@@ -271,7 +341,9 @@ def test_the_business_can_be_played_with_the_command_that_is_shown(gateway, phon
     names = phone.page.get_by_role('combobox', name='What to write')
     for name in names.locator('option').all_inner_texts():
         names.select_option(name)
-        words = shlex.split(command.inner_text().replace('demo', 'acme').replace('$API_KEY', 'test-key'))
+        words = shlex.split(
+            command.inner_text().replace('demo', 'acme').replace('$API_KEY', 'test-key')
+        )
         body = json.loads(words[words.index('-d') + 1])
         assert gateway.backend.post('/send', body).status_code == 202, body
     expect(phone.messages.locator('.theirs')).to_have_count(9)
@@ -285,7 +357,13 @@ def test_nothing_sticks_out_of_a_narrow_screen(gateway, pick_up, width):
     assert phone.page.evaluate(TOO_WIDE) == []
     phone.write('https://example.com/' + 'a-very-long-path' * 20)
     expect(phone.theirs('a-very-long-path').get_by_title('read: reported')).to_be_visible()
-    send(gateway, phone, type='button', body={'text': 'W' * 300}, action=buttons('W' * 20, 'M' * 20, 'No'))
+    send(
+        gateway,
+        phone,
+        type='button',
+        body={'text': 'W' * 300},
+        action=buttons('W' * 20, 'M' * 20, 'No'),
+    )
     expect(phone.theirs('WWW').get_by_role('button', name='No')).to_be_visible()
     assert phone.page.evaluate(TOO_WIDE) == []
     phone.page.get_by_role('button', name='What went over the wire').click()

@@ -21,12 +21,18 @@ RETAILER = {'catalog_id': '9', 'product_retailer_id': 'kayak-blue'}
 
 def newest(gateway, phone, kind):
     """What came in last, once it is of this type."""
-    return wait_until(lambda: next((one for one in of(gateway, phone, 'inbound')[:1] if one['type'] == kind), None))
+    return wait_until(
+        lambda: next(
+            (one for one in of(gateway, phone, 'inbound')[:1] if one['type'] == kind), None
+        )
+    )
 
 
 def taken(message):
     expect(
-        message.get_by_role('img', name='the gateway took it').or_(message.get_by_role('img', name='read by'))
+        message.get_by_role('img', name='the gateway took it').or_(
+            message.get_by_role('img', name='read by')
+        )
     ).to_be_visible()
 
 
@@ -38,7 +44,11 @@ def asked(gateway, phone, kind, action, **more):
 
 @pytest.mark.parametrize(
     ('mime_type', 'name', 'kind'),
-    [('image/png', 'photo.png', 'image'), ('video/mp4', 'film.mp4', 'video'), ('audio/mpeg', 'song.mp3', 'audio')],
+    [
+        ('image/png', 'photo.png', 'image'),
+        ('video/mp4', 'film.mp4', 'video'),
+        ('audio/mpeg', 'song.mp3', 'audio'),
+    ],
 )
 def test_a_picture_a_film_and_sound_are_media_messages(gateway, phone, mime_type, name, kind):
     phone.file('Photo, video or audio', name=name, mimeType=mime_type, buffer=PNG)
@@ -81,8 +91,16 @@ def test_a_sticker_is_a_webp_picture(gateway, phone):
     phone.attach('Sticker')
     phone.page.get_by_role('menu', name='Sticker').get_by_role('menuitem', name='🛶').click()
     taken(phone.messages.locator('.mine'))
-    assert newest(gateway, phone, 'sticker')['content'] | {'mime_type': 'image/webp', 'animated': False}
-    assert phone.page.locator('.sticker img').evaluate('one => one.decode().then(() => one.naturalWidth)') == 512
+    assert newest(gateway, phone, 'sticker')['content'] | {
+        'mime_type': 'image/webp',
+        'animated': False,
+    }
+    assert (
+        phone.page.locator('.sticker img').evaluate(
+            'one => one.decode().then(() => one.naturalWidth)'
+        )
+        == 512
+    )
 
 
 def test_a_location(gateway, phone):
@@ -98,7 +116,10 @@ def test_a_contact(gateway, phone):
     phone.fill('Contact', Name='Bruno Reis', **{'Phone number': '+12025550177'})
     taken(phone.mine('Bruno Reis'))
     (card,) = newest(gateway, phone, 'contacts')['content']
-    assert (card['name']['formatted_name'], card['phones'][0]['wa_id']) == ('Bruno Reis', '12025550177')
+    assert (card['name']['formatted_name'], card['phones'][0]['wa_id']) == (
+        'Bruno Reis',
+        '12025550177',
+    )
 
 
 def test_a_reaction_is_given_and_taken_back(gateway, phone):
@@ -156,7 +177,9 @@ def test_a_customer_moves_to_a_new_number_and_stops_marketing(gateway, phone):
     expect(phone.theirs('You said: It is me')).to_be_visible()
     new = str(next(NUMBERS))
     phone.become(number=new, tick='The same person with a new number')
-    (system,) = wait_until(lambda: [m for m in gateway.backend.messages(direction='inbound') if m['type'] == 'system'])
+    (system,) = wait_until(
+        lambda: [m for m in gateway.backend.messages(direction='inbound') if m['type'] == 'system']
+    )
     assert (system['content']['type'], system['content']['wa_id']) == ('user_changed_number', new)
     expect(phone.messages).to_contain_text(f'changed from {phone.number} to {new}')
     phone.become(tick='Marketing messages')
@@ -167,16 +190,22 @@ def test_a_customer_moves_to_a_new_number_and_stops_marketing(gateway, phone):
 
 
 def test_a_flow_is_filled_in(gateway, phone):
-    parameters = {'flow_message_version': '3', 'flow_id': '1', 'flow_cta': 'Book', 'flow_token': 'token-7'}
+    parameters = {
+        'flow_message_version': '3',
+        'flow_id': '1',
+        'flow_cta': 'Book',
+        'flow_token': 'token-7',
+    }
     bubble = asked(gateway, phone, 'flow', {'name': 'flow', 'parameters': parameters})
     bubble.get_by_role('button', name='Book').click()
     phone.fill('Book', Answer='Sunday')
     taken(phone.mine('Sunday'))
     reply = newest(gateway, phone, 'interactive')['content']['nfm_reply']
     assert reply['name'] == 'flow'
-    assert json.loads(reply['response_json']) | {'flow_token': 'token-7', 'answer': 'Sunday'} == json.loads(
-        reply['response_json']
-    )
+    assert json.loads(reply['response_json']) | {
+        'flow_token': 'token-7',
+        'answer': 'Sunday',
+    } == json.loads(reply['response_json'])
 
 
 def test_a_product_is_ordered(gateway, phone):
@@ -205,12 +234,16 @@ def test_some_of_a_product_list_are_ordered(gateway, phone):
     assert [one['product_retailer_id'] for one in ordered] == ['kayak', 'vest']
 
 
-@pytest.mark.parametrize(('choice', 'wanted'), [('Always', {'is_permanent': True}), (None, {'response': 'reject'})])
+@pytest.mark.parametrize(
+    ('choice', 'wanted'), [('Always', {'is_permanent': True}), (None, {'response': 'reject'})]
+)
 def test_calls_are_allowed_or_not(gateway, phone, choice, wanted):
     bubble = asked(gateway, phone, 'call_permission_request', {'name': 'call_permission_request'})
     bubble.get_by_role('button', name='Allow calls' if choice else 'Do not allow').click()
     if choice:
-        phone.page.get_by_role('dialog', name='Allow calls').get_by_role('button', name=choice).click()
+        phone.page.get_by_role('dialog', name='Allow calls').get_by_role(
+            'button', name=choice
+        ).click()
     taken(phone.mine('call me'))
     reply = newest(gateway, phone, 'interactive')['content']['call_permission_reply']
     assert reply | wanted == reply
@@ -234,7 +267,12 @@ def test_a_location_that_was_asked_for(gateway, phone):
 
 
 def test_an_address_that_was_asked_for(gateway, phone):
-    bubble = asked(gateway, phone, 'address_message', {'name': 'address_message', 'parameters': {'country': 'IN'}})
+    bubble = asked(
+        gateway,
+        phone,
+        'address_message',
+        {'name': 'address_message', 'parameters': {'country': 'IN'}},
+    )
     bubble.get_by_role('button', name='Provide address').click()
     phone.fill('Address', City='Pune')
     taken(phone.mine('Pune'))

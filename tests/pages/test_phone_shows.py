@@ -49,9 +49,12 @@ def send(gateway, phone, kind, content, **more):
 def uploaded(gateway, content=PNG, mime_type='image/png'):
     name = f'a.{mime_type.partition("/")[2]}'  # Meta goes by its ending
     answer = requests.post(
-        f'{gateway.stand_in.url}/v26.0/{PHONE_NUMBER_ID}/media', headers={'Authorization': 'Bearer any'}, timeout=10,
-        data={'messaging_product': 'whatsapp', 'type': mime_type}, files={'file': (name, content, mime_type)},
-    )  # fmt: skip
+        f'{gateway.stand_in.url}/v26.0/{PHONE_NUMBER_ID}/media',
+        headers={'Authorization': 'Bearer any'},
+        timeout=10,
+        data={'messaging_product': 'whatsapp', 'type': mime_type},
+        files={'file': (name, content, mime_type)},
+    )
     return answer.json()['id']
 
 
@@ -60,7 +63,9 @@ def theirs(phone):
 
 
 def decoded(phone):
-    return phone.page.locator('.bubble img').evaluate('one => one.decode().then(() => one.naturalWidth)')
+    return phone.page.locator('.bubble img').evaluate(
+        'one => one.decode().then(() => one.naturalWidth)'
+    )
 
 
 @pytest.mark.parametrize('kind', ['image', 'sticker'])
@@ -72,7 +77,9 @@ def test_a_picture_that_was_uploaded_to_meta_is_seen(gateway, phone, kind):
 
 
 def test_a_picture_that_was_uploaded_to_the_gateway_is_seen(gateway, phone):
-    answer = gateway.backend.request('POST', '/media', data={'chatbot_id': 'acme'}, files={'file': ('a.png', PNG)})
+    answer = gateway.backend.request(
+        'POST', '/media', data={'chatbot_id': 'acme'}, files={'file': ('a.png', PNG)}
+    )
     assert answer.status_code == 201, answer.text
     send(gateway, phone, 'image', {'id': answer.json['id'], 'caption': 'Ours'})
     expect(theirs(phone)).to_contain_text('Ours')
@@ -100,7 +107,9 @@ def test_films_and_sound_have_a_player_while_they_can_be_fetched(gateway, phone,
     send(gateway, phone, kind, {'id': uploaded(gateway, voice, 'audio/ogg')})
     player = theirs(phone).locator(tag)
     expect(player).to_have_js_property('controls', True)
-    phone.page.wait_for_function('tag => document.querySelector(`.theirs ${tag}`).duration > 1', arg=tag)
+    phone.page.wait_for_function(
+        'tag => document.querySelector(`.theirs ${tag}`).duration > 1', arg=tag
+    )
 
 
 ACTIONS = [
@@ -118,7 +127,12 @@ ACTIONS = [
 
 @pytest.mark.parametrize(('kind', 'action', 'names'), ACTIONS, ids=[one[0] for one in ACTIONS])
 def test_an_interactive_message_has_its_text_and_its_buttons(gateway, phone, kind, action, names):
-    send(gateway, phone, 'interactive', {'type': kind, 'body': {'text': 'Please choose'}, 'action': action})
+    send(
+        gateway,
+        phone,
+        'interactive',
+        {'type': kind, 'body': {'text': 'Please choose'}, 'action': action},
+    )
     message = phone.theirs('Please choose')
     for name in names:
         expect(message.get_by_role('button', name=name, exact=True)).to_be_enabled()
@@ -128,10 +142,22 @@ def test_a_link_button_and_the_cards_of_a_carousel_lead_outside(gateway, pick_up
     phone = pick_up(width=390)
     parameters = {'display_text': 'Open the shop', 'url': LINK}
     action = {'name': 'cta_url', 'parameters': parameters}
-    send(gateway, phone, 'interactive', {'type': 'cta_url', 'body': {'text': 'Ours'}, 'action': action})
-    expect(phone.theirs('Ours').get_by_role('link', name='Open the shop')).to_have_attribute('href', LINK)
+    send(
+        gateway,
+        phone,
+        'interactive',
+        {'type': 'cta_url', 'body': {'text': 'Ours'}, 'action': action},
+    )
+    expect(phone.theirs('Ours').get_by_role('link', name='Open the shop')).to_have_attribute(
+        'href', LINK
+    )
     cards = [{**CARD, 'card_index': index} for index in range(4)]
-    send(gateway, phone, 'interactive', {'type': 'carousel', 'body': {'text': 'Four'}, 'action': {'cards': cards}})
+    send(
+        gateway,
+        phone,
+        'interactive',
+        {'type': 'carousel', 'body': {'text': 'Four'}, 'action': {'cards': cards}},
+    )
     expect(phone.theirs('Four').get_by_role('link', name='Look at it')).to_have_count(4)
     assert phone.page.evaluate(TOO_WIDE) == []
     phone.forgive('ERR_')  # the pictures are somewhere else
@@ -139,7 +165,12 @@ def test_a_link_button_and_the_cards_of_a_carousel_lead_outside(gateway, pick_up
 
 def create_template(gateway, name, *components):
     """At Meta; the gateway reads its list again, for it refuses what is not in a list that it knows."""
-    made = {'name': name, 'language': 'en_US', 'category': 'UTILITY', 'components': list(components)}
+    made = {
+        'name': name,
+        'language': 'en_US',
+        'category': 'UTILITY',
+        'components': list(components),
+    }
     answer = requests.post(
         f'{gateway.stand_in.url}/v26.0/{WABA}/message_templates',
         json=made,
@@ -161,9 +192,16 @@ BUTTONS = [
 
 
 def test_a_template_is_shown_filled_in_and_its_quick_reply_is_a_button(gateway, phone):
-    header, footer = {'type': 'HEADER', 'format': 'TEXT', 'text': 'Order {{1}}'}, {'type': 'FOOTER', 'text': 'Acme'}
+    header, footer = (
+        {'type': 'HEADER', 'format': 'TEXT', 'text': 'Order {{1}}'},
+        {'type': 'FOOTER', 'text': 'Acme'},
+    )
     header['example'] = {'header_text': ['A17']}
-    body = {'type': 'BODY', 'text': 'Dear {{1}}, it is *ready*', 'example': {'body_text': [['Ana']]}}
+    body = {
+        'type': 'BODY',
+        'text': 'Dear {{1}}, it is *ready*',
+        'example': {'body_text': [['Ana']]},
+    }
     create_template(gateway, 'ready', header, body, footer, {'type': 'BUTTONS', 'buttons': BUTTONS})
     parameters = [
         {'type': 'header', 'parameters': [{'type': 'text', 'text': 'A17'}]},
@@ -174,13 +212,25 @@ def test_a_template_is_shown_filled_in_and_its_quick_reply_is_a_button(gateway, 
             'index': '0',
             'parameters': [{'type': 'payload', 'payload': 'more'}],
         },
-        {'type': 'button', 'sub_type': 'url', 'index': '1', 'parameters': [{'type': 'text', 'text': 'A17'}]},
+        {
+            'type': 'button',
+            'sub_type': 'url',
+            'index': '1',
+            'parameters': [{'type': 'text', 'text': 'A17'}],
+        },
     ]
-    send(gateway, phone, 'template', {'name': 'ready', 'language': {'code': 'en_US'}, 'components': parameters})
+    send(
+        gateway,
+        phone,
+        'template',
+        {'name': 'ready', 'language': {'code': 'en_US'}, 'components': parameters},
+    )
     message = phone.theirs('Order A17')
     expect(message).to_contain_text(f'Dear {HARM}, it is ready')
     expect(message).to_contain_text('Acme')
-    expect(message.get_by_role('link', name='Track it')).to_have_attribute('href', 'https://example.com/A17')
+    expect(message.get_by_role('link', name='Track it')).to_have_attribute(
+        'href', 'https://example.com/A17'
+    )
     expect(message.get_by_role('button', name='Call us')).to_be_disabled()
     message.get_by_role('button', name='Tell me more').click()
     expect(phone.mine('Tell me more').get_by_role('blockquote')).to_contain_text('Dear')
@@ -194,15 +244,26 @@ def test_a_template_may_have_a_picture_and_cards(gateway, phone):
         {'type': 'BODY', 'text': 'Card {{1}}', 'example': {'body_text': [['A']]}},
     ]
     create_template(
-        gateway, 'cards', {'type': 'BODY', 'text': 'Two'}, {'type': 'CAROUSEL', 'cards': [{'components': inner}] * 2}
+        gateway,
+        'cards',
+        {'type': 'BODY', 'text': 'Two'},
+        {'type': 'CAROUSEL', 'cards': [{'components': inner}] * 2},
     )
     image = {'type': 'header', 'parameters': [{'type': 'image', 'image': {'id': media_id}}]}
     cards = [
-        {'card_index': index, 'components': [image, {'type': 'body', 'parameters': [{'type': 'text', 'text': name}]}]}
+        {
+            'card_index': index,
+            'components': [image, {'type': 'body', 'parameters': [{'type': 'text', 'text': name}]}],
+        }
         for index, name in enumerate('AB')
     ]
     parts = [{'type': 'carousel', 'cards': cards}]
-    send(gateway, phone, 'template', {'name': 'cards', 'language': {'code': 'en_US'}, 'components': parts})
+    send(
+        gateway,
+        phone,
+        'template',
+        {'name': 'cards', 'language': {'code': 'en_US'}, 'components': parts},
+    )
     message = phone.theirs('Two')
     expect(message).to_contain_text('Card A')
     expect(message).to_contain_text('Card B')
@@ -264,7 +325,12 @@ def test_hostile_contents_are_words(gateway, phone):
 @pytest.mark.parametrize('scheme', ['light', 'dark'])
 def test_words_can_be_read_in_the_light_and_in_the_dark(gateway, phone, scheme):
     phone.page.emulate_media(color_scheme=scheme)
-    send(gateway, phone, 'interactive', {'type': 'button', 'body': {'text': 'Choose'}, 'action': buttons('Yes')})
+    send(
+        gateway,
+        phone,
+        'interactive',
+        {'type': 'button', 'body': {'text': 'Choose'}, 'action': buttons('Yes')},
+    )
     phone.write('Hello')
     expect(phone.theirs('You said: Hello')).to_be_visible()
     phone.page.get_by_role('button', name='Send something else').click()

@@ -56,7 +56,12 @@ def platform():
 @pytest.fixture
 def ai(backend, platform):
     """An account whose AI is the platform, with a key."""
-    responder = {'kind': 'openai', 'base_url': platform.url, 'api_key': 'sk-5ecretKey', 'model': 'm'}
+    responder = {
+        'kind': 'openai',
+        'base_url': platform.url,
+        'api_key': 'sk-5ecretKey',
+        'model': 'm',
+    }
     backend.account(responder=responder)
     return platform
 
@@ -72,7 +77,14 @@ def hear(meta, workers):
 
 
 def completion(content=None, **message):
-    return {'choices': [{'message': {'role': 'assistant', 'content': content, **message}, 'finish_reason': 'stop'}]}
+    return {
+        'choices': [
+            {
+                'message': {'role': 'assistant', 'content': content, **message},
+                'finish_reason': 'stop',
+            }
+        ]
+    }
 
 
 def said(backend):
@@ -81,7 +93,9 @@ def said(backend):
 
 def reply(backend):
     """(seconds until the next ask or None, attempts, error) of the only conversation."""
-    rows = sql('SELECT extract(epoch FROM reply_due_at - now())::float, reply_attempts, reply_error FROM conversation')
+    rows = sql(
+        'SELECT extract(epoch FROM reply_due_at - now())::float, reply_attempts, reply_error FROM conversation'
+    )
     assert len(rows) == 1
     return rows[0]
 
@@ -137,7 +151,9 @@ def test_an_account_without_a_model_names_none(backend, ai, hear):
 # ---- what it answers
 
 
-@pytest.mark.parametrize('text', ['A <ThinkPad> for 300', 'It is <s>20</s> 10', 'analysis: [1] think <3', 'a <|> b'])
+@pytest.mark.parametrize(
+    'text', ['A <ThinkPad> for 300', 'It is <s>20</s> 10', 'analysis: [1] think <3', 'a <|> b']
+)
 def test_what_is_no_thinking_stays(backend, ai, hear, text):
     ai.answer(200, completion(text))
     hear('One')
@@ -146,13 +162,24 @@ def test_what_is_no_thinking_stays(backend, ai, hear, text):
 
 @pytest.mark.parametrize('content', THINKING, ids=lambda content: str(content)[:40])
 def test_the_customer_reads_the_answer_alone(backend, ai, hear, content):
-    ai.answer(200, completion(content, reasoning='SECRET', reasoning_content='SECRET', thinking='SECRET'))
+    ai.answer(
+        200, completion(content, reasoning='SECRET', reasoning_content='SECRET', thinking='SECRET')
+    )
     hear('One')
     assert said(backend) == ['Hello!']
 
 
-ONLY_THOUGHT = ['<think>SECRET', '<think>a<think>SECRET</think> b', 'SECRET</think>', '<think\nSECRET', None, '', [],
-                '<|channel|>analysis<|message|>SECRET', [{'type': 'thinking', 'thinking': 'SECRET'}]]  # fmt: skip
+ONLY_THOUGHT = [
+    '<think>SECRET',
+    '<think>a<think>SECRET</think> b',
+    'SECRET</think>',
+    '<think\nSECRET',
+    None,
+    '',
+    [],
+    '<|channel|>analysis<|message|>SECRET',
+    [{'type': 'thinking', 'thinking': 'SECRET'}],
+]
 
 
 @pytest.mark.parametrize('content', ONLY_THOUGHT, ids=str)
@@ -180,7 +207,10 @@ def test_a_refusal_shows_no_thinking_either(backend, ai, hear):
     [
         (completion(None, tool_calls=[{'id': '1', 'function': {'name': 'f'}}]), 'called a tool'),
         (completion('', function_call={'name': 'f'}), 'called a tool'),
-        ({'choices': [{'message': {'content': ''}, 'finish_reason': 'content_filter'}]}, 'held the answer back'),
+        (
+            {'choices': [{'message': {'content': ''}, 'finish_reason': 'content_filter'}]},
+            'held the answer back',
+        ),
     ],
 )
 def test_what_would_be_the_same_again_is_not_asked_for_again(backend, ai, hear, answer, title):
@@ -211,13 +241,19 @@ def test_a_long_answer_is_several_messages_but_no_more_than_twenty(backend, ai, 
 
 
 @pytest.mark.parametrize('status', [400, 401, 403, 404, 422])
-def test_a_refusal_that_stays_is_not_repeated_and_said_in_the_servers_words(backend, ai, hear, status):
+def test_a_refusal_that_stays_is_not_repeated_and_said_in_the_servers_words(
+    backend, ai, hear, status
+):
     ai.answer(status, {'error': {'message': 'The model `m` does not exist.', 'type': 'x'}})
     hear('One')
     due_in, attempts, error = reply(backend)
     assert (due_in, attempts) == (None, 1)
-    assert error == {'title': f'the responder answered HTTP {status}', 'details': 'The model `m` does not exist.',
-                     'attempts': 1, 'final': True}  # fmt: skip
+    assert error == {
+        'title': f'the responder answered HTTP {status}',
+        'details': 'The model `m` does not exist.',
+        'attempts': 1,
+        'final': True,
+    }
     assert len(ai.asks) == 1
 
 
@@ -238,7 +274,8 @@ def test_the_sentence_is_found_wherever_it_stands(backend, ai, hear, body):
 
 
 @pytest.mark.parametrize(
-    'body', [b'', b'<html>SECRET', b'[1]', {'error': {'code': 5}}, {'error': ['SECRET']}, {'x': 'SECRET'}]
+    'body',
+    [b'', b'<html>SECRET', b'[1]', {'error': {'code': 5}}, {'error': ['SECRET']}, {'x': 'SECRET'}],
 )
 def test_what_is_no_sentence_is_not_shown(backend, ai, hear, body):
     ai.answer(400, body)
@@ -248,8 +285,10 @@ def test_what_is_no_sentence_is_not_shown(backend, ai, hear, body):
 
 def test_the_sentence_gives_no_key_and_no_message_away(backend, ai, hear):
     ask = 'my card is 4111 1111 1111 1111, please hurry'
-    said = (f'Wrong key sk-5ecretKey (also 5ecretK) for "{ask}" or {ask[:22]}: '
-            f'token eyJhbGciOiJIUzI1NiIsInR5cCI6 of +12025550143. ' + 'x ' * 1000)  # fmt: skip
+    said = (
+        f'Wrong key sk-5ecretKey (also 5ecretK) for "{ask}" or {ask[:22]}: '
+        f'token eyJhbGciOiJIUzI1NiIsInR5cCI6 of +12025550143. ' + 'x ' * 1000
+    )
     ai.answer(401, {'error': {'message': said}})
     hear('kayak', ask)
     shown = reply(backend)[2]['details']
@@ -265,22 +304,36 @@ def test_what_may_pass_is_tried_again(backend, ai, hear, status):
     ai.answer(status, {'error': {'message': 'Overloaded'}})
     hear('One')
     due_in, attempts, error = reply(backend)
-    assert (1 < due_in <= 2, attempts, error['final'], error['details']) == (True, 1, False, 'Overloaded')
+    assert (1 < due_in <= 2, attempts, error['final'], error['details']) == (
+        True,
+        1,
+        False,
+        'Overloaded',
+    )
 
 
 @pytest.mark.parametrize('kind', ['openai', 'http'])
 @pytest.mark.parametrize('status', [429, 503])
-def test_a_server_that_asks_for_time_gets_it_and_loses_no_attempt(backend, platform, hear, kind, status):
+def test_a_server_that_asks_for_time_gets_it_and_loses_no_attempt(
+    backend, platform, hear, kind, status
+):
     where = {'url': platform.url} if kind == 'http' else {'base_url': platform.url}
     backend.account(responder={'kind': kind, **where})
     platform.answer(status, {}, **{'Retry-After': '20'})
     hear('One')
     for _ in range(6):
         due_in, attempts, error = reply(backend)
-        assert (18 < due_in <= 20, attempts, error['attempts'], error['final']) == (True, 0, 0, False)
+        assert (18 < due_in <= 20, attempts, error['attempts'], error['final']) == (
+            True,
+            0,
+            0,
+            False,
+        )
         make_due()
         hear()
-    answer = completion('Hello!') if kind == 'openai' else {'messages': [{'text': {'body': 'Hello!'}}]}
+    answer = (
+        completion('Hello!') if kind == 'openai' else {'messages': [{'text': {'body': 'Hello!'}}]}
+    )
     platform.answer(200, answer)
     make_due()
     hear()
@@ -315,7 +368,9 @@ def test_what_a_server_asks_for_is_bounded(backend, ai, hear, headers, least, mo
     assert reply(backend)[1] == 0
 
 
-@pytest.mark.parametrize('value', ['soon', 'nan', 'inf', '-', '', '9' * 400, '\u0662'.encode().decode('latin-1')])
+@pytest.mark.parametrize(
+    'value', ['soon', 'nan', 'inf', '-', '', '9' * 400, '\u0662'.encode().decode('latin-1')]
+)
 def test_what_is_no_time_is_as_if_nothing_was_asked_for(backend, ai, hear, value):
     ai.answer(503, {}, **{'Retry-After': value})
     hear('One')

@@ -42,7 +42,9 @@ def step():
 
 def due():
     """Every conversation's (seconds until a reply is asked for, attempts, error)."""
-    return sql('SELECT extract(epoch FROM reply_due_at - now())::float, reply_attempts, reply_error FROM conversation')
+    return sql(
+        'SELECT extract(epoch FROM reply_due_at - now())::float, reply_attempts, reply_error FROM conversation'
+    )
 
 
 def make_due():
@@ -51,7 +53,9 @@ def make_due():
 
 def said(backend, **query):
     """What was queued for the customer, in order."""
-    return [message['content']['body'] for message in backend.messages(direction='outbound', **query)][::-1]
+    return [
+        message['content']['body'] for message in backend.messages(direction='outbound', **query)
+    ][::-1]
 
 
 # ---- who is answered
@@ -115,7 +119,13 @@ def test_what_nobody_said_to_us_is_not_answered(backend, meta, workers, later, k
 
 @pytest.mark.parametrize(
     'why',
-    ['in a group', 'inactive account', 'responder none', 'no responder and no AI', 'on a message that came twice'],
+    [
+        'in a group',
+        'inactive account',
+        'responder none',
+        'no responder and no AI',
+        'on a message that came twice',
+    ],
 )
 def test_a_text_is_not_answered(backend, meta, workers, later, setting, why):
     backend.account(responder={'kind': 'none'} if why == 'responder none' else None)
@@ -146,12 +156,18 @@ def test_a_burst_is_answered_once(backend, platform, write, workers, setting):
     make_due()
     workers.incoming()
     (ask,) = platform.asks
-    assert [message['content']['body'] for message in ask['body']['messages']] == ['One', 'Two', 'Three']
+    assert [message['content']['body'] for message in ask['body']['messages']] == [
+        'One',
+        'Two',
+        'Three',
+    ]
     assert said(backend) == ['Hi!']
     assert due() == [(None, 0, None)]
 
 
-def test_who_writes_while_the_responder_thinks_is_asked_about_again_but_not_at_once(backend, platform, write, workers):
+def test_who_writes_while_the_responder_thinks_is_asked_about_again_but_not_at_once(
+    backend, platform, write, workers
+):
     platform.thinks()
     write('One')
     wait_until(lambda: platform.asks)
@@ -181,7 +197,9 @@ def test_two_workers_ask_once(backend, platform, write):
     assert len(platform.asks) == 1
 
 
-def test_what_a_dead_worker_asked_is_asked_again_and_its_late_answer_is_dropped(backend, platform, write, workers):
+def test_what_a_dead_worker_asked_is_asked_again_and_its_late_answer_is_dropped(
+    backend, platform, write, workers
+):
     platform.thinks()
     write('One')
     wait_until(lambda: platform.asks)
@@ -208,7 +226,9 @@ def test_a_paused_conversation_is_not_asked_about(backend, platform, write, work
     assert said(backend) == ['Hi!']
 
 
-def test_an_account_that_was_deactivated_meanwhile_is_not_asked_for(backend, platform, write, workers, setting):
+def test_an_account_that_was_deactivated_meanwhile_is_not_asked_for(
+    backend, platform, write, workers, setting
+):
     setting('REPLY_QUIET_SECONDS', 60)
     write('One')
     backend.post(f'/account/{CHATBOT}/deactivate')
@@ -252,12 +272,20 @@ def test_a_failing_responder_is_asked_again_after_2_4_and_8_seconds_and_then_the
         ((seconds, attempts, error),) = due()
         assert delay - 1 < seconds <= delay
         assert attempts == len(platform.asks) == attempt
-        assert error == {'title': 'the responder answered HTTP 500', 'attempts': attempt, 'final': False}
+        assert error == {
+            'title': 'the responder answered HTTP 500',
+            'attempts': attempt,
+            'final': False,
+        }
         make_due()
     workers.incoming()
     (conversation,) = backend.conversations()
     assert len(platform.asks) == 4
-    assert conversation['reply_error'] == {'title': 'the responder answered HTTP 500', 'attempts': 4, 'final': True}
+    assert conversation['reply_error'] == {
+        'title': 'the responder answered HTTP 500',
+        'attempts': 4,
+        'final': True,
+    }
     assert conversation['reply_due_at'] is None
     assert 'of theirs' not in str(conversation)
 
@@ -278,7 +306,9 @@ def test_a_responder_that_is_away_is_asked_again(backend, write, workers):
     assert 1 < seconds <= 2
 
 
-def test_an_ask_that_postgresql_was_away_for_is_no_attempt(backend, platform, write, workers, monkeypatch):
+def test_an_ask_that_postgresql_was_away_for_is_no_attempt(
+    backend, platform, write, workers, monkeypatch
+):
     with monkeypatch.context() as away:
         away.setattr('workers.responder._history', lambda conversation: lost_connection())
         write('One')

@@ -49,7 +49,9 @@ def reply_error(backend):
 # ---- openai
 
 
-def test_the_ai_of_the_environment_answers_accounts_without_a_responder(backend, stand_in, hear, workers):
+def test_the_ai_of_the_environment_answers_accounts_without_a_responder(
+    backend, stand_in, hear, workers
+):
     backend.account()
     hear(text_message('What time is it?'))
     (message,) = outbound(backend)
@@ -57,15 +59,27 @@ def test_the_ai_of_the_environment_answers_accounts_without_a_responder(backend,
     assert message['content'] == {'body': 'You said: What time is it?'}
     (ask,) = stand_in.get('/ai')['data']
     assert ask['key_tail'] == '-key'
-    assert ask['body'] == {'model': 'stand-in', 'messages': [{'role': 'user', 'content': 'What time is it?'}]}
+    assert ask['body'] == {
+        'model': 'stand-in',
+        'messages': [{'role': 'user', 'content': 'What time is it?'}],
+    }
     workers.send()
-    assert [send['body']['text']['body'] for send in stand_in.sends()] == ['You said: What time is it?']
+    assert [send['body']['text']['body'] for send in stand_in.sends()] == [
+        'You said: What time is it?'
+    ]
     assert backend.message(message['id'])['status'] == 'accepted'
 
 
-def test_the_ai_sees_the_last_messages_in_their_roles_after_the_system_prompt(backend, platform, hear):
+def test_the_ai_sees_the_last_messages_in_their_roles_after_the_system_prompt(
+    backend, platform, hear
+):
     platform.answer(200, completion('Certainly.'))
-    responder = {'kind': 'openai', 'base_url': f'{platform.url}/v1/', 'model': 'm', 'system_prompt': 'Be brief.'}
+    responder = {
+        'kind': 'openai',
+        'base_url': f'{platform.url}/v1/',
+        'model': 'm',
+        'system_prompt': 'Be brief.',
+    }
     backend.account(responder=responder)
     hear(text_message('First', wamid='wamid.0'))
     hear(text_message('Second', wamid='wamid.1'))
@@ -80,7 +94,9 @@ def test_the_ai_sees_the_last_messages_in_their_roles_after_the_system_prompt(ba
     system, *history = platform.asks[-1]['body']['messages']
     assert system['role'] == 'system'
     assert system['content'].startswith('Be brief.\n\n')
-    assert system['content'].endswith('\nCertainly.')  # the first of the last 20, which is not the customer's
+    assert system['content'].endswith(
+        '\nCertainly.'
+    )  # the first of the last 20, which is not the customer's
     assert [one['role'] for one in history] == ['user', *['assistant', 'user'] * 9]
     assert history[-1] == {'role': 'user', 'content': 'No. 14'}
 
@@ -90,10 +106,16 @@ def test_other_kinds_of_messages_are_told_in_words(backend, platform, hear):
     backend.account(responder={'kind': 'openai', 'base_url': platform.url, 'model': 'm'})
     button = {'type': 'button_reply', 'button_reply': {'id': '1', 'title': 'Yes, please'}}
     for n, (kind, content) in enumerate(
-        [('image', {'id': '1', 'caption': 'My cat'}), ('audio', {'id': '2'}), ('interactive', button)]
+        [
+            ('image', {'id': '1', 'caption': 'My cat'}),
+            ('audio', {'id': '2'}),
+            ('interactive', button),
+        ]
     ):
         hear({**text_message(wamid=f'wamid.{n}'), 'type': kind, kind: content})
-    users = [one['content'] for one in platform.asks[-1]['body']['messages'] if one['role'] == 'user']
+    users = [
+        one['content'] for one in platform.asks[-1]['body']['messages'] if one['role'] == 'user'
+    ]
     assert users == ['[image] My cat', '[audio]', 'Yes, please']
 
 
@@ -101,14 +123,21 @@ def test_an_account_has_its_own_server_key_and_model(backend, platform, hear, se
     setting('AI_API_KEY', 'key-of-the-environment')
     setting('AI_MODEL', 'model-of-the-environment')
     platform.answer(200, completion('Yes.'))
-    own = {'kind': 'openai', 'base_url': f'{platform.url}/own/v1', 'api_key': 'own-key', 'model': 'own-model'}
+    own = {
+        'kind': 'openai',
+        'base_url': f'{platform.url}/own/v1',
+        'api_key': 'own-key',
+        'model': 'own-model',
+    }
     backend.account(responder=own)
     hear(text_message(wamid='wamid.1'))
     assert platform.asks[0]['headers']['Authorization'] == 'Bearer own-key'
     assert platform.asks[0]['body']['model'] == 'own-model'
 
 
-def test_the_key_of_the_environment_goes_to_the_server_of_the_environment_alone(backend, platform, hear, setting):
+def test_the_key_of_the_environment_goes_to_the_server_of_the_environment_alone(
+    backend, platform, hear, setting
+):
     setting('AI_API_KEY', 'key-of-the-environment')
     platform.answer(200, completion('Yes.'))
     backend.account(responder={'kind': 'openai', 'base_url': platform.url, 'model': 'm'})
@@ -122,9 +151,21 @@ def test_the_key_of_the_environment_goes_to_the_server_of_the_environment_alone(
 
 @pytest.mark.parametrize(
     'answer',
-    [b'<html>', b'', b'[]', {}, {'choices': []}, completion(None), completion(''), completion(' \n'), completion([])],
+    [
+        b'<html>',
+        b'',
+        b'[]',
+        {},
+        {'choices': []},
+        completion(None),
+        completion(''),
+        completion(' \n'),
+        completion([]),
+    ],
 )
-def test_an_answer_that_is_no_completion_is_a_failure_that_quotes_nothing(backend, platform, hear, answer):
+def test_an_answer_that_is_no_completion_is_a_failure_that_quotes_nothing(
+    backend, platform, hear, answer
+):
     platform.answer(200, answer)
     backend.account(responder={'kind': 'openai', 'base_url': platform.url, 'model': 'm'})
     hear(text_message())
@@ -161,7 +202,9 @@ def test_characters_that_servers_refuse_are_neither_asked_nor_sent(backend, plat
 @pytest.fixture
 def own_service(backend, platform):
     platform.says('Hi!')
-    return backend.account(responder={'kind': 'http', 'url': f'{platform.url}/reply', 'secret': SECRET})
+    return backend.account(
+        responder={'kind': 'http', 'url': f'{platform.url}/reply', 'secret': SECRET}
+    )
 
 
 def test_the_platform_is_asked_as_standard_webhooks_says(backend, platform, own_service, hear):
@@ -175,12 +218,22 @@ def test_the_platform_is_asked_as_standard_webhooks_says(backend, platform, own_
     assert '.' not in id_
     assert ask['headers']['Content-Type'] == 'application/json'
     conversation, (message,) = ask['body']['conversation'], ask['body']['messages']
-    assert (conversation['chatbot_id'], conversation['wa_id'], conversation['user_id']) == ('acme', CUSTOMER, 'US.1')
-    assert (message['direction'], message['type'], message['content']) == ('inbound', 'text', {'body': 'Olá \ud83d'})
+    assert (conversation['chatbot_id'], conversation['wa_id'], conversation['user_id']) == (
+        'acme',
+        CUSTOMER,
+        'US.1',
+    )
+    assert (message['direction'], message['type'], message['content']) == (
+        'inbound',
+        'text',
+        {'body': 'Olá \ud83d'},
+    )
     assert SECRET not in json.dumps(ask['body'])
 
 
-def test_the_webhook_id_stays_when_the_same_ask_is_repeated(backend, platform, own_service, hear, workers):
+def test_the_webhook_id_stays_when_the_same_ask_is_repeated(
+    backend, platform, own_service, hear, workers
+):
     platform.answer(503)
     hear(text_message())
     sql('UPDATE conversation SET reply_due_at = now()')
@@ -207,17 +260,32 @@ def test_two_messages_leave_in_their_order(backend, platform, stand_in, own_serv
 
 
 def test_any_of_metas_send_bodies_may_be_answered(backend, platform, own_service, hear):
-    image = {'type': 'image', 'image': {'link': 'https://example.com/a.png'}, 'context': {'message_id': 'wamid.A'}}
+    image = {
+        'type': 'image',
+        'image': {'link': 'https://example.com/a.png'},
+        'context': {'message_id': 'wamid.A'},
+    }
     platform.answer(200, {'messages': [image, {'text': {'body': 'Without a type'}}]})
     hear(text_message())
     first, second = outbound(backend)
-    assert (first['type'], first['content'], first['context']) == ('image', image['image'], image['context'])
+    assert (first['type'], first['content'], first['context']) == (
+        'image',
+        image['image'],
+        image['context'],
+    )
     assert (second['type'], second['content']) == ('text', {'body': 'Without a type'})
 
 
 @pytest.mark.parametrize('person', [{'user': 'US.1'}, {'user': 'US.1', 'phone': None}])
-def test_a_reply_goes_to_who_is_answered_whomever_it_names(backend, platform, own_service, hear, person):
-    body = {'to': '+15550000000', 'recipient': 'US.9', 'messaging_product': 'whatsapp', 'text': {'body': 'Hi'}}
+def test_a_reply_goes_to_who_is_answered_whomever_it_names(
+    backend, platform, own_service, hear, person
+):
+    body = {
+        'to': '+15550000000',
+        'recipient': 'US.9',
+        'messaging_product': 'whatsapp',
+        'text': {'body': 'Hi'},
+    }
     platform.answer(200, {'messages': [body]})
     hear(text_message(**person))
     (message,) = outbound(backend)
@@ -227,14 +295,26 @@ def test_a_reply_goes_to_who_is_answered_whomever_it_names(backend, platform, ow
 
 def test_what_servers_refuse_is_not_sent_either(backend, platform, own_service, hear):
     place = {'latitude': 1, 'longitude': 2, 'name': 'a\x00b \ud83d'}
-    platform.answer(200, {'messages': [{'text': {'body': 'a\x00b \ud83d'}}, {'type': 'location', 'location': place}]})
+    platform.answer(
+        200,
+        {
+            'messages': [
+                {'text': {'body': 'a\x00b \ud83d'}},
+                {'type': 'location', 'location': place},
+            ]
+        },
+    )
     hear(text_message())
     text, location = [message['content'] for message in outbound(backend)]
     assert (text['body'], location['name']) == ('a\ufffdb \ufffd', 'a\ufffdb \ufffd')
 
 
-def test_a_reply_that_names_a_group_goes_to_who_is_answered(backend, platform, stand_in, own_service, hear, workers):
-    platform.answer(200, {'messages': [{'recipient_type': 'group', 'to': 'g1', 'text': {'body': 'Hi'}}]})
+def test_a_reply_that_names_a_group_goes_to_who_is_answered(
+    backend, platform, stand_in, own_service, hear, workers
+):
+    platform.answer(
+        200, {'messages': [{'recipient_type': 'group', 'to': 'g1', 'text': {'body': 'Hi'}}]}
+    )
     hear(text_message())
     workers.send()
     (sent,) = stand_in.sends()
@@ -249,15 +329,25 @@ def test_nothing_is_sent_to_a_customer_of_whom_no_id_is_known(backend, platform,
     hear()
     assert len(platform.asks) == 2
     assert outbound(backend) == []
-    assert reply_error(backend)['title'] == 'nothing is known of the customer that an answer could go to'
+    assert (
+        reply_error(backend)['title']
+        == 'nothing is known of the customer that an answer could go to'
+    )
 
 
-def test_a_reply_may_name_our_ids_and_say_that_it_is_not_to_be_checked(backend, platform, own_service, hear):
+def test_a_reply_may_name_our_ids_and_say_that_it_is_not_to_be_checked(
+    backend, platform, own_service, hear
+):
     platform.answer(204)
     hear(text_message(wamid='wamid.1'))
     asked = platform.asks[0]['body']['messages'][0]['id']
     reaction = {'type': 'reaction', 'reaction': {'message_id': asked, 'emoji': '👍'}}
-    poll = {'type': 'poll', 'poll': {'name': '?'}, 'validate': False, 'context': {'message_id': asked}}
+    poll = {
+        'type': 'poll',
+        'poll': {'name': '?'},
+        'validate': False,
+        'context': {'message_id': asked},
+    }
     platform.answer(200, {'messages': [reaction, poll]})
     hear(text_message(wamid='wamid.2'))
     first, second = outbound(backend)
@@ -273,12 +363,16 @@ BAD_ANSWERS = {
                 'interactive': {
                     'type': 'button',
                     'body': {'text': '?'},
-                    'action': {'buttons': [{'type': 'reply', 'reply': {'id': '1', 'title': 'x' * 21}}]},
+                    'action': {
+                        'buttons': [{'type': 'reply', 'reply': {'id': '1', 'title': 'x' * 21}}]
+                    },
                 },
             }
         ]
     },
-    'an id of nobody': {'messages': [{'text': {'body': 'x'}, 'context': {'message_id': str(uuid.uuid4())}}]},
+    'an id of nobody': {
+        'messages': [{'text': {'body': 'x'}, 'context': {'message_id': str(uuid.uuid4())}}]
+    },
     'a text to be split': {'messages': [{'text': {'body': 'x'}, 'split': True}]},
     'not JSON': b'hello',
     'nothing': b'',

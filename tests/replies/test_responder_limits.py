@@ -96,7 +96,11 @@ def bomb(kind):
     large = padded(200 * 2**20)
     if kind == 'deflate':
         return zlib.compress(large, 9)
-    return gzip.compress(gzip.compress(large, 9), 9) if kind == 'gzip, gzip' else gzip.compress(large, 9)
+    return (
+        gzip.compress(gzip.compress(large, 9), 9)
+        if kind == 'gzip, gzip'
+        else gzip.compress(large, 9)
+    )
 
 
 @pytest.mark.parametrize('kind', ['gzip', 'deflate', 'gzip, gzip', 'br', 'zstd', 'gzip of nothing'])
@@ -118,7 +122,9 @@ def test_a_bomb_costs_no_memory(backend, platform, hear, kind):
 
 def test_an_endless_body_is_left_after_a_megabyte(backend, hear):
     chunk = b'10000\r\n' + b'x' * 65536 + b'\r\n'
-    with RawServer(floods(b'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n', chunk)) as server:
+    with RawServer(
+        floods(b'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n', chunk)
+    ) as server:
         serve(backend, f'http://127.0.0.1:{server.port}')
         hear()
         assert '1,048,576 bytes' in error(backend)['title']
@@ -156,7 +162,9 @@ SLOW = {
     'one 100 after another': drips(b'', b'HTTP/1.1 100 Continue\r\n\r\n'),
     'one 102 after another': drips(b'', b'HTTP/1.1 102 Processing\r\n\r\n'),
     'a body in drops': drips(b'HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n', b' '),
-    'chunks in drops': drips(b'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n', b'1\r\n \r\n'),
+    'chunks in drops': drips(
+        b'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n', b'1\r\n \r\n'
+    ),
 }
 
 
@@ -200,13 +208,22 @@ def test_an_accounts_time_is_1_to_300_seconds(backend, seconds):
 
 
 @pytest.mark.parametrize('accounts', [4, 12])
-def test_accounts_whose_servers_drip_do_not_stop_the_others(backend, meta, setting, platform, accounts):
+def test_accounts_whose_servers_drip_do_not_stop_the_others(
+    backend, meta, setting, platform, accounts
+):
     """Each of them has more customers waiting than there are threads."""
     setting('RESPONDER_TIMEOUT', 6)
     with RawServer(drips(b'HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n', b' ')) as server:
         for n in range(accounts):
-            backend.account(f'slow{n}', f'{n}', responder={'kind': 'http', 'url': f'http://127.0.0.1:{server.port}'})
-            many = [text_message(wamid=f'wamid.{n}.{i}', phone=f'1202555{i:04}') for i in range(replies.THREADS + 6)]
+            backend.account(
+                f'slow{n}',
+                f'{n}',
+                responder={'kind': 'http', 'url': f'http://127.0.0.1:{server.port}'},
+            )
+            many = [
+                text_message(wamid=f'wamid.{n}.{i}', phone=f'1202555{i:04}')
+                for i in range(replies.THREADS + 6)
+            ]
             assert meta.webhook(envelope(many, number=f'{n}')).status_code == 200
         backend.account('quick', '42', responder={'kind': 'http', 'url': platform.url})
         platform.says('Quick!')

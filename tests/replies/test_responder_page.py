@@ -29,13 +29,17 @@ def service(language, directory):
     """The page's example, running; its address."""
     command, name = RUN[language]
     if not shutil.which(command[0]):
-        warnings.warn(f'NOT TRIED, there is no {command[0]}: the example of docs/responder.md', stacklevel=1)
+        warnings.warn(
+            f'NOT TRIED, there is no {command[0]}: the example of docs/responder.md', stacklevel=1
+        )
         pytest.skip(f'there is no {command[0]} here')
     (example,) = re.findall(rf'```{language}\n(.*?)```', PAGE, re.DOTALL)
     (directory / name).write_text(example)
     port = free_port()
     environ = os.environ | {'RESPONDER_SECRET': SECRET, 'PORT': str(port)}
-    with subprocess.Popen([*command, directory / name], env=environ, stderr=subprocess.DEVNULL) as process:
+    with subprocess.Popen(
+        [*command, directory / name], env=environ, stderr=subprocess.DEVNULL
+    ) as process:
         try:
             wait_until(lambda: port_open(port), 20)
             yield f'http://127.0.0.1:{port}/reply'
@@ -44,7 +48,9 @@ def service(language, directory):
 
 
 @pytest.mark.parametrize('language', RUN)
-def test_the_example_answers_who_signs_with_its_secret_and_nobody_else(backend, meta, workers, tmp_path, language):
+def test_the_example_answers_who_signs_with_its_secret_and_nobody_else(
+    backend, meta, workers, tmp_path, language
+):
     with service(language, tmp_path) as url:
         for number, secret in enumerate((SECRET, OTHER, None)):
             responder = {'kind': 'http', 'url': url} | ({'secret': secret} if secret else {})
@@ -53,7 +59,10 @@ def test_the_example_answers_who_signs_with_its_secret_and_nobody_else(backend, 
             assert meta.webhook(body).status_code == 200
         workers.incoming()
     (message,) = backend.messages(direction='outbound')
-    assert (message['chatbot_id'], message['content']) == ('chatbot0', {'body': 'You wrote: Olá 🎉'})
+    assert (message['chatbot_id'], message['content']) == (
+        'chatbot0',
+        {'body': 'You wrote: Olá 🎉'},
+    )
     for number in (1, 2):
         (conversation,) = backend.conversations(f'chatbot{number}')
         assert conversation['reply_error']['title'] == 'the responder answered HTTP 401'

@@ -10,12 +10,25 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from honcho.environ import parse_procfile
 
-from service.runtime.config import NEEDED_BY, PLACEHOLDERS, REQUIRED, VARIABLES, ConfigError, settings
+from service.runtime.config import (
+    NEEDED_BY,
+    PLACEHOLDERS,
+    REQUIRED,
+    VARIABLES,
+    ConfigError,
+    settings,
+)
 from tests.stack import ROOT
 from tests.stack.procfile import child_environ
 
 ENTRIES = dict(parse_procfile((ROOT / 'Procfile').read_text()).processes)
-NEEDS = {'release': 'release', 'web': 'web', 'worker_incoming': 'worker', 'worker_send': 'worker', 'clock': 'clock'}
+NEEDS = {
+    'release': 'release',
+    'web': 'web',
+    'worker_incoming': 'worker',
+    'worker_send': 'worker',
+    'clock': 'clock',
+}
 MALFORMED = [
     ('web', 'PORT', 'http'), ('web', 'ENCRYPTION_KEYS', 'not-a-key'), ('web', 'DATABASE_URL', 'mysql://x/y'),
     ('web', 'API_KEYS', ' , '), ('worker_send', 'SEND_RATE', 'fast'), ('worker_incoming', 'AI_BASE_URL', 'ai.test'),
@@ -28,13 +41,17 @@ def boot(entry, variable, value):
     env = {name: text for name, text in child_environ().items() if name != variable}
     if value is not None:
         env[variable] = value
-    done = subprocess.run(shlex.split(ENTRIES[entry]), cwd=ROOT, env=env, capture_output=True, text=True, timeout=30)
+    done = subprocess.run(
+        shlex.split(ENTRIES[entry]), cwd=ROOT, env=env, capture_output=True, text=True, timeout=30
+    )
     return done.returncode, done.stdout + done.stderr
 
 
 def test_a_missing_or_malformed_variable_stops_its_process_with_one_line_that_names_it():
     """Every entry of the Procfile with every variable that it needs, and some malformed ones, as real processes."""
-    cases = [(entry, name, None) for entry, process in NEEDS.items() for name in NEEDED_BY[process]] + MALFORMED
+    cases = [
+        (entry, name, None) for entry, process in NEEDS.items() for name in NEEDED_BY[process]
+    ] + MALFORMED
     with ThreadPoolExecutor(4) as pool:
         results = list(pool.map(lambda case: boot(*case), cases))
     for case, (code, output) in zip(cases, results, strict=True):
@@ -74,7 +91,8 @@ def test_the_placeholders_of_env_example_are_refused_at_boot():
     text = (ROOT / '.env.example').read_text()
     given = dict(re.findall(r'^#?([A-Z][A-Z_]+)=(.*)$', text, re.MULTILINE))
     guarded = [
-        ('web', name) for name in ('WHATSAPP_APP_SECRET', 'WHATSAPP_VERIFY_TOKEN', 'API_KEYS', 'ENCRYPTION_KEYS')
+        ('web', name)
+        for name in ('WHATSAPP_APP_SECRET', 'WHATSAPP_VERIFY_TOKEN', 'API_KEYS', 'ENCRYPTION_KEYS')
     ]
     cases = [*guarded, ('worker_incoming', 'AI_API_KEY')]
     assert {given[name] for _, name in cases} == PLACEHOLDERS
@@ -101,7 +119,11 @@ def environ(monkeypatch):
     [
         ('DATABASE_URL', 'postgres://u:p@h:5/d', 'postgresql://u:p@h:5/d'),
         ('DATABASE_URL', 'postgresql://h/d?sslmode=require', 'postgresql://h/d?sslmode=require'),
-        ('DATABASE_URL', 'postgresql:///d?host=/run/postgresql', 'postgresql:///d?host=/run/postgresql'),
+        (
+            'DATABASE_URL',
+            'postgresql:///d?host=/run/postgresql',
+            'postgresql:///d?host=/run/postgresql',
+        ),
         ('DATABASE_URL', 'postgres://%2Frun%2Fpostgresql/d', 'postgresql://%2Frun%2Fpostgresql/d'),
         ('REDIS_URL', 'rediss://:secret@h:6380/1', 'rediss://:secret@h:6380/1'),
         ('REDIS_URL', 'unix:///run/redis.sock?db=1', 'unix:///run/redis.sock?db=1'),
@@ -153,10 +175,19 @@ def test_what_is_malformed_is_refused_by_name_and_not_quoted(environ, name, valu
 
 def test_the_defaults_are_those_of_the_contract():
     promised = {
-        'GRAPH_API_URL': 'https://graph.facebook.com', 'GRAPH_API_VERSION': 'v26.0', 'GRAPH_TIMEOUT': '20',
-        'SEND_CONCURRENCY': '32', 'SEND_RATE': '80', 'UNKNOWN_GRACE_SECONDS': '120', 'MAX_QUEUED': '100000',
-        'REPLY_QUIET_SECONDS': '1', 'RESPONDER_TIMEOUT': '30', 'LOG_LEVEL': 'INFO', 'PORT': '8000', 'AI_BASE_URL': None,
-    }  # fmt: skip
+        'GRAPH_API_URL': 'https://graph.facebook.com',
+        'GRAPH_API_VERSION': 'v26.0',
+        'GRAPH_TIMEOUT': '20',
+        'SEND_CONCURRENCY': '32',
+        'SEND_RATE': '80',
+        'UNKNOWN_GRACE_SECONDS': '120',
+        'MAX_QUEUED': '100000',
+        'REPLY_QUIET_SECONDS': '1',
+        'RESPONDER_TIMEOUT': '30',
+        'LOG_LEVEL': 'INFO',
+        'PORT': '8000',
+        'AI_BASE_URL': None,
+    }
     assert {name: VARIABLES[name][1] for name in promised} == promised
 
 
@@ -176,7 +207,9 @@ def test_help_needs_no_environment(command):
     assert command or ('rotate-keys' in output and 'send-bulk' in output)
 
 
-@pytest.mark.parametrize('command', [('rotate-keys',), ('send-bulk', 'setup.cfg', '--chatbot-id', 'acme'), ('run',)])
+@pytest.mark.parametrize(
+    'command', [('rotate-keys',), ('send-bulk', 'setup.cfg', '--chatbot-id', 'acme'), ('run',)]
+)
 def test_a_command_without_its_environment_ends_with_one_line(command):
     code, output = flask(*command)
     assert (code, output.splitlines()[-1]) == (1, 'DATABASE_URL is missing: see .env.example')

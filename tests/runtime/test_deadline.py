@@ -30,9 +30,13 @@ ENDLESS = {
     'one 100 after another': drips(b'', b'HTTP/1.1 100 Continue\r\n\r\n'),
     'one 103 after another': drips(b'', b'HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n'),
     'a body in drops': drips(b'HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n', b'x'),
-    'chunks in drops': drips(b'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n', b'1\r\nx\r\n'),
+    'chunks in drops': drips(
+        b'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n', b'1\r\nx\r\n'
+    ),
     'a chunk size in drops': drips(b'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n', b'0'),
-    'trailers in drops': drips(b'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n', b'X: 1\r\n'),
+    'trailers in drops': drips(
+        b'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n', b'X: 1\r\n'
+    ),
     'a body until the end of the connection': drips(b'HTTP/1.1 200 OK\r\n\r\n', b'x'),
 }
 
@@ -46,7 +50,9 @@ def test_a_call_ends_in_time(behave):
         assert LIMIT - 0.1 < time.monotonic() - began < ENOUGH
 
 
-@pytest.mark.parametrize('behave', [silent, drips(b'', b'\x16\x03\x03\x40\x00')], ids=['silent', 'in drops'])
+@pytest.mark.parametrize(
+    'behave', [silent, drips(b'', b'\x16\x03\x03\x40\x00')], ids=['silent', 'in drops']
+)
 def test_a_tls_handshake_ends_in_time(behave):
     with RawServer(behave) as server, deadline.within(LIMIT):
         began = time.monotonic()
@@ -105,7 +111,11 @@ def assert_no_answer(server):
 
 @pytest.mark.parametrize(
     'piece',
-    [b'X-Filler: 1234567890\r\n', b'X' * 60000 + b': 1\r\n', b'HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 102 Wait\r\n\r\n'],
+    [
+        b'X-Filler: 1234567890\r\n',
+        b'X' * 60000 + b': 1\r\n',
+        b'HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 102 Wait\r\n\r\n',
+    ],
 )
 def test_an_endless_head_costs_no_more_than_64_kb(piece):
     beginning = b'' if piece.startswith(b'HTTP') else b'HTTP/1.1 200 OK\r\n'
@@ -125,13 +135,17 @@ def test_what_comes_before_the_answer_is_not_the_answer():
 
     with RawServer(behave) as server, deadline.within(ENOUGH):
         manager = deadline.pool_manager()
-        answers = [manager.request('GET', f'http://127.0.0.1:{server.port}/').data for _ in range(2)]
+        answers = [
+            manager.request('GET', f'http://127.0.0.1:{server.port}/').data for _ in range(2)
+        ]
     assert answers == [b'11', b'22']
     assert len(server.connections) == 1
 
 
 def test_a_switch_of_protocols_is_no_answer():
-    with RawServer(drips(b'HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n', b'x')) as server:
+    with RawServer(
+        drips(b'HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n', b'x')
+    ) as server:
         assert_no_answer(server)
 
 
@@ -168,14 +182,19 @@ def test_an_answer_by_tls_is_read_whole(tmp_path):
     with RawServer(behave) as server, deadline.within(ENOUGH):
         manager = deadline.pool_manager(ca_certs=str(certificate))
         for _ in range(2):
-            answer = manager.request('POST', f'https://localhost:{server.port}/', body=b'y' * 40000 + b'.')
+            answer = manager.request(
+                'POST', f'https://localhost:{server.port}/', body=b'y' * 40000 + b'.'
+            )
             assert answer.data == b'x' * 300000
         assert len(server.connections) == 1
 
 
 def self_signed(directory):
     """A key and a certificate for localhost, in one file."""
-    key, name = ec.generate_private_key(ec.SECP256R1()), x509.Name.from_rfc4514_string('CN=localhost')
+    key, name = (
+        ec.generate_private_key(ec.SECP256R1()),
+        x509.Name.from_rfc4514_string('CN=localhost'),
+    )
     now = datetime.now(UTC)
     certificate = (
         x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())

@@ -17,19 +17,29 @@ from tests.stack import Processes, free_port, wait_until
 TOKEN, TEXT, NAME = 'EAAsentineltoken', 'sentinel-text', 'Sentinel Name'
 NUMBER, CUSTOMER, USER = '12025550187', '447911123456', 'GB.13491208655302741918'
 SECRETS = {'app_secret': 'sentinel-app-secret', 'webhook_verify_token': 'sentinel-verify'}
-RESPONDER = {'kind': 'openai', 'api_key': 'sentinel-ai-key', 'model': 'm', 'system_prompt': 'sentinel-prompt'}
+RESPONDER = {
+    'kind': 'openai',
+    'api_key': 'sentinel-ai-key',
+    'model': 'm',
+    'system_prompt': 'sentinel-prompt',
+}
 
 
 @pytest.fixture(scope='module')
 def output(schema, simulator_process, tmp_path_factory):
     """What all processes wrote while messages of every fate went both ways: {process: text}."""
     simulator_process.reset(webhooks=False)
-    sql('TRUNCATE whatsapp_cloud_account, webhook_event CASCADE')  # a module's fixture comes before the tests' own
+    sql(
+        'TRUNCATE whatsapp_cloud_account, webhook_event CASCADE'
+    )  # a module's fixture comes before the tests' own
     port = free_port()
     environ = {
-        'GRAPH_API_URL': simulator_process.url, 'PORT': str(port), 'WEB_CONCURRENCY': '1', 'LOG_LEVEL': 'DEBUG',
+        'GRAPH_API_URL': simulator_process.url,
+        'PORT': str(port),
+        'WEB_CONCURRENCY': '1',
+        'LOG_LEVEL': 'DEBUG',
         'GRAPH_TIMEOUT': '1',
-    }  # fmt: skip
+    }
     with ExitStack() as stack:
         processes = Processes(tmp_path_factory.mktemp('logs'), environ)
         stack.callback(processes.stop_all)
@@ -53,11 +63,18 @@ def traffic(backend, meta, ai):
     for to in (NUMBER, '19991310260', '19991310161', '19980000012', '19980000013'):
         backend.send(f'+{to}', TEXT)
     backend.send(f'+{NUMBER}', TEXT, 'held')
-    backend.post('/send', {'chatbot_id': 'acme', 'to': NUMBER + 'x', 'text': {'body': TEXT}, TEXT: NUMBER})
+    backend.post(
+        '/send', {'chatbot_id': 'acme', 'to': NUMBER + 'x', 'text': {'body': TEXT}, TEXT: NUMBER}
+    )
     message = text_message(TEXT, f'wamid.{NUMBER}', CUSTOMER, USER)
     meta.webhook(envelope([message], contacts=[contact(NAME, CUSTOMER, USER)]))
     meta.webhook(envelope(statuses=[status_of(f'wamid.{NUMBER}', 'read', recipient_id=CUSTOMER)]))
-    meta.webhook(envelope([{**message, 'id': None}, {**message, 'id': 'x' * 600}], errors=[{'code': 1, 'title': 'T'}]))
+    meta.webhook(
+        envelope(
+            [{**message, 'id': None}, {**message, 'id': 'x' * 600}],
+            errors=[{'code': 1, 'title': 'T'}],
+        )
+    )
     meta.webhook(TEXT.encode())
 
 
@@ -67,7 +84,11 @@ def knock(url):
         requests.get(url + path, headers={'Authorization': f'Bearer {TOKEN}'}, timeout=10)
     headers = {'X-Hub-Signature-256': 'sha256=' + 'a' * 64}
     requests.post(f'{url}/whatsapp-cloud/webhook', data=TEXT, headers=headers, timeout=10)
-    query = {'hub.mode': 'subscribe', 'hub.verify_token': SECRETS['webhook_verify_token'], 'hub.challenge': TEXT}
+    query = {
+        'hub.mode': 'subscribe',
+        'hub.verify_token': SECRETS['webhook_verify_token'],
+        'hub.challenge': TEXT,
+    }
     requests.get(f'{url}/whatsapp-cloud/webhook', params=query, timeout=10)
 
 
@@ -83,8 +104,24 @@ def test_every_line_of_every_process_is_a_json_object(output):
 
 def test_no_secret_no_text_and_no_whole_number_is_written(output):
     everything = '\n'.join(output.values())
-    never = [TOKEN, TEXT, NAME, NUMBER, CUSTOMER, USER, RESPONDER['api_key'], RESPONDER['system_prompt'], 'test-key']
-    never += [*SECRETS.values(), APP_SECRET, os.environ['ENCRYPTION_KEYS'], '19991310260', '19980000012']
+    never = [
+        TOKEN,
+        TEXT,
+        NAME,
+        NUMBER,
+        CUSTOMER,
+        USER,
+        RESPONDER['api_key'],
+        RESPONDER['system_prompt'],
+        'test-key',
+    ]
+    never += [
+        *SECRETS.values(),
+        APP_SECRET,
+        os.environ['ENCRYPTION_KEYS'],
+        '19991310260',
+        '19980000012',
+    ]
     for secret in never:
         found = next((line for line in everything.splitlines() if secret in line), None)
         assert found is None, (secret, found)
@@ -113,7 +150,9 @@ def test_an_exception_is_written_without_its_text():
     try:
         raise ValueError(f'{TEXT} of {NUMBER}')
     except ValueError as error:
-        record = logging.makeLogRecord({'msg': 'failed', 'exc_info': (ValueError, error, error.__traceback__)})
+        record = logging.makeLogRecord(
+            {'msg': 'failed', 'exc_info': (ValueError, error, error.__traceback__)}
+        )
     line = Formatter().format(record)
     assert TEXT not in line
     assert NUMBER not in line
@@ -123,5 +162,7 @@ def test_an_exception_is_written_without_its_text():
 
 
 def test_what_no_json_knows_is_written_nevertheless():
-    entry = json.loads(Formatter().format(logging.makeLogRecord({'msg': 'x', 'thing': object(), 'text': '\ud800'})))
+    entry = json.loads(
+        Formatter().format(logging.makeLogRecord({'msg': 'x', 'thing': object(), 'text': '\ud800'}))
+    )
     assert entry['thing'].startswith('<object')

@@ -14,9 +14,16 @@ from tests.people import contact, envelope, sql, text_message
 from tests.stack import wait_until
 
 needs_pgbouncer = pytest.mark.skipif(
-    not BINARY, reason='NOT TRIED BEHIND THE REAL PGBOUNCER, which is not installed: apt-get install pgbouncer'
+    not BINARY,
+    reason='NOT TRIED BEHIND THE REAL PGBOUNCER, which is not installed: apt-get install pgbouncer',
 )
-FOLLOWED = {'application_name', 'client_encoding', 'DateStyle', 'TimeZone', 'standard_conforming_strings'}
+FOLLOWED = {
+    'application_name',
+    'client_encoding',
+    'DateStyle',
+    'TimeZone',
+    'standard_conforming_strings',
+}
 LEFT_BEHIND = "SELECT name FROM pg_settings WHERE source = 'session'"
 
 
@@ -61,7 +68,11 @@ def test_why_it_refuses_is_told(strict, postgres, by_way_of, application):
 @pytest.mark.parametrize('in_transaction', [True, False])
 def test_limits_hold_in_each_transaction_and_are_gone_after_it(database, in_transaction):
     asked = 'SELECT current_setting(%s)'
-    names = ['statement_timeout', 'lock_timeout', *(['idle_in_transaction_session_timeout'] if in_transaction else [])]
+    names = [
+        'statement_timeout',
+        'lock_timeout',
+        *(['idle_in_transaction_session_timeout'] if in_transaction else []),
+    ]
     with db.connection():
         if in_transaction:
             with db.db.atomic():
@@ -69,7 +80,9 @@ def test_limits_hold_in_each_transaction_and_are_gone_after_it(database, in_tran
         else:
             held = [db.fetch(asked, (name,))[0][0] for name in names]
         with db.db.connection().cursor() as cursor:  # as PgBouncer's next client would find them
-            cursor.execute("SELECT current_setting('statement_timeout'), current_setting('lock_timeout')")
+            cursor.execute(
+                "SELECT current_setting('statement_timeout'), current_setting('lock_timeout')"
+            )
             assert cursor.fetchone() == ('0', '0')
     assert held == ['20s', '10s', '20s'][: len(held)]
 
@@ -96,12 +109,18 @@ def test_all_works_behind_the_real_one_and_leaves_nothing_to_its_other_clients(b
     gateway = behind_pgbouncer
     for number in range(30):
         phone = f'1202555{number:04}'
-        body = envelope([text_message(f'hello {number}', f'wamid.{number}', phone)], contacts=[contact(phone=phone)])
+        body = envelope(
+            [text_message(f'hello {number}', f'wamid.{number}', phone)],
+            contacts=[contact(phone=phone)],
+        )
         assert gateway.meta.webhook(body).status_code == 200
         gateway.backend.send(f'+1303555{number:04}')
     replies = {f'You said: hello {number}' for number in range(30)}
-    wait_until(lambda: replies <= delivered(gateway), 30,
-               message=lambda: ''.join(gateway.processes.logs(name)[-2000:] for name in ENTRIES))  # fmt: skip
+    wait_until(
+        lambda: replies <= delivered(gateway),
+        30,
+        message=lambda: ''.join(gateway.processes.logs(name)[-2000:] for name in ENTRIES),
+    )
     wait_until(lambda: len(gateway.stand_in.sends()) == 60, 30)
     for _ in range(20):
         with closing(psycopg2.connect(gateway.url_by_bouncer)) as other, other.cursor() as cursor:
@@ -126,16 +145,23 @@ def test_days_are_utc_whatever_the_zone_of_the_session(backend, by_way_of, postg
     backend.account()
     backend.send()
     (message,) = backend.messages()
-    sql("INSERT INTO usage_log (message_id, chatbot_id, direction, type, at) "
-        "VALUES (%s, 'acme', 'outbound', 'text', '2026-03-01T00:30:00Z')", message['id'])  # fmt: skip
+    sql(
+        'INSERT INTO usage_log (message_id, chatbot_id, direction, type, at) '
+        "VALUES (%s, 'acme', 'outbound', 'text', '2026-03-01T00:30:00Z')",
+        message['id'],
+    )
     for zone in ('Pacific/Kiritimati', 'America/St_Johns', 'UTC'):
         by_way_of(
             f'{postgres.url}?options=-c%20TimeZone%3D{zone}%20-c%20IntervalStyle%3Diso_8601%20-c%20DateStyle%3DGerman'
         )
         day = {'day': '2026-03-01', 'direction': 'outbound', 'category': None, 'count': 1}
         for first, last, expected in (
-            ('2026-03-01', '2026-03-01', [day]), ('2026-02-28', '2026-02-28', []), ('2026-03-02', '2026-03-02', []),
-        ):  # fmt: skip
-            answer = backend.get('/usage', query_string={'chatbot_id': 'acme', 'from': first, 'to': last})
+            ('2026-03-01', '2026-03-01', [day]),
+            ('2026-02-28', '2026-02-28', []),
+            ('2026-03-02', '2026-03-02', []),
+        ):
+            answer = backend.get(
+                '/usage', query_string={'chatbot_id': 'acme', 'from': first, 'to': last}
+            )
             assert answer.json['data'] == expected, (zone, first)
         assert backend.get(f'/messages/{message["id"]}').json['created_at'] == message['created_at']

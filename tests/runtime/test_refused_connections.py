@@ -89,7 +89,9 @@ def test_readyz_and_the_log_say_why(application, there, urls, backend, caplog, w
     assert PASSWORD not in str([vars(record) for record in caplog.records])
 
 
-def test_processes_that_wait_say_why_once_and_again_when_it_changes(postgres, redis_server, urls, tmp_path):
+def test_processes_that_wait_say_why_once_and_again_when_it_changes(
+    postgres, redis_server, urls, tmp_path
+):
     environ = {name: os.environ[name] for name in ('REDIS_URL', 'ENCRYPTION_KEYS')}
     processes = Processes(tmp_path, environ)
     for name in ('clock', 'worker_send'):
@@ -121,7 +123,9 @@ def test_a_server_that_has_become_a_replica_is_away(backend, there, postgres):
     backend.account()
     there(f'{postgres.url}?options=-c%20default_transaction_read_only%3Don')
     assert backend.get('/messages').status_code == 200
-    answer = backend.post('/send', {'chatbot_id': 'acme', 'to': '+12025550143', 'text': {'body': 'x'}})
+    answer = backend.post(
+        '/send', {'chatbot_id': 'acme', 'to': '+12025550143', 'text': {'body': 'x'}}
+    )
     assert answer.status_code == 503
     with pytest.raises(OperationalError), db.connection():
         db.execute('DELETE FROM usage_log')

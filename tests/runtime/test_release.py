@@ -55,7 +55,9 @@ TRANSACTIONS = {
     'a list': ('SELECT count(*) FROM batch', 'SELECT * FROM message m JOIN conversation c ON c.id = m.conversation_id'),
 }  # fmt: skip
 # A section that locks what the others lock, in the order that is the worst for them.
-WORST = ''.join(f'ALTER TABLE {table} ADD COLUMN worst integer;' for table in reversed(table_locks.ORDER))
+WORST = ''.join(
+    f'ALTER TABLE {table} ADD COLUMN worst integer;' for table in reversed(table_locks.ORDER)
+)
 
 
 @pytest.fixture
@@ -84,7 +86,11 @@ class Traffic:
 
     def __init__(self, url):
         self.url, self.over, self.done, self.surprises = url, threading.Event(), [], []
-        self.threads = [threading.Thread(target=self._act, args=(kind,)) for kind in TRANSACTIONS for _ in range(2)]
+        self.threads = [
+            threading.Thread(target=self._act, args=(kind,))
+            for kind in TRANSACTIONS
+            for _ in range(2)
+        ]
 
     def __enter__(self):
         for thread in self.threads:
@@ -128,8 +134,9 @@ def test_an_upgrade_from_each_shipped_version_beside_traffic(database, monkeypat
         wait_until(lambda: {*traffic.done[so_far:]} == {*TRANSACTIONS}, 20)
     assert traffic.surprises == []
     assert run(database, 'SELECT version FROM schema_version ORDER BY 1') == [
-        *((one,) for one, _ in sections), (newest + 1,)
-    ]  # fmt: skip
+        *((one,) for one, _ in sections),
+        (newest + 1,),
+    ]
 
 
 def test_a_release_that_cannot_get_its_locks_says_who_has_them(database, monkeypatch, caplog):
@@ -137,13 +144,19 @@ def test_a_release_that_cannot_get_its_locks_says_who_has_them(database, monkeyp
     migrate.upgrade()
     monkeypatch.setattr(migrate, 'sections', lambda: [*sections, (sections[-1][0] + 1, WORST)])
     monkeypatch.setattr(table_locks, 'PATIENCE', 2)
-    with closing(psycopg2.connect(database, application_name='pg_dump')) as dump, dump.cursor() as cursor:
+    with (
+        closing(psycopg2.connect(database, application_name='pg_dump')) as dump,
+        dump.cursor() as cursor,
+    ):
         cursor.execute('SELECT count(*) FROM message')
         with pytest.raises(
-            table_locks.Locked, match=r'message by process \d+ \(pg_dump, idle in transaction, for \d+ s\)'
+            table_locks.Locked,
+            match=r'message by process \d+ \(pg_dump, idle in transaction, for \d+ s\)',
         ):
             migrate.upgrade()
-        assert run(database, 'SELECT count(*) FROM conversation') == [(0,)]  # nobody stands behind the release
+        assert run(database, 'SELECT count(*) FROM conversation') == [
+            (0,)
+        ]  # nobody stands behind the release
     assert [record.held_by for record in caplog.records if 'pg_dump' in (record.held_by or '')]
 
 
@@ -172,8 +185,14 @@ def test_a_release_leaves_no_setting_behind(database, monkeypatch):
     monkeypatch.setattr(table_locks, 'closing', nullcontext)
     migrate.upgrade()
     with connection, connection.cursor() as cursor:
-        cursor.execute("SELECT name FROM pg_settings WHERE source = 'session' AND name <> 'application_name'")
-        assert {name for (name,) in cursor.fetchall()} <= {'client_encoding', 'DateStyle', 'TimeZone'}
+        cursor.execute(
+            "SELECT name FROM pg_settings WHERE source = 'session' AND name <> 'application_name'"
+        )
+        assert {name for (name,) in cursor.fetchall()} <= {
+            'client_encoding',
+            'DateStyle',
+            'TimeZone',
+        }
     connection.close()
 
 

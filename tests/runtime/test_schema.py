@@ -49,16 +49,26 @@ def test_releases_from_empty_two_at_once_and_again_make_the_schema_once(empty):
     assert [done.returncode for done in (*first, again)] == [0, 0, 0], first
     assert sorted('"from_version": 0' in done.stdout for done in first) == [False, True]
     assert f'"from_version": {migrate.newest()}' in again.stdout
-    assert look(empty, 'SELECT version FROM schema_version ORDER BY 1') == [(v,) for v, _ in migrate.sections()]
+    assert look(empty, 'SELECT version FROM schema_version ORDER BY 1') == [
+        (v,) for v, _ in migrate.sections()
+    ]
     assert {name for (name,) in look(empty, TABLES)} >= {
-        'whatsapp_cloud_account', 'conversation', 'message', 'message_status', 'webhook_event', 'usage_log'
-    }  # fmt: skip
+        'whatsapp_cloud_account',
+        'conversation',
+        'message',
+        'message_status',
+        'webhook_event',
+        'usage_log',
+    }
 
 
 def test_a_section_that_fails_leaves_the_database_as_it_was(empty, monkeypatch):
     monkeypatch.setenv('DATABASE_URL', empty)
     settings.forget()
-    sections = [*migrate.sections(), (migrate.newest() + 1, 'CREATE TABLE half (id int); SELECT 1/0')]
+    sections = [
+        *migrate.sections(),
+        (migrate.newest() + 1, 'CREATE TABLE half (id int); SELECT 1/0'),
+    ]
     monkeypatch.setattr(migrate, 'sections', lambda: sections)
     with pytest.raises(psycopg2.Error):
         migrate.upgrade()
@@ -107,7 +117,9 @@ def test_an_upgrade_finds_what_old_messages_are_about(empty, monkeypatch):
     look(empty, f'{OLD_MESSAGES} RETURNING id')
     monkeypatch.setattr(migrate, 'sections', lambda: sections)
     assert migrate.upgrade() == (1, migrate.newest())
-    found = look(empty, 'SELECT wamid, refers_to FROM message WHERE refers_to IS NOT NULL ORDER BY wamid')
+    found = look(
+        empty, 'SELECT wamid, refers_to FROM message WHERE refers_to IS NOT NULL ORDER BY wamid'
+    )
     assert found == [('1', 'A'), ('6', 'B'), ('7', 'C')]
     monkeypatch.undo()
     settings.forget()
@@ -129,7 +141,9 @@ def home(database):
     db.configure()
 
 
-def test_readyz_is_200_when_all_is_there_and_healthz_asks_nobody(application, database, home, setting):
+def test_readyz_is_200_when_all_is_there_and_healthz_asks_nobody(
+    application, database, home, setting
+):
     client = application.test_client()
     assert (client.get('/readyz').status_code, client.get('/healthz').status_code) == (200, 200)
     elsewhere(setting, 'DATABASE_URL', f'postgresql://x@127.0.0.1:{free_port()}/x')
@@ -165,7 +179,9 @@ def test_an_older_process_stays_ready_beside_a_newer_schema(application, databas
             db.execute('DELETE FROM schema_version WHERE version > %s', (migrate.newest(),))
 
 
-def test_an_api_request_is_503_while_postgresql_is_away_and_works_again_after(backend, home, setting):
+def test_an_api_request_is_503_while_postgresql_is_away_and_works_again_after(
+    backend, home, setting
+):
     backend.account()
     elsewhere(setting, 'DATABASE_URL', f'postgresql://x@127.0.0.1:{free_port()}/x')
     for answer in (
@@ -184,8 +200,10 @@ def test_after_a_restart_of_postgresql_one_request_at_most_notices(backend, appl
     with ThreadPoolExecutor(6) as pool:
         list(pool.map(lambda _: application.test_client().get('/readyz'), range(24)))
     with db.connection():
-        db.fetch('SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() '
-                 "AND application_name = 'whatsapp-gateway'")  # fmt: skip
+        db.fetch(
+            'SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() '
+            "AND application_name = 'whatsapp-gateway'"
+        )
     statuses = [backend.get('/messages').status_code for _ in range(8)]
     assert statuses.count(503) <= 1
     assert statuses[-1] == 200

@@ -55,9 +55,21 @@ def test_progress_and_counts_follow_the_messages_until_it_is_done(acme, workers)
     batch = bulk(acme, [*people(2), '+19991310260', '+19980000003', 'nobody'])
     assert (batch['status'], batch['progress'], batch['counts']) == ('running', 0, {'queued': 4})
     assert {name: value for name, value in batch.items() if not name.endswith('_rows')}.keys() == {
-        'id', 'chatbot_id', 'status', 'reason', 'recipients', 'rejected', 'duplicates', 'dropped', 'accepted',
-        'counts', 'progress', 'estimated_end', 'created_at', 'updated_at',
-    }  # fmt: skip
+        'id',
+        'chatbot_id',
+        'status',
+        'reason',
+        'recipients',
+        'rejected',
+        'duplicates',
+        'dropped',
+        'accepted',
+        'counts',
+        'progress',
+        'estimated_end',
+        'created_at',
+        'updated_at',
+    }
     workers.send()
     found = batch_of(acme, batch)
     assert (found['status'], found['progress']) == ('running', 0.75)
@@ -74,9 +86,13 @@ def test_the_end_is_estimated_from_the_rate_and_then_from_the_pace(acme, setting
     assert 4 < seconds_until(batch['estimated_end']) <= 5
     acme.account(max_mps=10)
     assert 9 < seconds_until(batch_of(acme, batch)['estimated_end']) <= 10
-    sql("UPDATE message SET status = 'sent', accepted_at = now() - interval '20 seconds', due_at = NULL WHERE id IN "
-        '(SELECT id FROM message ORDER BY id LIMIT 40)')  # fmt: skip
-    assert 28 < seconds_until(batch_of(acme, batch)['estimated_end']) < 31  # 40 in 20 s: 60 more need 30
+    sql(
+        "UPDATE message SET status = 'sent', accepted_at = now() - interval '20 seconds', due_at = NULL WHERE id IN "
+        '(SELECT id FROM message ORDER BY id LIMIT 40)'
+    )
+    assert (
+        28 < seconds_until(batch_of(acme, batch)['estimated_end']) < 31
+    )  # 40 in 20 s: 60 more need 30
 
 
 def test_no_end_is_estimated_while_nothing_can_leave(acme):
@@ -87,7 +103,11 @@ def test_no_end_is_estimated_while_nothing_can_leave(acme):
     assert batch_of(acme, batch)['estimated_end']
     acme.post(f'/account/{CHATBOT}/deactivate')
     found = batch_of(acme, batch)
-    assert (found['status'], found['counts'], found['estimated_end']) == ('running', {'held': 2}, None)
+    assert (found['status'], found['counts'], found['estimated_end']) == (
+        'running',
+        {'held': 2},
+        None,
+    )
 
 
 def test_batches_are_listed_newest_first_with_a_cursor(acme):
@@ -101,7 +121,10 @@ def test_batches_are_listed_newest_first_with_a_cursor(acme):
     assert ([batch['id'] for batch in last['data']], last['next_cursor']) == ([ids[0]], None)
     assert last['data'][0].keys() == batch_of(acme, {'id': ids[0]}).keys()
     assert acme.get('/batches').json['data'][0]['id'] == other
-    assert acme.get('/batches', query_string={'chatbot_id': 'nobody'}).json == {'data': [], 'next_cursor': None}
+    assert acme.get('/batches', query_string={'chatbot_id': 'nobody'}).json == {
+        'data': [],
+        'next_cursor': None,
+    }
 
 
 def test_messages_are_found_by_their_batch(acme):
@@ -118,7 +141,11 @@ def test_messages_are_found_by_their_batch(acme):
 def test_a_paused_batch_waits_and_goes_on_when_resumed(acme, workers, stand_in):
     batch = bulk(acme, people(3))
     paused = move(acme, batch, 'pause')
-    assert (paused.status_code, paused.json['status'], paused.json['counts']) == (200, 'paused', {'held': 3})
+    assert (paused.status_code, paused.json['status'], paused.json['counts']) == (
+        200,
+        'paused',
+        {'held': 3},
+    )
     assert paused.json['reason'] is None
     workers.send()
     assert stand_in.sends() == []
@@ -164,13 +191,19 @@ def test_a_person_cannot_retry_a_message_of_a_batch_that_does_not_run(acme, work
 def test_a_cancelled_batch_is_over_and_cannot_go_on(acme, workers, stand_in):
     batch = bulk(acme, people(3))
     cancelled = move(acme, batch, 'cancel').json
-    assert (cancelled['status'], cancelled['counts'], cancelled['progress']) == ('cancelled', {'cancelled': 3}, 1)
+    assert (cancelled['status'], cancelled['counts'], cancelled['progress']) == (
+        'cancelled',
+        {'cancelled': 3},
+        1,
+    )
     workers.send()
     assert stand_in.sends() == []
     for how in ('pause', 'resume'):
         answer = move(acme, batch, how)
         assert (answer.status_code, answer.json['detail']) == (409, 'The batch was cancelled.')
-    assert move(acme, batch, 'cancel').json == cancelled | {'updated_at': batch_of(acme, batch)['updated_at']}
+    assert move(acme, batch, 'cancel').json == cancelled | {
+        'updated_at': batch_of(acme, batch)['updated_at']
+    }
 
 
 @pytest.mark.parametrize('how', ['', '/pause', '/resume', '/cancel'])
@@ -204,7 +237,10 @@ def test_it_stops_by_itself_when_meta_refuses_bulks_or_pauses_the_template(
 
 def test_it_stops_by_itself_when_a_failed_status_says_so(acme, workers, meta, stand_in):
     batch = bulk(acme, people(3))
-    sql("UPDATE message SET due_at = now() + interval '1 hour' WHERE recipient_to <> %s", people(1)[0])
+    sql(
+        "UPDATE message SET due_at = now() + interval '1 hour' WHERE recipient_to <> %s",
+        people(1)[0],
+    )
     workers.send()
     wamid = stand_in.sends()[0]['wamid']
     errors = [{'code': 131048, 'title': 'Spam rate limit hit'}]
@@ -238,7 +274,9 @@ def test_the_command_follows_the_batch_to_its_end(acme, application, back_room, 
     well = run(*people(20))
     assert (well.exit_code, 'done: 20 accepted' in well.output) == (0, True), well.output
     failed = run(*people(2), '+19991310260')
-    assert (failed.exit_code, 'done: 2 accepted, 1 failed' in failed.output) == (1, True), failed.output
+    assert (failed.exit_code, 'done: 2 accepted, 1 failed' in failed.output) == (1, True), (
+        failed.output
+    )
     stopped = run(*people(20, '19991310480'))
     assert stopped.exit_code == 1
     assert explain(131048)['fix'] in stopped.output
@@ -246,7 +284,10 @@ def test_the_command_follows_the_batch_to_its_end(acme, application, back_room, 
 
 @pytest.fixture
 def web(database, tmp_path):
-    processes, port = Processes(tmp_path / 'web', {'WEB_CONCURRENCY': '1', 'PORT': str(free_port())}), None
+    processes, port = (
+        Processes(tmp_path / 'web', {'WEB_CONCURRENCY': '1', 'PORT': str(free_port())}),
+        None,
+    )
     port = int(processes.env['PORT'])
     processes.start('web')
     processes.wait_port(port)
@@ -255,8 +296,10 @@ def web(database, tmp_path):
 
 
 def stored():
-    return sql('SELECT (SELECT count(*) FROM batch), (SELECT count(*) FROM message), (SELECT count(*) FROM '
-               'conversation), (SELECT count(*) FROM conversation_identity)')[0]  # fmt: skip
+    return sql(
+        'SELECT (SELECT count(*) FROM batch), (SELECT count(*) FROM message), (SELECT count(*) FROM '
+        'conversation), (SELECT count(*) FROM conversation_identity)'
+    )[0]
 
 
 def test_a_killed_web_process_leaves_nothing_half_done_and_the_same_key_sends_once(acme, web):
@@ -268,13 +311,23 @@ def test_a_killed_web_process_leaves_nothing_half_done_and_the_same_key_sends_on
             'LOCK TABLE idempotency_key IN EXCLUSIVE MODE'
         )  # the last INSERT of the transaction waits for it
         lost = pool.submit(bulk, caller, recipients, key='k')
-        wait_until(lambda: sql("SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE "
-                               "'%%INSERT INTO idempotency_key%%'"))  # fmt: skip
+        wait_until(
+            lambda: sql(
+                "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE "
+                "'%%INSERT INTO idempotency_key%%'"
+            )
+        )
         processes.kill('web')
         assert isinstance(lost.exception(10), requests.ConnectionError)
     blocker.close()
-    wait_until(lambda: not sql("SELECT 1 FROM pg_stat_activity WHERE query LIKE '%%INSERT INTO idempotency_key%%' AND "
-                               'pid <> pg_backend_pid()'))  # fmt: skip
+    wait_until(
+        lambda: (
+            not sql(
+                "SELECT 1 FROM pg_stat_activity WHERE query LIKE '%%INSERT INTO idempotency_key%%' AND "
+                'pid <> pg_backend_pid()'
+            )
+        )
+    )
     assert stored() == (0, 0, 0, 0)
     processes.start('web')
     processes.wait_port(int(processes.env['PORT']))
@@ -285,7 +338,11 @@ def test_a_killed_web_process_leaves_nothing_half_done_and_the_same_key_sends_on
 
 def test_what_was_queued_survives_the_death_of_the_web_process(acme, web, workers, stand_in):
     processes, url = web
-    bulk(Backend(Http(url)), people(30), send_at=(datetime.now(UTC) - timedelta(seconds=1)).isoformat())
+    bulk(
+        Backend(Http(url)),
+        people(30),
+        send_at=(datetime.now(UTC) - timedelta(seconds=1)).isoformat(),
+    )
     processes.kill('web')
     workers.send()
     assert len({call['body']['to'] for call in stand_in.sends()}) == len(stand_in.sends()) == 30

@@ -48,7 +48,9 @@ def test_a_brake_is_shown_and_lifted_and_what_waited_goes(acme, workers, stand_i
     assert brakes(acme) == []
     workers.send()
     assert acme.message(first['id'])['status'] == 'accepted'
-    assert acme.message(second['id'])['attempts'] == 1  # it goes behind the first, and is refused as often
+    assert (
+        acme.message(second['id'])['attempts'] == 1
+    )  # it goes behind the first, and is refused as often
 
 
 def test_all_three_brakes_at_once(acme):
@@ -100,7 +102,9 @@ def test_without_redis_it_is_503_and_an_unknown_account_404(acme, setting):
 
 def flask(*arguments):
     command = [Path(sys.executable).parent / 'flask', '--app', 'wsgi', *arguments]
-    done = subprocess.run(command, cwd=ROOT, env=os.environ, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        command, cwd=ROOT, env=os.environ, capture_output=True, text=True, timeout=60
+    )
     return done.returncode, done.stdout + done.stderr
 
 
@@ -116,4 +120,8 @@ def test_the_command_does_the_same(acme, workers, stand_in):
 
 def test_the_command_names_an_account_that_is_not_there(database):
     code, output = flask('lift-brakes', 'nobody')
-    assert (code, 'There is no chatbot "nobody".' in output, 'Traceback' in output) == (1, True, False), output
+    assert (code, 'There is no chatbot "nobody".' in output, 'Traceback' in output) == (
+        1,
+        True,
+        False,
+    ), output

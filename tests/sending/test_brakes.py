@@ -45,7 +45,9 @@ def refused(backend, workers, code, chatbot_id=CHATBOT):
 
 
 def seconds_until_due(message_id):
-    return sql('SELECT extract(epoch FROM due_at - now())::float FROM message WHERE id = %s', message_id)[0][0]
+    return sql(
+        'SELECT extract(epoch FROM due_at - now())::float FROM message WHERE id = %s', message_id
+    )[0][0]
 
 
 NUMBER_BRAKE = scope_keys(PHONE_NUMBER_ID, None, None)[0]
@@ -130,8 +132,12 @@ def test_4_of_an_app_of_its_own_slows_that_alone(acme, workers):
     assert granted() == RATE
 
 
-@pytest.mark.parametrize(('code', 'number', 'waba_id'), [(80007, SECOND, WABA), (4, THIRD, 'another')])
-def test_the_minutes_of_the_usage_header_pause_the_waba_or_the_app(acme, workers, stand_in, code, number, waba_id):
+@pytest.mark.parametrize(
+    ('code', 'number', 'waba_id'), [(80007, SECOND, WABA), (4, THIRD, 'another')]
+)
+def test_the_minutes_of_the_usage_header_pause_the_waba_or_the_app(
+    acme, workers, stand_in, code, number, waba_id
+):
     stand_in.config(regain_minutes=5)
     acme.account('sister', number, waba_id=waba_id)
     refused(acme, workers, code)
@@ -172,7 +178,9 @@ def test_all_three_brakes_at_once_multiply(database):
     assert RATE / 8 <= granted() <= RATE / 8 + 3
 
 
-def test_with_redis_away_a_safe_local_rate_holds_and_nothing_breaks(acme, workers, stand_in, setting):
+def test_with_redis_away_a_safe_local_rate_holds_and_nothing_breaks(
+    acme, workers, stand_in, setting
+):
     setting('SEND_RATE', '20')
     for n in range(9):
         acme.send(f'+1202555015{n}')
@@ -194,7 +202,15 @@ class Answer:
 
 @pytest.mark.parametrize(
     ('header', 'seconds'),
-    [('30', 30), ('0', 0), ('9' * 400, 86400), ('soon', None), ('-5', None), ('', None), ('٣', None)],
+    [
+        ('30', 30),
+        ('0', 0),
+        ('9' * 400, 86400),
+        ('soon', None),
+        ('-5', None),
+        ('', None),
+        ('٣', None),
+    ],
 )
 def test_retry_after_in_seconds(header, seconds):
     assert _retry_after(Answer(Retry_After=header)) == seconds

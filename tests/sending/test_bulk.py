@@ -41,15 +41,25 @@ def bodies(backend, batch_id):
 
 
 def nothing_stored():
-    return sql('SELECT (SELECT count(*) FROM batch) + (SELECT count(*) FROM message) + (SELECT count(*) FROM '
-               'conversation) + (SELECT count(*) FROM idempotency_key)')[0][0] == 0  # fmt: skip
+    return (
+        sql(
+            'SELECT (SELECT count(*) FROM batch) + (SELECT count(*) FROM message) + (SELECT count(*) FROM '
+            'conversation) + (SELECT count(*) FROM idempotency_key)'
+        )[0][0]
+        == 0
+    )
 
 
 # ---- pure: placeholders
 
 
 def test_a_placeholder_is_filled_in_every_string_at_any_depth():
-    mould = Mould({'type': 'x', 'x': {'a': ['{{n}}', {'b': 'to {{ n }} and {{city}}', 'c': 1}], 'd': None, 'e': True}})
+    mould = Mould(
+        {
+            'type': 'x',
+            'x': {'a': ['{{n}}', {'b': 'to {{ n }} and {{city}}', 'c': 1}], 'd': None, 'e': True},
+        }
+    )
     filled = mould.fill({'n': 'Ana', 'city': 'Rio'})
     assert filled['x'] == {'a': ['Ana', {'b': 'to Ana and Rio', 'c': 1}], 'd': None, 'e': True}
 
@@ -77,9 +87,14 @@ def test_a_template_without_parameters_stays_as_it_is():
 
 
 def test_a_template_with_components_takes_the_parameters_that_it_names_alone():
-    message = {**TEMPLATE, 'template': {**TEMPLATE['template'], 'components': [{'type': 'body', 'text': '{{a}}'}]}}
+    message = {
+        **TEMPLATE,
+        'template': {**TEMPLATE['template'], 'components': [{'type': 'body', 'text': '{{a}}'}]},
+    }
     assert Mould(message).problems({'b': 'x'}) == {
-        'parameters.a': ['The message has a placeholder of this name, and there is no value for it.'],
+        'parameters.a': [
+            'The message has a placeholder of this name, and there is no value for it.'
+        ],
         'parameters.b': ['The message does not use this parameter.'],
     }
 
@@ -110,20 +125,30 @@ def test_everybody_gets_the_message_with_his_own_values(acme, workers, stand_in)
     answer = bulk(acme, recipients, HELLO)
     assert answer.status_code == 202, answer.text
     batch = answer.json
-    assert (batch['status'], batch['recipients'], batch['accepted'], batch['rejected_rows']) == ('running', 2, 2, [])
+    assert (batch['status'], batch['recipients'], batch['accepted'], batch['rejected_rows']) == (
+        'running',
+        2,
+        2,
+        [],
+    )
     assert batch['counts'] == {'queued': 2}
     workers.send()
     assert {call['body']['to']: call['body']['text'] for call in stand_in.sends()} == {
-        phone(1): {'body': 'Hello Ana'}, phone(2): {'body': 'Hello Bob'},
-    }  # fmt: skip
-    assert {message['client_reference'] for message in acme.messages(batch_id=batch['id'])} == {'o-1', None}
+        phone(1): {'body': 'Hello Ana'},
+        phone(2): {'body': 'Hello Bob'},
+    }
+    assert {message['client_reference'] for message in acme.messages(batch_id=batch['id'])} == {
+        'o-1',
+        None,
+    }
 
 
 def test_a_recipient_may_be_a_phone_number_alone_or_a_bsuid(acme):
     batch = bulk(acme, [phone(1), {'recipient': 'US.13491208655302741918'}]).json
     assert [(m['to'], m['recipient']) for m in acme.messages(batch_id=batch['id'])] == [
-        (None, 'US.13491208655302741918'), (phone(1), None),
-    ]  # fmt: skip
+        (None, 'US.13491208655302741918'),
+        (phone(1), None),
+    ]
     assert len(acme.conversations()) == 2
 
 
@@ -135,7 +160,9 @@ def test_a_bulk_goes_to_groups_too(acme):
 def test_a_bulk_has_the_priority_of_a_bulk_and_rings_once(acme, redis_server):
     jobs = queues.queue(queues.SEND)
     queues.wake(queues.SEND)
-    wait_until(lambda: jobs.count)  # this process rings one after the other: those of earlier tests are through now
+    wait_until(
+        lambda: jobs.count
+    )  # this process rings one after the other: those of earlier tests are through now
     redis_server.flush()
     bulk(acme, [phone(n) for n in range(50)])
     assert sql('SELECT DISTINCT priority FROM message') == [(2,)]
@@ -144,28 +171,50 @@ def test_a_bulk_has_the_priority_of_a_bulk_and_rings_once(acme, redis_server):
 
 def test_bad_rows_are_reported_by_line_and_the_others_sent(acme):
     recipients = [
-        phone(1), 'nobody', {'to': phone(2), 'recipient': 'US.13491208655302741918'}, {}, 7, {'to': phone(3), 'x': 1},
-        {'to': phone(4), 'parameters': []}, {'to': phone(5), 'client_reference': ''}, {'to': 'US.1349120865530274'},
-        person(6, name='Ana'), None,
-    ]  # fmt: skip
+        phone(1),
+        'nobody',
+        {'to': phone(2), 'recipient': 'US.13491208655302741918'},
+        {},
+        7,
+        {'to': phone(3), 'x': 1},
+        {'to': phone(4), 'parameters': []},
+        {'to': phone(5), 'client_reference': ''},
+        {'to': 'US.1349120865530274'},
+        person(6, name='Ana'),
+        None,
+    ]
     batch = bulk(acme, recipients).json
     assert (batch['recipients'], batch['rejected'], batch['accepted']) == (11, 10, 1)
     found = {row['line']: row['errors'] for row in batch['rejected_rows']}
     assert {line: list(errors) for line, errors in found.items()} == {
-        2: ['to'], 3: ['to'], 4: ['to'], 5: ['recipients'], 6: ['x'], 7: ['parameters'], 8: ['client_reference'],
-        9: ['to'], 10: ['parameters.name'], 11: ['recipients'],
-    }  # fmt: skip
+        2: ['to'],
+        3: ['to'],
+        4: ['to'],
+        5: ['recipients'],
+        6: ['x'],
+        7: ['parameters'],
+        8: ['client_reference'],
+        9: ['to'],
+        10: ['parameters.name'],
+        11: ['recipients'],
+    }
     assert found[2]['to'] == ['A phone number has no letters.']
 
 
 def test_a_text_is_measured_after_its_values_are_in_it(acme):
     fits, long = person(1, name='x' * (4096 - 6)), person(2, name='x' * (4096 - 5))
     batch = bulk(acme, [fits, long], HELLO).json
-    assert [(row['line'], list(row['errors'])) for row in batch['rejected_rows']] == [(2, ['text.body'])]
+    assert [(row['line'], list(row['errors'])) for row in batch['rejected_rows']] == [
+        (2, ['text.body'])
+    ]
 
 
 def test_equal_recipients_are_collapsed_to_the_first_good_one(acme):
-    recipients = [person(1), person(1, name='Ana'), {'to': '1 (202) 555-0001', 'parameters': {'name': 'Bob'}}]
+    recipients = [
+        person(1),
+        person(1, name='Ana'),
+        {'to': '1 (202) 555-0001', 'parameters': {'name': 'Bob'}},
+    ]
     batch = bulk(acme, recipients, HELLO).json
     assert (batch['rejected'], batch['duplicates'], batch['accepted']) == (1, 1, 1)
     assert bodies(acme, batch['id']) == {phone(1): {'body': 'Hello Ana'}}
@@ -173,13 +222,21 @@ def test_equal_recipients_are_collapsed_to_the_first_good_one(acme):
 
 def test_of_many_bad_rows_1000_are_reported_and_all_counted(acme):
     batch = bulk(acme, [phone(1)] + ['nobody'] * 1500).json
-    assert (len(batch['rejected_rows']), batch['rejected'], batch['recipients']) == (1000, 1500, 1501)
+    assert (len(batch['rejected_rows']), batch['rejected'], batch['recipients']) == (
+        1000,
+        1500,
+        1501,
+    )
 
 
 def test_without_a_good_row_nothing_is_stored(acme):
     answer = bulk(acme, ['nobody', phone(1)], HELLO)
     assert answer.status_code == 422
-    assert list(answer.json['errors']) == ['line 1, to', 'line 1, parameters.name', 'line 2, parameters.name']
+    assert list(answer.json['errors']) == [
+        'line 1, to',
+        'line 1, parameters.name',
+        'line 2, parameters.name',
+    ]
     assert nothing_stored()
 
 
@@ -231,12 +288,18 @@ def test_the_same_key_gives_the_first_batch_again(acme):
 def test_concurrent_bulks_of_one_key_are_one_batch(acme, application):
     recipients = [phone(n) for n in range(100)]
     with ThreadPoolExecutor(8) as pool:
-        answers = list(pool.map(lambda _: bulk(Backend(application.test_client()), recipients, key='k'), range(8)))
+        answers = list(
+            pool.map(
+                lambda _: bulk(Backend(application.test_client()), recipients, key='k'), range(8)
+            )
+        )
     assert [answer.status_code for answer in answers] == [202] * 8
     assert len({answer.data for answer in answers}) == 1
-    assert sql('SELECT count(*), count(DISTINCT recipient_to), count(DISTINCT batch_id) FROM message') == [
+    assert sql(
+        'SELECT count(*), count(DISTINCT recipient_to), count(DISTINCT batch_id) FROM message'
+    ) == [
         (100, 100, 1),
-    ]  # fmt: skip
+    ]
 
 
 def test_concurrent_bulks_and_sends_to_the_same_people_disturb_nobody(acme, application):

@@ -35,13 +35,21 @@ def upload(backend, data, key=None, kind='text/csv', **query):
 
 
 def texts(backend, batch_id):
-    found = {m['to'] or m['recipient']: m['content'].get('body') for m in backend.messages(batch_id=batch_id)}
+    found = {
+        m['to'] or m['recipient']: m['content'].get('body')
+        for m in backend.messages(batch_id=batch_id)
+    }
     return dict(sorted(found.items()))
 
 
 def nothing_stored():
-    return sql('SELECT (SELECT count(*) FROM batch) + (SELECT count(*) FROM message) + (SELECT count(*) FROM '
-               'conversation) + (SELECT count(*) FROM idempotency_key)')[0][0] == 0  # fmt: skip
+    return (
+        sql(
+            'SELECT (SELECT count(*) FROM batch) + (SELECT count(*) FROM message) + (SELECT count(*) FROM '
+            'conversation) + (SELECT count(*) FROM idempotency_key)'
+        )[0][0]
+        == 0
+    )
 
 
 def read(data, message=HELLO):
@@ -112,13 +120,17 @@ def test_a_nul_in_a_row_and_an_empty_cell_are_errors_of_their_lines():
     bulk = Bulk(CHATBOT, Mould(HELLO))
     bulk.take(
         rows(
-            io.BytesIO(b'to,name\n+12025550001,A\x00na\n+1202\x005550001,B\n+12025550003,\n+12025550004,D\n'),
+            io.BytesIO(
+                b'to,name\n+12025550001,A\x00na\n+1202\x005550001,B\n+12025550003,\n+12025550004,D\n'
+            ),
             bulk.mould,
         )
     )
     assert [(row['line'], *row['errors']) for row in bulk.rejected_rows] == [
-        (2, 'parameters.name'), (3, 'to'), (4, 'parameters.name'),
-    ]  # fmt: skip
+        (2, 'parameters.name'),
+        (3, 'to'),
+        (4, 'parameters.name'),
+    ]
 
 
 def test_the_columns_of_a_template_are_its_parameters_in_the_order_of_the_header():
@@ -128,7 +140,10 @@ def test_the_columns_of_a_template_are_its_parameters_in_the_order_of_the_header
     assert [parameter['text'] for parameter in component['parameters']] == ['a', 'b']
     (row,) = rows(io.BytesIO(b'city,to,name\nRio,+12025550001,Ana\n'), mould)
     (component,) = mould.fill(row.parameters)['template']['components']
-    assert [parameter['parameter_name'] for parameter in component['parameters']] == ['city', 'name']
+    assert [parameter['parameter_name'] for parameter in component['parameters']] == [
+        'city',
+        'name',
+    ]
 
 
 # ---- through the door
@@ -139,7 +154,12 @@ def test_a_file_is_a_batch(acme, workers, stand_in):
     answer = upload(acme, data)
     assert answer.status_code == 202, answer.text
     batch = answer.json
-    assert (batch['recipients'], batch['rejected'], batch['duplicates'], batch['accepted']) == (4, 1, 1, 2)
+    assert (batch['recipients'], batch['rejected'], batch['duplicates'], batch['accepted']) == (
+        4,
+        1,
+        1,
+        2,
+    )
     assert [(row['line'], list(row['errors'])) for row in batch['rejected_rows']] == [(3, ['to'])]
     assert texts(acme, batch['id']) == {ANA: 'Hello Ana', BOB: 'Hello Bob'}
     workers.send()
@@ -147,7 +167,9 @@ def test_a_file_is_a_batch(acme, workers, stand_in):
 
 
 def test_a_file_may_name_phones_and_bsuids_in_two_columns(acme):
-    batch = upload(acme, f'to,recipient,name\n{ANA},,Ana\n,US.13491208655302741918,Bob\n,,Eve\n').json
+    batch = upload(
+        acme, f'to,recipient,name\n{ANA},,Ana\n,US.13491208655302741918,Bob\n,,Eve\n'
+    ).json
     assert texts(acme, batch['id']) == {ANA: 'Hello Ana', 'US.13491208655302741918': 'Hello Bob'}
     assert [row['line'] for row in batch['rejected_rows']] == [4]
 
@@ -156,12 +178,15 @@ def test_the_message_may_be_a_template_or_json(acme):
     batch = upload(acme, f'to,1\n{ANA},50%\n', template='sale', language='pt_BR').json
     (message,) = acme.messages(batch_id=batch['id'])
     assert message['content'] == {
-        'name': 'sale', 'language': {'code': 'pt_BR'},
+        'name': 'sale',
+        'language': {'code': 'pt_BR'},
         'components': [{'type': 'body', 'parameters': [{'type': 'text', 'text': '50%'}]}],
-    }  # fmt: skip
+    }
     image = {'type': 'image', 'image': {'link': 'https://example.com/{{file}}.png'}}
     batch = upload(acme, f'to,file\n{ANA},a\n', message=json.dumps(image)).json
-    assert acme.messages(batch_id=batch['id'])[0]['content'] == {'link': 'https://example.com/a.png'}
+    assert acme.messages(batch_id=batch['id'])[0]['content'] == {
+        'link': 'https://example.com/a.png'
+    }
 
 
 @pytest.mark.parametrize(('query', 'field'), [
@@ -217,9 +242,15 @@ def test_a_file_of_more_than_8_mib_is_413_and_one_of_less_is_read(acme, chunked)
 
 def test_the_same_key_and_file_give_the_first_batch_again(acme):
     data = f'to,name\n{ANA},Ana\n'
-    first, second = upload(acme, data, key='k1'), upload(acme, data, key='k1', kind='text/csv; charset=utf-8')
+    first, second = (
+        upload(acme, data, key='k1'),
+        upload(acme, data, key='k1', kind='text/csv; charset=utf-8'),
+    )
     assert (first.json, second.headers['Idempotent-Replayed']) == (second.json, 'true')
-    for other in (upload(acme, data + f'{BOB},Bob\n', key='k1'), upload(acme, data, key='k1', text='Bye {{name}}')):
+    for other in (
+        upload(acme, data + f'{BOB},Bob\n', key='k1'),
+        upload(acme, data, key='k1', text='Bye {{name}}'),
+    ):
         assert 'Idempotency-Key' in other.json['errors']
     assert len(acme.messages()) == 1
 
@@ -228,10 +259,14 @@ def test_another_type_of_body_is_415(acme):
     assert upload(acme, 'to\n', kind='text/plain').status_code == 415
 
 
-def test_no_connection_to_the_database_is_held_while_a_file_comes_in(acme, application, monkeypatch):
+def test_no_connection_to_the_database_is_held_while_a_file_comes_in(
+    acme, application, monkeypatch
+):
     seen = []
     read_csv = batches.read_csv
-    monkeypatch.setattr(batches, 'read_csv', lambda *given: seen.append(db.is_closed()) or read_csv(*given))
+    monkeypatch.setattr(
+        batches, 'read_csv', lambda *given: seen.append(db.is_closed()) or read_csv(*given)
+    )
     assert upload(acme, f'to,name\n{ANA},Ana\n').status_code == 202
     assert seen == [True]
 
@@ -274,7 +309,9 @@ def test_a_number_that_is_known_is_good_in_a_file_and_to_the_command(acme, comma
 
 
 def test_the_command_names_rejected_lines_and_ends_with_1(acme, command):
-    done = command(f'to,1\n{ANA},a\nnobody,b\n', '--template', 'sale', '--language', 'en', '--yes', '--no-wait')
+    done = command(
+        f'to,1\n{ANA},a\nnobody,b\n', '--template', 'sale', '--language', 'en', '--yes', '--no-wait'
+    )
     assert done.exit_code == 1
     assert 'line 3: to: A phone number has no letters.' in done.output
     assert len(acme.messages()) == 1

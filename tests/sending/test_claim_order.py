@@ -66,9 +66,13 @@ def test_who_cannot_get_the_conversation_does_not_hold_its_first_message(acme):
     got = []
     with ExitStack() as first_worker:
         with held(lock('conversation')):
-            first_worker.enter_context(held(lambda: got.extend(dispatch.claim({CHATBOT: 100}, LEASE))))
+            first_worker.enter_context(
+                held(lambda: got.extend(dispatch.claim({CHATBOT: 100}, LEASE)))
+            )
         assert got == [], 'the webhook had the conversation'
-        assert claim() == [first['id']], 'the webhook is through, the first worker has not ended its transaction'
+        assert claim() == [first['id']], (
+            'the webhook is through, the first worker has not ended its transaction'
+        )
     assert claim() == [], 'the second waits for the outcome of the first'
     assert acme.message(second['id'])['status'] == 'queued'
 
@@ -77,14 +81,18 @@ def test_who_cannot_get_the_conversation_does_not_hold_its_first_message(acme):
 def test_who_cannot_get_the_first_message_does_not_take_the_second(acme, count):
     first, other = acme.send(text='1'), acme.send('+12025550144', text='other')
     acme.send(text='2')
-    with held(lock('message')):  # somebody changes it just now: cancels it, say, and thinks better of it
+    with held(
+        lock('message')
+    ):  # somebody changes it just now: cancels it, say, and thinks better of it
         assert set(claim(count)) <= {other['id']}
     assert first['id'] in claim()
 
 
 def test_only_one_clock_starts_what_is_scheduled(acme, workers, monkeypatch):
     """Two of them would each take a part of it, and the later part might be queued first."""
-    monkeypatch.setattr(timers, 'START_SCHEDULED', timers.START_SCHEDULED.replace('LIMIT 10000', 'LIMIT 1'))
+    monkeypatch.setattr(
+        timers, 'START_SCHEDULED', timers.START_SCHEDULED.replace('LIMIT 10000', 'LIMIT 1')
+    )
     acme.send(text='1'), acme.send(text='2')
     sql("UPDATE message SET status = 'scheduled', due_at = now()")
     with held(timers.start_scheduled), connection():
@@ -101,7 +109,11 @@ def test_pairs_under_two_workers_with_inbound_beside_are_never_reversed(acme, me
     phones = [f'1202556{n:04}' for n in range(PAIRS)]
     recipients = [f'+{phone}' for phone in phones]
     for text in ('1', '2'):
-        body = {'chatbot_id': CHATBOT, 'message': {'text': {'body': text}}, 'recipients': recipients}
+        body = {
+            'chatbot_id': CHATBOT,
+            'message': {'text': {'body': text}},
+            'recipients': recipients,
+        }
         assert acme.post('/send/bulk', body).status_code == 202
     claimed, wamids, errors = [], itertools.count(), []
 
@@ -114,12 +126,16 @@ def test_pairs_under_two_workers_with_inbound_beside_are_never_reversed(acme, me
                     accepted = [Outcome('accepted', wamid=f'wamid.{next(wamids)}') for _ in rows]
                     if rows:
                         at = datetime.now(UTC)
-                        send.record([(row, (one, at, 1)) for row, one in zip(rows, accepted, strict=True)])
+                        send.record(
+                            [(row, (one, at, 1)) for row, one in zip(rows, accepted, strict=True)]
+                        )
         except Exception as error:
             errors.append(error)
 
     for start in range(0, PAIRS, 10):
-        told = [text_message('Hi', f'wamid.in.{phone}', phone) for phone in phones[start : start + 10]]
+        told = [
+            text_message('Hi', f'wamid.in.{phone}', phone) for phone in phones[start : start + 10]
+        ]
         meta.webhook(envelope(told))
     threads = [threading.Thread(target=work) for _ in range(2)]
     for thread in threads:

@@ -59,7 +59,9 @@ def test_nor_when_both_were_faster_than_metas_answer(acme, workers, tell):
     message = acme.send()
     tell(status_of('wamid.early', 'delivered'))
     assert acme.outcomes() == [('status', 'orphan')]
-    sql("UPDATE message SET status = 'unknown', due_at = now() + interval '1 minute', attempts = 1")  # no answer came
+    sql(
+        "UPDATE message SET status = 'unknown', due_at = now() + interval '1 minute', attempts = 1"
+    )  # no answer came
     tell(failed(message, wamid='wamid.early'))
     after = acme.message(message['id'])
     assert (after['status'], after['tries'], after['wamid']) == ('delivered', [], 'wamid.early')
@@ -76,8 +78,14 @@ def test_nor_when_both_are_joined_later(acme, workers, tell):
 
 
 def test_an_echo_that_arrived_stays_so(acme, tell, workers, meta):
-    echo = {'from': '15550104477', 'to': CUSTOMER, 'id': 'wamid.echo', 'timestamp': '1790000000', 'type': 'text',
-            'text': {'body': 'From my phone'}}  # fmt: skip
+    echo = {
+        'from': '15550104477',
+        'to': CUSTOMER,
+        'id': 'wamid.echo',
+        'timestamp': '1790000000',
+        'type': 'text',
+        'text': {'body': 'From my phone'},
+    }
     body = envelope()
     body['entry'][0]['changes'][0] |= {'field': 'smb_message_echoes'}
     body['entry'][0]['changes'][0]['value'] |= {'message_echoes': [echo]}

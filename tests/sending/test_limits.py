@@ -118,7 +118,9 @@ print(json.dumps(times))
 
 def test_three_greedy_processes_never_exceed_the_rate_in_any_second(database):
     processes = [
-        subprocess.Popen([sys.executable, '-c', GREEDY], cwd=ROOT, env=os.environ, stdout=subprocess.PIPE)
+        subprocess.Popen(
+            [sys.executable, '-c', GREEDY], cwd=ROOT, env=os.environ, stdout=subprocess.PIPE
+        )
         for _ in range(3)
     ]
     times = [at for process in processes for at in json.loads(process.communicate()[0])]
@@ -143,6 +145,9 @@ def test_messages_leave_at_the_rate_of_their_number(backend, workers, stand_in, 
     wait_until(all_left, 6)
     sends = stand_in.sends()
     for number, rate in ((NUMBER, 20), ('300112233445567', 5)):
-        assert busiest_second([one['monotonic'] for one in sends if one['phone_number_id'] == number]) <= rate
+        assert (
+            busiest_second([one['monotonic'] for one in sends if one['phone_number_id'] == number])
+            <= rate
+        )
     assert Counter(one['opaque'] for one in sends).most_common(1)[0][1] == 1
     assert sends[-1]['monotonic'] - sends[0]['monotonic'] < 3.5

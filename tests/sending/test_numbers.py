@@ -26,7 +26,12 @@ def acme(backend, stand_in):
 
 
 def writes(meta, workers, phone, user=None, wamid='wamid.A'):
-    meta.webhook(envelope([text_message(wamid=wamid, phone=phone, user=user)], contacts=[contact('Ines', phone, user)]))
+    meta.webhook(
+        envelope(
+            [text_message(wamid=wamid, phone=phone, user=user)],
+            contacts=[contact('Ines', phone, user)],
+        )
+    )
     workers.incoming()
 
 
@@ -38,21 +43,29 @@ GIVEN = {
 
 
 @pytest.mark.parametrize(('given', 'dialled'), GIVEN.items(), ids=ascii)
-def test_meta_gets_a_plus_and_digits_however_a_number_is_written(acme, workers, stand_in, given, dialled):
+def test_meta_gets_a_plus_and_digits_however_a_number_is_written(
+    acme, workers, stand_in, given, dialled
+):
     sent = acme.send(given)
     workers.send()
-    assert stand_in.sends()[0]['body']['to'] == sent['to'] == acme.message(sent['id'])['to'] == dialled
+    assert (
+        stand_in.sends()[0]['body']['to'] == sent['to'] == acme.message(sent['id'])['to'] == dialled
+    )
 
 
 @pytest.mark.parametrize('given', GIVEN, ids=ascii)
-def test_what_was_stored_by_an_earlier_version_leaves_with_a_plus_too(acme, workers, stand_in, given):
+def test_what_was_stored_by_an_earlier_version_leaves_with_a_plus_too(
+    acme, workers, stand_in, given
+):
     acme.send('+12025550143')
     sql('UPDATE message SET recipient_to = %s', given)
     workers.send()
     assert [call['body']['to'] for call in stand_in.sends()] == [GIVEN[given]]
 
 
-def test_a_reply_to_what_an_earlier_version_took_for_a_phone_goes_to_the_bsuid(acme, workers, stand_in):
+def test_a_reply_to_what_an_earlier_version_took_for_a_phone_goes_to_the_bsuid(
+    acme, workers, stand_in
+):
     acme.send('+12025550143')
     sql("UPDATE message SET recipient_to = '+US.7700000000000001'")
     workers.send()
@@ -64,11 +77,15 @@ def test_a_reply_to_what_an_earlier_version_took_for_a_phone_goes_to_the_bsuid(a
 def test_the_rows_of_a_bulk_are_read_likewise(acme, workers, stand_in, given):
     text = {'type': 'text', 'text': {'body': 'Hi'}}
     rows = [given, {'to': given, 'client_reference': 'again'}, GIVEN[given]]
-    batch = acme.post('/send/bulk', {'chatbot_id': CHATBOT, 'message': text, 'recipients': rows}).json
+    batch = acme.post(
+        '/send/bulk', {'chatbot_id': CHATBOT, 'message': text, 'recipients': rows}
+    ).json
     assert (batch['accepted'], batch['duplicates']) == (1, 2)
     order = {'chatbot_id': CHATBOT, 'text': 'Hi'}
     csv = f'to,client_reference\n{given},7\n'.encode()
-    answer = acme.post('/send/bulk', data=csv, headers={'Content-Type': 'text/csv'}, query_string=order)
+    answer = acme.post(
+        '/send/bulk', data=csv, headers={'Content-Type': 'text/csv'}, query_string=order
+    )
     assert answer.json['accepted'] == 1
     sql('UPDATE conversation SET send_after = NULL')
     workers.send()
@@ -77,30 +94,45 @@ def test_the_rows_of_a_bulk_are_read_likewise(acme, workers, stand_in, given):
     assert {call['body']['to'] for call in stand_in.sends()} == {GIVEN[given]}
 
 
-@pytest.mark.parametrize('given', ['US.7700000000000001\u200b', ' US.7700000000000001', 'US.ENT.77 '])
-def test_a_bsuid_is_read_without_marks_too_and_never_goes_to_a_phone(acme, workers, stand_in, given):
+@pytest.mark.parametrize(
+    'given', ['US.7700000000000001\u200b', ' US.7700000000000001', 'US.ENT.77 ']
+)
+def test_a_bsuid_is_read_without_marks_too_and_never_goes_to_a_phone(
+    acme, workers, stand_in, given
+):
     body = {'chatbot_id': CHATBOT, 'text': {'body': 'x'}}
     assert acme.post('/send', body | {'to': given}).status_code == 422
-    assert 'A phone number goes into "to"' in str(acme.post('/send', body | {'recipient': '+12025550143'}).json)
+    assert 'A phone number goes into "to"' in str(
+        acme.post('/send', body | {'recipient': '+12025550143'}).json
+    )
     sent = acme.post('/send', body | {'recipient': given}).json
     workers.send()
     assert stand_in.sends()[0]['body']['recipient'] == sent['recipient'] == given.strip(' \u200b')
 
 
 def test_what_meta_made_of_the_number_is_kept_beside_it(acme, workers, setting):
-    answer = {'contacts': [{'input': '+5511987654321', 'wa_id': '551187654321'}], 'messages': [{'id': 'wamid.X'}]}
+    answer = {
+        'contacts': [{'input': '+5511987654321', 'wa_id': '551187654321'}],
+        'messages': [{'id': 'wamid.X'}],
+    }
     with Platform() as graph:
         graph.answer(200, answer)
         setting('GRAPH_API_URL', graph.url)
         sent = acme.send('+5511987654321')
         workers.send()
     message = acme.message(sent['id'])
-    assert (message['to'], message['wa_id'], message['status']) == ('+5511987654321', '551187654321', 'accepted')
+    assert (message['to'], message['wa_id'], message['status']) == (
+        '+5511987654321',
+        '551187654321',
+        'accepted',
+    )
 
 
 @pytest.mark.parametrize(('long', 'short'), [*PAIRS, *(pair[::-1] for pair in PAIRS)])
 @pytest.mark.parametrize('user', [None, 'BR.1'])
-def test_the_answer_from_the_other_form_is_the_same_conversation(acme, workers, meta, long, short, user):
+def test_the_answer_from_the_other_form_is_the_same_conversation(
+    acme, workers, meta, long, short, user
+):
     first = acme.send(f'+{long}')
     writes(meta, workers, short, user)
     (conversation,) = acme.conversations()
@@ -111,7 +143,9 @@ def test_the_answer_from_the_other_form_is_the_same_conversation(acme, workers, 
 
 
 @pytest.mark.parametrize(('long', 'short'), [*PAIRS, *(pair[::-1] for pair in PAIRS)])
-def test_a_customer_who_wrote_first_is_found_under_the_other_form(acme, workers, meta, stand_in, long, short):
+def test_a_customer_who_wrote_first_is_found_under_the_other_form(
+    acme, workers, meta, stand_in, long, short
+):
     writes(meta, workers, short, 'BR.1')
     sent = acme.send(f'+{long}')
     (conversation,) = acme.conversations()
@@ -144,10 +178,18 @@ KNOWN = ['24205686000', '96103123456', '22510123456']
 
 
 @pytest.mark.parametrize('wa_id', KNOWN)
-def test_a_number_under_which_meta_knows_a_customer_is_never_refused(acme, workers, meta, stand_in, wa_id):
+def test_a_number_under_which_meta_knows_a_customer_is_never_refused(
+    acme, workers, meta, stand_in, wa_id
+):
     body = {'chatbot_id': CHATBOT, 'to': f'+{wa_id}', 'text': {'body': 'x'}}
-    bulk = {'chatbot_id': CHATBOT, 'message': {'text': {'body': 'x'}}, 'recipients': [f'+{wa_id}', {'to': f'{wa_id} '}]}
-    assert [acme.post(path, one).status_code for path, one in (('/send', body), ('/send/bulk', bulk))] == [422, 422]
+    bulk = {
+        'chatbot_id': CHATBOT,
+        'message': {'text': {'body': 'x'}},
+        'recipients': [f'+{wa_id}', {'to': f'{wa_id} '}],
+    }
+    assert [
+        acme.post(path, one).status_code for path, one in (('/send', body), ('/send/bulk', bulk))
+    ] == [422, 422]
     writes(meta, workers, wa_id)
     (conversation,) = acme.conversations()
     assert acme.post('/send', body).json['conversation_id'] == conversation['id']
@@ -163,7 +205,10 @@ def test_a_number_under_which_meta_knows_a_customer_is_never_refused(acme, worke
 
 
 def test_numbers_of_other_countries_have_no_variants(acme):
-    ids = {acme.send(to)['conversation_id'] for to in ('+4915112345678', '+49151123456789', '+12025550143')}
+    ids = {
+        acme.send(to)['conversation_id']
+        for to in ('+4915112345678', '+49151123456789', '+12025550143')
+    }
     assert len(ids) == 3
 
 

@@ -34,7 +34,10 @@ def pass_time(seconds):
 
 
 def seconds_of_waiting(to=CUSTOMER):
-    return sql('SELECT extract(epoch FROM send_after - now())::float FROM conversation WHERE wa_id = %s', to)[0][0]
+    return sql(
+        'SELECT extract(epoch FROM send_after - now())::float FROM conversation WHERE wa_id = %s',
+        to,
+    )[0][0]
 
 
 def texts(stand_in, outcome='accepted', to=None):
@@ -54,7 +57,9 @@ def test_45_messages_leave_in_a_burst(acme, workers, stand_in):
 
 def test_after_the_burst_one_leaves_every_six_seconds_and_others_go_on(acme, workers, stand_in):
     acme.send(text='first')
-    sql("UPDATE conversation SET pair_free_at = now() + interval '258 s'")  # forty-three of forty-five are spent
+    sql(
+        "UPDATE conversation SET pair_free_at = now() + interval '258 s'"
+    )  # forty-three of forty-five are spent
     for n in range(3):
         acme.send(text=str(n))
     workers.send()
@@ -72,7 +77,9 @@ def test_after_the_burst_one_leaves_every_six_seconds_and_others_go_on(acme, wor
 
 def test_a_pair_that_rested_may_burst_again(acme, workers, stand_in):
     acme.send(text='first')
-    sql("UPDATE conversation SET pair_free_at = now() + interval '240 s'")  # forty to pay back: five may go
+    sql(
+        "UPDATE conversation SET pair_free_at = now() + interval '240 s'"
+    )  # forty to pay back: five may go
     for n in range(10):
         acme.send(text=str(n))
     workers.send()
@@ -87,7 +94,9 @@ def test_a_pair_is_one_number_and_one_person(acme, workers, stand_in):
     """Two accounts write to one person; neither pays for the other."""
     acme.account('other', '300112233445567')
     acme.send()
-    sql("UPDATE conversation SET pair_free_at = now() + interval '300 s', send_after = now() + interval '30 s'")
+    sql(
+        "UPDATE conversation SET pair_free_at = now() + interval '300 s', send_after = now() + interval '30 s'"
+    )
     acme.send(text='blocked')
     acme.send(chatbot_id='other', text='free')
     workers.send()
@@ -98,7 +107,12 @@ def test_a_group_has_no_pair_limit(acme, workers, stand_in):
     for n in range(3):
         answer = acme.post(
             '/send',
-            {'chatbot_id': CHATBOT, 'to': 'Y2FwaV9ncm91cDox', 'recipient_type': 'group', 'text': {'body': str(n)}},
+            {
+                'chatbot_id': CHATBOT,
+                'to': 'Y2FwaV9ncm91cDox',
+                'recipient_type': 'group',
+                'text': {'body': str(n)},
+            },
         )
         assert answer.status_code == 202
         workers.send()
@@ -106,7 +120,9 @@ def test_a_group_has_no_pair_limit(acme, workers, stand_in):
     assert texts(stand_in) == ['0', '1', '2']
 
 
-def test_a_throttled_message_repeats_and_its_followers_wait_behind_it_in_order(acme, workers, stand_in):
+def test_a_throttled_message_repeats_and_its_followers_wait_behind_it_in_order(
+    acme, workers, stand_in
+):
     first = acme.send(THROTTLED_TWICE, text='0')
     for n in range(1, 4):
         acme.send(THROTTLED_TWICE, text=str(n))
@@ -127,11 +143,17 @@ def test_a_throttled_message_repeats_and_its_followers_wait_behind_it_in_order(a
 
 
 def test_the_fourth_refusal_fails_the_message_and_lets_the_next_one_go(acme, workers, stand_in):
-    failing, behind = acme.send(THROTTLED_ALWAYS, text='first'), acme.send(THROTTLED_ALWAYS, text='second')
+    failing, behind = (
+        acme.send(THROTTLED_ALWAYS, text='first'),
+        acme.send(THROTTLED_ALWAYS, text='second'),
+    )
     for _ in range(4):
         workers.send()
         wait_over()
-    assert (acme.message(failing['id'])['status'], acme.message(behind['id'])['attempts']) == ('failed', 1)
+    assert (acme.message(failing['id'])['status'], acme.message(behind['id'])['attempts']) == (
+        'failed',
+        1,
+    )
     assert texts(stand_in, 'error') == ['first'] * 4 + ['second']
 
 
@@ -141,7 +163,9 @@ def test_a_pair_limit_that_a_status_reports_pauses_the_pair_too(acme, workers, m
     wamid = acme.message(first['id'])['wamid']
     acme.send(text='second')
     error = {'code': 131056, 'title': 'Pair rate limit hit'}
-    meta.webhook(envelope(statuses=[status_of(wamid, 'failed', opaque=first['id'], errors=[error])]))
+    meta.webhook(
+        envelope(statuses=[status_of(wamid, 'failed', opaque=first['id'], errors=[error])])
+    )
     workers.incoming()
     acme.send(OTHER_PERSON, text='other')
     workers.send()
@@ -162,8 +186,14 @@ def test_debts_stay_when_two_conversations_turn_out_to_be_one(acme, workers, met
     workers.send()
     sql("UPDATE conversation SET pair_free_at = now() + interval '270 s'")
     acme.post('/send', {'chatbot_id': CHATBOT, 'recipient': 'US.1', 'text': {'body': 'hello'}})
-    message = {'from': CUSTOMER, 'from_user_id': 'US.1', 'id': 'wamid.B', 'timestamp': '1790000000', 'type': 'text',
-               'text': {'body': 'both are mine'}}  # fmt: skip
+    message = {
+        'from': CUSTOMER,
+        'from_user_id': 'US.1',
+        'id': 'wamid.B',
+        'timestamp': '1790000000',
+        'type': 'text',
+        'text': {'body': 'both are mine'},
+    }
     meta.webhook(envelope([message]))
     workers.incoming()
     (conversation,) = acme.conversations()

@@ -18,7 +18,9 @@ def acme(backend, stand_in):
 
 
 def seconds_until_due(message_id):
-    return sql('SELECT extract(epoch FROM due_at - now())::float FROM message WHERE id = %s', message_id)[0][0]
+    return sql(
+        'SELECT extract(epoch FROM due_at - now())::float FROM message WHERE id = %s', message_id
+    )[0][0]
 
 
 def due_now():
@@ -48,12 +50,20 @@ def test_each_failure_makes_it_due_later_and_the_fourth_is_the_last(acme, worker
     for attempt, delay in enumerate((2, 4, 8), start=1):
         workers.send()
         message = acme.message(sent['id'])
-        assert (message['status'], message['attempts'], message['error']['code']) == ('queued', attempt, 131016)
+        assert (message['status'], message['attempts'], message['error']['code']) == (
+            'queued',
+            attempt,
+            131016,
+        )
         assert delay - 0.9 < seconds_until_due(sent['id']) <= delay
         due_now()
     workers.send()
     message = acme.message(sent['id'])
-    assert (message['status'], message['attempts'], message['error']['code']) == ('failed', 4, 131016)
+    assert (message['status'], message['attempts'], message['error']['code']) == (
+        'failed',
+        4,
+        131016,
+    )
     due_now()
     workers.sweep()
     workers.send()
@@ -70,14 +80,18 @@ def test_the_error_is_gone_once_the_message_is_accepted(acme, workers, stand_in)
 
 
 @pytest.mark.parametrize(('retry_after', 'due'), [(30, 30), (1, 2)])
-def test_a_longer_retry_after_is_honoured_and_a_shorter_one_not(acme, workers, stand_in, retry_after, due):
+def test_a_longer_retry_after_is_honoured_and_a_shorter_one_not(
+    acme, workers, stand_in, retry_after, due
+):
     stand_in.config(retry_after=retry_after)
     sent = acme.send('+19991304290')
     workers.send()
     assert due - 0.9 < seconds_until_due(sent['id']) <= due
 
 
-@pytest.mark.parametrize(('code', 'due'), [(131057, 60), (133015, 300), (131056, 2), (4, 2), (135000, 2)])
+@pytest.mark.parametrize(
+    ('code', 'due'), [(131057, 60), (133015, 300), (131056, 2), (4, 2), (135000, 2)]
+)
 def test_two_codes_have_longer_gaps_of_their_own(acme, workers, stand_in, code, due):
     sent = acme.send(f'+1999{code:06}0')
     workers.send()
@@ -90,7 +104,9 @@ def test_two_codes_have_longer_gaps_of_their_own(acme, workers, stand_in, code, 
     [(2, 'queued'), (80007, 'queued'), (131000, 'queued'), (100, 'failed'), (131047, 'failed'), (132001, 'failed'),
      (999999, 'failed'), (10, 'held'), (200, 'held'), (131037, 'held'), (133010, 'held')],
 )  # fmt: skip
-def test_what_meta_answers_decides_what_becomes_of_the_message(acme, workers, stand_in, code, status):
+def test_what_meta_answers_decides_what_becomes_of_the_message(
+    acme, workers, stand_in, code, status
+):
     sent = acme.send(f'+1999{code:06}0')
     workers.send()
     message = acme.message(sent['id'])

@@ -29,7 +29,9 @@ def written(moment):
 
 
 def post(backend, **more):
-    return backend.post('/send', {'chatbot_id': CHATBOT, 'to': '+12025550143', 'text': {'body': 'x'}, **more})
+    return backend.post(
+        '/send', {'chatbot_id': CHATBOT, 'to': '+12025550143', 'text': {'body': 'x'}, **more}
+    )
 
 
 def state(backend, message):
@@ -42,14 +44,20 @@ def time_passes(*names):
         sql(f"UPDATE message SET {name} = now() - interval '0.001 s' WHERE {name} IS NOT NULL")  # noqa: S608
 
 
-def test_a_scheduled_message_is_sent_at_its_time_and_an_expired_one_never(acme, back_room, stand_in):
+def test_a_scheduled_message_is_sent_at_its_time_and_an_expired_one_never(
+    acme, back_room, stand_in
+):
     back_room(SEND_CONCURRENCY='2')
     """In real time, through the clock and the worker."""
     moment = at(seconds=1.3)
     sent = acme.send(send_at=written(moment))
     soon = acme.send('+12025550144', send_at=written(at(seconds=0.6)))
-    late = acme.send('+12025550145', send_at=written(at(seconds=0.5)), expires_at=written(at(seconds=0.7)))
-    sql("UPDATE conversation SET send_after = now() + interval '1 hour' WHERE wa_id = '12025550145'")
+    late = acme.send(
+        '+12025550145', send_at=written(at(seconds=0.5)), expires_at=written(at(seconds=0.7))
+    )
+    sql(
+        "UPDATE conversation SET send_after = now() + interval '1 hour' WHERE wa_id = '12025550145'"
+    )
     assert [one['status'] for one in (sent, soon)] == ['scheduled'] * 2
     assert sent['send_at'] == moment.strftime('%Y-%m-%dT%H:%M:%S.%fZ')
     wait_until(lambda: state(acme, sent) == 'accepted', 4)
@@ -70,12 +78,20 @@ def test_a_time_that_has_passed_means_at_once(acme, workers):
 
 @pytest.mark.parametrize(
     'offset',
-    [timedelta(hours=-3), timedelta(hours=20), -timedelta(hours=23, minutes=59), timedelta(hours=5, microseconds=7)],
+    [
+        timedelta(hours=-3),
+        timedelta(hours=20),
+        -timedelta(hours=23, minutes=59),
+        timedelta(hours=5, microseconds=7),
+    ],
 )
 def test_times_may_have_any_offset(acme, offset):
     """PostgreSQL itself takes none of 16 hours, and no parts of a second."""
     moment = at(hours=2).replace(microsecond=0)
-    given, shown = moment.astimezone(timezone(offset)).isoformat(), moment.strftime('%Y-%m-%dT%H:%M:%S.000000Z')
+    given, shown = (
+        moment.astimezone(timezone(offset)).isoformat(),
+        moment.strftime('%Y-%m-%dT%H:%M:%S.000000Z'),
+    )
     assert acme.send(send_at=given, expires_at=written(at(hours=3)))['send_at'] == shown
     order = {'message': {'text': {'body': 'Hi'}}, 'recipients': ['+12025550144'], 'send_at': given}
     made = acme.post('/send/bulk', {'chatbot_id': CHATBOT, **order})
@@ -102,7 +118,9 @@ def test_a_bad_time_is_refused(acme):
 def test_more_than_35_days_ahead_and_an_end_before_the_beginning_are_refused(acme):
     assert post(acme, send_at=written(at(days=34, hours=23))).status_code == 202
     assert post(acme, send_at=written(at(days=35, minutes=1))).status_code == 422
-    assert post(acme, send_at=written(at(hours=2)), expires_at=written(at(hours=1))).status_code == 422
+    assert (
+        post(acme, send_at=written(at(hours=2)), expires_at=written(at(hours=1))).status_code == 422
+    )
 
 
 def _held(backend, workers):
@@ -167,7 +185,11 @@ def test_a_message_can_be_cancelled_until_it_is_claimed(acme, workers, stand_in,
     sent = make(acme, workers)
     before = len(stand_in.sends())
     answer = acme.post(f'/messages/{sent["id"]}/cancel')
-    assert (answer.status_code, answer.json['status'], answer.json['hold_reason']) == (200, 'cancelled', None)
+    assert (answer.status_code, answer.json['status'], answer.json['hold_reason']) == (
+        200,
+        'cancelled',
+        None,
+    )
     time_passes('due_at', 'send_at')
     sql('UPDATE conversation SET send_after = NULL')
     acme.post(f'/account/{CHATBOT}/resume')
@@ -185,7 +207,9 @@ def test_a_claimed_message_cannot_be_cancelled(acme, workers, stand_in):
     sending = threading.Thread(target=workers.send)
     sending.start()
     wait_until(lambda: state(acme, sent) == 'sending')
-    codes = [acme.post(f'/messages/{sent["id"]}/{move}').status_code for move in ('cancel', 'retry')]
+    codes = [
+        acme.post(f'/messages/{sent["id"]}/{move}').status_code for move in ('cancel', 'retry')
+    ]
     sending.join()
     assert codes == [409, 409]
     assert state(acme, sent) == 'accepted'
@@ -196,7 +220,11 @@ def test_a_failed_message_goes_again_by_hand_with_all_its_attempts(acme, workers
     workers.send()
     assert state(acme, sent) == 'failed'
     answer = acme.post(f'/messages/{sent["id"]}/retry')
-    assert (answer.status_code, answer.json['status'], answer.json['error']) == (202, 'queued', None)
+    assert (answer.status_code, answer.json['status'], answer.json['error']) == (
+        202,
+        'queued',
+        None,
+    )
     workers.send()
     message = acme.message(sent['id'])
     assert (message['status'], message['attempts'], len(message['tries'])) == ('accepted', 1, 1)
@@ -207,7 +235,11 @@ def test_nothing_but_failed_and_unknown_is_retried(acme):
     for status in OUTBOUND:
         if status in ('failed', 'unknown'):
             continue
-        sql('UPDATE message SET status = %s, hold_reason = %s', status, 'account' if status == 'held' else None)
+        sql(
+            'UPDATE message SET status = %s, hold_reason = %s',
+            status,
+            'account' if status == 'held' else None,
+        )
         answer = acme.post(f'/messages/{sent["id"]}/retry')
         assert (answer.status_code, state(acme, sent)) == (409, status)
         assert status in answer.json['detail']
@@ -222,17 +254,26 @@ def test_a_retry_of_a_held_account_waits_for_it(acme, workers):
 
 def test_moves_of_messages_that_are_not_there(acme, workers, meta):
     for move in ('cancel', 'retry'):
-        assert acme.post(f'/messages/01920000-0000-7000-8000-000000000000/{move}').status_code == 404
+        assert (
+            acme.post(f'/messages/01920000-0000-7000-8000-000000000000/{move}').status_code == 404
+        )
         assert acme.post(f'/messages/nonsense/{move}').status_code == 404
         assert (
-            acme.post(f'/messages/{acme.send()["id"]}/{move}', headers={'Authorization': 'Bearer x'}).status_code == 401
+            acme.post(
+                f'/messages/{acme.send()["id"]}/{move}', headers={'Authorization': 'Bearer x'}
+            ).status_code
+            == 401
         )
 
 
 def test_the_list_filters_by_the_new_states(acme):
     sent = acme.send()
     for status in ('scheduled', 'cancelled', 'expired', 'held', 'unknown'):
-        sql('UPDATE message SET status = %s, hold_reason = %s', status, 'account' if status == 'held' else None)
+        sql(
+            'UPDATE message SET status = %s, hold_reason = %s',
+            status,
+            'account' if status == 'held' else None,
+        )
         assert [one['id'] for one in acme.messages(status=status)] == [sent['id']]
         assert acme.messages(status='queued') == []
     answer = acme.get('/messages', query_string={'status': 'waiting'})

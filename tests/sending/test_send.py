@@ -46,24 +46,47 @@ def test_metas_send_body_arrives_with_our_id_and_the_accounts_token(acme, worker
     workers.send()
     (call,) = stand_in.sends()
     assert call['body'] == {
-        'messaging_product': 'whatsapp', 'recipient_type': 'individual', 'to': '+12025550143', 'type': 'text',
-        'text': {'body': 'Hello'}, 'context': {'message_id': 'wamid.X'}, 'biz_opaque_callback_data': sent['id'],
-    }  # fmt: skip
-    assert (call['phone_number_id'], call['outcome'], call['token_tail']) == (PHONE_NUMBER_ID, 'accepted', 'acme')
+        'messaging_product': 'whatsapp',
+        'recipient_type': 'individual',
+        'to': '+12025550143',
+        'type': 'text',
+        'text': {'body': 'Hello'},
+        'context': {'message_id': 'wamid.X'},
+        'biz_opaque_callback_data': sent['id'],
+    }
+    assert (call['phone_number_id'], call['outcome'], call['token_tail']) == (
+        PHONE_NUMBER_ID,
+        'accepted',
+        'acme',
+    )
 
 
-def test_bsuids_groups_templates_and_metas_extras_arrive_as_they_were_given(acme, workers, stand_in):
+def test_bsuids_groups_templates_and_metas_extras_arrive_as_they_were_given(
+    acme, workers, stand_in
+):
     template = {'name': 'order_ready', 'language': {'code': 'en_US'}}
     parts = [
         {'recipient': 'US.13491208655302741918', 'text': {'body': 'x'}},
-        {'to': 'Y2FwaV9ncm91cDox', 'recipient_type': 'group', 'type': 'template', 'template': template},
-        {'to': '+12025550144', 'text': {'body': 'a\x00b \ud83d \U0001f600'}, 'recipient_identity_key_hash': 'abc'},
+        {
+            'to': 'Y2FwaV9ncm91cDox',
+            'recipient_type': 'group',
+            'type': 'template',
+            'template': template,
+        },
+        {
+            'to': '+12025550144',
+            'text': {'body': 'a\x00b \ud83d \U0001f600'},
+            'recipient_identity_key_hash': 'abc',
+        },
     ]
     for part in parts:
         assert acme.post('/send', {'chatbot_id': CHATBOT, **part}).status_code == 202
     workers.send()
     bodies = {call['body'].get('to', 'bsuid'): call['body'] for call in stand_in.sends()}
-    assert (bodies['bsuid']['recipient'], bodies['bsuid']['type']) == ('US.13491208655302741918', 'text')
+    assert (bodies['bsuid']['recipient'], bodies['bsuid']['type']) == (
+        'US.13491208655302741918',
+        'text',
+    )
     assert 'to' not in bodies['bsuid']
     group = bodies['Y2FwaV9ncm91cDox']
     assert (group['recipient_type'], group['template']) == ('group', template)
@@ -76,7 +99,10 @@ def test_a_permanent_error_fails_the_message_at_once(acme, workers, stand_in):
     message = deliver(acme, workers, PERMANENT)
     assert (message['status'], message['attempts'], message['wamid']) == ('failed', 1, None)
     assert message['error'].keys() == {'code', 'title', 'details', 'fbtrace_id'}
-    assert (message['error']['code'], message['error']['details']) == (131026, 'Message undeliverable.')
+    assert (message['error']['code'], message['error']['details']) == (
+        131026,
+        'Message undeliverable.',
+    )
     assert [one['status'] for one in message['statuses']] == ['queued', 'failed']
     due_now('failed')
     workers.sweep()
@@ -91,9 +117,17 @@ def test_a_refused_token_holds_its_account_and_no_other(acme, workers, stand_in)
     other = acme.send(chatbot_id='other')
     workers.send()
     account = acme.get(f'/account/{CHATBOT}').json
-    assert (account['send_state'], account['send_state_reason']['code'], account['active']) == ('held', 190, True)
+    assert (account['send_state'], account['send_state_reason']['code'], account['active']) == (
+        'held',
+        190,
+        True,
+    )
     assert account['send_state_since'].endswith('Z')
-    assert [acme.message(one['id'])['status'] for one in (first, second, other)] == ['held', 'held', 'accepted']
+    assert [acme.message(one['id'])['status'] for one in (first, second, other)] == [
+        'held',
+        'held',
+        'accepted',
+    ]
     assert acme.message(first['id'])['error']['code'] == 190
     assert acme.send('+12025550144')['status'] == 'held'
     workers.sweep()
@@ -130,7 +164,8 @@ def test_a_late_refusal_of_the_old_token_does_not_hold_the_new_one(acme, workers
 def test_what_missed_the_release_of_its_account_is_found_by_the_sweep(acme, workers, stand_in):
     sent, gone = acme.send(), acme.send('+12025550144')
     sql(
-        "UPDATE message SET status = 'held', hold_reason = 'account', due_at = NULL WHERE id = %s", sent['id']
+        "UPDATE message SET status = 'held', hold_reason = 'account', due_at = NULL WHERE id = %s",
+        sent['id'],
     )  # by a read before the release
     workers.sweep()
     workers.send()
@@ -142,7 +177,9 @@ def test_what_missed_the_release_of_its_account_is_found_by_the_sweep(acme, work
 
 
 @pytest.mark.parametrize('to', [LOST_SILENT, RESET, HTML, NO_ID])
-def test_a_lost_answer_is_unknown_and_not_sent_again_while_a_status_may_arrive(acme, workers, stand_in, to):
+def test_a_lost_answer_is_unknown_and_not_sent_again_while_a_status_may_arrive(
+    acme, workers, stand_in, to
+):
     message = deliver(acme, workers, to)
     assert (message['status'], message['wamid'], message['attempts']) == ('unknown', None, 1)
     assert message['error']['title']
@@ -208,7 +245,9 @@ def test_what_never_left_is_tried_again(acme, workers, setting, stand_in, url):
     assert message['error']['title'].startswith('Meta could not be reached')
 
 
-def test_a_worker_that_died_in_mid_call_leaves_unknown_not_a_second_message(acme, workers, stand_in):
+def test_a_worker_that_died_in_mid_call_leaves_unknown_not_a_second_message(
+    acme, workers, stand_in
+):
     sent = acme.send()
     sql("UPDATE message SET status = 'sending', attempts = 1, due_at = now() + interval '1 minute'")
     workers.sweep()
@@ -216,7 +255,10 @@ def test_a_worker_that_died_in_mid_call_leaves_unknown_not_a_second_message(acme
     due_now('sending')
     workers.sweep()
     message = acme.message(sent['id'])
-    assert (message['status'], message['error']['title']) == ('unknown', 'The worker stopped during the call')
+    assert (message['status'], message['error']['title']) == (
+        'unknown',
+        'The worker stopped during the call',
+    )
     workers.send()
     assert stand_in.sends() == []
 
@@ -235,7 +277,9 @@ def test_an_answer_that_comes_after_the_sweep_is_still_taken(acme, workers, stan
     assert len(stand_in.sends()) == 1
 
 
-def test_a_failed_status_that_was_faster_than_the_answer_keeps_its_error(acme, workers, meta, stand_in):
+def test_a_failed_status_that_was_faster_than_the_answer_keeps_its_error(
+    acme, workers, meta, stand_in
+):
     sent = acme.send('+19980004004')
     sending = threading.Thread(target=workers.send)
     sending.start()
@@ -246,10 +290,16 @@ def test_a_failed_status_that_was_faster_than_the_answer_keeps_its_error(acme, w
     workers.incoming()
     sending.join()
     message = acme.message(sent['id'])
-    assert (message['status'], message['wamid'], message['error']['code']) == ('failed', wamid, 131026)
+    assert (message['status'], message['wamid'], message['error']['code']) == (
+        'failed',
+        wamid,
+        131026,
+    )
 
 
-def test_messages_to_one_person_arrive_in_order_while_others_go_side_by_side(acme, workers, stand_in):
+def test_messages_to_one_person_arrive_in_order_while_others_go_side_by_side(
+    acme, workers, stand_in
+):
     stand_in.config(latency=0.1)
     for n in range(10):
         acme.send('+12025550143', text=f'{n}')
@@ -273,7 +323,9 @@ def test_a_message_that_is_tried_again_keeps_those_behind_it_waiting(acme, worke
     assert acme.message(second['id'])['attempts'] == 0
     due_now('queued')
     workers.send()
-    texts = [call['body']['text']['body'] for call in stand_in.sends() if call['outcome'] == 'accepted']
+    texts = [
+        call['body']['text']['body'] for call in stand_in.sends() if call['outcome'] == 'accepted'
+    ]
     assert texts[0] == 'first'
 
 
@@ -281,7 +333,10 @@ def test_a_row_that_cannot_be_claimed_holds_up_its_own_account_alone(acme, worke
     """Nothing that comes in by a door is like that; what once was may not stop everybody."""
     acme.account('other', '300112233445567')
     bad, good = acme.send('+12025550147'), acme.send(chatbot_id='other')
-    sql("UPDATE conversation SET last_inbound_at = '2020-01-01' WHERE id = %s", bad['conversation_id'])
+    sql(
+        "UPDATE conversation SET last_inbound_at = '2020-01-01' WHERE id = %s",
+        bad['conversation_id'],
+    )
     poison = '{"name": "x", "language": {"code": "en"}, "\\u0000": 1}'  # ->> refuses it
     sql('UPDATE message SET fallback = %s WHERE id = %s', poison, bad['id'])
     workers.send()

@@ -17,7 +17,11 @@ from workers import send
 
 AT = 1790000000
 ORDER = ('sent', 'delivered', 'read', 'played')
-ERROR = {'code': 131026, 'title': 'Message undeliverable', 'error_data': {'details': 'No WhatsApp there.'}}
+ERROR = {
+    'code': 131026,
+    'title': 'Message undeliverable',
+    'error_data': {'details': 'No WhatsApp there.'},
+}
 numbers = itertools.count(1)
 
 
@@ -57,7 +61,11 @@ def sent(backend, wamid, **more):
 
 
 def moment(seconds):
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec='microseconds').replace('+00:00', 'Z')
+    return (
+        datetime.fromtimestamp(seconds, UTC)
+        .isoformat(timespec='microseconds')
+        .replace('+00:00', 'Z')
+    )
 
 
 def statuses(message):
@@ -71,7 +79,9 @@ def test_a_message_goes_through_all_its_states_with_metas_times(backend, told):
         assert backend.message(id_)['status'] == name
     message = backend.message(id_)
     assert statuses(message) == ['queued', 'accepted', *ORDER]
-    assert [entry['timestamp'] for entry in message['statuses'][2:]] == [moment(AT + n) for n in range(4)]
+    assert [entry['timestamp'] for entry in message['statuses'][2:]] == [
+        moment(AT + n) for n in range(4)
+    ]
     assert backend.outcomes() == [('status', 'stored')] * 4
 
 
@@ -83,7 +93,9 @@ def test_a_status_that_comes_again_is_a_duplicate_and_kept_once(backend, told):
     assert statuses(backend.message(id_)) == ['queued', 'accepted', 'sent', 'delivered']
 
 
-def test_statuses_of_one_second_are_shown_in_the_order_in_which_they_can_only_have_happened(backend, told):
+def test_statuses_of_one_second_are_shown_in_the_order_in_which_they_can_only_have_happened(
+    backend, told
+):
     id_ = sent(backend, 'wamid.1')
     told(*(status_of('wamid.1', name, AT) for name in ('read', 'delivered', 'sent')))
     assert statuses(backend.message(id_)) == ['queued', 'accepted', 'sent', 'delivered', 'read']
@@ -121,7 +133,12 @@ def test_a_failure_without_a_reason_is_a_failure(backend, told):
 
 def test_an_unknown_status_is_kept_and_changes_no_state(backend, told):
     id_ = sent(backend, 'wamid.1')
-    told(*(status_of('wamid.1', name, AT + n) for n, name in enumerate(('sent', 'screenshotted', 'deleted', 'held'))))
+    told(
+        *(
+            status_of('wamid.1', name, AT + n)
+            for n, name in enumerate(('sent', 'screenshotted', 'deleted', 'held'))
+        )
+    )
     message = backend.message(id_)
     assert message['status'] == 'sent'
     assert statuses(message)[2:] == ['sent', 'screenshotted', 'deleted', 'held']
@@ -153,7 +170,11 @@ def test_a_message_that_was_given_up_keeps_what_meta_says_of_it_later(backend, t
     answered(claim()[message['id']], 'failed', error={'code': None, 'title': 'No answer'})
     told(status_of('wamid.1', 'delivered', AT, opaque=message['id']))
     after = backend.message(message['id'])
-    assert (after['status'], after['wamid'], after['error']['title']) == ('failed', 'wamid.1', 'No answer')
+    assert (after['status'], after['wamid'], after['error']['title']) == (
+        'failed',
+        'wamid.1',
+        'No answer',
+    )
     assert 'delivered' in statuses(after)
     usage = backend.get('/usage', query_string={'chatbot_id': CHATBOT}).json['data']
     assert [row['count'] for row in usage] == [1]  # Meta took it, and bills it
@@ -208,9 +229,16 @@ def test_the_people_of_a_group_are_told_apart_and_one_failure_fails_nobody_else(
     answered(claim()[message['id']], wamid='wamid.1')
 
     def of(who, name, at=AT, **more):
-        return status_of('wamid.1', name, at, recipient_type='group', recipient_participant_user_id=who, **more)
+        return status_of(
+            'wamid.1', name, at, recipient_type='group', recipient_participant_user_id=who, **more
+        )
 
-    told(of('US.1', 'failed', errors=[ERROR]), of('US.2', 'delivered'), of('US.3', 'delivered'), of('US.3', 'read'))
+    told(
+        of('US.1', 'failed', errors=[ERROR]),
+        of('US.2', 'delivered'),
+        of('US.3', 'delivered'),
+        of('US.3', 'read'),
+    )
     told(of('US.2', 'delivered'), of('US.1', 'delivered', AT + 9))
     after = backend.message(message['id'])
     assert (after['status'], after['error']) == ('read', None)
@@ -228,8 +256,17 @@ def test_the_people_of_a_group_are_told_apart_and_one_failure_fails_nobody_else(
 
 def test_metas_pricing_goes_into_the_usage(backend, told):
     sent(backend, 'wamid.1')
-    told(status_of('wamid.1', 'sent', AT, pricing={'billable': True, 'category': 'utility', 'type': 'regular'}))
-    told(status_of('wamid.1', 'delivered', AT, pricing={'type': 'regular'}))  # without a category: the first stays
+    told(
+        status_of(
+            'wamid.1',
+            'sent',
+            AT,
+            pricing={'billable': True, 'category': 'utility', 'type': 'regular'},
+        )
+    )
+    told(
+        status_of('wamid.1', 'delivered', AT, pricing={'type': 'regular'})
+    )  # without a category: the first stays
     sent(backend, 'wamid.2')
     early = backend.send(to='+12025550999')
     told(status_of('wamid.3', 'sent', AT, opaque=early['id'], pricing={'category': 'service'}))
@@ -247,11 +284,15 @@ VALUES = (*ORDER, 'failed', 'screenshotted')
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(
-    posts=st.lists(st.lists(st.tuples(st.sampled_from(VALUES), st.booleans()), max_size=4), max_size=5),
+    posts=st.lists(
+        st.lists(st.tuples(st.sampled_from(VALUES), st.booleans()), max_size=4), max_size=5
+    ),
     answer_after=st.integers(0, 5),
     heard_before=st.booleans(),
 )
-def test_whatever_the_order_the_end_is_the_same(backend, meta, workers, posts, answer_after, heard_before):
+def test_whatever_the_order_the_end_is_the_same(
+    backend, meta, workers, posts, answer_after, heard_before
+):
     """Any statuses in any order, over several POSTs and two workers, before and after Meta's answer."""
     message = backend.send(to=f'+1202557{next(numbers):04}')
     row, wamid = claim()[message['id']], f'wamid.{message["id"]}'
@@ -261,7 +302,9 @@ def test_whatever_the_order_the_end_is_the_same(backend, meta, workers, posts, a
                 two_workers()
             answered(row, wamid=wamid)
         said = [
-            status_of(wamid, name, AT + VALUES.index(name), opaque=named and message['id'], errors=[ERROR])
+            status_of(
+                wamid, name, AT + VALUES.index(name), opaque=named and message['id'], errors=[ERROR]
+            )
             for name, named in post
         ]
         meta.webhook(envelope(statuses=said) | {'n': f'{message["id"]}.{n}'})
@@ -274,7 +317,11 @@ def test_whatever_the_order_the_end_is_the_same(backend, meta, workers, posts, a
     arrived_first = {furthest} - {'accepted', 'sent'}  # then the failure moved nothing
     assert after['status'] in ({'failed'} | arrived_first if 'failed' in names else {furthest})
     assert (after['error'] is not None) == (after['status'] == 'failed')
-    kept = [(entry['status'], entry['timestamp']) for entry in after['statuses'] if entry['status'] in VALUES]
+    kept = [
+        (entry['status'], entry['timestamp'])
+        for entry in after['statuses']
+        if entry['status'] in VALUES
+    ]
     assert sorted(kept) == sorted((name, moment(AT + VALUES.index(name))) for name in names)
     assert after['wamid'] == wamid
 

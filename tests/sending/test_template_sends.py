@@ -15,7 +15,10 @@ VALUES (%s, %s, 'en_US', 'APPROVED', 'utility', %s)
 COMPONENTS = [
     {'type': 'HEADER', 'format': 'IMAGE'},
     {'type': 'BODY', 'text': 'Hello {{1}}'},
-    {'type': 'BUTTONS', 'buttons': [{'type': 'URL', 'url': 'https://example.org/{{1}}', 'text': 'Track'}]},
+    {
+        'type': 'BUTTONS',
+        'buttons': [{'type': 'URL', 'url': 'https://example.org/{{1}}', 'text': 'Track'}],
+    },
 ]
 
 
@@ -33,7 +36,13 @@ def texts(*values):
 
 def body(*components, name='order_ready', **more):
     template = {'name': name, 'language': {'code': 'en_US'}, 'components': list(components)}
-    return {'chatbot_id': CHATBOT, 'to': '+12025550143', 'type': 'template', 'template': template, **more}
+    return {
+        'chatbot_id': CHATBOT,
+        'to': '+12025550143',
+        'type': 'template',
+        'template': template,
+        **more,
+    }
 
 
 def bulk(acme, message, *recipients):
@@ -47,10 +56,17 @@ def test_what_fits_is_queued_and_what_does_not_is_refused_by_its_path(acme):
     refused = acme.post('/send', body(texts('Ana')))
     assert (refused.status_code, refused.json['errors']) == (
         422,
-        {'template.components.body.parameters': ['The template order_ready has 2 variables in its body, 1 was given.']},
+        {
+            'template.components.body.parameters': [
+                'The template order_ready has 2 variables in its body, 1 was given.'
+            ]
+        },
     )
     refused = acme.post('/send', body(texts('Ana'), name='rich'))
-    assert sorted(refused.json['errors']) == ['template.components.buttons.0', 'template.components.header.parameters']
+    assert sorted(refused.json['errors']) == [
+        'template.components.buttons.0',
+        'template.components.header.parameters',
+    ]
     assert sql('SELECT count(*) FROM message') == [(1,)]
 
 
@@ -71,7 +87,12 @@ def test_a_template_whose_definition_is_not_known_is_left_to_meta(acme):
 
 def test_a_fallback_is_checked_like_the_template_it_is(acme):
     fallback = body(texts('Ana'))['template']
-    text = {'chatbot_id': CHATBOT, 'to': '+12025550143', 'text': {'body': 'Hi'}, 'fallback_template': fallback}
+    text = {
+        'chatbot_id': CHATBOT,
+        'to': '+12025550143',
+        'text': {'body': 'Hi'},
+        'fallback_template': fallback,
+    }
     refused = acme.post('/send', text)
     assert list(refused.json['errors']) == ['fallback_template.components.body.parameters']
 
@@ -83,7 +104,8 @@ def test_in_a_bulk_each_row_is_checked_with_what_it_fills_in(acme):
     assert (batch['accepted'], batch['rejected']) == (1, 2)
     path = 'template.components.body.parameters'
     assert [row['errors'] for row in batch['rejected_rows']] == [
-        {path: [f'The template order_ready has 2 variables in its body, {how} given.']} for how in ('1 was', 'none was')
+        {path: [f'The template order_ready has 2 variables in its body, {how} given.']}
+        for how in ('1 was', 'none was')
     ]
 
 
@@ -96,8 +118,13 @@ def test_a_bulk_whose_message_cannot_fit_is_refused_as_a_whole(acme):
 
 def test_a_csv_is_checked_too(acme):
     query = {'chatbot_id': CHATBOT, 'template': 'order_ready', 'language': 'en_US'}
-    answer = acme.request('POST', '/send/bulk', query_string=query, data='to,1\n+12025550143,Ana\n',
-                          headers={'Content-Type': 'text/csv'})  # fmt: skip
+    answer = acme.request(
+        'POST',
+        '/send/bulk',
+        query_string=query,
+        data='to,1\n+12025550143,Ana\n',
+        headers={'Content-Type': 'text/csv'},
+    )
     assert answer.status_code == 422
     assert 'line 2, template.components.body.parameters' in answer.json['errors']
 

@@ -21,11 +21,22 @@ def body_with(text, **more):
 
 
 def button_with(text, sub_type='url', index='0'):
-    return {'type': 'button', 'sub_type': sub_type, 'index': index, 'parameters': [{'type': 'text', 'text': text}]}
+    return {
+        'type': 'button',
+        'sub_type': sub_type,
+        'index': index,
+        'parameters': [{'type': 'text', 'text': text}],
+    }
 
 
 def send_template(backend, to=LOST, validate=True, **template):
-    body = {'chatbot_id': CHATBOT, 'to': to, 'type': 'template', 'template': LOGIN | template, 'validate': validate}
+    body = {
+        'chatbot_id': CHATBOT,
+        'to': to,
+        'type': 'template',
+        'template': LOGIN | template,
+        'validate': validate,
+    }
     answer = backend.post('/send', body)
     assert answer.status_code == 202, answer.text
     return answer.json
@@ -40,7 +51,9 @@ def grace_is_over(workers):
 def tell(meta, workers, field, waba=WABA, **value):
     value = {'message_template_name': 'login', 'message_template_language': 'en_US', **value}
     change = {'field': field, 'value': value}
-    meta.webhook({'object': 'whatsapp_business_account', 'entry': [{'id': waba, 'changes': [change]}]})
+    meta.webhook(
+        {'object': 'whatsapp_business_account', 'entry': [{'id': waba, 'changes': [change]}]}
+    )
     workers.incoming()
 
 
@@ -64,9 +77,18 @@ def test_the_reason_and_every_attempt_are_visible(acme, workers, stand_in, to, c
     assert (message['status'], calls(stand_in, sent)) == ('unknown', 2)
     grace_is_over(workers)
     message = acme.message(sent['id'])
-    assert (message['status'], message['fix'], calls(stand_in, sent)) == ('failed', look_up(cause).fix, 2)
-    assert [(one['attempt'], one['outcome']) for one in message['tries']] == [(1, 'unknown'), (2, 'unknown')]
-    assert all(one['title'].startswith(title) and one['at'].endswith('Z') for one in message['tries'])
+    assert (message['status'], message['fix'], calls(stand_in, sent)) == (
+        'failed',
+        look_up(cause).fix,
+        2,
+    )
+    assert [(one['attempt'], one['outcome']) for one in message['tries']] == [
+        (1, 'unknown'),
+        (2, 'unknown'),
+    ]
+    assert all(
+        one['title'].startswith(title) and one['at'].endswith('Z') for one in message['tries']
+    )
 
 
 def test_a_dead_workers_attempt_is_visible_like_any_other(acme, workers):
@@ -74,13 +96,24 @@ def test_a_dead_workers_attempt_is_visible_like_any_other(acme, workers):
     sql("UPDATE message SET status = 'sending', attempts = 1, due_at = now() - interval '1 s'")
     workers.sweep()
     message = acme.message(sent['id'])
-    assert (message['status'], message['explanation']) == ('unknown', look_up('worker_stopped').sentence)
-    assert [one.keys() for one in message['tries']] == [{'attempt', 'at', 'outcome', 'code', 'title'}]
+    assert (message['status'], message['explanation']) == (
+        'unknown',
+        look_up('worker_stopped').sentence,
+    )
+    assert [one.keys() for one in message['tries']] == [
+        {'attempt', 'at', 'outcome', 'code', 'title'}
+    ]
     assert message['tries'][0]['attempt'] == 1
 
 
 def test_an_authentication_template_is_never_sent_again(acme, workers, meta, stand_in):
-    tell(meta, workers, 'message_template_status_update', event='APPROVED', message_template_category='AUTHENTICATION')
+    tell(
+        meta,
+        workers,
+        'message_template_status_update',
+        event='APPROVED',
+        message_template_category='AUTHENTICATION',
+    )
     code, other_language = send_template(acme), send_template(acme, language={'code': 'pt_BR'})
     workers.send()
     workers.send()
@@ -92,10 +125,28 @@ def test_an_authentication_template_is_never_sent_again(acme, workers, meta, sta
 
 
 def test_the_category_is_the_one_that_meta_told_last(acme, workers, meta, stand_in):
-    tell(meta, workers, 'message_template_status_update', event='APPROVED', message_template_category='UTILITY')
-    tell(meta, workers, 'template_category_update', new_category='AUTHENTICATION', previous_category='UTILITY')
+    tell(
+        meta,
+        workers,
+        'message_template_status_update',
+        event='APPROVED',
+        message_template_category='UTILITY',
+    )
+    tell(
+        meta,
+        workers,
+        'template_category_update',
+        new_category='AUTHENTICATION',
+        previous_category='UTILITY',
+    )
     tell(meta, workers, 'message_template_status_update', event='APPROVED')
-    tell(meta, workers, 'template_category_update', new_category='UTILITY', correct_category='UTILITY')  # impending
+    tell(
+        meta,
+        workers,
+        'template_category_update',
+        new_category='UTILITY',
+        correct_category='UTILITY',
+    )  # impending
     tell(meta, workers, 'template_category_update', waba='1', new_category='MARKETING')
     code = send_template(acme)
     workers.send()
@@ -112,7 +163,9 @@ def test_the_category_is_the_one_that_meta_told_last(acme, workers, meta, stand_
      ([body_with('Ines'), button_with('orders/17')], 2), ([body_with('123456')], 2), ([button_with('123456')], 2),
      ([], 2), ({'type': 'body'}, 2), (['body', 7, None, {'type': 'body', 'parameters': 'x'}], 2)],
 )  # fmt: skip
-def test_what_looks_like_a_one_time_code_is_not_sent_again(acme, workers, stand_in, components, times):
+def test_what_looks_like_a_one_time_code_is_not_sent_again(
+    acme, workers, stand_in, components, times
+):
     sent = send_template(acme, components=components, validate=False)
     workers.send()
     grace_is_over(workers)
@@ -127,14 +180,22 @@ def test_a_status_within_the_grace_settles_a_one_time_code_too(acme, workers, me
     workers.incoming()
     grace_is_over(workers)
     message = acme.message(sent['id'])
-    assert (message['status'], message['wamid'], message['error']) == ('delivered', 'wamid.found', None)
+    assert (message['status'], message['wamid'], message['error']) == (
+        'delivered',
+        'wamid.found',
+        None,
+    )
 
 
 def test_a_person_may_send_an_unknown_message_again_without_waiting(acme, workers, stand_in):
     sent = send_template(acme, components=[body_with('1'), button_with('1')])
     workers.send()
     answer = acme.post(f'/messages/{sent["id"]}/retry')
-    assert (answer.status_code, answer.json['status'], answer.json['attempts']) == (202, 'queued', 0)
+    assert (answer.status_code, answer.json['status'], answer.json['attempts']) == (
+        202,
+        'queued',
+        0,
+    )
     workers.send()
     message = acme.message(sent['id'])
     assert (message['status'], calls(stand_in, sent), len(message['tries'])) == ('unknown', 2, 2)

@@ -35,7 +35,9 @@ def due_now():
 
 
 def seconds_until_due(message_id):
-    return sql('SELECT extract(epoch FROM due_at - now())::float FROM message WHERE id = %s', message_id)[0][0]
+    return sql(
+        'SELECT extract(epoch FROM due_at - now())::float FROM message WHERE id = %s', message_id
+    )[0][0]
 
 
 class Told:
@@ -121,7 +123,11 @@ def test_a_second_attempt_that_arrives_is_delivered(accepted, told, workers):
     due_now()
     workers.send()
     message = told(message, 'delivered')
-    assert (message['status'], message['error'], message['explanation']) == ('delivered', None, None)
+    assert (message['status'], message['error'], message['explanation']) == (
+        'delivered',
+        None,
+        None,
+    )
     assert message['attempts'] == 2
 
 
@@ -148,7 +154,9 @@ def test_sent_and_failed_in_one_webhook_are_a_failure(acme, accepted, meta, work
     assert acme.message(message['id'])['status'] == 'queued'
 
 
-def test_a_failed_status_that_was_faster_than_the_answer_is_retried_too(acme, told, workers, stand_in):
+def test_a_failed_status_that_was_faster_than_the_answer_is_retried_too(
+    acme, told, workers, stand_in
+):
     """Between a worker's claim and its record."""
     sent = acme.send()
     with connection():
@@ -175,13 +183,19 @@ def test_a_wait_of_its_own_does_not_hold_up_the_conversation(acme, workers, code
 
 @pytest.mark.parametrize('way', ['answer', 'status'])
 @pytest.mark.parametrize('mended', ['token', 'resume'])
-def test_an_account_that_meta_refuses_is_held_and_mended(acme, accepted, told, workers, meta, way, mended):
+def test_an_account_that_meta_refuses_is_held_and_mended(
+    acme, accepted, told, workers, meta, way, mended
+):
     acme.account('other', OTHER_NUMBER)
     first = told.failed(accepted(), 131042) if way == 'status' else accepted('+19991310421')
     account = acme.get(f'/account/{CHATBOT}').json
     assert (first['status'], first['hold_reason']) == ('held', 'account')
     assert (account['send_state'], account['send_state_reason']['code']) == ('held', 131042)
-    second, expiring, other = acme.send('+12025550147'), acme.send('+12025550148'), acme.send(chatbot_id='other')
+    second, expiring, other = (
+        acme.send('+12025550147'),
+        acme.send('+12025550148'),
+        acme.send(chatbot_id='other'),
+    )
     sql("UPDATE message SET expires_at = now() + interval '0.01 s' WHERE id = %s", expiring['id'])
     meta.webhook(envelope([text_message('Anybody there?', phone='12025550149')]))
     workers.incoming()
@@ -235,7 +249,9 @@ ODD = [
 
 def test_odd_codes_in_an_answer_break_nothing(acme, workers, graph):
     for raw, state, code in ODD:
-        graph.answer(400, b'{"error": {"message": "odd \\u0000 \\ud800", "code": %s}}' % raw.encode())
+        graph.answer(
+            400, b'{"error": {"message": "odd \\u0000 \\ud800", "code": %s}}' % raw.encode()
+        )
         sent = acme.send()
         workers.send()
         message = acme.message(sent['id'])
@@ -257,9 +273,18 @@ def test_odd_codes_in_a_status_break_nothing(acme, accepted, meta, workers):
         assert (raw, after['status'], after['error']['code']) == (raw, state, code)
 
 
-@pytest.mark.parametrize(('http_status', 'state'), [(400, 'failed'), (401, 'held'), (429, 'queued')])
+@pytest.mark.parametrize(
+    ('http_status', 'state'), [(400, 'failed'), (401, 'held'), (429, 'queued')]
+)
 def test_odd_bodies_are_judged_by_their_http_status(acme, workers, graph, http_status, state):
-    bodies = b'', b'[]', b'{"error": []}', b'{"error": {}}', b'{"error": "text"}', b'{"error": {"error_data": []}}'
+    bodies = (
+        b'',
+        b'[]',
+        b'{"error": []}',
+        b'{"error": {}}',
+        b'{"error": "text"}',
+        b'{"error": {"error_data": []}}',
+    )
     for body in bodies:
         graph.answer(http_status, body)
         sent = acme.send()

@@ -25,7 +25,9 @@ def heard(acme, meta, workers):
     """heard(seconds_ago): a customer writes, by Meta's time; more keys are the message's."""
 
     def write(ago=0, phone=CUSTOMER, **more):
-        wrote = text_message(wamid=f'wamid.{time.time_ns()}', phone=phone, at=int(time.time() - ago), **more)
+        wrote = text_message(
+            wamid=f'wamid.{time.time_ns()}', phone=phone, at=int(time.time() - ago), **more
+        )
         meta.webhook(envelope([wrote]))
         workers.incoming()
 
@@ -53,8 +55,13 @@ def test_a_free_form_message_after_the_window_is_refused_with_the_time_it_closed
     assert (answer.status_code, answer.content_type) == (409, 'application/problem+json')
     (last,) = sql('SELECT last_inbound_at FROM conversation')[0]
     closed_at = rfc(last + timedelta(hours=24))
-    assert answer.json['window_closed_at'] == closed_at == acme.conversations()[0]['window_expires_at']
-    assert all(word in answer.json['detail'] for word in (closed_at, 'template', 'fallback_template', 'force'))
+    assert (
+        answer.json['window_closed_at'] == closed_at == acme.conversations()[0]['window_expires_at']
+    )
+    assert all(
+        word in answer.json['detail']
+        for word in (closed_at, 'template', 'fallback_template', 'force')
+    )
     assert acme.messages(direction='outbound') == []
 
 
@@ -113,8 +120,15 @@ def test_the_fallback_template_goes_instead(acme, heard, workers, stand_in):
     answer = post(acme, fallback_template=FALLBACK, client_reference='r-1')
     assert answer.status_code == 202, answer.text
     message = answer.json
-    assert (message['type'], message['content'], message['client_reference']) == ('template', FALLBACK, 'r-1')
-    assert (message['replaced'], message['fallback_template']) == ({'type': 'text', 'content': {'body': 'Hi'}}, None)
+    assert (message['type'], message['content'], message['client_reference']) == (
+        'template',
+        FALLBACK,
+        'r-1',
+    )
+    assert (message['replaced'], message['fallback_template']) == (
+        {'type': 'text', 'content': {'body': 'Hi'}},
+        None,
+    )
     workers.send()
     assert [call['body']['template'] for call in stand_in.sends()] == [FALLBACK]
     assert acme.message(message['id'])['status'] == 'accepted'
@@ -123,7 +137,11 @@ def test_the_fallback_template_goes_instead(acme, heard, workers, stand_in):
 def test_inside_the_window_the_message_itself_goes(acme, heard, workers, stand_in):
     heard()
     message = post(acme, fallback_template=FALLBACK).json
-    assert (message['type'], message['fallback_template'], message['replaced']) == ('text', FALLBACK, None)
+    assert (message['type'], message['fallback_template'], message['replaced']) == (
+        'text',
+        FALLBACK,
+        None,
+    )
     workers.send()
     assert [call['body']['type'] for call in stand_in.sends()] == ['text']
 
@@ -138,8 +156,12 @@ def test_a_refusal_does_not_use_the_key_up(acme, heard):
 
 
 # The database could not look into it: such a row would stop the claim of all others.
-FLOW = {'type': 'button', 'sub_type': 'flow', 'index': '0',
-        'parameters': [{'type': 'action', 'action': {'flow_action_data': {'\x00': 'x'}}}]}  # fmt: skip
+FLOW = {
+    'type': 'button',
+    'sub_type': 'flow',
+    'index': '0',
+    'parameters': [{'type': 'action', 'action': {'flow_action_data': {'\x00': 'x'}}}],
+}
 BAD = [
     ({'fallback_template': {'name': 'x'}}, 'fallback_template.language'), ({'fallback_template': 'x'},
      'fallback_template'), ({'fallback_template': {**FALLBACK, 'name': ''}}, 'fallback_template.name'),
@@ -226,8 +248,10 @@ def test_meta_answers_that_it_has_closed_and_the_template_goes(acme, workers, st
     assert show(acme, message) == ('accepted', 'template', 1)
     row = acme.message(message['id'])
     assert (row['replaced'], row['error'], row['fallback_template']) == (
-        {'type': 'text', 'content': {'body': 'Hi'}}, None, None,
-    )  # fmt: skip
+        {'type': 'text', 'content': {'body': 'Hi'}},
+        None,
+        None,
+    )
     assert [(one['attempt'], one['code']) for one in row['tries']] == [(1, OUTSIDE)]
     assert [call['body']['type'] for call in stand_in.sends()] == ['text', 'template']
 
@@ -249,13 +273,17 @@ def test_a_template_that_took_the_place_is_not_replaced_again(acme, workers, sta
 def failed(meta, workers, backend, message, at=None):
     wamid = backend.message(message['id'])['wamid']
     errors = [{'code': OUTSIDE, 'title': 'Re-engagement message'}]
-    told = status_of(wamid, 'failed', at=at or int(time.time()), opaque=message['id'], errors=errors)
+    told = status_of(
+        wamid, 'failed', at=at or int(time.time()), opaque=message['id'], errors=errors
+    )
     meta.webhook(envelope(statuses=[told]))
     workers.incoming()
     return wamid
 
 
-def test_a_failed_status_says_that_it_has_closed_and_the_template_goes(acme, meta, workers, stand_in):
+def test_a_failed_status_says_that_it_has_closed_and_the_template_goes(
+    acme, meta, workers, stand_in
+):
     message = post(acme, fallback_template=FALLBACK).json
     workers.send()
     first = failed(meta, workers, acme, message)

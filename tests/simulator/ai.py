@@ -34,7 +34,9 @@ async def answered(simulator: Simulator, body: object, key: str) -> web.Response
     slow = SLOW.search(last)
     await asyncio.sleep(simulator.config.ai_latency + (float(slow[1]) if slow else 0))
     if (fail := FAIL.search(last)) and still_failing(simulator, tuple(said), int(fail[1])):
-        return problem(500, 'server_error', 'The server had an error while processing your request.')
+        return problem(
+            500, 'server_error', 'The server had an error while processing your request.'
+        )
     if 'ai-garbage' in last:
         return web.Response(text='<html>not JSON', content_type='application/json')
     return web.json_response(completion(body, '' if 'ai-empty' in last else f'You said: {last}'))
@@ -66,11 +68,17 @@ def completion(body: dict, text: str) -> dict:
         'created': int(time.time()),
         'model': body.get('model', 'simulated'),
         'choices': [
-            {'index': 0, 'message': {'role': 'assistant', 'content': text, 'refusal': None}, 'finish_reason': 'stop'}
+            {
+                'index': 0,
+                'message': {'role': 'assistant', 'content': text, 'refusal': None},
+                'finish_reason': 'stop',
+            }
         ],
         'usage': {'prompt_tokens': 1, 'completion_tokens': 1, 'total_tokens': 2},
     }
 
 
 def problem(status: int, kind: str, message: str) -> web.Response:
-    return web.json_response({'error': {'message': message, 'type': kind, 'param': None, 'code': None}}, status=status)
+    return web.json_response(
+        {'error': {'message': message, 'type': kind, 'param': None, 'code': None}}, status=status
+    )

@@ -57,7 +57,10 @@ def control_routes() -> list[web.RouteDef]:
 
 
 def stand_in_routes() -> list[web.RouteDef]:
-    return [web.post('/v1/chat/completions', ai.chat_completions), web.post('/responder', responder.respond)]
+    return [
+        web.post('/v1/chat/completions', ai.chat_completions),
+        web.post('/responder', responder.respond),
+    ]
 
 
 def phone_routes() -> list[web.RouteDef]:

@@ -35,7 +35,9 @@ class Customers:
         self.by_user_id: dict[str, Customer] = {}
 
     def with_phone(self, wa_id: str) -> Customer:
-        return self.by_wa_id.get(wa_id) or Customer(wa_id, user_id_of(wa_id), f'Customer {wa_id[-4:]}')
+        return self.by_wa_id.get(wa_id) or Customer(
+            wa_id, user_id_of(wa_id), f'Customer {wa_id[-4:]}'
+        )
 
     def wa_id(self, dialled: str) -> str:
         """The id of whoever has this number."""
@@ -94,7 +96,12 @@ class Chats:
             put(queue, event, data)
 
     def note(
-        self, direction: str, what: str, status: int | str | None, detail: str = '', exchange: Exchange | None = None
+        self,
+        direction: str,
+        what: str,
+        status: int | str | None,
+        detail: str = '',
+        exchange: Exchange | None = None,
     ) -> None:
         """One line of what went over the wire; `direction` is `to_gateway` or `from_gateway`.
 

@@ -62,7 +62,9 @@ def contacts(_: str, cards: list) -> Iterator[Problem]:
     if not cards:
         yield 131008, 'contacts is required.'
     for card in cards:
-        yield from text("contacts['name']['formatted_name']", card['name'].get('formatted_name'), 1024)
+        yield from text(
+            "contacts['name']['formatted_name']", card['name'].get('formatted_name'), 1024
+        )
         if not any(value for name, value in card['name'].items() if name != 'formatted_name'):
             yield 131009, "contacts['name'] needs one more part than formatted_name."
 
@@ -83,9 +85,18 @@ def interactive(_: str, content: dict) -> Iterator[Problem]:
     if not isinstance(action, dict):
         yield 131008, "interactive['action'] is required."
     longest = LONG_BODY if kind == 'list' else BODY
-    yield from text("interactive['body']['text']", (content.get('body') or {}).get('text'), longest,
-                    required=kind not in ('product', 'call_permission_request'))  # fmt: skip
-    yield from text("interactive['footer']['text']", (content.get('footer') or {}).get('text'), FOOTER, required=False)
+    yield from text(
+        "interactive['body']['text']",
+        (content.get('body') or {}).get('text'),
+        longest,
+        required=kind not in ('product', 'call_permission_request'),
+    )
+    yield from text(
+        "interactive['footer']['text']",
+        (content.get('footer') or {}).get('text'),
+        FOOTER,
+        required=False,
+    )
     yield from header(kind, content.get('header'))
     yield from check(action)
 
@@ -117,7 +128,9 @@ def rows(action: dict) -> Iterator[Problem]:
     yield from text("action['button']", action.get('button'), 20)
     yield from number('sections', len(action['sections']), 1, SECTIONS)
     for section in action['sections']:
-        yield from text('Section title', section.get('title'), 24, required=len(action['sections']) > 1)
+        yield from text(
+            'Section title', section.get('title'), 24, required=len(action['sections']) > 1
+        )
     every = [row for section in action['sections'] for row in section['rows']]
     yield from number('rows', len(every), 1, ROWS)
     for row in every:
@@ -149,14 +162,20 @@ def product(action: dict) -> Iterator[Problem]:
 def products(action: dict) -> Iterator[Problem]:
     yield from text('catalog_id', action.get('catalog_id'), ID)
     yield from number('sections', len(action['sections']), 1, SECTIONS)
-    items = [item['product_retailer_id'] for section in action['sections'] for item in section['product_items']]
+    items = [
+        item['product_retailer_id']
+        for section in action['sections']
+        for item in section['product_items']
+    ]
     yield from number('products', len(items), 1, PRODUCTS)
 
 
 def cards(action: dict) -> Iterator[Problem]:
     yield from number('cards', len(action['cards']), 2, CARDS)
     for card in action['cards']:
-        yield from text('Card body', (card.get('body') or {}).get('text'), CARD_BODY, required=False)
+        yield from text(
+            'Card body', (card.get('body') or {}).get('text'), CARD_BODY, required=False
+        )
 
 
 def payment(name: str) -> Callable[[dict], Iterator[Problem]]:

@@ -53,9 +53,16 @@ async def post_webhook(request: web.Request) -> web.Response:
     """Any body, delivered once; `signature` replaces the right one, null leaves the header out."""
     simulator, asked = request.app[SIMULATOR], await request.json()
     number = simulator.number(asked.get('phone_number_id'))
-    url, secret = asked.get('url') or number.webhook_url, asked.get('app_secret') or number.app_secret
+    url, secret = (
+        asked.get('url') or number.webhook_url,
+        asked.get('app_secret') or number.app_secret,
+    )
     try:
-        raw = b64decode(asked['raw_base64'], validate=True) if 'raw_base64' in asked else encode(asked['body'])
+        raw = (
+            b64decode(asked['raw_base64'], validate=True)
+            if 'raw_base64' in asked
+            else encode(asked['body'])
+        )
     except (KeyError, TypeError, binascii.Error):
         return web.json_response({'error': 'give body or raw_base64'}, status=422)
     mark = asked.get('signature', signature(raw, secret))
@@ -68,14 +75,22 @@ async def verify(request: web.Request) -> web.Response:
     """Meta's verification GET, as when a callback is saved in the App Dashboard."""
     simulator = request.app[SIMULATOR]
     challenge = '1158201444'
-    query = {'hub.mode': 'subscribe', 'hub.challenge': challenge, 'hub.verify_token': simulator.config.verify_token}
+    query = {
+        'hub.mode': 'subscribe',
+        'hub.challenge': challenge,
+        'hub.verify_token': simulator.config.verify_token,
+    }
     try:
-        async with simulator.webhook.session.get(simulator.config.webhook_url, params=query) as answer:
+        async with simulator.webhook.session.get(
+            simulator.config.webhook_url, params=query
+        ) as answer:
             text = await answer.text()
             verified = answer.status == 200 and text == challenge
             return web.json_response({'gateway_status': answer.status, 'verified': verified})
     except (ClientError, TimeoutError, OSError, ValueError) as error:
-        return web.json_response({'gateway_status': None, 'verified': False, 'error': type(error).__name__})
+        return web.json_response(
+            {'gateway_status': None, 'verified': False, 'error': type(error).__name__}
+        )
 
 
 async def list_reads(request: web.Request) -> web.Response:

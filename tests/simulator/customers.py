@@ -8,13 +8,24 @@ from pathlib import Path
 from aiohttp import web
 
 from .chats import Customer
-from .envelopes import INBOUND, UNKNOWN_PHONE, change, contact, encode, envelope, new_wamid, unix_seconds
+from .envelopes import (
+    INBOUND,
+    UNKNOWN_PHONE,
+    change,
+    contact,
+    encode,
+    envelope,
+    new_wamid,
+    unix_seconds,
+)
 from .error_codes import webhook_error
 from .send_body import MEDIA_TYPES
 from .settings import Number
 from .simulator import SIMULATOR, Simulator
 
-PIXEL = b64decode('iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==')
+PIXEL = b64decode(
+    'iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=='
+)
 VOICE, VOICE_TYPE = (Path(__file__).parent / 'voice.ogg').read_bytes(), 'audio/ogg; codecs=opus'
 OPTIONS = frozenset(
     (
@@ -49,7 +60,9 @@ async def write(request: web.Request) -> web.Response:
     except Refused as reason:
         return web.json_response({'error': str(reason)}, status=422)
     statuses = [await letter.deliver(simulator) for _ in range(2 if asked.get('double') else 1)]
-    return web.json_response({'wamid': letter.wamid, 'gateway_status': statuses[0], 'gateway_statuses': statuses})
+    return web.json_response(
+        {'wamid': letter.wamid, 'gateway_status': statuses[0], 'gateway_statuses': statuses}
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +129,10 @@ def content(simulator: Simulator, asked: object) -> dict:
         raise Refused('message needs a type')
     kind, media = message['type'], message.get(message['type'], {})
     if kind == 'unsupported':
-        return {'unsupported': {'type': 'poll_creation'}, 'errors': [webhook_error(131051)]} | message
+        return {
+            'unsupported': {'type': 'poll_creation'},
+            'errors': [webhook_error(131051)],
+        } | message
     if kind in MEDIA_TYPES and isinstance(media, dict) and 'id' not in media:
         return message | {kind: stored(simulator, kind, media)}
     return message
@@ -162,7 +178,9 @@ def change_of(number: Number, customer: Customer, message: dict, asked: dict) ->
     cards = [contact(customer, phone=not asked.get('hide_phone'))]
     if asked.get('echo'):
         return change(number, cards, 'smb_message_echoes', message_echoes=[message])
-    return change(number, None if message['type'] in WITHOUT_CONTACTS else cards, messages=[message])
+    return change(
+        number, None if message['type'] in WITHOUT_CONTACTS else cards, messages=[message]
+    )
 
 
 def tail(display_phone_number: str, asked: dict) -> dict:
@@ -183,4 +201,6 @@ def shown(simulator: Simulator, customer: Customer, message: dict, asked: dict) 
     visible = {'type': message['type'], message['type']: message.get(message['type'])}
     visible['context'] = {'message_id': context_id} if context_id else None
     direction = 'outbound' if asked.get('echo') else 'inbound'
-    return simulator.chats.add(customer.chat, direction, message['id'], visible, echo=bool(asked.get('echo')))
+    return simulator.chats.add(
+        customer.chat, direction, message['id'], visible, echo=bool(asked.get('echo'))
+    )

@@ -7,7 +7,10 @@ import random
 import time
 from base64 import b64encode
 
-INBOUND, OUTBOUND = (b'\x12', 20), (b'\x11', 18)  # direction byte and length of the random part, as in the samples
+INBOUND, OUTBOUND = (
+    (b'\x12', 20),
+    (b'\x11', 18),
+)  # direction byte and length of the random part, as in the samples
 UNKNOWN_PHONE = '13000000000'  # what a wamid holds when the phone is not shared
 
 
@@ -16,7 +19,16 @@ def new_wamid(phone: str, direction: tuple[bytes, int] = OUTBOUND) -> str:
     mark, length = direction
     number = phone.encode()
     random_part = f'{random.getrandbits(4 * length):0{length}X}'.encode()
-    record = [b'\x1c\x18', bytes([len(number)]), number, b'\x15\x02\x00', mark, b'\x18', bytes([length]), random_part]
+    record = [
+        b'\x1c\x18',
+        bytes([len(number)]),
+        number,
+        b'\x15\x02\x00',
+        mark,
+        b'\x18',
+        bytes([length]),
+        random_part,
+    ]
     return 'wamid.' + b64encode(b''.join(record) + b'\x00').decode()
 
 
@@ -32,7 +44,13 @@ def encode(body: object) -> bytes:
     """JSON the way Meta writes it: compact, non-ASCII as lowercase \\uXXXX, also `/`, `<`, `%` and `@` escaped."""
     text = json.dumps(body, separators=(',', ':'))
     # None of the four occurs in JSON outside of a string, so replacing them in the whole text is safe.
-    return text.replace('/', '\\/').replace('<', '\\u003C').replace('%', '\\u0025').replace('@', '\\u0040').encode()
+    return (
+        text.replace('/', '\\/')
+        .replace('<', '\\u003C')
+        .replace('%', '\\u0025')
+        .replace('@', '\\u0040')
+        .encode()
+    )
 
 
 def signature(raw: bytes, app_secret: str) -> str:

@@ -65,7 +65,9 @@ CODES = {
 }
 
 THROTTLING = frozenset((4, 80007, 130429, 131056))
-ERRORS_PAGE = 'https://developers.facebook.com/documentation/business-messaging/whatsapp/support/error-codes/'
+ERRORS_PAGE = (
+    'https://developers.facebook.com/documentation/business-messaging/whatsapp/support/error-codes/'
+)
 TRACE_ALPHABET = string.ascii_letters + string.digits + '_-'
 
 
@@ -84,7 +86,10 @@ def graph_error(code: int, details: str | None = None) -> dict:
             'message': f'(#{code}) {title(code)}',
             'type': 'OAuthException',
             'code': code,
-            'error_data': {'messaging_product': 'whatsapp', 'details': details or f'{title(code)}.'},
+            'error_data': {
+                'messaging_product': 'whatsapp',
+                'details': details or f'{title(code)}.',
+            },
             'is_transient': CODES.get(code, (400, False))[1],
             'fbtrace_id': 'A' + ''.join(random.choices(TRACE_ALPHABET, k=22)),
         }

@@ -32,7 +32,9 @@ async def messages(request: web.Request) -> web.StreamResponse:
         return await read_receipt(simulator, body)
     send = simulator.sends.record(request.match_info['id'], token, raw)
     if not simulator.token_is_valid(token):
-        return await refuse(simulator, send, 190, 'The access token is missing, expired or not known here.')
+        return await refuse(
+            simulator, send, 190, 'The access token is missing, expired or not known here.'
+        )
     if problem := body_problem(body) or known_problem(simulator, send.phone_number_id, body):
         return await refuse(simulator, send, *problem)
     return await Call(simulator, request, send, body).answer()
@@ -48,8 +50,15 @@ def known_problem(simulator: Simulator, number: str, body: dict) -> Problem | No
     if problem := deep_problem(body):
         return problem
     content = body[kind]
-    if kind in MEDIA_TYPES and 'id' in content and not simulator.media.usable(content['id'], number):
-        return 100, f"Param {kind}['id'] is not a valid whatsapp business account media attachment ID"
+    if (
+        kind in MEDIA_TYPES
+        and 'id' in content
+        and not simulator.media.usable(content['id'], number)
+    ):
+        return (
+            100,
+            f"Param {kind}['id'] is not a valid whatsapp business account media attachment ID",
+        )
     return None
 
 
@@ -58,7 +67,11 @@ def opt_out(simulator: Simulator, body: dict) -> Problem | None:
     template = simulator.templates.sent(body['template'])
     marketing = template and template.get('category') == 'MARKETING'
     stopped = simulator.stopped & {digits_of(body.get('to', '')), body.get('recipient')}
-    return (131050, 'The user has stopped marketing messages from this business.') if marketing and stopped else None
+    return (
+        (131050, 'The user has stopped marketing messages from this business.')
+        if marketing and stopped
+        else None
+    )
 
 
 def bearer(request: web.Request) -> str:
@@ -74,7 +87,11 @@ def parsed(raw: bytes) -> object:
 
 
 def is_read_receipt(body: object) -> bool:
-    return isinstance(body, dict) and body.get('status') == 'read' and isinstance(body.get('message_id'), str)
+    return (
+        isinstance(body, dict)
+        and body.get('status') == 'read'
+        and isinstance(body.get('message_id'), str)
+    )
 
 
 async def read_receipt(simulator: Simulator, body: dict) -> web.Response:
@@ -92,18 +109,26 @@ async def read_receipt(simulator: Simulator, body: dict) -> web.Response:
 
 
 async def refuse(
-    simulator: Simulator, send: Send, code: int, details: str | None = None, delay: float | None = None
+    simulator: Simulator,
+    send: Send,
+    code: int,
+    details: str | None = None,
+    delay: float | None = None,
 ) -> web.Response:
     """A Graph error, after the usual latency."""
     send.outcome, send.error_code, send.answer = 'error', code, http_status(code)
     await asyncio.sleep(simulator.config.latency if delay is None else delay)
-    headers = {'WWW-Authenticate': 'OAuth "Facebook Platform" "invalid_token"'} if code == 190 else {}
+    headers = (
+        {'WWW-Authenticate': 'OAuth "Facebook Platform" "invalid_token"'} if code == 190 else {}
+    )
     if code in THROTTLING and simulator.config.retry_after is not None:
         headers['Retry-After'] = f'{simulator.config.retry_after:g}'
     if code in THROTTLING and simulator.config.regain_minutes is not None:
         headers['X-Business-Use-Case-Usage'] = usage(simulator, send)
     error = graph_error(code, details)
-    simulator.chats.note('from_gateway', f'send to {send.recipient}', send.answer, error['error']['message'])
+    simulator.chats.note(
+        'from_gateway', f'send to {send.recipient}', send.answer, error['error']['message']
+    )
     return web.json_response(error, status=send.answer, headers=headers)
 
 
@@ -163,12 +188,17 @@ class Call:
         return self.plan.times == 0 or attempts[key] <= self.plan.times
 
     def show_refusal(self) -> None:
-        self.show(f'refused.{self.send.index}', refused={'code': self.plan.code, 'title': title(self.plan.code)})
+        self.show(
+            f'refused.{self.send.index}',
+            refused={'code': self.plan.code, 'title': title(self.plan.code)},
+        )
 
     def reset(self) -> web.Response:
         self.send.outcome = 'reset'
         self.note('reset', 'not accepted')
-        self.request.transport.get_extra_info('socket').setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
+        self.request.transport.get_extra_info('socket').setsockopt(
+            socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE
+        )
         self.request.transport.abort()
         return web.Response()  # goes nowhere
 
@@ -181,7 +211,10 @@ class Call:
     async def accept(self) -> web.StreamResponse:
         """From here on the message exists, whatever the gateway hears of it."""
         receipt = self.receipt()
-        early = self.plan.statuses is Statuses.BEFORE_ANSWER or self.simulator.config.status_before_answer
+        early = (
+            self.plan.statuses is Statuses.BEFORE_ANSWER
+            or self.simulator.config.status_before_answer
+        )
         if early:
             await self.simulator.statuses.before_answer(receipt, self.plan)
         await asyncio.sleep(self.delay)
@@ -215,7 +248,9 @@ class Call:
     def customer(self) -> Customer:
         customers, to = self.simulator.customers, self.body.get('to')
         if self.is_group:
-            return customers.with_phone('12025550199')  # some participant; the group id is the recipient
+            return customers.with_phone(
+                '12025550199'
+            )  # some participant; the group id is the recipient
         if to and not is_user_id(to):
             return customers.with_phone(self.wa_id)
         return customers.with_user_id(str(to or self.body['recipient']))
@@ -227,18 +262,27 @@ class Call:
 
     def good(self, receipt: Receipt) -> web.Response:
         self.send.answer = 200
-        self.note(200, 'accepted, but no id in the answer' if self.plan.answer is Answer.NO_ID else 'accepted')
-        return web.Response(body=json.dumps(self.answer_body(receipt)).encode(), content_type='application/json')
+        self.note(
+            200,
+            'accepted, but no id in the answer' if self.plan.answer is Answer.NO_ID else 'accepted',
+        )
+        return web.Response(
+            body=json.dumps(self.answer_body(receipt)).encode(), content_type='application/json'
+        )
 
     def answer_body(self, receipt: Receipt) -> dict:
         contact = {'input': self.input, 'user_id' if receipt.by_user_id else 'wa_id': self.wa_id}
         if self.simulator.config.answer_both_ids and not self.is_group:
             customer = receipt.customer
-            contact |= {'wa_id': customer.wa_id, 'user_id': customer.user_id} if customer.wa_id else {}
+            contact |= (
+                {'wa_id': customer.wa_id, 'user_id': customer.user_id} if customer.wa_id else {}
+            )
         answer = {'messaging_product': 'whatsapp', 'contacts': [contact]}
         if self.plan.answer is Answer.NO_ID:
             return answer
         message = {'id': receipt.wamid}
         if receipt.kind == 'template':
             message['message_status'] = 'accepted'
-        return answer | {'messages': [message | ({'group_id': receipt.group_id} if self.is_group else {})]}
+        return answer | {
+            'messages': [message | ({'group_id': receipt.group_id} if self.is_group else {})]
+        }

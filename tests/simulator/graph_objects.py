@@ -35,7 +35,13 @@ async def upload(request: web.Request) -> web.Response:
         return refusal(100, 'messaging_product and file are required, as multipart/form-data.')
     if simulator.config.strict and (problem := name_problem(parts[2], parts[1])):
         return refusal(100, problem)
-    seen = {'number': number, 'size': len(parts[0]), 'mime_type': parts[1], 'filename': parts[2], 'media_id': None}
+    seen = {
+        'number': number,
+        'size': len(parts[0]),
+        'mime_type': parts[1],
+        'filename': parts[2],
+        'media_id': None,
+    }
     simulator.media.uploads.append(seen)
     if simulator.config.upload_error:
         return refusal(simulator.config.upload_error, 'The upload is refused.')
@@ -50,7 +56,9 @@ async def look_up(request: web.Request) -> web.Response:
     simulator, object_id = request.app[SIMULATOR], request.match_info['id']
     if simulator.media.usable(object_id, request.query.get('phone_number_id')):
         base_url = f'{request.scheme}://{request.host}'
-        return web.json_response(simulator.media.described(object_id, base_url, simulator.config.media_url_ttl))
+        return web.json_response(
+            simulator.media.described(object_id, base_url, simulator.config.media_url_ttl)
+        )
     if object_id == simulator.flags.phone_number_id or object_id in simulator.config.numbers:
         return web.json_response(number_object(simulator, object_id))
     return missing(object_id)
@@ -91,7 +99,11 @@ def with_templates(handler: Handler) -> Handler:
 
     async def counted(request: web.Request) -> web.StreamResponse:
         simulator = request.app[SIMULATOR]
-        call = {'method': request.method, 'waba_id': request.match_info['id'], 'query': dict(request.query)}
+        call = {
+            'method': request.method,
+            'waba_id': request.match_info['id'],
+            'query': dict(request.query),
+        }
         simulator.templates.calls.append(call | {'token_tail': bearer(request)[-4:]})
         if not (code := simulator.config.template_error):
             return await handler(request)
@@ -117,9 +129,13 @@ async def list_templates(request: web.Request) -> web.Response:
 @with_templates
 async def create_template(request: web.Request) -> web.Response:
     templates, body = request.app[SIMULATOR].templates, parsed(await request.read())
-    if not isinstance(body, dict) or not all(body.get(key) for key in ('name', 'category', 'language')):
+    if not isinstance(body, dict) or not all(
+        body.get(key) for key in ('name', 'category', 'language')
+    ):
         return refusal(100, 'name, category and language are required.')
-    if request.app[SIMULATOR].config.strict and (missing_example := templates.example_problem(body)):
+    if request.app[SIMULATOR].config.strict and (
+        missing_example := templates.example_problem(body)
+    ):
         return refusal(100, missing_example)
     if templates.find(body['name'], body['language']):
         return refusal(2388024, 'There is already content in this language for this template.')
@@ -128,6 +144,8 @@ async def create_template(request: web.Request) -> web.Response:
 
 @with_templates
 async def delete_template(request: web.Request) -> web.Response:
-    if not request.app[SIMULATOR].templates.delete(request.query.get('name', ''), request.query.get('hsm_id')):
+    if not request.app[SIMULATOR].templates.delete(
+        request.query.get('name', ''), request.query.get('hsm_id')
+    ):
         return refusal(132001, 'There is no template of that name.')
     return web.json_response({'success': True})

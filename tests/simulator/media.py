@@ -27,7 +27,11 @@ class File:
 
     def inbound(self) -> dict:
         """As a webhook has it: here the sha256 is base64."""
-        return {'id': self.media_id, 'mime_type': self.mime_type, 'sha256': b64encode(self.digest).decode()}
+        return {
+            'id': self.media_id,
+            'mime_type': self.mime_type,
+            'sha256': b64encode(self.digest).decode(),
+        }
 
 
 class Media:
@@ -36,7 +40,9 @@ class Media:
         self.links: dict[str, tuple[str, float]] = {}
         self.uploads: list[dict] = []  # every upload that came, also those that were refused
 
-    def keep(self, content: bytes, mime_type: str, filename: str | None = None, number: str | None = None) -> File:
+    def keep(
+        self, content: bytes, mime_type: str, filename: str | None = None, number: str | None = None
+    ) -> File:
         media_id = str(random.randrange(10**15, 10**16))
         self.files[media_id] = File(media_id, content, mime_type, filename, number)
         return self.files[media_id]
@@ -75,7 +81,11 @@ async def uploaded(request: web.Request, rate: float = 0) -> tuple[bytes, str, s
     fields, content, mime_type, filename = {}, None, None, None
     async for part in await request.multipart():
         if part.name == 'file' and part.filename:
-            content, mime_type, filename = bytearray(), part.headers.get('Content-Type'), part.filename
+            content, mime_type, filename = (
+                bytearray(),
+                part.headers.get('Content-Type'),
+                part.filename,
+            )
             while piece := await part.read_chunk(64 * 1024):
                 content += piece
                 await asyncio.sleep(len(piece) / rate if rate else 0)

@@ -51,10 +51,15 @@ async def change_number(request: web.Request) -> web.Response:
     message['system'] = system
     for person in (old, new):
         simulator.chats.add(
-            person.chat, 'inbound', f'{message["id"]}.{person.chat}', {'type': 'system', 'system': system}
+            person.chat,
+            'inbound',
+            f'{message["id"]}.{person.chat}',
+            {'type': 'system', 'system': system},
         )
     number = simulator.number(asked.get('phone_number_id'))
-    return await deliver(simulator, number, change(number, None, messages=[message]), "customer's new number")
+    return await deliver(
+        simulator, number, change(number, None, messages=[message]), "customer's new number"
+    )
 
 
 async def prefer(request: web.Request) -> web.Response:
@@ -67,14 +72,25 @@ async def prefer(request: web.Request) -> web.Response:
     simulator.stopped = simulator.stopped | ids if value == 'stop' else simulator.stopped - ids
     number, hidden = simulator.number(asked.get('phone_number_id')), bool(asked.get('hide_phone'))
     wish = preference(customer, value, hidden=hidden)
-    news = change(number, [contact(customer, phone=not hidden)], 'user_preferences', user_preferences=[wish])
+    news = change(
+        number, [contact(customer, phone=not hidden)], 'user_preferences', user_preferences=[wish]
+    )
     return await deliver(simulator, number, news, f'customer says {value}', at=int(time.time()))
 
 
 def preference(customer: Customer, value: str, *, hidden: bool) -> dict:
-    who = {'user_id': customer.user_id} if hidden else {'wa_id': customer.wa_id, 'user_id': customer.user_id}
+    who = (
+        {'user_id': customer.user_id}
+        if hidden
+        else {'wa_id': customer.wa_id, 'user_id': customer.user_id}
+    )
     detail = f'User requested to {value} marketing messages'
-    return who | {'detail': detail, 'category': 'marketing_messages', 'value': value, 'timestamp': int(time.time())}
+    return who | {
+        'detail': detail,
+        'category': 'marketing_messages',
+        'value': value,
+        'timestamp': int(time.time()),
+    }
 
 
 async def judge_template(request: web.Request) -> web.Response:
@@ -104,4 +120,6 @@ async def tell_of_account(request: web.Request) -> web.Response:
         return refused('field must be a string')
     news = {'field': asked['field'], 'value': asked.get('value')}
     number = simulator.number(asked.get('phone_number_id'))
-    return await deliver(simulator, number, news, asked['field'], at=asked.get('time', int(time.time())))
+    return await deliver(
+        simulator, number, news, asked['field'], at=asked.get('time', int(time.time()))
+    )

@@ -10,7 +10,14 @@ from .simulator import SIMULATOR, Simulator
 from .wire import shown
 
 FOLDER = Path(__file__).parent
-SCRIPTS = ('phone_bubbles.js', 'phone_interactive.js', 'phone_chat.js', 'phone_compose.js', 'phone_curl.js', 'phone.js')
+SCRIPTS = (
+    'phone_bubbles.js',
+    'phone_interactive.js',
+    'phone_chat.js',
+    'phone_compose.js',
+    'phone_curl.js',
+    'phone.js',
+)
 KEEP_ALIVE = 15  # seconds
 POLICY = (
     "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; "
@@ -22,7 +29,9 @@ def page() -> str:
     """One self-contained page out of its files; script and style are ours, no data goes in here."""
     html = (FOLDER / 'phone.html').read_text()
     scripts = '\n'.join((FOLDER / name).read_text() for name in SCRIPTS)
-    return html.replace('/* phone.css */', (FOLDER / 'phone.css').read_text()).replace('/* phone.js */', scripts)
+    return html.replace('/* phone.css */', (FOLDER / 'phone.css').read_text()).replace(
+        '/* phone.js */', scripts
+    )
 
 
 async def show_page(request: web.Request) -> web.Response:
@@ -69,7 +78,9 @@ async def events(request: web.Request) -> web.StreamResponse:
     In one stream, so that nothing falls between the past and what is new.
     """
     simulator, chat = request.app[SIMULATOR], wanted_chat(request)
-    stream = web.StreamResponse(headers={'Content-Type': 'text/event-stream', 'Cache-Control': 'no-store'})
+    stream = web.StreamResponse(
+        headers={'Content-Type': 'text/event-stream', 'Cache-Control': 'no-store'}
+    )
     queue: asyncio.Queue = asyncio.Queue()
     watchers = simulator.chats.watchers.setdefault(chat, set())
     watchers.add(queue)

@@ -21,9 +21,15 @@ async def respond(request: web.Request) -> web.Response:
     body = parsed(raw)
     complaint = signature_complaint(request.headers, raw, simulator.config.responder_secret)
     await asyncio.sleep(simulator.config.responder_latency)
-    answer = web.json_response({'error': complaint}, status=401) if complaint else answer_to(last_inbound_text(body))
+    answer = (
+        web.json_response({'error': complaint}, status=401)
+        if complaint
+        else answer_to(last_inbound_text(body))
+    )
     headers = {name: request.headers.get(name) for name in HEADERS}
-    simulator.responder_asks.append({'at': time.time(), 'status': answer.status, 'headers': headers, 'body': body})
+    simulator.responder_asks.append(
+        {'at': time.time(), 'status': answer.status, 'headers': headers, 'body': body}
+    )
     simulator.chats.note('from_gateway', 'platform asked', answer.status, complaint or '')
     return answer
 
@@ -95,7 +101,9 @@ def said(text: str) -> dict:
 
 
 def messages(*bodies: dict) -> web.Response:
-    return web.Response(body=json.dumps({'messages': bodies}).encode(), content_type='application/json')
+    return web.Response(
+        body=json.dumps({'messages': bodies}).encode(), content_type='application/json'
+    )
 
 
 def button(button_id: str, title: str) -> dict:

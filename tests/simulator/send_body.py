@@ -31,7 +31,11 @@ def digits_of(recipient: object) -> str:
 
 
 def is_user_id(recipient: object) -> bool:
-    return isinstance(recipient, str) and recipient[:1].isalpha() and bool(USER_ID.fullmatch(recipient))
+    return (
+        isinstance(recipient, str)
+        and recipient[:1].isalpha()
+        and bool(USER_ID.fullmatch(recipient))
+    )
 
 
 def magic_digits(body: dict) -> str:
@@ -47,7 +51,10 @@ def body_problem(body: object) -> Problem | None:
         return 100, 'The parameter messaging_product is required.'
     opaque = body.get('biz_opaque_callback_data')
     if opaque is not None and not (isinstance(opaque, str) and len(opaque) <= OPAQUE_LIMIT):
-        return 100, f'biz_opaque_callback_data must be a string of at most {OPAQUE_LIMIT} characters.'
+        return (
+            100,
+            f'biz_opaque_callback_data must be a string of at most {OPAQUE_LIMIT} characters.',
+        )
     return recipient_problem(body) or content_problem(body)
 
 

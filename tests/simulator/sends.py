@@ -19,7 +19,9 @@ class Send:
     recipient: str = ''
     opaque: str | None = None
     outcome: str = 'error'  # accepted | error | reset | html
-    answer: int | None = None  # HTTP status; null while it runs and when the connection was closed instead
+    answer: int | None = (
+        None  # HTTP status; null while it runs and when the connection was closed instead
+    )
     error_code: int | None = None
     wamid: str | None = None
 
@@ -68,8 +70,12 @@ class Sends:
             'calls': len(calls),
             'accepted': len(accepted),
             'by_outcome': Counter(send.outcome for send in calls),
-            'by_error_code': Counter(str(send.error_code) for send in calls if send.error_code is not None),
-            'accepted_more_than_once': sum(n > 1 for n in Counter(s.opaque for s in accepted if s.opaque).values()),
+            'by_error_code': Counter(
+                str(send.error_code) for send in calls if send.error_code is not None
+            ),
+            'accepted_more_than_once': sum(
+                n > 1 for n in Counter(s.opaque for s in accepted if s.opaque).values()
+            ),
             'max_per_second': busiest_seconds(calls),
         }
         if brief:

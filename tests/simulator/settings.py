@@ -28,7 +28,9 @@ class Config:
     webhook_url: str = ''
     app_secret: str = ''
     verify_token: str = ''
-    tokens: list = field(default_factory=list)  # none: every token is valid that does not begin with EXPIRED
+    tokens: list = field(
+        default_factory=list
+    )  # none: every token is valid that does not begin with EXPIRED
     numbers: dict = field(default_factory=dict)  # phone_number_id -> any of Number's other fields
     status_delay: float = 0.2
     statuses: list = field(default_factory=lambda: ['sent', 'delivered', 'read'])
@@ -53,14 +55,21 @@ class Config:
         """Takes all of `changes` or, if one is wrong, none; returns what is wrong."""
         known = {f.name: getattr(self, f.name) for f in fields(self)}
         wrong = [f'{name}: unknown' for name in changes if name not in known]
-        wrong += [f'{name}: wrong type' for name in changes if name in known and not fits(name, changes[name])]
+        wrong += [
+            f'{name}: wrong type'
+            for name in changes
+            if name in known and not fits(name, changes[name])
+        ]
         if not wrong:
             for name, value in changes.items():
                 setattr(self, name, value)
         return wrong
 
     def shown(self) -> dict:
-        return {name: '(set)' if name in SECRETS and value else value for name, value in asdict(self).items()}
+        return {
+            name: '(set)' if name in SECRETS and value else value
+            for name, value in asdict(self).items()
+        }
 
 
 def fits(name: str, value: object) -> bool:

@@ -11,7 +11,9 @@ from .envelopes import change, contact, envelope, unix_seconds
 from .error_codes import webhook_error
 from .settings import Number
 
-SERVICE_BILLED_SINCE = 1790812800  # 2026-10-01: until then a message without a template was free within 24 hours
+SERVICE_BILLED_SINCE = (
+    1790812800  # 2026-10-01: until then a message without a template was free within 24 hours
+)
 FLUSH_EVERY = 0.05  # seconds that a batch waits for company
 
 
@@ -157,7 +159,12 @@ def natural(receipt: Receipt, config) -> list[Status]:
     """The configured statuses with the times at which they really came about."""
     now = time.time()
     return [
-        Status(receipt, name, unix_seconds(now + config.status_delay * turn), 131026 if name == 'failed' else None)
+        Status(
+            receipt,
+            name,
+            unix_seconds(now + config.status_delay * turn),
+            131026 if name == 'failed' else None,
+        )
         for turn, name in enumerate(config.statuses)
     ]
 
@@ -185,7 +192,13 @@ def contacts_of(status: Status) -> list | None:
     if status.name == 'failed':
         return None
     receipt = status.receipt
-    return [contact(receipt.customer, username=status.name in ('delivered', 'read'), phone=not receipt.by_user_id)]
+    return [
+        contact(
+            receipt.customer,
+            username=status.name in ('delivered', 'read'),
+            phone=not receipt.by_user_id,
+        )
+    ]
 
 
 def item_of(status: Status, *, opaque: bool) -> dict:

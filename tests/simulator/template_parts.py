@@ -11,7 +11,10 @@ EXAMPLES = {
     'BODY': ('body_text', 'body_text_named_params'),
     'HEADER': ('header_text', 'header_text_named_params', 'header_handle'),
 }
-UNUSABLE = {'PAUSED': (132015, 'The template is paused.'), 'DISABLED': (132016, 'The template is disabled.')}
+UNUSABLE = {
+    'PAUSED': (132015, 'The template is paused.'),
+    'DISABLED': (132016, 'The template is disabled.'),
+}
 
 
 def upper(part: dict, name: str = 'type') -> str:
@@ -28,9 +31,14 @@ def problem(template: dict | None, sent: dict) -> Problem | None:
         return unusable
     if not template or template['status'] != 'APPROVED':
         language = (sent.get('language') or {}).get('code')
-        return 132001, f'Template name ({sent.get("name")}) does not exist in the translation ({language}).'
+        return (
+            132001,
+            f'Template name ({sent.get("name")}) does not exist in the translation ({language}).',
+        )
     components = sent.get('components') or []
-    return parts_problem(template.get('components') or [], components) or variables_problem(components)
+    return parts_problem(template.get('components') or [], components) or variables_problem(
+        components
+    )
 
 
 def variables_problem(sent: list) -> Problem | None:
@@ -60,7 +68,9 @@ def example_problem(parts: list) -> str | None:
         kind, given = upper(part), part.get('example') or {}
         media = kind == 'HEADER' and upper(part, 'format').lower() in MEDIA
         wanted = [name for name in EXAMPLES.get(kind, ()) if name.endswith('handle') == media]
-        if (media or PLACEHOLDER.search(part.get('text') or '')) and not any(given.get(name) for name in wanted):
+        if (media or PLACEHOLDER.search(part.get('text') or '')) and not any(
+            given.get(name) for name in wanted
+        ):
             return f'component of type {kind} is missing expected field(s) (example)'
         for button in part.get('buttons') or ():
             if PLACEHOLDER.search(button.get('url') or '') and not button.get('example'):
@@ -75,10 +85,15 @@ def parts_problem(parts: list, sent: list) -> Problem | None:
     header = component(parts, 'HEADER')
     return (
         header_problem(header, component(sent, 'HEADER').get('parameters') or [])
-        or count_problem('body', component(parts, 'BODY').get('text'), component(sent, 'BODY').get('parameters') or [])
+        or count_problem(
+            'body',
+            component(parts, 'BODY').get('text'),
+            component(sent, 'BODY').get('parameters') or [],
+        )
         or buttons_problem(component(parts, 'BUTTONS').get('buttons') or [], sent)
         or cards_problem(
-            component(parts, 'CAROUSEL').get('cards') or [], component(sent, 'CAROUSEL').get('cards') or []
+            component(parts, 'CAROUSEL').get('cards') or [],
+            component(sent, 'CAROUSEL').get('cards') or [],
         )
     )
 
@@ -108,11 +123,18 @@ def count_problem(where: str, pattern: str | None, given: list) -> Problem | Non
 
 def buttons_problem(buttons: list, sent: list) -> Problem | None:
     """Those with something variable want a parameter of their own."""
-    given = {(str(part.get('index'))) for part in sent if upper(part) == 'BUTTON' and part.get('parameters')}
+    given = {
+        (str(part.get('index')))
+        for part in sent
+        if upper(part) == 'BUTTON' and part.get('parameters')
+    }
     for index, button in enumerate(buttons):
         variable = upper(button) == 'URL' and PLACEHOLDER.search(button.get('url') or '')
         if (variable or upper(button) == 'COPY_CODE') and str(index) not in given:
-            return 131008, f'buttons: Button at index {index} of type {upper(button).title()} requires a parameter'
+            return (
+                131008,
+                f'buttons: Button at index {index} of type {upper(button).title()} requires a parameter',
+            )
     return None
 
 
@@ -128,19 +150,29 @@ def cards_problem(cards: list, given: list) -> Problem | None:
 
 def rendered(template: dict | None, sent: dict) -> dict | None:
     """Header, body, footer, buttons and cards with everything filled in, for the phone page."""
-    return filled(template.get('components') or [], sent.get('components') or []) if template else None
+    return (
+        filled(template.get('components') or [], sent.get('components') or []) if template else None
+    )
 
 
 def filled(parts: list, sent: list) -> dict:
     cards = zip(
-        component(parts, 'CAROUSEL').get('cards') or (), component(sent, 'CAROUSEL').get('cards') or (), strict=False
+        component(parts, 'CAROUSEL').get('cards') or (),
+        component(sent, 'CAROUSEL').get('cards') or (),
+        strict=False,
     )
     return {
-        'header': header(component(parts, 'HEADER'), component(sent, 'HEADER').get('parameters') or []),
-        'body': fill(component(parts, 'BODY').get('text'), component(sent, 'BODY').get('parameters') or []),
+        'header': header(
+            component(parts, 'HEADER'), component(sent, 'HEADER').get('parameters') or []
+        ),
+        'body': fill(
+            component(parts, 'BODY').get('text'), component(sent, 'BODY').get('parameters') or []
+        ),
         'footer': component(parts, 'FOOTER').get('text'),
         'buttons': buttons(component(parts, 'BUTTONS').get('buttons') or [], sent),
-        'cards': [filled(card.get('components') or [], one.get('components') or []) for card, one in cards],
+        'cards': [
+            filled(card.get('components') or [], one.get('components') or []) for card, one in cards
+        ],
     }
 
 
@@ -161,11 +193,19 @@ def words(parameter: dict) -> str:
     """What stands in the text: of a currency or a date its fallback."""
     kind = str(parameter.get('type'))
     inner = parameter.get(kind)
-    return str(inner.get('fallback_value', '')) if isinstance(inner, dict) else str(parameter.get('text', ''))
+    return (
+        str(inner.get('fallback_value', ''))
+        if isinstance(inner, dict)
+        else str(parameter.get('text', ''))
+    )
 
 
 def buttons(known: list, sent: list) -> list[dict]:
-    given = {str(part.get('index')): (part.get('parameters') or [{}])[0] for part in sent if upper(part) == 'BUTTON'}
+    given = {
+        str(part.get('index')): (part.get('parameters') or [{}])[0]
+        for part in sent
+        if upper(part) == 'BUTTON'
+    }
     return [button(one, given.get(str(index), {})) for index, one in enumerate(known)]
 
 

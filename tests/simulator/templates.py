@@ -6,7 +6,9 @@ from . import template_parts
 from .template_parts import Problem
 
 
-def template(name: str, category: str, body: str, template_id: str, language: str = 'en_US') -> dict:
+def template(
+    name: str, category: str, body: str, template_id: str, language: str = 'en_US'
+) -> dict:
     return {
         'name': name,
         'parameter_format': 'POSITIONAL',
@@ -21,8 +23,15 @@ def template(name: str, category: str, body: str, template_id: str, language: st
 class Templates:
     def __init__(self) -> None:
         self.known = [
-            template('hello_world', 'UTILITY', 'Welcome! This is a test message.', '1192339204654487'),
-            template('order_ready', 'UTILITY', 'Hello {{1}}, your order {{2}} is ready.', '1192339204654488'),
+            template(
+                'hello_world', 'UTILITY', 'Welcome! This is a test message.', '1192339204654487'
+            ),
+            template(
+                'order_ready',
+                'UTILITY',
+                'Hello {{1}}, your order {{2}} is ready.',
+                '1192339204654488',
+            ),
         ]
 
         self.calls: list[dict] = []
@@ -32,13 +41,20 @@ class Templates:
         found = [one for one in self.known if name in (None, one['name'])]
         end = after + limit
         paging = {'cursors': {'before': str(after), 'after': str(end)}}
-        return {'data': found[after:end], 'paging': paging | ({'next': address} if found[end:] else {})}
+        return {
+            'data': found[after:end],
+            'paging': paging | ({'next': address} if found[end:] else {}),
+        }
 
     def summary(self, wanted: list[str]) -> dict:
         """What the list's `summary` asks for, of all templates whatever the page."""
         count = len(self.known)
-        known = {'total_count': count, 'message_template_count': count, 'message_template_limit': 250,
-                 'are_translations_complete': True}  # fmt: skip
+        known = {
+            'total_count': count,
+            'message_template_count': count,
+            'message_template_limit': 250,
+            'are_translations_complete': True,
+        }
         return {name: known[name] for name in wanted if name in known}
 
     @staticmethod
@@ -56,17 +72,25 @@ class Templates:
     def delete(self, name: str, template_id: str | None = None) -> bool:
         """All languages of a name, or the one of this id."""
         before = len(self.known)
-        self.known = [one for one in self.known if one['name'] != name or template_id not in (None, one['id'])]
+        self.known = [
+            one for one in self.known if one['name'] != name or template_id not in (None, one['id'])
+        ]
         return len(self.known) < before
 
     def find(self, name: object, language: object) -> dict | None:
         """The one of that name and language; without a language, the first of that name."""
-        found = [one for one in self.known if one['name'] == name and language in (None, one.get('language'))]
+        found = [
+            one
+            for one in self.known
+            if one['name'] == name and language in (None, one.get('language'))
+        ]
         return found[0] if found else None
 
     def sent(self, template: dict) -> dict | None:
         language = template.get('language')
-        return self.find(template.get('name'), language.get('code') if isinstance(language, dict) else None)
+        return self.find(
+            template.get('name'), language.get('code') if isinstance(language, dict) else None
+        )
 
     def problem(self, template: dict) -> Problem | None:
         """What Meta answers to a send that is not good."""

@@ -24,9 +24,13 @@ def wa_id(dialled: str, registered: Collection[str]) -> str:
 
 
 def other_forms(digits: str) -> list[str]:
-    shorter = (match.expand(r'\1\2') for long, _, _ in TWO_FORMS if (match := long.fullmatch(digits)))
+    shorter = (
+        match.expand(r'\1\2') for long, _, _ in TWO_FORMS if (match := long.fullmatch(digits))
+    )
     longer = (
-        match.expand(rf'\g<1>{front}\g<2>') for _, short, front in TWO_FORMS if (match := short.fullmatch(digits))
+        match.expand(rf'\g<1>{front}\g<2>')
+        for _, short, front in TWO_FORMS
+        if (match := short.fullmatch(digits))
     )
     return [*shorter, *longer]
 

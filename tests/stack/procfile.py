@@ -60,22 +60,40 @@ class Processes:
 
     def logs(self, name):
         """What the entry's processes wrote so far, one after the other."""
-        files = sorted(self.directory.glob(f'{name}.*.log'), key=lambda file: int(file.suffixes[-2][1:]))
+        files = sorted(
+            self.directory.glob(f'{name}.*.log'), key=lambda file: int(file.suffixes[-2][1:])
+        )
         return ''.join(file.read_text(errors='replace') for file in files)
 
     def wait_port(self, port, timeout=30):
-        wait_until(lambda: port_open(port), timeout, message=lambda: f'nothing listens on {port}:\n{self._all_logs()}')
+        wait_until(
+            lambda: port_open(port),
+            timeout,
+            message=lambda: f'nothing listens on {port}:\n{self._all_logs()}',
+        )
 
     def _start(self, name, command, env):
         family = self.children.setdefault(name, [])
         self._started[name] += 1
-        number = self._started[name]  # also after one was taken out of its family: no log is begun twice
-        where = {'cwd': ROOT, 'env': {**child_environ(), **self.env, **env}, 'stderr': subprocess.STDOUT}
-        shell = ['/bin/sh', '-c', f'exec {command}']  # exec: the entry itself is the group's leader, its end is the end
+        number = self._started[
+            name
+        ]  # also after one was taken out of its family: no log is begun twice
+        where = {
+            'cwd': ROOT,
+            'env': {**child_environ(), **self.env, **env},
+            'stderr': subprocess.STDOUT,
+        }
+        shell = [
+            '/bin/sh',
+            '-c',
+            f'exec {command}',
+        ]  # exec: the entry itself is the group's leader, its end is the end
         if self._on_line:
             child = Child(shell, stdout=subprocess.PIPE, **where)
             label = name if number == 1 else f'{name}.{number}'
-            threading.Thread(target=self._pump, args=(label, child.process.stdout), daemon=True).start()
+            threading.Thread(
+                target=self._pump, args=(label, child.process.stdout), daemon=True
+            ).start()
         else:
             with (self.directory / f'{name}.{number}.log').open('wb') as log:
                 child = Child(shell, stdout=log, **where)
@@ -92,7 +110,10 @@ class Processes:
         for name in names:
             self.kill(name, signal.SIGTERM)
         left = {name: self.children.get(name, []) for name in names}
-        return {name: [c.wait(max(0, deadline - time.monotonic())) for c in family] for name, family in left.items()}
+        return {
+            name: [c.wait(max(0, deadline - time.monotonic())) for c in family]
+            for name, family in left.items()
+        }
 
     def _all_logs(self):
         return '\n'.join(f'--- {name}\n{self.logs(name)[-2000:]}' for name in self.children)

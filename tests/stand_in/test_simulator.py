@@ -109,8 +109,14 @@ class Simulator:
 
     def send(self, to='+12025550143', token='good', **more):
         addressed = {} if 'recipient' in more else {'to': to}
-        body = {'messaging_product': 'whatsapp', 'type': 'text', 'text': {'body': 'Hello'}} | addressed | more
-        return self.ask('POST', '/v26.0/300112233445566/messages', body, {'Authorization': f'Bearer {token}'})
+        body = (
+            {'messaging_product': 'whatsapp', 'type': 'text', 'text': {'body': 'Hello'}}
+            | addressed
+            | more
+        )
+        return self.ask(
+            'POST', '/v26.0/300112233445566/messages', body, {'Authorization': f'Bearer {token}'}
+        )
 
     def write(self, wa_id='12025550143', **body):
         return self.post(f'/control/customers/{wa_id}/messages', body)
@@ -181,12 +187,19 @@ def test_a_send_is_answered_like_meta_does(simulator):
     wamid = answer['messages'][0]['id']
     assert b'12025550143' in b64decode(wamid.removeprefix('wamid.'))
     [send] = simulator.get('/control/sends')['data']
-    assert (send['outcome'], send['wamid'], send['opaque'], send['token_tail']) == ('accepted', wamid, 'm-1', 'good')
+    assert (send['outcome'], send['wamid'], send['opaque'], send['token_tail']) == (
+        'accepted',
+        wamid,
+        'm-1',
+        'good',
+    )
 
 
 def test_a_bsuid_is_answered_with_its_user_id_and_has_no_phone_in_its_statuses(simulator, gateway):
     _, _, answer = simulator.send(recipient='US.9081726354453627')
-    assert answer['contacts'] == [{'input': 'US.9081726354453627', 'user_id': 'US.9081726354453627'}]
+    assert answer['contacts'] == [
+        {'input': 'US.9081726354453627', 'user_id': 'US.9081726354453627'}
+    ]
     wait_until(lambda: len(gateway.statuses()) == 3)
     assert all(s['recipient_user_id'] == 'US.9081726354453627' for s in gateway.statuses())
     assert not any('recipient_id' in s for s in gateway.statuses())
@@ -230,7 +243,9 @@ def test_a_wrong_body_is_refused(simulator, more, code):
 
 
 def test_what_is_not_json_is_refused(simulator):
-    status, _, answer = simulator.ask('POST', '/v26.0/1/messages', b'{', {'Authorization': 'Bearer good'})
+    status, _, answer = simulator.ask(
+        'POST', '/v26.0/1/messages', b'{', {'Authorization': 'Bearer good'}
+    )
     assert (status, answer['error']['code']) == (400, 100)
 
 
@@ -331,7 +346,9 @@ def test_a_magic_number_answers_an_error_n_times(simulator):
     assert simulator.get('/control/sends?counts=1')['accepted_by_opaque'] == {'m-1': 1}
 
 
-@pytest.mark.parametrize(('to', 'status', 'code'), [('19990001900', 401, 190), ('19991310000', 500, 131000)])
+@pytest.mark.parametrize(
+    ('to', 'status', 'code'), [('19990001900', 401, 190), ('19991310000', 500, 131000)]
+)
 def test_a_magic_number_may_answer_an_error_always(simulator, to, status, code):
     for _ in range(2):
         answer = simulator.send(to)
@@ -442,7 +459,9 @@ def test_a_customer_may_hide_the_phone_and_be_answered_by_bsuid(simulator, gatew
 
 
 def test_a_customers_message_may_come_twice_and_be_of_any_type(simulator, gateway):
-    answer = simulator.write(message={'type': 'location', 'location': {'latitude': 0, 'longitude': 1.5}}, double=True)
+    answer = simulator.write(
+        message={'type': 'location', 'location': {'latitude': 0, 'longitude': 1.5}}, double=True
+    )
     assert answer['gateway_statuses'] == [200, 200]
     assert gateway.posts[0][1] == gateway.posts[1][1]
     assert gateway.messages()[0]['location'] == {'latitude': 0, 'longitude': 1.5}
@@ -453,35 +472,60 @@ def test_what_the_business_writes_on_its_own_phone_is_an_echo(simulator, gateway
     ((change,),) = gateway.changes()
     (echo,) = change['value']['message_echoes']
     assert change['field'] == 'smb_message_echoes'
-    assert (echo['from'], echo['to'], echo['text']) == ('15550104477', '12025550143', {'body': 'I call you'})
+    assert (echo['from'], echo['to'], echo['text']) == (
+        '15550104477',
+        '12025550143',
+        {'body': 'I call you'},
+    )
     assert echo['to_user_id'].startswith('US.')
 
 
 def test_an_unsupported_message_says_why(simulator, gateway):
     simulator.write(message={'type': 'unsupported'})
     (message,) = gateway.messages()
-    assert (message['unsupported'], message['errors'][0]['code']) == ({'type': 'poll_creation'}, 131051)
+    assert (message['unsupported'], message['errors'][0]['code']) == (
+        {'type': 'poll_creation'},
+        131051,
+    )
 
 
 @pytest.mark.parametrize('hidden', [False, True])
 def test_a_customer_changes_the_number(simulator, gateway, hidden):
     simulator.write(text='Hello', name='Ines')
-    simulator.post('/control/customers/12025550143/changes-number', {'to': '12025550199', 'hide_phone': hidden})
+    simulator.post(
+        '/control/customers/12025550143/changes-number', {'to': '12025550199', 'hide_phone': hidden}
+    )
     first, system = gateway.messages()
     news = system['system']
-    assert (news['previous_user_id'], news['user_id'] != first['from_user_id']) == (first['from_user_id'], True)
-    wanted = ('user_changed_user_id', None, None) if hidden else ('user_changed_number', '12025550199', '12025550143')
+    assert (news['previous_user_id'], news['user_id'] != first['from_user_id']) == (
+        first['from_user_id'],
+        True,
+    )
+    wanted = (
+        ('user_changed_user_id', None, None)
+        if hidden
+        else ('user_changed_number', '12025550199', '12025550143')
+    )
     assert (news['type'], news.get('wa_id'), system.get('from')) == wanted
 
 
 def test_a_customer_stops_marketing_and_takes_it_up_again(simulator, gateway):
-    path, template = '/control/customers/12025550143/preferences', {'name': 'news', 'language': {'code': 'en_US'}}
+    path, template = (
+        '/control/customers/12025550143/preferences',
+        {'name': 'news', 'language': {'code': 'en_US'}},
+    )
     made = {'name': 'news', 'language': 'en_US', 'category': 'MARKETING', 'components': []}
-    simulator.ask('POST', '/v26.0/880011223344556/message_templates', made, {'Authorization': 'Bearer good'})
+    simulator.ask(
+        'POST', '/v26.0/880011223344556/message_templates', made, {'Authorization': 'Bearer good'}
+    )
     for value, status in (('stop', 400), ('resume', 200)):
         assert simulator.post(path, {'value': value}) == {'gateway_status': 200}
         (wish,) = gateway.values()[-1]['user_preferences']
-        assert (wish['value'], wish['category'], wish['wa_id']) == (value, 'marketing_messages', '12025550143')
+        assert (wish['value'], wish['category'], wish['wa_id']) == (
+            value,
+            'marketing_messages',
+            '12025550143',
+        )
         assert simulator.send(type='template', template=template)[0] == status
         wait_until(lambda: not simulator.get('/control/undelivered')['pending'])
         gateway.posts.clear()
@@ -489,10 +533,18 @@ def test_a_customer_stops_marketing_and_takes_it_up_again(simulator, gateway):
 
 
 def test_meta_judges_a_template_and_tells_of_the_account(simulator, gateway):
-    simulator.post('/control/templates', {'name': 'hello_world', 'status': 'PAUSED', 'reason': 'LOW_QUALITY'})
-    simulator.post('/control/account', {'field': 'account_review_update', 'value': {'decision': 'APPROVED'}, 'time': 5})
+    simulator.post(
+        '/control/templates', {'name': 'hello_world', 'status': 'PAUSED', 'reason': 'LOW_QUALITY'}
+    )
+    simulator.post(
+        '/control/account',
+        {'field': 'account_review_update', 'value': {'decision': 'APPROVED'}, 'time': 5},
+    )
     (verdict,), (review,) = gateway.changes()
-    assert (verdict['field'], verdict['value']['event']) == ('message_template_status_update', 'PAUSED')
+    assert (verdict['field'], verdict['value']['event']) == (
+        'message_template_status_update',
+        'PAUSED',
+    )
     assert verdict['value']['message_template_id'] == 1192339204654487
     assert review == {'field': 'account_review_update', 'value': {'decision': 'APPROVED'}}
     assert json.loads(gateway.posts[-1][1])['entry'][0]['time'] == 5
@@ -507,7 +559,9 @@ def test_a_refused_customers_message_is_reported_and_tried_again(simulator, gate
 
 def test_a_customers_media_can_be_fetched_with_the_token_only(simulator, gateway):
     data = b64encode(b'a picture').decode()
-    simulator.write(message={'type': 'image', 'image': {'data_base64': data, 'mime_type': 'image/png'}})
+    simulator.write(
+        message={'type': 'image', 'image': {'data_base64': data, 'mime_type': 'image/png'}}
+    )
     [message] = gateway.messages()
     bearer = {'Authorization': 'Bearer good'}
     _, _, found = simulator.ask('GET', f'/v26.0/{message["image"]["id"]}', None, bearer)
@@ -538,7 +592,9 @@ def test_templates_are_listed_created_and_deleted(simulator):
     bearer, path = {'Authorization': 'Bearer good'}, '/v26.0/880011223344556/message_templates'
     made = {'name': 'late', 'language': 'en_US', 'category': 'UTILITY', 'components': []}
     assert simulator.ask('POST', path, made, bearer)[2]['status'] == 'APPROVED'
-    assert simulator.ask('GET', f'{path}?name=late', None, bearer)[2]['data'][0]['language'] == 'en_US'
+    assert (
+        simulator.ask('GET', f'{path}?name=late', None, bearer)[2]['data'][0]['language'] == 'en_US'
+    )
     assert simulator.ask('DELETE', f'{path}?name=late', None, bearer)[2] == {'success': True}
     assert simulator.ask('DELETE', f'{path}?name=late', None, bearer)[0] == 404
 
@@ -547,7 +603,9 @@ def test_a_read_receipt_succeeds_and_is_no_send(simulator):
     wamid = simulator.write(text='Hi')['wamid']
     body = {'messaging_product': 'whatsapp', 'status': 'read', 'message_id': wamid}
     bearer = {'Authorization': 'Bearer good'}
-    assert simulator.ask('POST', '/v26.0/300112233445566/messages', body, bearer)[2] == {'success': True}
+    assert simulator.ask('POST', '/v26.0/300112233445566/messages', body, bearer)[2] == {
+        'success': True
+    }
     assert simulator.get('/control/sends')['data'] == []
     assert simulator.get('/control/reads')['data'] == [body]
     assert simulator.get('/phone/messages?wa_id=12025550143')['messages'][0]['read'] is True
@@ -555,7 +613,9 @@ def test_a_read_receipt_succeeds_and_is_no_send(simulator):
 
 def test_any_body_can_be_posted_to_the_webhook(simulator, gateway):
     raw = b'not json \xff'
-    assert simulator.post('/control/webhook', {'raw_base64': b64encode(raw).decode()}) == {'gateway_status': 200}
+    assert simulator.post('/control/webhook', {'raw_base64': b64encode(raw).decode()}) == {
+        'gateway_status': 200
+    }
     simulator.post('/control/webhook', {'body': {'a': 'é'}, 'signature': None})
     (first_headers, first), (second_headers, second) = gateway.posts
     assert first == raw
@@ -565,8 +625,13 @@ def test_any_body_can_be_posted_to_the_webhook(simulator, gateway):
 
 
 def test_a_wrong_setting_changes_nothing(simulator):
-    status, _, answer = simulator.ask('POST', '/control/config', {'latency': 1, 'latancy': 2, 'status_batch': 'many'})
-    assert (status, sorted(answer['errors'])) == (422, ['latancy: unknown', 'status_batch: wrong type'])
+    status, _, answer = simulator.ask(
+        'POST', '/control/config', {'latency': 1, 'latancy': 2, 'status_batch': 'many'}
+    )
+    assert (status, sorted(answer['errors'])) == (
+        422,
+        ['latancy: unknown', 'status_batch: wrong type'],
+    )
     assert simulator.get('/control/config')['latency'] == 0
 
 
@@ -591,8 +656,13 @@ def test_sends_can_be_counted(simulator):
 
 
 def ask_ai(simulator, text, key='Bearer k'):
-    body = {'model': 'm', 'messages': [{'role': 'system', 'content': 's'}, {'role': 'user', 'content': text}]}
-    return simulator.ask('POST', '/v1/chat/completions', body, {'Authorization': key} if key else {})
+    body = {
+        'model': 'm',
+        'messages': [{'role': 'system', 'content': 's'}, {'role': 'user', 'content': text}],
+    }
+    return simulator.ask(
+        'POST', '/v1/chat/completions', body, {'Authorization': key} if key else {}
+    )
 
 
 def test_the_ai_says_what_it_was_told(simulator):
@@ -615,7 +685,9 @@ def ask_platform(simulator, text, secret):
     mark = b64encode(hmac.digest(key, f'msg_1.{stamp}.'.encode() + body, 'sha256')).decode()
     headers = {'webhook-id': 'msg_1', 'webhook-timestamp': stamp, 'webhook-signature': f'v1,{mark}'}
     status, _, answer = simulator.ask('POST', '/responder', body, headers)
-    return status, [message['text']['body'] for message in answer['messages']] if status == 200 else None
+    return status, [
+        message['text']['body'] for message in answer['messages']
+    ] if status == 200 else None
 
 
 def test_the_platform_checks_the_signature_and_answers(simulator):
@@ -642,7 +714,9 @@ def read_events(stream, number):
 
 
 def test_the_page_hears_of_messages_and_statuses_as_they_come(simulator):
-    with urllib.request.urlopen(f'{simulator.base}/phone/events?wa_id=12025550143', timeout=PATIENCE) as stream:
+    with urllib.request.urlopen(
+        f'{simulator.base}/phone/events?wa_id=12025550143', timeout=PATIENCE
+    ) as stream:
         assert stream.headers.get_content_type() == 'text/event-stream'
         assert stream.readline() == b'retry: 1000\n'
         wamid = simulator.write(text='Hi')['wamid']
@@ -652,7 +726,9 @@ def test_the_page_hears_of_messages_and_statuses_as_they_come(simulator):
         simulator.configure(statuses=['sent'])
         simulator.send()
         [_, _, (_, last)] = read_events(stream, 3)
-        assert [(line['status'], line['gateway_status']) for line in last['statuses']] == [('sent', 200)]
+        assert [(line['status'], line['gateway_status']) for line in last['statuses']] == [
+            ('sent', 200)
+        ]
 
 
 def test_the_page_is_self_contained(simulator):
@@ -671,6 +747,10 @@ def test_a_signal_ends_it_at_once(number):
 
 def test_flags_may_come_from_the_environment():
     environment = {**os.environ, 'SIMULATOR_LATENCY': '0.25', 'SIMULATOR_TOKEN': 'a,b'}
-    code = 'from tests.simulator.settings import arguments as a; f = a([]); print(f.latency, f.token)'
-    printed = subprocess.check_output([sys.executable, '-c', code], cwd=ROOT, env=environment, text=True)
+    code = (
+        'from tests.simulator.settings import arguments as a; f = a([]); print(f.latency, f.token)'
+    )
+    printed = subprocess.check_output(
+        [sys.executable, '-c', code], cwd=ROOT, env=environment, text=True
+    )
     assert printed.split() == ['0.25', "['a',", "'b']"]

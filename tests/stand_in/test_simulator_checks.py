@@ -20,15 +20,20 @@ def strict(stand_in):
 def send(stand_in, kind, content, number=PHONE_NUMBER_ID):
     """The error code, None when it was accepted."""
     body = {'messaging_product': 'whatsapp', 'to': f'+{CUSTOMER}', 'type': kind, kind: content}
-    answer = requests.post(f'{stand_in.url}/v26.0/{number}/messages', json=body, headers=AUTH, timeout=10)
+    answer = requests.post(
+        f'{stand_in.url}/v26.0/{number}/messages', json=body, headers=AUTH, timeout=10
+    )
     return answer.json().get('error', {}).get('code')
 
 
 def upload(stand_in, number=PHONE_NUMBER_ID):
     answer = requests.post(
-        f'{stand_in.url}/v26.0/{number}/media', data={'messaging_product': 'whatsapp', 'type': 'image/png'},
-        files={'file': ('a.png', b'pixels', 'image/png')}, headers=AUTH, timeout=10,
-    )  # fmt: skip
+        f'{stand_in.url}/v26.0/{number}/media',
+        data={'messaging_product': 'whatsapp', 'type': 'image/png'},
+        files={'file': ('a.png', b'pixels', 'image/png')},
+        headers=AUTH,
+        timeout=10,
+    )
     return answer.json()['id']
 
 
@@ -37,7 +42,11 @@ def interactive(kind, action, **more):
 
 
 def reply_buttons(*titles):
-    return {'buttons': [{'type': 'reply', 'reply': {'id': str(n), 'title': t}} for n, t in enumerate(titles)]}
+    return {
+        'buttons': [
+            {'type': 'reply', 'reply': {'id': str(n), 'title': t}} for n, t in enumerate(titles)
+        ]
+    }
 
 
 def a_list(rows, **more):
@@ -114,7 +123,9 @@ def test_a_media_id_has_to_be_that_of_a_file_of_the_number(strict):
     assert send(strict, 'image', {'id': media_id}, number='300112233445567') == 100
     for number, found in ((PHONE_NUMBER_ID, True), ('300112233445567', False)):
         query = {'phone_number_id': number}
-        answer = requests.get(f'{strict.url}/v26.0/{media_id}', params=query, headers=AUTH, timeout=10)
+        answer = requests.get(
+            f'{strict.url}/v26.0/{media_id}', params=query, headers=AUTH, timeout=10
+        )
         assert answer.ok == found
     requests.delete(f'{strict.url}/v26.0/{media_id}', headers=AUTH, timeout=10)
     assert send(strict, 'image', {'id': media_id}) == 100
@@ -126,7 +137,9 @@ def test_a_link_that_cannot_be_fetched_fails_later(strict):
     assert send(strict, 'image', {'link': 'https://files.invalid/a.png'}) is None
 
     def told():
-        messages = requests.get(f'{strict.url}/phone/messages?wa_id={CUSTOMER}', timeout=10).json()['messages']
+        messages = requests.get(f'{strict.url}/phone/messages?wa_id={CUSTOMER}', timeout=10).json()[
+            'messages'
+        ]
         return [status['code'] for status in messages[-1]['statuses']]
 
     wait_until(lambda: told() == [131053])
@@ -142,13 +155,27 @@ SALE = {
                                          'example': ['https://example.com/a']}]},
     ]
 }  # fmt: skip
-IMAGE = {'type': 'header', 'parameters': [{'type': 'image', 'image': {'link': 'https://example.com/a.png'}}]}
-BODY = {'type': 'body', 'parameters': [{'type': 'text', 'text': 'Ana'}, {'type': 'text', 'text': '20%'}]}
-URL = {'type': 'button', 'sub_type': 'url', 'index': '1', 'parameters': [{'type': 'text', 'text': 'x'}]}
+IMAGE = {
+    'type': 'header',
+    'parameters': [{'type': 'image', 'image': {'link': 'https://example.com/a.png'}}],
+}
+BODY = {
+    'type': 'body',
+    'parameters': [{'type': 'text', 'text': 'Ana'}, {'type': 'text', 'text': '20%'}],
+}
+URL = {
+    'type': 'button',
+    'sub_type': 'url',
+    'index': '1',
+    'parameters': [{'type': 'text', 'text': 'x'}],
+}
 
 
 def said(name):
-    return {'type': 'body', 'parameters': [{'type': 'text', 'text': name}, {'type': 'text', 'text': '20%'}]}
+    return {
+        'type': 'body',
+        'parameters': [{'type': 'text', 'text': name}, {'type': 'text', 'text': '20%'}],
+    }
 
 
 def use(*components, name='sale', language='pt_BR'):
@@ -157,7 +184,9 @@ def use(*components, name='sale', language='pt_BR'):
 
 @pytest.fixture
 def sale(strict):
-    requests.post(f'{strict.url}/v26.0/{WABA}/message_templates', json=SALE, headers=AUTH, timeout=10)
+    requests.post(
+        f'{strict.url}/v26.0/{WABA}/message_templates', json=SALE, headers=AUTH, timeout=10
+    )
     return strict
 
 
@@ -185,8 +214,10 @@ def test_a_template_wants_its_parameters(sale, template, code):
     assert send(sale, 'template', template) == code
 
 
-@pytest.mark.parametrize(('status', 'code'), [('PAUSED', 132015), ('DISABLED', 132016), ('PENDING', 132001),
-                                              ('REINSTATED', None)])  # fmt: skip
+@pytest.mark.parametrize(
+    ('status', 'code'),
+    [('PAUSED', 132015), ('DISABLED', 132016), ('PENDING', 132001), ('REINSTATED', None)],
+)
 def test_a_template_has_to_be_approved(sale, status, code):
     sale.config(webhook_url='http://127.0.0.1:9/')
     sale.post('/templates', {'name': 'sale', 'status': status})
@@ -195,21 +226,32 @@ def test_a_template_has_to_be_approved(sale, status, code):
 
 def test_the_phone_gets_the_template_filled_in(sale):
     send(sale, 'template', use(IMAGE, BODY, URL))
-    messages = requests.get(f'{sale.url}/phone/messages?wa_id={CUSTOMER}', timeout=10).json()['messages']
+    messages = requests.get(f'{sale.url}/phone/messages?wa_id={CUSTOMER}', timeout=10).json()[
+        'messages'
+    ]
     assert messages[-1]['message']['rendered'] == {
         'header': {'type': 'image', 'image': {'link': 'https://example.com/a.png'}},
         'body': 'Olá Ana, 20% hoje',
         'footer': 'Acme',
-        'buttons': [{'type': 'quick_reply', 'text': 'Sim', 'payload': 'Sim'},
-                    {'type': 'url', 'text': 'Ver', 'url': 'https://example.com/x'}],
+        'buttons': [
+            {'type': 'quick_reply', 'text': 'Sim', 'payload': 'Sim'},
+            {'type': 'url', 'text': 'Ver', 'url': 'https://example.com/x'},
+        ],
         'cards': [],
-    }  # fmt: skip
+    }
 
 
 def test_an_answer_may_name_both_ids(strict):
     strict.config(answer_both_ids=True)
-    body = {'messaging_product': 'whatsapp', 'to': f'+{CUSTOMER}', 'type': 'text', 'text': {'body': 'x'}}
-    answer = requests.post(f'{strict.url}/v26.0/{PHONE_NUMBER_ID}/messages', json=body, headers=AUTH, timeout=10).json()
+    body = {
+        'messaging_product': 'whatsapp',
+        'to': f'+{CUSTOMER}',
+        'type': 'text',
+        'text': {'body': 'x'},
+    }
+    answer = requests.post(
+        f'{strict.url}/v26.0/{PHONE_NUMBER_ID}/messages', json=body, headers=AUTH, timeout=10
+    ).json()
     assert answer['contacts'][0]['wa_id'] == CUSTOMER
     assert answer['contacts'][0]['user_id'].startswith('US.')
 
@@ -224,7 +266,9 @@ NUMBERS = [
 @pytest.mark.parametrize(('dialled', 'wa_id'), NUMBERS)
 def test_the_answer_names_the_id_that_whatsapp_has_for_a_number(strict, dialled, wa_id):
     body = {'messaging_product': 'whatsapp', 'to': dialled, 'type': 'text', 'text': {'body': 'x'}}
-    answer = requests.post(f'{strict.url}/v26.0/{PHONE_NUMBER_ID}/messages', json=body, headers=AUTH, timeout=10).json()
+    answer = requests.post(
+        f'{strict.url}/v26.0/{PHONE_NUMBER_ID}/messages', json=body, headers=AUTH, timeout=10
+    ).json()
     assert answer['contacts'] == [{'input': dialled, 'wa_id': wa_id}]
 
 
@@ -236,9 +280,18 @@ def test_who_wrote_from_one_form_is_found_under_the_other(strict, dialled, wa_id
     strict.config(webhook_url='http://127.0.0.1:9/')
     strict.customer_writes('Hi', wa_id, retry=False)
     body = {'messaging_product': 'whatsapp', 'to': dialled, 'type': 'text', 'text': {'body': 'x'}}
-    answer = requests.post(f'{strict.url}/v26.0/{PHONE_NUMBER_ID}/messages', json=body, headers=AUTH, timeout=10).json()
+    answer = requests.post(
+        f'{strict.url}/v26.0/{PHONE_NUMBER_ID}/messages', json=body, headers=AUTH, timeout=10
+    ).json()
     assert answer['contacts'] == [{'input': dialled, 'wa_id': wa_id}]
-    assert len(requests.get(f'{strict.url}/phone/messages?wa_id={wa_id}', timeout=10).json()['messages']) == 2
+    assert (
+        len(
+            requests.get(f'{strict.url}/phone/messages?wa_id={wa_id}', timeout=10).json()[
+                'messages'
+            ]
+        )
+        == 2
+    )
 
 
 @pytest.mark.parametrize(('name', 'mime_type', 'is_taken'), [
@@ -251,9 +304,12 @@ def test_who_wrote_from_one_form_is_found_under_the_other(strict, dialled, wa_id
 def test_an_upload_is_called_by_its_type(strict, name, mime_type, is_taken):
     def answer():
         return requests.post(
-            f'{strict.url}/v26.0/{PHONE_NUMBER_ID}/media', data={'messaging_product': 'whatsapp', 'type': mime_type},
-            files={'file': (name, b'x', mime_type)}, headers=AUTH, timeout=10,
-        ).json()  # fmt: skip
+            f'{strict.url}/v26.0/{PHONE_NUMBER_ID}/media',
+            data={'messaging_product': 'whatsapp', 'type': mime_type},
+            files={'file': (name, b'x', mime_type)},
+            headers=AUTH,
+            timeout=10,
+        ).json()
 
     assert answer().get('error', {}).get('code') == (None if is_taken else 100)
     strict.config(strict=False)
@@ -261,8 +317,15 @@ def test_an_upload_is_called_by_its_type(strict, name, mime_type, is_taken):
 
 
 def make(stand_in, *components, name='new'):
-    body = {'name': name, 'language': 'en_US', 'category': 'UTILITY', 'components': list(components)}
-    return requests.post(f'{stand_in.url}/v26.0/{WABA}/message_templates', json=body, headers=AUTH, timeout=10).json()
+    body = {
+        'name': name,
+        'language': 'en_US',
+        'category': 'UTILITY',
+        'components': list(components),
+    }
+    return requests.post(
+        f'{stand_in.url}/v26.0/{WABA}/message_templates', json=body, headers=AUTH, timeout=10
+    ).json()
 
 
 VARIABLE, FIXED = {'type': 'BODY', 'text': 'Hi {{1}}'}, {'type': 'BODY', 'text': 'Hi'}
@@ -282,10 +345,18 @@ def test_a_new_template_needs_an_example_of_what_is_variable(strict, component):
 
 
 def test_with_its_examples_it_is_made(strict):
-    named = {'type': 'BODY', 'text': 'Hi {{who}}',
-             'example': {'body_text_named_params': [{'param_name': 'who', 'example': 'Ana'}]}}  # fmt: skip
+    named = {
+        'type': 'BODY',
+        'text': 'Hi {{who}}',
+        'example': {'body_text_named_params': [{'param_name': 'who', 'example': 'Ana'}]},
+    }
     buttons = {'type': 'BUTTONS', 'buttons': [LINKED | {'example': ['https://example.com/a']}]}
-    header = {'type': 'HEADER', 'format': 'TEXT', 'text': 'For {{1}}', 'example': {'header_text': ['you']}}
+    header = {
+        'type': 'HEADER',
+        'format': 'TEXT',
+        'text': 'For {{1}}',
+        'example': {'header_text': ['you']},
+    }
     assert make(strict, header, named, buttons)['status'] == 'APPROVED'
 
 
@@ -304,7 +375,9 @@ TAKEN = [
     *test_content.GOOD, *(('interactive', content) for content in test_interactive.GOOD),
     *(next(iter(build(limit).items())) for _, limit, build in test_content_edges.TOO_MUCH),
 ]  # fmt: skip
-MESSAGES = [(kind, content) for kind, content in TAKEN if kind != 'template' and 'id' not in content]
+MESSAGES = [
+    (kind, content) for kind, content in TAKEN if kind != 'template' and 'id' not in content
+]
 
 
 @pytest.mark.parametrize(('kind', 'content'), MESSAGES)
@@ -316,7 +389,9 @@ def test_from_our_door_it_arrives(strict, backend, workers):
     backend.account()
     people = [f'+1202555{number:04}' for number in range(len(MESSAGES))]
     for to, (kind, content) in zip(people, MESSAGES, strict=True):
-        answer = backend.post('/send', {'chatbot_id': CHATBOT, 'to': to, 'type': kind, kind: content})
+        answer = backend.post(
+            '/send', {'chatbot_id': CHATBOT, 'to': to, 'type': kind, kind: content}
+        )
         assert answer.status_code == 202, answer.text
     workers.send()
     assert {call['outcome'] for call in strict.sends()} == {'accepted'}

@@ -17,7 +17,13 @@ def call(stand_in, method, path, **more):
 
 
 def send(stand_in, to=CUSTOMER, **more):
-    body = {'messaging_product': 'whatsapp', 'to': f'+{to}', 'type': 'text', 'text': {'body': 'Olá'}, **more}
+    body = {
+        'messaging_product': 'whatsapp',
+        'to': f'+{to}',
+        'type': 'text',
+        'text': {'body': 'Olá'},
+        **more,
+    }
     return call(stand_in, 'POST', f'/v26.0/{PHONE_NUMBER_ID}/messages', json=body)
 
 
@@ -44,7 +50,11 @@ def test_a_send_opens_to_what_was_asked_and_answered(stand_in):
 
 def test_a_webhook_opens_to_its_signature_and_its_body(stand_in):
     stand_in.config(webhook_url=f'{stand_in.url}/no-such-path', app_secret=SECRET)
-    body = {'entry': [], 'access_token': SECRET, 'settings': {'client_secret': SECRET, 'pin': SECRET}}
+    body = {
+        'entry': [],
+        'access_token': SECRET,
+        'settings': {'client_secret': SECRET, 'pin': SECRET},
+    }
     requests.post(f'{stand_in.url}/control/webhook', json={'body': body}, timeout=10)
     _, request, answer = opened(stand_in)
     assert request.startswith(f'POST {stand_in.url}/no-such-path\n')
@@ -61,7 +71,13 @@ def test_a_secret_in_an_address_is_hidden(stand_in, name):
 
 def test_a_file_is_told_by_its_size(stand_in):
     file = {'file': ('a.png', b'pixels' * 1000, 'image/png')}
-    call(stand_in, 'POST', f'/v26.0/{PHONE_NUMBER_ID}/media', data={'messaging_product': 'whatsapp'}, files=file)
+    call(
+        stand_in,
+        'POST',
+        f'/v26.0/{PHONE_NUMBER_ID}/media',
+        data={'messaging_product': 'whatsapp'},
+        files=file,
+    )
     _, request, answer = opened(stand_in)
     assert 'bytes of multipart/form-data' in request
     assert 'pixels' not in request
@@ -89,5 +105,8 @@ def test_only_the_last_hundred_are_kept(stand_in):
         send(stand_in)
     wire = requests.get(f'{stand_in.url}/phone/messages', timeout=10).json()['wire']
     assert len(wire) == 100
-    status = {requests.get(f'{stand_in.url}/phone/wire/{n}', timeout=10).status_code for n in (1, wire[-1]['id'])}
+    status = {
+        requests.get(f'{stand_in.url}/phone/wire/{n}', timeout=10).status_code
+        for n in (1, wire[-1]['id'])
+    }
     assert status == {404, 200}

@@ -12,7 +12,13 @@ from tests.stack import PHONE_NUMBER_ID, wait_until
 
 OTHER, REFUSED = '12025550144', '19991310500'  # the stand-in answers 131050 to the latter
 SALE = {'type': 'template', 'template': {'name': 'sale', 'language': {'code': 'en_US'}}}
-CALL = {'id': 'wacid.1', 'from': CUSTOMER, 'event': 'connect', 'direction': 'USER_INITIATED', 'timestamp': '1790000000'}
+CALL = {
+    'id': 'wacid.1',
+    'from': CUSTOMER,
+    'event': 'connect',
+    'direction': 'USER_INITIATED',
+    'timestamp': '1790000000',
+}
 
 
 @pytest.fixture
@@ -54,7 +60,9 @@ def assert_in_order(postgres, table, first, second, work):
 
 
 @pytest.mark.parametrize('what', ['call', 'refusal'])
-def test_nobody_is_held_by_a_batch_that_waits_for_an_earlier_one(acme, people, workers, postgres, what):
+def test_nobody_is_held_by_a_batch_that_waits_for_an_earlier_one(
+    acme, people, workers, postgres, what
+):
     message = acme.message(acme.send()['id'])
     workers.send()
     people.write('Hi', phone=OTHER)
@@ -71,26 +79,38 @@ def test_what_waits_is_held_and_freed_by_ascending_id(acme, postgres, move):
     first, second = acme.send()['id'], acme.send()['id']
     if move == 'resume':
         sql("UPDATE message SET status = 'held', hold_reason = 'account'")
-    sql('UPDATE message SET priority = 2 WHERE id = %s', first)  # in table and index it comes after the second now
-    assert_in_order(postgres, 'message', first, second, lambda: acme.post(f'/account/{CHATBOT}/{move}'))
-    assert {one['status'] for one in acme.messages()} == {'held' if move == 'deactivate' else 'queued'}
+    sql(
+        'UPDATE message SET priority = 2 WHERE id = %s', first
+    )  # in table and index it comes after the second now
+    assert_in_order(
+        postgres, 'message', first, second, lambda: acme.post(f'/account/{CHATBOT}/{move}')
+    )
+    assert {one['status'] for one in acme.messages()} == {
+        'held' if move == 'deactivate' else 'queued'
+    }
 
 
 @pytest.mark.parametrize('move', ['pause', 'resume', 'cancel'])
 def test_a_batch_is_held_and_freed_by_ascending_id(acme, postgres, move):
     message = {'type': 'text', 'text': {'body': 'Hi'}}
     recipients = [f'+{CUSTOMER}', f'+{OTHER}']
-    batch = acme.post('/send/bulk', {'chatbot_id': CHATBOT, 'message': message, 'recipients': recipients}).json
+    batch = acme.post(
+        '/send/bulk', {'chatbot_id': CHATBOT, 'message': message, 'recipients': recipients}
+    ).json
     if move == 'resume':
         acme.post(f'/batches/{batch["id"]}/pause')
     (first,), (second,) = sql('SELECT id FROM message ORDER BY id')
     sql('UPDATE message SET priority = 1 WHERE id = %s', first)
-    assert_in_order(postgres, 'message', first, second, lambda: acme.post(f'/batches/{batch["id"]}/{move}'))
+    assert_in_order(
+        postgres, 'message', first, second, lambda: acme.post(f'/batches/{batch["id"]}/{move}')
+    )
     states = {'pause': 'held', 'resume': 'queued', 'cancel': 'cancelled'}
     assert {one['status'] for one in acme.messages()} == {states[move]}
 
 
-def test_a_person_who_turns_out_to_be_another_during_a_call_is_opted_out(acme, people, workers, stand_in):
+def test_a_person_who_turns_out_to_be_another_during_a_call_is_opted_out(
+    acme, people, workers, stand_in
+):
     people.write('Hi', phone=None, user='US.1')
     message = acme.post('/send', {'chatbot_id': CHATBOT, 'to': f'+{REFUSED}', **SALE}).json
     stand_in.config(latency=0.5)
@@ -102,7 +122,10 @@ def test_a_person_who_turns_out_to_be_another_during_a_call_is_opted_out(acme, p
     sending.join()
     assert acme.message(message['id'])['status'] == 'failed'
     (contact,) = acme.get('/contacts').json['data']
-    assert (contact['id'] != message['conversation_id'], contact['marketing']['by']) == (True, 'meta')
+    assert (contact['id'] != message['conversation_id'], contact['marketing']['by']) == (
+        True,
+        'meta',
+    )
 
 
 def test_a_stop_within_the_second_of_a_start_counts_though_meta_tells_no_fraction(acme, people):

@@ -14,7 +14,8 @@ from tests.system.test_install import LISTS, entries
 
 LANGUAGES = {'sh', 'json', 'text', 'python', 'js'}
 COMMAND = re.compile(
-    r'^ *(\$ )?(curl|api|send|customer|flask|make|pip|git|export|printf|python3?|honcho)\b', re.MULTILINE
+    r'^ *(\$ )?(curl|api|send|customer|flask|make|pip|git|export|printf|python3?|honcho)\b',
+    re.MULTILINE,
 )
 # What no test can run here, and how often it stands there.
 NOT_RUN = {
@@ -24,7 +25,10 @@ NOT_RUN = {
 }
 BANNER = '  The gateway runs.'  # the command in it is run, too
 SETUP = 'GATEWAY=http://127.0.0.1:8000/whatsapp-cloud\n'
-SHELL = {name: [one for one in blocks(name) if one.language == 'sh' and not one.not_run] for name in documents()}
+SHELL = {
+    name: [one for one in blocks(name) if one.language == 'sh' and not one.not_run]
+    for name in documents()
+}
 WITH_SHELL = [name for name, found in SHELL.items() if found]
 
 
@@ -36,7 +40,11 @@ def newcomer(tmp_path_factory):
 
 def setup():
     """README's first two blocks: what all documents use."""
-    first, second = (at for at, one in enumerate(SHELL['README.md']) if 'api()' in one.text or 'later()' in one.text)
+    first, second = (
+        at
+        for at, one in enumerate(SHELL['README.md'])
+        if 'api()' in one.text or 'later()' in one.text
+    )
     assert (first, second) == (0, 1)
     return SHELL['README.md'][:2]
 
@@ -67,12 +75,17 @@ def test_a_block_that_fails_is_named(newcomer):
 
 def test_the_first_command_of_make_run_reaches_the_phone_that_its_page_shows(newcomer):
     command = re.search(r'^  (curl (?:.*\\\n)*.*)$', newcomer.banner, re.MULTILINE)[1]
-    done = subprocess.run(['bash', '-c', command], capture_output=True, text=True, env=newcomer.environ)
+    done = subprocess.run(
+        ['bash', '-c', command], capture_output=True, text=True, env=newcomer.environ
+    )
     assert '@@HTTP 202' in done.stderr, done
     page = requests.get(f'http://{newcomer.phone}/', timeout=10).text
     shown = re.search(r"usual = {wa_id: '(\d+)'", page)[1]
     thread = f'http://{newcomer.phone}/phone/messages?wa_id={shown}'
-    wait_until(lambda: 'Hello' in [one['message'].get('text', {}).get('body') for one in messages(thread)], 60)
+    wait_until(
+        lambda: 'Hello' in [one['message'].get('text', {}).get('body') for one in messages(thread)],
+        60,
+    )
 
 
 def messages(thread):
@@ -95,7 +108,9 @@ def test_nothing_that_can_be_typed_is_left_out():
     for name in documents():
         text = (ROOT / name).read_text()
         found = blocks(name)
-        assert {one.language for one in found} <= LANGUAGES, [str(one) for one in found if not one.language]
+        assert {one.language for one in found} <= LANGUAGES, [
+            str(one) for one in found if not one.language
+        ]
         assert len(re.findall(r'^ *```', text, re.MULTILINE)) == 2 * len(found), name
         for one in found:
             assert one.language == 'sh' or BANNER in one.text or not COMMAND.search(one.text), one
@@ -126,7 +141,9 @@ def test_nobody_is_told_to_install_what_is_not_ours():
     """A name that we have not looked at may be anybody's: our own package's, first of all."""
     known = {package for name in LISTS.values() for package in entries(name)} | {'py-spy'}
     for name, text in tracked_text().items():
-        for words in re.findall(r'pip install ((?:"[^"]*"|[\w./=-]+)(?: (?:"[^"]*"|[\w./=-]+))*)', text):
+        for words in re.findall(
+            r'pip install ((?:"[^"]*"|[\w./=-]+)(?: (?:"[^"]*"|[\w./=-]+))*)', text
+        ):
             first, *rest = shlex.split(words)
             if first == '-r':
                 assert (ROOT / rest[0]).exists(), (name, words)

@@ -40,7 +40,9 @@ def queue(chatbot_id, phone, priority, text='x'):
     with connection(), db.atomic():
         conversation = next(iter(resolve([Identity(chatbot_id, phone=phone)]).values()))
         message = {'to': f'+{phone}', 'type': 'text', 'text': {'body': text}}
-        (stored,) = outbox.queue(Account.find(chatbot_id), [outbox.Outgoing(conversation, message)], priority)
+        (stored,) = outbox.queue(
+            Account.find(chatbot_id), [outbox.Outgoing(conversation, message)], priority
+        )
     return stored.id
 
 
@@ -65,7 +67,12 @@ def left_after(stand_in, message_id, began):
     def arrived():
         index = max(0, stand_in.get('/sends', counts='brief')['calls'] - 400)
         return next(
-            (call for call in stand_in.get('/sends', since=index)['data'] if call['opaque'] == message_id), None
+            (
+                call
+                for call in stand_in.get('/sends', since=index)['data']
+                if call['opaque'] == message_id
+            ),
+            None,
         )
 
     return wait_until(arrived, 10)['wall'] - began
@@ -87,11 +94,15 @@ def test_replies_overtake_a_bulk_of_ten_thousand(backend, stand_in, back_room):
             assert left_after(stand_in, message_id, began) < most
     counts = stand_in.get('/sends', counts='brief')
     assert counts['accepted_more_than_once'] == 0
-    assert max(counts['max_per_second'].values()) <= 88  # 80 exactly is for tests.bench, on a machine of its own
+    assert (
+        max(counts['max_per_second'].values()) <= 88
+    )  # 80 exactly is for tests.bench, on a machine of its own
     assert sql("SELECT count(*) FROM message WHERE status = 'queued'")[0][0] > 8000
 
 
-def test_replies_leave_before_single_sends_and_those_before_bulk(backend, workers, stand_in, setting):
+def test_replies_leave_before_single_sends_and_those_before_bulk(
+    backend, workers, stand_in, setting
+):
     setting('SEND_CONCURRENCY', 1)
     backend.account()
     for n, priority in enumerate((outbox.BULK, outbox.SINGLE, outbox.REPLY) * 3):
@@ -125,7 +136,9 @@ def test_forty_accounts_take_turns_at_four_places(backend, workers, stand_in, se
     numbers = [call['phone_number_id'] for call in stand_in.sends()]
     assert len(numbers) == 160
     for begin in range(0, 160, 40):
-        assert len(set(numbers[begin : begin + 40])) >= 36  # nobody twice before nearly all had theirs
+        assert (
+            len(set(numbers[begin : begin + 40])) >= 36
+        )  # nobody twice before nearly all had theirs
 
 
 def test_a_campaign_of_one_leaves_the_others_their_share(backend, workers, stand_in, setting):

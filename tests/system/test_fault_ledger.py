@@ -15,10 +15,18 @@ class Books:
 
     def __init__(self):
         self.traffic = Traffic(['http://127.0.0.1:9'], MESSAGES, a_second=1)
-        texts = [(number, one) for (number, _, _), texts in self.traffic.outbound().items() for one in texts]
+        texts = [
+            (number, one)
+            for (number, _, _), texts in self.traffic.outbound().items()
+            for one in texts
+        ]
         texts += [(KEEN.chatbot_id, one) for one in self.traffic.replies()]
-        self.rows = [Row(f'id-{n}', *text, 'read', 0, None, 3, 1000.0 + n) for n, text in enumerate(texts)]
-        self.sends = [{'wamid': f'w.{row.id}', 'opaque': row.id, 'wall': 900.0} for row in self.rows]
+        self.rows = [
+            Row(f'id-{n}', *text, 'read', 0, None, 3, 1000.0 + n) for n, text in enumerate(texts)
+        ]
+        self.sends = [
+            {'wamid': f'w.{row.id}', 'opaque': row.id, 'wall': 900.0} for row in self.rows
+        ]
         self.inbound = [(f'wamid.in.{n}', f'in {n}') for n, _, _ in self.traffic.inbound()]
         people = {(number.chatbot_id, phone) for _, number, phone in self.traffic.inbound()}
         self.conversations = len(people) + len(self.traffic.outbound())
@@ -75,7 +83,9 @@ def test_what_breaks_a_promise_is_found(books, spoil, found):
     assert found in books.found()
 
 
-def test_a_message_whose_answer_was_lost_may_be_resent_once_where_that_is_wished_for_and_nothing_told_of_it(books):
+def test_a_message_whose_answer_was_lost_may_be_resent_once_where_that_is_wished_for_and_nothing_told_of_it(
+    books,
+):
     keen = next(n for n, row in enumerate(books.rows) if row.chatbot_id == KEEN.chatbot_id)
     books.change(keen, resends=1)
     again(books, keen, books.rows[keen].first_told - 1)

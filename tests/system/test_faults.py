@@ -34,13 +34,17 @@ def insist(request):
 
 def send(gateway, number):
     body = {'chatbot_id': 'acme', 'to': f'+1202555{number:04}', 'text': {'body': f'send {number}'}}
-    answer = insist(lambda: gateway.backend.post('/send', body, headers={'Idempotency-Key': f'send-{number}'}))
+    answer = insist(
+        lambda: gateway.backend.post('/send', body, headers={'Idempotency-Key': f'send-{number}'})
+    )
     assert answer.status_code == 202, answer.text
 
 
 def customer_writes(gateway, number):
     phone = f'1303555{number:04}'
-    body = envelope([text_message(f'hello {number}', f'wamid.{number}', phone)], contacts=[contact(phone=phone)])
+    body = envelope(
+        [text_message(f'hello {number}', f'wamid.{number}', phone)], contacts=[contact(phone=phone)]
+    )
     assert insist(lambda: gateway.meta.webhook(body)).status_code == 200
 
 
@@ -79,7 +83,9 @@ def paced(pool, function, gateway, count):
 
 def delivered(gateway):
     """How often Meta accepted each text, by the stand-in's own books."""
-    return Counter(call['body']['text']['body'] for call in gateway.stand_in.sends() if call['wamid'])
+    return Counter(
+        call['body']['text']['body'] for call in gateway.stand_in.sends() if call['wamid']
+    )
 
 
 def test_nothing_is_lost_and_nothing_doubled_whatever_dies(tmp_path):
@@ -99,19 +105,28 @@ def test_nothing_is_lost_and_nothing_doubled_whatever_dies(tmp_path):
             for flow in flows:
                 flow.join()
         chaos.join()
-        expected = {f'send {n}' for n in range(SENDS)} | {f'You said: hello {n}' for n in range(CUSTOMERS)}
+        expected = {f'send {n}' for n in range(SENDS)} | {
+            f'You said: hello {n}' for n in range(CUSTOMERS)
+        }
         wait_until(
-            lambda: expected <= set(delivered(gateway)), 60, 0.5, lambda: f'lost: {expected - set(delivered(gateway))}'
+            lambda: expected <= set(delivered(gateway)),
+            60,
+            0.5,
+            lambda: f'lost: {expected - set(delivered(gateway))}',
         )
-        wait_until(lambda: all_settled(gateway), 30, 0.5, lambda: f'not settled: {unsettled(gateway)}')
+        wait_until(
+            lambda: all_settled(gateway), 30, 0.5, lambda: f'not settled: {unsettled(gateway)}'
+        )
         assert {text: times for text, times in delivered(gateway).items() if times > 1} == {}
         assert set(delivered(gateway)) == expected
 
 
 def unsettled(gateway):
     with gateway.postgres.connect() as database, database.cursor() as cursor:
-        cursor.execute("SELECT status, count(*) FROM message WHERE direction = 'outbound' AND status NOT IN "
-                       "('accepted', 'sent', 'delivered', 'read') GROUP BY 1")  # fmt: skip
+        cursor.execute(
+            "SELECT status, count(*) FROM message WHERE direction = 'outbound' AND status NOT IN "
+            "('accepted', 'sent', 'delivered', 'read') GROUP BY 1"
+        )
         return dict(cursor.fetchall())
 
 
@@ -137,7 +152,11 @@ def waiting(gateway):
 
 
 def test_a_bulk_of_5000_reaches_everybody_once_though_send_workers_die_every_second(tmp_path):
-    environ = {'GRAPH_TIMEOUT': '2', 'SEND_RATE': '1000', 'SEND_CONCURRENCY': '24'}  # the grace is longer than the test
+    environ = {
+        'GRAPH_TIMEOUT': '2',
+        'SEND_RATE': '1000',
+        'SEND_CONCURRENCY': '24',
+    }  # the grace is longer than the test
     with Gateway(tmp_path, **environ) as gateway:
         gateway.processes.start('worker_send', WORKERS - 1)
         gateway.backend.account()
@@ -150,14 +169,18 @@ def test_a_bulk_of_5000_reaches_everybody_once_though_send_workers_die_every_sec
         killer = threading.Thread(target=kill_at_random, args=(gateway, over))
         killer.start()
         try:
-            wait_until(lambda: waiting(gateway) < 400, 90, 0.2, lambda: f'{waiting(gateway)} still wait')
+            wait_until(
+                lambda: waiting(gateway) < 400, 90, 0.2, lambda: f'{waiting(gateway)} still wait'
+            )
         finally:
             over.set()
             killer.join()
         wait_until(lambda: waiting(gateway) == 0, 60, 0.3, lambda: f'{waiting(gateway)} still wait')
         wait_until(lambda: not gateway.stand_in.get('/undelivered')['pending'], 20)
         counts = gateway.stand_in.get('/sends', counts=1)
-        times = {f'+{number}': accepted for number, accepted in counts['accepted_by_recipient'].items()}
+        times = {
+            f'+{number}': accepted for number, accepted in counts['accepted_by_recipient'].items()
+        }
         with gateway.postgres.connect() as database, database.cursor() as cursor:
             cursor.execute('SELECT recipient_to, status FROM message')
             states = dict(cursor.fetchall())

@@ -53,7 +53,10 @@ def entries(name):
 def wishes():
     config = configparser.ConfigParser()
     config.read(ROOT / 'setup.cfg')
-    listed = {'install_requires': config['options']['install_requires'], **config['options.extras_require']}
+    listed = {
+        'install_requires': config['options']['install_requires'],
+        **config['options.extras_require'],
+    }
     return [(name, Requirement(wish)) for name in LISTS for wish in listed[name].split()]
 
 
@@ -62,7 +65,9 @@ def test_every_package_is_listed_at_one_version_with_hashes(name):
     assert len(entries(name)) > 0
     for package, entry in entries(name).items():
         assert re.match(r'[a-z0-9.-]+==[^ *]+ ', entry), package
-        assert re.fullmatch(r'(?: *--hash=sha256:[0-9a-f]{64}(?: \\)?\n?)+', entry.partition('\\\n')[2]), package
+        assert re.fullmatch(
+            r'(?: *--hash=sha256:[0-9a-f]{64}(?: \\)?\n?)+', entry.partition('\\\n')[2]
+        ), package
 
 
 def test_the_lists_hold_what_setup_cfg_wishes_and_no_package_twice():
@@ -76,10 +81,14 @@ def test_the_lists_hold_what_setup_cfg_wishes_and_no_package_twice():
 
 
 def test_make_run_needs_nothing_but_what_is_installed_for_it():
-    refused = {module_of(package) for name in (LISTS['s3'], LISTS['dev']) for package in entries(name)}
+    refused = {
+        module_of(package) for name in (LISTS['s3'], LISTS['dev']) for package in entries(name)
+    }
     assert {'pytest', 'playwright', 'moto', 'hypothesis', 'boto3'} <= refused
     code = ONLY.format(refused=refused, names=STAGE)
-    done = subprocess.run([sys.executable, '-c', code], cwd=ROOT, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(
+        [sys.executable, '-c', code], cwd=ROOT, capture_output=True, text=True, timeout=120
+    )
     assert done.returncode == 0, done.stderr[-2000:]
 
 
@@ -104,9 +113,13 @@ class Shop:
         path = self.shelf / f'{name}-1.0-py3-none-any.whl'
         with zipfile.ZipFile(path, 'w') as file:
             file.writestr(f'{name}.py', 'HERE = True\n')
-            file.writestr(f'{name}-1.0.dist-info/METADATA', f'Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n')
             file.writestr(
-                f'{name}-1.0.dist-info/WHEEL', 'Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n'
+                f'{name}-1.0.dist-info/METADATA',
+                f'Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n',
+            )
+            file.writestr(
+                f'{name}-1.0.dist-info/WHEEL',
+                'Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n',
             )
             file.writestr(f'{name}-1.0.dist-info/RECORD', '')
         return path
@@ -123,22 +136,41 @@ class Shop:
         return path
 
     def wish(self, package):
-        name, digest = package.name.partition('-')[0], hashlib.sha256(package.read_bytes()).hexdigest()
+        name, digest = (
+            package.name.partition('-')[0],
+            hashlib.sha256(package.read_bytes()).hexdigest(),
+        )
         self.requirements.write_text(f'{name}==1.0 --hash=sha256:{digest}\n')
 
     def install(self, path):
-        local = {'PIP_CONFIG_FILE': os.devnull, 'PIP_NO_INDEX': '1', 'PIP_FIND_LINKS': str(self.shelf),
-                 'UV_NO_INDEX': '1', 'UV_FIND_LINKS': str(self.shelf), 'UV_CACHE_DIR': str(self.directory / 'cache'),
-                 'UV_NO_CONFIG': '1'}  # fmt: skip
-        command = [sys.executable, ROOT / 'tests' / 'install.py', self.directory / 'environment', self.requirements]
+        local = {
+            'PIP_CONFIG_FILE': os.devnull,
+            'PIP_NO_INDEX': '1',
+            'PIP_FIND_LINKS': str(self.shelf),
+            'UV_NO_INDEX': '1',
+            'UV_FIND_LINKS': str(self.shelf),
+            'UV_CACHE_DIR': str(self.directory / 'cache'),
+            'UV_NO_CONFIG': '1',
+        }
+        command = [
+            sys.executable,
+            ROOT / 'tests' / 'install.py',
+            self.directory / 'environment',
+            self.requirements,
+        ]
         environ = {**os.environ, **local, 'PATH': str(path)}
         return subprocess.run(command, env=environ, capture_output=True, text=True, timeout=300)
 
     def has(self, name):
-        return subprocess.run([self.python, '-c', f'import {name}'], capture_output=True).returncode == 0
+        return (
+            subprocess.run([self.python, '-c', f'import {name}'], capture_output=True).returncode
+            == 0
+        )
 
 
-BY = pytest.mark.parametrize(('by', 'path'), [('uv', Path(sys.executable).parent), ('pip', os.devnull)])
+BY = pytest.mark.parametrize(
+    ('by', 'path'), [('uv', Path(sys.executable).parent), ('pip', os.devnull)]
+)
 
 
 @pytest.fixture(scope='module')
@@ -192,7 +224,9 @@ def test_an_old_python_is_told_what_is_needed(monkeypatch):
 
 def test_uv_looks_where_pip_was_told_to(monkeypatch, tmp_path):
     configuration = tmp_path / 'pip.conf'
-    configuration.write_text('[global]\nindex-url = https://mirror.example/simple\ncert = /etc/mirror.pem\n')
+    configuration.write_text(
+        '[global]\nindex-url = https://mirror.example/simple\ncert = /etc/mirror.pem\n'
+    )
     monkeypatch.setenv('PIP_CONFIG_FILE', str(configuration))
     for name in ('PIP_CERT', 'PIP_INDEX_URL', 'UV_DEFAULT_INDEX', 'SSL_CERT_FILE'):
         monkeypatch.delenv(name, raising=False)

@@ -27,12 +27,22 @@ def test_a_customer_writes_the_ai_answers_and_the_customer_reads_it(gateway):
     wait_until(lambda: [m['status'] for m in gateway.backend.messages()] == ['read', 'received'])
     reply, question = gateway.backend.messages()
     assert (question['wamid'], question['content']) == (wamid, {'body': 'Is it open today?'})
-    assert (reply['content'], reply['to']) == ({'body': 'You said: Is it open today?'}, f'+{CUSTOMER}')
+    assert (reply['content'], reply['to']) == (
+        {'body': 'You said: Is it open today?'},
+        f'+{CUSTOMER}',
+    )
     assert history(reply) == ['queued', 'accepted', 'sent', 'delivered', 'read']
     (conversation,) = gateway.backend.conversations()
-    assert (conversation['wa_id'], conversation['reply_due_at'], conversation['reply_error']) == (CUSTOMER, None, None)
+    assert (conversation['wa_id'], conversation['reply_due_at'], conversation['reply_error']) == (
+        CUSTOMER,
+        None,
+        None,
+    )
     usage = gateway.backend.get('/usage', query_string={'chatbot_id': 'acme'}).json['data']
-    assert sorted((row['direction'], row['count']) for row in usage) == [('inbound', 1), ('outbound', 1)]
+    assert sorted((row['direction'], row['count']) for row in usage) == [
+        ('inbound', 1),
+        ('outbound', 1),
+    ]
 
 
 def test_the_backend_sends_and_learns_every_fate(gateway):
@@ -44,7 +54,9 @@ def test_the_backend_sends_and_learns_every_fate(gateway):
     wait_until(lambda: gateway.backend.message(closed['id'])['error'])
     assert gateway.backend.message(closed['id'])['error']['code'] == 131047
     wait_until(lambda: gateway.backend.message(lost['id'])['status'] == 'read')
-    assert [call['answer'] for call in gateway.stand_in.sends() if call['opaque'] == lost['id']] == [None]
+    assert [
+        call['answer'] for call in gateway.stand_in.sends() if call['opaque'] == lost['id']
+    ] == [None]
 
 
 def test_a_burst_of_sends_arrives_in_order_and_once(gateway):
@@ -62,7 +74,9 @@ def test_sigterm_to_every_process_finishes_what_is_in_flight(tmp_path):
         for name in ENTRIES:
             gateway.processes.kill(name, signal.SIGTERM)
         for name in ENTRIES:
-            gateway.processes.kill(name, signal.SIGTERM)  # a host that signals the group as well as its leader
+            gateway.processes.kill(
+                name, signal.SIGTERM
+            )  # a host that signals the group as well as its leader
         codes = gateway.processes.stop_all()
         assert {name: codes[name] for name in ENTRIES} == {name: [0] for name in ENTRIES}
         assert time.monotonic() - began < 25
@@ -82,6 +96,9 @@ def test_processes_start_before_the_servers_and_in_any_order(tmp_path):
         with gateway.entered_late():
             gateway.backend.account()
             gateway.stand_in.customer_writes('Anybody there?')
-            wait_until(lambda: [m['status'] for m in gateway.backend.messages()] == ['read', 'received'], 20)
+            wait_until(
+                lambda: [m['status'] for m in gateway.backend.messages()] == ['read', 'received'],
+                20,
+            )
     finally:
         assert all(codes == [0] for codes in gateway.codes.values()), gateway.codes

@@ -56,7 +56,11 @@ def importers(paths, *modules):
     return {
         name_of(path)
         for path in paths
-        if any(found == module or found.startswith(f'{module}.') for found in imports(path) for module in modules)
+        if any(
+            found == module or found.startswith(f'{module}.')
+            for found in imports(path)
+            for module in modules
+        )
     }
 
 
@@ -86,7 +90,11 @@ def modules_imported(path, known):
     found = {module for module in imports(path) if module in known}
     for node in ast.walk(tree_of(path)):
         if isinstance(node, ast.Call) and getattr(node.func, 'attr', '') == 'import_module':
-            found |= {argument.value for argument in node.args if getattr(argument, 'value', None) in known}
+            found |= {
+                argument.value
+                for argument in node.args
+                if getattr(argument, 'value', None) in known
+            }
     return found
 
 
@@ -119,18 +127,30 @@ def test_a_circle_would_be_found():
 def strings(path):
     """Every string of a file, an f-string as one with {} for what is put in."""
     tree = tree_of(path)
-    parts = {id(part) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for part in node.values}
+    parts = {
+        id(part)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.JoinedStr)
+        for part in node.values
+    }
     for node in ast.walk(tree):
         if isinstance(node, ast.JoinedStr):
-            yield ''.join(part.value if isinstance(part, ast.Constant) else '{}' for part in node.values)
-        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in parts:
+            yield ''.join(
+                part.value if isinstance(part, ast.Constant) else '{}' for part in node.values
+            )
+        elif (
+            isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in parts
+        ):
             yield node.value
 
 
 UPDATES_MESSAGE = re.compile(
-    r'\bUPDATE\s+(?:ONLY\s+)?"?message"?(?:\s+(?:AS\s+)?(?!SET\b)\w+)?\s+SET\b(.*)', re.IGNORECASE | re.DOTALL
+    r'\bUPDATE\s+(?:ONLY\s+)?"?message"?(?:\s+(?:AS\s+)?(?!SET\b)\w+)?\s+SET\b(.*)',
+    re.IGNORECASE | re.DOTALL,
 )
-SETS_STATUS = re.compile(r'(?:^|,)\s*(?:"?status"?\s*=|\([^()]*\bstatus\b[^()]*\)\s*=)', re.IGNORECASE)
+SETS_STATUS = re.compile(
+    r'(?:^|,)\s*(?:"?status"?\s*=|\([^()]*\bstatus\b[^()]*\)\s*=)', re.IGNORECASE
+)
 
 
 def moves_a_message(statement):
@@ -195,14 +215,23 @@ def test_the_environment_is_read_in_config_alone():
 
 
 def test_the_simulator_and_we_know_nothing_of_each_other():
-    assert importers(SIMULATOR, 'service', 'workers', 'wsgi', 'tests.people', 'tests.stack', 'tests.conftest') == set()
+    assert (
+        importers(
+            SIMULATOR, 'service', 'workers', 'wsgi', 'tests.people', 'tests.stack', 'tests.conftest'
+        )
+        == set()
+    )
     assert importers(OURS, 'tests') == set()
 
 
 def test_imports_stand_at_the_top():
     for path in OURS:
         tree = tree_of(path)
-        inside = [node for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom) and node.col_offset]
+        inside = [
+            node
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Import | ast.ImportFrom) and node.col_offset
+        ]
         assert inside == [], name_of(path)
 
 
@@ -221,14 +250,27 @@ def test_files_have_300_lines_and_functions_40_at_most(path):
 
 def test_no_file_has_a_name_that_says_nothing_and_no_two_the_same():
     names = Counter(path.name for path in (*CORE, *WEB, *WORKERS) if path.name != '__init__.py')
-    assert not {'utils.py', 'util.py', 'helpers.py', 'helper.py', 'base.py', 'common.py', 'misc.py'} & set(names)
+    assert not {
+        'utils.py',
+        'util.py',
+        'helpers.py',
+        'helper.py',
+        'base.py',
+        'common.py',
+        'misc.py',
+    } & set(names)
     assert [name for name, count in names.items() if count > 1] == []
 
 
 def test_every_queue_is_drained_by_an_entry_of_the_procfile():
     entries = parse_procfile((ROOT / 'Procfile').read_text()).processes
     commands = [shlex.split(command) for command in entries.values()]
-    rooms = {room for command in commands if command[:3] == ['python', '-m', 'workers'] for room in command[3:]}
+    rooms = {
+        room
+        for command in commands
+        if command[:3] == ['python', '-m', 'workers']
+        for room in command[3:]
+    }
     assert {queue for room, (queue, _) in ROOMS.items() if room in rooms} == set(DRAINS)
     assert 'clock' in rooms
 
@@ -261,8 +303,18 @@ def doors(application):
             yield from ((method, path) for method in rule.methods)
 
 
-KEYS = [None, '', 'Bearer', 'Bearer ', 'Bearer wrong', 'Basic dGVzdC1rZXk=', 'test-key', 'Bearer test-key,second-key',
-        'Bearer tést', 'Bearer TEST-KEY']  # fmt: skip
+KEYS = [
+    None,
+    '',
+    'Bearer',
+    'Bearer ',
+    'Bearer wrong',
+    'Basic dGVzdC1rZXk=',
+    'test-key',
+    'Bearer test-key,second-key',
+    'Bearer tést',
+    'Bearer TEST-KEY',
+]
 
 
 @pytest.mark.parametrize('key', KEYS)
@@ -277,11 +329,15 @@ def test_every_route_but_the_webhook_and_health_needs_a_key(application, key):
         assert 'test-key' not in answer.text
 
 
-@pytest.mark.parametrize('key', ['Bearer test-key', 'Bearer second-key', 'bearer test-key', 'Bearer  test-key '])
+@pytest.mark.parametrize(
+    'key', ['Bearer test-key', 'Bearer second-key', 'bearer test-key', 'Bearer  test-key ']
+)
 def test_each_of_the_keys_opens_every_door(application, database, key):
     for method, path in doors(application):
         if method in ('GET', 'POST'):
-            answer = application.test_client().open(path, method=method, headers={'Authorization': key})
+            answer = application.test_client().open(
+                path, method=method, headers={'Authorization': key}
+            )
             assert answer.status_code in (200, 404, 415, 422), (method, path, answer.text)
 
 

@@ -39,12 +39,16 @@ def rehearse(directory, close, people, each, seconds, **environ):
         until = time.monotonic() + seconds
         queue(gateway, range(EARLY, people), each)
         wait_until(lambda: send_state(gateway) == 'away', 60)
-        time.sleep(max(0, until - time.monotonic()))  # the outage lasts; there is nothing to wait for
+        time.sleep(
+            max(0, until - time.monotonic())
+        )  # the outage lasts; there is nothing to wait for
         ((probes, failures),) = rows(gateway, 'SELECT sum(probes), sum(failures) FROM graph_outage')
         tried = Counter(TEXT.findall(b''.join(road.heard)))
         road.open()
         expected = [text(person, number) for person in range(people) for number in range(each)]
-        wait_until(lambda: set(expected) <= set(accepted(gateway)), 150, 0.5, lambda: states(gateway))
+        wait_until(
+            lambda: set(expected) <= set(accepted(gateway)), 150, 0.5, lambda: states(gateway)
+        )
         wait_until(lambda: send_state(gateway) == 'ok', 10)
         arrived = accepted(gateway)
         assert sorted(arrived) == sorted(expected)
@@ -61,7 +65,9 @@ def text(person, number):
 
 def queue(gateway, people, each):
     for number in range(each):
-        recipients = [{'to': f'+1202555{person:04}', 'parameters': {'n': str(person)}} for person in people]
+        recipients = [
+            {'to': f'+1202555{person:04}', 'parameters': {'n': str(person)}} for person in people
+        ]
         message = {'text': {'body': f'{{{{n}}}} of {number}'}}
         body = {'chatbot_id': 'acme', 'message': message, 'recipients': recipients}
         answer = gateway.backend.post('/send/bulk', body)
@@ -78,7 +84,9 @@ def send_state(gateway):
 
 
 def states(gateway):
-    return rows(gateway, "SELECT status, count(*) FROM message WHERE direction = 'outbound' GROUP BY 1")
+    return rows(
+        gateway, "SELECT status, count(*) FROM message WHERE direction = 'outbound' GROUP BY 1"
+    )
 
 
 def rows(gateway, statement):

@@ -31,7 +31,9 @@ def gateway(tmp_path):
 
 def webhook(number):
     phone = f'1202555{number:04}'
-    return envelope([text_message(f'hello {number}', f'wamid.{number}', phone)], contacts=[contact(phone=phone)])
+    return envelope(
+        [text_message(f'hello {number}', f'wamid.{number}', phone)], contacts=[contact(phone=phone)]
+    )
 
 
 def answer_of(call):
@@ -82,15 +84,22 @@ def test_everything_goes_on_within_30_s_of_its_return(gateway):
         gateway.proxy.silence()
         wait_until(lambda: health(gateway, '/healthz') == 503, 30, message='/healthz stays green')
         wait_until(lambda: health(gateway, '/readyz') == 503, 30, message='/readyz stays green')
-        time.sleep(20)  # it lasts for a while: every wait has an end, also of those who try to connect
+        time.sleep(
+            20
+        )  # it lasts for a while: every wait has an end, also of those who try to connect
         gateway.proxy.speak()
         back = time.monotonic()
         wait_until(lambda: health(gateway, '/readyz') == 200, BACK_WITHIN)
         gateway.meta.webhook(webhook(9000))
         sent = gateway.backend.send('+12025550199')
-        wait_until(lambda: 'You said: hello 9000' in delivered(gateway), BACK_WITHIN - (time.monotonic() - back),
-                   message=lambda: ''.join(gateway.processes.logs(name)[-3000:] for name in ENTRIES))  # fmt: skip
-        wait_until(lambda: gateway.backend.get(f'/messages/{sent["id"]}').json['wamid'], BACK_WITHIN)
+        wait_until(
+            lambda: 'You said: hello 9000' in delivered(gateway),
+            BACK_WITHIN - (time.monotonic() - back),
+            message=lambda: ''.join(gateway.processes.logs(name)[-3000:] for name in ENTRIES),
+        )
+        wait_until(
+            lambda: gateway.backend.get(f'/messages/{sent["id"]}').json['wamid'], BACK_WITHIN
+        )
         wait_until(lambda: {health(gateway, '/healthz') for _ in range(6)} == {200}, 20)
     assert None not in traffic.codes
     assert set(traffic.codes) <= {200, 503}
@@ -111,14 +120,21 @@ def test_sigterm_is_heard_while_it_is_silent(gateway):
 
 
 def test_who_starts_while_it_is_silent_waits_hears_sigterm_and_begins_when_it_speaks(gateway):
-    assert gateway.processes.stop_all(STOP_WITHIN) == {'release': [0], **{name: [0] for name in ENTRIES}}
+    assert gateway.processes.stop_all(STOP_WITHIN) == {
+        'release': [0],
+        **{name: [0] for name in ENTRIES},
+    }
     gateway.proxy.silence()
     for _ in range(2):
         for name in ENTRIES:
             gateway.processes.start(name)
         wait_until(lambda: health(gateway, '/readyz') == 503, 30, message='/readyz does not answer')
         for name in ENTRIES[1:]:
-            wait_until(lambda name=name: 'timeout expired' in gateway.processes.logs(name), 30, message=name)
+            wait_until(
+                lambda name=name: 'timeout expired' in gateway.processes.logs(name),
+                30,
+                message=name,
+            )
         if len(gateway.processes.children['web']) == 2:
             assert set(sum(gateway.processes.stop_all(STOP_WITHIN).values(), [])) == {0}
     gateway.proxy.speak()
@@ -137,4 +153,7 @@ def test_sigterm_is_heard_while_redis_is_silent(gateway):
         finally:
             gateway.redis._child.send(signal.SIGCONT)
     assert codes == {'release': [0], **{name: [0] for name in ENTRIES}}
-    assert set(traffic.codes) <= {200, None}  # nobody outside heard of it, until there was no web any more
+    assert set(traffic.codes) <= {
+        200,
+        None,
+    }  # nobody outside heard of it, until there was no web any more

@@ -35,7 +35,9 @@ def running(directory, command, environ):
     path = f'{Path(sys.executable).parent}{os.pathsep}{os.environ["PATH"]}'
     environ = {'PATH': path, 'PYTHONPATH': str(ROOT), 'LANG': 'C.UTF-8', **environ}
     with (directory / 'log').open('w') as log:
-        process = subprocess.Popen(command, cwd=directory, env=environ, stdout=log, stderr=log, start_new_session=True)
+        process = subprocess.Popen(
+            command, cwd=directory, env=environ, stdout=log, stderr=log, start_new_session=True
+        )
     try:
         yield process, directory / 'log'
     finally:
@@ -50,9 +52,16 @@ def is_ready(port):
 def test_make_start_runs_release_and_then_everything_from_a_file(servers, tmp_path):
     port = free_port()
     (tmp_path / '.env').write_text('\n'.join(f'{name}={value}' for name, value in servers.items()))
-    with running(tmp_path, [sys.executable, '-m', 'tests.start'], BARE | {'PORT': str(port)}) as (process, log):
+    with running(tmp_path, [sys.executable, '-m', 'tests.start'], BARE | {'PORT': str(port)}) as (
+        process,
+        log,
+    ):
         wait_until(lambda: is_ready(port), PATIENCE, message=log.read_text)
-        wait_until(lambda: all(f'{name} ' in log.read_text() for name in PROCESSES), PATIENCE, message=log.read_text)
+        wait_until(
+            lambda: all(f'{name} ' in log.read_text() for name in PROCESSES),
+            PATIENCE,
+            message=log.read_text,
+        )
         process.send_signal(signal.SIGINT)
         assert process.wait(PATIENCE) == 0, log.read_text()
     assert not port_open(port)
@@ -60,7 +69,9 @@ def test_make_start_runs_release_and_then_everything_from_a_file(servers, tmp_pa
 
 
 def test_make_start_says_what_is_missing_and_ends(servers, tmp_path):
-    lacking = {name: value for name, value in servers.items() if name != 'API_KEYS'} | {'PORT': str(free_port())}
+    lacking = {name: value for name, value in servers.items() if name != 'API_KEYS'} | {
+        'PORT': str(free_port())
+    }
     with running(tmp_path, [sys.executable, '-m', 'tests.start'], BARE | lacking) as (process, log):
         assert process.wait(PATIENCE) == 1, log.read_text()
     assert 'API_KEYS' in log.read_text()
@@ -68,8 +79,12 @@ def test_make_start_says_what_is_missing_and_ends(servers, tmp_path):
 
 
 def test_make_start_is_that():
-    own = {name: value for name, value in os.environ.items() if not name.startswith('MAKE')}  # not of a make around us
-    done = subprocess.run(['make', '-n', 'start'], cwd=ROOT, env=own, capture_output=True, text=True)
+    own = {
+        name: value for name, value in os.environ.items() if not name.startswith('MAKE')
+    }  # not of a make around us
+    done = subprocess.run(
+        ['make', '-n', 'start'], cwd=ROOT, env=own, capture_output=True, text=True
+    )
     assert done.stdout.splitlines()[-1].endswith('/python -m tests.start'), done
 
 
@@ -82,9 +97,16 @@ def rows():
 
 
 def test_honcho_runs_it_as_the_page_says(servers, tmp_path):
-    commands, port = next(both for runner, both in rows().items() if runner.startswith('honcho')), free_port()
-    first, then = (command.replace('honcho ', f'honcho -d {ROOT} -f {ROOT}/Procfile ') for command in commands)
-    with running(tmp_path, ['/bin/sh', '-c', f'{first} && exec {then}'], servers | {'PORT': str(port)}) as (_, log):
+    commands, port = (
+        next(both for runner, both in rows().items() if runner.startswith('honcho')),
+        free_port(),
+    )
+    first, then = (
+        command.replace('honcho ', f'honcho -d {ROOT} -f {ROOT}/Procfile ') for command in commands
+    )
+    with running(
+        tmp_path, ['/bin/sh', '-c', f'{first} && exec {then}'], servers | {'PORT': str(port)}
+    ) as (_, log):
         wait_until(lambda: is_ready(port), PATIENCE, message=log.read_text)
         assert 'system' in log.read_text()
 
@@ -92,5 +114,7 @@ def test_honcho_runs_it_as_the_page_says(servers, tmp_path):
 def test_every_runner_of_the_readme_starts_all_but_release():
     for runner, (_, then) in rows().items():
         if not runner.startswith('`make'):
-            named = set(re.findall(r'\b(web|worker_incoming|worker_send|clock|release=0|all=1)\b', then))
+            named = set(
+                re.findall(r'\b(web|worker_incoming|worker_send|clock|release=0|all=1)\b', then)
+            )
             assert named in (set(PROCESSES), {'all=1', 'release=0'}), runner

@@ -64,5 +64,9 @@ HEARS = 1 << (signal.SIGTERM - 1)
 
 
 def signals_caught(pid):
-    (line,) = [line for line in Path(f'/proc/{pid}/status').read_text().splitlines() if line.startswith('SigCgt')]
+    (line,) = [
+        line
+        for line in Path(f'/proc/{pid}/status').read_text().splitlines()
+        if line.startswith('SigCgt')
+    ]
     return int(line.split()[1], 16)

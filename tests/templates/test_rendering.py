@@ -48,16 +48,23 @@ def test_named_parameters_go_where_they_are_named_and_what_is_missing_stays_a_pl
 
 
 def test_a_picture_above_and_cards_below():
-    card = {'components': [
-        {'type': 'HEADER', 'format': 'IMAGE'}, {'type': 'BODY', 'text': '{{1}}!'},
-        {'type': 'BUTTONS', 'buttons': [{'type': 'COPY_CODE'}]},
-    ]}  # fmt: skip
+    card = {
+        'components': [
+            {'type': 'HEADER', 'format': 'IMAGE'},
+            {'type': 'BODY', 'text': '{{1}}!'},
+            {'type': 'BUTTONS', 'buttons': [{'type': 'COPY_CODE'}]},
+        ]
+    }
     definition = [
-        {'type': 'HEADER', 'format': 'VIDEO'}, {'type': 'BODY', 'text': 'Boats'},
+        {'type': 'HEADER', 'format': 'VIDEO'},
+        {'type': 'BODY', 'text': 'Boats'},
         {'type': 'CAROUSEL', 'cards': [card, card]},
-    ]  # fmt: skip
+    ]
     sent = [
-        {'card_index': n, 'components': [{'type': 'body', 'parameters': [{'type': 'text', 'text': text}]}]}
+        {
+            'card_index': n,
+            'components': [{'type': 'body', 'parameters': [{'type': 'text', 'text': text}]}],
+        }
         for n, text in enumerate(('Blue', 'Red'))
     ]
     assert render(definition, {'components': [{'type': 'carousel', 'cards': sent}]}) == (
@@ -65,7 +72,9 @@ def test_a_picture_above_and_cards_below():
     )
 
 
-@pytest.mark.parametrize('definition', [None, [], 'x', [{'type': 'BODY'}], [{'type': 'BODY', 'text': 5.5}, None]])
+@pytest.mark.parametrize(
+    'definition', [None, [], 'x', [{'type': 'BODY'}], [{'type': 'BODY', 'text': 5.5}, None]]
+)
 def test_without_a_body_nothing_is_made_up(definition):
     assert render(definition, {'components': COMPONENTS}) in ('', '5.5')
 
@@ -79,7 +88,9 @@ def odd(template):
     return st.just(template) | JUNK
 
 
-JUNK = st.sampled_from([None, 5, True, 'x', '', [], [None], {}, {'type': []}, {'type': 'BODY', 'text': '{{1}}'}])
+JUNK = st.sampled_from(
+    [None, 5, True, 'x', '', [], [None], {}, {'type': []}, {'type': 'BODY', 'text': '{{1}}'}]
+)
 
 
 @given(definition=odd(DEFINITION), components=odd(COMPONENTS))
@@ -94,7 +105,14 @@ def test_a_template_that_is_known_is_shown_with_its_text(backend):
     sent = backend.post('/send', body)
     assert sent.json['text'] == '[template order] 17, Ana, $10, noon, x1'
     values = "'880', 'order', 'en', 'APPROVED', %s"
-    sql(f'INSERT INTO template (waba_id, name, language, status, components) VALUES ({values})', json.dumps(DEFINITION))
+    sql(
+        f'INSERT INTO template (waba_id, name, language, status, components) VALUES ({values})',
+        json.dumps(DEFINITION),
+    )
     (message,) = backend.messages()
     assert message['text'].startswith('Order 17\nHello Ana, it costs $10')
-    assert backend.post('/send', body).json['text'] == message['text'] == backend.message(sent.json['id'])['text']
+    assert (
+        backend.post('/send', body).json['text']
+        == message['text']
+        == backend.message(sent.json['id'])['text']
+    )

@@ -17,8 +17,13 @@ def acme(backend, stand_in):
 
 
 def template_event(event, waba=WABA, name='sale', language='pt_BR'):
-    value = {'event': event, 'message_template_id': 1, 'message_template_name': name,
-             'message_template_language': language, 'reason': 'NONE'}  # fmt: skip
+    value = {
+        'event': event,
+        'message_template_id': 1,
+        'message_template_name': name,
+        'message_template_language': language,
+        'reason': 'NONE',
+    }
     change = {'field': 'message_template_status_update', 'value': value}
     return {
         'object': 'whatsapp_business_account',
@@ -32,12 +37,18 @@ def test_a_paused_template_waits_for_its_webhook_and_only_for_that(acme, workers
     sent = acme.post('/send', body).json
     workers.send()
     message = acme.message(sent['id'])
-    assert (message['status'], message['hold_reason'], message['error']['code']) == ('held', 'template', 132015)
+    assert (message['status'], message['hold_reason'], message['error']['code']) == (
+        'held',
+        'template',
+        132015,
+    )
     assert acme.get(f'/account/{CHATBOT}').json['send_state'] == 'ok'
     others = (
-        template_event('PAUSED'), template_event(event, waba='1'), template_event(event, name='other'),
+        template_event('PAUSED'),
+        template_event(event, waba='1'),
+        template_event(event, name='other'),
         template_event(event, language='en_US'),
-    )  # fmt: skip
+    )
     for webhook in others:
         meta.webhook(webhook)
     workers.incoming()
@@ -54,7 +65,8 @@ def test_a_paused_template_waits_for_its_webhook_and_only_for_that(acme, workers
 def test_an_app_of_its_own_cannot_speak_of_anothers_templates(acme, workers, meta):
     acme.account('own', OTHER_NUMBER, app_secret='own-secret', waba_id='1')
     sent = acme.post(
-        '/send', {'chatbot_id': CHATBOT, 'to': '+19991320151', 'type': 'template', 'template': TEMPLATE}
+        '/send',
+        {'chatbot_id': CHATBOT, 'to': '+19991320151', 'type': 'template', 'template': TEMPLATE},
     ).json
     workers.send()
     meta.webhook(template_event('APPROVED'), path='/own', secret='own-secret')

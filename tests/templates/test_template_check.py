@@ -33,7 +33,9 @@ def texts(*values, kind='body'):
 
 
 def names(kind='body', **values):
-    parameters = [{'type': 'text', 'parameter_name': name, 'text': value} for name, value in values.items()]
+    parameters = [
+        {'type': 'text', 'parameter_name': name, 'text': value} for name, value in values.items()
+    ]
     return {'type': kind, 'parameters': parameters}
 
 
@@ -47,9 +49,14 @@ PHOTO = {'type': 'image', 'image': {'id': '1'}}
 URL = {'type': 'URL', 'text': 'Track', 'url': 'https://example.org/{{1}}'}
 COUPON = {'type': 'COPY_CODE', 'example': 'X'}
 TEXT, CODE = {'type': 'text', 'text': 'a'}, {'type': 'coupon_code', 'coupon_code': 'A'}
-OFFER = {'type': 'LIMITED_TIME_OFFER', 'limited_time_offer': {'text': 'Now', 'has_expiration': True}}
-ENDS = {'type': 'limited_time_offer',
-        'parameters': [{'type': 'limited_time_offer', 'limited_time_offer': {'expiration_time_ms': 1}}]}  # fmt: skip
+OFFER = {
+    'type': 'LIMITED_TIME_OFFER',
+    'limited_time_offer': {'text': 'Now', 'has_expiration': True},
+}
+ENDS = {
+    'type': 'limited_time_offer',
+    'parameters': [{'type': 'limited_time_offer', 'limited_time_offer': {'expiration_time_ms': 1}}],
+}
 
 
 @pytest.mark.parametrize(
@@ -116,7 +123,9 @@ def test_what_fits_is_not_spoken_of(wanted, given):
     ],
 )  # fmt: skip
 def test_what_does_not_fit_is_named(wanted, given, path, sentence):
-    assert problems(definition(*wanted), sent(*given)) == {f'template.components.{path}': [sentence]}
+    assert problems(definition(*wanted), sent(*given)) == {
+        f'template.components.{path}': [sentence]
+    }
 
 
 def test_parameters_without_a_name_are_not_enough_for_a_named_template():
@@ -153,7 +162,9 @@ def test_each_card_of_a_carousel_is_looked_at():
         f'{path}.1': ['The template order_ready has a card of index 1, and none was given.']
     }
     assert given(card(0, {'type': 'header', 'parameters': [PHOTO]}), card(1)) == {
-        f'{path}.0.body.parameters': ['Card 0 of the template order_ready has 1 variable in its body, none was given.'],
+        f'{path}.0.body.parameters': [
+            'Card 0 of the template order_ready has 1 variable in its body, none was given.'
+        ],
         f'{path}.0.buttons.0': [
             'Card 0 of the template order_ready has a button of type url at index 0: it wants exactly one parameter of '
             'type text.'
@@ -166,7 +177,11 @@ def test_each_card_of_a_carousel_is_looked_at():
 
 
 def test_what_nobody_knows_is_left_to_meta():
-    assert problems(None, sent()) == problems(Template('a', 'b', None, None, None, None, None), sent()) == {}
+    assert (
+        problems(None, sent())
+        == problems(Template('a', 'b', None, None, None, None, None), sent())
+        == {}
+    )
 
 
 WORDS = st.sampled_from([

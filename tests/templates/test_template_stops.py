@@ -26,8 +26,14 @@ def tell(meta, workers):
     """tell('PAUSED', name='sale', reason='…'): Meta's webhook, worked off."""
 
     def tell(event, name='sale', field='message_template_status_update', ago=0, **more):
-        value = {'event': event, 'message_template_id': 7700123456789012, 'message_template_name': name,
-                 'message_template_language': 'pt_BR', 'message_template_category': 'MARKETING', **more}  # fmt: skip
+        value = {
+            'event': event,
+            'message_template_id': 7700123456789012,
+            'message_template_name': name,
+            'message_template_language': 'pt_BR',
+            'message_template_category': 'MARKETING',
+            **more,
+        }
         change = {'field': field, 'value': value}
         entry = {'id': WABA, 'time': int(time.time()) - ago, 'changes': [change]}
         meta.webhook({'object': 'whatsapp_business_account', 'entry': [entry]})
@@ -61,11 +67,16 @@ def test_whether_a_message_is_marketing_is_known_when_it_is_queued(acme, tell):
 
 
 @pytest.mark.parametrize(('event', 'word'), [('PAUSED', 'paused'), ('DISABLED', 'disabled')])
-def test_a_message_from_a_stopped_template_waits_until_it_goes_again(acme, tell, workers, stand_in, event, word):
+def test_a_message_from_a_stopped_template_waits_until_it_goes_again(
+    acme, tell, workers, stand_in, event, word
+):
     tell(event, reason='LOW_QUALITY')
     sent = send(acme)
     assert (sent['status'], sent['hold_reason']) == ('held', 'template')
-    assert (sent['error']['title'], sent['error']['details']) == (f'The template is {word}', 'LOW_QUALITY')
+    assert (sent['error']['title'], sent['error']['details']) == (
+        f'The template is {word}',
+        'LOW_QUALITY',
+    )
     assert sent['explanation'] == 'Meta has paused or disabled the template, so the message waits.'
     workers.sweep()
     workers.send()
@@ -74,13 +85,18 @@ def test_a_message_from_a_stopped_template_waits_until_it_goes_again(acme, tell,
     assert state(acme, sent) == ('queued', None)
 
 
-def test_a_message_from_a_rejected_template_fails_at_once_with_the_reason(acme, tell, workers, stand_in):
+def test_a_message_from_a_rejected_template_fails_at_once_with_the_reason(
+    acme, tell, workers, stand_in
+):
     info = {'reason': 'Variables need samples', 'recommendation': 'Add an example per variable'}
     tell('REJECTED', reason='INVALID_FORMAT', rejection_info=info)
     sent = send(acme)
     assert sent['status'] == 'failed'
     assert sent['error']['title'] == 'The template was rejected'
-    assert sent['error']['details'] == 'INVALID_FORMAT; Variables need samples; Add an example per variable'
+    assert (
+        sent['error']['details']
+        == 'INVALID_FORMAT; Variables need samples; Add an example per variable'
+    )
     assert sent['fix'] == 'Read the reason, and send an approved one.'
     workers.send()
     assert stand_in.sends() == []
@@ -88,12 +104,20 @@ def test_a_message_from_a_rejected_template_fails_at_once_with_the_reason(acme, 
 
 @pytest.mark.parametrize(
     ('event', 'after'),
-    [('PAUSED', ('held', 'template')), ('REJECTED', ('failed', None)), ('DELETED', ('failed', None))],
+    [
+        ('PAUSED', ('held', 'template')),
+        ('REJECTED', ('failed', None)),
+        ('DELETED', ('failed', None)),
+    ],
 )
 def test_what_waits_already_is_stopped_too(acme, tell, event, after):
     queued, other, text = send(acme), send(acme, name='other'), acme.send()
     tell(event)
-    assert [state(acme, one) for one in (queued, other, text)] == [after, ('queued', None), ('queued', None)]
+    assert [state(acme, one) for one in (queued, other, text)] == [
+        after,
+        ('queued', None),
+        ('queued', None),
+    ]
     assert acme.message(queued['id'])['explanation']
 
 
@@ -119,8 +143,12 @@ def test_what_waits_for_a_paused_template_fails_when_it_is_rejected(acme, tell):
     assert acme.message(sent['id'])['error']['details'] == 'ABUSIVE_CONTENT'
 
 
-@pytest.mark.parametrize(('event', 'after'), [('PAUSED', ('held', 'template')), ('REJECTED', ('failed', None))])
-def test_what_is_scheduled_looks_at_its_template_when_its_time_has_come(acme, tell, workers, event, after):
+@pytest.mark.parametrize(
+    ('event', 'after'), [('PAUSED', ('held', 'template')), ('REJECTED', ('failed', None))]
+)
+def test_what_is_scheduled_looks_at_its_template_when_its_time_has_come(
+    acme, tell, workers, event, after
+):
     tell(event)
     later = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
     sent = send(acme, send_at=later)
@@ -132,7 +160,10 @@ def test_what_is_scheduled_looks_at_its_template_when_its_time_has_come(acme, te
 
 def test_what_crossed_a_verdict_is_put_right_by_the_sweep(acme, tell, workers):
     queued = send(acme)
-    sql("INSERT INTO template (waba_id, name, language, status) VALUES (%s, 'sale', 'pt_BR', 'PAUSED')", WABA)
+    sql(
+        "INSERT INTO template (waba_id, name, language, status) VALUES (%s, 'sale', 'pt_BR', 'PAUSED')",
+        WABA,
+    )
     workers.sweep()
     assert state(acme, queued) == ('held', 'template')
     sql("UPDATE template SET status = 'APPROVED'")
@@ -160,8 +191,11 @@ def test_a_resume_and_a_retry_by_hand_do_not_get_past_a_stopped_template(acme, t
 
 def test_a_bulk_waits_for_its_template_row_by_row_and_its_resume_does_not_get_past_it(acme, tell):
     tell('PAUSED')
-    order = {'chatbot_id': CHATBOT, 'recipients': ['+12025550143', '+12025550144'],
-             'message': {'type': 'template', 'template': body()['template']}}  # fmt: skip
+    order = {
+        'chatbot_id': CHATBOT,
+        'recipients': ['+12025550143', '+12025550144'],
+        'message': {'type': 'template', 'template': body()['template']},
+    }
     batch = acme.post('/send/bulk', order).json
     assert batch['counts'] == {'held': 2}
     for step in ('pause', 'resume'):
@@ -185,19 +219,28 @@ def test_an_edited_template_is_not_known_until_it_is_read_again_and_its_quality_
     tell('APPROVED')
     sql("UPDATE template SET components = '[]'")
     tell(None, field='message_template_quality_update', new_quality_score='RED')
-    assert sql('SELECT quality, status, components, id FROM template') == [('RED', 'APPROVED', [], '7700123456789012')]
+    assert sql('SELECT quality, status, components, id FROM template') == [
+        ('RED', 'APPROVED', [], '7700123456789012')
+    ]
     tell(None, field='message_template_components_update', message_template_element='New text')
     assert sql('SELECT quality, status, components FROM template') == [('RED', 'APPROVED', None)]
 
 
 def test_two_workers_take_the_templates_of_several_wabas_in_one_order(acme, meta, workers):
     """However a webhook lists them: who waits for the first holds none of the others."""
-    value = {'event': 'APPROVED', 'message_template_name': 'sale', 'message_template_language': 'pt_BR'}
+    value = {
+        'event': 'APPROVED',
+        'message_template_name': 'sale',
+        'message_template_language': 'pt_BR',
+    }
     change = {'field': 'message_template_status_update', 'value': value}
     entries = [{'id': waba, 'time': 1, 'changes': [change]} for waba in ('222', '111')]
     sql("INSERT INTO template_sync (waba_id) VALUES ('111'), ('222')")
     meta.webhook({'object': 'whatsapp_business_account', 'entry': entries})
-    with closing(psycopg2.connect(os.environ['DATABASE_URL'])) as other, ThreadPoolExecutor(1) as pool:
+    with (
+        closing(psycopg2.connect(os.environ['DATABASE_URL'])) as other,
+        ThreadPoolExecutor(1) as pool,
+    ):
         with other, other.cursor() as cursor:
             cursor.execute("SELECT 1 FROM template_sync WHERE waba_id = '111' FOR UPDATE")
             done = pool.submit(workers.incoming)

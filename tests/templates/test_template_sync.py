@@ -22,7 +22,13 @@ def acme(backend, stand_in):
 
 
 def create(stand_in, name, language='en_US', category='MARKETING', components=BODY, **more):
-    body = {'name': name, 'language': language, 'category': category, 'components': components, **more}
+    body = {
+        'name': name,
+        'language': language,
+        'category': category,
+        'components': components,
+        **more,
+    }
     url = f'{stand_in.url}/v26.0/{WABA}/message_templates'
     assert requests.post(url, json=body, headers={'Authorization': 'Bearer t'}, timeout=10).ok
 
@@ -42,24 +48,56 @@ def make_due():
     sql("UPDATE template_sync SET due_at = now() - interval '1 s', lease_until = NULL")
 
 
-def webhook(meta, event='APPROVED', name='sale', field='message_template_status_update', waba=WABA, **more):
-    value = {'event': event, 'message_template_name': name, 'message_template_language': 'en_US', **more}
+def webhook(
+    meta, event='APPROVED', name='sale', field='message_template_status_update', waba=WABA, **more
+):
+    value = {
+        'event': event,
+        'message_template_name': name,
+        'message_template_language': 'en_US',
+        **more,
+    }
     change = {'field': field, 'value': value}
     meta.webhook(
-        {'object': 'whatsapp_business_account', 'entry': [{'id': waba, 'time': int(time.time()), 'changes': [change]}]}
+        {
+            'object': 'whatsapp_business_account',
+            'entry': [{'id': waba, 'time': int(time.time()), 'changes': [change]}],
+        }
     )
 
 
 def test_a_new_account_has_its_templates_read(acme, workers, stand_in):
-    create(stand_in, 'sale', parameter_format='NAMED', components=[{'type': 'BODY', 'text': 'Hi {{name}}'}])
+    create(
+        stand_in,
+        'sale',
+        parameter_format='NAMED',
+        components=[{'type': 'BODY', 'text': 'Hi {{name}}'}],
+    )
     workers.errands()
-    rows = sql('SELECT waba_id, name, language, status, category, components, parameter_format FROM template '
-               "WHERE name IN ('order_ready', 'sale') ORDER BY name")  # fmt: skip
+    rows = sql(
+        'SELECT waba_id, name, language, status, category, components, parameter_format FROM template '
+        "WHERE name IN ('order_ready', 'sale') ORDER BY name"
+    )
     assert rows == [
-        (WABA, 'order_ready', 'en_US', 'APPROVED', 'utility',
-         [{'type': 'BODY', 'text': 'Hello {{1}}, your order {{2}} is ready.'}], 'POSITIONAL'),
-        (WABA, 'sale', 'en_US', 'APPROVED', 'marketing', [{'type': 'BODY', 'text': 'Hi {{name}}'}], 'NAMED'),
-    ]  # fmt: skip
+        (
+            WABA,
+            'order_ready',
+            'en_US',
+            'APPROVED',
+            'utility',
+            [{'type': 'BODY', 'text': 'Hello {{1}}, your order {{2}} is ready.'}],
+            'POSITIONAL',
+        ),
+        (
+            WABA,
+            'sale',
+            'en_US',
+            'APPROVED',
+            'marketing',
+            [{'type': 'BODY', 'text': 'Hi {{name}}'}],
+            'NAMED',
+        ),
+    ]
     assert calls(stand_in) == [(WABA, 'acme')]
     assert 24 * 3600 - 60 < due_in() < 25 * 3600
 
@@ -73,7 +111,9 @@ def test_all_pages_are_read_and_from_metas_own_address(acme, workers, stand_in):
     assert len(calls(stand_in)) == 4
 
 
-def test_it_is_read_again_for_another_waba_or_another_token_and_for_nothing_else(acme, workers, stand_in):
+def test_it_is_read_again_for_another_waba_or_another_token_and_for_nothing_else(
+    acme, workers, stand_in
+):
     workers.errands()
     acme.post('/account', {'chatbot_id': CHATBOT, 'name': 'Acme'})
     assert due_in() > 3600
@@ -114,7 +154,10 @@ def test_what_waits_for_a_template_that_is_gone_does_not_wait_for_ever(acme, wor
     workers.errands()
     sql("UPDATE template SET name = 'gone', status = 'PAUSED' WHERE name = 'hello_world'")
     content = {'name': 'gone', 'language': {'code': 'en_US'}}
-    sent = acme.post('/send', {'chatbot_id': CHATBOT, 'to': '+12025550143', 'type': 'template', 'template': content})
+    sent = acme.post(
+        '/send',
+        {'chatbot_id': CHATBOT, 'to': '+12025550143', 'type': 'template', 'template': content},
+    )
     assert sent.json['hold_reason'] == 'template'
     make_due()
     workers.errands()
@@ -124,7 +167,9 @@ def test_what_waits_for_a_template_that_is_gone_does_not_wait_for_ever(acme, wor
 
 def test_what_a_webhook_says_while_it_is_read_is_newer(acme, workers, stand_in):
     workers.errands()
-    sql("UPDATE template SET status = 'PAUSED', updated_at = now() + interval '1 min' WHERE name = 'order_ready'")
+    sql(
+        "UPDATE template SET status = 'PAUSED', updated_at = now() + interval '1 min' WHERE name = 'order_ready'"
+    )
     make_due()
     workers.errands()
     assert sql("SELECT status FROM template WHERE name = 'order_ready'") == [('PAUSED',)]
@@ -134,8 +179,16 @@ def test_what_a_webhook_says_while_it_is_read_is_newer(acme, workers, stand_in):
 def test_a_reading_stops_what_waits_and_lets_it_go_again(acme, workers, stand_in, status, after):
     create(stand_in, 'sale')
     template = {'name': 'sale', 'language': {'code': 'en_US'}, 'components': []}
-    sent = acme.post('/send', {'chatbot_id': CHATBOT, 'to': '+12025550143', 'type': 'template', 'template': template,
-                               'validate': False}).json  # fmt: skip
+    sent = acme.post(
+        '/send',
+        {
+            'chatbot_id': CHATBOT,
+            'to': '+12025550143',
+            'type': 'template',
+            'template': template,
+            'validate': False,
+        },
+    ).json
     stand_in.post('/templates', {'name': 'sale', 'language': 'en_US', 'status': status})
     workers.errands()
     assert acme.message(sent['id'])['status'] == after
@@ -171,10 +224,14 @@ def test_metas_own_wait_is_kept_whoever_asks(acme, workers, meta, stand_in, code
     assert len(calls(stand_in)) == 1
 
 
-def test_a_token_that_may_not_read_does_not_hold_the_account_and_anothers_is_tried(acme, workers, stand_in):
+def test_a_token_that_may_not_read_does_not_hold_the_account_and_anothers_is_tried(
+    acme, workers, stand_in
+):
     acme.account('second', OTHER_NUMBER, waba_id=WABA, access_token='EXPIRED')
     workers.errands()
-    assert calls(stand_in) == [(WABA, 'acme')]  # those with a token that Meta does not know are not counted
+    assert calls(stand_in) == [
+        (WABA, 'acme')
+    ]  # those with a token that Meta does not know are not counted
     assert sql('SELECT error FROM template_sync') == [(None,)]
     assert sql('SELECT count(*) FROM template') == [(2,)]
     acme.account(access_token='EXPIRED-too')
@@ -206,7 +263,9 @@ def test_a_worker_that_died_while_reading_costs_a_lease(acme, workers, stand_in)
     assert calls(stand_in) == [(WABA, 'acme')]
 
 
-def test_an_account_that_learns_its_waba_from_a_webhook_has_its_templates_read(backend, workers, meta, stand_in):
+def test_an_account_that_learns_its_waba_from_a_webhook_has_its_templates_read(
+    backend, workers, meta, stand_in
+):
     backend.account()
     workers.errands()
     assert calls(stand_in) == []
@@ -243,17 +302,29 @@ def test_an_odd_webhook_about_a_template_costs_nobody_anything(acme, workers, me
     webhook(meta, name='good')
     workers.incoming()
     outcomes = acme.outcomes()
-    assert (outcomes.count(('change', 'invalid')), outcomes.count(('change', 'stored'))) == (2, len(ODD) - 1)
+    assert (outcomes.count(('change', 'invalid')), outcomes.count(('change', 'stored'))) == (
+        2,
+        len(ODD) - 1,
+    )
     assert sql("SELECT status FROM template WHERE name = 'good'") == [('APPROVED',)]
 
 
 def test_an_odd_list_of_templates_is_read_as_far_as_it_makes_sense(acme, workers, stand_in):
     odd = [
         {'name': 'half', 'components': 'none'},
-        {'name': 'nul', 'components': [{'type': 'BODY', 'text': '\0 {{1}} \ud800'}], 'parameter_format': 5},
+        {
+            'name': 'nul',
+            'components': [{'type': 'BODY', 'text': '\0 {{1}} \ud800'}],
+            'parameter_format': 5,
+        },
     ]
     for one in odd:
         create(stand_in, **one)
     workers.errands()
-    assert sql("SELECT name, components FROM template WHERE name IN ('half', 'nul') ORDER BY name")[0] == ('half', None)
-    assert acme.get('/templates', query_string={'waba_id': WABA}).json['data'][2]['components'] == odd[1]['components']
+    assert sql("SELECT name, components FROM template WHERE name IN ('half', 'nul') ORDER BY name")[
+        0
+    ] == ('half', None)
+    assert (
+        acme.get('/templates', query_string={'waba_id': WABA}).json['data'][2]['components']
+        == odd[1]['components']
+    )

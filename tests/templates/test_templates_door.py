@@ -25,7 +25,9 @@ def listed(acme, **query):
 
 
 def delete(acme, name, **query):
-    return acme.request('DELETE', f'/templates/{name}', query_string={'chatbot_id': CHATBOT, **query})
+    return acme.request(
+        'DELETE', f'/templates/{name}', query_string={'chatbot_id': CHATBOT, **query}
+    )
 
 
 def at_meta(stand_in):
@@ -38,12 +40,33 @@ def test_templates_are_listed_with_how_it_stands_with_their_reading(acme):
     assert (page['waba_id'], page['sync']['error'], page['next_cursor']) == (WABA, None, None)
     assert page['sync']['synced_at'] < page['sync']['due_at']
     row = page['data'][1]
-    shown = ('waba_id', 'language', 'id', 'status', 'category', 'parameter_format', 'quality', 'reason')
+    shown = (
+        'waba_id',
+        'language',
+        'id',
+        'status',
+        'category',
+        'parameter_format',
+        'quality',
+        'reason',
+    )
     assert [row[name] for name in shown] == [
-        WABA, 'en_US', '1192339204654488', 'APPROVED', 'utility', 'POSITIONAL', None, None,
-    ]  # fmt: skip
+        WABA,
+        'en_US',
+        '1192339204654488',
+        'APPROVED',
+        'utility',
+        'POSITIONAL',
+        None,
+        None,
+    ]
     assert acme.get('/templates', query_string={'waba_id': WABA}).json['data'] == page['data']
-    assert acme.get('/templates/order_ready', query_string={'chatbot_id': CHATBOT, 'language': 'en_US'}).json == row
+    assert (
+        acme.get(
+            '/templates/order_ready', query_string={'chatbot_id': CHATBOT, 'language': 'en_US'}
+        ).json
+        == row
+    )
 
 
 def test_the_list_is_filtered_and_has_pages(acme):
@@ -56,10 +79,21 @@ def test_the_list_is_filtered_and_has_pages(acme):
         page = listed(acme, limit=2, **({'cursor': cursor} if cursor else {}))
         cursor = page['next_cursor']
         found += [(one['name'], one['language']) for one in page['data']]
-    assert found == [('a', 'de'), ('a', 'en'), ('b', 'de'), ('hello_world', 'en_US'), ('order_ready', 'en_US')]
-    for query, count in (({'name': 'a'}, 2), ({'status': 'PAUSED'}, 3), ({'status': 'paused'}, 3),
-                         ({'category': 'utility'}, 2), ({'category': 'MARKETING'}, 3),
-                         ({'name': 'a', 'language': 'en'}, 1)):  # fmt: skip
+    assert found == [
+        ('a', 'de'),
+        ('a', 'en'),
+        ('b', 'de'),
+        ('hello_world', 'en_US'),
+        ('order_ready', 'en_US'),
+    ]
+    for query, count in (
+        ({'name': 'a'}, 2),
+        ({'status': 'PAUSED'}, 3),
+        ({'status': 'paused'}, 3),
+        ({'category': 'utility'}, 2),
+        ({'category': 'MARKETING'}, 3),
+        ({'name': 'a', 'language': 'en'}, 1),
+    ):
         assert len(listed(acme, **query)['data']) == count
 
 
@@ -104,13 +138,19 @@ def test_a_template_is_made_at_meta_and_known_at_once(acme, stand_in):
     made = acme.post('/templates', NEW)
     assert made.status_code == 201, made.text
     assert (made.json['status'], made.json['category'], made.json['components']) == (
-        'APPROVED', 'marketing', NEW['components'],
-    )  # fmt: skip
+        'APPROVED',
+        'marketing',
+        NEW['components'],
+    )
     (there,) = [one for one in stand_in.get('/templates')['data'] if one['name'] == 'sale']
     assert there['id'] == made.json['id']
     assert 'chatbot_id' not in there
-    body = {'chatbot_id': CHATBOT, 'to': '+12025550143', 'type': 'template',
-            'template': {'name': 'sale', 'language': {'code': 'pt_BR'}}}  # fmt: skip
+    body = {
+        'chatbot_id': CHATBOT,
+        'to': '+12025550143',
+        'type': 'template',
+        'template': {'name': 'sale', 'language': {'code': 'pt_BR'}},
+    }
     assert acme.post('/send', body).status_code == 422
 
 
@@ -136,12 +176,17 @@ def test_metas_refusal_is_told_with_its_code_and_what_to_do(acme):
     acme.post('/templates', NEW)
     again = acme.post('/templates', NEW)
     assert (again.status_code, again.content_type) == (422, 'application/problem+json')
-    assert (again.json['code'], again.json['explanation']) == (2388024, 'Meta does not take a template as it is.')
+    assert (again.json['code'], again.json['explanation']) == (
+        2388024,
+        'Meta does not take a template as it is.',
+    )
     assert 'already content in this language' in again.json['detail']
     assert again.json['fix']
 
 
-@pytest.mark.parametrize(('code', 'status'), [(190, 409), (200, 409), (100, 422), (131016, 503), (80008, 503)])
+@pytest.mark.parametrize(
+    ('code', 'status'), [(190, 409), (200, 409), (100, 422), (131016, 503), (80008, 503)]
+)
 def test_each_kind_of_refusal_has_its_status(acme, stand_in, code, status):
     stand_in.config(template_error=code, retry_after=77)
     for answer in (acme.post('/templates', NEW), delete(acme, 'order_ready')):
@@ -154,7 +199,11 @@ def test_each_kind_of_refusal_has_its_status(acme, stand_in, code, status):
 def test_meta_away_is_a_503(acme, setting):
     setting('GRAPH_API_URL', 'http://127.0.0.1:9')
     answer = acme.post('/templates', NEW)
-    assert (answer.status_code, answer.headers['Retry-After'], answer.json['code']) == (503, '5', 'meta_unreachable')
+    assert (answer.status_code, answer.headers['Retry-After'], answer.json['code']) == (
+        503,
+        '5',
+        'meta_unreachable',
+    )
 
 
 def test_a_template_is_deleted_in_one_language_or_in_all(acme, stand_in):
@@ -168,7 +217,11 @@ def test_a_template_is_deleted_in_one_language_or_in_all(acme, stand_in):
     (german,) = listed(acme, name='sale', language='de')['data']
     assert delete(acme, 'sale', id=german['id']).status_code == 200
     assert at_meta(stand_in) == [*left, ('sale', 'en_US')]
-    assert [row['status'] for row in listed(acme, name='sale')['data']] == ['DELETED', 'APPROVED', 'DELETED']
+    assert [row['status'] for row in listed(acme, name='sale')['data']] == [
+        'DELETED',
+        'APPROVED',
+        'DELETED',
+    ]
     assert delete(acme, 'sale').status_code == 200
     assert at_meta(stand_in) == left
     assert delete(acme, 'sale').json['code'] == 132001

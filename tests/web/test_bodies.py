@@ -32,7 +32,13 @@ def post(web, acme):
 
     def post(target, kind, body, sent, end='half-close', headers=(KEY,), chunked=False):
         length = 'Transfer-Encoding: chunked' if chunked else f'Content-Length: {len(body)}'
-        lines = [f'POST /whatsapp-cloud{target} HTTP/1.1', 'Host: gateway', f'Content-Type: {kind}', length, *headers]
+        lines = [
+            f'POST /whatsapp-cloud{target} HTTP/1.1',
+            'Host: gateway',
+            f'Content-Type: {kind}',
+            length,
+            *headers,
+        ]
         with socket.create_connection(('127.0.0.1', web.port), timeout=30) as connection:
             connection.sendall('\r\n'.join(lines).encode() + b'\r\n\r\n' + sent)
             if end == 'reset':
@@ -60,8 +66,10 @@ def chunks(body, size=60_000):
 
 
 def counted():
-    return sql('SELECT (SELECT count(*) FROM batch) + (SELECT count(*) FROM message) + (SELECT count(*) FROM media) '
-               '+ (SELECT count(*) FROM webhook_event) + (SELECT count(*) FROM idempotency_key)')[0][0]  # fmt: skip
+    return sql(
+        'SELECT (SELECT count(*) FROM batch) + (SELECT count(*) FROM message) + (SELECT count(*) FROM media) '
+        '+ (SELECT count(*) FROM webhook_event) + (SELECT count(*) FROM idempotency_key)'
+    )[0][0]
 
 
 def bulk(text='Hello {{name}}'):
@@ -97,12 +105,16 @@ def test_a_csv_that_was_cut_off_is_400_and_its_repeat_is_sent_whole(post, acme, 
 def test_who_hangs_up_in_a_csv_has_sent_nothing(post, acme, web, rows, end):
     body = HEADER + b''.join(rows)
     post(bulk(), 'text/csv', body, body[: len(body) // 2], end)
-    assert post('/send', 'application/json', b'{}', b'{}')[0] == 422  # by then the door has seen the end of it
+    assert (
+        post('/send', 'application/json', b'{}', b'{}')[0] == 422
+    )  # by then the door has seen the end of it
     assert counted() == 0
 
 
 @pytest.mark.parametrize('size', [20_000, 5 * MB], ids=['small', 'large'])
-@pytest.mark.parametrize('left', [1, 3, 40, 10_000], ids=['last byte', 'boundary', 'end of the file', 'file'])
+@pytest.mark.parametrize(
+    'left', [1, 3, 40, 10_000], ids=['last byte', 'boundary', 'end of the file', 'file']
+)
 @pytest.mark.parametrize('chunked', [False, True], ids=['length', 'chunked'])
 def test_a_file_that_was_cut_off_is_not_stored(post, size, left, chunked):
     content = sample('photo.jpg').ljust(size, b'\0')
@@ -113,7 +125,9 @@ def test_a_file_that_was_cut_off_is_not_stored(post, size, left, chunked):
 
 
 def test_a_file_without_the_last_boundary_is_not_stored(post):
-    body, kind = encode_multipart_formdata({'chatbot_id': CHATBOT, 'file': ('a.jpg', sample('photo.jpg'))})
+    body, kind = encode_multipart_formdata(
+        {'chatbot_id': CHATBOT, 'file': ('a.jpg', sample('photo.jpg'))}
+    )
     for sent in (body[:-10], body[:-50], body[:1000]):
         status, problem = post('/media', kind, sent, sent)
         assert (status, counted()) == (422, 0), problem
@@ -134,7 +148,9 @@ def test_json_that_was_cut_off_is_400(post, cut, chunked):
 def test_json_that_is_whole_before_its_announced_end_is_400(post):
     body = json.dumps(MESSAGE).encode()
     assert post('/send', 'application/json', body + b' ', body)[0] == 400
-    assert post('/send', 'application/json', body, chunks(body), chunked=True)[0] == 400  # the last chunk is missing
+    assert (
+        post('/send', 'application/json', body, chunks(body), chunked=True)[0] == 400
+    )  # the last chunk is missing
     assert counted() == 0
 
 
@@ -151,10 +167,15 @@ def test_a_webhook_that_was_cut_off_is_400_even_if_what_came_was_signed(post, si
     part = json.dumps(envelope([text_message('x' * size)])).encode()
     signature = f'X-Hub-Signature-256: {sign(part, APP_SECRET)}'
     sent = chunks(part) if chunked else part
-    status, _ = post('/webhook', 'application/json', part + b' ', sent, headers=(signature,), chunked=chunked)
+    status, _ = post(
+        '/webhook', 'application/json', part + b' ', sent, headers=(signature,), chunked=chunked
+    )
     assert (status, counted()) == (400, 0)
     sent += b'0\r\n\r\n' if chunked else b''
-    assert post('/webhook', 'application/json', part, sent, headers=(signature,), chunked=chunked)[0] == 200
+    assert (
+        post('/webhook', 'application/json', part, sent, headers=(signature,), chunked=chunked)[0]
+        == 200
+    )
     assert counted() == 1
 
 
@@ -179,9 +200,15 @@ MALFORMED = {
 
 
 @pytest.mark.parametrize('body', MALFORMED.values(), ids=MALFORMED)
-@pytest.mark.parametrize('target', ['/send', bulk(), '/media', '/webhook'], ids=['json', 'csv', 'file', 'webhook'])
+@pytest.mark.parametrize(
+    'target', ['/send', bulk(), '/media', '/webhook'], ids=['json', 'csv', 'file', 'webhook']
+)
 def test_malformed_chunks_are_a_400(post, web, target, body):
-    kind = {'/send': 'application/json', '/media': 'multipart/form-data; boundary=x'}.get(target, 'text/csv')
-    status, _ = post(target, kind, b'', body, headers=(KEY, 'X-Hub-Signature-256: sha256=0'), chunked=True)
+    kind = {'/send': 'application/json', '/media': 'multipart/form-data; boundary=x'}.get(
+        target, 'text/csv'
+    )
+    status, _ = post(
+        target, kind, b'', body, headers=(KEY, 'X-Hub-Signature-256: sha256=0'), chunked=True
+    )
     assert (status, counted()) == (400, 0)
     assert 'unexpected error' not in web.processes.logs('web')

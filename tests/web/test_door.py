@@ -27,7 +27,9 @@ SEND = {'chatbot_id': CHATBOT, 'to': '+12025550143', 'type': 'text', 'text': {'b
 
 def head(line, *headers, length=None, key=KEY):
     length = [] if length is None else [f'Content-Length: {length}']
-    return '\r\n'.join([f'{line} HTTP/1.1', 'Host: gateway', key, *length, *headers, '', '']).encode()
+    return '\r\n'.join(
+        [f'{line} HTTP/1.1', 'Host: gateway', key, *length, *headers, '', '']
+    ).encode()
 
 
 def webhook(text='Hello'):
@@ -38,15 +40,23 @@ def webhook(text='Hello'):
 
 def order(**more):
     body = json.dumps(SEND | more).encode()
-    return head('POST /whatsapp-cloud/send', 'Content-Type: application/json', length=len(body)) + body
+    return (
+        head('POST /whatsapp-cloud/send', 'Content-Type: application/json', length=len(body)) + body
+    )
 
 
 def upload(length, kind='multipart/form-data; boundary=x'):
     return head('POST /whatsapp-cloud/media', f'Content-Type: {kind}', length=length)
 
 
-CSV = head(f'POST /whatsapp-cloud/send/bulk?chatbot_id={CHATBOT}&text=Hi', 'Content-Type: text/csv', length=8 * MB)
-CHUNKED = head('POST /whatsapp-cloud/send', 'Content-Type: application/json', 'Transfer-Encoding: chunked')
+CSV = head(
+    f'POST /whatsapp-cloud/send/bulk?chatbot_id={CHATBOT}&text=Hi',
+    'Content-Type: text/csv',
+    length=8 * MB,
+)
+CHUNKED = head(
+    'POST /whatsapp-cloud/send', 'Content-Type: application/json', 'Transfer-Encoding: chunked'
+)
 SLOW = {
     'nothing': b'',
     'half a line': b'POST /whatsapp-cl',
@@ -58,7 +68,8 @@ SLOW = {
     'half a CSV': CSV + b'to\r\n' + b'+12025550143\r\n' * 1000,
     'half a small file': upload(MB) + b'--x\r\n' * 1000,
     'half a large file': upload(20 * MB) + b'--x\r\n' * 1000,
-    'half a body that nobody may send': upload(20 * MB).replace(b'test-key', b'wrong') + b'x' * 1000,
+    'half a body that nobody may send': upload(20 * MB).replace(b'test-key', b'wrong')
+    + b'x' * 1000,
     'a body to be asked for': head('POST /whatsapp-cloud/send', 'Expect: 100-continue', length=100),
 }
 
@@ -139,7 +150,9 @@ def everybody_is_served(connect, url):
     raw = webhook('x' * 200_000)
     for cut in (30, raw.index(b'\r\n\r\n') + 4, 100_000):
         connection = connect(raw[:cut])
-        assert requests.get(f'{url}/healthz', timeout=10).status_code == 200  # by now the first part has arrived
+        assert (
+            requests.get(f'{url}/healthz', timeout=10).status_code == 200
+        )  # by now the first part has arrived
         connection.sendall(raw[cut:])
         assert status(connection) == 200
 
@@ -171,7 +184,9 @@ def test_many_that_do_not_read_stop_nobody(connect, web, backend):
 def test_many_that_do_not_read_a_file_stop_nobody(connect, web, backend):
     parts = {'chatbot_id': (None, CHATBOT), 'file': ('a.txt', b'word ' * (6 * MB))}
     headers = {'Authorization': 'Bearer test-key'}
-    file = requests.post(f'{web.url}/whatsapp-cloud/media', files=parts, headers=headers, timeout=60).json()
+    file = requests.post(
+        f'{web.url}/whatsapp-cloud/media', files=parts, headers=headers, timeout=60
+    ).json()
     asked = head(f'GET /whatsapp-cloud/media/{file["id"]}/content')
     unread = [connect(asked, room=4096) for _ in range(MANY)]
     everybody_is_served(connect, web.url)
@@ -179,7 +194,11 @@ def test_many_that_do_not_read_a_file_stop_nobody(connect, web, backend):
 
 
 def test_a_slow_request_is_served_once_it_is_whole(connect):
-    for raw, expected in ((order(), 202), (webhook(), 200), (CHUNKED + b'2\r\n{}\r\n0\r\n\r\n', 422)):
+    for raw, expected in (
+        (order(), 202),
+        (webhook(), 200),
+        (CHUNKED + b'2\r\n{}\r\n0\r\n\r\n', 422),
+    ):
         connection = connect()
         for at in range(0, len(raw), 40):
             connection.sendall(raw[at : at + 40])
@@ -188,7 +207,9 @@ def test_a_slow_request_is_served_once_it_is_whole(connect):
 
 
 def test_who_waits_to_be_told_is_told(connect):
-    body, kind = encode_multipart_formdata({'chatbot_id': CHATBOT, 'file': ('a.txt', b'word ' * 2 * MB)})
+    body, kind = encode_multipart_formdata(
+        {'chatbot_id': CHATBOT, 'file': ('a.txt', b'word ' * 2 * MB)}
+    )
     for raw, code in ((order(), 202), (webhook(), 200), (upload(len(body), kind) + body, 201)):
         cut = raw.index(b'\r\n\r\n')
         connection = connect(raw[:cut] + b'\r\nExpect: 100-continue\r\n\r\n')
@@ -239,7 +260,10 @@ def test_a_byte_now_and_then_is_too_slow(connect, quick):
             for byte in raw[at : at + 1000]:
                 connection.sendall(bytes([byte]))
                 time.sleep(0.05)
-        assert status(connection) in (408, 0)  # 0: the answer was lost to a byte that came after the end
+        assert status(connection) in (
+            408,
+            0,
+        )  # 0: the answer was lost to a byte that came after the end
 
 
 def test_when_the_room_is_full_the_one_that_is_idle_goes(connect, quick):
@@ -249,7 +273,9 @@ def test_when_the_room_is_full_the_one_that_is_idle_goes(connect, quick):
 
 
 @pytest.mark.alone
-@pytest.mark.parametrize('raw', [b'', webhook()[:60], order()[:-5]], ids=['nothing', 'half a head', 'half a body'])
+@pytest.mark.parametrize(
+    'raw', [b'', webhook()[:60], order()[:-5]], ids=['nothing', 'half a head', 'half a body']
+)
 def test_a_silent_connection_does_not_hold_a_stop(connect, start, raw):
     processes = start()
     silent = connect(raw, processes.port)
@@ -261,7 +287,10 @@ def test_a_silent_connection_does_not_hold_a_stop(connect, start, raw):
 
 def test_at_a_stop_what_is_under_way_is_finished(connect, start):
     processes = start()
-    half = [(connect(raw[:-5], processes.port), raw, code) for raw, code in ((order(), 202), (webhook(), 200))]
+    half = [
+        (connect(raw[:-5], processes.port), raw, code)
+        for raw, code in ((order(), 202), (webhook(), 200))
+    ]
     assert serves(processes)  # by now the first part has arrived
     processes.master.send(signal.SIGTERM)
     wait_until(lambda: not accepts(processes.port), 20)
@@ -288,7 +317,9 @@ def test_after_kill_9_of_the_master_the_next_one_starts_and_nobody_loses_a_reque
     half.sendall(raw[-5:])
     assert status(half) == 202
     wait_until(lambda: serves(heir), 30, message=lambda: heir.logs('web'))
-    wait_until(lambda: not any(one.is_running() and one.status() != 'zombie' for one in orphans), 20)
+    wait_until(
+        lambda: not any(one.is_running() and one.status() != 'zombie' for one in orphans), 20
+    )
     assert status(connect(webhook(), heir.port)) == 200
     assert heir.master.returncode is None
 
@@ -305,9 +336,11 @@ def test_a_body_is_read_before_a_database_connection_is_taken(backend, applicati
     body = json.dumps(SEND).encode()
     for path in ('/send', '/account', '/messages/01930000-0000-7000-8000-000000000000/read'):
         application.test_client().post(
-            f'/whatsapp-cloud{path}', input_stream=Slow(body), content_length=len(body),
+            f'/whatsapp-cloud{path}',
+            input_stream=Slow(body),
+            content_length=len(body),
             headers={'Authorization': 'Bearer test-key', 'Content-Type': 'application/json'},
-        )  # fmt: skip
+        )
     assert seen
     assert all(seen)
     assert sql('SELECT count(*) FROM message') == [(1,)]

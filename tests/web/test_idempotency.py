@@ -7,7 +7,12 @@ import pytest
 
 from tests.people import CHATBOT, Backend
 
-BODY = {'chatbot_id': CHATBOT, 'to': '+5511999990001', 'text': {'body': 'Hello'}, 'client_reference': 'order-17'}
+BODY = {
+    'chatbot_id': CHATBOT,
+    'to': '+5511999990001',
+    'text': {'body': 'Hello'},
+    'client_reference': 'order-17',
+}
 
 
 @pytest.fixture
@@ -66,7 +71,9 @@ def test_a_key_belongs_to_its_chatbot(acme):
     assert first.json['id'] != second.json['id']
 
 
-@pytest.mark.parametrize(('key', 'status'), [('', 422), ('x' * 256, 422), ('x' * 255, 202), ('x', 202), ('ä', 202)])
+@pytest.mark.parametrize(
+    ('key', 'status'), [('', 422), ('x' * 256, 422), ('x' * 255, 202), ('x', 202), ('ä', 202)]
+)
 def test_a_key_has_1_to_255_characters(acme, key, status):
     answer = send(acme, key)
     assert answer.status_code == status
@@ -98,7 +105,9 @@ def test_20_concurrent_equal_requests_make_one_message(acme, application, known)
     if known:  # the conversation is there already: no account lock stands in line before the key
         acme.send(BODY['to'])
     with ThreadPoolExecutor(20) as pool:
-        answers = list(pool.map(lambda _: send(Backend(application.test_client()), 'k1'), range(20)))
+        answers = list(
+            pool.map(lambda _: send(Backend(application.test_client()), 'k1'), range(20))
+        )
     assert [answer.status_code for answer in answers] == [202] * 20
     assert len({answer.data for answer in answers}) == 1
     assert sum(answer.headers.get('Idempotent-Replayed') == 'true' for answer in answers) == 19
@@ -109,6 +118,8 @@ def test_20_concurrent_equal_requests_make_one_message(acme, application, known)
 def test_two_bodies_that_race_for_one_key_are_one_message_and_one_422(acme, application):
     bodies = [BODY | {'text': {'body': str(n % 2)}} for n in range(10)]
     with ThreadPoolExecutor(10) as pool:
-        answers = list(pool.map(lambda body: send(Backend(application.test_client()), 'k1', body), bodies))
+        answers = list(
+            pool.map(lambda body: send(Backend(application.test_client()), 'k1', body), bodies)
+        )
     assert sorted(answer.status_code for answer in answers) == [202] * 5 + [422] * 5
     assert len(acme.messages()) == 1

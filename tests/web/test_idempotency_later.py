@@ -18,14 +18,19 @@ ROWS = f'to\n+{CUSTOMER}\n'
 @pytest.fixture
 def acme(backend, meta, workers):
     backend.account(responder={'kind': 'none'}, waba_id=WABA)
-    sql("INSERT INTO template (waba_id, name, language, status, category) VALUES (%s, 'sale', 'en_US', 'APPROVED', "
-        "'marketing')", WABA)  # fmt: skip
+    sql(
+        "INSERT INTO template (waba_id, name, language, status, category) VALUES (%s, 'sale', 'en_US', 'APPROVED', "
+        "'marketing')",
+        WABA,
+    )
     Customers(meta, workers).write('Hi')
     return backend
 
 
 def send(backend, message, **more):
-    return backend.post('/send', {'chatbot_id': CHATBOT, 'to': f'+{CUSTOMER}', **message, **more}, headers=key())
+    return backend.post(
+        '/send', {'chatbot_id': CHATBOT, 'to': f'+{CUSTOMER}', **message, **more}, headers=key()
+    )
 
 
 def bulk(backend, message, **more):
@@ -65,12 +70,16 @@ def opted_out(backend):
 
 
 def template_gone(backend):
-    sql('UPDATE template SET status = \'DELETED\', components = \'[{"type": "BODY", "text": "Hi {{1}}"}]\'')
+    sql(
+        'UPDATE template SET status = \'DELETED\', components = \'[{"type": "BODY", "text": "Hi {{1}}"}]\''
+    )
     sql('UPDATE template_sync SET synced_at = now()')
 
 
 def template_with_more_variables(backend):
-    sql('UPDATE template SET components = \'[{"type": "BODY", "text": "Hi {{1}}"}]\', synced_at = now()')
+    sql(
+        'UPDATE template SET components = \'[{"type": "BODY", "text": "Hi {{1}}"}]\', synced_at = now()'
+    )
 
 
 CHANGES = [
@@ -99,8 +108,12 @@ def test_times_that_have_passed_do_not_change_the_answer(acme, door):
     wait_until(lambda: is_past(expires_at), 20)
     again = door(acme, TEXT, expires_at=expires_at)
     assert (again.status_code, again.json) == (202, first.json)
-    assert acme.post('/send', {'chatbot_id': CHATBOT, 'to': f'+{CUSTOMER}', **TEXT, 'expires_at': expires_at}
-                     ).status_code == 422, 'without the key it is refused'  # fmt: skip
+    assert (
+        acme.post(
+            '/send', {'chatbot_id': CHATBOT, 'to': f'+{CUSTOMER}', **TEXT, 'expires_at': expires_at}
+        ).status_code
+        == 422
+    ), 'without the key it is refused'
 
 
 def is_past(moment):
@@ -112,13 +125,18 @@ def test_a_full_queue_does_not_change_the_answer(acme, door, setting, monkeypatc
     first = door(acme, TEXT)
     setting('MAX_QUEUED', 1)
     monkeypatch.setattr(outbox, '_waiting', {})
-    assert acme.post('/send', {'chatbot_id': CHATBOT, 'to': f'+{CUSTOMER}', **TEXT}).status_code == 429
+    assert (
+        acme.post('/send', {'chatbot_id': CHATBOT, 'to': f'+{CUSTOMER}', **TEXT}).status_code == 429
+    )
     assert door(acme, TEXT).json == first.json
 
 
 def test_a_file_that_is_gone_does_not_change_the_answer(acme):
-    sql("INSERT INTO media (id, chatbot_id, status, mime_type, storage_key) VALUES "
-        "('01920000-0000-7000-8000-000000000001', %s, 'stored', 'image/png', 'x')", CHATBOT)  # fmt: skip
+    sql(
+        'INSERT INTO media (id, chatbot_id, status, mime_type, storage_key) VALUES '
+        "('01920000-0000-7000-8000-000000000001', %s, 'stored', 'image/png', 'x')",
+        CHATBOT,
+    )
     image = {'type': 'image', 'image': {'id': '01920000-0000-7000-8000-000000000001'}}
     first = send(acme, image)
     assert first.status_code == 202
@@ -144,7 +162,9 @@ def test_a_csv_is_compared_to_its_end(acme):
     assert csv(acme, TEXT).json == first.json
 
 
-@pytest.mark.parametrize('chatbot_id', [None, 7, ['acme'], {}, '', 'a\x00', '\ud800', 'nobody', 'x' * 999])
+@pytest.mark.parametrize(
+    'chatbot_id', [None, 7, ['acme'], {}, '', 'a\x00', '\ud800', 'nobody', 'x' * 999]
+)
 def test_odd_chatbots_are_refused_as_ever(acme, chatbot_id):
     send(acme, TEXT)
     for path in ('/send', '/send/bulk'):

@@ -25,14 +25,20 @@ def connect(web, database):
     with contextlib.ExitStack() as stack:
 
         def connect():
-            return stack.enter_context(socket.create_connection(('127.0.0.1', web.port), timeout=10))
+            return stack.enter_context(
+                socket.create_connection(('127.0.0.1', web.port), timeout=10)
+            )
 
         yield connect
 
 
 def request(body=BODY, headers=(), signature=None, length=None, line=f'POST {PATH} HTTP/1.1'):
     lines = [line, 'Host: gateway', f'X-Hub-Signature-256: {signature or sign(body, APP_SECRET)}']
-    lines += [f'Content-Length: {len(body) if length is None else length}', 'Content-Type: application/json', *headers]
+    lines += [
+        f'Content-Length: {len(body) if length is None else length}',
+        'Content-Type: application/json',
+        *headers,
+    ]
     return '\r\n'.join(lines).encode() + b'\r\n\r\n' + body
 
 
@@ -69,7 +75,11 @@ def test_a_plain_signed_webhook_goes_the_short_way(database):
     ('headers', 'line', 'keep_alive'),
     [
         (['Connection: close'], f'POST {PATH} HTTP/1.1', False),
-        (['connection:keep-alive', 'X-Forwarded-For: 1.2.3.4', 'Via: 1.1 router'], f'POST {PATH} HTTP/1.1', True),
+        (
+            ['connection:keep-alive', 'X-Forwarded-For: 1.2.3.4', 'Via: 1.1 router'],
+            f'POST {PATH} HTTP/1.1',
+            True,
+        ),
         ([], f'POST {PATH} HTTP/1.0', False),
         (['Connection: Keep-Alive'], f'POST {PATH} HTTP/1.0', True),
     ],
@@ -81,7 +91,9 @@ def test_what_proxies_add_goes_the_short_way(database, headers, line, keep_alive
 def test_an_answer_of_the_short_way_has_a_request_id_or_keeps_the_proxys(connect, database):
     connection, proxys = connect(), '0f7e6d5c-1a2b-4c3d-9e8f-001122334455'
     ids = []
-    for number, headers in enumerate(([], [], [f'X-Request-ID: {proxys}'], ['X-Request-ID: 5511999990001'])):
+    for number, headers in enumerate(
+        ([], [], [f'X-Request-ID: {proxys}'], ['X-Request-ID: 5511999990001'])
+    ):
         connection.sendall(request(body_with(number), headers))
         reader = connection.makefile('rb')
         head = [line.decode() for line in iter(reader.readline, b'\r\n')]
@@ -125,13 +137,21 @@ def test_an_accounts_own_path_is_short_while_its_secret_is_fresh(connect, backen
     connection = connect()
     for number in range(3):
         body = body_with(number)
-        connection.sendall(request(body, signature=sign(body, 'their-app-secret'), line=f'POST {PATH}/acme HTTP/1.1'))
-        connection.sendall(request(body, line=f'POST {PATH}/acme HTTP/1.1'))  # the shared app's secret is not theirs
+        connection.sendall(
+            request(
+                body, signature=sign(body, 'their-app-secret'), line=f'POST {PATH}/acme HTTP/1.1'
+            )
+        )
+        connection.sendall(
+            request(body, line=f'POST {PATH}/acme HTTP/1.1')
+        )  # the shared app's secret is not theirs
     assert answers(connection, 6) == [200, 400] * 3
     assert stored(database) == [body_with(number) for number in range(3)]
     backend.account(app_secret='their-next-secret')
     wait_until(lambda: refused(connection, 'their-app-secret'), 5)
-    connection.sendall(request(signature=sign(BODY, 'their-next-secret'), line=f'POST {PATH}/acme HTTP/1.1'))
+    connection.sendall(
+        request(signature=sign(BODY, 'their-next-secret'), line=f'POST {PATH}/acme HTTP/1.1')
+    )
     assert answers(connection) == [200]
 
 
@@ -184,7 +204,10 @@ def test_a_large_webhook_goes_the_long_way_and_is_stored(connect, database):
 def test_a_body_over_four_mebibytes_is_refused(web, database):
     body = b'{"a":"' + b'x' * 4_200_000 + b'"}'
     answer = requests.post(
-        web.url + PATH, data=body, headers={'X-Hub-Signature-256': sign(body, APP_SECRET)}, timeout=20
+        web.url + PATH,
+        data=body,
+        headers={'X-Hub-Signature-256': sign(body, APP_SECRET)},
+        timeout=20,
     )
     assert (answer.status_code, answer.headers['Content-Type']) == (413, 'application/problem+json')
     assert stored(database) == []
@@ -223,7 +246,9 @@ def test_a_client_that_hangs_up_costs_nobody_else_anything(connect, database):
     for number in range(10):
         connection = connect()
         connection.sendall(request(body_with(number)))
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b'\x01\x00\x00\x00\x00\x00\x00\x00')
+        connection.setsockopt(
+            socket.SOL_SOCKET, socket.SO_LINGER, b'\x01\x00\x00\x00\x00\x00\x00\x00'
+        )
         connection.close()
     last = connect()
     last.sendall(request(body_with('last')))

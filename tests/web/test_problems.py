@@ -24,13 +24,29 @@ REFUSALS = {
     'unknown_chatbot': ('POST', '/send', {'json': SEND | {'chatbot_id': 'nobody'}}),
     'account_inactive': ('POST', '/send', {'json': SEND | {'chatbot_id': 'off'}}),
     'malformed_json': ('POST', '/send', {'data': b'{', 'content_type': 'application/json'}),
-    'nested_too_deeply': ('POST', '/send', {'data': b'[' * 100000, 'content_type': 'application/json'}),
+    'nested_too_deeply': (
+        'POST',
+        '/send',
+        {'data': b'[' * 100000, 'content_type': 'application/json'},
+    ),
     'unsupported_media_type': ('POST', '/send', {'data': b'a=b', 'content_type': 'text/plain'}),
-    'payload_too_large': ('POST', '/send', {'data': b' ' * 4200000, 'content_type': 'application/json'}),
+    'payload_too_large': (
+        'POST',
+        '/send',
+        {'data': b' ' * 4200000, 'content_type': 'application/json'},
+    ),
     'invalid': ('POST', '/send', {'json': SEND | {'to': 'x'}}),
     'window_closed': ('POST', '/send', {'json': SEND}),
-    'number_taken': ('POST', '/account', {'json': {'chatbot_id': 'c', 'phone_number_id': '77', 'access_token': 't'}}),
-    'verification_refused': ('GET', '/webhook?hub.mode=subscribe&hub.verify_token=x', {'headers': {}}),
+    'number_taken': (
+        'POST',
+        '/account',
+        {'json': {'chatbot_id': 'c', 'phone_number_id': '77', 'access_token': 't'}},
+    ),
+    'verification_refused': (
+        'GET',
+        '/webhook?hub.mode=subscribe&hub.verify_token=x',
+        {'headers': {}},
+    ),
     'signature_invalid': ('POST', '/webhook', {'data': b'{}', 'headers': UNSIGNED}),
 }
 
@@ -49,7 +65,9 @@ def refused(backend, application, caplog):
         caplog.clear()
         with caplog.at_level(logging.INFO):
             options = {'headers': KEY} | options
-            answer = application.test_client().open(f'/whatsapp-cloud{path}', method=method, **options)
+            answer = application.test_client().open(
+                f'/whatsapp-cloud{path}', method=method, **options
+            )
         return answer, [record for record in caplog.records if record.levelno >= logging.WARNING]
 
     return ask
@@ -59,7 +77,10 @@ def refused(backend, application, caplog):
 def test_a_refusal_has_its_code_its_page_and_one_line_in_the_log(refused, code):
     answer, lines = refused(code)
     assert answer.content_type == 'application/problem+json'
-    assert (answer.json['code'], answer.json['type']) == (code, f'/whatsapp-cloud/docs/errors#{code}')
+    assert (answer.json['code'], answer.json['type']) == (
+        code,
+        f'/whatsapp-cloud/docs/errors#{code}',
+    )
     assert answer.status_code == answer.json['status']
     (line,) = lines
     assert line.levelno == logging.WARNING
@@ -80,7 +101,9 @@ def test_the_codes_that_are_given_are_those_of_the_table():
         assert text.count(f"'{code}'") > 1, f'{code} is given nowhere'
 
 
-@pytest.mark.parametrize('path', ['/healthz', '/nowhere', '/whatsapp-cloud/messages', '/whatsapp-cloud/webhook'])
+@pytest.mark.parametrize(
+    'path', ['/healthz', '/nowhere', '/whatsapp-cloud/messages', '/whatsapp-cloud/webhook']
+)
 def test_every_answer_has_a_request_id_of_its_own(application, database, path):
     client = application.test_client()
     ids = [client.get(path, headers=KEY).headers['Request-Id'] for _ in range(3)]
@@ -92,8 +115,17 @@ def test_the_id_of_a_proxy_is_kept_and_nothing_else_that_could_stand_in_a_log(ap
     client = application.test_client()
     proxys = '0f7e6d5c-1a2b-4c3d-9e8f-001122334455'
     assert client.get('/healthz', headers={'X-Request-Id': proxys}).headers['Request-Id'] == proxys
-    for given in ('+5511999990001', '5511999990001', 'short', 'x' * 129, 'with blank ' * 3, '"}' * 10):
-        assert client.get('/healthz', headers={'X-Request-Id': given}).headers['Request-Id'] != given
+    for given in (
+        '+5511999990001',
+        '5511999990001',
+        'short',
+        'x' * 129,
+        'with blank ' * 3,
+        '"}' * 10,
+    ):
+        assert (
+            client.get('/healthz', headers={'X-Request-Id': given}).headers['Request-Id'] != given
+        )
 
 
 @pytest.fixture

@@ -6,7 +6,11 @@ from tests.people import CHATBOT, WABA
 
 ID = '01930000-0000-7000-8000-000000000000'
 VALUES = {'chatbot_id': CHATBOT, 'name': 'sale'}
-NOT_OURS = ('/healthz', '/whatsapp-cloud/webhook', '/whatsapp-cloud/webhook/<chatbot_id>')  # a probe's, Meta's
+NOT_OURS = (
+    '/healthz',
+    '/whatsapp-cloud/webhook',
+    '/whatsapp-cloud/webhook/<chatbot_id>',
+)  # a probe's, Meta's
 
 
 @pytest.fixture
@@ -30,7 +34,9 @@ def test_every_route_refuses_what_it_does_not_know(acme, application):
     found = sorted(routes(application))
     assert len(found) >= 40
     for method, path in found:
-        answer = acme.transport.open(f'{path}?nonsense=1&limitt=5', method=method, headers=acme.headers)
+        answer = acme.transport.open(
+            f'{path}?nonsense=1&limitt=5', method=method, headers=acme.headers
+        )
         assert answer.status_code == 422, (method, path, answer.status_code)
         assert sorted(answer.json['errors']) == ['limitt', 'nonsense'], (method, path)
         assert 'nown here' in answer.json['errors']['nonsense'][0]
@@ -56,14 +62,22 @@ def test_those_that_exist_are_named_and_taken(acme, path):
     for place in (answer.json['detail'], answer.json['errors']['nonsense'][0]):
         assert all(name in place for name in LISTS[path])
     for name in LISTS[path]:  # some value may not do, but the name does
-        answer = acme.get(path, query_string={'chatbot_id': CHATBOT, name: ''} if 'chatbot_id' in LISTS[path] else {})
+        answer = acme.get(
+            path,
+            query_string={'chatbot_id': CHATBOT, name: ''} if 'chatbot_id' in LISTS[path] else {},
+        )
         assert answer.status_code == 200 or 'Unknown' not in answer.text, (path, name)
 
 
-@pytest.mark.parametrize('query', ['status=queued&status=failed', 'chatbot_id=acme&chatbot_id=acme'])
+@pytest.mark.parametrize(
+    'query', ['status=queued&status=failed', 'chatbot_id=acme&chatbot_id=acme']
+)
 def test_a_parameter_that_is_given_twice_is_refused(acme, query):
     answer = acme.get(f'/messages?{query}')
-    assert (answer.status_code, list(answer.json['errors'].values())) == (422, [['Given more than once.']])
+    assert (answer.status_code, list(answer.json['errors'].values())) == (
+        422,
+        [['Given more than once.']],
+    )
 
 
 def test_a_csv_has_its_order_in_the_query_and_json_has_none(acme):
@@ -71,8 +85,15 @@ def test_a_csv_has_its_order_in_the_query_and_json_has_none(acme):
     assert acme.request('POST', '/send/bulk?chatbot_id=acme&text=Hi', **csv).status_code == 202
     answer = acme.request('POST', '/send/bulk?chatbot_id=acme&text=Hi&sendat=x', **csv)
     assert (answer.status_code, list(answer.json['errors'])) == (422, ['sendat'])
-    assert all(name in answer.json['detail'] for name in ('send_at', 'expires_at', 'template', 'language', 'message'))
-    body = {'chatbot_id': CHATBOT, 'message': {'text': {'body': 'Hi'}}, 'recipients': ['+12025550143']}
+    assert all(
+        name in answer.json['detail']
+        for name in ('send_at', 'expires_at', 'template', 'language', 'message')
+    )
+    body = {
+        'chatbot_id': CHATBOT,
+        'message': {'text': {'body': 'Hi'}},
+        'recipients': ['+12025550143'],
+    }
     answer = acme.post('/send/bulk?send_at=2030-01-01T00:00:00Z', body)
     assert (answer.status_code, list(answer.json['errors'])) == (422, ['send_at'])
 
@@ -88,7 +109,13 @@ def test_odd_names_are_shown_in_short(acme):
     assert max(map(len, answer.json['errors'])) == 100
 
 
-@pytest.mark.parametrize('path', ['/whatsapp-cloud/webhook?hub.mode=subscribe&hub.verify_token=verify-me&'
-                                  'hub.challenge=42&fbclid=x', '/healthz?_=1'])  # fmt: skip
+@pytest.mark.parametrize(
+    'path',
+    [
+        '/whatsapp-cloud/webhook?hub.mode=subscribe&hub.verify_token=verify-me&'
+        'hub.challenge=42&fbclid=x',
+        '/healthz?_=1',
+    ],
+)
 def test_meta_and_probes_may_say_more(acme, path):
     assert acme.transport.open(path).status_code == 200

@@ -69,7 +69,11 @@ def test_what_gunicorn_refuses_is_refused_like_all_else(web, raw, status):
     assert problem['type'].endswith('/docs/errors#bad_request')
     logs = web.processes.logs('web')
     (line,) = [json.loads(one) for one in logs.splitlines() if answer.headers['Request-Id'] in one]
-    assert (line['level'], line['message'], line['status']) == ('WARNING', 'request refused', answer.status)
+    assert (line['level'], line['message'], line['status']) == (
+        'WARNING',
+        'request refused',
+        answer.status,
+    )
     assert MINE.decode() not in logs + json.dumps(problem)
 
 

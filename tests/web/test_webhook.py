@@ -24,7 +24,9 @@ OTHER_NUMBER = '300998877665544'
 @pytest.fixture
 def own_app(backend):
     """An account with a Meta app of its own."""
-    return backend.account('own', OTHER_NUMBER, app_secret='own-secret', webhook_verify_token='own-token')
+    return backend.account(
+        'own', OTHER_NUMBER, app_secret='own-secret', webhook_verify_token='own-token'
+    )
 
 
 def verify(meta, path='', **changes):
@@ -33,7 +35,9 @@ def verify(meta, path='', **changes):
 
 
 def post(meta, body=BODY, path='', **headers):
-    return meta.transport.post(URL + path, data=body, headers={'Content-Type': 'application/json', **headers})
+    return meta.transport.post(
+        URL + path, data=body, headers={'Content-Type': 'application/json', **headers}
+    )
 
 
 # ---- verification
@@ -73,7 +77,9 @@ def test_an_account_with_its_own_app_has_its_own_verify_token(meta, own_app):
 
 def test_an_unknown_path_looks_like_a_wrong_secret(meta, own_app):
     assert verify(meta, '/nobody').data == verify(meta, '/own').data
-    stranger, wrong = (post(meta, path=path, **{'X-Hub-Signature-256': RIGHT}) for path in ('/nobody', '/own'))
+    stranger, wrong = (
+        post(meta, path=path, **{'X-Hub-Signature-256': RIGHT}) for path in ('/nobody', '/own')
+    )
     assert (stranger.status_code, stranger.data) == (wrong.status_code, wrong.data)
     assert stranger.status_code == 400
     assert verify(meta, '/%00').status_code == 403
@@ -90,13 +96,19 @@ def test_a_signed_body_is_kept_byte_for_byte(meta, backend):
         assert (answer.status_code, answer.mimetype) == (200, 'text/plain')
     kept = [backend.get(f'/webhook-events/{event["id"]}').json for event in backend.events()]
     bodies = [base64.b64decode(event['raw_body_base64']) for event in kept]
-    assert bodies == [meta.payload('edge_unicode_nul_and_surrogates'), meta.payload('in_text_escaped_unicode')]
+    assert bodies == [
+        meta.payload('edge_unicode_nul_and_surrogates'),
+        meta.payload('in_text_escaped_unicode'),
+    ]
     assert [event['size'] for event in kept] == [len(body) for body in bodies]
 
 
 def test_the_manifests_signatures_are_ours():
     for entry in json.loads((PAYLOADS / 'MANIFEST.json').read_text())['files']:
-        assert sign((PAYLOADS / entry['file']).read_bytes(), APP_SECRET) == entry['x_hub_signature_256']
+        assert (
+            sign((PAYLOADS / entry['file']).read_bytes(), APP_SECRET)
+            == entry['x_hub_signature_256']
+        )
 
 
 WRONG = {
@@ -109,7 +121,8 @@ WRONG = {
     'upper case hex': 'sha256=' + RIGHT.removeprefix('sha256=').upper(),
     'upper case scheme': RIGHT.replace('sha256', 'SHA256'),
     'sha1': 'sha1=' + hmac.new(APP_SECRET.encode(), BODY, hashlib.sha1).hexdigest(),
-    'sha1 under the name of sha256': 'sha256=' + hmac.new(APP_SECRET.encode(), BODY, hashlib.sha1).hexdigest(),
+    'sha1 under the name of sha256': 'sha256='
+    + hmac.new(APP_SECRET.encode(), BODY, hashlib.sha1).hexdigest(),
     'truncated': RIGHT[:-1],
     'longer': RIGHT + '0',
     'twice': f'{RIGHT}, {RIGHT}',
@@ -131,7 +144,9 @@ def test_a_body_without_a_valid_signature_is_refused_and_not_stored(meta, backen
 def test_the_old_sha1_header_is_not_looked_at(meta):
     old = 'sha1=' + hmac.new(APP_SECRET.encode(), BODY, hashlib.sha1).hexdigest()
     assert post(meta, **{'X-Hub-Signature': old}).status_code == 400
-    assert post(meta, **{'X-Hub-Signature': 'sha1=0', 'X-Hub-Signature-256': RIGHT}).status_code == 200
+    assert (
+        post(meta, **{'X-Hub-Signature': 'sha1=0', 'X-Hub-Signature-256': RIGHT}).status_code == 200
+    )
 
 
 def test_a_body_that_was_written_anew_does_not_verify(meta):
@@ -143,20 +158,27 @@ def test_a_body_that_was_written_anew_does_not_verify(meta):
 
 def test_while_secrets_are_rotated_each_of_them_verifies(meta, setting):
     setting('WHATSAPP_APP_SECRET', 'new-secret, old-secret')
-    assert [meta.webhook(BODY, secret=secret).status_code for secret in ('new-secret', 'old-secret')] == [200, 200]
+    assert [
+        meta.webhook(BODY, secret=secret).status_code for secret in ('new-secret', 'old-secret')
+    ] == [200, 200]
     assert meta.webhook(BODY).status_code == 400
     assert meta.webhook(BODY, secret='new-secret, old-secret').status_code == 400
 
 
 def test_the_content_type_does_not_matter(meta):
     assert meta.webhook(BODY, **{'Content-Type': 'text/plain'}).status_code == 200
-    assert meta.webhook(BODY, **{'Content-Type': 'application/x-www-form-urlencoded'}).status_code == 200
+    assert (
+        meta.webhook(BODY, **{'Content-Type': 'application/x-www-form-urlencoded'}).status_code
+        == 200
+    )
 
 
 # ---- an account's own path
 
 
-def test_an_account_with_its_own_app_is_served_on_its_own_path_alone(meta, backend, workers, own_app):
+def test_an_account_with_its_own_app_is_served_on_its_own_path_alone(
+    meta, backend, workers, own_app
+):
     backend.account()
     body = envelope([text_message()], number=OTHER_NUMBER)
     assert meta.webhook(body, path='/own').status_code == 400  # the shared app's secret
@@ -174,12 +196,19 @@ def test_an_account_with_its_own_app_is_served_on_its_own_path_alone(meta, backe
 def test_items_for_other_accounts_numbers_are_refused_and_recorded(meta, backend, workers, own_app):
     backend.account()
     ours = envelope([text_message(wamid='wamid.ours')], number=OTHER_NUMBER)
-    theirs = envelope([text_message(wamid='wamid.theirs')], [{'id': 'wamid.x', 'status': 'sent'}], number='1')
+    theirs = envelope(
+        [text_message(wamid='wamid.theirs')], [{'id': 'wamid.x', 'status': 'sent'}], number='1'
+    )
     theirs['entry'] += envelope([text_message()], number=PHONE_NUMBER_ID)['entry'] + ours['entry']
     assert meta.webhook(theirs, path='/own', secret='own-secret').status_code == 200
     workers.incoming()
     (event,) = backend.events()
-    assert [item['outcome'] for item in event['items']] == ['refused', 'refused', 'refused', 'stored']
+    assert [item['outcome'] for item in event['items']] == [
+        'refused',
+        'refused',
+        'refused',
+        'stored',
+    ]
     assert all(item['detail'] for item in event['items'][:3])
     assert [message['chatbot_id'] for message in backend.messages()] == ['own']
 

@@ -6,7 +6,16 @@ from collections import Counter
 import pytest
 
 from service.webhooks import inbox
-from tests.people import CUSTOMER, MANIFEST, contact, envelope, sql, status_of, text_message, work_off_by
+from tests.people import (
+    CUSTOMER,
+    MANIFEST,
+    contact,
+    envelope,
+    sql,
+    status_of,
+    text_message,
+    work_off_by,
+)
 from tests.stack import PHONE_NUMBER_ID
 
 FILES = {entry['file']: entry['expect'] for entry in MANIFEST['files']}
@@ -37,9 +46,13 @@ def rows():
 
 
 @pytest.mark.parametrize('name', FILES)
-def test_every_payload_posted_twice_gives_the_manifests_rows(meta, backend, accounts, deliver, name):
+def test_every_payload_posted_twice_gives_the_manifests_rows(
+    meta, backend, accounts, deliver, name
+):
     expected, raw = FILES[name], meta.payload(name)
-    deliver(raw, raw, raw + b'\n')  # equal bytes are one event; the same items in other bytes are two
+    deliver(
+        raw, raw, raw + b'\n'
+    )  # equal bytes are one event; the same items in other bytes are two
     second, first = backend.events()
     keys = {item['key'] for item in first['items'] if item['kind'] in ('message', 'status')}
     assert len(keys) == expected['distinct_keys']
@@ -53,12 +66,18 @@ def test_every_payload_posted_twice_gives_the_manifests_rows(meta, backend, acco
     assert outcomes['value_error', 'stored'] == expected['value_errors']
     assert outcomes['change', 'stored'] + outcomes['change', 'ignored'] == expected['other_changes']
     assert len(first['items']) == sum(outcomes.values()) == len(second['items'])
-    assert {item['outcome'] for item in second['items'] if item['kind'] in ('message', 'status')} <= {'duplicate'}
+    assert {
+        item['outcome'] for item in second['items'] if item['kind'] in ('message', 'status')
+    } <= {'duplicate'}
 
 
 def test_a_number_without_an_account_is_refused_for_messages_statuses_and_changes(backend, deliver):
-    body = envelope([text_message()], [status_of('wamid.B', 'sent')], errors=[{'code': 130429}], number='5')
-    body['entry'] += json.loads(json.dumps(body['entry']).replace('"messages", "value"', '"calls", "value"'))
+    body = envelope(
+        [text_message()], [status_of('wamid.B', 'sent')], errors=[{'code': 130429}], number='5'
+    )
+    body['entry'] += json.loads(
+        json.dumps(body['entry']).replace('"messages", "value"', '"calls", "value"')
+    )
     deliver(body)
     kinds = ['message', 'status', 'value_error', 'change']
     assert backend.outcomes() == [(kind, 'refused') for kind in kinds]
@@ -132,21 +151,37 @@ ODD_MESSAGES = {
 
 
 def between_good_ones(damage):
-    messages = [text_message(wamid='good.1'), {**text_message(wamid='odd'), **damage}, text_message(wamid='good.2')]
+    messages = [
+        text_message(wamid='good.1'),
+        {**text_message(wamid='odd'), **damage},
+        text_message(wamid='good.2'),
+    ]
     return envelope(messages, [status_of('good.3', 'sent')])
 
 
 @pytest.mark.parametrize('damage', BAD_MESSAGES.values(), ids=BAD_MESSAGES)
-def test_a_message_that_cannot_be_used_is_invalid_and_costs_no_neighbour(backend, accounts, deliver, damage):
+def test_a_message_that_cannot_be_used_is_invalid_and_costs_no_neighbour(
+    backend, accounts, deliver, damage
+):
     deliver(between_good_ones(damage))
-    assert [outcome for _, outcome in backend.outcomes()] == ['stored', 'invalid', 'stored', 'orphan']
+    assert [outcome for _, outcome in backend.outcomes()] == [
+        'stored',
+        'invalid',
+        'stored',
+        'orphan',
+    ]
     assert [message['wamid'] for message in backend.messages()] == ['good.2', 'good.1']
 
 
 @pytest.mark.parametrize('damage', ODD_MESSAGES.values(), ids=ODD_MESSAGES)
 def test_an_odd_message_is_stored_and_can_be_looked_at(backend, accounts, deliver, damage):
     deliver(between_good_ones(damage))
-    assert [outcome for _, outcome in backend.outcomes()] == ['stored', 'stored', 'stored', 'orphan']
+    assert [outcome for _, outcome in backend.outcomes()] == [
+        'stored',
+        'stored',
+        'stored',
+        'orphan',
+    ]
     assert len(backend.messages()) == 3
     assert len(backend.conversations('bot-' + PHONE_NUMBER_ID)) in (1, 2)
 
@@ -164,32 +199,60 @@ ODD_STATUSES = {
     'a status with NUL': {'status': 'se\x00nt'},
     'an opaque id that is a list': {'biz_opaque_callback_data': ['x']},
     'an opaque id that is nearly a UUID': {'biz_opaque_callback_data': '0-1-2-3-' + '4' * 28},
-    'an opaque id with digits of elsewhere': {'biz_opaque_callback_data': '٠' * 8 + '-0000-0000-0000-' + '0' * 12},
+    'an opaque id with digits of elsewhere': {
+        'biz_opaque_callback_data': '٠' * 8 + '-0000-0000-0000-' + '0' * 12
+    },
     'an opaque id with NUL': {'biz_opaque_callback_data': '\x00'},
     'a long opaque id': {'biz_opaque_callback_data': 'x' * 5000},
     'errors that are no list': {'errors': {'code': 1}},
     'errors that are no objects': {'errors': ['x', None]},
-    'an error full of objects': {'status': 'failed', 'errors': [{'code': {}, 'title': [], 'error_data': 'x'}]},
+    'an error full of objects': {
+        'status': 'failed',
+        'errors': [{'code': {}, 'title': [], 'error_data': 'x'}],
+    },
     'pricing that is text': {'pricing': 'free'},
     'pricing of odd parts': {'pricing': {'category': '\x00', 'type': {}}},
     'a participant that is an object': {'recipient_participant_id': {}},
-    'the longest ids that are let in': {'id': '\U0001f389' * 128, 'recipient_participant_id': '\U0001f389' * 255},
+    'the longest ids that are let in': {
+        'id': '\U0001f389' * 128,
+        'recipient_participant_id': '\U0001f389' * 255,
+    },
 }
 
 
 @pytest.mark.parametrize('damage', BAD_STATUSES.values(), ids=BAD_STATUSES)
-def test_a_status_that_cannot_be_used_is_invalid_and_costs_no_neighbour(backend, accounts, deliver, damage):
-    deliver(envelope(statuses=[status_of('a', 'sent'), {**status_of('odd', 'sent'), **damage}, status_of('b', 'read')]))
+def test_a_status_that_cannot_be_used_is_invalid_and_costs_no_neighbour(
+    backend, accounts, deliver, damage
+):
+    deliver(
+        envelope(
+            statuses=[
+                status_of('a', 'sent'),
+                {**status_of('odd', 'sent'), **damage},
+                status_of('b', 'read'),
+            ]
+        )
+    )
     assert [outcome for _, outcome in backend.outcomes()] == ['orphan', 'invalid', 'orphan']
 
 
 @pytest.mark.parametrize('damage', ODD_STATUSES.values(), ids=ODD_STATUSES)
 def test_an_odd_status_is_kept(backend, accounts, deliver, damage):
-    deliver(envelope(statuses=[status_of('a', 'sent'), {**status_of('odd', 'sent'), **damage}, status_of('b', 'read')]))
+    deliver(
+        envelope(
+            statuses=[
+                status_of('a', 'sent'),
+                {**status_of('odd', 'sent'), **damage},
+                status_of('b', 'read'),
+            ]
+        )
+    )
     assert [outcome for _, outcome in backend.outcomes()] == ['orphan'] * 3
 
 
-@pytest.mark.parametrize('contacts', [{'wa_id': CUSTOMER}, 'x', [None], [{'profile': 'x', 'wa_id': CUSTOMER}]])
+@pytest.mark.parametrize(
+    'contacts', [{'wa_id': CUSTOMER}, 'x', [None], [{'profile': 'x', 'wa_id': CUSTOMER}]]
+)
 def test_contacts_of_any_shape_cost_no_message(backend, accounts, deliver, contacts):
     body = envelope([text_message()])
     body['entry'][0]['changes'][0]['value']['contacts'] = contacts
@@ -205,7 +268,9 @@ def test_names_that_no_column_holds_are_cleaned(backend, accounts, deliver):
 
 
 def test_nul_and_lone_surrogates_come_back_as_they_were_sent(meta, backend, accounts, deliver):
-    deliver(meta.payload('edge_unicode_nul_and_surrogates'), meta.payload('in_text_escaped_unicode'))
+    deliver(
+        meta.payload('edge_unicode_nul_and_surrogates'), meta.payload('in_text_escaped_unicode')
+    )
     nice, raw = backend.messages()
     assert raw['content'] == {'body': 'a\x00b \ud83d end'}
     assert nice['content'] == {'body': 'Olá! Preço 50% <até> 10/10 @loja 🎉 日本'}
@@ -213,17 +278,39 @@ def test_nul_and_lone_surrogates_come_back_as_they_were_sent(meta, backend, acco
 
 
 def test_what_meta_adds_to_a_message_is_kept(meta, backend, accounts, deliver):
-    referral = {'source_type': 'ad', 'source_id': '1', 'ctwa_clid': 'x', 'welcome_message': {'text': 'Hi'}}
+    referral = {
+        'source_type': 'ad',
+        'source_id': '1',
+        'ctwa_clid': 'x',
+        'welcome_message': {'text': 'Hi'},
+    }
     errors = [{'code': 131051, 'title': 'Message type unknown'}]
     deliver(
-        envelope([
-            text_message(wamid='a', user='US.1', at=1790000000, referral=referral, context={'forwarded': True}),
-            {**text_message(wamid='b'), 'type': 'unsupported', 'unsupported': {'type': 'poll'}, 'errors': errors},
-        ])
-    )  # fmt: skip
+        envelope(
+            [
+                text_message(
+                    wamid='a',
+                    user='US.1',
+                    at=1790000000,
+                    referral=referral,
+                    context={'forwarded': True},
+                ),
+                {
+                    **text_message(wamid='b'),
+                    'type': 'unsupported',
+                    'unsupported': {'type': 'poll'},
+                    'errors': errors,
+                },
+            ]
+        )
+    )
     second, first = backend.messages()
     assert first['extra'] == {'referral': referral}
-    assert (first['context'], first['from'], first['from_user_id']) == ({'forwarded': True}, CUSTOMER, 'US.1')
+    assert (first['context'], first['from'], first['from_user_id']) == (
+        {'forwarded': True},
+        CUSTOMER,
+        'US.1',
+    )
     assert (first['timestamp'], first['status'], first['direction']) == (
         '2026-09-21T14:13:20.000000Z',
         'received',
@@ -249,13 +336,22 @@ def test_a_group_is_one_conversation_of_many_people(backend, accounts, deliver):
         ('1', None),
     ]
     group = backend.get(f'/conversations/{first["conversation_id"]}').json
-    assert (group['group_id'], group['wa_id'], group['user_id'], group['name']) == ('group', None, None, None)
+    assert (group['group_id'], group['wa_id'], group['user_id'], group['name']) == (
+        'group',
+        None,
+        None,
+        None,
+    )
 
 
 def test_received_messages_are_counted_once_for_billing(backend, accounts, deliver):
     deliver(envelope([text_message()]), envelope([text_message()], errors=[{'code': 1}]))
-    usage = backend.get('/usage', query_string={'chatbot_id': f'bot-{PHONE_NUMBER_ID}'}).json['data']
-    assert [(row['direction'], row['category'], row['count']) for row in usage] == [('inbound', None, 1)]
+    usage = backend.get('/usage', query_string={'chatbot_id': f'bot-{PHONE_NUMBER_ID}'}).json[
+        'data'
+    ]
+    assert [(row['direction'], row['category'], row['count']) for row in usage] == [
+        ('inbound', None, 1)
+    ]
 
 
 def test_an_inactive_account_still_keeps_what_comes_in(backend, accounts, deliver):
@@ -264,16 +360,29 @@ def test_an_inactive_account_still_keeps_what_comes_in(backend, accounts, delive
     assert backend.outcomes() == [('message', 'stored'), ('status', 'orphan')]
 
 
-def test_many_workers_over_overlapping_events_lose_and_double_nothing(meta, backend, accounts, monkeypatch):
-    monkeypatch.setattr(inbox.claim, '__defaults__', (3,))  # small batches, so that all workers have some
+def test_many_workers_over_overlapping_events_lose_and_double_nothing(
+    meta, backend, accounts, monkeypatch
+):
+    monkeypatch.setattr(
+        inbox.claim, '__defaults__', (3,)
+    )  # small batches, so that all workers have some
     for n in range(60):
         people = [(n * step) % 20 for step in (1, 3, 7, 11, 13)]
         messages = [
-            text_message(wamid=f'wamid.{n // 2}.{who}', phone=f'1202555{who:04}', user=f'US.{who}' if n % 3 else None)
+            text_message(
+                wamid=f'wamid.{n // 2}.{who}',
+                phone=f'1202555{who:04}',
+                user=f'US.{who}' if n % 3 else None,
+            )
             for who in people
         ]
-        statuses = [status_of(f'wamid.out.{(n * 7 + k) % 40}', ('sent', 'read')[k % 2]) for k in range(6)]
-        assert meta.webhook(envelope(messages[::-1] if n % 2 else messages, statuses)).status_code == 200
+        statuses = [
+            status_of(f'wamid.out.{(n * 7 + k) % 40}', ('sent', 'read')[k % 2]) for k in range(6)
+        ]
+        assert (
+            meta.webhook(envelope(messages[::-1] if n % 2 else messages, statuses)).status_code
+            == 200
+        )
     work_off_by(6)
     outcomes = backend.outcomes()
     assert len(outcomes) == 60 * 11

@@ -5,7 +5,17 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tests.people import CHATBOT, CUSTOMER, PAYLOADS, WABA, Customers, envelope, sql, status_of, text_message
+from tests.people import (
+    CHATBOT,
+    CUSTOMER,
+    PAYLOADS,
+    WABA,
+    Customers,
+    envelope,
+    sql,
+    status_of,
+    text_message,
+)
 
 NOW = int(time.time())
 MISSING = object()
@@ -35,7 +45,9 @@ def people(acme, meta, workers):
 
 def timed(data, value, name='timestamp'):
     """The same with another time."""
-    return {key: one for key, one in data.items() if key != name} | ({} if value is MISSING else {name: value})
+    return {key: one for key, one in data.items() if key != name} | (
+        {} if value is MISSING else {name: value}
+    )
 
 
 def is_now(moment):
@@ -54,7 +66,9 @@ def test_a_message_opens_the_window_now(acme, people, value):
     assert acme.post('/send', body).status_code == 202
 
 
-@pytest.mark.parametrize('value', [str(LONG_AGO), LONG_AGO, float(LONG_AGO)], ids=['text', 'number', 'float'])
+@pytest.mark.parametrize(
+    'value', [str(LONG_AGO), LONG_AGO, float(LONG_AGO)], ids=['text', 'number', 'float']
+)
 def test_a_time_that_makes_sense_counts(acme, people, value):
     people.tell(envelope([timed(text_message('Hi'), value)]))
     (conversation,) = acme.conversations()
@@ -75,16 +89,32 @@ def test_the_time_of_receipt_is_the_webhooks_not_the_workers(acme, people):
 @pytest.mark.parametrize('value', ODD, ids=name_of)
 def test_a_call_opens_it_too(acme, people, value):
     people.tell(envelope([text_message('Hi', at=LONG_AGO)]))
-    call = {'id': 'wacid.1', 'from': CUSTOMER, 'event': 'connect', 'direction': 'USER_INITIATED', 'timestamp': '0'}
+    call = {
+        'id': 'wacid.1',
+        'from': CUSTOMER,
+        'event': 'connect',
+        'direction': 'USER_INITIATED',
+        'timestamp': '0',
+    }
     people.field('calls', calls=[timed(call, value)])
     assert acme.conversations()[0]['window_open'] is True
 
 
 @pytest.mark.parametrize('value', ODD, ids=name_of)
 def test_a_status_and_its_echo_have_the_time_of_receipt(acme, people, value):
-    echo = {'from': '15550104477', 'to': CUSTOMER, 'id': 'wamid.E', 'type': 'text', 'text': {'body': 'x'}}
+    echo = {
+        'from': '15550104477',
+        'to': CUSTOMER,
+        'id': 'wamid.E',
+        'type': 'text',
+        'text': {'body': 'x'},
+    }
     people.field('smb_message_echoes', message_echoes=[timed(echo, value)])
-    people.tell(envelope(statuses=[timed(status_of('wamid.E', name), value) for name in ('read', 'delivered')]))
+    people.tell(
+        envelope(
+            statuses=[timed(status_of('wamid.E', name), value) for name in ('read', 'delivered')]
+        )
+    )
     (message,) = acme.messages()
     assert message['status'] == 'read'
     assert [one['status'] for one in message['statuses']] == ['sent', 'delivered', 'read']
@@ -100,7 +130,13 @@ def test_a_wish_counts_from_its_receipt(acme, people, value):
         'user_preferences',
         user_preferences=[
             timed(
-                {'wa_id': CUSTOMER, 'detail': 'x', 'category': 'marketing_messages', 'value': 'stop', 'timestamp': 0},
+                {
+                    'wa_id': CUSTOMER,
+                    'detail': 'x',
+                    'category': 'marketing_messages',
+                    'value': 'stop',
+                    'timestamp': 0,
+                },
                 value,
             )
         ],
@@ -138,8 +174,16 @@ def changed(field, value, at):
 
 @pytest.mark.parametrize('value', ODD, ids=name_of)
 def test_news_of_an_account_and_of_a_template_have_the_time_of_receipt(acme, people, value):
-    people.tell(changed('account_alerts', {'alert_type': 'X', 'entity_type': 'WABA', 'entity_id': WABA}, value))
-    stopped = {'event': 'PAUSED', 'message_template_name': 'sale', 'message_template_language': 'en_US'}
+    people.tell(
+        changed(
+            'account_alerts', {'alert_type': 'X', 'entity_type': 'WABA', 'entity_id': WABA}, value
+        )
+    )
+    stopped = {
+        'event': 'PAUSED',
+        'message_template_name': 'sale',
+        'message_template_language': 'en_US',
+    }
     people.tell(changed('message_template_status_update', stopped, value))
     (event,) = acme.get(f'/account/{CHATBOT}/health').json['data']
     assert is_now(event['at'])

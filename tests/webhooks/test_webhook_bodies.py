@@ -26,14 +26,20 @@ def nested(depth, inner='0'):
 
 def holding(value):
     """A webhook whose message holds a value, given as JSON text, under a key that nobody knows."""
-    return json.dumps(envelope([text_message(wamid='wamid.odd', odd='@')])).replace('"@"', value).encode()
+    return (
+        json.dumps(envelope([text_message(wamid='wamid.odd', odd='@')]))
+        .replace('"@"', value)
+        .encode()
+    )
 
 
 @pytest.fixture(scope='module')
 def web(schema, tmp_path_factory):
     """The real web process, for what a test client cannot send."""
     port = free_port()
-    processes = Processes(tmp_path_factory.mktemp('web'), {'PORT': str(port), 'WEB_CONCURRENCY': '1'})
+    processes = Processes(
+        tmp_path_factory.mktemp('web'), {'PORT': str(port), 'WEB_CONCURRENCY': '1'}
+    )
     processes.start('web')
     processes.wait_port(port)
     yield f'http://127.0.0.1:{port}/whatsapp-cloud/webhook'
@@ -42,7 +48,9 @@ def web(schema, tmp_path_factory):
 
 def post(url, body, secret=APP_SECRET, chunk=None):
     chunks = (body[at : at + chunk] for at in range(0, len(body), chunk)) if chunk else body
-    return requests.post(url, data=chunks, headers={'X-Hub-Signature-256': sign(body, secret)}, timeout=20)
+    return requests.post(
+        url, data=chunks, headers={'X-Hub-Signature-256': sign(body, secret)}, timeout=20
+    )
 
 
 def test_a_body_of_four_mebibytes_is_taken_and_one_byte_more_is_not(meta, backend):
@@ -100,14 +108,20 @@ def test_a_signed_body_that_cannot_be_used_is_stored_and_quarantined(meta, backe
     assert backend.outcomes() == [('message', 'stored')]
     (event,) = backend.events(status='quarantined')
     assert event['size'] == len(body)
-    assert ('deep' in event['error']) == (body.count(b'[') > 1000 or body.count(b'{') > 1000), event['error']
+    assert ('deep' in event['error']) == (body.count(b'[') > 1000 or body.count(b'{') > 1000), (
+        event['error']
+    )
 
 
 @pytest.mark.parametrize('depth', [510, 700, 850])
-def test_what_is_nested_so_deeply_that_nobody_can_write_it_again_is_invalid(meta, backend, workers, depth):
+def test_what_is_nested_so_deeply_that_nobody_can_write_it_again_is_invalid(
+    meta, backend, workers, depth
+):
     backend.account()
     deep = text_message(wamid='wamid.deep', odd='@')
-    body = json.dumps(envelope([deep, text_message(wamid='wamid.neighbour')])).replace('"@"', nested(depth))
+    body = json.dumps(envelope([deep, text_message(wamid='wamid.neighbour')])).replace(
+        '"@"', nested(depth)
+    )
     assert meta.webhook(body.encode()).status_code == 200
     workers.incoming()
     assert backend.outcomes() == [('message', 'invalid'), ('message', 'stored')]
@@ -115,8 +129,16 @@ def test_what_is_nested_so_deeply_that_nobody_can_write_it_again_is_invalid(meta
 
 
 VALUE = envelope([text_message(wamid='wamid.neighbour')])['entry'][0]['changes'][0]['value']
-OTHER_FIELDS = ('account_update', 'message_template_status_update', 'smb_message_echoes', 'calls', 'user_preferences',
-                'user_id_update', 'history', 'not_known_yet')  # fmt: skip
+OTHER_FIELDS = (
+    'account_update',
+    'message_template_status_update',
+    'smb_message_echoes',
+    'calls',
+    'user_preferences',
+    'user_id_update',
+    'history',
+    'not_known_yet',
+)
 DEEP_PLACES = {
     'a contact': {'contacts': [{'wa_id': '12025550143', 'profile': '@'}]},
     'a contact of nobody': {'contacts': [{'odd': '@'}]},
@@ -145,7 +167,11 @@ def told_beside(body, meta, backend, workers, caplog):
 def test_deep_parts_of_a_value_cost_nobody_anything(meta, backend, workers, caplog, deep, depth):
     value = VALUE | deep
     change = {'field': 'messages', 'value': value}
-    body = json.dumps({'entry': [{'id': '1', 'changes': [change]}]}).replace('"@"', nested(depth)).encode()
+    body = (
+        json.dumps({'entry': [{'id': '1', 'changes': [change]}]})
+        .replace('"@"', nested(depth))
+        .encode()
+    )
     told_beside(body, meta, backend, workers, caplog)
 
 
@@ -166,30 +192,60 @@ def test_each_object_in_a_list_that_nobody_reads_has_an_item(meta, backend, work
     backend.account()
     value = VALUE | {
         'message_echoes': [text_message(wamid='wamid.1'), text_message(wamid='wamid.2')],
-        'user_actions': [{'action': 'x'}], 'tags': ['a', 'b'], 'calls': [{'id': '1'}], 'none': [],
-    }  # fmt: skip
-    entry = {'id': '1', 'changes': [{'field': 'messages', 'value': value}], 'messaging': [{'sender': {'id': '1'}}]}
-    assert meta.webhook({'object': 'whatsapp_business_account', 'entry': [entry], 'more': [{}]}).status_code == 200
+        'user_actions': [{'action': 'x'}],
+        'tags': ['a', 'b'],
+        'calls': [{'id': '1'}],
+        'none': [],
+    }
+    entry = {
+        'id': '1',
+        'changes': [{'field': 'messages', 'value': value}],
+        'messaging': [{'sender': {'id': '1'}}],
+    }
+    assert (
+        meta.webhook(
+            {'object': 'whatsapp_business_account', 'entry': [entry], 'more': [{}]}
+        ).status_code
+        == 200
+    )
     workers.incoming()
     (event,) = backend.events()
     found = [(item['key'], item['outcome']) for item in event['items'] if item['kind'] == 'change']
     assert found == [
-        ('more', 'ignored'), ('messages.message_echoes', 'ignored'), ('messages.message_echoes', 'ignored'),
-        ('messages.user_actions', 'ignored'), ('messages.tags', 'ignored'), ('messages.calls', 'ignored'),
+        ('more', 'ignored'),
+        ('messages.message_echoes', 'ignored'),
+        ('messages.message_echoes', 'ignored'),
+        ('messages.user_actions', 'ignored'),
+        ('messages.tags', 'ignored'),
+        ('messages.calls', 'ignored'),
         ('entry.messaging', 'ignored'),
-    ]  # fmt: skip
+    ]
     assert [message['wamid'] for message in backend.messages()] == ['wamid.neighbour']
 
 
 def test_a_list_that_nobody_reads_of_a_number_that_is_not_ours_is_refused(meta, backend, workers):
     value = VALUE | {'message_echoes': [text_message()], 'messages': []}
-    assert meta.webhook({'entry': [{'changes': [{'field': 'messages', 'value': value}]}]}).status_code == 200
+    assert (
+        meta.webhook({'entry': [{'changes': [{'field': 'messages', 'value': value}]}]}).status_code
+        == 200
+    )
     workers.incoming()
     assert backend.outcomes() == [('change', 'refused')]
 
 
-EMPTY = ['{}', '{"entry": null}', '{"entry": []}', '{"object": 1, "entry": [{}]}', '{"entry": [{"changes": []}]}']
-ODD = ['{"entry": {}}', '{"entry": 5}', '{"entry": [null, 7, "x"]}', '{"entry": [{"changes": {"field": "messages"}}]}']
+EMPTY = [
+    '{}',
+    '{"entry": null}',
+    '{"entry": []}',
+    '{"object": 1, "entry": [{}]}',
+    '{"entry": [{"changes": []}]}',
+]
+ODD = [
+    '{"entry": {}}',
+    '{"entry": 5}',
+    '{"entry": [null, 7, "x"]}',
+    '{"entry": [{"changes": {"field": "messages"}}]}',
+]
 
 
 @pytest.mark.parametrize('body', EMPTY)
@@ -236,7 +292,9 @@ def test_an_odd_value_costs_neither_its_message_nor_the_lists(meta, backend, wor
 @pytest.mark.parametrize('value', ODDITIES.values(), ids=ODDITIES)
 def test_an_odd_content_costs_neither_its_message_nor_the_lists(meta, backend, workers, value):
     backend.account()
-    body = json.dumps(envelope([{**text_message(wamid='wamid.odd'), 'text': '@'}])).replace('"@"', value)
+    body = json.dumps(envelope([{**text_message(wamid='wamid.odd'), 'text': '@'}])).replace(
+        '"@"', value
+    )
     assert meta.webhook(body.encode()).status_code == 200
     workers.incoming()
     assert backend.outcomes() == [('message', 'stored')]
@@ -254,7 +312,10 @@ def test_json_in_another_unicode_encoding_is_understood(meta, backend, workers, 
 
 def test_a_thousand_updates_in_three_megabytes_are_worked_off(meta: Meta, backend, workers):
     backend.account()
-    messages = [text_message('x' * 2500, wamid=f'wamid.{n:04}', phone=f'1202555{n % 100:04}') for n in range(1000)]
+    messages = [
+        text_message('x' * 2500, wamid=f'wamid.{n:04}', phone=f'1202555{n % 100:04}')
+        for n in range(1000)
+    ]
     body = json.dumps(envelope(messages)).encode()
     assert 2_600_000 < len(body) < LIMIT
     assert meta.webhook(body).status_code == 200

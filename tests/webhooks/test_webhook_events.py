@@ -48,7 +48,9 @@ odd = st.one_of(
 )
 anything = st.recursive(
     odd,
-    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(st.text(), inner, max_size=3)),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3), st.dictionaries(st.text(), inner, max_size=3)
+    ),
     max_leaves=8,
 )
 
@@ -67,7 +69,17 @@ parts = mostly(
         part(
             **{
                 name: anything
-                for name in ('from', 'from_user_id', 'id', 'type', 'status', 'code', 'user_id', 'wa_id', 'timestamp')
+                for name in (
+                    'from',
+                    'from_user_id',
+                    'id',
+                    'type',
+                    'status',
+                    'code',
+                    'user_id',
+                    'wa_id',
+                    'timestamp',
+                )
             },
             text=anything,
             recipient_participant_id=anything,
@@ -79,9 +91,14 @@ values = part(
     metadata=part(phone_number_id=mostly(st.just(PHONE_NUMBER_ID))),
     **dict.fromkeys(('messages', 'statuses', 'errors', 'contacts'), parts),
 )
-changes = part(field=mostly(st.sampled_from(['messages', 'messages', 'calls', 'history', 'new'])), value=values)
+changes = part(
+    field=mostly(st.sampled_from(['messages', 'messages', 'calls', 'history', 'new'])), value=values
+)
 bodies = st.fixed_dictionaries(
-    {}, optional={'entry': mostly(st.lists(part(changes=mostly(st.lists(changes, max_size=3))), max_size=3))}
+    {},
+    optional={
+        'entry': mostly(st.lists(part(changes=mostly(st.lists(changes, max_size=3))), max_size=3))
+    },
 )
 
 
@@ -96,11 +113,17 @@ def independent_count(body):
 def count_of_entry(entry):
     if not isinstance(entry, dict):
         return 1
-    return sum(count_of_change(change) for change in listed(entry, 'changes')) + strange(entry, 'changes')
+    return sum(count_of_change(change) for change in listed(entry, 'changes')) + strange(
+        entry, 'changes'
+    )
 
 
 def count_of_change(change):
-    value = change.get('value') if isinstance(change, dict) and change.get('field') == 'messages' else None
+    value = (
+        change.get('value')
+        if isinstance(change, dict) and change.get('field') == 'messages'
+        else None
+    )
     if not isinstance(value, dict):
         return 1
     known = ('messages', 'statuses', 'errors')
@@ -108,14 +131,20 @@ def count_of_change(change):
 
 
 def strange(container, *known):
-    lists = [value for name, value in container.items() if name not in known and isinstance(value, list) and value]
+    lists = [
+        value
+        for name, value in container.items()
+        if name not in known and isinstance(value, list) and value
+    ]
     return sum(sum(isinstance(one, dict) for one in value) or 1 for value in lists)
 
 
 def listed(container, name):
     """A list's elements; something else in its place is one part that cannot be used."""
     value = container.get(name)
-    return value if isinstance(value, list) else [] if value is None else ['one that cannot be used']
+    return (
+        value if isinstance(value, list) else [] if value is None else ['one that cannot be used']
+    )
 
 
 @settings(max_examples=200, deadline=None)
@@ -134,11 +163,16 @@ def test_no_value_anywhere_raises_and_every_part_is_accounted_for(body):
 @settings(max_examples=150, deadline=None)
 @given(bodies)
 def test_what_went_over_the_wire_gives_the_same_items(body):
-    assert [item.key for item in flatten(parse(json.dumps(body).encode()))] == [item.key for item in flatten(body)]
+    assert [item.key for item in flatten(parse(json.dumps(body).encode()))] == [
+        item.key for item in flatten(body)
+    ]
 
 
 @settings(max_examples=150, deadline=None)
-@given(st.binary(max_size=80) | st.text(max_size=80).map(lambda text: text.encode('utf-8', 'surrogatepass')))
+@given(
+    st.binary(max_size=80)
+    | st.text(max_size=80).map(lambda text: text.encode('utf-8', 'surrogatepass'))
+)
 def test_parse_gives_a_dict_or_says_that_it_is_none(raw):
     try:
         event = parse(raw)
@@ -151,9 +185,15 @@ def test_parse_gives_a_dict_or_says_that_it_is_none(raw):
 
 
 def test_every_entry_and_every_change_is_walked():
-    body = envelope([text_message(wamid='a'), text_message(wamid='b')], [status_of('c', 'sent')], errors=[{'code': 1}])
+    body = envelope(
+        [text_message(wamid='a'), text_message(wamid='b')],
+        [status_of('c', 'sent')],
+        errors=[{'code': 1}],
+    )
     body['entry'] += envelope([text_message(wamid='d')], number='77')['entry']
-    body['entry'][0]['changes'].append({'field': 'calls', 'value': {'statuses': [{'id': 'e', 'status': 'RINGING'}]}})
+    body['entry'][0]['changes'].append(
+        {'field': 'calls', 'value': {'statuses': [{'id': 'e', 'status': 'RINGING'}]}}
+    )
     assert [item.key for item in flatten(body)] == [
         f'm|{PHONE_NUMBER_ID}|a',
         f'm|{PHONE_NUMBER_ID}|b',
@@ -188,7 +228,10 @@ def test_a_status_without_a_usable_status_has_a_problem(status):
 
 
 def test_a_phone_number_id_may_be_a_number():
-    assert flatten(envelope([text_message()], number=int(PHONE_NUMBER_ID)))[0].phone_number_id == PHONE_NUMBER_ID
+    assert (
+        flatten(envelope([text_message()], number=int(PHONE_NUMBER_ID)))[0].phone_number_id
+        == PHONE_NUMBER_ID
+    )
 
 
 def test_the_senders_contact_is_found_by_bsuid_then_by_number_and_never_by_position():
@@ -204,7 +247,8 @@ def test_the_senders_contact_is_found_by_bsuid_then_by_number_and_never_by_posit
 
 
 @pytest.mark.parametrize(
-    'name', ['recipient_participant_user_id', 'recipient_participant_id', 'participant_recipient_id']
+    'name',
+    ['recipient_participant_user_id', 'recipient_participant_id', 'participant_recipient_id'],
 )
 def test_the_participant_of_a_group_is_part_of_a_statuss_key(name):
     (item,) = flatten(envelope(statuses=[status_of('wamid.A', 'read', **{name: 'US.1'})]))
@@ -219,11 +263,15 @@ def test_another_fields_messages_and_statuses_are_no_messages_and_statuses():
 
 
 def test_numbers_that_nobody_could_write_again_stay_text():
-    event = parse(b'{"a": NaN, "b": -Infinity, "c": 1e999, "d": %s, "e": 1.5, "f": 7}' % (b'9' * 5000))
+    event = parse(
+        b'{"a": NaN, "b": -Infinity, "c": 1e999, "d": %s, "e": 1.5, "f": 7}' % (b'9' * 5000)
+    )
     assert event == {'a': 'NaN', 'b': '-Infinity', 'c': '1e999', 'd': '9' * 5000, 'e': 1.5, 'f': 7}
 
 
-@pytest.mark.parametrize('raw', [b'', b'x', b'[]', b'"a"', b'1', b'null', b'[' * 100_000, b'\xff{}', b'{"a":1,}'])
+@pytest.mark.parametrize(
+    'raw', [b'', b'x', b'[]', b'"a"', b'1', b'null', b'[' * 100_000, b'\xff{}', b'{"a":1,}']
+)
 def test_a_body_that_is_no_json_object_is_not_an_event(raw):
     with pytest.raises(NotAnEvent):
         parse(raw)
@@ -248,7 +296,16 @@ def test_clean_gives_text_that_a_column_takes(value, limit, cleaned):
 
 @pytest.mark.parametrize(
     ('value', 'wanted'),
-    [('1', '1'), (17, '17'), (True, None), (1.5, None), ('', None), (None, None), ('x' * 256, None), (10**400, None)],
+    [
+        ('1', '1'),
+        (17, '17'),
+        (True, None),
+        (1.5, None),
+        ('', None),
+        (None, None),
+        ('x' * 256, None),
+        (10**400, None),
+    ],
 )
 def test_identifier_takes_text_and_digits(value, wanted):
     assert identifier(value) == wanted

@@ -75,14 +75,19 @@ def test_what_is_due_for_more_than_a_minute_is_a_warning_with_its_kind(backend, 
         assert clock.tell_of_late_work(clock.job_table.next_due())
     (line,) = lines(caplog, 'work is late')
     assert line['levelno'] == logging.WARNING
-    assert {kind: seconds // 10 for kind, seconds in line['oldest_due_seconds'].items()} == {'send': 9, 'webhooks': 7}
+    assert {kind: seconds // 10 for kind, seconds in line['oldest_due_seconds'].items()} == {
+        'send': 9,
+        'webhooks': 7,
+    }
 
 
 def test_accounts_are_listed_the_newest_first_a_page_at_a_time(backend):
     ids = [f'shop-{n}' for n in range(5)]
     for n, chatbot_id in enumerate(ids):
         backend.account(chatbot_id, str(300 + n))
-    sql("UPDATE whatsapp_cloud_account SET created_at = '2026-11-01' WHERE chatbot_id IN ('shop-1', 'shop-2')")
+    sql(
+        "UPDATE whatsapp_cloud_account SET created_at = '2026-11-01' WHERE chatbot_id IN ('shop-1', 'shop-2')"
+    )
     seen, query = [], '?limit=2'
     while query:
         page = backend.get(f'/accounts{query}').json
@@ -109,15 +114,23 @@ def test_the_accounts_that_cannot_send_are_found_with_the_reason_and_the_fix(bac
     assert held['chatbot_id'] == 'bad'
     assert held['send_state_reason'] == reason | explain(190)
     assert backend.get('/account/bad').json['send_state_reason'] == reason | explain(190)
-    assert [one['chatbot_id'] for one in backend.get('/accounts?send_state=ok').json['data']] == ['good']
+    assert [one['chatbot_id'] for one in backend.get('/accounts?send_state=ok').json['data']] == [
+        'good'
+    ]
 
 
 def test_messages_that_their_template_stops_leave_a_line(backend, caplog):
     backend.account(waba_id=WABA)
     template = {'name': 'sale', 'language': {'code': 'en_US'}}
     for customer in ('12025550143', '12025550144'):
-        backend.post('/send', {'chatbot_id': 'acme', 'to': f'+{customer}', 'type': 'template', 'template': template})
-    sql("INSERT INTO template (waba_id, name, language, status) VALUES (%s, 'sale', 'en_US', 'PAUSED')", WABA)
+        backend.post(
+            '/send',
+            {'chatbot_id': 'acme', 'to': f'+{customer}', 'type': 'template', 'template': template},
+        )
+    sql(
+        "INSERT INTO template (waba_id, name, language, status) VALUES (%s, 'sale', 'en_US', 'PAUSED')",
+        WABA,
+    )
     with connection():
         clock.sweep()
     (line,) = lines(caplog, 'messages stopped by their template')

@@ -114,4 +114,7 @@ def test_idempotency_keys_are_kept_at_least_a_day_and_not_for_ever(acme):
     with connection():
         clock.tidy()
     assert sql('SELECT key FROM idempotency_key ORDER BY key') == [('day',), ('new',)]
-    assert 'Idempotent-Replayed' in acme.post('/send', body, headers={'Idempotency-Key': 'day'}).headers
+    assert (
+        'Idempotent-Replayed'
+        in acme.post('/send', body, headers={'Idempotency-Key': 'day'}).headers
+    )

@@ -55,7 +55,9 @@ def test_the_jobs_of_killed_workers_do_not_pile_up(database):
     registry = StartedJobRegistry(queue=queues.queue(SEND))
     queues.client().lpop(queues.queue(SEND).key)
     job.set_status('started')
-    queues.client().zadd(registry.key, {f'{job.id}:its-execution': 1})  # its worker has not been heard of since 1970
+    queues.client().zadd(
+        registry.key, {f'{job.id}:its-execution': 1}
+    )  # its worker has not been heard of since 1970
     registry.cleanup()  # what every worker does now and then
     assert queues.client().exists(job.key)
     with connection():
@@ -127,10 +129,15 @@ def test_results_are_kept_while_postgresql_is_away(database, away):
 
 def test_a_result_that_cannot_be_recorded_costs_only_itself(database):
     ledger = Ledger()
-    pool = WorkerPool(8, lambda row: 'poison' if row['id'] == 3 else row['id'], ledger, batch_window=0.1)
+    pool = WorkerPool(
+        8, lambda row: 'poison' if row['id'] == 3 else row['id'], ledger, batch_window=0.1
+    )
     pool.submit(rows(6))
     assert pool.close(5)
-    assert sorted(map(str, ledger.results)) == [*'01245', 'the result could not be stored (ValueError)']
+    assert sorted(map(str, ledger.results)) == [
+        *'01245',
+        'the result could not be stored (ValueError)',
+    ]
 
 
 class Refuses(Ledger):
@@ -141,7 +148,9 @@ class Refuses(Ledger):
         self.code, self.times = code, times
 
     def __call__(self, batch):
-        if self.times and any(row['id'] == 3 and not isinstance(result, Unrecordable) for row, result in batch):
+        if self.times and any(
+            row['id'] == 3 and not isinstance(result, Unrecordable) for row, result in batch
+        ):
             self.times -= 1
             raise state(self.code)
         super().__call__(batch)
@@ -154,7 +163,9 @@ def state(code):
     return caught.value
 
 
-@pytest.mark.parametrize('code', ['22P02', '22P05', '22003', '23514', '23505', '54000', '54001', 'XX000', '42703'])
+@pytest.mark.parametrize(
+    'code', ['22P02', '22P05', '22003', '23514', '23505', '54000', '54001', 'XX000', '42703']
+)
 def test_a_result_that_postgresql_refuses_becomes_a_failure_and_stops_no_other(database, code):
     ledger = Refuses(code, times=100)
     pool = WorkerPool(8, lambda row: row['id'], ledger, batch_window=0.1)

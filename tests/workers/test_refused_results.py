@@ -23,7 +23,9 @@ def refuse(database):
         tables.append(table)
         sql(f"""CREATE FUNCTION refuse_{table}() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
           IF {condition} THEN RAISE EXCEPTION 'refused' USING ERRCODE = '{code}'; END IF; RETURN new; END $$""")
-        sql(f'CREATE TRIGGER refuse BEFORE {event} ON {table} FOR EACH ROW EXECUTE FUNCTION refuse_{table}()')
+        sql(
+            f'CREATE TRIGGER refuse BEFORE {event} ON {table} FOR EACH ROW EXECUTE FUNCTION refuse_{table}()'
+        )
 
     yield refusal
     for table in tables:
@@ -68,7 +70,10 @@ def test_what_no_caller_may_say_no_responder_may_either(backend, meta, workers, 
         workers.incoming()
         sql('UPDATE conversation SET reply_due_at = now() WHERE reply_due_at IS NOT NULL')
     (conversation,) = backend.conversations()
-    assert (conversation['reply_error']['attempts'], conversation['reply_error']['final']) == (4, True)
+    assert (conversation['reply_error']['attempts'], conversation['reply_error']['final']) == (
+        4,
+        True,
+    )
     assert 'JSON' in conversation['reply_error']['title']
     assert conversation['reply_due_at'] is None
     assert backend.messages(direction='outbound') == []
@@ -76,7 +81,9 @@ def test_what_no_caller_may_say_no_responder_may_either(backend, meta, workers, 
 
 
 @pytest.mark.parametrize('code', ['22P02', '23514', '54000', '54001'])
-def test_a_reply_that_cannot_be_stored_is_a_failed_reply(backend, meta, workers, platform, refuse, code):
+def test_a_reply_that_cannot_be_stored_is_a_failed_reply(
+    backend, meta, workers, platform, refuse, code
+):
     refuse('message', 'INSERT', f"new.recipient_to = '+{ONE}'", code)
     customers_write(meta, ONE, TWO)
     for _ in range(4):
@@ -91,7 +98,9 @@ def test_a_reply_that_cannot_be_stored_is_a_failed_reply(backend, meta, workers,
     assert len(platform.asks) == 5
 
 
-def test_a_reply_of_which_nothing_can_be_stored_is_not_asked_for_for_ever(backend, meta, workers, platform, refuse):
+def test_a_reply_of_which_nothing_can_be_stored_is_not_asked_for_for_ever(
+    backend, meta, workers, platform, refuse
+):
     refuse('conversation', 'UPDATE', 'old.reply_claim IS NOT NULL AND new.reply_claim IS NULL')
     customers_write(meta, ONE)
     for _ in range(15):
@@ -120,7 +129,10 @@ def test_a_send_whose_outcome_cannot_be_stored_has_failed_and_is_not_sent_again(
     workers.send()
     assert backend.message(good['id'])['status'] == 'accepted'
     failed = backend.message(poison['id'])
-    assert (failed['status'], failed['error']['title'][:31]) == ('failed', 'the result could not be stored ')
+    assert (failed['status'], failed['error']['title'][:31]) == (
+        'failed',
+        'the result could not be stored ',
+    )
     assert failed['fix']
     assert len(stand_in.sends()) == 2
 
@@ -132,10 +144,16 @@ def test_people_of_whom_an_answer_tells_what_cannot_be_stored_do_not_fail_their_
     message = backend.send()
     told = []
     monkeypatch.setattr('workers.send.identity_claims.of_answer', lambda *result: result)
-    monkeypatch.setattr('workers.send.identity.join', lambda found, mend: told.append(found) or execute('SELECT 1/0'))
+    monkeypatch.setattr(
+        'workers.send.identity.join',
+        lambda found, mend: told.append(found) or execute('SELECT 1/0'),
+    )
     workers.send()
     assert len(told) == 1
-    assert (backend.message(message['id'])['status'], backend.message(message['id'])['error']) == ('accepted', None)
+    assert (backend.message(message['id'])['status'], backend.message(message['id'])['error']) == (
+        'accepted',
+        None,
+    )
 
 
 def test_a_send_in_which_our_own_code_fails_is_unknown(backend, stand_in, workers, monkeypatch):
@@ -144,10 +162,15 @@ def test_a_send_in_which_our_own_code_fails_is_unknown(backend, stand_in, worker
     monkeypatch.setattr('workers.send.graph_body', lambda row: 1 // 0)
     workers.send()
     shown = backend.message(message['id'])
-    assert (shown['status'], shown['error']['title']) == ('unknown', 'internal error (ZeroDivisionError)')
+    assert (shown['status'], shown['error']['title']) == (
+        'unknown',
+        'internal error (ZeroDivisionError)',
+    )
 
 
-def test_a_receipt_whose_outcome_cannot_be_stored_is_given_up(backend, meta, stand_in, workers, refuse):
+def test_a_receipt_whose_outcome_cannot_be_stored_is_given_up(
+    backend, meta, stand_in, workers, refuse
+):
     backend.account(responder={'kind': 'none'})
     customers_write(meta, ONE, TWO)
     workers.incoming()
@@ -160,13 +183,18 @@ def test_a_receipt_whose_outcome_cannot_be_stored_is_given_up(backend, meta, sta
     for message in backend.messages():
         assert backend.post(f'/messages/{message["id"]}/read').status_code == 202
     workers.errands()
-    found = {message['wamid']: backend.message(message['id'])['read_receipt'] for message in backend.messages()}
+    found = {
+        message['wamid']: backend.message(message['id'])['read_receipt']
+        for message in backend.messages()
+    }
     assert found[f'wamid.{TWO}']['told_at']
     assert found[f'wamid.{ONE}']['error']['title'].startswith('the result could not be stored')
     assert sql('SELECT count(*) FROM read_receipt WHERE due_at IS NOT NULL') == [(0,)]
 
 
-def test_a_receipt_in_which_our_own_code_fails_is_given_up_some_time(backend, meta, stand_in, workers, monkeypatch):
+def test_a_receipt_in_which_our_own_code_fails_is_given_up_some_time(
+    backend, meta, stand_in, workers, monkeypatch
+):
     backend.account(responder={'kind': 'none'})
     customers_write(meta, ONE)
     workers.incoming()
@@ -177,7 +205,11 @@ def test_a_receipt_in_which_our_own_code_fails_is_given_up_some_time(backend, me
         workers.errands()
         sql('UPDATE read_receipt SET due_at = now() WHERE due_at IS NOT NULL')
     ((tried, due_at, error),) = sql('SELECT attempts, due_at, error FROM read_receipt')
-    assert (3 < tried < 20, due_at, error['title']) == (True, None, 'internal error (ZeroDivisionError)')
+    assert (3 < tried < 20, due_at, error['title']) == (
+        True,
+        None,
+        'internal error (ZeroDivisionError)',
+    )
 
 
 @pytest.fixture
@@ -208,19 +240,35 @@ def test_templates_that_cannot_be_stored_are_read_again_in_an_hour(acme, stand_i
     refuse('template_sync', 'UPDATE', f"new.synced_at IS NOT NULL AND new.waba_id = '{WABA}'")
     workers.errands()
     ((due_in, error),) = sql(
-        'SELECT extract(epoch FROM due_at - now())::float, error FROM template_sync WHERE waba_id = %s', WABA
+        'SELECT extract(epoch FROM due_at - now())::float, error FROM template_sync WHERE waba_id = %s',
+        WABA,
     )
     assert 3500 < due_in <= 3600
     assert error['title'].startswith('the result could not be stored')
-    assert sql('SELECT synced_at IS NOT NULL FROM template_sync WHERE waba_id = %s', other) == [(True,)]
+    assert sql('SELECT synced_at IS NOT NULL FROM template_sync WHERE waba_id = %s', other) == [
+        (True,)
+    ]
 
 
 def test_an_odd_number_in_one_template_costs_only_its_components(acme, stand_in, workers):
-    odd = {'name': 'odd', 'language': 'en', 'status': 'APPROVED', 'components': [{'type': 'BODY', 'x': float('nan')}]}
-    good = {'name': 'good', 'language': 'en', 'status': 'APPROVED', 'components': [{'type': 'BODY', 'text': 'Hi'}]}
+    odd = {
+        'name': 'odd',
+        'language': 'en',
+        'status': 'APPROVED',
+        'components': [{'type': 'BODY', 'x': float('nan')}],
+    }
+    good = {
+        'name': 'good',
+        'language': 'en',
+        'status': 'APPROVED',
+        'components': [{'type': 'BODY', 'text': 'Hi'}],
+    }
     with connection():
         assert template_sync.store(WABA, [odd, good]) == [('good', 'en'), ('odd', 'en')]
-    assert sql('SELECT name, components FROM template ORDER BY name') == [('good', good['components']), ('odd', None)]
+    assert sql('SELECT name, components FROM template ORDER BY name') == [
+        ('good', good['components']),
+        ('odd', None),
+    ]
 
 
 @pytest.mark.parametrize('code', ['54000', '54001', '22P05', '57014'])
@@ -234,12 +282,16 @@ def test_an_event_that_cannot_be_stored_stops_no_other(acme, meta, workers, refu
     assert sorted(outcomes.values()) in (['processed', 'processed'], ['processed', 'received'])
 
 
-def test_an_event_whose_rows_somebody_holds_lets_others_by_and_loses_no_attempt(acme, meta, workers, refuse):
+def test_an_event_whose_rows_somebody_holds_lets_others_by_and_loses_no_attempt(
+    acme, meta, workers, refuse
+):
     refuse('message', 'INSERT', f"new.wamid = 'wamid.{ONE}'", '55P03')
     customers_write(meta, ONE, TWO)
     workers.incoming()
     assert [message['wamid'] for message in acme.messages()] == [f'wamid.{TWO}']
-    assert sql("SELECT attempts FROM webhook_event WHERE status = 'received' AND due_at > now()") == [(0,)]
+    assert sql(
+        "SELECT attempts FROM webhook_event WHERE status = 'received' AND due_at > now()"
+    ) == [(0,)]
 
 
 def test_receipts_that_cannot_be_claimed_stop_no_files(acme, meta, stand_in, workers, refuse):
@@ -261,13 +313,18 @@ def test_events_that_cannot_be_claimed_stop_no_replies(backend, meta, workers, p
     refuse('webhook_event', 'UPDATE', 'true')
     with connection():
         incoming.step()
-    wait_until(lambda: [message['to'] for message in backend.messages(direction='outbound')] == [f'+{ONE}'])
+    wait_until(
+        lambda: [message['to'] for message in backend.messages(direction='outbound')] == [f'+{ONE}']
+    )
 
 
 def test_a_part_of_the_sweep_that_is_refused_stops_no_other(acme, stand_in, workers, refuse):
     one, two = acme.send(), acme.send(to='+12025550102')
     sql("UPDATE message SET status = 'sending', due_at = now() WHERE id = %s", one['id'])
-    sql("UPDATE message SET wamid = 'wamid.X', status = 'accepted', due_at = NULL WHERE id = %s", two['id'])
+    sql(
+        "UPDATE message SET wamid = 'wamid.X', status = 'accepted', due_at = NULL WHERE id = %s",
+        two['id'],
+    )
     sql("""INSERT INTO message_status (chatbot_id, phone_number_id, wamid, status, timestamp)
       SELECT chatbot_id, phone_number_id, wamid, 'sent', now() FROM message WHERE wamid = 'wamid.X'""")
     refuse('message', 'UPDATE', "new.status = 'unknown'")
@@ -315,6 +372,13 @@ def test_every_counter_has_a_row_in_these_tests(database):
     columns = sql("""SELECT table_name || '.' || column_name FROM information_schema.columns
       WHERE table_schema = current_schema() AND data_type = 'smallint' ORDER BY 1""")
     assert [name for (name,) in columns] == [
-        'conversation.reply_attempts', 'media.attempts', 'media.channels', 'message.attempts', 'message.priority',
-        'message.resends', 'read_receipt.attempts', 'template_sync.attempts', 'webhook_event.attempts',
-    ]  # fmt: skip
+        'conversation.reply_attempts',
+        'media.attempts',
+        'media.channels',
+        'message.attempts',
+        'message.priority',
+        'message.resends',
+        'read_receipt.attempts',
+        'template_sync.attempts',
+        'webhook_event.attempts',
+    ]

@@ -7,7 +7,9 @@ from tests.gateway import Gateway
 from tests.people import contact, envelope, text_message
 from tests.stack import wait_until
 
-WAITING = "SELECT 1 FROM pg_locks WHERE NOT granted AND relation = 'conversation_identity'::regclass"
+WAITING = (
+    "SELECT 1 FROM pg_locks WHERE NOT granted AND relation = 'conversation_identity'::regclass"
+)
 STORED = 'SELECT status, items::text FROM webhook_event'
 
 
@@ -24,7 +26,10 @@ def test_a_sigterm_while_redis_is_away_does_not_come_up_in_the_middle_of_a_batch
         (child,) = gateway.processes.running('worker_incoming')
         with closing(gateway.postgres.connect()) as somebody, somebody.cursor() as cursor:
             cursor.execute('LOCK TABLE conversation_identity')
-            assert gateway.meta.webhook(envelope([text_message()], contacts=[contact()])).status_code == 200
+            assert (
+                gateway.meta.webhook(envelope([text_message()], contacts=[contact()])).status_code
+                == 200
+            )
             wait_until(lambda: rows(gateway, WAITING), 20)
             gateway.redis.stop(kill=True)
             child.send(signal.SIGTERM)

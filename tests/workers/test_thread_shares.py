@@ -67,7 +67,9 @@ def test_the_last_threads_are_for_the_quick():
     shares = ThreadShares(SIZE)
     shares.ended('slow', COSTLY + 1)
     shares.ended('quick', COSTLY - 1)
-    in_flight = [{'chatbot_id': f'x{n}', 'asked_at': time.monotonic()} for n in range(SIZE - RESERVE)]
+    in_flight = [
+        {'chatbot_id': f'x{n}', 'asked_at': time.monotonic()} for n in range(SIZE - RESERVE)
+    ]
     open_to, others = shares.open_to(in_flight)
     assert (open_to['slow'], open_to['quick'] > 0, others > 0) == (0, True, True)
 
