@@ -1,7 +1,8 @@
 """The core of the gateway and its HTTP API: a package for each noun of the field.
 
-The row is the work, the queue is the bell: what has to be done is a committed row with a state and a due time; a job
-in Redis only wakes a worker. The packages, in the order in which they may import each other (each only those above it):
+The row is the work, the queue is the bell: what has to be done is a committed row with a state and
+a due time; a job in Redis only wakes a worker. The packages, in the order in which they may import
+each other (each only those above it):
 
     runtime       What every process stands on: settings, the database, Redis, logs, time limits;
                   knows no message and no account.
@@ -27,11 +28,12 @@ in Redis only wakes a worker. The packages, in the order in which they may impor
                   when the next is due.
     web           The HTTP API. The only room that knows Flask and gunicorn.
 
-A customer writes: web (door, webhook) -> webhooks (inbox, process, payload, messages_field) -> conversations, messages;
-later workers.replies -> replies -> sending (outbox).
+A customer writes: web (door, webhook) -> webhooks (inbox, process, payload, messages_field) ->
+conversations, messages; later workers.replies -> replies -> sending (outbox).
 
-The backend sends: web (messages) -> sending (submit, send_policy, outbox), a row `queued`; then workers.send -> sending
-(dispatch) -> graph -> sending (dispatch, escalation); Meta's statuses come in by webhooks -> sending (delivery_status).
+The backend sends: web (messages) -> sending (submit, send_policy, outbox), a row `queued`; then
+workers.send -> sending (dispatch) -> graph -> sending (dispatch, escalation); Meta's statuses come
+in by webhooks -> sending (delivery_status).
 """
 
 # From the bottom up; tests/system/test_layout.py holds every import against it.

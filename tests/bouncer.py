@@ -31,7 +31,9 @@ PROTOCOL_3 = 196608
 
 
 class PgBouncer:
-    """In transaction mode, otherwise as it comes; fewer connections to the server than the gateway has to it."""
+    """In transaction mode, otherwise as it comes; fewer connections to the server than the gateway
+    has to it.
+    """
 
     def __init__(self, directory, postgres):
         self.directory, self.server, self.port = directory, urlsplit(postgres.url), free_port()

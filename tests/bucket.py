@@ -1,4 +1,6 @@
-"""An S3-compatible server (moto's) as a process, with a bucket: what a test of S3 speaks to over real HTTP."""
+"""An S3-compatible server (moto's) as a process, with a bucket: what a test of S3 speaks to over
+real HTTP.
+"""
 
 from urllib.parse import quote
 

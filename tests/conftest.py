@@ -1,5 +1,8 @@
-"""The servers of the whole suite. Their addresses are in the environment before anything of service/ is imported;
-they start when a test first asks for one, so tests of pure functions wait for nothing."""
+"""The servers of the whole suite.
+
+Their addresses are in the environment before anything of service/ is imported; they start when a
+test first asks for one, so tests of pure functions wait for nothing.
+"""
 
 import atexit
 import os
@@ -35,7 +38,8 @@ os.environ |= {
     'WHATSAPP_VERIFY_TOKEN': 'verify-me',
     'API_KEYS': 'test-key,second-key',
     'ENCRYPTION_KEYS': Fernet.generate_key().decode(),
-    'GRAPH_API_URL': 'http://127.0.0.1:9',  # port 9, discard: a test that forgot its stand-in fails at once
+    # port 9, discard: a test that forgot its stand-in fails at once
+    'GRAPH_API_URL': 'http://127.0.0.1:9',
     'GRAPH_API_VERSION': 'v26.0',
     'GRAPH_TIMEOUT': '5',
     'UNKNOWN_GRACE_SECONDS': '120',
@@ -56,7 +60,9 @@ from tests.people import Backend, Meta, StandIn, Workers, envelope  # noqa: E402
 
 @pytest.fixture(scope='session')
 def postgres():
-    """PostgreSQL: .url, .connect(), .start(), .stop(), .restart(); .embedded is False when DATABASE_URL was given."""
+    """PostgreSQL: .url, .connect(), .start(), .stop(), .restart(); .embedded is False when
+    DATABASE_URL was given.
+    """
     POSTGRES.start()
     yield POSTGRES
     POSTGRES.stop()
@@ -64,7 +70,9 @@ def postgres():
 
 @pytest.fixture(scope='session')
 def redis_server():
-    """Redis: .url, .flush(), .start(), .stop(), .restart(); .embedded is False when REDIS_URL was given."""
+    """Redis: .url, .flush(), .start(), .stop(), .restart(); .embedded is False when REDIS_URL was
+    given.
+    """
     REDIS.start()
     yield REDIS
     REDIS.stop()
@@ -115,19 +123,25 @@ def application(schema):
 
 @pytest.fixture
 def backend(application, database):
-    """The platform's backend at the front door, with a key: .get(), .post(), .account(), .send(), .wait_for()."""
+    """The platform's backend at the front door, with a key: .get(), .post(), .account(), .send(),
+    .wait_for().
+    """
     return Backend(application.test_client())
 
 
 @pytest.fixture
 def meta(application, database):
-    """Meta at the front door: .webhook(body) signs it and posts it, .payload(name) is a file of tests/payloads."""
+    """Meta at the front door: .webhook(body) signs it and posts it, .payload(name) is a file of
+    tests/payloads.
+    """
     return Meta(application.test_client())
 
 
 @pytest.fixture
 def workers(database):
-    """The back room, in this process: .incoming(), .send(), .errands() until idle; .sweep() is the clock's."""
+    """The back room, in this process: .incoming(), .send(), .errands() until idle; .sweep() is the
+    clock's.
+    """
     with Workers() as back_room:
         yield back_room
 
@@ -151,8 +165,10 @@ def simulator_process():
 
 @pytest.fixture
 def stand_in(simulator_process, setting):
-    """The stand-in for Meta and the AI, a process of its own, emptied; settings point at it. It sends no webhooks
-    and does not know which media and templates there are (strict)."""
+    """The stand-in for Meta and the AI, a process of its own, emptied; settings point at it.
+
+    It sends no webhooks and does not know which media and templates there are (strict).
+    """
     simulator_process.reset(webhooks=False, strict=False)
     setting('GRAPH_API_URL', simulator_process.url)
     setting('AI_BASE_URL', f'{simulator_process.url}/v1')
@@ -180,7 +196,9 @@ def in_bucket(bucket, setting, monkeypatch):
 
 @pytest.fixture
 def file_server(backend, setting):
-    """Meta's file side in this process, for an account without replies; the file of id 77 is expected."""
+    """Meta's file side in this process, for an account without replies; the file of id 77 is
+    expected.
+    """
     backend.account(responder={'kind': 'none'})
     with FileServer(CONTENT) as there:
         setting('GRAPH_API_URL', there.url)
@@ -203,7 +221,9 @@ def web(schema, tmp_path_factory):
 
 @pytest.fixture
 def back_room(database, stand_in, tmp_path):
-    """back_room(SEND_CONCURRENCY='2'): the real send worker and the real clock, as processes, until the test ends."""
+    """back_room(SEND_CONCURRENCY='2'): the real send worker and the real clock, as processes, until
+    the test ends.
+    """
     started = []
 
     def start(**environ):

@@ -1,4 +1,6 @@
-"""The shell blocks of README and docs, and a shell in which they run one after the other against `make run`."""
+"""The shell blocks of README and docs, and a shell in which they run one after the other against
+`make run`.
+"""
 
 import os
 import re
@@ -17,8 +19,9 @@ FENCE = re.compile(
 MARK = re.compile(r'<!-- (?P<mark>not run|answers):? (?P<what>[^\n]+) -->\s*\Z')
 DEFAULTS = ('127.0.0.1:8000', '127.0.0.1:9090')  # where `make run` listens when it may
 LIMIT = 300  # seconds for one file
-# Says on standard error what each call was answered with; nobody looks at that of a newcomer's curl. In one piece: curl
-# writes it in several, between which a program behind a pipe may write to the same file.
+# Says on standard error what each call was answered with; nobody looks at that of a newcomer's
+# curl. In one piece: curl writes it in several, between which a program behind a pipe may write to
+# the same file.
 CURL = """#!/bin/sh
 exec 3>&1
 said=$({curl} --max-time 60 --write-out '%{{stderr}}@@HTTP %{{http_code}} %{{method}} %{{url_effective}}' "$@" 2>&1 >&3)
@@ -75,7 +78,9 @@ def block(name, text, found):
 
 
 class Newcomer:
-    """A copy of the repository in which `make run` runs, and a person who types what README and docs say."""
+    """A copy of the repository in which `make run` runs, and a person who types what README and
+    docs say.
+    """
 
     def __init__(self, directory):
         self.directory, self.log = directory / 'clone', directory / 'run.log'

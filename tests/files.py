@@ -1,4 +1,6 @@
-"""Files on Meta's side: in the stand-in, or on a server of this process that misbehaves as a test tells it to."""
+"""Files on Meta's side: in the stand-in, or on a server of this process that misbehaves as a test
+tells it to.
+"""
 
 import hashlib
 import json
@@ -64,9 +66,12 @@ def attempts(workers, number):
 
 
 class FileServer:
-    """Meta's file side in this process. `says[path]`: what it answers there; `asked`: (path, headers) of each request.
+    """Meta's file side in this process.
 
-    An answer is (status, headers, body) or a function of the handler; Meta's ids are described by default.
+    `says[path]`: what it answers there; `asked`: (path, headers) of each request.
+
+    An answer is (status, headers, body) or a function of the handler; Meta's ids are described by
+    default.
     """
 
     def __init__(self, content=b'a picture'):

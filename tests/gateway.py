@@ -1,4 +1,6 @@
-"""The whole gateway as it is deployed: the Procfile's processes on embedded servers, the stand-in on the far side."""
+"""The whole gateway as it is deployed: the Procfile's processes on embedded servers, the stand-in
+on the far side.
+"""
 
 from contextlib import contextmanager
 from types import SimpleNamespace
@@ -12,7 +14,9 @@ ENTRIES = ('web', 'worker_incoming', 'worker_send', 'clock')
 
 
 class Gateway:
-    """with Gateway(directory, SEND_RATE='80') as gateway: .backend, .meta, .stand_in, .processes, .postgres, .redis"""
+    """with Gateway(directory, SEND_RATE='80') as gateway: .backend, .meta, .stand_in, .processes,
+    .postgres, .redis
+    """
 
     def __init__(self, directory, **environ):
         self.postgres = Postgres(

@@ -1,11 +1,12 @@
-"""Fills the environment of the Makefile: `python3 tests/install.py .venv tests/requirements-run.txt`.
+"""Fills the environment of the Makefile: `python3 tests/install.py .venv
+tests/requirements-run.txt`.
 
 1. The environment, if there is none or its Python is gone.
 2. uv, which installs in seconds: the one on the PATH, else that of PyPI.
 3. The packages, by uv; by pip, where uv is not to be had or could not do it.
 
-Only wheels are taken, so nothing is compiled, and each file's hash is checked. Nothing is installed yet when this runs:
-it needs the standard library alone.
+Only wheels are taken, so nothing is compiled, and each file's hash is checked. Nothing is installed
+yet when this runs: it needs the standard library alone.
 """
 
 import os
@@ -56,7 +57,9 @@ def environment(directory):
 
 
 def by_uv(python, requirements):
-    """Compiled to bytecode at once: else each of the processes would do it at its start, all at the same time."""
+    """Compiled to bytecode at once: else each of the processes would do it at its start, all at the
+    same time.
+    """
     into = ['--python', python, '--compile-bytecode']
     run(uv(python), 'pip', 'install', *into, *WHEELS, requirements, env=pips_settings(python))
 

@@ -8,10 +8,11 @@ NUMBERS = [f'1202555{n:04}' for n in range(6)]
 
 
 class World:
-    """People, what they do, and what Meta tells of it: `told` is a list of Told, in the order in which it happened.
+    """People, what they do, and what Meta tells of it: `told` is a list of Told, in the order in
+    which it happened.
 
-    Numbers are `handed_on` to others, and then everybody shows a BSUID; or they are not, and people may show a phone
-    alone, as before April 2026.
+    Numbers are `handed_on` to others, and then everybody shows a BSUID; or they are not, and people
+    may show a phone alone, as before April 2026.
     """
 
     def __init__(self, handed_on):
@@ -49,7 +50,10 @@ class World:
         self.tell('echo', person, phone=how % 2 and person.phone, user=person.user)
 
     def send(self, person, how):
-        """The backend writes: to a phone, or to the BSUID. Meta answers, and tells of it in statuses."""
+        """The backend writes: to a phone, or to the BSUID.
+
+        Meta answers, and tells of it in statuses.
+        """
         by_phone, sent = how % 3, SimpleNamespace(id=None)
         self.tell('send', person, phone=by_phone and person.phone, user=person.user, sent=sent)
         ids = {'phone': person.phone, 'user': person.user, 'sent': sent}
@@ -87,7 +91,9 @@ class World:
 
 
 def written(one):
-    """(phone, BSUID) as Meta may write them: with a plus, with marks, and where no phone is shown the BSUID for it."""
+    """(phone, BSUID) as Meta may write them: with a plus, with marks, and where no phone is shown
+    the BSUID for it.
+    """
     phone = (
         one.phone
         and [one.phone, f'+{one.phone}', f'\u202a+{one.phone[0]}\u00a0{one.phone[1:]}\u202c'][

@@ -1,8 +1,9 @@
 """Renews the lists of packages from setup.cfg: `make lock`.
 
-Each list has every package at one version, the newest that setup.cfg allows, with the hashes of all its files: those
-of every system and every Python from 3.11 on. The extra `s3` limits the others: who installs it, too, finds nothing
-that it cannot live with. A version that would have to be compiled on one of PYTHONS and SYSTEMS is refused.
+Each list has every package at one version, the newest that setup.cfg allows, with the hashes of all
+its files: those of every system and every Python from 3.11 on. The extra `s3` limits the others:
+who installs it, too, finds nothing that it cannot live with. A version that would have to be
+compiled on one of PYTHONS and SYSTEMS is refused.
 """
 
 import configparser

@@ -1,4 +1,6 @@
-"""A road to the stand-in for Meta that can be closed: nobody listens, or who listens does not hand on."""
+"""A road to the stand-in for Meta that can be closed: nobody listens, or who listens does not hand
+on.
+"""
 
 import socket
 import threading
@@ -19,8 +21,8 @@ OVERLOADED = (
 class Road:
     """A TCP server on a port of its own before another. `url` leads over it.
 
-    `open()`: as if it were not there; `refuse()`: nobody listens; `say(bytes)`: the answer to whatever comes; `hang()`:
-    no answer at all. What is under way is cut off.
+    `open()`: as if it were not there; `refuse()`: nobody listens; `say(bytes)`: the answer to
+    whatever comes; `hang()`: no answer at all. What is under way is cut off.
     """
 
     def __init__(self, target=None):

@@ -6,7 +6,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
 class Platform:
-    """An HTTP server in this process. `answer(…)`: what it says from now on; `asks`: what it was asked."""
+    """An HTTP server in this process.
+
+    `answer(…)`: what it says from now on; `asks`: what it was asked.
+    """
 
     def __init__(self):
         self.asks, self.at_once, self.most_at_once = [], 0, 0

@@ -1,4 +1,6 @@
-"""Who takes part in a test: the platform's backend, Meta, the back room, and the stand-in on the far side."""
+"""Who takes part in a test: the platform's backend, Meta, the back room, and the stand-in on the
+far side.
+"""
 
 import base64
 import json
@@ -30,7 +32,10 @@ def sql(statement, *parameters):
 
 
 class Backend:
-    """Speaks to the API with a key. `transport` is a Flask test client or an object with the same methods."""
+    """Speaks to the API with a key.
+
+    `transport` is a Flask test client or an object with the same methods.
+    """
 
     def __init__(self, transport, key='test-key'):
         self.transport, self.headers = transport, {'Authorization': f'Bearer {key}'}
@@ -129,7 +134,9 @@ def envelope(messages=(), statuses=(), contacts=(), number=PHONE_NUMBER_ID, erro
 
 
 def text_message(body='Hello', wamid='wamid.A', phone=CUSTOMER, user=None, at=None, **more):
-    """One inbound text, of now unless `at` is given; `phone` or `user` may be None, as Meta leaves them out."""
+    """One inbound text, of now unless `at` is given; `phone` or `user` may be None, as Meta leaves
+    them out.
+    """
     at = int(time.time()) if at is None else at
     ids = {name: value for name, value in (('from', phone), ('from_user_id', user)) if value}
     return {
@@ -197,7 +204,9 @@ class Customers:
 
 
 def work_off_by(count):
-    """So many incoming workers at once, until no event is left; what one of them raises fails the test."""
+    """So many incoming workers at once, until no event is left; what one of them raises fails the
+    test.
+    """
     errors = []
 
     def work():
@@ -217,7 +226,9 @@ def work_off_by(count):
 
 
 class Workers:
-    """The drains without RQ around them, for tests of what they do; test_journeys.py has the real processes."""
+    """The drains without RQ around them, for tests of what they do; test_journeys.py has the real
+    processes.
+    """
 
     def __enter__(self):
         self._forget()
@@ -235,11 +246,14 @@ class Workers:
             pools += [job.pool for job in background.jobs_of_this_process().jobs]
         for pool in pools:  # a suite of thousands of tests would leave tens of thousands of threads
             pool.dismiss()
-        send.sender.cache_clear()  # it knows settings of this test; the pool that asks for replies knows none
+        # it knows settings of this test; the pool that asks for replies knows none
+        send.sender.cache_clear()
         background.jobs_of_this_process.cache_clear()
 
     def incoming(self):
-        """Work off all events that are due, then ask for the replies that are due and wait for them."""
+        """Work off all events that are due, then ask for the replies that are due and wait for
+        them.
+        """
         self._until_idle(incoming.step, lambda: replies.replies_of_this_process().pool)
 
     def send(self):

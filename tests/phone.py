@@ -1,4 +1,6 @@
-"""The stand-in's phone page in a real Chromium, against the real gateway: what its tests (test_phone_*.py) share."""
+"""The stand-in's phone page in a real Chromium, against the real gateway: what its tests
+(test_phone_*.py) share.
+"""
 
 import os
 import re
@@ -22,7 +24,8 @@ ARGUMENTS = (
 PATIENCE = 20_000  # milliseconds
 NUMBERS = count(12025550300)  # every test is a customer of its own
 HARM = '<img src=x onerror="window.harmed = true"><script>window.harmed = true</script>'
-# Every state that the reply's statuses go through, as they are drawn; two that come at once are two all the same.
+# Every state that the reply's statuses go through, as they are drawn; two that come at once are two
+# all the same.
 WATCH = """() => {
   window.seen = [];
   const look = () => {
@@ -148,7 +151,9 @@ def chromium():
 
 @pytest.fixture
 def pick_up(gateway, chromium):
-    """pick_up(width=390): a phone whose customer never wrote; nothing it did may have upset the browser's console."""
+    """pick_up(width=390): a phone whose customer never wrote; nothing it did may have upset the
+    browser's console.
+    """
     contexts, phones = [], []
 
     def open_page(width=1280, height=800):

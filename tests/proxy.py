@@ -1,4 +1,6 @@
-"""A TCP proxy before PostgreSQL that can fall silent: connections stay open, are acknowledged, and nothing passes."""
+"""A TCP proxy before PostgreSQL that can fall silent: connections stay open, are acknowledged, and
+nothing passes.
+"""
 
 import contextlib
 import select
@@ -9,7 +11,9 @@ from tests.stack import free_port
 
 
 class Proxy:
-    """with Proxy(port) as proxy: .port, .silence(), .speak(); a connection that was silent once stays so for ever."""
+    """with Proxy(port) as proxy: .port, .silence(), .speak(); a connection that was silent once
+    stays so for ever.
+    """
 
     def __init__(self, server_port):
         self.server_port, self.port = server_port, free_port()

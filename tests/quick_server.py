@@ -1,4 +1,6 @@
-"""gunicorn's settings as in service/web/server.py, for a door whose patience is short and whose room is small."""
+"""gunicorn's settings as in service/web/server.py, for a door whose patience is short and whose
+room is small.
+"""
 
 from service.web import callers, door
 from service.web.server import *  # noqa: F403

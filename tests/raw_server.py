@@ -7,7 +7,9 @@ from contextlib import suppress
 
 
 class RawServer:
-    """A TCP server that does with each connection what a test says: `behave(connection)`, until the test's end."""
+    """A TCP server that does with each connection what a test says: `behave(connection)`, until the
+    test's end.
+    """
 
     def __init__(self, behave):
         self.behave, self.open, self.connections = behave, threading.Event(), []

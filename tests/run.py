@@ -45,7 +45,9 @@ class Stopped(Exception):
 
 
 class Output:
-    """Every process's lines on our standard output, its name before them, in a colour of its own on a terminal."""
+    """Every process's lines on our standard output, its name before them, in a colour of its own on
+    a terminal.
+    """
 
     def __init__(self):
         self._printer = Printer(sys.stdout, width=len('worker_incoming'))

@@ -35,7 +35,9 @@ def main():
 
 
 def written_down():
-    """What our own environment does not say: the processes have that, with a PATH on which they find their programs."""
+    """What our own environment does not say: the processes have that, with a PATH on which they
+    find their programs.
+    """
     file = Path('.env')
     found = parse(file.read_text()) if file.exists() else {}
     return {name: value for name, value in found.items() if name not in os.environ}

@@ -1,4 +1,6 @@
-"""Texts on which a regular expression takes longest: its own parts, repeated, with an end that does not fit."""
+"""Texts on which a regular expression takes longest: its own parts, repeated, with an end that does
+not fit.
+"""
 
 import re
 from itertools import chain, product

@@ -1,4 +1,6 @@
-"""The entry of the back room: `python -m workers incoming|send|errands|clock`; several names are a process each."""
+"""The entry of the back room: `python -m workers incoming|send|errands|clock`; several names are a
+process each.
+"""
 
 import logging
 import os
@@ -36,7 +38,9 @@ class DrainWorker(SimpleWorker):
 
     @property
     def connection_timeout(self) -> int:
-        """For any answer of Redis, the longest being that there is no job; RQ's own outlasts what a SIGTERM gives."""
+        """For any answer of Redis, the longest being that there is no job; RQ's own outlasts what a
+        SIGTERM gives.
+        """
         return self.dequeue_timeout + 3
 
     def _install_signal_handlers(self):
@@ -45,7 +49,9 @@ class DrainWorker(SimpleWorker):
         self._stop_requested = stopping.is_set()
 
     def heartbeat(self, *arguments, **options):
-        """RQ's own, each time that its loop goes round; beside it the row by which /readyz knows this process."""
+        """RQ's own, each time that its loop goes round; beside it the row by which /readyz knows
+        this process.
+        """
         super().heartbeat(*arguments, **options)
         process.beat(self.kind)
 
@@ -53,11 +59,15 @@ class DrainWorker(SimpleWorker):
         stopping.set()
 
     def set_shutdown_requested_date(self):
-        """RQ tells Redis, and does so in the signal's handler: when Redis is away, its error would come out of whatever
-        statement of a drain the signal met, and spoil what is being worked off there."""
+        """RQ tells Redis, and does so in the signal's handler: when Redis is away, its error would
+        come out of whatever statement of a drain the signal met, and spoil what is being worked off
+        there.
+        """
 
     def request_force_stop(self, signum, frame):
-        """A second signal changes nothing: a host sends SIGTERM to every process, and to a group once more."""
+        """A second signal changes nothing: a host sends SIGTERM to every process, and to a group
+        once more.
+        """
 
 
 def main(names):
@@ -139,7 +149,9 @@ def stop(signum, frame):
 
 
 def _hear_at_once():
-    """While the main thread waits for a silent PostgreSQL, Python's signal handlers cannot run: a thread hears."""
+    """While the main thread waits for a silent PostgreSQL, Python's signal handlers cannot run: a
+    thread hears.
+    """
     read, write = os.pipe()
     os.set_blocking(write, False)
     signal.set_wakeup_fd(write)
@@ -162,7 +174,9 @@ def _on_signals(handler):
 
 
 def work(name, queue_name, room):
-    """Run RQ workers, one after an outage of Redis another, until SIGTERM; then finish what is in flight."""
+    """Run RQ workers, one after an outage of Redis another, until SIGTERM; then finish what is in
+    flight.
+    """
     while not stopping.is_set():
         _wait_for('redis', _why_no_redis)
         try:
@@ -193,7 +207,9 @@ def _worker(name, queue_name):
 
 
 def _wait_for(what, why_not):
-    """Processes start in any order: wait while `why_not()` gives a reason, and say each new one, now and then."""
+    """Processes start in any order: wait while `why_not()` gives a reason, and say each new one,
+    now and then.
+    """
     said, say_again = None, 0
     while not stopping.is_set() and (why := why_not()):
         if why != said or time.monotonic() > say_again:

@@ -1,4 +1,6 @@
-"""Background jobs at the Graph API beside the messages, each kind with its rows, its pool and its own pace."""
+"""Background jobs at the Graph API beside the messages, each kind with its rows, its pool and its
+own pace.
+"""
 
 import time
 from functools import cache
@@ -11,7 +13,9 @@ PARTS = (
     fetch_media,
     sync_templates,
 )  # modules; each has job(), its pool.BackgroundJob
-PACE = 0.05  # seconds between two looks: a few files at a time cost less than one by one, and nobody waits for them
+# seconds between two looks: a few files at a time cost less than one by one, and nobody waits for
+# them
+PACE = 0.05
 
 
 class BackgroundJobs:

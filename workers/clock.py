@@ -1,4 +1,7 @@
-"""The periodic wake-up and sweep. A plain loop that may run in any number: every statement is safe to run twice."""
+"""The periodic wake-up and sweep.
+
+A plain loop that may run in any number: every statement is safe to run twice.
+"""
 
 import logging
 import time

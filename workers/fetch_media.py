@@ -1,4 +1,6 @@
-"""Media that is expected → Meta's file servers → the storage: checked, in pieces, never whole in memory."""
+"""Media that is expected → Meta's file servers → the storage: checked, in pieces, never whole in
+memory.
+"""
 
 import hashlib
 import logging
@@ -49,7 +51,9 @@ class Fetcher:
         return lambda limit: inbound_file.claim(limit, self.lease), self.fetch, record
 
     def fetch(self, row):
-        """The file into the storage, on a thread of the pool: Stored, or the Outcome that says why not."""
+        """The file into the storage, on a thread of the pool: Stored, or the Outcome that says why
+        not.
+        """
         try:
             return self._fetch(row, encryption.decrypt(row['access_token']))
         except NotFetched as reason:
@@ -60,7 +64,9 @@ class Fetcher:
             return failure('retry', str(error), 'storage').outcome
 
     def _fetch(self, row, token):
-        """The address that came with the message saves a call; one that does not work is replaced, once at once."""
+        """The address that came with the message saves a call; one that does not work is replaced,
+        once at once.
+        """
         if url := _given_address(row):
             with suppress(NotFetched):
                 return self._download(row, url, token)

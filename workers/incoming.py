@@ -1,4 +1,7 @@
-"""Webhook events → rows, then customers who wait → replies. One loop gathers both; a slow AI never delays an event."""
+"""Webhook events → rows, then customers who wait → replies.
+
+One loop gathers both; a slow AI never delays an event.
+"""
 
 from service.runtime.queues import INCOMING
 from service.webhooks import process

@@ -15,14 +15,18 @@ from service.runtime.queues import answer_bell, ring, wake
 
 log = logging.getLogger(__name__)
 
-BUDGET = 5  # seconds of one drain; then it wakes its successor, so that RQ's heartbeats and warm shutdown stay ordinary
+# seconds of one drain; then it wakes its successor, so that RQ's heartbeats and warm shutdown stay
+# ordinary
+BUDGET = 5
 LINGER = 0.5  # seconds without work before a drain ends; a ring after that starts the next
 LOOK = 0.02  # seconds between two looks while there is nothing
 AWAY = (*CONNECTION_LOST, MaxConnectionsExceeded)  # it may work the next time
 
 
 class Stop:
-    """A flag for signal handlers: an Event's lock could be held by the very code that the signal interrupts."""
+    """A flag for signal handlers: an Event's lock could be held by the very code that the signal
+    interrupts.
+    """
 
     def __init__(self):
         self._set, self._at = False, None
@@ -55,10 +59,13 @@ stopping = Stop()  # set at SIGTERM: claim nothing any more
 
 
 def drain(name, step, pool, enough=0, pace=0):
-    """Answer the bell of a queue: `step()` until it has found nothing for LINGER seconds. Never raises.
+    """Answer the bell of a queue: `step()` until it has found nothing for LINGER seconds.
 
-    `step()` returns how much it found; it is taken when `enough` places of the pool are free. While the pool is busy
-    there is no rest: the end of a call may bring new work. `pace`: seconds between two steps even when there is work.
+    Never raises.
+
+    `step()` returns how much it found; it is taken when `enough` places of the pool are free. While
+    the pool is busy there is no rest: the end of a call may bring new work. `pace`: seconds between
+    two steps even when there is work.
     """
     end, idle_since = time.monotonic() + BUDGET, time.monotonic()
     with suppress(RedisError):  # the flag expires by itself
@@ -78,8 +85,11 @@ def drain(name, step, pool, enough=0, pace=0):
 
 
 def step_all(steps):
-    """All of them, whatever goes wrong in one: work of one kind never waits for that of another. How much they found;
-    what went wrong is raised when no other found anything, so that the loop takes a rest."""
+    """All of them, whatever goes wrong in one: work of one kind never waits for that of another.
+
+    How much they found; what went wrong is raised when no other found anything, so that the loop
+    takes a rest.
+    """
     found, failure = 0, None
     for step in steps:
         try:
@@ -94,7 +104,10 @@ def step_all(steps):
 
 
 def _guarded(step):
-    """A step with its connection. What goes wrong is logged and tried again: the rows are as they were."""
+    """A step with its connection.
+
+    What goes wrong is logged and tried again: the rows are as they were.
+    """
     try:
         with connection():
             return step()

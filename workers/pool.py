@@ -12,19 +12,25 @@ log = logging.getLogger(__name__)
 
 
 class Unrecordable(Exception):
-    """PostgreSQL refuses to store what a call brought. `record` gets this in the result's place: a failure for good."""
+    """PostgreSQL refuses to store what a call brought.
+
+    `record` gets this in the result's place: a failure for good.
+    """
 
     def __init__(self, error):
         super().__init__(f'the result could not be stored ({type(error).__name__})')
 
 
 class WorkerPool:
-    """Threads that do slow calls, and one that records their results in batches; they outlive the single drain."""
+    """Threads that do slow calls, and one that records their results in batches; they outlive the
+    single drain.
+    """
 
     def __init__(self, size, do, record, prefetch=0, batch_window=0.002):
-        """`size` threads; `do(row)` gives a result and holds no connection meanwhile, `record([(row, result), …])`
-        writes what came within `batch_window` seconds. `prefetch` rows more may wait, so that no thread
-        waits for a claim."""
+        """`size` threads; `do(row)` gives a result and holds no connection meanwhile,
+        `record([(row, result), …])` writes what came within `batch_window` seconds. `prefetch` rows
+        more may wait, so that no thread waits for a claim.
+        """
         self.room, self._do, self._record, self._batch_window = (
             size + prefetch,
             do,
@@ -72,8 +78,11 @@ class WorkerPool:
             self._write(batch)
 
     def _write(self, batch):
-        """Until it is written: what was done may not be forgotten while PostgreSQL is away. When PostgreSQL is there
-        and does not take a batch, each row goes by itself, so that a bad or a locked one costs only itself."""
+        """Until it is written: what was done may not be forgotten while PostgreSQL is away.
+
+        When PostgreSQL is there and does not take a batch, each row goes by itself, so that a bad
+        or a locked one costs only itself.
+        """
         error = self._attempt(batch)
         while error and passes(error) and sqlstate(error) not in LOCKED:
             log.error(
@@ -101,7 +110,9 @@ class WorkerPool:
         return None
 
     def _refused(self, row, result, error):
-        """One row's result, not taken: a lock passes, and others go first; else its failure is recorded instead."""
+        """One row's result, not taken: a lock passes, and others go first; else its failure is
+        recorded instead.
+        """
         if passes(error):
             told = {'row': row['id'], 'reason': reason(error)}
             log.error('a result waits for the database', exc_info=error, extra=told)
@@ -133,7 +144,10 @@ class WorkerPool:
         self._results.put(None)
 
     def close(self, timeout):
-        """Wait until everything in flight is done and recorded, at most `timeout` seconds. True when it is."""
+        """Wait until everything in flight is done and recorded, at most `timeout` seconds.
+
+        True when it is.
+        """
         deadline = time.monotonic() + timeout
         while self._unrecorded and time.monotonic() < deadline:
             time.sleep(0.02)
@@ -141,9 +155,11 @@ class WorkerPool:
 
 
 class BackgroundJob:
-    """One kind of background job: rows that are due, a pool that does them, what is written of them.
+    """One kind of background job: rows that are due, a pool that does them, what is written of
+    them.
 
-    `claim(limit)` leases due rows (dicts with an `id`), `do`, `record` and `batch_window` are the pool's.
+    `claim(limit)` leases due rows (dicts with an `id`), `do`, `record` and `batch_window` are the
+    pool's.
     """
 
     def __init__(self, size, claim, do, record, batch_window=0.002):

@@ -1,4 +1,6 @@
-"""Customers who wait → replies: responders are asked on threads of their own, what they say becomes messages."""
+"""Customers who wait → replies: responders are asked on threads of their own, what they say becomes
+messages.
+"""
 
 import logging
 import time
@@ -117,8 +119,9 @@ def _queue(row, messages):
 def _next_attempt(row, reason):
     """(seconds until the next ask, None when there is none, whether this one counts).
 
-    A server that says when it wants to be asked again is asked then, and it was no attempt; but no customer waits for
-    longer than PATIENCE because of that. Nor is it the responder's failure that PostgreSQL was away.
+    A server that says when it wants to be asked again is asked then, and it was no attempt; but no
+    customer waits for longer than PATIENCE because of that. Nor is it the responder's failure that
+    PostgreSQL was away.
     """
     if passes(reason) and sqlstate(reason) not in LOCKED:
         return retry_delay(1), False

@@ -35,7 +35,10 @@ message_schema = MessageSchema()
 
 
 def ask(claimed):
-    """Ask the account's responder; returns Meta send bodies, addressed. Raises NoReply or Invalid."""
+    """Ask the account's responder; returns Meta send bodies, addressed.
+
+    Raises NoReply or Invalid.
+    """
     with connection():
         account = Account.find(claimed['chatbot_id'])
         conversation = Conversation.find(claimed['id'])
@@ -51,7 +54,9 @@ def ask(claimed):
 
 
 def _history(conversation_id):
-    """The last messages as callers see them, the oldest first, and nothing that was edited away or deleted."""
+    """The last messages as callers see them, the oldest first, and nothing that was edited away or
+    deleted.
+    """
     said = (Message.conversation_id == conversation_id) & Message.type.not_in(('edit', 'revoke'))
     latest = Message.select().where(said).order_by(Message.id.desc()).limit(HISTORY)
     return [row | {'revisions': []} for row in relations.shown(list(latest)[::-1])]
@@ -60,8 +65,8 @@ def _history(conversation_id):
 def _addressed(body, conversation):
     """To the customer who is answered, whoever else the responder may name.
 
-    By phone while it is theirs, also when they hide it by now: a BSUID lasts as long as the number, and what needs a
-    phone (131062) goes too. Else by BSUID.
+    By phone while it is theirs, also when they hide it by now: a BSUID lasts as long as the number,
+    and what needs a phone (131062) goes too. Else by BSUID.
     """
     to = conversation.wa_id
     recipient = None if to else conversation.user_id or conversation.parent_user_id
@@ -113,7 +118,9 @@ def _completion(answer):
 
 
 def _http(account, conversation, history):
-    """The platform's own service, signed as Standard Webhooks says; answers {"messages": [send bodies]} or 204."""
+    """The platform's own service, signed as Standard Webhooks says; answers {"messages": [send
+    bodies]} or 204.
+    """
     body = json.dumps(
         {
             'type': 'reply.requested',
@@ -148,7 +155,9 @@ def _bodies(answer):
 
 
 def sign(identifier, body, secret):
-    """The headers of Standard Webhooks for a body; `secret` is whsec_ and base64, or None for an unsigned call."""
+    """The headers of Standard Webhooks for a body; `secret` is whsec_ and base64, or None for an
+    unsigned call.
+    """
     now = str(int(time.time()))
     headers = {'webhook-id': identifier, 'webhook-timestamp': now}
     if secret:

@@ -32,7 +32,9 @@ log = logging.getLogger(__name__)
 
 
 class Sender:
-    """This process's pool of SEND_CONCURRENCY threads, its share of the rates and its connections to Meta."""
+    """This process's pool of SEND_CONCURRENCY threads, its share of the rates and its connections
+    to Meta.
+    """
 
     def __init__(self):
         self.batch = max(1, settings.SEND_CONCURRENCY // 3)  # free places that are worth a claim
@@ -80,7 +82,8 @@ class Sender:
             self.budget.give_back(
                 row['phone_number_id'], granted[row['phone_number_id']] - claimed[row['chatbot_id']]
             )
-        # also those whose messages all wait for their conversations: else they would stand first for ever
+        # also those whose messages all wait for their conversations: else they would stand first
+        # for ever
         self.served |= dict.fromkeys((chatbot_id for chatbot_id, n in quota.items() if n), now)
         tokens = {row['chatbot_id']: row['access_token'] for row in found}
         outbound_file.look_up(rows)
@@ -200,7 +203,10 @@ def _record(batch):
 
 
 def _tell(news):
-    """Of outages that began or ended. The results are written: what is lost of this makes an outage less smooth."""
+    """Of outages that began or ended.
+
+    The results are written: what is lost of this makes an outage less smooth.
+    """
     sender().hear_of(news)
     with suppress(PeeweeException):
         outage.tell(news)
@@ -214,7 +220,10 @@ def _tell(news):
 
 
 def _learn(results):
-    """What Meta's answers tell of who is who. Lost with this process, or with the database, statuses tell it again."""
+    """What Meta's answers tell of who is who.
+
+    Lost with this process, or with the database, statuses tell it again.
+    """
     told = [
         identity_claims.of_answer(row, outcome, at)
         for row, outcome, at in results

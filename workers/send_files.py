@@ -1,8 +1,10 @@
-"""Our files in a message that is about to leave: Meta's ids for them, which its number may first have to get.
+"""Our files in a message that is about to leave: Meta's ids for them, which its number may first
+have to get.
 
-On the send pool's own thread, so that the order within a conversation holds. One upload for a file and a number,
-however many messages and workers want it: in a process they wait for the one that began, for a moment; across
-processes it is a lease in media_upload, and who comes too late gives his message back and comes again.
+On the send pool's own thread, so that the order within a conversation holds. One upload for a file
+and a number, however many messages and workers want it: in a process they wait for the one that
+began, for a moment; across processes it is a lease in media_upload, and who comes too late gives
+his message back and comes again.
 """
 
 import threading
@@ -18,7 +20,8 @@ from service.media import outbound_file, storage, storage_interface
 from service.runtime.db import connection
 from workers import loop
 
-WAIT = 2  # seconds for another thread's upload: longer would keep other accounts' messages from this thread
+# seconds for another thread's upload: longer would keep other accounts' messages from this thread
+WAIT = 2
 AGAIN = 1  # seconds until a message that was given back comes again
 RENEW = 5  # seconds of an upload after which its leases are renewed
 FRESH = 60  # seconds; an id that is younger has not expired, whatever Meta complains about
@@ -70,7 +73,8 @@ class Attacher:
         if row['expires_at'] and row['expires_at'] <= datetime.now(UTC):
             return Outcome('expired')
         if row['leased_until'] - time.monotonic() < self.lease / 2:
-            raise NotNow  # it might be anybody's before the answer is here; the next time all is uploaded
+            # it might be anybody's before the answer is here; the next time all is uploaded
+            raise NotNow
         content = outbound_file.with_meta_ids(row['type'], row['content'], row['files'])
         return self._graph.send(
             row['phone_number_id'], token, graph_body(row | {'content': content})
@@ -124,7 +128,10 @@ class Attacher:
         return outcome.media_id
 
     def _pieces(self, row, file, stored):
-        """The file's bytes; meanwhile, what it holds is held on to. Raises NotNow when the process is to stop."""
+        """The file's bytes; meanwhile, what it holds is held on to.
+
+        Raises NotNow when the process is to stop.
+        """
         renewed = time.monotonic()
         for piece in stored:
             if loop.stopping.is_set():
@@ -135,7 +142,9 @@ class Attacher:
             yield piece
 
     def _renew(self, row, file, now):
-        """Between two pieces; Meta waits for the next one, and the connection is back before it goes."""
+        """Between two pieces; Meta waits for the next one, and the connection is back before it
+        goes.
+        """
         with suppress(*loop.AWAY), connection():
             if outbound_file.renew(row, file, self.lease):
                 row['leased_until'] = now + self.lease

@@ -31,7 +31,9 @@ def _claim(lease, limit):
 
 
 def _read(graph, row):
-    """All pages, on a thread of the pool, without a database connection: a list, or the last Outcome of the tokens."""
+    """All pages, on a thread of the pool, without a database connection: a list, or the last
+    Outcome of the tokens.
+    """
     outcome = _outcome('held', 'No active account of this WABA has an access token')
     for token in row['tokens']:
         try:

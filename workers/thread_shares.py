@@ -1,13 +1,16 @@
-"""How many of the threads an account's asks may hold: each a part of what is free, the slower its responder the less.
+"""How many of the threads an account's asks may hold: each a part of what is free, the slower its
+responder the less.
 
-A thread that waits for an answer cannot be taken back, so some are left over, whoever asks: of n accounts that want all
-they can get, each comes to hold size / (n + 1 / part). One quick account alone may hold half of the threads.
+A thread that waits for an answer cannot be taken back, so some are left over, whoever asks: of n
+accounts that want all they can get, each comes to hold size / (n + 1 / part). One quick account
+alone may hold half of the threads.
 """
 
 import time
 from collections import Counter
 
-SECONDS = 10  # that an ask may cost for half of what is free; quick ones get nearly all, slow ones a small part
+# that an ask may cost for half of what is free; quick ones get nearly all, slow ones a small part
+SECONDS = 10
 UNPROVEN = 8  # an account none of whose asks has ended yet may hold one of so many free threads
 COSTLY = 5  # seconds; accounts whose asks cost more leave the last RESERVE threads to the others,
 RESERVE = 8
@@ -31,8 +34,10 @@ class ThreadShares:
             self._costs.pop(next(iter(self._costs)), None)
 
     def open_to(self, in_flight: list[dict]) -> tuple[dict[str, int], int]:
-        """({chatbot_id: how many more asks it may begin now}, the same for everybody else). `in_flight`: rows with
-        chatbot_id and asked_at, by time.monotonic()."""
+        """({chatbot_id: how many more asks it may begin now}, the same for everybody else).
+
+        `in_flight`: rows with chatbot_id and asked_at, by time.monotonic().
+        """
         free, now = self._size - len(in_flight), time.monotonic()
         held = Counter(row['chatbot_id'] for row in in_flight)
         ages = Counter()
@@ -46,7 +51,9 @@ class ThreadShares:
         return shares, self._share_of_the_unproven(free)
 
     def _share(self, chatbot_id: str, age: float, free: int) -> int:
-        """Threads that it may hold now; `age`: seconds that its asks under way have taken on average."""
+        """Threads that it may hold now; `age`: seconds that its asks under way have taken on
+        average.
+        """
         cost = max(self._costs.get(chatbot_id, 0), age)
         if cost > COSTLY and free <= RESERVE:
             return 0

@@ -13,14 +13,16 @@ from service.runtime.model import JSON
 from service.runtime.untrusted import UNSTORABLE
 from service.templates import template
 
-# On the path of every send: composing a query of Peewee's costs as much as PostgreSQL takes to answer it.
+# On the path of every send: composing a query of Peewee's costs as much as PostgreSQL takes to
+# answer it.
 FIND = 'SELECT * FROM whatsapp_cloud_account WHERE chatbot_id = %s'
 
 # Another number is another one to people, too.
 FORGET = 'display_phone_number = CASE phone_number_id WHEN coalesce(%s, phone_number_id) THEN display_phone_number END'
 
 
-# In SQL, of an account `a`: whether its messages may leave. While Meta is away (graph/outage.py) they stay queued.
+# In SQL, of an account `a`: whether its messages may leave. While Meta is away (graph/outage.py)
+# they stay queued.
 MAY_SEND = "a.active AND a.send_state = 'ok'"
 SEND_STATES = ('ok', 'held', 'away')  # the last one stands in service/graph/outage.py
 
@@ -102,9 +104,12 @@ class Account(Model):
 
     @classmethod
     def save_from(cls, data):
-        """Create or update by chatbot_id; what is left out keeps its value. A token reconnects: active again.
+        """Create or update by chatbot_id; what is left out keeps its value.
 
-        Returns True when it was created. Raises Conflict when the number belongs to another chatbot.
+        A token reconnects: active again.
+
+        Returns True when it was created. Raises Conflict when the number belongs to another
+        chatbot.
         """
         row = cls._columns(data)
         names = ', '.join(row)
@@ -137,7 +142,10 @@ class Account(Model):
 
     @classmethod
     def _read_templates(cls, row):
-        """Another WABA, or another token that may read more: its templates are due. Wake ERRANDS afterwards."""
+        """Another WABA, or another token that may read more: its templates are due.
+
+        Wake ERRANDS afterwards.
+        """
         if row.keys() & {'waba_id', 'access_token'}:
             before = fetch(
                 'SELECT waba_id FROM whatsapp_cloud_account WHERE chatbot_id = %s',
@@ -201,7 +209,9 @@ class Account(Model):
         }
 
     def _why_not_sent(self, away: dict | None) -> dict:
-        """Why nothing is sent, as the error of a message is shown: with what it means and what to do."""
+        """Why nothing is sent, as the error of a message is shown: with what it means and what to
+        do.
+        """
         if away and self.send_state == 'ok':
             reason = {**away['error'], **explain('away')}
             return {
@@ -229,7 +239,10 @@ WHERE chatbot_id = %s
 
 
 def hold(chatbot_id, reason, access_token=None):
-    """Meta refuses the account. False when it has another token by now; else hold its messages (sending/holds.py)."""
+    """Meta refuses the account.
+
+    False when it has another token by now; else hold its messages (sending/holds.py).
+    """
     return bool(
         execute(HOLD, {'chatbot': chatbot_id, 'reason': json.dumps(reason), 'token': access_token})
     )
@@ -241,7 +254,9 @@ def release(chatbot_id):
 
 
 def speaks_for(chatbot_id, waba_id):
-    """Whether an app of its own may speak of this WABA: who knows its secret could else stop or start others' sends."""
+    """Whether an app of its own may speak of this WABA: who knows its secret could else stop or
+    start others' sends.
+    """
     mine = 'SELECT 1 FROM whatsapp_cloud_account WHERE chatbot_id = %s AND waba_id = %s'
     return bool(fetch(mine, (chatbot_id, waba_id)))
 
@@ -254,7 +269,9 @@ FROM unnest(%s::text[], %s::text[], %s::text[]) AS n (chatbot, display, waba) WH
 
 
 def learn(items):
-    """What nobody told us of an account, and Meta does in the items of a batch. No statement without news.
+    """What nobody told us of an account, and Meta does in the items of a batch.
+
+    No statement without news.
 
     The templates of a WABA that nobody knew are read at the clock's next look.
     """
@@ -267,7 +284,10 @@ def learn(items):
 
 
 def _news(item):
-    """(display_phone_number, waba_id), None where there is none. An app of its own could name somebody else's WABA."""
+    """(display_phone_number, waba_id), None where there is none.
+
+    An app of its own could name somebody else's WABA.
+    """
     account = item.account
     display = None if account.display_phone_number else item.display_phone_number
     return display, None if account.waba_id or account.own_app else item.waba_id

@@ -1,4 +1,6 @@
-"""What Meta tells of a WABA or of a number (section 5): the latest of each field is the account's health."""
+"""What Meta tells of a WABA or of a number (section 5): the latest of each field is the account's
+health.
+"""
 
 import hashlib
 import json
@@ -26,7 +28,8 @@ FIELDS = (
     'phone_number_quality_update',
     'security',
 )
-# Where a value says in one word what happened; of an alert its type, for each type has a state of its own.
+# Where a value says in one word what happened; of an alert its type, for each type has a state of
+# its own.
 WORDS = ('event', 'decision', 'alert_type', 'status', 'solution_status', 'type')
 
 KEEP = """
@@ -51,7 +54,10 @@ ORDER BY at DESC, id DESC LIMIT %(limit)s
 
 
 def heard(item):
-    """Keep one change of a webhook; its outcome. What comes again, also in another POST, is kept once."""
+    """Keep one change of a webhook; its outcome.
+
+    What comes again, also in another POST, is kept once.
+    """
     waba_id, value = item.data['waba_id'], item.data['value']
     if not waba_id or not isinstance(value, dict):
         return (
@@ -110,7 +116,9 @@ def _concerning(account):
 
 
 def health(account):
-    """For the account's JSON: `health` has the latest of each field, by Meta's time; `health_facts` what holds now."""
+    """For the account's JSON: `health` has the latest of each field, by Meta's time; `health_facts`
+    what holds now.
+    """
     events = sorted(
         fetch_dicts(LATEST, _concerning(account)), key=lambda event: (event['at'], event['id'])
     )

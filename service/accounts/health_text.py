@@ -43,7 +43,10 @@ def summary(field, value):
 
 
 def facts(events, now):
-    """What holds now, as [{fact, text, at, until}]. `events`: the latest of each field and event, the oldest first."""
+    """What holds now, as [{fact, text, at, until}].
+
+    `events`: the latest of each field and event, the oldest first.
+    """
     known = {}
     for event in events:
         for fact, text, until in _facts_of(event['field'], event['event'], event['value']):
@@ -69,7 +72,9 @@ def facts(events, now):
 
 
 def _facts_of(field, event, value):
-    """(key, sentence, until) of what an event settles; a later one with the same key takes its place."""
+    """(key, sentence, until) of what an event settles; a later one with the same key takes its
+    place.
+    """
     if limit := _limit(value):
         yield 'limit', limit, None
     if field in FACTS:

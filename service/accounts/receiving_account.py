@@ -1,4 +1,6 @@
-"""Whose number a webhook came to: what the way in needs to know of an account, read for a whole batch at once."""
+"""Whose number a webhook came to: what the way in needs to know of an account, read for a whole
+batch at once.
+"""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -8,7 +10,9 @@ from service.runtime.db import fetch, fetch_dicts
 
 @dataclass(frozen=True, slots=True)
 class ReceivingAccount:
-    """`own_app`: it has an app secret, and so a webhook path, of its own; `responder`: its kind, None: the default."""
+    """`own_app`: it has an app secret, and so a webhook path, of its own; `responder`: its kind,
+    None: the default.
+    """
 
     chatbot_id: str
     phone_number_id: str
@@ -41,5 +45,7 @@ def of_numbers(numbers: Collection[str]) -> dict[str, ReceivingAccount]:
 
 
 def chatbots_of_waba(waba_id: str | None, path: str) -> list[str]:
-    """The chatbots of a WABA that a webhook on this path may speak for; '' is the path of the common app."""
+    """The chatbots of a WABA that a webhook on this path may speak for; '' is the path of the
+    common app.
+    """
     return [row[0] for row in fetch(CHATBOTS_OF_WABA, {'waba_id': waba_id, 'path': path})]

@@ -1,9 +1,13 @@
-"""Pure: what a text shows to a person. A stranger's text may be long: each of these costs its length, no more."""
+"""Pure: what a text shows to a person.
+
+A stranger's text may be long: each of these costs its length, no more.
+"""
 
 import re
 import unicodedata
 
-# Fonts draw nothing for these letters and marks; everything of the categories below is invisible, too.
+# Fonts draw nothing for these letters and marks; everything of the categories below is invisible,
+# too.
 UNSEEN = frozenset('\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u2065\u2800\u3164\uffa0')
 MARKS = (
     (0xFE00, 0xFE0F),
@@ -14,7 +18,9 @@ UNSEEN_KINDS = frozenset(('Cc', 'Cf', 'Zs', 'Zl', 'Zp'))
 
 
 def is_visible(text: str) -> bool:
-    """Whether a person sees anything of it: not of blanks, zero-width marks, fillers and the like alone."""
+    """Whether a person sees anything of it: not of blanks, zero-width marks, fillers and the like
+    alone.
+    """
     return any(map(_is_seen, text))
 
 
@@ -26,7 +32,8 @@ def _is_seen(character: str) -> bool:
     return not any(first <= ord(character) <= last for first, last in MARKS)
 
 
-# Unicode's emoji, one character each; in the planes of pictures also what is reserved for those of coming years.
+# Unicode's emoji, one character each; in the planes of pictures also what is reserved for those of
+# coming years.
 PICTURES = (
     '\u00a9\u00ae\u203c\u2049\u2122\u2139\u2194-\u2199\u21a9\u21aa\u231a\u231b\u2328\u23cf\u23e9-\u23f3\u23f8-\u23fa'
     '\u24c2\u25aa\u25ab\u25b6\u25c0\u25fb-\u25fe\u2600-\u2604\u260e\u2611\u2614\u2615\u2618\u261d\u2620\u2622\u2623'
@@ -47,17 +54,22 @@ EMOJI = re.compile(f'{FLAG}|{REGION}|{KEYCAP}|{PICTURE}(?:\u200d{PICTURE}){{0,9}
 
 
 def is_emoji(text: str) -> bool:
-    """Whether it is one emoji: a picture, a flag, a keycap, or several pictures that are joined to one."""
+    """Whether it is one emoji: a picture, a flag, a keycap, or several pictures that are joined to
+    one.
+    """
     return EMOJI.fullmatch(text) is not None
 
 
-MAX_VARIABLE = 32_768  # characters: of a template that is a body alone; what really fits depends on the template's own
+# characters: of a template that is a body alone; what really fits depends on the template's own
+MAX_VARIABLE = 32_768
 BREAKS = re.compile('[\t\n\v\f\r\x1c-\x1e\x85\u2028\u2029]')
 MANY_BLANKS = re.compile(r'\s{5}')
 
 
 def variable_problem(text: str) -> str | None:
-    """Why Meta takes no such text for a variable of a template (132018), as a sentence; None when it does."""
+    """Why Meta takes no such text for a variable of a template (132018), as a sentence; None when
+    it does.
+    """
     if not is_visible(text):
         return 'A variable of a template must show something: this is empty or nothing but blanks.'
     if len(text) > MAX_VARIABLE:

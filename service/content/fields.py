@@ -1,4 +1,7 @@
-"""Pure: the kinds of fields that what callers send is made of. Each text and each list has a most."""
+"""Pure: the kinds of fields that what callers send is made of.
+
+Each text and each list has a most.
+"""
 
 import json
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sized
@@ -41,7 +44,9 @@ def without_nulls(value: Any) -> Any:
 
 
 class Body(Schema):
-    """What a caller sends: null is as if the field were left out, but where null is a value of its own."""
+    """What a caller sends: null is as if the field were left out, but where null is a value of its
+    own.
+    """
 
     def load(self, data: Any, **options: Any) -> Any:
         return super().load(self.given(data), **options)
@@ -148,7 +153,10 @@ def words(*names: str) -> type[Schema]:
 def refuse_repeated(
     values: Iterable[Hashable], path: Callable[[int], tuple[str | int, ...]], what: str
 ) -> None:
-    """Raise at the first that stood before. `values`: in order; `path`: where it stands, from its position."""
+    """Raise at the first that stood before.
+
+    `values`: in order; `path`: where it stands, from its position.
+    """
     seen: set[Hashable] = set()
     for position, value in enumerate(values):
         if value is not None and value in seen:
@@ -171,7 +179,10 @@ class Refused(fields.Field[Any]):
 
 
 class ByType(fields.Field[Any]):
-    """An object that is checked by the schema that its `type` names. `any_case`: Meta takes IMAGE for image here."""
+    """An object that is checked by the schema that its `type` names.
+
+    `any_case`: Meta takes IMAGE for image here.
+    """
 
     def __init__(
         self,

@@ -1,4 +1,6 @@
-"""Pure: file names that end in what the file is; without, Meta refuses an upload and people cannot open a file."""
+"""Pure: file names that end in what the file is; without, Meta refuses an upload and people cannot
+open a file.
+"""
 
 import os
 
@@ -33,17 +35,24 @@ KNOWN = frozenset(ending for pair in ENDINGS.values() for endings in pair for en
 
 
 def for_people(name: str | None, mime_type: str, otherwise: str = 'file') -> str:
-    """The name with an ending that says what the file is; `otherwise`: the name of one without a name."""
+    """The name with an ending that says what the file is; `otherwise`: the name of one without a
+    name.
+    """
     return _fitting(name or otherwise, *ENDINGS.get(plain_type(mime_type), ((), ())))
 
 
 def for_meta(name: str | None, mime_type: str) -> str:
-    """The same with an ending that Meta knows. Nobody sees it: a document is called by its message's `filename`."""
+    """The same with an ending that Meta knows.
+
+    Nobody sees it: a document is called by its message's `filename`.
+    """
     return _fitting(name or 'file', *ENDINGS.get(plain_type(mime_type), ((), ()))[:1])
 
 
 def _fitting(name: str, *allowed: tuple[str, ...]) -> str:
-    """One of the other files' endings is replaced; anything else behind a dot may be a part of the name."""
+    """One of the other files' endings is replaced; anything else behind a dot may be a part of the
+    name.
+    """
     endings = [ending for some in allowed for ending in some]
     stem, ending = os.path.splitext(name)
     if not endings or ending.lower() in endings:

@@ -22,14 +22,16 @@ OLE_STREAMS = {
     'WordDocument': 'application/msword', 'Workbook': 'application/vnd.ms-excel', 'Book': 'application/vnd.ms-excel',
     'PowerPoint Document': 'application/vnd.ms-powerpoint',
 }  # fmt: skip
-# The main part, which Word Online numbers. With macros they are types of their own, which WhatsApp does not take.
+# The main part, which Word Online numbers. With macros they are types of their own, which WhatsApp
+# does not take.
 OFFICE_PARTS = (
     (re.compile(rb'vbaProject\.bin'), 'application/vnd.ms-office.macroenabled.12'),
     (re.compile(rb'word/document[0-9]*\.xml'), f'{OPENXML}wordprocessingml.document'),
     (re.compile(rb'xl/workbook[0-9]*\.xml'), f'{OPENXML}spreadsheetml.sheet'),
     (re.compile(rb'ppt/presentation[0-9]*\.xml'), f'{OPENXML}presentationml.presentation'),
 )
-# By the brand or how it begins. A program's own brand tells nothing, and then the ones that it says to be like do.
+# By the brand or how it begins. A program's own brand tells nothing, and then the ones that it says
+# to be like do.
 BRANDS = {
     **dict.fromkeys((b'3gp', b'3gg', b'3gr', b'3gs', b'3ge'), 'video/3gpp'), b'3g2': 'video/3gpp2',
     b'qt ': 'video/quicktime', b'mjp2': 'video/mj2', b'jp2': 'image/jp2', b'jpx': 'image/jp2',

@@ -1,4 +1,6 @@
-"""Pure: what a file really is, and which messages may carry it (Meta's types and limits, section 6.3)."""
+"""Pure: what a file really is, and which messages may carry it (Meta's types and limits, section
+6.3).
+"""
 
 import codecs
 import io
@@ -86,7 +88,9 @@ def plain_type(mime_type: str | None) -> str:
 
 
 def agrees(claimed: str | None, found: str) -> bool:
-    """Whether somebody's name for a type is that of the content; what is text may have a name of its own."""
+    """Whether somebody's name for a type is that of the content; what is text may have a name of
+    its own.
+    """
     claimed = plain_type(claimed)
     return claimed == found or (
         found == 'text/plain' and claimed in ('text/csv', 'text/markdown', 'application/json')
@@ -126,7 +130,10 @@ def _size(stream: BinaryIO) -> int:
 
 
 def _is_text(stream: BinaryIO) -> bool:
-    """Whether no byte of it is one that text never has. UTF-8, or one of the older ways of writing."""
+    """Whether no byte of it is one that text never has.
+
+    UTF-8, or one of the older ways of writing.
+    """
     stream.seek(0)
     while block := stream.read(256 * KB):
         if len(block.translate(None, NOT_TEXT)) < len(block):
@@ -159,7 +166,9 @@ def _kind_of_text(head: bytes) -> str:
 
 
 def _signature(stream: BinaryIO, head: bytes) -> str:
-    """What Meta takes by marks of our own; the names of everything else by puremagic's, the longest first."""
+    """What Meta takes by marks of our own; the names of everything else by puremagic's, the longest
+    first.
+    """
     if head.startswith(b'#!AMR\n'):
         return 'audio/amr'
     if head.startswith(b'\xff\xd8\xff') and head[3:4] != b'\xf7':  # that is JPEG-LS
@@ -194,7 +203,9 @@ def _audio_frame(head: bytes) -> str | None:
 
 
 def _tagged(stream: BinaryIO) -> str:
-    """Behind tags with title, artist and the like: most often MP3, but AAC and FLAC may have them, too."""
+    """Behind tags with title, artist and the like: most often MP3, but AAC and FLAC may have them,
+    too.
+    """
     position = 0
     for _ in range(MOST_TAGS):
         tag = _read(stream, position, 10)
@@ -224,7 +235,10 @@ def _iso_media(stream: BinaryIO, head: bytes) -> str:
 
 
 def _box(stream: BinaryIO, name: bytes) -> bytes:
-    """A top-level box of an MPEG-4 file, empty when there is none. Length 0: to the end; 1: a long one follows."""
+    """A top-level box of an MPEG-4 file, empty when there is none.
+
+    Length 0: to the end; 1: a long one follows.
+    """
     position, size = 0, _size(stream)
     for _ in range(MOST_BOXES):
         header = _read(stream, position, 16) if position < size else b''

@@ -76,7 +76,8 @@ class MessageSchema(Body):
     """Meta's own send body: `type`, the object named like it, `context`, and whom it goes to."""
 
     class Meta:
-        unknown = INCLUDE  # the key named like the type, handed on as given; any other is refused below, by its name
+        # the key named like the type, handed on as given; any other is refused below, by its name
+        unknown = INCLUDE
 
     KNOWN, UNCHECKED = Contents().fields, UncheckedContents().fields
 
@@ -187,7 +188,8 @@ class AddressSchema(Body):
     class Meta:
         unknown = INCLUDE
 
-    is_known = False  # whether Meta knows a customer under the number, so that its country's plan is not asked
+    # whether Meta knows a customer under the number, so that its country's plan is not asked
+    is_known = False
 
     recipient_type = MessageSchema._declared_fields['recipient_type']
     to = fields.String(validate=[validate.Length(1, 255), storable])
@@ -255,7 +257,9 @@ def flat(messages: dict[str, Any], prefix: str = '') -> Iterator[tuple[str, list
 
 
 def is_one_time_code(message: dict[str, Any]) -> bool:
-    """Whether a template looks like category authentication: only those have a button with the body's own code."""
+    """Whether a template looks like category authentication: only those have a button with the
+    body's own code.
+    """
     components = (
         message['template'].get('components') if message.get('type') == 'template' else None
     )
@@ -278,7 +282,9 @@ def _parameter_texts(parameters: object) -> Iterator[str]:
 def address(
     to: str | None, recipient: str | None, recipient_type: str | None = None
 ) -> dict[str, str | None]:
-    """Whom a message goes to, as Meta has to get it: without a "+", it may put a country code of its own in front."""
+    """Whom a message goes to, as Meta has to get it: without a "+", it may put a country code of
+    its own in front.
+    """
     if recipient_type == 'group':
         return {'to': to}
     ids = named(to, recipient)
@@ -289,7 +295,10 @@ def address(
 
 
 def graph_body(message: dict[str, Any]) -> dict[str, Any]:
-    """What is POSTed for a claimed message row. Rows of earlier versions have the number as the caller gave it."""
+    """What is POSTed for a claimed message row.
+
+    Rows of earlier versions have the number as the caller gave it.
+    """
     body = {
         'messaging_product': 'whatsapp',
         'recipient_type': 'individual',

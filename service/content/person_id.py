@@ -1,7 +1,10 @@
-"""Pure: what a value names somebody by. The one rule for whatever comes in: webhooks, Meta's answers, the API, files.
+"""Pure: what a value names somebody by.
 
-Meta puts a BSUID where a phone stood (`from`, `wa_id`, `recipient_id`), and people paste numbers with marks that nobody
-sees. A value is a BSUID or parent BSUID wherever it stands, or the digits of a phone, or nothing.
+The one rule for whatever comes in: webhooks, Meta's answers, the API, files.
+
+Meta puts a BSUID where a phone stood (`from`, `wa_id`, `recipient_id`), and people paste numbers
+with marks that nobody sees. A value is a BSUID or parent BSUID wherever it stands, or the digits of
+a phone, or nothing.
 """
 
 import re
@@ -29,14 +32,19 @@ MINUS = '\u2212'  # a sign of mathematics, no dash to Unicode
 
 @dataclass(frozen=True, slots=True)
 class PersonId:
-    """`kind`: phone (`value`: digits with the country code), user (a BSUID) or parent (a parent BSUID)."""
+    """`kind`: phone (`value`: digits with the country code), user (a BSUID) or parent (a parent
+    BSUID).
+    """
 
     kind: str
     value: str
 
 
 def read(value: object) -> PersonId | None:
-    """What a value is. Letter case of a BSUID counts; digits of other alphabets are none; a number may be an int."""
+    """What a value is.
+
+    Letter case of a BSUID counts; digits of other alphabets are none; a number may be an int.
+    """
     if isinstance(value, int) and not isinstance(value, bool) and 0 < value < 10**15:
         value = str(value)
     if not isinstance(value, str) or len(value) > LONGEST:
@@ -57,7 +65,9 @@ def named(*values: object) -> dict[str, str]:
 def in_place(
     given: Mapping[str, object], phone: str = 'from', user: str = 'from_user_id'
 ) -> dict[str, object]:
-    """Two keys of a sender as Meta gave it, each id under its own; what cannot be read stays where it is."""
+    """Two keys of a sender as Meta gave it, each id under its own; what cannot be read stays where
+    it is.
+    """
     ids = named(given.get(user), given.get(phone))
     left = {name: None if read(given.get(name)) else given.get(name) for name in (phone, user)}
     return {

@@ -15,11 +15,12 @@ from service.content.person_id import SIGNS, visible
 FORM = re.compile(r'\+?[0-9]*')  # without signs
 SHORTEST, LONGEST = 5, 15  # digits with the country code (E.164)
 
-# For trials: North American area codes 99x are kept for an expansion, so these are nobody's numbers, of any length.
+# For trials: North American area codes 99x are kept for an expansion, so these are nobody's
+# numbers, of any length.
 TRIAL = re.compile(r'199[789][0-9]{6,11}')
 
-# Numbers that got digits put in front, one to one: (country code, what was put there, the numbers of before). Who had
-# WhatsApp then keeps the id of then, for ever; who came later has the long one.
+# Numbers that got digits put in front, one to one: (country code, what was put there, the numbers
+# of before). Who had WhatsApp then keeps the id of then, for ever; who came later has the long one.
 RENUMBERED = [
     ('225', '01', '[04-9][0-3][0-9]{6}'),  # Ivory Coast, January 2021, by operator: Moov
     ('225', '05', '[04-9][4-6][0-9]{6}'),  # MTN
@@ -58,7 +59,10 @@ def digits(text: str) -> str:
 
 
 def candidates(wa_id: str) -> list[str]:
-    """The forms under which to look for a wa_id, the given one first. Never for sending: that is what was given."""
+    """The forms under which to look for a wa_id, the given one first.
+
+    Never for sending: that is what was given.
+    """
     variants = (
         match.expand(form) for pattern, form in PATTERNS if (match := pattern.fullmatch(wa_id))
     )
@@ -68,8 +72,9 @@ def candidates(wa_id: str) -> list[str]:
 def problem(text: str, is_known: bool = False) -> str | None:
     """What is wrong with a phone number, as a sentence; None if it may exist.
 
-    Lengths are checked, ranges are not: test numbers and ranges younger than the library's tables must pass. And no
-    plan of a country's speaks against a number under which Meta knows a customer (`is_known`).
+    Lengths are checked, ranges are not: test numbers and ranges younger than the library's tables
+    must pass. And no plan of a country's speaks against a number under which Meta knows a customer
+    (`is_known`).
     """
     number = digits(text)
     wrong = _wrong_form(visible(text).translate(SIGNS), number)
@@ -98,7 +103,9 @@ def _wrong_form(bare: str, number: str) -> str | None:
 
 
 def _is_plain(number: str) -> bool:
-    """Whether country code and length fit as they stand: most numbers, in a sixth of the time that parsing takes."""
+    """Whether country code and length fit as they stand: most numbers, in a sixth of the time that
+    parsing takes.
+    """
     for length in (1, 2, 3):
         if int(number[:length]) in COUNTRY_CODE_TO_REGION_CODE:
             code, rest = int(number[:length]), number[length:]

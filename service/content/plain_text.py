@@ -1,4 +1,6 @@
-"""Pure: what a person would read in a message, of every type and both directions. Odd content never raises.
+"""Pure: what a person would read in a message, of every type and both directions.
+
+Odd content never raises.
 
 Words of ours stand in brackets, everything else is what somebody wrote or chose.
 """
@@ -125,7 +127,9 @@ def _edit(kind: str, content: object) -> str:
 
 
 def _template(kind: str, content: object) -> str:
-    """Its name and its parameters; where its definition is known, service.templates.rendering says more."""
+    """Its name and its parameters; where its definition is known, service.templates.rendering says
+    more.
+    """
     components = objects(as_dict(content).get('components'))
     values = [
         _parameter(one) for component in components for one in objects(component.get('parameters'))
@@ -214,7 +218,9 @@ def _call_permission(content: dict[str, Any]) -> str:
 
 
 def _parts(content: object) -> str:
-    """Header, body, footer and what can be tapped, of an interactive message of ours or of one of its cards."""
+    """Header, body, footer and what can be tapped, of an interactive message of ours or of one of
+    its cards.
+    """
     header = as_dict(as_dict(content).get('header'))
     kind = text_at(header, 'type')
     media = _media(kind, header.get(kind)) if kind in MEDIA else ''

@@ -1,4 +1,6 @@
-"""Pure: how a template and its parameters are written in a send (section 6.2); whether they fit is asked elsewhere."""
+"""Pure: how a template and its parameters are written in a send (section 6.2); whether they fit is
+asked elsewhere.
+"""
 
 from typing import Any
 
@@ -50,7 +52,8 @@ class CurrencySchema(Schema):
 
 class DateTimeSchema(Schema):
     class Meta:
-        unknown = INCLUDE  # day_of_week, month, calendar …: Meta's older pages; only the fallback is shown
+        # day_of_week, month, calendar …: Meta's older pages; only the fallback is shown
+        unknown = INCLUDE
 
     fallback_value = variable(required=True)
 

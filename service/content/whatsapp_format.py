@@ -1,7 +1,8 @@
-"""Pure: Markdown, as language models write it, as WhatsApp shows it: *bold*, _italic_, ~struck~, `code`, lists, quotes.
+"""Pure: Markdown, as language models write it, as WhatsApp shows it: *bold*, _italic_, ~struck~,
+`code`, lists, quotes.
 
-WhatsApp knows no headings, links or tables. A line is looked at once and its marks are matched by stacks, so that the
-time grows with the length, whatever is in it.
+WhatsApp knows no headings, links or tables. A line is looked at once and its marks are matched by
+stacks, so that the time grows with the length, whatever is in it.
 """
 
 import re
@@ -9,7 +10,8 @@ import re
 FENCES = ('```', '~~~')
 BULLET = re.compile(r'([ \t]{0,40})[*+•-][ \t]+(?=\S)')
 RULE = '———'
-# The pieces of a line that mean something. Each alternative has a limit or a character that ends it.
+# The pieces of a line that mean something. Each alternative has a limit or a character that ends
+# it.
 TOKEN = re.compile(
     r"""(?P<escaped>\\[!-/:-@[-`{-~])
       | (?P<link>!?\[(?P<text>[^\[\]]{0,300}+)\]
@@ -50,7 +52,10 @@ def to_whatsapp(markdown: str) -> str:
 
 
 def _in_fence(fence: str | None, stripped: str, line: str, result: list[str]) -> str | None:
-    """Code stays as it is; the name of its language goes. Returns the fence that is open behind the line."""
+    """Code stays as it is; the name of its language goes.
+
+    Returns the fence that is open behind the line.
+    """
     if fence is None:
         whole = stripped[3:]
         if len(whole) > 3 and whole.endswith(stripped[:3]):  # all in one line
@@ -168,7 +173,9 @@ def _mark(
     open_marks: dict[str, int],
     is_markdown: bool,
 ) -> None:
-    """A mark opens when a word follows it, and closes the last open one of its kind when a word is before it."""
+    """A mark opens when a word follows it, and closes the last open one of its kind when a word is
+    before it.
+    """
     mark = token['mark']
     before, after = line[token.start() - 1 : token.start()], line[token.end() : token.end() + 1]
     if _is_code(mark, before, after) or mark == '*' and not is_markdown:

@@ -45,7 +45,8 @@ def find(contact_id):
 
 
 def known_by(chatbot_id: str | None, value: str) -> list[str]:
-    """Ids of the contacts that a phone leads to, in whichever of its forms, or a BSUID, also one of before.
+    """Ids of the contacts that a phone leads to, in whichever of its forms, or a BSUID, also one of
+    before.
 
     Of all chatbots when none is named.
     """

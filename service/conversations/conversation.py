@@ -72,7 +72,9 @@ def current_id(conversation_id):
 
 
 def _latest(name, value=None):
-    """An id or a name that is shown: the latest by Meta's time; what comes late only fills what is missing."""
+    """An id or a name that is shown: the latest by Meta's time; what comes late only fills what is
+    missing.
+    """
     value = value or f'n.{name}'
     is_news = 'n.known_at >= c.known_at OR c.known_at IS NULL AND n.known_at IS NOT NULL'
     return f'{name} = CASE WHEN {is_news} THEN coalesce({value}, c.{name}) ELSE coalesce(c.{name}, {value}) END'
@@ -116,7 +118,8 @@ NEWS = (
     'name',
     'reply_after',
 )
-# What a status told: its conversation comes after the message here, so a row that somebody holds is left alone.
+# What a status told: its conversation comes after the message here, so a row that somebody holds is
+# left alone.
 NAMED = f"""
 UPDATE conversation c SET {_latest('username')}, {_latest('name')}
 FROM (
@@ -132,9 +135,9 @@ WHERE c.id = n.id
 def heard_from(news):
     """Update conversations, whose rows the caller holds (identity.resolve), from their messages.
 
-    `news`: {conversation_id: {NEWS}}; what is missing keeps its value. `known_at`: Meta's time; `said_at`: the same or,
-    without one, the time of receipt; `wrote_at`: that of what opens the 24-hour window; `reply_after`: the quiet
-    seconds until a reply is asked for (missing: none is).
+    `news`: {conversation_id: {NEWS}}; what is missing keeps its value. `known_at`: Meta's time;
+    `said_at`: the same or, without one, the time of receipt; `wrote_at`: that of what opens the
+    24-hour window; `reply_after`: the quiet seconds until a reply is asked for (missing: none is).
     """
     if news:
         execute(
@@ -143,7 +146,9 @@ def heard_from(news):
 
 
 def named(rows):
-    """The names that statuses show: [(conversation_id, Meta's time, username, name)], one for each conversation."""
+    """The names that statuses show: [(conversation_id, Meta's time, username, name)], one for each
+    conversation.
+    """
     if rows:
         execute(NAMED, columns(rows))
 
@@ -153,8 +158,8 @@ SELECT min(greatest(c.reply_due_at, c.reply_lease_until, c.paused_until)) FROM c
   JOIN whatsapp_cloud_account a USING (chatbot_id)
 WHERE c.reply_due_at IS NOT NULL AND a.active
 """
-# Who waits longest comes first, as long as the account's share of the threads is not used up. Of those that wait, a
-# window is looked at: who has no share left is not in it.
+# Who waits longest comes first, as long as the account's share of the threads is not used up. Of
+# those that wait, a window is looked at: who has no share left is not in it.
 WAITS = """c.reply_due_at <= now() AND a.active
     AND (c.reply_lease_until IS NULL OR c.reply_lease_until < now())
     AND (c.paused_until IS NULL OR c.paused_until < now())"""
@@ -203,9 +208,12 @@ def renew_leases(conversation_ids, lease):
 
 
 def reply_done(claimed):
-    """The reply is queued (call it in that transaction). False when the claim is no longer ours: then queue nothing.
+    """The reply is queued (call it in that transaction).
 
-    Somebody who wrote while the responder was thinking moved reply_due_at, and is asked about again.
+    False when the claim is no longer ours: then queue nothing.
+
+    Somebody who wrote while the responder was thinking moved reply_due_at, and is asked about
+    again.
     """
     return bool(
         execute(
@@ -218,7 +226,9 @@ def reply_done(claimed):
 
 
 def reply_failed(claimed, delay, error, is_counted=True):
-    """The responder gave nothing: ask again `delay` seconds from now or, with None, give up and show the error."""
+    """The responder gave nothing: ask again `delay` seconds from now or, with None, give up and
+    show the error.
+    """
     execute(
         'UPDATE conversation SET reply_claim = NULL, reply_lease_until = NULL, reply_error = %s, updated_at = now(), '
         'reply_attempts = greatest(0, reply_attempts - %s), '

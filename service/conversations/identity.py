@@ -1,4 +1,6 @@
-"""Who is who: the identities that Meta shows of a person, or of a group, lead to one conversation each."""
+"""Who is who: the identities that Meta shows of a person, or of a group, lead to one conversation
+each.
+"""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -12,8 +14,8 @@ from service.runtime.db import columns, db, execute
 KEEP = 'SELECT 1 FROM conversation WHERE id = ANY(%s::uuid[]) ORDER BY id FOR KEY SHARE'
 HOLD = 'SELECT 1 FROM conversation WHERE id = ANY(%s::uuid[]) ORDER BY id FOR NO KEY UPDATE'
 DAY = timedelta(days=1)
-# The newest evidence is written down once a day: any moment within the time that a phone is somebody's is enough to
-# tell it from what came before and after.
+# The newest evidence is written down once a day: any moment within the time that a phone is
+# somebody's is enough to tell it from what came before and after.
 TOUCH = """
 UPDATE conversation_identity i SET seen_at = n.at
 FROM unnest(%s::text[], %s::text[], %s::text[], %s::uuid[], %s::timestamptz[])
@@ -25,12 +27,14 @@ WHERE (i.chatbot_id, i.kind, i.value, i.conversation_id) = (n.chatbot_id, n.kind
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Whom a message came from or goes to, as far as it says: a group, or a person's phone, BSUID and parent BSUID.
+    """Whom a message came from or goes to, as far as it says: a group, or a person's phone, BSUID
+    and parent BSUID.
 
     `at`: Meta's time of it; without one it takes no phone from anybody. `why`: for the history.
-    `also`: further (kind, value) of the same person; those of a `changed` one are what they had before.
-    `learn`: nobody is new by it, known people are only known better; then `about` may be the message it speaks of.
-    `kept`: more than that is going to be written of them, so their row is locked with the others', in order.
+    `also`: further (kind, value) of the same person; those of a `changed` one are what they had
+    before. `learn`: nobody is new by it, known people are only known better; then `about` may be
+    the message it speaks of. `kept`: more than that is going to be written of them, so their row is
+    locked with the others', in order.
     """
 
     chatbot_id: str
@@ -77,9 +81,10 @@ def addressee(chatbot_id, message):
 def resolve(identities, hold=False):
     """{identity: conversation_id}, creating what is new. Call it first in a transaction, and once.
 
-    Known people cost one SELECT. For new or changed ones the accounts are locked, in order. With `hold` the rows of all
-    conversations are locked as well, in order: everybody locks accounts, then conversations, then messages, so nobody
-    waits for another in a circle. One that is only learnt from may come out as None. Raises TryAgain (with `hold`).
+    Known people cost one SELECT. For new or changed ones the accounts are locked, in order. With
+    `hold` the rows of all conversations are locked as well, in order: everybody locks accounts,
+    then conversations, then messages, so nobody waits for another in a circle. One that is only
+    learnt from may come out as None. Raises TryAgain (with `hold`).
     """
     identities = dict.fromkeys(identities)
     alone = not hold and len(identities) == 1  # nobody to wait for while a row is held
@@ -100,7 +105,10 @@ def resolve(identities, hold=False):
 
 
 def _lock(settled, settlement, hold, alone):
-    """Conversations in the order that everybody keeps. False when one is gone: merged since it was looked up."""
+    """Conversations in the order that everybody keeps.
+
+    False when one is gone: merged since it was looked up.
+    """
     people = {
         found
         for identity, found in settled.items()
@@ -115,7 +123,10 @@ def _lock(settled, settlement, hold, alone):
 
 
 def join(identities, mend):
-    """Link what is learnt of known people, in transactions of its own. `mend`: sending/holds.mend."""
+    """Link what is learnt of known people, in transactions of its own.
+
+    `mend`: sending/holds.mend.
+    """
     while True:
         try:
             with db.atomic():
@@ -152,7 +163,9 @@ def _agreed(identity, known):
 
 
 def _open(settled, known):
-    """What has to be settled, in the order of arrival: who is new or has changed, and what else speaks of them."""
+    """What has to be settled, in the order of arrival: who is new or has changed, and what else
+    speaks of them.
+    """
     open_ = {
         identity for identity, found in settled.items() if not found and _matters(identity, known)
     }

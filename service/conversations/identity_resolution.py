@@ -1,8 +1,10 @@
-"""Decides who is who for identities that are new or have changed, under their accounts' locks (identity.py).
+"""Decides who is who for identities that are new or have changed, under their accounts' locks
+(identity.py).
 
-A BSUID leads to one person for ever. A phone, or a parent BSUID, comes and goes with it (section 4.3): evidence that
-names another BSUID takes it along when it is newer, by Meta's time, than the latest that named the owner. What a phone
-was is kept (kind `former`), so that what comes late, or again, neither takes it back nor finds the wrong person.
+A BSUID leads to one person for ever. A phone, or a parent BSUID, comes and goes with it (section
+4.3): evidence that names another BSUID takes it along when it is newer, by Meta's time, than the
+latest that named the owner. What a phone was is kept (kind `former`), so that what comes late, or
+again, neither takes it back nor finds the wrong person.
 """
 
 from service.conversations import contact, identity_store
@@ -64,7 +66,10 @@ class Settlement:
             self.known[right] = self.moved[right] = owner
 
     def run(self):
-        """{identity: conversation}, None for one that is only learnt from and says nothing. Raises TwoAreOne."""
+        """{identity: conversation}, None for one that is only learnt from and says nothing.
+
+        Raises TwoAreOne.
+        """
         settled = {identity: self._settle(identity) for identity in self.identities}
         if self.merges:
             raise TwoAreOne(self.merges)
@@ -115,7 +120,9 @@ class Settlement:
         )
 
     def _join(self, identity, found, owner, key=None):
-        """`found`, and whom else a phone leads to: somebody without a BSUID is the same, who has another one is not."""
+        """`found`, and whom else a phone leads to: somebody without a BSUID is the same, who has
+        another one is not.
+        """
         if owner in (None, found):
             return found
         if found is None:
@@ -160,12 +167,16 @@ class Settlement:
         return not seen or not at or seen <= at
 
     def _replaced(self, identity):
-        """Since when an identity's BSUID has another one in its place: what it says of phones is no longer true."""
+        """Since when an identity's BSUID has another one in its place: what it says of phones is no
+        longer true.
+        """
         end = self.known.get((identity.chatbot_id, 'replaced', identity.user))
         return end and end.seen_at
 
     def _unite(self, identity, gone, kept, certain=False):
-        """Two are one. What is new here becomes the other; of two that are stored the younger, after this is undone."""
+        """Two are one. What is new here becomes the other; of two that are stored the younger,
+        after this is undone.
+        """
         if gone == kept:
             return kept
         if (
@@ -230,7 +241,9 @@ class Settlement:
         return bool(identity.at) and (owner.seen_at is None or identity.at >= owner.seen_at)
 
     def _is_past(self, identity, key):
-        """Whether a phone is no longer theirs, or it is not known whether it is; what they changed from is not."""
+        """Whether a phone is no longer theirs, or it is not known whether it is; what they changed
+        from is not.
+        """
         if identity.had(key) or self._replaced(identity):
             return True
         past = self.known.get(former(key))
@@ -259,15 +272,19 @@ class Settlement:
             del self.now[loser][key[1]]
 
     def _remember(self, key, person, until, is_seen=True):
-        """A phone was somebody's; of several who had it the last is known. Who was never seen with it, because it was
-        only sent to, hides nobody who was."""
+        """A phone was somebody's; of several who had it the last is known.
+
+        Who was never seen with it, because it was only sent to, hides nobody who was.
+        """
         past = None if key[1] == 'parent' else self.known.get(former(key))
         if key[1] != 'parent' and until and (past is None or is_seen and past.seen_at < until):
             self.known[former(key)] = self.moved[former(key)] = Owner(person, until)
             self.touched.add(person)
 
     def _free(self, identity, person):
-        """Whoever changed numbers has the new one alone: what else was theirs is nobody's, until somebody writes."""
+        """Whoever changed numbers has the new one alone: what else was theirs is nobody's, until
+        somebody writes.
+        """
         chatbot_id, at = identity.chatbot_id, identity.at
         kept = {
             key[2] for key in identity.known_by() if key[1] == 'phone' and key[2] == identity.phone
@@ -287,7 +304,9 @@ class Settlement:
                 self._remember(key, person, at)
 
     def _end(self, identity, key, person, at):
-        """A phone was theirs until then, and is nobody's now, unless something newer is known of it."""
+        """A phone was theirs until then, and is nobody's now, unless something newer is known of
+        it.
+        """
         owner, past = self.known.get(key), self.known.get(former(key))
         if owner and owner.seen_at and owner.seen_at > at or past and past.seen_at >= at:
             return

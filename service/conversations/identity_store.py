@@ -1,4 +1,6 @@
-"""The rows of conversation_identity: whose every id is, read and written for identity_resolution.py."""
+"""The rows of conversation_identity: whose every id is, read and written for
+identity_resolution.py.
+"""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -53,20 +55,26 @@ ON CONFLICT (chatbot_id, kind, value) DO UPDATE
 
 @dataclass(slots=True)
 class Owner:
-    """Whose an identity is, and Meta's time of the latest evidence; of a `former` one, until when it was theirs."""
+    """Whose an identity is, and Meta's time of the latest evidence; of a `former` one, until when
+    it was theirs.
+    """
 
     conversation: str
     seen_at: datetime | None
 
 
 def look_up(keys, keep=False):
-    """{(chatbot_id, kind, value): Owner} of those that are known; with `keep` their conversations stay."""
+    """{(chatbot_id, kind, value): Owner} of those that are known; with `keep` their conversations
+    stay.
+    """
     rows = fetch(LOOK_UP_AND_KEEP if keep else LOOK_UP, columns(sorted(keys))) if keys else []
     return {row[:3]: Owner(*row[3:]) for row in rows}
 
 
 def known_phones(chatbot_id: str, given: Iterable[object]) -> set[str]:
-    """Which of these, however they are written, are phones that lead, or led, to somebody: as digits."""
+    """Which of these, however they are written, are phones that lead, or led, to somebody: as
+    digits.
+    """
     numbers = {phone for one in given if (phone := named(one).get('phone'))}
     if not numbers:
         return set()
@@ -80,7 +88,9 @@ def former(key):
 
 
 def variants(key):
-    """Other forms of a phone that may be the same one (content/phone_numbers.py): only to look a person up by."""
+    """Other forms of a phone that may be the same one (content/phone_numbers.py): only to look a
+    person up by.
+    """
     return [(key[0], 'phone', form) for form in candidates(key[2])[1:]] if key[1] == 'phone' else []
 
 
@@ -105,7 +115,10 @@ def current(conversations):
 
 
 def write(created, moved, freed, shown):
-    """What a settlement decided. `created`, `shown`: rows as CREATE and KNOWN want them; `moved`: {key: Owner}."""
+    """What a settlement decided.
+
+    `created`, `shown`: rows as CREATE and KNOWN want them; `moved`: {key: Owner}.
+    """
     if created:
         execute(CREATE, columns(created))
     moved = [(*key, owner.conversation, owner.seen_at) for key, owner in sorted(moved.items())]

@@ -3,13 +3,14 @@
 from service.conversations import contact, opt_out
 from service.runtime.db import db, execute, fetch
 
-ONE_AT_A_TIME = 'SELECT pg_advisory_xact_lock(hashtextextended(%s, 2))'  # who is new or has changed, of a chatbot
+# who is new or has changed, of a chatbot
+ONE_AT_A_TIME = 'SELECT pg_advisory_xact_lock(hashtextextended(%s, 2))'
 HOLD_ALL = 'SELECT id FROM conversation WHERE id = ANY(%s::uuid[]) ORDER BY id FOR UPDATE'
 WITH_BSUID = """
 SELECT conversation_id FROM conversation_identity WHERE kind = 'user' AND conversation_id = ANY(%s::uuid[])
 """
-# Everything that hangs on the source. Whoever asks its responder now finds the claim gone; who had heard of only one
-# half is asked about again. An opt-out of either stands: the person has said it.
+# Everything that hangs on the source. Whoever asks its responder now finds the claim gone; who had
+# heard of only one half is asked about again. An opt-out of either stands: the person has said it.
 MERGE = (
     'UPDATE conversation_identity SET conversation_id = %(target)s WHERE conversation_id = %(source)s',
     'SELECT 1 FROM message WHERE conversation_id = %(source)s ORDER BY id FOR NO KEY UPDATE',
@@ -38,7 +39,8 @@ MERGE = (
       updated_at = now()
     FROM conversation s WHERE t.id = %(target)s AND s.id = %(source)s
     """,
-    # A phone of before the last BSUID is nobody's by now (service/conversations/identity_resolution.py).
+    # A phone of before the last BSUID is nobody's by now
+    # (service/conversations/identity_resolution.py).
     """
     WITH ended AS (
       DELETE FROM conversation_identity i
@@ -66,8 +68,10 @@ class TryAgain(Exception):
     """Who is who has changed: undo the transaction, `mend()`, and do it all again."""
 
     def mend(self):
-        """What has to be done in between, in a transaction of its own. Returns the conversations that took others in:
-        take back what waits for who wants none (sending/holds.mend does both).
+        """What has to be done in between, in a transaction of its own.
+
+        Returns the conversations that took others in: take back what waits for who wants none
+        (sending/holds.mend does both).
         """
         return []
 
@@ -75,8 +79,9 @@ class TryAgain(Exception):
 class TwoAreOne(TryAgain):
     """Stored conversations turn out to be one person's.
 
-    `merges`: [(chatbot_id, source, target, certain, why)], in this order. A merge that is not `certain`, because a
-    phone alone links the two, is left undone when the source has a BSUID by now.
+    `merges`: [(chatbot_id, source, target, certain, why)], in this order. A merge that is not
+    `certain`, because a phone alone links the two, is left undone when the source has a BSUID by
+    now.
     """
 
     def __init__(self, merges):

@@ -1,6 +1,8 @@
-"""Who wants no marketing: what people said of it is kept in contact_event, and the latest of it, by Meta's time, holds.
+"""Who wants no marketing: what people said of it is kept in contact_event, and the latest of it, by
+Meta's time, holds.
 
-A conversation's opted_out_at and opted_out_by are worked out of that, so nothing depends on the order of arrival.
+A conversation's opted_out_at and opted_out_by are worked out of that, so nothing depends on the
+order of arrival.
 """
 
 from dataclasses import dataclass, replace
@@ -34,7 +36,8 @@ SELECT n.* FROM unnest(%s::uuid[], %s::uuid[], %s::text[], %s::json[], %s::times
 WHERE NOT EXISTS (
   SELECT 1 FROM contact_event e WHERE e.conversation_id = n.conversation_id AND e.kind = n.kind AND e.at = n.at)
 """
-# Since when: the first STOP after the last START. In doubt it is a STOP: Meta's time says the second, ours more.
+# Since when: the first STOP after the last START. In doubt it is a STOP: Meta's time says the
+# second, ours more.
 WORK_OUT = """
 UPDATE conversation c SET updated_at = now(), (opted_out_at, opted_out_by) = (
   SELECT e.at, e.detail ->> 'by' FROM contact_event e
@@ -49,7 +52,10 @@ WHERE c.id = ANY(%s::uuid[]) AND c.group_id IS NULL
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """That a person wants no marketing (`opt_out`), or wants it (`opt_in`). `by`: see conversation.opted_out_by."""
+    """That a person wants no marketing (`opt_out`), or wants it (`opt_in`).
+
+    `by`: see conversation.opted_out_by.
+    """
 
     conversation_id: str
     kind: str
@@ -65,7 +71,8 @@ class Statement:
 def record(statements):
     """Keep what people said, in the caller's transaction.
 
-    Returns their conversations: take back what waits for who wants none (sending/holds.cancel_unwanted).
+    Returns their conversations: take back what waits for who wants none
+    (sending/holds.cancel_unwanted).
     """
     if not statements:
         return []
@@ -80,19 +87,27 @@ def record(statements):
 
 
 def _hold(conversations):
-    """Lock them; {id: the id that it has now}. One that was merged while we waited for it is found by a second look."""
+    """Lock them; {id: the id that it has now}.
+
+    One that was merged while we waited for it is found by a second look.
+    """
     current = dict(fetch(HOLD, (list(conversations),)))
     missing = conversations - current.keys()
     return current | dict(fetch(HOLD, (list(missing),))) if missing else current
 
 
 def work_out(conversations):
-    """Bring these, whose rows the caller holds, in step with what was said of them: also after a merge."""
+    """Bring these, whose rows the caller holds, in step with what was said of them: also after a
+    merge.
+    """
     execute(WORK_OUT, (conversations,))
 
 
 def in_words(messages):
-    """The Statements of customers who wrote just a STOP or START word. `messages`: a webhook's items of that kind."""
+    """The Statements of customers who wrote just a STOP or START word.
+
+    `messages`: a webhook's items of that kind.
+    """
     return [
         Statement(item.conversation_id, kind, 'keyword', item.at, (('word', word),))
         for item in messages
@@ -112,7 +127,9 @@ def _wish(item):
 
 
 def in_refusals(refusals):
-    """The Statements that Meta makes for people, by refusing marketing to them (consequences.Refusal)."""
+    """The Statements that Meta makes for people, by refusing marketing to them
+    (consequences.Refusal).
+    """
     return [
         Statement(one.conversation_id, 'opt_out', 'meta', one.at, (('code', REFUSED),))
         for one in refusals

@@ -53,8 +53,9 @@ OPT_IN = (
     'quero receber',
     'retomar',
 )
-# Of these, what can mean nothing else on a button or in a list that asks about something: the "Remover" of a cart, the
-# "Baja" of three priorities, the "Voltar" of a menu say nothing of marketing. An account's own words count everywhere.
+# Of these, what can mean nothing else on a button or in a list that asks about something: the
+# "Remover" of a cart, the "Baja" of three priorities, the "Voltar" of a menu say nothing of
+# marketing. An account's own words count everywhere.
 PRESSED_OPT_OUT = (
     'stop',
     'stop all',
@@ -88,7 +89,9 @@ BETWEEN = re.compile(r'[\W_]+')
 
 
 def plain(text):
-    """A text without case, accents and everything that is no letter or digit; as it is when there is nothing else."""
+    """A text without case, accents and everything that is no letter or digit; as it is when there
+    is nothing else.
+    """
     folded = unicodedata.normalize('NFKD', text.casefold())
     letters = ''.join(char for char in folded if not unicodedata.combining(char))
     return BETWEEN.sub(' ', letters).strip() or text.strip()
@@ -104,7 +107,9 @@ def _words(given, default):
 
 
 def wish(data, opt_out=None, opt_in=None):
-    """(kind, word) when a message says nothing but such a word, else None. A word of both lists is one of STOP.
+    """(kind, word) when a message says nothing but such a word, else None.
+
+    A word of both lists is one of STOP.
 
     `data`: Meta's message; `opt_out`, `opt_in`: an account's own words, None for the default ones.
     """
@@ -124,7 +129,9 @@ def _written(data):
 
 
 def _pressed(data):
-    """What stands on the button or the row of a list that a customer chose: a template's, or one of ours."""
+    """What stands on the button or the row of a list that a customer chose: a template's, or one of
+    ours.
+    """
     if data.get('type') == 'button':
         return _texts(as_dict(data.get('button')), 'payload', 'text')
     if data.get('type') != 'interactive':

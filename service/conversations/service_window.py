@@ -1,7 +1,8 @@
-"""The customer-service window: free-form messages reach a person within 24 hours of their last message or call.
+"""The customer-service window: free-form messages reach a person within 24 hours of their last
+message or call.
 
-Section 8 of the fact sheet. What a person never wrote to us, they may have written before we were there: only Meta
-knows about that window.
+Section 8 of the fact sheet. What a person never wrote to us, they may have written before we were
+there: only Meta knows about that window.
 """
 
 from datetime import timedelta
@@ -11,7 +12,8 @@ REFUSED = 131047  # Meta's code for a free-form message outside it
 
 # In SQL, of a conversation `c`. A group has no window.
 CLOSED = "c.group_id IS NULL AND coalesce(c.last_inbound_at <= now() - interval '24 hours', false)"
-# Of a message `m`: its fallback takes its place. Templates hold nothing that json may and text may not.
+# Of a message `m`: its fallback takes its place. Templates hold nothing that json may and text may
+# not.
 TAKE_FALLBACK = """
   type = CASE WHEN {when} THEN 'template' ELSE m.type END,
   content = CASE WHEN {when} THEN m.fallback ELSE m.content END,
@@ -28,5 +30,7 @@ def closes_at(last_inbound_at):
 
 
 def wants_fallback(row, error):
-    """Whether a message (`has_fallback`) that Meta refused for its window goes as its template instead."""
+    """Whether a message (`has_fallback`) that Meta refused for its window goes as its template
+    instead.
+    """
     return bool(row['has_fallback'] and error and error.get('code') == REFUSED)

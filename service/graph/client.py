@@ -1,6 +1,7 @@
 """The Graph API: one call, what its answer means, and Meta's error codes in one table.
 
-urllib3 is the engine of `requests`; used directly it costs less than half the CPU a call (docs/performance.md).
+urllib3 is the engine of `requests`; used directly it costs less than half the CPU a call
+(docs/performance.md).
 """
 
 import json
@@ -30,7 +31,10 @@ NO_GRAPH_ANSWER = LOST | {'unreachable'}
 
 @dataclass(slots=True)
 class Outcome:
-    """What became of one call. `kind`: accepted, retry, failed, held or unknown; postponed when none was made."""
+    """What became of one call.
+
+    `kind`: accepted, retry, failed, held or unknown; postponed when none was made.
+    """
 
     kind: str
     wamid: str | None = None
@@ -47,7 +51,10 @@ class Outcome:
 
     @property
     def tells_of_meta(self) -> bool | None:
-        """Whether Meta is there: not after a passing error or a lost connection. None: this says nothing of that."""
+        """Whether Meta is there: not after a passing error or a lost connection.
+
+        None: this says nothing of that.
+        """
         if self.kind == 'accepted':
             return True
         if not self.error or self.scope == 'pair':
@@ -84,7 +91,10 @@ def _error(
     fbtrace_id: str | None = None,
     cause: str | None = None,
 ) -> dict[str, Any]:
-    """The contract's `error`. `cause`: what there is no code of Meta's for (error_table.OUR_OWN)."""
+    """The contract's `error`.
+
+    `cause`: what there is no code of Meta's for (error_table.OUR_OWN).
+    """
     error: dict[str, Any] = {
         'code': code,
         'title': title,
@@ -105,7 +115,9 @@ def error_from(meta: dict[str, Any]) -> dict[str, Any]:
 
 
 def first_error(errors: object) -> dict[str, Any] | None:
-    """The first of Meta's `errors`, whatever their shape, as the contract's `error`; None when there is none."""
+    """The first of Meta's `errors`, whatever their shape, as the contract's `error`; None when
+    there is none.
+    """
     found = errors_in(errors)
     return error_from(found[0]) if found else None
 
@@ -117,13 +129,18 @@ class GraphClient:
         self._meta = Connections(concurrency)
 
     def send(self, phone_number_id: str, access_token: str, body: dict[str, Any]) -> Outcome:
-        """POST one message (section 6.1). Never raises for what the network or Meta may do; returns an Outcome."""
+        """POST one message (section 6.1).
+
+        Never raises for what the network or Meta may do; returns an Outcome.
+        """
         return self._post(phone_number_id, access_token, body, _accepted)
 
     def mark_read(
         self, phone_number_id: str, access_token: str, wamid: str, typing: bool = False
     ) -> Outcome:
-        """Show a customer's message as read, and the business typing (section 6.2); harmless to repeat. An Outcome."""
+        """Show a customer's message as read, and the business typing (section 6.2); harmless to
+        repeat. An Outcome.
+        """
         body: dict[str, Any] = {
             'messaging_product': 'whatsapp',
             'status': 'read',
@@ -142,7 +159,10 @@ class GraphClient:
         return answer.status not in (500, 502, 503, 504)
 
     def upload(self, phone_number_id: str, access_token: str, form: Form) -> Outcome:
-        """POST a file (section 6.3), a graph_upload.Form; harmless to repeat. An Outcome, never unknown."""
+        """POST a file (section 6.3), a graph_upload.Form; harmless to repeat.
+
+        An Outcome, never unknown.
+        """
         path, seconds = f'{phone_number_id}/media', seconds_for(form.size)
         outcome = self._call(path, access_token, form, form.headers, _uploaded, seconds)
         if outcome.kind != 'unknown':
@@ -251,7 +271,9 @@ def _retry_after(answer: Answer) -> float | None:
 
 
 def _regain(answer: Answer) -> float | None:
-    """Seconds until Meta gives access again: X-Business-Use-Case-Usage says it in minutes (section 7)."""
+    """Seconds until Meta gives access again: X-Business-Use-Case-Usage says it in minutes (section
+    7).
+    """
     try:
         usage = json.loads(answer.headers.get('X-Business-Use-Case-Usage', '{}'))
         minutes = [

@@ -1,4 +1,6 @@
-"""Calls to Meta over keep-alive connections: each ends in time, and no answer is larger than it may be."""
+"""Calls to Meta over keep-alive connections: each ends in time, and no answer is larger than it may
+be.
+"""
 
 import threading
 from collections.abc import Iterable, Mapping
@@ -29,7 +31,8 @@ class Answer:
 class _Watched(deadline.HTTPConnection):
     """Notes the moment from which a request may have reached Meta: before it, trying again is safe.
 
-    The head waits for the body: both go with one call of the kernel, which costs as much as all of urllib3's.
+    The head waits for the body: both go with one call of the kernel, which costs as much as all of
+    urllib3's.
     """
 
     _head, _is_head = b'', False
@@ -103,7 +106,8 @@ class Connections:
     ) -> Answer:
         """One call of the Graph API; `path` comes after the version. Raises urllib3's HTTPError.
 
-        `seconds`: for all of it, where GRAPH_TIMEOUT is too little; then no wait in it is longer than that.
+        `seconds`: for all of it, where GRAPH_TIMEOUT is too little; then no wait in it is longer
+        than that.
         """
         _left.bytes = False
         headers = {'Authorization': f'Bearer {token}', **(headers or {})}

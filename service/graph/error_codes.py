@@ -1,4 +1,5 @@
-"""Meta's error codes in one table: what each means, what a person can do, and what the gateway does by itself.
+"""Meta's error codes in one table: what each means, what a person can do, and what the gateway does
+by itself.
 
 Section 7 of the fact sheet. `python -m service.graph.error_docs > docs/errors.md` writes the page.
 """
@@ -10,7 +11,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Known:
-    """What is known of an error. `klass`: a key of CLASSES; `delay`: seconds; `scope`: a key of SCOPES."""
+    """What is known of an error.
+
+    `klass`: a key of CLASSES; `delay`: seconds; `scope`: a key of SCOPES.
+    """
 
     klass: str
     sentence: str
@@ -228,7 +232,10 @@ BY_CODE: dict[int | float | None, Known] = {
 
 
 def look_up(code: object, http_status: int = 400) -> Known:
-    """What is known of a code, whatever it came as; a key of OUR_OWN is one as well. Never raises, always a Known."""
+    """What is known of a code, whatever it came as; a key of OUR_OWN is one as well.
+
+    Never raises, always a Known.
+    """
     if isinstance(code, str) and code in OUR_OWN:
         return OUR_OWN[code]
     return BY_CODE.get(_number(code)) or _unknown(http_status or 400)

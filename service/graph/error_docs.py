@@ -1,4 +1,6 @@
-"""docs/errors.md, written from the error table: `python -m service.graph.error_docs > docs/errors.md`."""
+"""docs/errors.md, written from the error table: `python -m service.graph.error_docs >
+docs/errors.md`.
+"""
 
 import sys
 from collections.abc import Iterable

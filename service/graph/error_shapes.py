@@ -1,5 +1,7 @@
-"""Pure: Meta's errors in whatever shape they come. It documents a list of objects with `error_data.details`; it also
-sends one object, objects by number, details at the top, and text, or JSON in text, where an object should stand.
+"""Pure: Meta's errors in whatever shape they come.
+
+It documents a list of objects with `error_data.details`; it also sends one object, objects by
+number, details at the top, and text, or JSON in text, where an object should stand.
 """
 
 import json
@@ -80,7 +82,9 @@ def code_in(error: dict[str, Any]) -> int | None:
 
 
 def _text(value: object) -> str | None:
-    """Text that says something; of an object what it calls its details or message, of a list all of it."""
+    """Text that says something; of an object what it calls its details or message, of a list all of
+    it.
+    """
     value = _unpacked(value)
     return (
         '; '.join(filter(None, map(_said, value if isinstance(value, list) else [value]))) or None

@@ -1,4 +1,7 @@
-"""The Graph API's other side: what a WhatsApp Business account owns. Its templates are read, made and deleted."""
+"""The Graph API's other side: what a WhatsApp Business account owns.
+
+Its templates are read, made and deleted.
+"""
 
 import json
 import time
@@ -21,7 +24,9 @@ LARGEST_LIST = 32 * 2**20  # bytes, decoded, of all pages
 
 
 class Refused(Exception):
-    """What Meta did not do, as an Outcome: `held` is about the account, `failed` about the request, others pass."""
+    """What Meta did not do, as an Outcome: `held` is about the account, `failed` about the request,
+    others pass.
+    """
 
     def __init__(self, outcome: Outcome) -> None:
         super().__init__((outcome.error or {})['title'])
@@ -117,7 +122,10 @@ class ManagementClient:
 
 
 def _after(paging: dict[str, Any]) -> str | None:
-    """The cursor of the next page, if there is one. Meta's address for it is not followed: it might lead elsewhere."""
+    """The cursor of the next page, if there is one.
+
+    Meta's address for it is not followed: it might lead elsewhere.
+    """
     if not isinstance(paging.get('next'), str):
         return None
     after = as_dict(paging.get('cursors')).get('after')

@@ -1,4 +1,7 @@
-"""Meta's media: what an id stands for, and its bytes in pieces. The token goes to Meta's own hosts alone."""
+"""Meta's media: what an id stands for, and its bytes in pieces.
+
+The token goes to Meta's own hosts alone.
+"""
 
 import time
 from collections.abc import Iterator
@@ -33,7 +36,9 @@ class NotFetched(Exception):
 
     @property
     def is_stale(self) -> bool:
-        """Addresses live for five minutes: before anything else is suspected, a fresh one is asked for."""
+        """Addresses live for five minutes: before anything else is suspected, a fresh one is asked
+        for.
+        """
         return self.http_status in (401, 403, 404, 410)
 
 
@@ -81,7 +86,10 @@ class MediaClient:
 
     @contextmanager
     def download(self, url: str, token: str) -> Iterator[urllib3.BaseHTTPResponse]:
-        """The answer, whose bytes pieces() reads; its connection is free again afterwards. Raises NotFetched."""
+        """The answer, whose bytes pieces() reads; its connection is free again afterwards.
+
+        Raises NotFetched.
+        """
         with _network():
             answer = self._follow(url, token)
             try:
@@ -93,7 +101,10 @@ class MediaClient:
 
     @staticmethod
     def pieces(answer: urllib3.BaseHTTPResponse) -> Iterator[bytes]:
-        """The bytes as they arrive. Raises NotFetched when they come more slowly than any file may."""
+        """The bytes as they arrive.
+
+        Raises NotFetched when they come more slowly than any file may.
+        """
         began, size = time.monotonic(), 0
         while piece := _piece(answer):
             size += len(piece)
@@ -153,7 +164,9 @@ def _piece(answer: urllib3.BaseHTTPResponse) -> bytes:
 
 
 def _of_an_id(outcome: Outcome) -> Outcome:
-    """Of a read nothing is unknown, and only a code that is known to be final is. 100: the id is no more."""
+    """Of a read nothing is unknown, and only a code that is known to be final is. 100: the id is no
+    more.
+    """
     error = outcome.error or {}
     if outcome.kind == 'unknown' or error['code'] not in BY_CODE and outcome.kind == 'failed':
         outcome.kind = 'retry'

@@ -1,4 +1,6 @@
-"""The body of an upload to Meta (section 6.3): multipart, its file passed on in pieces as it comes from the storage."""
+"""The body of an upload to Meta (section 6.3): multipart, its file passed on in pieces as it comes
+from the storage.
+"""
 
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -10,7 +12,10 @@ from service.content.file_types import plain_type
 
 
 class Form:
-    """An iterable body with its headers. `file`: mime_type, filename and size; `pieces`: its bytes."""
+    """An iterable body with its headers.
+
+    `file`: mime_type, filename and size; `pieces`: its bytes.
+    """
 
     def __init__(self, file: Mapping[str, Any], pieces: Iterable[bytes]) -> None:
         boundary, mime_type = choose_boundary(), plain_type(file['mime_type'])

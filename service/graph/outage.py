@@ -1,8 +1,9 @@
-"""Outages of Meta's: a number, or all of them, that only fails is away. Its messages wait as they are, a probe goes now
-and then, and the first success lets all go on.
+"""Outages of Meta's: a number, or all of them, that only fails is away.
 
-The rows of graph_outage hold for all workers and outlive them. There is one while there is trouble alone, so that
-who succeeds pays for one look into an empty table.
+Its messages wait as they are, a probe goes now and then, and the first success lets all go on.
+
+The rows of graph_outage hold for all workers and outlive them. There is one while there is trouble
+alone, so that who succeeds pays for one look into an empty table.
 """
 
 import logging
@@ -38,7 +39,10 @@ def scope_of(phone_number_id: str) -> str:
 
 @dataclass(slots=True)
 class Streak:
-    """Failures in a row of one scope: a row of graph_outage. `error`: the contract's, of the latest."""
+    """Failures in a row of one scope: a row of graph_outage.
+
+    `error`: the contract's, of the latest.
+    """
 
     scope: str
     phone_number_id: str
@@ -62,13 +66,17 @@ class Streak:
 
     @property
     def is_away(self) -> bool:
-        """All numbers are not away for what only one of them suffers from: that one is, by its own row."""
+        """All numbers are not away for what only one of them suffers from: that one is, by its own
+        row.
+        """
         return self.failures >= LIMIT and (self.scope != ALL or self.several)
 
 
 @dataclass(slots=True)
 class News:
-    """What a batch of calls told: the scopes that are away now, and of them those that were not before; who is back."""
+    """What a batch of calls told: the scopes that are away now, and of them those that were not
+    before; who is back.
+    """
 
     away: set[str] = field(default_factory=set)
     began: list[Streak] = field(default_factory=list)
@@ -157,8 +165,9 @@ ORDER BY o.scope LIMIT 1
 """
 
 
-# What failed while it was not known yet that nothing could succeed: attempts are not counted, and nobody overtakes a
-# message of which nobody knows whether it was sent. In transactions of their own that wait for no row of others'.
+# What failed while it was not known yet that nothing could succeed: attempts are not counted, and
+# nobody overtakes a message of which nobody knows whether it was sent. In transactions of their own
+# that wait for no row of others'.
 UNCOUNT = f"""
 UPDATE message m SET attempts = greatest(0, m.attempts - d.failed), updated_at = now()
 FROM (
@@ -228,7 +237,9 @@ NO_PROBE = f"UPDATE graph_outage SET probe_at = now() + interval '{BRIEFLY} s' W
 
 
 def due_probe(scope: str) -> dict[str, Any] | None:
-    """The latest error of a scope whose probe is due; nobody else takes it before this transaction ends: probed()."""
+    """The latest error of a scope whose probe is due; nobody else takes it before this transaction
+    ends: probed().
+    """
     rows = fetch(DUE_PROBE, (scope,))
     return rows[0][0] if rows else None
 
@@ -254,7 +265,10 @@ def of_number(phone_number_id: str, away: dict[str, dict[str, Any]]) -> dict[str
 
 
 def probe_now(phone_number_id: str) -> bool:
-    """A person knows better: the next probe of a number, or of all, goes at once. Whether one had to wait."""
+    """A person knows better: the next probe of a number, or of all, goes at once.
+
+    Whether one had to wait.
+    """
     return bool(execute(PROBE_NOW, ([ALL, scope_of(phone_number_id)],)))
 
 

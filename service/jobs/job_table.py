@@ -1,8 +1,9 @@
 """Every kind of due work on one screen, and when the next of each is due.
 
-A job is always the same three steps: a worker claims rows that are due, does the slow part without a connection, and
-records what came of it. The owner of the rows offers claim, record and next_due, side by side; the clock wakes the
-queue's workers when something is due. A new kind is a row here, an owner and a worker.
+A job is always the same three steps: a worker claims rows that are due, does the slow part without
+a connection, and records what came of it. The owner of the rows offers claim, record and next_due,
+side by side; the clock wakes the queue's workers when something is due. A new kind is a row here,
+an owner and a worker.
 """
 
 import math
@@ -22,7 +23,10 @@ from service.webhooks import inbox
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One kind of due work. `next_due`: SQL for the time when the first of its rows is due, NULL when none waits."""
+    """One kind of due work.
+
+    `next_due`: SQL for the time when the first of its rows is due, NULL when none waits.
+    """
 
     kind: str  # as /readyz and the log call it
     queue: str  # whose workers do it
@@ -51,7 +55,9 @@ JOBS = (
 
 
 def next_due() -> dict[str, float | None]:
-    """Seconds until something of each kind is due; negative: the oldest is late by so much; None: nothing waits."""
+    """Seconds until something of each kind is due; negative: the oldest is late by so much; None:
+    nothing waits.
+    """
     waits = [f'extract(epoch FROM ({job.next_due}) - now())::float8 AS {job.kind}' for job in JOBS]
     return fetch_dicts(f'SELECT {", ".join(waits)}')[
         0

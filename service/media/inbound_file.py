@@ -1,4 +1,6 @@
-"""Files that come with messages, as rows: expected, fetched by workers, kept in the storage or given up."""
+"""Files that come with messages, as rows: expected, fetched by workers, kept in the storage or
+given up.
+"""
 
 import json
 import re
@@ -104,7 +106,9 @@ def _why_not_there(kind, errors):
 
 
 def _nothing_given(body):
-    """The error of a file that Meta describes without an id to fetch it by (`"status": "undownloaded"`, say)."""
+    """The error of a file that Meta describes without an id to fetch it by (`"status":
+    "undownloaded"`, say).
+    """
     if not any(clean(body.get(name)) for name in DESCRIBING):
         return None
     status = clean(body.get('status'), 64)
@@ -119,7 +123,9 @@ def _nothing_given(body):
 
 
 def file_name(value):
-    """What a person called a file, without the folders and control characters that nobody should follow."""
+    """What a person called a file, without the folders and control characters that nobody should
+    follow.
+    """
     value = NOT_IN_NAMES.sub('', clean(value) or '').replace('\\', '/').rsplit('/', 1)[-1].strip()
     return value[:255] if value.strip('.') else None
 
@@ -155,7 +161,9 @@ WHERE id = %s AND meta_id IS NOT NULL
 
 
 def claim(limit, lease):
-    """Lease what is due, and count the attempt; rows as dicts, with the token and what the message says of the file."""
+    """Lease what is due, and count the attempt; rows as dicts, with the token and what the message
+    says of the file.
+    """
     with _without_haste():
         return fetch_dicts(CLAIM, (limit, lease))
 
@@ -166,7 +174,9 @@ def renew(row, lease):
 
 
 def record(results):
-    """Write what became of claimed rows: [(row, facts of a stored file, None)] or [(row, None, Outcome)]."""
+    """Write what became of claimed rows: [(row, facts of a stored file, None)] or [(row, None,
+    Outcome)].
+    """
     with _without_haste():
         execute(
             RECORD,
@@ -176,7 +186,9 @@ def record(results):
 
 @contextmanager
 def _without_haste():
-    """A transaction that nobody waits for on the disk: should its last moment be lost, the file is fetched again."""
+    """A transaction that nobody waits for on the disk: should its last moment be lost, the file is
+    fetched again.
+    """
     with db.atomic():
         execute('SET LOCAL synchronous_commit = off')
         yield
@@ -214,7 +226,10 @@ UPDATE media SET due_at = now() WHERE id IN (
 
 
 def go_on(phone_number_id: str | None) -> int:
-    """Meta is back, for a number or for all (None): what has failed is due now. Returns how many."""
+    """Meta is back, for a number or for all (None): what has failed is due now.
+
+    Returns how many.
+    """
     return execute(GO_ON, (phone_number_id,))
 
 
@@ -231,7 +246,9 @@ def account_goes_on(chatbot_id: str) -> None:
 
 
 def fetch_again(media, is_lost=False):
-    """A person asks for it; one that a worker has in hand is left to it. Raises Conflict when it cannot be.
+    """A person asks for it; one that a worker has in hand is left to it.
+
+    Raises Conflict when it cannot be.
 
     `is_lost`: it was stored, and the storage has it no more.
     """

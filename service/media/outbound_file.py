@@ -1,7 +1,9 @@
-"""Files that callers gave us to be sent, where messages name them, and Meta's ids for them (section 6.3).
+"""Files that callers gave us to be sent, where messages name them, and Meta's ids for them (section
+6.3).
 
-An id of ours in a message is a UUID, anything else is Meta's. Meta's id of a file is a number's own and good for 30
-days; the row in media_upload says who fetches it: it is leased, and who comes too late for it comes again.
+An id of ours in a message is a UUID, anything else is Meta's. Meta's id of a file is a number's own
+and good for 30 days; the row in media_upload says who fetches it: it is leased, and who comes too
+late for it comes again.
 """
 
 from dataclasses import asdict, dataclass
@@ -79,7 +81,10 @@ def references(value, path=()):
 
 
 def check(chatbot_id, messages, *path):
-    """Whether the files that messages name are there and fit, with one query at most. Raises Invalid."""
+    """Whether the files that messages name are there and fit, with one query at most.
+
+    Raises Invalid.
+    """
     found = [reference for message in messages for reference in references(message, path)]
     if not found:
         return
@@ -112,7 +117,8 @@ def _problem(kind: str, part: dict, file: dict | None) -> str | None:
     return None
 
 
-# Files of claimed messages with what their numbers know of them, for all messages of a claim at once.
+# Files of claimed messages with what their numbers know of them, for all messages of a claim at
+# once.
 LOOK_UP = f"""
 SELECT n.media_id, n.number, m.storage_key, m.mime_type, m.filename, m.size, u.meta_id,
   extract(epoch FROM now() - u.uploaded_at)::float AS age
@@ -124,7 +130,10 @@ FROM unnest(%s::uuid[], %s::text[]) AS n (media_id, number)
 
 
 def look_up(rows):
-    """Give each claimed message its `files`: {our id: file, None for one that is gone}. Most have none."""
+    """Give each claimed message its `files`: {our id: file, None for one that is gone}.
+
+    Most have none.
+    """
     named = {}
     for row in rows:
         row['files'] = {}
@@ -172,7 +181,8 @@ def _copy(value):
     return copied
 
 
-# Free for whoever comes first: never uploaded, too old, or given up by somebody who died in the middle of it.
+# Free for whoever comes first: never uploaded, too old, or given up by somebody who died in the
+# middle of it.
 CLAIM = f"""
 INSERT INTO media_upload AS u (media_id, phone_number_id, lease_until)
 VALUES (%(file)s, %(number)s, now() + %(lease)s * interval '1 second')
@@ -187,7 +197,9 @@ SELECT meta_id FROM media_upload WHERE media_id = %s AND phone_number_id = %s AN
 
 
 def claim(file, lease):
-    """True: it is ours to upload, for `lease` seconds; a text: Meta's id, by now; None: somebody else is at it."""
+    """True: it is ours to upload, for `lease` seconds; a text: Meta's id, by now; None: somebody
+    else is at it.
+    """
     if execute(CLAIM, {'file': file['media_id'], 'number': file['number'], 'lease': lease}):
         return True
     rows = fetch(KNOWN, (file['media_id'], file['number']))
@@ -240,7 +252,10 @@ WHERE media_id = %(file)s AND phone_number_id = %(number)s AND lease_until IS NO
 
 
 def renew(row, file, lease):
-    """An upload takes its time: what it holds is held on to for `lease` seconds more. False: it is ours no more."""
+    """An upload takes its time: what it holds is held on to for `lease` seconds more.
+
+    False: it is ours no more.
+    """
     values = {
         'lease': lease,
         'conversation': row['conversation_id'],

@@ -1,4 +1,6 @@
-"""The storage that MEDIA_URL names: files are written whole or not at all, read in pieces, found by keys of ours."""
+"""The storage that MEDIA_URL names: files are written whole or not at all, read in pieces, found by
+keys of ours.
+"""
 
 import importlib
 from functools import lru_cache
@@ -9,7 +11,9 @@ from service.runtime.config import settings
 
 
 def storage():
-    """The storage that MEDIA_URL names: .create(key), .put(key, file), .open(key, start, length), .size, .delete."""
+    """The storage that MEDIA_URL names: .create(key), .put(key, file), .open(key, start, length),
+    .size, .delete.
+    """
     return _at(settings.MEDIA_URL)
 
 

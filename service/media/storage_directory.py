@@ -47,7 +47,10 @@ class Directory(Storage):
             self._settle([path])
 
     def settle(self, keys):
-        """On the disk, with their names. Alone, each would make the disk's journal, and PostgreSQL, wait for it."""
+        """On the disk, with their names.
+
+        Alone, each would make the disk's journal, and PostgreSQL, wait for it.
+        """
         with _errors():
             self._settle([self.root / checked(key) for key in keys])
 

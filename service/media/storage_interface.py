@@ -17,7 +17,10 @@ class Missing(StorageError):
 
 
 def key_of(chatbot_id, media_id):
-    """The same for each attempt, so that none leaves a file behind. An id begins with its time: a folder for 4.7 h."""
+    """The same for each attempt, so that none leaves a file behind.
+
+    An id begins with its time: a folder for 4.7 h.
+    """
     return f'{hashlib.sha256(chatbot_id.encode()).hexdigest()[:16]}/{media_id[:6]}/{media_id}'
 
 
@@ -58,7 +61,9 @@ class Storage:
     """What every storage does alike."""
 
     def put(self, key, file):
-        """Keep what is left to read of a binary file under a key, in the place of what may lie there."""
+        """Keep what is left to read of a binary file under a key, in the place of what may lie
+        there.
+        """
         with self.create(key) as draft:
             shutil.copyfileobj(file, draft, CHUNK)
             draft.keep()
@@ -70,7 +75,8 @@ class Storage:
 class Draft:
     """A file that is being written: .write(data), at the end .keep(), else it is forgotten.
 
-    Kept `soon`, it is safe from a power failure only when the storage's settle() has been told of it, with others.
+    Kept `soon`, it is safe from a power failure only when the storage's settle() has been told of
+    it, with others.
     """
 
     def __init__(self, file, keep, errors):

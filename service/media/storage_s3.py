@@ -1,4 +1,5 @@
-"""S3-compatible storage: s3://bucket/prefix?endpoint_url=…&region=…; credentials as boto3 finds them by itself.
+"""S3-compatible storage: s3://bucket/prefix?endpoint_url=…&region=…; credentials as boto3 finds
+them by itself.
 
 Loaded when MEDIA_URL says s3:// alone: boto3 is the extra `s3`.
 """
@@ -80,7 +81,9 @@ class _Body:
 
 
 def _config(query):
-    """Storage that is not Amazon's often knows buckets as paths only, and none of the newer checksums."""
+    """Storage that is not Amazon's often knows buckets as paths only, and none of the newer
+    checksums.
+    """
     return Config(
         s3={'addressing_style': 'path' if 'endpoint_url' in query else 'auto'},
         request_checksum_calculation='when_required',

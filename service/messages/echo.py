@@ -1,4 +1,6 @@
-"""Echoes: what the business wrote on its own phone, outbound messages that nobody here has sent (section 5)."""
+"""Echoes: what the business wrote on its own phone, outbound messages that nobody here has sent
+(section 5).
+"""
 
 from service.runtime.db import columns, execute, fetch
 
@@ -19,9 +21,12 @@ RETURNING phone_number_id, wamid, id
 
 
 def insert(rows):
-    """Store echoes, each once. `rows`: those of message.insert_inbound with the addressee's phone and BSUID.
+    """Store echoes, each once.
 
-    Returns {(phone_number_id, wamid): id} of those that are new: join the statuses that came before them.
+    `rows`: those of message.insert_inbound with the addressee's phone and BSUID.
+
+    Returns {(phone_number_id, wamid): id} of those that are new: join the statuses that came before
+    them.
     """
     rows = sorted(rows, key=lambda row: (row[3], row[5]))
     return {row[:2]: row[2] for row in fetch(INSERT, columns(rows))} if rows else {}
@@ -41,7 +46,9 @@ GIVE_WAY = (
 
 
 def give_way(message_ids):
-    """Messages of ours have their wamids now: an echo that was faster is not needed, its statuses are orphans again."""
+    """Messages of ours have their wamids now: an echo that was faster is not needed, its statuses
+    are orphans again.
+    """
     if twins := [id_ for (id_,) in fetch(TWINS, (message_ids,))]:
         for statement in GIVE_WAY:
             execute(statement, (twins,))

@@ -1,4 +1,6 @@
-"""What Meta's statuses tell beside a message's own states, payments above all: kept and shown, it moves nothing."""
+"""What Meta's statuses tell beside a message's own states, payments above all: kept and shown, it
+moves nothing.
+"""
 
 import hashlib
 import json
@@ -13,7 +15,10 @@ from service.runtime.untrusted import MAX_NAME, as_dict, clean
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """One status that speaks of something else. `digest`: of all that Meta said, so a repeated one is one fact."""
+    """One status that speaks of something else.
+
+    `digest`: of all that Meta said, so a repeated one is one fact.
+    """
 
     chatbot_id: str
     phone_number_id: str
@@ -76,7 +81,10 @@ RETURNING phone_number_id, wamid, digest, message_id IS NOT NULL
 
 
 def store(facts: list[Fact]) -> dict[tuple, str]:
-    """Keep facts, in the caller's transaction. Returns {key: 'stored' | 'orphan'} of those that are new."""
+    """Keep facts, in the caller's transaction.
+
+    Returns {key: 'stored' | 'orphan'} of those that are new.
+    """
     unique = {fact.key: fact for fact in facts}
     rows = [unique[key] for key in sorted(unique)]  # everybody inserts in one order
     if not rows:
@@ -102,7 +110,9 @@ ORDER BY timestamp, id
 
 
 def of_messages(message_ids: list[str]) -> list[tuple[str, dict]]:
-    """(message id, entry of its `statuses`) of what was told beside these messages' states, the oldest first."""
+    """(message id, entry of its `statuses`) of what was told beside these messages' states, the
+    oldest first.
+    """
     rows = fetch_dicts(OF_MESSAGES, {'ids': message_ids})
     return [(row['message_id'], _entry(row)) for row in rows]
 
@@ -113,7 +123,9 @@ def _entry(row: dict) -> dict:
 
 
 def status_type(status):
-    """What a status speaks of, 'payment' say, when it is not the message's own state; None when it is (section 14)."""
+    """What a status speaks of, 'payment' say, when it is not the message's own state; None when it
+    is (section 14).
+    """
     kind = status.get('type')
     if kind is None or kind == '':
         return 'payment' if as_dict(status.get('payment')) else None

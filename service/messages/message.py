@@ -92,7 +92,9 @@ class Message(Row):
         return self.timestamp or self.accepted_at or self.created_at
 
     def to_dict(self):
-        """Without what stands elsewhere: statuses, and what later messages did to it (service.messages.relations)."""
+        """Without what stands elsewhere: statuses, and what later messages did to it
+        (service.messages.relations).
+        """
         row = {name: getattr(self, name) for name in self.SHOWN}
         sender, extra = as_dict(self.sender), as_dict(self.extra)
         row |= {
@@ -114,7 +116,9 @@ class Message(Row):
         return row | in_place(sender) | {'group_id': sender.get('group_id')}
 
     def _shown_error(self, extra):
-        """Why it failed; of an inbound one, why Meta could not hand on what was written (sections 2 and 7)."""
+        """Why it failed; of an inbound one, why Meta could not hand on what was written (sections 2
+        and 7).
+        """
         error = dict(self.error) if self.error else first_error(told_errors(extra))
         cause = error and error.pop('cause', None)
         return {'error': error, 'explanation': None, 'fix': None} | (
@@ -131,7 +135,10 @@ class Message(Row):
         return history
 
     def _begun(self, told):
-        """What became of an outbound one before Meta told of it. An echo had been sent when it came."""
+        """What became of an outbound one before Meta told of it.
+
+        An echo had been sent when it came.
+        """
         if self.echo:
             is_told = any(entry['status'] == 'sent' and 'type' not in entry for entry in told)
             return [] if is_told else [{'status': 'sent', 'timestamp': self.said_at}]
@@ -159,7 +166,9 @@ RETURNING phone_number_id, wamid, id
 
 
 def insert_inbound(rows):
-    """Store customers' messages, each (phone_number_id, wamid) once. `rows`: tuples in the order below.
+    """Store customers' messages, each (phone_number_id, wamid) once.
+
+    `rows`: tuples in the order below.
 
     Returns {(phone_number_id, wamid): id} of those that are new.
     """

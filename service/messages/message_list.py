@@ -1,4 +1,6 @@
-"""Which messages a caller asks for: the filters of GET /messages, and those that changed since a time."""
+"""Which messages a caller asks for: the filters of GET /messages, and those that changed since a
+time.
+"""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -15,7 +17,8 @@ SKEW = timedelta(days=1)  # between the clock that made an id and the database's
 FIRST_ID = '00000000-0000-0000-0000-000000000000'
 KINDS = {'phone': ['phone', 'former'], 'user': ['user', 'replaced'], 'parent': ['parent']}
 
-# The index begins with our number, so each number is asked in turn: they are few, and a further index costs each send.
+# The index begins with our number, so each number is asked in turn: they are few, and a further
+# index costs each send.
 WITH_WAMID = """
 WITH RECURSIVE number (id) AS (
   (SELECT phone_number_id FROM message m WHERE {which} ORDER BY phone_number_id LIMIT 1)
@@ -43,7 +46,9 @@ def with_wamid(query: Query, wamid: str) -> Query:
 
 
 def sent_to(query: Query, chatbot_id: str | None, value: str) -> Query:
-    """Those that went to a phone, in whichever of its forms and however it was written, to a BSUID or to a group."""
+    """Those that went to a phone, in whichever of its forms and however it was written, to a BSUID
+    or to a group.
+    """
     named = read(value)
     kinds = KINDS[named.kind] if named else ['group']
     values = (
@@ -63,7 +68,10 @@ def sent_to(query: Query, chatbot_id: str | None, value: str) -> Query:
 
 
 def created(query: Query, after: datetime | None, before: datetime | None) -> Query:
-    """Those that were stored after one time and before another. Ids rise with time, so their index finds the place."""
+    """Those that were stored after one time and before another.
+
+    Ids rise with time, so their index finds the place.
+    """
     if after:
         query = query.where(Message.created_at > after, Message.id >= id_at(after, -SKEW))
     if before:
@@ -79,8 +87,9 @@ class Place:
     id: str = FIRST_ID
 
 
-# A transaction that is under way will write rows with the time of its beginning: what is younger waits for it, or the
-# cursor would be past them before they are there. Whoever began before `now` has told so after the pause.
+# A transaction that is under way will write rows with the time of its beginning: what is younger
+# waits for it, or the cursor would be past them before they are there. Whoever began before `now`
+# has told so after the pause.
 NOW = 'SELECT clock_timestamp(), pg_sleep(0.02)'
 OLDEST_UNDER_WAY = """
 SELECT min(xact_start) FROM pg_stat_activity
@@ -97,7 +106,9 @@ def settled_until() -> datetime:
 
 
 def changed(query: Query, behind: Place, limit: int) -> list[Message]:
-    """At most `limit` of a query, in the order of their changes, from a place on; of each chatbot by its index."""
+    """At most `limit` of a query, in the order of their changes, from a place on; of each chatbot
+    by its index.
+    """
     of_one = (
         query.select(Message.id, Message.updated_at)
         .where(Message.chatbot_id == Account.chatbot_id, Message.updated_at < settled_until())

@@ -1,4 +1,7 @@
-"""Read receipts: a customer's message is shown as read, and the business as typing. What is due is told by a worker."""
+"""Read receipts: a customer's message is shown as read, and the business as typing.
+
+What is due is told by a worker.
+"""
 
 from service.runtime.db import columns, execute, fetch_dicts, to_json
 from service.runtime.errors import Conflict
@@ -35,7 +38,9 @@ def ask(message, typing):
 
 
 def before_replies(claimed):
-    """Of conversations whose responders are asked just now: the last message, where the account wants it."""
+    """Of conversations whose responders are asked just now: the last message, where the account
+    wants it.
+    """
     wanted = [
         (row['id'], row['read_receipts'] == 'typing')
         for row in claimed
@@ -90,7 +95,10 @@ UPDATE read_receipt SET due_at = now() WHERE message_id IN (
 
 
 def go_on(phone_number_id: str | None) -> int:
-    """Meta is back, for a number or for all (None): what has failed is due now. Returns how many."""
+    """Meta is back, for a number or for all (None): what has failed is due now.
+
+    Returns how many.
+    """
     return execute(GO_ON, (phone_number_id,))
 
 

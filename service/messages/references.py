@@ -8,7 +8,10 @@ POINTING = ('reaction', 'pin')  # types whose content has a message_id
 
 
 def with_wamids(chatbot_id, message, prefix=''):
-    """The message with wamids in place of our ids; one query, and only if there are any. Raises Invalid."""
+    """The message with wamids in place of our ids; one query, and only if there are any.
+
+    Raises Invalid.
+    """
     named = {
         path: where[path[-1]] for path, where in _places(message) if is_id(where.get(path[-1]))
     }

@@ -1,6 +1,8 @@
-"""What messages have to do with each other: replies, reactions, edits, revokes; and templates with their text.
+"""What messages have to do with each other: replies, reactions, edits, revokes; and templates with
+their text.
 
-All of it is found when messages are read, in three queries a page, so the order in which things came does not matter.
+All of it is found when messages are read, in three queries a page, so the order in which things
+came does not matter.
 """
 
 from service.content.person_id import in_place
@@ -88,7 +90,9 @@ def _address(message, wamid):
 
 
 def _referring(messages):
-    """{place: the reactions, edits and revokes of the message there}, the oldest first by Meta's time."""
+    """{place: the reactions, edits and revokes of the message there}, the oldest first by Meta's
+    time.
+    """
     wanted = {(one.phone_number_id, one.wamid) for one in messages if one.wamid}
     rows = fetch_dicts(REFERRING, _columns(wanted)) if wanted else []
     found = {}

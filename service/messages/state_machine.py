@@ -4,7 +4,10 @@ from enum import StrEnum
 
 
 class Status(StrEnum):
-    """The states, as schema.sql has them. Their order is their rank: what Meta tells moves a message up only."""
+    """The states, as schema.sql has them.
+
+    Their order is their rank: what Meta tells moves a message up only.
+    """
 
     RECEIVED = 'received'  # inbound, for ever
     SCHEDULED = 'scheduled'
@@ -44,7 +47,8 @@ UNDELIVERED = frozenset((Status.SENDING, Status.UNKNOWN, Status.ACCEPTED, Status
 # What may still leave, or leave again.
 WAITING = frozenset((Status.SCHEDULED, Status.QUEUED, Status.HELD, Status.SENDING, Status.UNKNOWN))
 
-# Whatever Meta says of a message, it has accepted it, also one that was taken back after an earlier attempt.
+# Whatever Meta says of a message, it has accepted it, also one that was taken back after an earlier
+# attempt.
 META_SAYS = frozenset((Status.ACCEPTED, *TOLD, Status.FAILED))
 ALLOWED: dict[str, frozenset[Status]] = {
     Status.RECEIVED: frozenset(),

@@ -1,4 +1,6 @@
-"""Usage for billing: messages received, and messages accepted by Meta, by UTC day and Meta's pricing category."""
+"""Usage for billing: messages received, and messages accepted by Meta, by UTC day and Meta's
+pricing category.
+"""
 
 from service.runtime.db import fetch_dicts
 

@@ -1,7 +1,8 @@
-"""Pure: what a chat-completions server answered: the text that is for the customer, and never its thinking.
+"""Pure: what a chat-completions server answered: the text that is for the customer, and never its
+thinking.
 
-Servers differ: `content` is a text or a list of parts, what a model thinks stands in fields of its own or in the middle
-of the text, a refusal has a field, and an error may come with status 200.
+Servers differ: `content` is a text or a list of parts, what a model thinks stands in fields of its
+own or in the middle of the text, a refusal has a field, and an error may come with status 200.
 """
 
 import re
@@ -10,8 +11,8 @@ from service.replies.reply_failure import NoReply
 from service.runtime.strict_json import cleaned
 from service.runtime.untrusted import inside, objects, text_at
 
-# As models write it: <think>, <antThinking>, <seed:think>, <thought_process>, <|begin_of_thought|>, <|START_THINKING|>,
-# [THINK], ◁think▷. The limits keep it linear.
+# As models write it: <think>, <antThinking>, <seed:think>, <thought_process>, <|begin_of_thought|>,
+# <|START_THINKING|>, [THINK], ◁think▷. The limits keep it linear.
 THINKING = 'think|thinking|thoughts?|reason|reasoning'
 NAMES = (
     rf'(?:ant|(?:[a-z]{{1,16}}[:_-]){{0,2}})(?:{THINKING})(?:[:_-][a-z]{{1,16}})?'
@@ -66,8 +67,11 @@ def _spoken(part: object) -> str:
 
 
 def without_thinking(text: str) -> str:
-    """What stands outside of all thinking. One that is not closed ends with the text, one that was never opened began
-    with it (servers put the opening tag into the prompt); they may be nested."""
+    """What stands outside of all thinking.
+
+    One that is not closed ends with the text, one that was never opened began with it (servers put
+    the opening tag into the prompt); they may be nested.
+    """
     text = _final_channel(text)
     spoken, depth, at = [], 0, 0
     for tag in TAG.finditer(text):
@@ -91,7 +95,9 @@ def _final_channel(text: str) -> str:
 
 
 def sentence_in(body: dict) -> str | None:
-    """What the server says of an error, wherever it stands; not yet fit to be shown (service.replies.redaction)."""
+    """What the server says of an error, wherever it stands; not yet fit to be shown
+    (service.replies.redaction).
+    """
     places = [
         ('error', 'message'),
         ('error',),

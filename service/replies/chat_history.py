@@ -1,6 +1,8 @@
-"""Pure: a conversation as chat-completions servers take it: `user` first and last, and the roles in turns.
+"""Pure: a conversation as chat-completions servers take it: `user` first and last, and the roles in
+turns.
 
-Many refuse anything else with a 400. Customers write twice, and a business writes first or in between, all the time.
+Many refuse anything else with a 400. Customers write twice, and a business writes first or in
+between, all the time.
 """
 
 from collections.abc import Iterable
@@ -14,8 +16,11 @@ SINCE = 'What was written to the customer since their last message, by somebody 
 
 
 def build(history: Iterable[dict], system_prompt: str | None) -> list[dict]:
-    """The `messages` of an ask, [] when the customer said nothing. `history`: messages with direction and text, the
-    oldest first. What stands before the customer's first and after their last one goes into the system's part."""
+    """The `messages` of an ask, [] when the customer said nothing.
+
+    `history`: messages with direction and text, the oldest first. What stands before the customer's
+    first and after their last one goes into the system's part.
+    """
     turns = _turns(history)
     users = [at for at, (role, _) in enumerate(turns) if role == 'user']
     if not users:

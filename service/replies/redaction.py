@@ -1,4 +1,6 @@
-"""Pure: somebody else's sentence made fit to be shown: short, without secrets, and without what people wrote."""
+"""Pure: somebody else's sentence made fit to be shown: short, without secrets, and without what
+people wrote.
+"""
 
 import re
 from collections.abc import Iterable
@@ -20,7 +22,9 @@ HIDDEN = '…'
 def quotable(
     sentence: str | None, secrets: Iterable[str | None], texts: Iterable[str]
 ) -> str | None:
-    """`sentence` without what is in `secrets` and, in whole or in pieces, in `texts`; None when nothing is left."""
+    """`sentence` without what is in `secrets` and, in whole or in pieces, in `texts`; None when
+    nothing is left.
+    """
     shown = ' '.join(INVISIBLE.sub(' ', (sentence or '')[: 4 * LONGEST]).split())[:LONGEST]
     texts = [' '.join(text.split()) for text in texts]
     shown = _without_pieces(shown, filter(None, secrets), PART_OF_KEY)

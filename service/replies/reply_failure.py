@@ -7,7 +7,10 @@ class NoReply(Exception):
     def __init__(
         self, title: str, details: str | None = None, final: bool = False, wait: float | None = None
     ):
-        """`details`: the server's own sentence, fit to be shown. `final`: asking again brings the same answer.
-        `wait`: seconds after which the server wants to be asked again."""
+        """`details`: the server's own sentence, fit to be shown.
+
+        `final`: asking again brings the same answer. `wait`: seconds after which the server wants
+        to be asked again.
+        """
         super().__init__(title)
         self.details, self.final, self.wait = details, final, wait

@@ -46,7 +46,10 @@ class Answer:
 
 
 def post(url: str, body: bytes, headers: dict[str, str], seconds: float) -> Answer:
-    """The answer, of any status; redirects are not followed. Raises NoReply when there is none in `seconds`."""
+    """The answer, of any status; redirects are not followed.
+
+    Raises NoReply when there is none in `seconds`.
+    """
     began = time.monotonic()
     headers = {'Content-Type': 'application/json', 'Accept-Encoding': 'gzip, deflate', **headers}
     try:

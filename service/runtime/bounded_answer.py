@@ -18,7 +18,8 @@ class Unreadable(HTTPError):
 
 
 def read(answer: urllib3.BaseHTTPResponse, most: int) -> bytes:
-    """Of an answer that was asked for with preload_content=False; its connection is free afterwards.
+    """Of an answer that was asked for with preload_content=False; its connection is free
+    afterwards.
 
     Raises Unreadable, and what urllib3 raises while it reads.
     """

@@ -1,4 +1,6 @@
-"""The PostgreSQL database: a small pool, opened and closed at the edges (request, drain step), never before a fork."""
+"""The PostgreSQL database: a small pool, opened and closed at the edges (request, drain step),
+never before a fork.
+"""
 
 import json
 import os
@@ -25,8 +27,9 @@ from service.runtime.config import settings
 from service.runtime.watchdog import watchdog
 
 CONNECTION_LOST = (OperationalError, InterfaceError)
-# SQLSTATE classes of what passes: no connection, read-only for a moment, a deadlock, too little of something, locked,
-# shut down, a disk. All others are about the statement or its values, which will be refused the next time, too.
+# SQLSTATE classes of what passes: no connection, read-only for a moment, a deadlock, too little of
+# something, locked, shut down, a disk. All others are about the statement or its values, which will
+# be refused the next time, too.
 PASSING = ('08', '25', '40', '53', '55', '57', '58')
 LOCK_NOT_AVAILABLE = '55P03'
 LOCKED = (
@@ -48,8 +51,9 @@ CONNECT = {
     'keepalives_count': 3,
     'tcp_user_timeout': 20_000,  # milliseconds
 }
-# What the server ends by itself, also for a client it cannot see any more. SET LOCAL, in the statement's own packet:
-# PgBouncer refuses them as start-up options, and behind it a SET would meet whoever gets the connection next.
+# What the server ends by itself, also for a client it cannot see any more. SET LOCAL, in the
+# statement's own packet: PgBouncer refuses them as start-up options, and behind it a SET would meet
+# whoever gets the connection next.
 LIMITS = 'SET LOCAL statement_timeout = 20000; SET LOCAL lock_timeout = 10000; '
 LONG_SECONDS = 62  # for a statement that may go through all of an account's messages
 LONG = 'SET LOCAL statement_timeout = 60000; '
@@ -62,7 +66,8 @@ SEVERITY = re.compile(r'^[^\s:"]+ ?:\s\s')  # "FATAL:  ", in the server's langua
 QUOTED = re.compile(r'"[^"]*"')
 
 UUID_AS_TEXT = new_type((2950,), 'UUID', lambda value, cursor: value)  # ids are text in this house
-ID = '[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}'  # as PostgreSQL's regular expressions have it, too
+# as PostgreSQL's regular expressions have it, too
+ID = '[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}'
 _local = (
     threading.local()
 )  # .end: when (monotonic) the time of a deadline() block is up; .is_long: in execute_long()
@@ -121,7 +126,10 @@ class Database(PostgresqlDatabase):
             raise
 
     def _idle_one(self) -> Connection | None:
-        """The one used last that is still there. Who hung up has left a farewell in the idle socket."""
+        """The one used last that is still there.
+
+        Who hung up has left a farewell in the idle socket.
+        """
         while self._idle:
             try:
                 conn = self._idle.pop()
@@ -182,7 +190,10 @@ def configure(max_connections: int = 10) -> None:
 
 
 def passes(error: Exception) -> bool:
-    """Whether the database may take the same thing the next time. An error without a state is a lost connection."""
+    """Whether the database may take the same thing the next time.
+
+    An error without a state is a lost connection.
+    """
     state = sqlstate(error)
     return (
         state[:2] in PASSING
@@ -198,7 +209,10 @@ def sqlstate(error: Exception) -> str | None:
 
 @contextmanager
 def connection() -> Iterator[Database]:
-    """A connection of the pool for a block. Joins an open one; afterwards a broken one is closed for good."""
+    """A connection of the pool for a block.
+
+    Joins an open one; afterwards a broken one is closed for good.
+    """
     if not db.is_closed():
         yield db
         return
@@ -214,7 +228,9 @@ def connection() -> Iterator[Database]:
 
 @contextmanager
 def deadline(seconds: float) -> Iterator[None]:
-    """Within the block PostgreSQL has so many seconds in all: for a free connection and for every answer."""
+    """Within the block PostgreSQL has so many seconds in all: for a free connection and for every
+    answer.
+    """
     before = getattr(_local, 'end', None)
     end = time.monotonic() + seconds
     _local.end = end if before is None else min(before, end)
@@ -230,7 +246,9 @@ def _seconds_left(at_most: float) -> float:
 
 
 def reason(error: Exception) -> str:
-    """Why PostgreSQL refused or was lost, in its own words, on one line. May name hosts and users, but no secret.
+    """Why PostgreSQL refused or was lost, in its own words, on one line.
+
+    May name hosts and users, but no secret.
 
     Of any other error only the kind: its text may quote what was to be stored.
     """
@@ -277,7 +295,9 @@ def execute(sql: str, params: Parameters = ()) -> int:
 
 
 def execute_long(sql: str, params: Parameters = ()) -> int:
-    """The same with a minute's time: for a statement that may go through all messages of an account or a template."""
+    """The same with a minute's time: for a statement that may go through all messages of an account
+    or a template.
+    """
     _local.is_long = True
     try:
         return execute(LONG + sql, params)
@@ -291,7 +311,10 @@ def columns(rows: Iterable[tuple[Any, ...]]) -> list[list[Any]]:
 
 
 def to_json(value: object) -> str | None:
-    """A json column's text, None for None. ASCII only: \\u0000 and lone surrogates stay the escapes that json keeps."""
+    """A json column's text, None for None.
+
+    ASCII only: \\u0000 and lone surrogates stay the escapes that json keeps.
+    """
     return None if value is None else json.dumps(value)
 
 

@@ -1,7 +1,8 @@
 """HTTP calls that end in time: all that a call does on the network shares the same seconds.
 
-The timeouts of urllib3 and http.client begin anew with each read and each address of a name. A server that sends a
-byte now and then, a head without end or one `100 Continue` after another would hold its caller for as long as it likes.
+The timeouts of urllib3 and http.client begin anew with each read and each address of a name. A
+server that sends a byte now and then, a head without end or one `100 Continue` after another would
+hold its caller for as long as it likes.
 """
 
 import http.client
@@ -33,9 +34,10 @@ _call = (
 
 @contextmanager
 def within(seconds: float, idle: float | None = None) -> Iterator[None]:
-    """Until the block's end, this thread's calls have so many seconds together: to resolve a name, to connect, to
-    send, to wait and to read the whole answer. `idle`: no single wait of theirs may be longer. Needed around every
-    call of a `pool_manager()`."""
+    """Until the block's end, this thread's calls have so many seconds together: to resolve a name,
+    to connect, to send, to wait and to read the whole answer. `idle`: no single wait of theirs may
+    be longer. Needed around every call of a `pool_manager()`.
+    """
     outer = getattr(_call, 'ends_at', None), getattr(_call, 'idle', None)
     ends_at = time.monotonic() + seconds
     _call.ends_at, _call.idle = (
@@ -114,8 +116,9 @@ class _Received(io.RawIOBase):
 
 
 class _FinalResponse(http.client.HTTPResponse):
-    """The answer, whose head has a limit, and not what comes before it: http.client takes a 102 or 103 for the
-    answer, and the answer for that of the connection's next call."""
+    """The answer, whose head has a limit, and not what comes before it: http.client takes a 102 or
+    103 for the answer, and the answer for that of the connection's next call.
+    """
 
     def __init__(self, sock: TimedSocket, *arguments: Any, **options: Any):
         super().__init__(cast(socket.socket, sock), *arguments, **options)
@@ -181,7 +184,9 @@ class HTTPSPool(urllib3.HTTPSConnectionPool):
 
 
 def _connected(host: str, port: int, options: Iterable[tuple[Any, ...]]) -> socket.socket:
-    """To the first of the addresses that answers; each gets its share of the time that is left, TLS gets the rest."""
+    """To the first of the addresses that answers; each gets its share of the time that is left, TLS
+    gets the rest.
+    """
     addresses = _addresses(host, port)
     failure = OSError('the name has no address')
     for index, (family, kind, protocol, _, address) in enumerate(addresses):
@@ -202,7 +207,10 @@ def _connected(host: str, port: int, options: Iterable[tuple[Any, ...]]) -> sock
 
 
 def _addresses(host: str, port: int) -> Sequence[Address]:
-    """What the resolver says. It knows no limit of ours: who waits for it too long leaves it alone."""
+    """What the resolver says.
+
+    It knows no limit of ours: who waits for it too long leaves it alone.
+    """
     found: Future[Sequence[Address]] = Future()
     threading.Thread(
         target=_resolve, args=(found, host, port), name='resolver', daemon=True

@@ -34,7 +34,10 @@ def _decrypt(token: str, keys: tuple[str, ...]) -> str:
 
 
 def decrypt(token: str | None) -> str | None:
-    """A Fernet token to its text; kept in memory, since each send needs its account's. None stays None."""
+    """A Fernet token to its text; kept in memory, since each send needs its account's.
+
+    None stays None.
+    """
     return None if token is None else _decrypt(token, settings.ENCRYPTION_KEYS)
 
 

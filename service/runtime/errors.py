@@ -14,7 +14,8 @@ GatewayError                 each knows its HTTP status and its code; the docstr
 
 from typing import Any
 
-# code: (what it means, what to do). Programs compare codes, so one that was shipped keeps its name and its meaning.
+# code: (what it means, what to do). Programs compare codes, so one that was shipped keeps its name
+# and its meaning.
 CODES = {
     'bad_request': ('The request cannot be read as HTTP or as this API wants it.', 'See detail.'),
     'malformed_json': (
@@ -121,8 +122,10 @@ class GatewayError(Exception):
         code: str | int | None = None,
         **members: object,
     ) -> None:
-        """`code`: one of CODES that says more than the class; a number is Meta's own. `members`: what else a
-        program needs to know, beside the sentence for people."""
+        """`code`: one of CODES that says more than the class; a number is Meta's own.
+
+        `members`: what else a program needs to know, beside the sentence for people.
+        """
         super().__init__(detail or self.title)
         self.detail = detail
         self.errors = errors

@@ -1,4 +1,6 @@
-"""Which back-room processes live: a row each, renewed by its own loop, so that one that hangs is seen to."""
+"""Which back-room processes live: a row each, renewed by its own loop, so that one that hangs is
+seen to.
+"""
 
 import os
 import socket
@@ -26,7 +28,10 @@ _own: dict[str, Any] = {}  # of this process: its row's id, and when it was last
 
 
 def beat(kind: str) -> None:
-    """Say that this process's loop goes round; cheap to call often. `kind`: as in `python -m workers KIND`."""
+    """Say that this process's loop goes round; cheap to call often.
+
+    `kind`: as in `python -m workers KIND`.
+    """
     if _own.get('pid') != os.getpid():
         _own.update(pid=os.getpid(), id=new_id(), at=float('-inf'))
     if time.monotonic() - _own['at'] < BEAT_EVERY:

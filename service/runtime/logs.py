@@ -21,7 +21,9 @@ request_id: ContextVar[str | None] = ContextVar(
 
 
 def mask(number: str | None) -> str | None:
-    """A phone number or user id with its middle hidden; a wamid, which holds the number, becomes its end."""
+    """A phone number or user id with its middle hidden; a wamid, which holds the number, becomes
+    its end.
+    """
     if not number:
         return None
     if number.startswith('wamid.'):
@@ -46,7 +48,9 @@ class Formatter(logging.Formatter):
         return json.dumps(line, default=str)
 
     def formatException(self, exc_info: ExcInfo) -> list[str]:  # type: ignore[override]  # one line of JSON, not text
-        """Where it happened and what kind it is; not its text, which may quote a message or a number."""
+        """Where it happened and what kind it is; not its text, which may quote a message or a
+        number.
+        """
         kind, error, trace = exc_info
         if kind is None:
             return []

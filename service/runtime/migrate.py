@@ -62,9 +62,12 @@ def missing() -> str | None:
 
 
 def upgrade() -> tuple[int, int]:
-    """Bring the database to the newest version; returns (from, to). One transaction, one at a time, safe to repeat.
+    """Bring the database to the newest version; returns (from, to).
 
-    Beside running processes: it has all its locks before it changes anything. Raises table_locks.Locked.
+    One transaction, one at a time, safe to repeat.
+
+    Beside running processes: it has all its locks before it changes anything. Raises
+    table_locks.Locked.
     """
     return table_locks.until_free(_connect, _apply)
 

@@ -49,14 +49,19 @@ def patient_delay(attempts: int) -> int:
 
 
 def connect(**options: Any) -> Redis:
-    """A Redis client of its own. Heroku's Redis shows a self-signed certificate: REDIS_TLS_VERIFY=no accepts it."""
+    """A Redis client of its own.
+
+    Heroku's Redis shows a self-signed certificate: REDIS_TLS_VERIFY=no accepts it.
+    """
     if settings.REDIS_URL.startswith('rediss:') and not settings.REDIS_TLS_VERIFY:
         options['ssl_cert_reqs'] = 'none'
     return Redis.from_url(settings.REDIS_URL, **options)
 
 
 def client() -> Redis:
-    """This process's Redis client: gives up at once when Redis is away (redis-py's defaults wait 4 to 40 s)."""
+    """This process's Redis client: gives up at once when Redis is away (redis-py's defaults wait 4
+    to 40 s).
+    """
     pid = os.getpid()
     if pid not in _clients:
         _clients[pid] = connect(
@@ -69,7 +74,8 @@ def queue(name: str, connection: Redis | None = None) -> Queue:
     return Queue(name, connection=connection or client(), serializer=JSONSerializer)
 
 
-# A job that waits is enough: it has claimed nothing yet. A flag that has expired says nothing of it, the queue does.
+# A job that waits is enough: it has claimed nothing yet. A flag that has expired says nothing of
+# it, the queue does.
 MAY_ENQUEUE = """
 if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
 redis.call('SET', KEYS[1], '1', 'EX', ARGV[1])
@@ -79,7 +85,10 @@ return 0
 
 
 def ring(name: str) -> None:
-    """Wake one worker of a queue, unless a job waits for one already. Raises RedisError when Redis is away."""
+    """Wake one worker of a queue, unless a job waits for one already.
+
+    Raises RedisError when Redis is away.
+    """
     waiting = queue(name)
     if client().eval(MAY_ENQUEUE, 3, *_bell(name), waiting.key, FLAG_SECONDS):
         waiting.enqueue(
@@ -107,7 +116,9 @@ def _bell(name: str) -> tuple[str, str]:
 
 
 def forget_abandoned() -> None:
-    """Drop the drain jobs of killed workers: RQ schedules them anew, no scheduler runs here, and the clock has rung."""
+    """Drop the drain jobs of killed workers: RQ schedules them anew, no scheduler runs here, and
+    the clock has rung.
+    """
     for name in DRAINS:
         registry = ScheduledJobRegistry(queue=queue(name))
         for job_id in registry.get_job_ids():
@@ -116,7 +127,9 @@ def forget_abandoned() -> None:
 
 
 class Ringer:
-    """Rings from a thread of its own, at most every RING_EVERY seconds: Redis is never on a request's path."""
+    """Rings from a thread of its own, at most every RING_EVERY seconds: Redis is never on a
+    request's path.
+    """
 
     def __init__(self) -> None:
         self._names: set[str] = set()

@@ -7,7 +7,9 @@ from email.utils import parsedate_to_datetime
 
 
 def seconds(headers: Mapping[str, str], most: float) -> float | None:
-    """From `retry-after-ms` (OpenAI and those like it) or Retry-After (seconds or a date), 0 to `most`; else None."""
+    """From `retry-after-ms` (OpenAI and those like it) or Retry-After (seconds or a date), 0 to
+    `most`; else None.
+    """
     milliseconds = _number(headers.get('retry-after-ms'))
     asked = headers.get('retry-after')
     wait = milliseconds / 1000 if milliseconds is not None else _number(asked)

@@ -1,6 +1,7 @@
 """Pure: JSON that others wrote, taken as strictly from a responder as from a caller.
 
-Python reads NaN and infinities, which no json column takes and no other parser reads, and numbers too large for it.
+Python reads NaN and infinities, which no json column takes and no other parser reads, and numbers
+too large for it.
 """
 
 import json
@@ -11,7 +12,9 @@ from service.runtime.untrusted import UNSTORABLE, is_deep
 
 
 class NotJSON(ValueError):
-    """Not a JSON object, or one that is nested too deeply; the text says which, without what stands in it"""
+    """Not a JSON object, or one that is nested too deeply; the text says which, without what stands
+    in it
+    """
 
 
 def loads(text: str | bytes, **options: Any) -> Any:

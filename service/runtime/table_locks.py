@@ -1,9 +1,11 @@
-"""The release's locks on tables, taken beside running processes: all of them before anything is changed.
+"""The release's locks on tables, taken beside running processes: all of them before anything is
+changed.
 
-Transactions of the others hold some tables and wait for more, not all in one order; so does the release, and then each
-waits for the other. At first the release gives way: when it cannot have a table soon, it gives back all it has. When
-that has led nowhere, it keeps what it has, and cancels the statement of whoever holds a table and waits for one of the
-release's: no more than PostgreSQL does to one in a deadlock. They take up their transaction again.
+Transactions of the others hold some tables and wait for more, not all in one order; so does the
+release, and then each waits for the other. At first the release gives way: when it cannot have a
+table soon, it gives back all it has. When that has led nowhere, it keeps what it has, and cancels
+the statement of whoever holds a table and waits for one of the release's: no more than PostgreSQL
+does to one in a deadlock. They take up their transaction again.
 """
 
 import logging
@@ -22,8 +24,9 @@ from service.runtime.db import reason
 log = logging.getLogger(__name__)
 PATIENCE = 120  # seconds until it is given up
 GIVE_WAY_SECONDS = 10  # of them
-# Milliseconds for one table: below PostgreSQL's deadlock_timeout (1 s), so that nobody is ended for being in a circle
-# with us; later above it, as an autovacuum gives way only to who waits for longer.
+# Milliseconds for one table: below PostgreSQL's deadlock_timeout (1 s), so that nobody is ended for
+# being in a circle with us; later above it, as an autovacuum gives way only to who waits for
+# longer.
 SHORTLY, FIRMLY = 300, 3000
 CANCEL_EVERY = 0.1  # seconds
 # In the order in which most transactions first touch the tables, to read or to write.
@@ -44,7 +47,9 @@ class Locked(Exception):
 
 
 def until_free(connect: Connect, change: Change) -> tuple[int, int]:
-    """What `change(cursor, firmness)` returns: in a transaction, done again while it gets no lock. Raises Locked.
+    """What `change(cursor, firmness)` returns: in a transaction, done again while it gets no lock.
+
+    Raises Locked.
 
     `firmness` is a context for take().
     """
@@ -91,7 +96,9 @@ SELECT pg_cancel_backend(pid) FROM (
 
 @contextmanager
 def _firmness(is_firm: bool, cursor: cursor, connect: Connect) -> Iterator[None]:
-    """How the transaction of `cursor` waits for locks; firm, it has another connection that cancels circles."""
+    """How the transaction of `cursor` waits for locks; firm, it has another connection that cancels
+    circles.
+    """
     cursor.execute('SET LOCAL lock_timeout = %s', (FIRMLY if is_firm else SHORTLY,))
     if not is_firm:
         yield

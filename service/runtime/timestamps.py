@@ -14,14 +14,20 @@ SECONDS = re.compile('[0-9]{1,12}')
 
 
 def plain(value: object) -> str:
-    """What json does not know: a time becomes RFC 3339 UTC with Z. Raises TypeError for anything else."""
+    """What json does not know: a time becomes RFC 3339 UTC with Z.
+
+    Raises TypeError for anything else.
+    """
     if isinstance(value, datetime):
         return value.astimezone(UTC).isoformat(timespec='microseconds').replace('+00:00', 'Z')
     raise TypeError(type(value).__name__)
 
 
 def given(text: str) -> datetime | None:
-    """A caller's time with its offset, in UTC: PostgreSQL takes no offset of 16 hours. None for what is none."""
+    """A caller's time with its offset, in UTC: PostgreSQL takes no offset of 16 hours.
+
+    None for what is none.
+    """
     try:
         at = datetime.fromisoformat(text)
         return at.astimezone(UTC) if at.tzinfo else None
@@ -30,7 +36,9 @@ def given(text: str) -> datetime | None:
 
 
 def moment(value: object) -> datetime | None:
-    """Meta's seconds since 1970 (digits or a whole number) as an aware datetime, None when they make no sense."""
+    """Meta's seconds since 1970 (digits or a whole number) as an aware datetime, None when they
+    make no sense.
+    """
     if isinstance(value, str):
         value = int(value) if SECONDS.fullmatch(value) else None
     if isinstance(value, bool) or not isinstance(value, int | float) or value != value // 1:

@@ -15,7 +15,9 @@ HEX_DIGEST = re.compile('[0-9a-fA-F]{64}')
 
 
 def clean(value: object, limit: int | None = None) -> str | None:
-    """Text that a PostgreSQL text column takes (no NUL, no lone surrogate), None for anything that is no text."""
+    """Text that a PostgreSQL text column takes (no NUL, no lone surrogate), None for anything that
+    is no text.
+    """
     if not isinstance(value, str) or not value:
         return None
     return UNSTORABLE.sub('\ufffd', value)[:limit]

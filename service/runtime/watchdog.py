@@ -1,8 +1,10 @@
-"""Ends waits for a PostgreSQL that fell silent: whose statement lasts too long loses its connection's socket.
+"""Ends waits for a PostgreSQL that fell silent: whose statement lasts too long loses its
+connection's socket.
 
-libpq waits for an answer in C, for ever, and meanwhile no signal is heard. The kernel notices a peer that acknowledges
-nothing (`tcp_user_timeout`, keepalives), but not a proxy or a server that takes bytes and says nothing. So a thread of
-its own looks at the waits of all others, and shuts the sockets of the late ones: libpq finds its connection closed.
+libpq waits for an answer in C, for ever, and meanwhile no signal is heard. The kernel notices a
+peer that acknowledges nothing (`tcp_user_timeout`, keepalives), but not a proxy or a server that
+takes bytes and says nothing. So a thread of its own looks at the waits of all others, and shuts the
+sockets of the late ones: libpq finds its connection closed.
 """
 
 import os
@@ -20,7 +22,9 @@ HURRY_SECONDS = 5  # what is left for a wait once the process is to stop
 
 @dataclass(slots=True, eq=False)
 class Wait:
-    """One statement under way on a connection, until when (monotonic) it may last, and whether it was ended."""
+    """One statement under way on a connection, until when (monotonic) it may last, and whether it
+    was ended.
+    """
 
     conn: connection
     until: float
@@ -29,7 +33,9 @@ class Wait:
 
 
 class Watchdog:
-    """The waits of a process and the thread that looks at them; it begins with the first wait after a fork."""
+    """The waits of a process and the thread that looks at them; it begins with the first wait after
+    a fork.
+    """
 
     def __init__(self) -> None:
         self._waits: set[Wait] = set()
@@ -38,7 +44,10 @@ class Watchdog:
         self._hurried_at: float | None = None
 
     def begin(self, conn: connection, seconds: float) -> Wait:
-        """A statement goes out on `conn` and has `seconds`. Call end() with what is returned, whatever happens."""
+        """A statement goes out on `conn` and has `seconds`.
+
+        Call end() with what is returned, whatever happens.
+        """
         if self._pid != os.getpid():
             self._start()
         wait = Wait(conn, time.monotonic() + seconds)

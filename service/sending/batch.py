@@ -86,7 +86,9 @@ class Tally:
         return sum(count for status, count in self.counts.items() if status in WAITING)
 
     def estimated_end(self, rate):
-        """When the last one leaves if it goes on like this; `rate` (a second) counts until there is a pace."""
+        """When the last one leaves if it goes on like this; `rate` (a second) counts until there is
+        a pace.
+        """
         now = datetime.now(UTC)
         if self.recent >= self.PACE_LEAST and not self.starts:
             rate = min(rate, self.recent / max(self.recent_seconds, 1))
@@ -128,7 +130,10 @@ MOVE = 'UPDATE batch SET status = %s, reason = %s, updated_at = now() WHERE id =
 
 
 def pause(batch_id, reason=None):
-    """Nothing more of it leaves until it is resumed. `reason`: Meta's error, None for a person's wish."""
+    """Nothing more of it leaves until it is resumed.
+
+    `reason`: Meta's error, None for a person's wish.
+    """
     _move(batch_id, 'paused', ['running', 'paused'], holds.hold_batch, reason)
 
 

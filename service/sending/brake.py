@@ -1,6 +1,7 @@
 """Brakes as a person sees and lifts them: what slows an account's number, its WABA or its app down.
 
-They stand in Redis (service/sending/rate_limit.py) and come off by themselves; Meta may ask for a pause of up to a day.
+They stand in Redis (service/sending/rate_limit.py) and come off by themselves; Meta may ask for a
+pause of up to a day.
 """
 
 import logging
@@ -22,7 +23,8 @@ log = logging.getLogger(__name__)
 SCOPES = ('number', 'waba', 'app')  # in the order of limits.scope_keys
 CODES = [str(code) for code, known in BY_CODE.items() if known.scope in SCOPES]
 
-# Messages that wait as long as Meta asked for, and the conversations behind them; not where one is in a call.
+# Messages that wait as long as Meta asked for, and the conversations behind them; not where one is
+# in a call.
 FREE_CONVERSATIONS = f"""
 UPDATE conversation c SET send_after =
   CASE WHEN c.pair_free_at > now() + interval '{AHEAD} s' THEN c.pair_free_at - interval '{AHEAD} s' END
@@ -44,7 +46,10 @@ WHERE m.id = d.id
 
 
 def of_account(account) -> list[dict]:
-    """The brakes that work: scope, factor (of the rate), paused_until. Raises Unavailable without Redis."""
+    """The brakes that work: scope, factor (of the rate), paused_until.
+
+    Raises Unavailable without Redis.
+    """
     with _redis() as redis:
         seconds, microseconds = redis.time()
         found = [redis.hgetall(key) for key in _keys(account)]

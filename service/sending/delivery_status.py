@@ -1,4 +1,6 @@
-"""Meta's statuses: kept one by one, joined to their message by our id or the wamid, and moving it forward only."""
+"""Meta's statuses: kept one by one, joined to their message by our id or the wamid, and moving it
+forward only.
+"""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,8 +17,10 @@ from service.sending.escalation import Refusal
 
 @dataclass(slots=True)
 class Status:
-    """One status as Meta sent it, cleaned. `timestamp`: Meta's or, without one, that of receipt; `opaque`:
-    biz_opaque_callback_data."""
+    """One status as Meta sent it, cleaned.
+
+    `timestamp`: Meta's or, without one, that of receipt; `opaque`: biz_opaque_callback_data.
+    """
 
     chatbot_id: str
     phone_number_id: str
@@ -61,7 +65,8 @@ FROM unnest(%s::uuid[], %s::text[], %s::text[], %s::text[], %s::json[], %s::time
   %s::boolean[]) AS n (id, status, hold_reason, wamid, error, accepted_at, delay, tries, late)
 WHERE m.id = n.id
 """
-# Meta found the burst of a pair used up: it pays back first. A row that somebody holds is claimed or freed just now.
+# Meta found the burst of a pair used up: it pays back first. A row that somebody holds is claimed
+# or freed just now.
 PAUSE_PAIR = f"""
 UPDATE conversation c SET send_after = greatest(c.send_after, now() + n.delay * interval '1 second'),
   pair_free_at = greatest(c.pair_free_at, now() + ({AHEAD} + n.delay) * interval '1 second')
@@ -83,7 +88,8 @@ FROM message_status WHERE message_id = ANY(%s::uuid[]) ORDER BY timestamp, id
 def store(statuses):
     """Keep statuses and advance their messages, in the caller's transaction.
 
-    Returns ({key: 'stored' | 'orphan'} of those that are new, Refusals); a key that is missing was known.
+    Returns ({key: 'stored' | 'orphan'} of those that are new, Refusals); a key that is missing was
+    known.
     """
     unique = {status.key: status for status in statuses}
     if not unique:
@@ -97,7 +103,9 @@ def store(statuses):
 
 
 def _find_messages(statuses):
-    """Set `message_id` of each status whose message is known; lock those messages and return {id: row}."""
+    """Set `message_id` of each status whose message is known; lock those messages and return {id:
+    row}.
+    """
     opaque = {status.opaque: None for status in statuses if is_id(status.opaque)}
     rows = fetch_dicts(
         FIND, ([s.phone_number_id for s in statuses], [s.wamid for s in statuses], list(opaque))
@@ -141,7 +149,9 @@ def _insert(statuses):
 
 
 def advance(news, targets):
-    """Move messages forward. `news`: (message id, Status); `targets`: {id: locked row}. Returns Refusals.
+    """Move messages forward.
+
+    `news`: (message id, Status); `targets`: {id: locked row}. Returns Refusals.
 
     Failures come last: what is known to have arrived is not sent again.
     """
@@ -164,7 +174,9 @@ def advance(news, targets):
 
 
 def _is_over(row, status):
-    """Of an attempt that Meta has called failed: what comes late, or stood beside it, says nothing of the next one."""
+    """Of an attempt that Meta has called failed: what comes late, or stood beside it, says nothing
+    of the next one.
+    """
     return any(one.get('wamid') == status.wamid for one in row['tries'])
 
 
@@ -186,7 +198,9 @@ def _move(row, status, refusals):
 
 
 def _judge(row, status):
-    """The error table decides on a `failed` status as on an answer: the message may go again, or wait."""
+    """The error table decides on a `failed` status as on an answer: the message may go again, or
+    wait.
+    """
     outcome = judge(status.error)
     state, hold_reason, delay = next_step(row, outcome)
     one = attempt(row, outcome, status.timestamp) | {'wamid': status.wamid}
@@ -200,7 +214,10 @@ def _judge(row, status):
 
 
 def _state_after(row, status):
-    """Whatever Meta says of a message, it has accepted it. A failure counts when it is of this send, and of all."""
+    """Whatever Meta says of a message, it has accepted it.
+
+    A failure counts when it is of this send, and of all.
+    """
     if status.status == 'failed' and status.wamid == row['wamid'] and not status.participant:
         return 'failed'
     return status.status if status.status in TOLD else 'accepted'
@@ -258,10 +275,12 @@ ADOPT = JOIN.format(messages=NAMED_BY_STATUS, which='true')
 
 
 def join_orphans(message_ids=None):
-    """Statuses that came before their message's wamid was recorded: join them now. In the caller's transaction.
+    """Statuses that came before their message's wamid was recorded: join them now.
 
-    With None those of the last hour are looked through: what fell between two workers' transactions.
-    Returns (how many, Refusals).
+    In the caller's transaction.
+
+    With None those of the last hour are looked through: what fell between two workers'
+    transactions. Returns (how many, Refusals).
     """
     rows = (
         fetch_dicts(JOIN_RECENT)

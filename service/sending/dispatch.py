@@ -1,4 +1,7 @@
-"""Dispatch: messages are claimed by send workers and settled by what Meta said. Each move is one guarded statement."""
+"""Dispatch: messages are claimed by send workers and settled by what Meta said.
+
+Each move is one guarded statement.
+"""
 
 import logging
 
@@ -37,12 +40,13 @@ FROM whatsapp_cloud_account a CROSS JOIN LATERAL (
 WHERE {MAY_SEND} AND (away.scope IS NULL OR away.probe_at <= now())
 """
 DUE = "m.status = 'queued' AND m.due_at <= now() AND (m.expires_at IS NULL OR m.expires_at > now())"
-# One message at a time and conversation, in order: `send_after` stands in the conversation's row, so that a second
-# worker sees it. The conversation is locked first (`open`), and only then its first message: a worker that held a
-# message without its conversation would let another one take the next. One whose first message is in somebody's
-# hands, or has moved on since the statement began, waits for the next claim. Accounts come in with how many each may
-# send now: the fair share. Whose window has closed meanwhile gets the fallback (`late`). Marketing to who wants none
-# is not sent but taken back.
+# One message at a time and conversation, in order: `send_after` stands in the conversation's row,
+# so that a second worker sees it. The conversation is locked first (`open`), and only then its
+# first message: a worker that held a message without its conversation would let another one take
+# the next. One whose first message is in somebody's hands, or has moved on since the statement
+# began, waits for the next claim. Accounts come in with how many each may send now: the fair share.
+# Whose window has closed meanwhile gets the fallback (`late`). Marketing to who wants none is not
+# sent but taken back.
 CLAIM = f"""
 WITH quota AS (SELECT * FROM unnest(%(chatbots)s::text[], %(counts)s::int[]) AS q (chatbot_id, n)),
 open AS MATERIALIZED (
@@ -76,14 +80,19 @@ RETURNING m.id, m.chatbot_id, m.conversation_id, m.phone_number_id, m.type, m.re
 
 
 def sendable_accounts():
-    """Accounts that may send and have something due, as dicts. `away`: the scope of an outage whose probe is due."""
+    """Accounts that may send and have something due, as dicts.
+
+    `away`: the scope of an outage whose probe is due.
+    """
     return fetch_dicts(SENDABLE)
 
 
 def claim(quota, lease):
-    """Take due messages, {chatbot_id: at most}, for `lease` seconds; the attempt is committed before any call.
+    """Take due messages, {chatbot_id: at most}, for `lease` seconds; the attempt is committed
+    before any call.
 
-    Should a row be such that PostgreSQL cannot claim it, the others' accounts go on without its own.
+    Should a row be such that PostgreSQL cannot claim it, the others' accounts go on without its
+    own.
     """
     try:
         return _claim(quota, lease)
@@ -106,8 +115,9 @@ def _claim(quota, lease, only=None):
     return [row for row in rows if row['status'] == 'sending']
 
 
-# Of the first message of each conversation the one that was tried least recently, so that none stands in the way of all
-# others; if possible none that is not sent again should its answer be lost once more.
+# Of the first message of each conversation the one that was tried least recently, so that none
+# stands in the way of all others; if possible none that is not sent again should its answer be lost
+# once more.
 PROBE = """
 SELECT m.chatbot_id, m.id FROM (
   SELECT DISTINCT ON (conversation_id) * FROM message
@@ -122,7 +132,8 @@ ORDER BY m.resends > 0, m.tries -> -1 ->> 'at' NULLS FIRST, m.priority, m.id LIM
 def probe(scope, chatbots, lease):
     """Claim the one message that may try whether Meta is back, if a probe is due; [] or [row].
 
-    `ask_first`: its answer may be lost like those before it, so something harmless should try first.
+    `ask_first`: its answer may be lost like those before it, so something harmless should try
+    first.
     """
     with db.atomic():
         error = outage.due_probe(scope)
@@ -152,7 +163,8 @@ UPDATE message m SET status = 'queued', attempts = m.attempts - 1, due_at = now(
 FROM unnest(%s::uuid[], %s::int[], %s::float8[]) AS n (id, attempts, delay)
 WHERE m.id = n.id AND m.status = 'sending' AND m.attempts = n.attempts
 """
-# Until when the conversation waits: for the message that is tried again, or until the pair's burst allows one more.
+# Until when the conversation waits: for the message that is tried again, or until the pair's burst
+# allows one more.
 RELEASE = f"""
 UPDATE conversation c SET send_after = greatest(now() + n.delay * interval '1 second',
   CASE WHEN c.pair_free_at > now() + interval '{AHEAD} s' THEN c.pair_free_at - interval '{AHEAD} s' END)
@@ -188,7 +200,9 @@ WHERE m.id = n.id AND m.status = 'sending' AND m.attempts = n.attempts
 
 
 def give_back(rows, delay=0):
-    """Claimed rows whose call was never begun, to be claimed again in `delay` seconds: as if they had not been."""
+    """Claimed rows whose call was never begun, to be claimed again in `delay` seconds: as if they
+    had not been.
+    """
     given = columns(
         [(row['id'], row['attempts'], delay) for row in sorted(rows, key=lambda row: row['id'])]
     )
@@ -199,9 +213,12 @@ def give_back(rows, delay=0):
 
 
 def record(results):
-    """Write what became of claimed messages, in one transaction. `results`: [(claimed row, graph.Outcome, time)].
+    """Write what became of claimed messages, in one transaction.
 
-    Returns the outage.News; in the caller's transaction, if there is one, which is to begin with this.
+    `results`: [(claimed row, graph.Outcome, time)].
+
+    Returns the outage.News; in the caller's transaction, if there is one, which is to begin with
+    this.
     """
     results = sorted(results, key=lambda result: result[0]['id'])
     accepted = [result for result in results if result[1].kind == 'accepted']
@@ -228,8 +245,8 @@ def _step(row, outcome, at, news):
 def next_step(row, outcome, is_away=False):
     """(status, hold_reason, seconds until somebody looks again) after what Meta did not accept.
 
-    `row`: attempts, batch_id and has_fallback of the message; `outcome`: kind, delay, scope and error. `is_away`: Meta
-    is, and no number of attempts is too many.
+    `row`: attempts, batch_id and has_fallback of the message; `outcome`: kind, delay, scope and
+    error. `is_away`: Meta is, and no number of attempts is too many.
     """
     if service_window.wants_fallback(row, outcome.error):
         return Status.QUEUED, None, 0
@@ -256,7 +273,8 @@ def _hold_reason(row, outcome):
 
 
 def _free_conversations(accepted, others):
-    """Let the next message of each go; behind one that is tried again at once the others wait, in order.
+    """Let the next message of each go; behind one that is tried again at once the others wait, in
+    order.
 
     So they do in an outage behind one of which nobody knows: the others will all be sent after it.
     """

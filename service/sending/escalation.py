@@ -1,4 +1,6 @@
-"""What an error of Meta's means beyond its own message: the account is held, a batch stops, a number goes slower."""
+"""What an error of Meta's means beyond its own message: the account is held, a batch stops, a
+number goes slower.
+"""
 
 import logging
 from dataclasses import dataclass
@@ -15,7 +17,10 @@ log = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class Refusal:
-    """An Outcome that Meta did not accept, and whose it was. `access_token`: the one that was used, if one was."""
+    """An Outcome that Meta did not accept, and whose it was.
+
+    `access_token`: the one that was used, if one was.
+    """
 
     chatbot_id: str
     phone_number_id: str

@@ -1,4 +1,5 @@
-"""What an account, a template, a batch or a person's word does to messages that wait: hold, release, cancel or fail.
+"""What an account, a template, a batch or a person's word does to messages that wait: hold,
+release, cancel or fail.
 
 Each noun's own row is moved by its own module; what follows for messages stands here.
 """
@@ -43,7 +44,10 @@ WHERE m.id = d.id
 
 
 def hold_account(chatbot_id: str, reason: dict, access_token: str | None = None) -> bool:
-    """Meta refuses the account: its messages wait, all others go on. False when it has another token by now."""
+    """Meta refuses the account: its messages wait, all others go on.
+
+    False when it has another token by now.
+    """
     with db.atomic():
         held = account.hold(chatbot_id, reason, access_token)
         if held:
@@ -52,14 +56,18 @@ def hold_account(chatbot_id: str, reason: dict, access_token: str | None = None)
 
 
 def deactivate_account(found: Account) -> None:
-    """Sends are refused from now on, and what was queued is held until the account is connected again."""
+    """Sends are refused from now on, and what was queued is held until the account is connected
+    again.
+    """
     with db.atomic():
         found.deactivate()
         execute_long(HOLD_OF_ACCOUNT, (found.chatbot_id,))
 
 
 def release_account(chatbot_id: str) -> None:
-    """Whatever held the account is mended: if it is active, what is held is due now, with all its attempts."""
+    """Whatever held the account is mended: if it is active, what is held is due now, with all its
+    attempts.
+    """
     with db.atomic():
         account.release(chatbot_id)
         execute_long(RELEASE_OF_ACCOUNT, ([HoldReason.ACCOUNT, HoldReason.TEMPLATE], chatbot_id))
@@ -101,7 +109,9 @@ FROM stopped GROUP BY 1, 2, 3, 4, 5
 
 
 def apply_verdict(verdict: Verdict) -> None:
-    """In the transaction that kept what a webhook says of a template: free or stop what is made from it."""
+    """In the transaction that kept what a webhook says of a template: free or stop what is made
+    from it.
+    """
     if verdict.frees:
         release_template(verdict.waba_id, verdict.name, verdict.language)
     elif verdict.stops:
@@ -109,14 +119,18 @@ def apply_verdict(verdict: Verdict) -> None:
 
 
 def release_template(waba_id: str, name: str | None = None, language: str | None = None) -> int:
-    """What waited for a template that goes again, or for any of the WABA, is due; returns how many messages."""
+    """What waited for a template that goes again, or for any of the WABA, is due; returns how many
+    messages.
+    """
     which = f'{APPROVED} AND a.waba_id = %s AND t.name = coalesce(%s, t.name) AND t.language = coalesce(%s, t.language)'
     statement = RELEASE_OF_TEMPLATE.format(templates='template t', which=which)
     return execute_long(statement, (waba_id, name, language))
 
 
 def leave_to_meta(waba_id: str, keys: list[tuple[str, str]]) -> int:
-    """What waited for templates that are not known any more, [(name, language)], is due; returns how many messages."""
+    """What waited for templates that are not known any more, [(name, language)], is due; returns
+    how many messages.
+    """
     templates = 'unnest(%s::text[], %s::text[]) AS t (name, language)'
     statement = RELEASE_OF_TEMPLATE.format(templates=templates, which='a.waba_id = %s')
     return execute_long(statement, (*columns(keys), waba_id))
@@ -133,7 +147,9 @@ def apply_template_stops() -> int:
 
 
 def templates_read(row: dict, found: list, delay: float) -> int:
-    """Keep the list of a WABA that was read (template_sync.claim), and what follows of it; returns how many go."""
+    """Keep the list of a WABA that was read (template_sync.claim), and what follows of it; returns
+    how many go.
+    """
     with db.atomic():
         gone = template_sync.read(row, found, delay)
         if gone is None:
@@ -152,8 +168,8 @@ def template_deleted(
         apply_template_stops()
 
 
-# Also what is held already: else a new token would send it although the batch is paused. due_at stays: a message that
-# Meta wants to wait for a day (131049) waits for it also over a pause.
+# Also what is held already: else a new token would send it although the batch is paused. due_at
+# stays: a message that Meta wants to wait for a day (131049) waits for it also over a pause.
 HOLD_OF_BATCH = """
 UPDATE message m SET status = 'held', hold_reason = 'batch', updated_at = now()
 FROM (
@@ -214,7 +230,9 @@ WHERE m.id = d.id
 
 
 def cancel_unwanted(conversations: list[str]) -> None:
-    """Take back marketing that waits for who wants none, of conversations whose rows the caller holds."""
+    """Take back marketing that waits for who wants none, of conversations whose rows the caller
+    holds.
+    """
     if conversations:
         execute(CANCEL_UNWANTED, (to_json(opt_out.TAKEN_BACK), conversations))
 

@@ -67,8 +67,9 @@ class Outgoing:
 def queue(account: Account, messages: Sequence[Outgoing], priority: int, **when) -> list[Message]:
     """Store messages; returns them as Messages.
 
-    They wait for `send_at`, or are held while the account or their template cannot send; what is made from a rejected
-    template has failed. Wake the send queue after the commit. `templates`: template.known, if it was asked already.
+    They wait for `send_at`, or are held while the account or their template cannot send; what is
+    made from a rejected template has failed. Wake the send queue after the commit. `templates`:
+    template.known, if it was asked already.
     """
     return [
         Message(**row)
@@ -150,7 +151,9 @@ _waiting = {}  # chatbot_id: (monotonic time, how many waited)
 
 
 def is_full(chatbot_id, more=1):
-    """Whether `more` would be too many for MAX_QUEUED; for one not counted anew within a second of ample room."""
+    """Whether `more` would be too many for MAX_QUEUED; for one not counted anew within a second of
+    ample room.
+    """
     at, waiting = _waiting.get(chatbot_id, (0, 0))
     if more > 1 or time.monotonic() - at > 1 or waiting + more + AMPLE > settings.MAX_QUEUED:
         waiting = fetch(COUNT_WAITING, (chatbot_id, chatbot_id, settings.MAX_QUEUED))[0][0]
@@ -162,7 +165,8 @@ CANCEL = """
 UPDATE message SET status = 'cancelled', hold_reason = NULL, due_at = NULL, updated_at = now()
 WHERE id = %s AND status IN ('scheduled', 'queued', 'held')
 """
-# Its earlier wamid is given up: Meta's answer brings another. Statuses of the first one still find it by our id.
+# Its earlier wamid is given up: Meta's answer brings another. Statuses of the first one still find
+# it by our id.
 RETRY = f"""
 UPDATE message m SET status = CASE WHEN {MAY_SEND} THEN 'queued' ELSE 'held' END,
   hold_reason = CASE WHEN {MAY_SEND} THEN NULL ELSE 'account' END,
@@ -185,7 +189,10 @@ def cancel(message):
 
 
 def retry(message):
-    """A person decides that a failed or unknown message goes once more, with all its attempts. Raises Conflict."""
+    """A person decides that a failed or unknown message goes once more, with all its attempts.
+
+    Raises Conflict.
+    """
     with db.atomic():
         retried = execute(RETRY, (message.id,))
         if retried:

@@ -1,4 +1,6 @@
-"""Pure: a message with placeholders, what a row of a bulk fills into it, and whether the two make a good message."""
+"""Pure: a message with placeholders, what a row of a bulk fills into it, and whether the two make a
+good message.
+"""
 
 import re
 from collections import Counter
@@ -42,8 +44,8 @@ CHECKABLE = {field.data_key or name for name, field in message_schema.fields.ite
 class Mould:
     """A message with placeholders, and what may be filled in. The message itself has been checked.
 
-    `definition`, `fallback`: its template and its fallback_template, if these are known. Raises Invalid if no row can
-    make it fit.
+    `definition`, `fallback`: its template and its fallback_template, if these are known. Raises
+    Invalid if no row can make it fit.
     """
 
     def __init__(
@@ -65,7 +67,9 @@ class Mould:
     def _template_checks(
         self, definition: Template | None, fallback: Template | None
     ) -> Iterator[Callable]:
-        """What each row's templates are checked by, against their definitions; those that are always the same once."""
+        """What each row's templates are checked by, against their definitions; those that are
+        always the same once.
+        """
         for place, known in (('template', definition), ('fallback_template', fallback)):
             if not (self.is_checked and known and known.components and self.message.get(place)):
                 continue
@@ -108,7 +112,9 @@ class Mould:
         return variable_problem(value) if self.is_checked and name not in self.names else None
 
     def check(self, parameters: dict) -> Problems:
-        """{field: [sentence]} of everything that is wrong with the parameters and the message that they make."""
+        """{field: [sentence]} of everything that is wrong with the parameters and the message that
+        they make.
+        """
         problems = self.problems(parameters)
         if problems or not self.row_checks:
             return problems
@@ -181,7 +187,9 @@ def _parts(names: list[str], message: dict) -> Problems:
 
 
 def without_placeholders(problems, value):
-    """Problems of a content, without those of texts that are yet to be filled: they are looked at then."""
+    """Problems of a content, without those of texts that are yet to be filled: they are looked at
+    then.
+    """
     if not isinstance(problems, dict):
         return None if isinstance(value, str) and PLACEHOLDER.search(value) else problems
     kept = {
@@ -225,7 +233,9 @@ def _fill(value, parameters):
 
 
 def _body(parameters: dict) -> dict:
-    """A template's body component: positional when the names are 1, 2, 3 …, else named (section 6.4)."""
+    """A template's body component: positional when the names are 1, 2, 3 …, else named (section
+    6.4).
+    """
     numbers = [str(number) for number in range(1, len(parameters) + 1)]
     if parameters.keys() == set(numbers):
         values = [{'type': 'text', 'text': parameters[number]} for number in numbers]

@@ -1,4 +1,6 @@
-"""What may leave now: a budget of messages per second and phone number, shared by all send processes through Redis."""
+"""What may leave now: a budget of messages per second and phone number, shared by all send
+processes through Redis.
+"""
 
 import time
 from contextlib import suppress
@@ -9,11 +11,12 @@ from service.runtime.queues import client
 
 WINDOW = 1.03  # seconds: a little more than one, for what the way to Meta compresses
 
-# A sliding window per number: never more than `rate` in any WINDOW. Each list holds the times of the last `rate`
-# messages; a message may go when the one `rate` places before it is WINDOW old. All numbers of a claim in one call.
-# After a rest a second's worth may leave at once; then they leave evenly, a tenth of a second's worth at a time, for of
-# two bursts on a busy machine the first may arrive late and the second in time: too many within one second at Meta.
-# What is given back is taken out by its own time: it may have run out by now, and the others' are none of its business.
+# A sliding window per number: never more than `rate` in any WINDOW. Each list holds the times of
+# the last `rate` messages; a message may go when the one `rate` places before it is WINDOW old. All
+# numbers of a claim in one call. After a rest a second's worth may leave at once; then they leave
+# evenly, a tenth of a second's worth at a time, for of two bursts on a busy machine the first may
+# arrive late and the second in time: too many within one second at Meta. What is given back is
+# taken out by its own time: it may have run out by now, and the others' are none of its business.
 # Each number has three brakes: its own, its WABA's and its app's; see slow_down.
 TAKE = """
 local time = redis.call('TIME')
@@ -50,7 +53,8 @@ for i = 1, #KEYS / 4 do
 end
 return granted
 """
-# Halves a brake's factor, once a second at most however many answers complain, and pauses it when Meta says how long.
+# Halves a brake's factor, once a second at most however many answers complain, and pauses it when
+# Meta says how long.
 SLOW_DOWN = """
 local time = redis.call('TIME')
 local now = time[1] + time[2] / 1000000
@@ -71,7 +75,9 @@ RECOVERY = 60  # seconds in which a brake comes off, evenly
 
 
 def scope_keys(phone_number_id, waba_id, own_app):
-    """The brakes of a number: its own, its WABA's, its app's (`own_app`: the chatbot that has one of its own)."""
+    """The brakes of a number: its own, its WABA's, its app's (`own_app`: the chatbot that has one
+    of its own).
+    """
     return (
         f'slow:number:{phone_number_id}',
         f'slow:waba:{waba_id or phone_number_id}',
@@ -80,7 +86,9 @@ def scope_keys(phone_number_id, waba_id, own_app):
 
 
 def slow_down(key, pause=None):
-    """Meta throttles: half the rate, back within RECOVERY seconds; nothing at all for `pause` seconds, if it asks."""
+    """Meta throttles: half the rate, back within RECOVERY seconds; nothing at all for `pause`
+    seconds, if it asks.
+    """
     with suppress(RedisError):
         client().eval(SLOW_DOWN, 1, key, RECOVERY, pause or 0)
 
@@ -92,12 +100,15 @@ class SendBudget:
 
     def __init__(self):
         self._local = {}  # number: [monotonic times]
-        self._stamps = {}  # number: the time that Redis gave its last permissions, None when they were local
+        # number: the time that Redis gave its last permissions, None when they were local
+        self._stamps = {}
         self._unused = {}  # number: (count, stamp)
         self._script = None
 
     def give_back(self, number, count):
-        """Permissions of the last take() that no message was found for: told to Redis with the next call."""
+        """Permissions of the last take() that no message was found for: told to Redis with the next
+        call.
+        """
         if not count:
             return
         if stamp := self._stamps.get(number):
@@ -106,7 +117,9 @@ class SendBudget:
             del self._local[number][-count:]
 
     def take(self, wishes):
-        """{phone_number_id: (rate per second, wanted, *scope_keys)} → {phone_number_id: granted}, in one Redis call."""
+        """{phone_number_id: (rate per second, wanted, *scope_keys)} → {phone_number_id: granted},
+        in one Redis call.
+        """
         if not wishes:
             return {}
         keys, arguments = [], [WINDOW, RECOVERY]

@@ -16,7 +16,10 @@ PLAIN = re.compile(r'\+[0-9]+')
 
 @dataclass(slots=True)
 class Row:
-    """One recipient as it came in. `line`: what a person counts; `recipient`: to, recipient, client_reference."""
+    """One recipient as it came in.
+
+    `line`: what a person counts; `recipient`: to, recipient, client_reference.
+    """
 
     line: int
     recipient: dict = field(default_factory=dict)
@@ -24,7 +27,10 @@ class Row:
     errors: dict = field(default_factory=dict)  # what is wrong with its form
 
     def wrong_address(self, recipient_type: str | None, is_known: bool) -> dict[str, list[str]]:
-        """{field: [sentence]}; a good address is written as Meta has to get it. `is_known`: see AddressSchema."""
+        """{field: [sentence]}; a good address is written as Meta has to get it.
+
+        `is_known`: see AddressSchema.
+        """
         to = self.recipient.get('to')
         if (
             self.recipient.keys() == {'to'} and not recipient_type and PLAIN.fullmatch(str(to))

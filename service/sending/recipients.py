@@ -17,7 +17,9 @@ MAX_RECIPIENTS, MAX_REPORTED = 10_000, 1_000
 
 @dataclass
 class Bulk:
-    """What became of the rows: good ones by recipient, the others counted and, up to MAX_REPORTED, reported."""
+    """What became of the rows: good ones by recipient, the others counted and, up to MAX_REPORTED,
+    reported.
+    """
 
     chatbot_id: str
     mould: Mould

@@ -27,7 +27,10 @@ UNREADABLE = (
 
 
 def rows(stream, mould):
-    """The Rows of a binary stream for a Mould. Raises Invalid for what makes the file as a whole unusable."""
+    """The Rows of a binary stream for a Mould.
+
+    Raises Invalid for what makes the file as a whole unusable.
+    """
     records = _records(_lines(stream))
     columns = _columns(next(records, (1, []))[1])
     _check(columns, mould)

@@ -1,5 +1,7 @@
-"""May this message go to this person now? The 24-hour window decides about what is no template (section 8), the
-person's own word about marketing.
+"""May this message go to this person now?
+
+The 24-hour window decides about what is no template (section 8), the person's own word about
+marketing.
 """
 
 from dataclasses import dataclass
@@ -37,7 +39,10 @@ class Objection:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """What is known against a person's getting a message. `last_inbound_at`: of a window that has closed."""
+    """What is known against a person's getting a message.
+
+    `last_inbound_at`: of a window that has closed.
+    """
 
     last_inbound_at: datetime | None
     opted_out_at: datetime | None
@@ -45,7 +50,10 @@ class Standing:
 
 
 def standings(message, conversations, is_marketing):
-    """{conversation id: Standing}, one query for however many. `message`: with its fallback_template and force."""
+    """{conversation id: Standing}, one query for however many.
+
+    `message`: with its fallback_template and force.
+    """
     is_free_form = message.get('type') != 'template'
     if not conversations or not (is_marketing or (is_free_form and not message.get('force'))):
         return {}

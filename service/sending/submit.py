@@ -1,4 +1,5 @@
-"""What is to be sent becomes queued rows, alike for POST /send, a bulk (HTTP or command line) and a reply.
+"""What is to be sent becomes queued rows, alike for POST /send, a bulk (HTTP or command line) and a
+reply.
 
 1. Files and templates fit, and what a message points at is named by its wamid.
 2. Capacity: no more than MAX_QUEUED messages of a chatbot wait.
@@ -6,10 +7,10 @@
 4. May it go: the 24-hour window, and who wants no marketing; perhaps its fallback goes instead.
 5. Queue: the rows are stored.
 
-The caller opens the transaction, so that what is stored beside the rows (an idempotent answer, a reply's claim) stands
-or falls with them, and wakes the send queue after the commit. A reply takes only the first step, when it comes, and the
-last, when it is recorded: it has its conversation, the customer has just written, and a limit on
-the queue does not hold it up.
+The caller opens the transaction, so that what is stored beside the rows (an idempotent answer, a
+reply's claim) stands or falls with them, and wakes the send queue after the commit. A reply takes
+only the first step, when it comes, and the last, when it is recorded: it has its conversation, the
+customer has just written, and a limit on the queue does not hold it up.
 """
 
 from dataclasses import dataclass
@@ -40,7 +41,10 @@ Templates = dict[tuple[str, str], Template]  # by name and language
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A message of which the first two steps are done. `templates`: what is known of those that it names."""
+    """A message of which the first two steps are done.
+
+    `templates`: what is known of those that it names.
+    """
 
     account: Account
     message: dict
@@ -48,7 +52,10 @@ class Prepared:
 
 
 def prepare(account: Account, message: dict) -> Prepared:
-    """Steps 1 and 2 of one validated message (content.message_schema). Raises Invalid or TooManyQueued."""
+    """Steps 1 and 2 of one validated message (content.message_schema).
+
+    Raises Invalid or TooManyQueued.
+    """
     (message,), templates = _fit(account, [message])
     if outbox.is_full(account.chatbot_id, len(_parts(message))):
         raise TooManyQueued('MAX_QUEUED messages of this chatbot are waiting.')
@@ -56,7 +63,10 @@ def prepare(account: Account, message: dict) -> Prepared:
 
 
 def queue(prepared: Prepared) -> list[Message]:
-    """Steps 3 to 5; several messages of a long text that may be split. Raises Conflict when it may not go."""
+    """Steps 3 to 5; several messages of a long text that may be split.
+
+    Raises Conflict when it may not go.
+    """
     account, message, templates = prepared.account, prepared.message, prepared.templates
     (conversation_id,) = resolve([addressee(account.chatbot_id, message)]).values()
     parts = _parts(send_policy.admit(message, conversation_id, templates))
@@ -95,7 +105,10 @@ def queue_bulk(
     send_at: datetime | None = None,
     expires_at: datetime | None = None,
 ) -> Batch:
-    """All five steps of a bulk that has its rows. Raises Invalid, TooManyQueued, or Conflict when nobody is left."""
+    """All five steps of a bulk that has its rows.
+
+    Raises Invalid, TooManyQueued, or Conflict when nobody is left.
+    """
     outbound_file.check(account.chatbot_id, bulk.with_other_files(), 'message')
     message = bulk.mould.message = with_wamids(account.chatbot_id, bulk.mould.message, 'message.')
     if outbox.is_full(account.chatbot_id, len(bulk.good)):
@@ -118,7 +131,10 @@ def queue_bulk(
 
 
 def prepare_reply(account: Account, messages: list[dict]) -> list[dict]:
-    """Step 1 of the validated messages of a responder's answer; they point at wamids then. Raises Invalid."""
+    """Step 1 of the validated messages of a responder's answer; they point at wamids then.
+
+    Raises Invalid.
+    """
     return _fit(account, messages)[0]
 
 
@@ -137,13 +153,18 @@ def _fit(account: Account, messages: list[dict]) -> tuple[list[dict], Templates]
 
 
 def _is_filled_in(message: dict, path: str) -> bool:
-    """Whether which template it is (name, language) depends on the row. `path`: of the problem, its place first."""
+    """Whether which template it is (name, language) depends on the row.
+
+    `path`: of the problem, its place first.
+    """
     key = template.named(message, path.split('.')[0])
     return any(True for part in key for _ in placeholders(part))
 
 
 def _parts(message: dict) -> list[dict]:
-    """The messages that it becomes: several of a long text that may be split, of which the first quotes."""
+    """The messages that it becomes: several of a long text that may be split, of which the first
+    quotes.
+    """
     if not message.get('split') or len(message['text']['body']) <= TEXT_LIMIT:
         return [message]
     rest = {

@@ -1,4 +1,7 @@
-"""Timers of messages: what becomes of them when nobody does anything. The clock calls each; any may run twice."""
+"""Timers of messages: what becomes of them when nobody does anything.
+
+The clock calls each; any may run twice.
+"""
 
 import json
 from datetime import UTC, datetime
@@ -8,7 +11,8 @@ from service.runtime.config import settings
 from service.runtime.db import execute, fetch
 from service.runtime.timestamps import plain
 
-# What becomes queued here goes in order: of two clocks that each take a part, the later part could be first to leave.
+# What becomes queued here goes in order: of two clocks that each take a part, the later part could
+# be first to leave.
 ONE_CLOCK = "(SELECT pg_try_advisory_xact_lock(hashtextextended('whatsapp gateway clock', 0)))"
 
 EXPIRE_LEASES = """
@@ -19,8 +23,9 @@ WHERE id IN (
   SELECT id FROM message WHERE status = 'sending' AND due_at <= now() ORDER BY id LIMIT 1000
   FOR NO KEY UPDATE SKIP LOCKED)
 """
-# A one-time code that comes late or twice helps nobody: templates that Meta calls authentication are not sent again
-# (nor those that look like it: outbox.queue starts them with their resend used up).
+# A one-time code that comes late or twice helps nobody: templates that Meta calls authentication
+# are not sent again (nor those that look like it: outbox.queue starts them with their resend used
+# up).
 DECIDE = f"""
 UPDATE message m SET updated_at = now(), resends = resends + CASE WHEN d.resend THEN 1 ELSE 0 END,
   status = CASE WHEN NOT d.resend THEN 'failed' WHEN d.free THEN 'queued' ELSE 'held' END,
@@ -54,7 +59,10 @@ UPDATE message SET status = 'expired', hold_reason = NULL, due_at = NULL, update
 
 
 def expire_leases():
-    """A worker died in mid-call: whether its messages left nobody knows. They become unknown; returns how many."""
+    """A worker died in mid-call: whether its messages left nobody knows.
+
+    They become unknown; returns how many.
+    """
     title = 'The worker stopped during the call'
     error = {
         'code': None,
@@ -78,7 +86,10 @@ def expire_leases():
 
 
 def decide_unknown():
-    """No status came within the grace: the account's on_unknown decides. Returns (resent, failed)."""
+    """No status came within the grace: the account's on_unknown decides.
+
+    Returns (resent, failed).
+    """
     decisions = [resend for (resend,) in fetch(DECIDE)]
     return sum(decisions), len(decisions) - sum(decisions)
 

@@ -9,9 +9,11 @@ PLACEHOLDER = re.compile(r'\{\{\s*(\w+)\s*\}\}')
 
 
 def render(definition, content):
-    """The text of a template message; '' when its `definition` (components as Meta gives them) has no body.
+    """The text of a template message; '' when its `definition` (components as Meta gives them) has
+    no body.
 
-    What a parameter is missing for stays a placeholder. That of authentication is Meta's own, and not told.
+    What a parameter is missing for stays a placeholder. That of authentication is Meta's own, and
+    not told.
     """
     given = objects(as_dict(content).get('components'))
     parts = {_kind(part): part for part in objects(definition)}

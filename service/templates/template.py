@@ -60,7 +60,9 @@ def stop(status, reason):
 
 
 def named(message, key='template'):
-    """(name, language) of the template that a checked message is made from, (None, None) for other types."""
+    """(name, language) of the template that a checked message is made from, (None, None) for other
+    types.
+    """
     if key not in message or key == 'template' != message.get('type'):
         return None, None
     return message[key]['name'], message[key]['language']['code']
@@ -81,7 +83,9 @@ def waba_of(chatbot_id: str) -> str | None:
 
 
 def known(waba_id, messages):
-    """{(name, language): Template} of the templates that messages are made from; no query when there is none."""
+    """{(name, language): Template} of the templates that messages are made from; no query when
+    there is none.
+    """
     named_here = {named(message, place) for message in messages for place in PLACES} - {
         (None, None)
     }
@@ -93,7 +97,10 @@ def known(waba_id, messages):
 
 
 def fitting(waba_id, messages):
-    """`known` of messages that give their templates what these want. Raises Invalid; "validate": false is not asked."""
+    """`known` of messages that give their templates what these want.
+
+    Raises Invalid; "validate": false is not asked.
+    """
     found = known(waba_id, messages)
     problems = unknown(waba_id, messages, found)
     for message in messages if found else ():
@@ -116,7 +123,9 @@ MAX_NAMED = 20  # templates in one sentence
 
 
 def unknown(waba_id, messages, found):
-    """{path: [sentence]} of templates that are not in the list of their WABA, if that is known. It is read again then.
+    """{path: [sentence]} of templates that are not in the list of their WABA, if that is known.
+
+    It is read again then.
 
     `found`: what is `known`. "validate": false is not asked.
     """
@@ -154,7 +163,10 @@ def _some(words):
 
 
 def is_marketing(message, templates):
-    """Whether a message is of Meta's category marketing, or may become that. `templates`: what is `known`."""
+    """Whether a message is of Meta's category marketing, or may become that.
+
+    `templates`: what is `known`.
+    """
     found = (templates.get(named(message, place)) for place in PLACES)
     return any(one.is_marketing for one in found if one)
 
@@ -193,10 +205,13 @@ class Verdict:
 
 
 def heard(field, waba_id, value, at=None):
-    """A template webhook (section 5): keep what it says, read it all again soon. What is made from it is the caller's
-    to stop or free (sending/holds.py): returns the Verdict, None when the webhook names no template.
+    """A template webhook (section 5): keep what it says, read it all again soon.
 
-    `at`: Meta's time. A stop that comes late does nothing when newer things are known: what is read decides.
+    What is made from it is the caller's to stop or free (sending/holds.py): returns the Verdict,
+    None when the webhook names no template.
+
+    `at`: Meta's time. A stop that comes late does nothing when newer things are known: what is read
+    decides.
     """
     name, language = (
         clean(value.get('message_template_name'), 512),
@@ -220,7 +235,8 @@ def heard(field, waba_id, value, at=None):
             'reason': _reason(value) if is_verdict else None,
             'quality': clean(value.get('new_quality_score'), 64),
             'edited': field
-            == 'message_template_components_update',  # what it wants now is not known until it is read
+            # what it wants now is not known until it is read
+            == 'message_template_components_update',
             'late': at if status in STOPS and at and at < datetime.now(UTC) - LATE else None,
         },
     )
@@ -253,9 +269,14 @@ INSERT INTO template_sync AS s (waba_id) SELECT DISTINCT unnest(%s::text[])
 ON CONFLICT (waba_id) DO UPDATE SET attempts = 0,
   due_at = greatest(clock_timestamp(), s.synced_at + %s * interval '1 second')
 """
-GAP = 30  # seconds between two readings of a WABA that webhooks ask for: Meta allows 200 calls an hour (section 8)
+# seconds between two readings of a WABA that webhooks ask for: Meta allows 200 calls an hour
+# (section 8)
+GAP = 30
 
 
 def sync_due(waba_ids, gap=GAP):
-    """The templates of these WABAs are to be read (again); many wishes are one reading. Wake ERRANDS afterwards."""
+    """The templates of these WABAs are to be read (again); many wishes are one reading.
+
+    Wake ERRANDS afterwards.
+    """
     execute(SYNC_DUE, (sorted(filter(None, waba_ids)), gap))

@@ -52,9 +52,11 @@ def claim(limit, lease):
 
 
 def read(row, found, delay):
-    """Keep what was read, forget what is gone, in the caller's transaction (sending/holds.py: what follows of it).
+    """Keep what was read, forget what is gone, in the caller's transaction (sending/holds.py: what
+    follows of it).
 
-    Returns the (name, language) of those that are gone; None when the reading came too late, and nothing is kept.
+    Returns the (name, language) of those that are gone; None when the reading came too late, and
+    nothing is kept.
     """
     if not _settle(row, delay, done=True):
         return None
@@ -81,7 +83,9 @@ def _settle(row, delay, error=None, pause=None, done=False):
 
 
 def store(waba_id, found, began=None):
-    """Keep templates as Meta gives them, in the order of their keys; returns those, (name, language)."""
+    """Keep templates as Meta gives them, in the order of their keys; returns those, (name,
+    language).
+    """
     rows = {row[:2]: row for row in filter(None, map(_row, found))}
     if rows:
         execute(STORE, (waba_id, *columns([rows[key] for key in sorted(rows)]), began))
@@ -128,7 +132,10 @@ STATE = 'SELECT synced_at, due_at, error FROM template_sync WHERE waba_id = %s'
 
 
 def page(waba_id, wanted, after, limit):
-    """Templates by name and language, as dicts. `wanted`: {filter: value}; `after`: the last (name, language)."""
+    """Templates by name and language, as dicts.
+
+    `wanted`: {filter: value}; `after`: the last (name, language).
+    """
     where = ''.join(f' AND {name} = %s' for name in wanted) + (
         ' AND (name, language) > (%s, %s)' if after else ''
     )
@@ -137,7 +144,9 @@ def page(waba_id, wanted, after, limit):
 
 
 def deleted(waba_id, name, language=None, template_id=None):
-    """Meta has deleted it, in all languages or in one (by its language or Meta's id); in the caller's transaction."""
+    """Meta has deleted it, in all languages or in one (by its language or Meta's id); in the
+    caller's transaction.
+    """
     which = 'waba_id = %s AND name = %s AND (%s::text IS NULL OR id = %s) AND language = coalesce(%s, language)'
     template.sync_due([waba_id])
     gone = (

@@ -1,4 +1,6 @@
-"""Pure: whether a send gives a template what its definition wants; what is missing or too much, by its path."""
+"""Pure: whether a send gives a template what its definition wants; what is missing or too much, by
+its path.
+"""
 
 import re
 
@@ -17,7 +19,9 @@ UNNAMED = 'Each parameter of this template needs a parameter_name.'
 
 
 def problems(definition, sent, path='template'):
-    """{path: [sentence]} of a send's template; `definition`: a template.Template, None when not known."""
+    """{path: [sentence]} of a send's template; `definition`: a template.Template, None when not
+    known.
+    """
     return Check(definition, path).problems(sent) if definition and definition.components else {}
 
 
@@ -29,7 +33,9 @@ class Check:
         self.wants = Parts(definition.components)
 
     def problems(self, sent):
-        """{path: [sentence]} of the `template` object of a send; never raises, whatever stands in it."""
+        """{path: [sentence]} of the `template` object of a send; never raises, whatever stands in
+        it.
+        """
         return dict(self.wants.problems(self.whose, self.path, as_dict(sent).get('components')))
 
 
@@ -114,7 +120,8 @@ class Parts:
     def _cards(self, whose, path, given):
         given = _objects(given)
         if self.cards and all(card.format == 'PRODUCT' for card in self.cards):
-            return  # of products there may be others, and more of them, than the template was made with
+            # of products there may be others, and more of them, than the template was made with
+            return
         if len(given) != len(self.cards):
             yield (
                 path,
@@ -162,7 +169,10 @@ def _texts(whose, path, where, wanted, given):
 
 
 def _of_a_button(kind, button, given):
-    """What is wrong with what was given for one button, None when nothing is. Types that we do not know are Meta's."""
+    """What is wrong with what was given for one button, None when nothing is.
+
+    Types that we do not know are Meta's.
+    """
     parameters = _parameters(given)
     if kind not in FILLED_BY and kind not in OPTIONAL:
         return None

@@ -23,7 +23,10 @@ blueprint = guard(Blueprint('accounts', __name__))
 
 @blueprint.post('/account')
 def save():
-    """Create, or change what is given. A token reconnects the account: active, and what was held is sent."""
+    """Create, or change what is given.
+
+    A token reconnects the account: active, and what was held is sent.
+    """
     body = responses.json_object()
     data = message_schema.check(account_update_schema, body)
     if not Account.exists(data['chatbot_id']):
@@ -38,7 +41,9 @@ def save():
 @blueprint.get('/accounts')
 @takes('send_state', 'limit', 'cursor')
 def index():
-    """All of them, the newest first, without their health; `send_state=held` or `away`: those that cannot send."""
+    """All of them, the newest first, without their health; `send_state=held` or `away`: those that
+    cannot send.
+    """
     state, limit = responses.choice('send_state', SEND_STATES), responses.page_size()
     rows = Account.newest(state, responses.parameter('cursor'), limit + 1)
     last = rows[limit - 1].chatbot_id if len(rows) > limit else None
@@ -84,7 +89,9 @@ def show_brakes(chatbot_id):
 
 @blueprint.post('/account/<chatbot_id>/brakes/lift')
 def lift_brakes(chatbot_id):
-    """A person knows that Meta's reason is gone: send at the full rate, and probe at once where Meta is away."""
+    """A person knows that Meta's reason is gone: send at the full rate, and probe at once where
+    Meta is away.
+    """
     lifted = brake.lift(Account.find(chatbot_id))
     wake(SEND)
     return lifted

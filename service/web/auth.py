@@ -1,4 +1,7 @@
-"""Who may come in: the backend by a bearer key, Meta by its signature. Both compared in constant time."""
+"""Who may come in: the backend by a bearer key, Meta by its signature.
+
+Both compared in constant time.
+"""
 
 import hashlib
 import hmac
@@ -15,8 +18,9 @@ NO_KEY = 'Send "Authorization: Bearer <key>" with one of API_KEYS.'
 
 
 def guard(blueprint):
-    """Every request of a blueprint needs a key and says nothing that its route does not know; it has a database
-    connection from when its body is there."""
+    """Every request of a blueprint needs a key and says nothing that its route does not know; it
+    has a database connection from when its body is there.
+    """
     blueprint.before_request(require_key)
     blueprint.before_request(bodies.read)
     blueprint.before_request(query.check)

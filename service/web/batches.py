@@ -59,7 +59,10 @@ def _order(body):
 
 
 def _csv():
-    """The file as it comes in; nothing else is held of it than the good rows. Which request it is, its end tells."""
+    """The file as it comes in; nothing else is held of it than the good rows.
+
+    Which request it is, its end tells.
+    """
     given = request.args.to_dict()
     request.max_content_length = recipients_csv.SIZE_LIMIT
     hashed = Hashed(request.stream, json.dumps(given, sort_keys=True))
@@ -82,7 +85,9 @@ def _queue(order, bulk, once):
 
 
 class Hashed(io.RawIOBase):
-    """A stream whose bytes, after some text, are hashed as they are read; for the digest, what is left of them too."""
+    """A stream whose bytes, after some text, are hashed as they are read; for the digest, what is
+    left of them too.
+    """
 
     def __init__(self, stream, text):
         self._stream, self._is_over, self._hash = (
@@ -185,7 +190,9 @@ def show(batch_id):
 
 @blueprint.post('/batches/<uuid:batch_id>/pause')
 def pause(batch_id):
-    """Nothing more of it leaves until it is resumed; what a worker has claimed does. 409 when it was cancelled."""
+    """Nothing more of it leaves until it is resumed; what a worker has claimed does. 409 when it
+    was cancelled.
+    """
     batches.pause(Batch.find(str(batch_id)).id)
     return show(batch_id)
 

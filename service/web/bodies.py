@@ -16,7 +16,9 @@ TOO_SLOW = 'The body came too slowly; nothing was stored.'
 
 
 class Body(LimitedStream):
-    """As many bytes as Content-Length announces (`length`), or chunks up to their end, at most `limit` bytes."""
+    """As many bytes as Content-Length announces (`length`), or chunks up to their end, at most
+    `limit` bytes.
+    """
 
     def __init__(self, stream, length: int | None, limit: int):
         super().__init__(stream, limit + 1 if length is None else length)
@@ -32,7 +34,10 @@ class Body(LimitedStream):
         return size
 
     def on_disconnect(self, error: Exception | None = None) -> None:
-        """Nothing came any more. Of chunks that is the end; gunicorn raises an error where it is missing."""
+        """Nothing came any more.
+
+        Of chunks that is the end; gunicorn raises an error where it is missing.
+        """
         if isinstance(error, TimeoutError):
             raise RequestTimeout(TOO_SLOW)
         if error is not None or not self._is_chunked:

@@ -1,4 +1,6 @@
-"""Connections: what has come on one, how long it may take, and the socket as gunicorn's threads have it."""
+"""Connections: what has come on one, how long it may take, and the socket as gunicorn's threads
+have it.
+"""
 
 import errno
 import select
@@ -69,7 +71,9 @@ class Line:
             rest = rest[sent:]
 
     def send(self, data: bytes) -> None:
-        """gunicorn uses it for 100 Continue alone; of what it gathered, the main loop has said that."""
+        """gunicorn uses it for 100 Continue alone; of what it gathered, the main loop has said
+        that.
+        """
         if self.waits:
             self.sendall(data)
 
@@ -108,7 +112,9 @@ class Line:
 
 
 class Caller(TConn):
-    """A connection. What comes on it is gathered in `received` until that begins with a whole request."""
+    """A connection. What comes on it is gathered in `received` until that begins with a whole
+    request.
+    """
 
     def __init__(self, cfg, sock: socket.socket, client, server):
         super().__init__(cfg, Line(sock), client, server)

@@ -29,7 +29,9 @@ def init_app(app):
 
 
 class GatewayCommand(click.Command):
-    """A command that checks the environment when it begins, not when it is only asked for its --help."""
+    """A command that checks the environment when it begins, not when it is only asked for its
+    --help.
+    """
 
     def invoke(self, ctx: click.Context) -> object:
         config.check('command')
@@ -40,7 +42,9 @@ class GatewayCommand(click.Command):
 
 @click.command(cls=GatewayCommand)
 def rotate_keys():
-    """Encrypt every stored secret with the first of ENCRYPTION_KEYS; the older keys can be removed afterwards."""
+    """Encrypt every stored secret with the first of ENCRYPTION_KEYS; the older keys can be removed
+    afterwards.
+    """
     try:
         click.echo(f'{_rotate()} accounts re-encrypted.')
     except encryption.Undecryptable as error:
@@ -65,7 +69,8 @@ def _rotate():
 def lift_brakes(chatbot_id: str) -> None:
     """Send at the full rate again: take the brakes of this account's number, WABA and app off.
 
-    What waits because of them goes at once; where Meta is away, a probe does. Meta may complain again.
+    What waits because of them goes at once; where Meta is away, a probe does. Meta may complain
+    again.
     """
     try:
         with connection():
@@ -97,7 +102,8 @@ def lift_brakes(chatbot_id: str) -> None:
 @click.option('--no-wait', is_flag=True, help='Do not follow it until it is done.')
 @with_appcontext
 def send_bulk(file, chatbot_id, yes, no_wait, **kind):
-    """Send one message to everybody in FILE, a CSV with a header; exit code 1 when a row was rejected or failed.
+    """Send one message to everybody in FILE, a CSV with a header; exit code 1 when a row was
+    rejected or failed.
 
     Who may not get this message now (window, opt-out) is told of and left out; that is no failure.
     """

@@ -1,6 +1,8 @@
-"""gthread's main loop for connections that wait on it: each for one thing, until its deadline, and nobody for another.
+"""gthread's main loop for connections that wait on it: each for one thing, until its deadline, and
+nobody for another.
 
-Nothing here blocks: not the sending of an answer, not the end of a connection, not a client that says nothing.
+Nothing here blocks: not the sending of an answer, not the end of a connection, not a client that
+says nothing.
 """
 
 import logging
@@ -27,7 +29,10 @@ LOOK = 0.25  # seconds between two looks for whose time is over
 
 
 class ConnectionLoop(ThreadWorker):
-    """A connection is `open`. While the loop waits for something on it, it is `waiting`, too; else a thread has it."""
+    """A connection is `open`.
+
+    While the loop waits for something on it, it is `waiting`, too; else a thread has it.
+    """
 
     def init_process(self) -> None:
         self._open: set[Caller] = set()
@@ -94,7 +99,9 @@ class ConnectionLoop(ThreadWorker):
             self._go_on(caller)
 
     def _close_gently(self, caller: Caller) -> None:
-        """When the client has closed, or has had time to: unread bytes would make the kernel break off the answer."""
+        """When the client has closed, or has had time to: unread bytes would make the kernel break
+        off the answer.
+        """
         try:
             caller.raw.shutdown(socket.SHUT_WR)
         except OSError:
@@ -125,7 +132,9 @@ class ConnectionLoop(ThreadWorker):
     # ---- the end of the process
 
     def handle_exit(self, sig: int, frame: object) -> None:
-        """SIGTERM: what is under way is finished, and nobody waits long for a PostgreSQL that is silent."""
+        """SIGTERM: what is under way is finished, and nobody waits long for a PostgreSQL that is
+        silent.
+        """
         watchdog.hurry()
         super().handle_exit(sig, frame)
 
@@ -138,7 +147,9 @@ class ConnectionLoop(ThreadWorker):
         return False
 
     def _cap_keepalive(self, deadline: float) -> None:
-        """gthread calls it once, when it stops: the port is free, and who is silent holds nobody up."""
+        """gthread calls it once, when it stops: the port is free, and who is silent holds nobody
+        up.
+        """
         super()._cap_keepalive(deadline)
         for listener in self.sockets:
             self._accept_the_last(listener)

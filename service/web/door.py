@@ -4,8 +4,8 @@
 2. A signed webhook goes to the intake (service/web/fast_webhook.py), anything else to one of gthread's threads, whole.
 3. What a client does not take at once of its answer, the main loop sends.
 
-Bodies too large to be gathered, and files that are fetched, have threads of their own; these wait for their clients, no
-longer than a least rate allows.
+Bodies too large to be gathered, and files that are fetched, have threads of their own; these wait
+for their clients, no longer than a least rate allows.
 """
 
 import errno
@@ -71,7 +71,9 @@ def refusal(
 
 
 class Door(ConnectionLoop):
-    """See the module. Beyond gthread's public settings it relies on what test_intake.py and test_door.py hold."""
+    """See the module. Beyond gthread's public settings it relies on what test_intake.py and
+    test_door.py hold.
+    """
 
     def init_process(self) -> None:
         self._transfers = ThreadPoolExecutor(TRANSFERS, thread_name_prefix='transfer')
@@ -181,7 +183,9 @@ class Door(ConnectionLoop):
         self._go_on(caller)
 
     def handle_error(self, req: object, client: object, addr: object, exc: Exception) -> None:
-        """In a thread: what gunicorn cannot read, or the application did not catch. The connection closes.
+        """In a thread: what gunicorn cannot read, or the application did not catch.
+
+        The connection closes.
 
         gunicorn's own page, and its line in the log, would quote what was sent.
         """
@@ -225,7 +229,10 @@ class Door(ConnectionLoop):
         future.add_done_callback(partial(self.method_queue.defer, self.finish_request, caller))
 
     def _keepalive_after(self, conn: Caller, keepalive: bool) -> bool:
-        """In the thread, after the answer. Of a body that nobody wanted to read, nothing is waited for."""
+        """In the thread, after the answer.
+
+        Of a body that nobody wanted to read, nothing is waited for.
+        """
         if not isinstance(conn, Caller):
             return super()._keepalive_after(conn, keepalive)
         waited, conn.sock.waits = conn.sock.waits, False

@@ -1,8 +1,9 @@
 """Signed webhooks, the short way: no WSGI, and no thread for a single one (docs/performance.md).
 
-The main loop of the door knows one by its head, which is read strictly, and by its signature over the raw bytes. All
-that came at the same moment are one INSERT, by a thread that commits while the loop gathers the next. Whatever is
-unusual (another path, a header out of the ordinary, a signature that does not verify) goes Flask's way.
+The main loop of the door knows one by its head, which is read strictly, and by its signature over
+the raw bytes. All that came at the same moment are one INSERT, by a thread that commits while the
+loop gathers the next. Whatever is unusual (another path, a header out of the ordinary, a signature
+that does not verify) goes Flask's way.
 """
 
 import logging
@@ -27,7 +28,8 @@ from service.webhooks.inbox import store
 
 log = logging.getLogger(__name__)
 
-# Strict, so that where a request ends is beyond doubt: one line a header, nothing folded, no control characters.
+# Strict, so that where a request ends is beyond doubt: one line a header, nothing folded, no
+# control characters.
 HEAD = re.compile(
     rb'POST /whatsapp-cloud/webhook(?:/([A-Za-z0-9._~-]{1,255}))? HTTP/1\.([01])\r\n'
     rb'((?:[A-Za-z0-9-]{1,64}:[\t\x20-\x7e\x80-\xff]*\r\n){1,64})\r\n'
@@ -120,7 +122,9 @@ def end_of_head(keep_alive: bool, request_id: str) -> bytes:
 
 
 class Intake:
-    """What the main loop puts into it is committed and answered, then handed back: `done(webhooks)`, on its thread."""
+    """What the main loop puts into it is committed and answered, then handed back:
+    `done(webhooks)`, on its thread.
+    """
 
     def __init__(self, done: Callable[[list[Webhook]], None]):
         self._done, self._gathered, self._batches = done, [], SimpleQueue()

@@ -1,6 +1,9 @@
-"""Pure: where a request ends among the bytes that have come of it so far. Whether it is a good one, gunicorn judges.
+"""Pure: where a request ends among the bytes that have come of it so far.
 
-Where the two could disagree, the request ends with what is there: gunicorn refuses it, and the connection with it.
+Whether it is a good one, gunicorn judges.
+
+Where the two could disagree, the request ends with what is there: gunicorn refuses it, and the
+connection with it.
 """
 
 import re
@@ -23,7 +26,8 @@ class Malformed(ValueError):
 
 
 class Framing:
-    """One request. `head`: where its head ends, `size`: where all of it does; each None until it is known.
+    """One request. `head`: where its head ends, `size`: where all of it does; each None until it is
+    known.
 
     `waits`: the client may send the body when it is told to (Expect: 100-continue).
     """
@@ -79,7 +83,10 @@ class Framing:
             self._find_end(data)
 
     def _passes_chunk(self, data: bytearray) -> bool:
-        """Whether a chunk's first line is there; then its end is known. Raises ValueError when it is none."""
+        """Whether a chunk's first line is there; then its end is known.
+
+        Raises ValueError when it is none.
+        """
         at = self._at
         if len(data) < at:
             return False

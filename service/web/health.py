@@ -21,7 +21,9 @@ READY_SECONDS = 3  # for PostgreSQL's answers to /readyz
 
 
 class Commit:
-    """The commit of webhooks that this process's intake is at: one at a time, `began` is None between two."""
+    """The commit of webhooks that this process's intake is at: one at a time, `began` is None
+    between two.
+    """
 
     def __init__(self):
         self.began = None
@@ -52,7 +54,9 @@ def healthz():
 
 @blueprint.get('/readyz')
 def readyz():
-    """`?deep=1` also tells of the back room: which of its processes live, and how long what is due has waited."""
+    """`?deep=1` also tells of the back room: which of its processes live, and how long what is due
+    has waited.
+    """
     check_names(('deep',))
     reasons, told = _database() | _redis(), {}
     away = list(reasons)

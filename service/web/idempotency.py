@@ -1,4 +1,6 @@
-"""Idempotency-Key: the same key and request give the first answer again, and never a second message."""
+"""Idempotency-Key: the same key and request give the first answer again, and never a second
+message.
+"""
 
 import hashlib
 import json
@@ -32,10 +34,11 @@ class Once:
         self.key = _key()
 
     def first_answer_or(self, act: Callable[[], Response]) -> Response:
-        """The answer of an earlier equal request before anything is looked at, else what `act` answers.
+        """The answer of an earlier equal request before anything is looked at, else what `act`
+        answers.
 
-        And instead of a refusal, should the earlier request have ended meanwhile. Times pass and states change, so
-        what was taken once might be refused now.
+        And instead of a refusal, should the earlier request have ended meanwhile. Times pass and
+        states change, so what was taken once might be refused now.
         """
         return self.first_answer() or self.instead_of_refusal(act)
 
@@ -49,7 +52,10 @@ class Once:
             raise
 
     def first_answer(self) -> Response | None:
-        """The answer of an earlier request with the key, else None. Raises Invalid if that was another one."""
+        """The answer of an earlier request with the key, else None.
+
+        Raises Invalid if that was another one.
+        """
         is_id = isinstance(self.chatbot_id, str) and not UNSTORABLE.search(self.chatbot_id)
         rows = fetch(FIND, (self.chatbot_id, self.key)) if self.key and is_id else None
         if not rows:

@@ -1,4 +1,6 @@
-"""Files, of messages and uploaded ones: streamed, whole or in part, as nothing that a browser would run."""
+"""Files, of messages and uploaded ones: streamed, whole or in part, as nothing that a browser would
+run.
+"""
 
 import os
 import unicodedata
@@ -59,7 +61,10 @@ def _answer(media):
 
 @blueprint.post('/messages/<uuid:message_id>/media/fetch')
 def fetch(message_id):
-    """Try again, from the first attempt on; 409 when the file is there. One that the storage has lost is not."""
+    """Try again, from the first attempt on; 409 when the file is there.
+
+    One that the storage has lost is not.
+    """
     media = Media.of_message(str(message_id))
     fetch_again(media, media.status == 'stored' and _is_lost(media))
     wake(ERRANDS)
@@ -129,7 +134,10 @@ def _fill(answer, media):
 
 
 def _wants_stretch(answer):
-    """Whether one stretch is asked for, of the file as it is. Several, or nonsense, are answered with the whole."""
+    """Whether one stretch is asked for, of the file as it is.
+
+    Several, or nonsense, are answered with the whole.
+    """
     wanted, condition = request.range, request.if_range
     if not wanted or wanted.units != 'bytes' or len(wanted.ranges) != 1:
         return False

@@ -62,7 +62,10 @@ def show(media_id):
 
 
 def _parts():
-    """The text fields and the file. werkzeug keeps what is longer than 500 kB of it on the disk. Raises Invalid."""
+    """The text fields and the file. werkzeug keeps what is longer than 500 kB of it on the disk.
+
+    Raises Invalid.
+    """
     fields, files = {name: value for name, value in request.form.items() if value}, request.files
     problems = {
         name: ['Given more than once.'] for name, values in request.form.lists() if len(values) > 1

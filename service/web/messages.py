@@ -47,7 +47,10 @@ def _queue(prepared: submit.Prepared) -> dict:
 
 
 def _checked(body):
-    """The validated message. No plan of a country's speaks against a number under which Meta knows a customer."""
+    """The validated message.
+
+    No plan of a country's speaks against a number under which Meta knows a customer.
+    """
     try:
         return message_schema.check(send_schema, body)
     except Invalid as refusal:
@@ -81,7 +84,9 @@ def retry(message_id):
 
 @blueprint.post('/messages/<uuid:message_id>/read')
 def read(message_id):
-    """Show a customer's message as read and, if wanted, the business typing; 409 for what we have sent."""
+    """Show a customer's message as read and, if wanted, the business typing; 409 for what we have
+    sent.
+    """
     wish = message_schema.check(read_schema, responses.optional_object())
     message = Message.find(str(message_id))
     Account.find_active(message.chatbot_id)

@@ -1,4 +1,6 @@
-"""The query string. A route names the parameters that it takes, others are refused: a misspelt filter finds everything.
+"""The query string.
+
+A route names the parameters that it takes, others are refused: a misspelt filter finds everything.
 
 `takes` marks a view, `check` runs before each view of a guarded blueprint.
 """

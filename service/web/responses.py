@@ -1,4 +1,6 @@
-"""How this house answers: JSON with RFC 3339 times, one shape for every error (RFC 9457), lists with a cursor."""
+"""How this house answers: JSON with RFC 3339 times, one shape for every error (RFC 9457), lists
+with a cursor.
+"""
 
 import json
 import logging
@@ -56,7 +58,9 @@ class JSONProvider(DefaultJSONProvider):
     compact = True
 
     def loads(self, text, **options):
-        """Without what Python knows and JSON does not, NaN and the infinities: no json column takes them."""
+        """Without what Python knows and JSON does not, NaN and the infinities: no json column takes
+        them.
+        """
         return strict_json.loads(text, **options)
 
 
@@ -73,7 +77,10 @@ def init_app(app):
 
 
 def name_request() -> None:
-    """Every line that is logged for this request bears its id. A proxy's own is kept, so that its log fits ours."""
+    """Every line that is logged for this request bears its id.
+
+    A proxy's own is kept, so that its log fits ours.
+    """
     given = request.headers.get('X-Request-Id', '')
     logs.request_id.set(given if REQUEST_ID.fullmatch(given) else uuid.uuid4().hex)
 
@@ -121,7 +128,10 @@ def on_gateway_error(error):
 
 
 def log_refusal(status: int, code: str | int, **extra: object) -> None:
-    """The one line of a refused request. Neither the path nor a field's name: both may hold what a caller wrote."""
+    """The one line of a refused request.
+
+    Neither the path nor a field's name: both may hold what a caller wrote.
+    """
     known = {'status': status, 'code': code, 'method': request.method, 'route': _route()}
     log.warning('request refused', extra={**known, **extra})
 
@@ -131,7 +141,9 @@ def _route() -> str | None:
 
 
 def on_http_exception(error):
-    """Werkzeug's own (404, 405, 413, 415 …): its text is about the protocol, never about our inside."""
+    """Werkzeug's own (404, 405, 413, 415 …): its text is about the protocol, never about our
+    inside.
+    """
     if error.response is not None or error.code is None or error.code < 400:
         return error
     if request.url_rule is None and GUARDED.match(request.path) and not has_key():
@@ -188,7 +200,10 @@ def optional_object():
 
 
 def parameter(name):
-    """A query parameter, None when it is absent. Raises Invalid for characters that no stored text holds."""
+    """A query parameter, None when it is absent.
+
+    Raises Invalid for characters that no stored text holds.
+    """
     value = request.args.get(name)
     if value is not None and UNSTORABLE.search(value):
         raise Invalid(f'{name} is not valid.', {name: ['Holds a character that is not allowed.']})
@@ -225,7 +240,10 @@ def moment(name: str) -> datetime | None:
 
 
 def page(query, model, show):
-    """One page of a query, newest first: {"data": […], "next_cursor": … or null}. `show`: rows → list of dicts."""
+    """One page of a query, newest first: {"data": […], "next_cursor": … or null}.
+
+    `show`: rows → list of dicts.
+    """
     limit, cursor = page_size(), identifier('cursor')
     query = query.order_by(model.id.desc()).limit(limit + 1)
     rows = list(query.where(model.id < cursor) if cursor else query)
@@ -236,7 +254,9 @@ def page(query, model, show):
 
 
 def page_of(fetch, show):
-    """The same for rows as dicts: `fetch(cursor, limit)` gives them, the newest first; `show`: row → dict."""
+    """The same for rows as dicts: `fetch(cursor, limit)` gives them, the newest first; `show`: row
+    → dict.
+    """
     limit, cursor = page_size(), identifier('cursor')
     rows = fetch(cursor, limit + 1)
     return {

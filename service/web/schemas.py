@@ -1,4 +1,7 @@
-"""What callers may send, checked before anything is done. Instances at the bottom; a breach names field and limit."""
+"""What callers may send, checked before anything is done.
+
+Instances at the bottom; a breach names field and limit.
+"""
 
 import base64
 import re
@@ -186,7 +189,9 @@ class BulkSchema(TimesSchema):
 
 
 class NewTemplateSchema(Body):
-    """Meta's body of a template that is to be made: what stands here is checked, the rest is handed on."""
+    """Meta's body of a template that is to be made: what stands here is checked, the rest is handed
+    on.
+    """
 
     class Meta:
         unknown = INCLUDE
@@ -282,7 +287,10 @@ class AccountSchema(Body):
 
 
 class AccountUpdateSchema(AccountSchema):
-    """A change: what is left out stays. Ids of accounts from before the rule for them are still taken."""
+    """A change: what is left out stays.
+
+    Ids of accounts from before the rule for them are still taken.
+    """
 
     chatbot_id = Text(required=True)
 

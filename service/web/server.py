@@ -27,8 +27,10 @@ bind = addresses(variables.PORT)
 workers = variables.WEB_CONCURRENCY or (os.cpu_count() or 1)
 worker_class = 'service.web.door.Door'
 threads = 16
-preload_app = True  # one import for all workers, and a mistake in the environment stops the master with one line
-keepalive = 100  # seconds; Heroku's router keeps a connection for 90, and must never meet one that is being closed
+# one import for all workers, and a mistake in the environment stops the master with one line
+preload_app = True
+# seconds; Heroku's router keeps a connection for 90, and must never meet one that is being closed
+keepalive = 100
 graceful_timeout = 25  # what the contract gives a SIGTERM
 timeout = 30
 control_socket_disable = True
@@ -36,7 +38,9 @@ worker_tmp_dir = '/dev/shm' if os.path.isdir('/dev/shm') else None  # noqa: S108
 
 
 class OutcomesOnly(Logger):
-    """No access log, nor the gathering of what would stand in it: each outcome has a line of its own."""
+    """No access log, nor the gathering of what would stand in it: each outcome has a line of its
+    own.
+    """
 
     def access(self, *request):
         pass

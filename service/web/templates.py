@@ -1,4 +1,6 @@
-"""The templates of a WhatsApp Business account: shown as they were read, read again, made and deleted at Meta."""
+"""The templates of a WhatsApp Business account: shown as they were read, read again, made and
+deleted at Meta.
+"""
 
 import base64
 import json
@@ -87,7 +89,10 @@ def create():
 @blueprint.delete('/templates/<name>')
 @takes('chatbot_id', 'language', 'id')
 def delete(name):
-    """In one language (by that, or by Meta's id), or in all. Meta keeps the name from being used again for a while."""
+    """In one language (by that, or by Meta's id), or in all.
+
+    Meta keeps the name from being used again for a while.
+    """
     _check_name(name)
     account = Account.find_active(_required('chatbot_id'))
     language, template_id = responses.parameter('language'), responses.parameter('id')
@@ -157,7 +162,9 @@ def _after():
 
 @contextmanager
 def _at_meta(account):
-    """(ManagementClient, WABA, token) for one call, during which others have the connection to the database."""
+    """(ManagementClient, WABA, token) for one call, during which others have the connection to the
+    database.
+    """
     try:
         whose = _waba_of(account), encryption.decrypt(account.access_token)
     except encryption.Undecryptable as error:
@@ -171,7 +178,9 @@ def _at_meta(account):
 
 
 def _problem(outcome):
-    """Meta's refusal as an answer of ours: about the account, about the request, or to be tried again."""
+    """Meta's refusal as an answer of ours: about the account, about the request, or to be tried
+    again.
+    """
     error = outcome.error
     sentence = f'Meta: {error["title"]}' + (f' ({error["details"]})' if error['details'] else '')
     members = {name: error[name] for name in ('code', 'fbtrace_id')} | explain(

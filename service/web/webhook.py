@@ -20,13 +20,18 @@ log = logging.getLogger(__name__)
 blueprint = Blueprint('webhook', __name__, url_prefix='/whatsapp-cloud/webhook')
 rejected = count(1)
 FRESH = 2  # seconds that a path's secrets are known without asking PostgreSQL
-_known = {}  # chatbot_id: (monotonic time, secrets); only what has verified a body, so strangers' paths never fill it
+# chatbot_id: (monotonic time, secrets); only what has verified a body, so strangers' paths never
+# fill it
+_known = {}
 
 
 @blueprint.get('', defaults={'chatbot_id': None})
 @blueprint.get('/<chatbot_id>')
 def verify(chatbot_id):
-    """Meta asks whether this URL is ours (section 1.1). The challenge is a stranger's text: never HTML."""
+    """Meta asks whether this URL is ours (section 1.1).
+
+    The challenge is a stranger's text: never HTML.
+    """
     tokens = _secrets(chatbot_id, 'webhook_verify_token', (settings.WHATSAPP_VERIFY_TOKEN,))
     is_ours = is_one_of(request.args.get('hub.verify_token', ''), tokens)
     if request.args.get('hub.mode') != 'subscribe' or not is_ours:
@@ -72,7 +77,9 @@ def fresh_secrets(chatbot_id):
 
 
 def _secrets(chatbot_id, column, shared):
-    """What verifies on a path: an account's own secret where it has one; nothing for a stranger's path."""
+    """What verifies on a path: an account's own secret where it has one; nothing for a stranger's
+    path.
+    """
     if chatbot_id is None:
         return shared
     if UNSTORABLE.search(chatbot_id):

@@ -1,4 +1,6 @@
-"""What people tell beside messages (section 5): that they called, that they want no marketing, or want it again."""
+"""What people tell beside messages (section 5): that they called, that they want no marketing, or
+want it again.
+"""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -25,7 +27,9 @@ WHERE c.id = n.id
 
 @dataclass(slots=True)
 class Sign:
-    """One of them. `kind`: call, opt_out, opt_in; `at`: Meta's time or, without one, that of receipt."""
+    """One of them. `kind`: call, opt_out, opt_in; `at`: Meta's time or, without one, that of
+    receipt.
+    """
 
     identity: Identity
     kind: str

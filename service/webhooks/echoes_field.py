@@ -1,4 +1,6 @@
-"""Webhook field smb_message_echoes: what the business wrote on its own phone (docs/meta.md, section 5)."""
+"""Webhook field smb_message_echoes: what the business wrote on its own phone (docs/meta.md, section
+5).
+"""
 
 from service.content.person_id import named
 from service.webhooks import identity_claims

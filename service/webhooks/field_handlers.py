@@ -1,4 +1,7 @@
-"""What becomes of a change of any field but `messages`: field → who keeps it. The others stay in the event's body."""
+"""What becomes of a change of any field but `messages`: field → who keeps it.
+
+The others stay in the event's body.
+"""
 
 from service.accounts import health_event
 from service.accounts.account import speaks_for

@@ -1,4 +1,7 @@
-"""Pure: what Meta's webhooks and answers say of who somebody is, as Identities. Any id may stand in any field."""
+"""Pure: what Meta's webhooks and answers say of who somebody is, as Identities.
+
+Any id may stand in any field.
+"""
 
 from service.content.person_id import PersonId, named, read
 from service.conversations.identity import Identity
@@ -18,7 +21,9 @@ UPDATE = 'user_id_update'  # a field beside `messages`
 
 
 def of_item(item: Item) -> Identity | None:
-    """The Identity of whom a message is from, or a status or a change speaks of; None when it says nothing."""
+    """The Identity of whom a message is from, or a status or a change speaks of; None when it says
+    nothing.
+    """
     return OF[item.kind](item, item.account.chatbot_id)
 
 

@@ -1,4 +1,6 @@
-"""Webhook events: Meta's bodies as they came, committed before the 200, and what became of every item in them."""
+"""Webhook events: Meta's bodies as they came, committed before the 200, and what became of every
+item in them.
+"""
 
 import base64
 import json
@@ -60,7 +62,8 @@ INSERT INTO webhook_event (id, path, digest, size, body)
 SELECT * FROM unnest(%s::uuid[], %s::text[], %s::bytea[], %s::int[], %s::bytea[])
 ON CONFLICT (digest, path) DO NOTHING
 """
-# Of what was known already. DO UPDATE above would wait for the worker that has the event in hand, and Meta with it.
+# Of what was known already. DO UPDATE above would wait for the worker that has the event in hand,
+# and Meta with it.
 ONCE_MORE = """
 UPDATE webhook_event SET status = 'received', unserved = false, attempts = 0, due_at = now(), error = NULL
 WHERE id IN (
@@ -70,7 +73,10 @@ WHERE id IN (
 
 
 def store(bodies):
-    """Commit raw bodies in one INSERT: [(path, digest, body)]; equal ones are one event. Raises when it could not."""
+    """Commit raw bodies in one INSERT: [(path, digest, body)]; equal ones are one event.
+
+    Raises when it could not.
+    """
     unique = {
         (digest, path): body for path, digest, body in bodies
     }  # one statement cannot meet a row twice
@@ -126,7 +132,10 @@ UPDATE webhook_event SET status = 'received', attempts = 0, due_at = now(), erro
 
 @dataclass(frozen=True, slots=True)
 class ClaimedEvent:
-    """An event that this worker has in hand. `path`: the chatbot's whose own webhook it came by, else ''."""
+    """An event that this worker has in hand.
+
+    `path`: the chatbot's whose own webhook it came by, else ''.
+    """
 
     id: str
     path: str
@@ -136,7 +145,9 @@ class ClaimedEvent:
 
 
 def claim(limit: int = CLAIM_EVENTS) -> list[ClaimedEvent]:
-    """Received events, locked until the caller's transaction ends: a worker that dies gives them back by dying."""
+    """Received events, locked until the caller's transaction ends: a worker that dies gives them
+    back by dying.
+    """
     return [ClaimedEvent(**row) for row in fetch_dicts(CLAIM, (limit, CLAIM_BYTES))]
 
 
@@ -159,7 +170,9 @@ def quarantine(event_id, reason):
 
 
 def failed(event_id, delay, reason):
-    """It could not be worked off: again after `delay` seconds or, with None, given up until a replay."""
+    """It could not be worked off: again after `delay` seconds or, with None, given up until a
+    replay.
+    """
     execute(FAILED, {'id': event_id, 'delay': delay, 'reason': reason})
 
 

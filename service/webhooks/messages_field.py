@@ -56,7 +56,8 @@ COMMON = frozenset(
 def store(messages: list[Item], echoes: list[Item]) -> None:
     """Store messages, and the echoes of what the business wrote; each item gets its outcome.
 
-    In the caller's transaction. Whoever they name has a conversation already (Item.conversation_id).
+    In the caller's transaction. Whoever they name has a conversation already
+    (Item.conversation_id).
     """
     new_messages = _store_messages(_first(messages))
     new_echoes = _store_echoes(_first(echoes))

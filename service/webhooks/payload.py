@@ -1,4 +1,7 @@
-"""Pure: Meta's webhook body to a flat list of items. Never looks at [0] alone, never raises on content."""
+"""Pure: Meta's webhook body to a flat list of items.
+
+Never looks at [0] alone, never raises on content.
+"""
 
 import json
 import math
@@ -59,7 +62,8 @@ KNOWN_FIELDS = frozenset(
 )
 MAX_DIGITS = 1000  # of a whole number; Python refuses to read or write more than 4300
 DEEP = f'nested deeper than {MAX_DEPTH}'
-# Lists of independent facts: what is too deep in one costs its neighbours nothing, and is looked at by its reader.
+# Lists of independent facts: what is too deep in one costs its neighbours nothing, and is looked at
+# by its reader.
 READ_ONE_BY_ONE = frozenset(('smb_message_echoes', 'calls', 'user_preferences'))
 WALKED = (
     'contacts',
@@ -67,7 +71,8 @@ WALKED = (
     'statuses',
     'errors',
 )  # the lists of field `messages` that are read
-# Where somebody is named, the surest first: in an entry of `contacts`, a message, an echo, a status.
+# Where somebody is named, the surest first: in an entry of `contacts`, a message, an echo, a
+# status.
 CONTACT = ('user_id', 'wa_id')
 SENDER = ('from_user_id', 'from')
 ADDRESSEE = ('to_user_id', 'to')
@@ -82,8 +87,9 @@ class NotAnEvent(ValueError):
 class Item:
     """One message, echo, status, value error or change, with what surrounds it in the envelope.
 
-    `account`, `identity` and `conversation_id` are found out while it is processed: whose number it came to, whom it
-    speaks of, and in which conversation that person is. None when it names nobody, or nobody that is known.
+    `account`, `identity` and `conversation_id` are found out while it is processed: whose number it
+    came to, whom it speaks of, and in which conversation that person is. None when it names nobody,
+    or nobody that is known.
     """
 
     kind: str
@@ -161,7 +167,10 @@ def _elements(container, name):
 
 
 def flatten(event: dict, received_at: datetime | None = None, path: str = '') -> list[Item]:
-    """Every item of a parsed body, in order. A bad part is an item with a `problem`; its neighbours are not touched."""
+    """Every item of a parsed body, in order.
+
+    A bad part is an item with a `problem`; its neighbours are not touched.
+    """
     items = _unread(event, ('entry',))
     for entry, problem in _elements(event, 'entry'):
         if problem:
@@ -205,7 +214,9 @@ def _change(change, entry):
 def _unread(
     container: dict, read: tuple[str, ...], prefix: str = '', number: str | None = None
 ) -> list[Item]:
-    """Lists that nothing reads: an item for each object in them, so that nothing is passed over unsaid."""
+    """Lists that nothing reads: an item for each object in them, so that nothing is passed over
+    unsaid.
+    """
     items = []
     for name, value in container.items():
         if name in read or not isinstance(value, list) or not value:
@@ -233,7 +244,9 @@ def _messages(value, number, kind='message', name='messages', person=SENDER):
 
 
 def echoes(change: Item) -> list[Item]:
-    """The messages in an item of field smb_message_echoes (section 5), each as an item of kind `echo`."""
+    """The messages in an item of field smb_message_echoes (section 5), each as an item of kind
+    `echo`.
+    """
     value = as_dict(change.data['value'])
     written = list(_messages(value, change.phone_number_id, 'echo', 'message_echoes', ADDRESSEE))
     for item in written:
@@ -289,7 +302,8 @@ def _contacts(value):
 def _contact(data, contacts, where):
     """The person's entry in `contacts`: by BSUID, then by phone, never by position.
 
-    A system message has no entry: one with its old phone is somebody else's, as is one with another BSUID.
+    A system message has no entry: one with its old phone is somebody else's, as is one with another
+    BSUID.
     """
     names = _names(data, where)
     found = next((contacts[name] for name in names if name in contacts), {})
@@ -307,7 +321,10 @@ def _names(data: dict, where: tuple[str, ...]) -> list[PersonId | str]:
 
 
 def participant(status: dict) -> str:
-    """Whom of a group a status speaks of, '' outside groups. One page of Meta's prints the second name."""
+    """Whom of a group a status speaks of, '' outside groups.
+
+    One page of Meta's prints the second name.
+    """
     where = (
         'recipient_participant_user_id',
         'recipient_participant_id',

@@ -1,7 +1,8 @@
-"""What a batch of webhook events becomes: rows of people's messages, statuses and news, and an outcome for each item.
+"""What a batch of webhook events becomes: rows of people's messages, statuses and news, and an
+outcome for each item.
 
-A batch goes in one transaction. When it fails, its events are taken one by one, and the items of an event one by one,
-so that a bad one costs only itself.
+A batch goes in one transaction. When it fails, its events are taken one by one, and the items of an
+event one by one, so that a bad one costs only itself.
 """
 
 import logging
@@ -40,7 +41,9 @@ log = logging.getLogger(__name__)
 
 
 def work_off() -> int:
-    """What is due of events, up to a batch; returns how many, or 1 when there is something left to do again."""
+    """What is due of events, up to a batch; returns how many, or 1 when there is something left to
+    do again.
+    """
     try:
         return _batch()
     except TryAgain as reason:
@@ -91,7 +94,10 @@ def _process_alone(event: ClaimedEvent) -> None:
 
 
 def _failed(event: ClaimedEvent, error: Exception) -> None:
-    """By itself it failed, too: others go on, and it comes again. Waiting for a lock is no attempt."""
+    """By itself it failed, too: others go on, and it comes again.
+
+    Waiting for a lock is no attempt.
+    """
     if passes(error) and sqlstate(error) not in LOCKED:
         raise error
     attempt = event.attempts + 1
@@ -116,7 +122,9 @@ def _store_alone(item: Item) -> None:
 
 
 def process(events: list[ClaimedEvent]) -> None:
-    """Parse events, store what is in them and write each item's outcome; in the caller's transaction."""
+    """Parse events, store what is in them and write each item's outcome; in the caller's
+    transaction.
+    """
     parsed: list[tuple[ClaimedEvent, list[Item]]] = []
     for event in events:
         try:
@@ -179,7 +187,9 @@ def _find_accounts(items: list[Item]) -> None:
 
 
 def _sort(items: list[Item]) -> Sorted:
-    """What cannot be used, or may not come in this way, has its outcome already and is in none of the lists."""
+    """What cannot be used, or may not come in this way, has its outcome already and is in none of
+    the lists.
+    """
     found = Sorted()
     for item in items:
         if item.problem:
@@ -202,7 +212,9 @@ def _sort(items: list[Item]) -> Sorted:
 
 
 def _waba(item: Item) -> str:
-    """In whose order changes are taken: two workers with those of several WABAs must not wait for each other."""
+    """In whose order changes are taken: two workers with those of several WABAs must not wait for
+    each other.
+    """
     return str(item.data.get('waba_id') or '')
 
 
@@ -235,7 +247,10 @@ def _refusal(item: Item) -> str | None:
 
 
 def _kept(item: Item) -> tuple[str, str | None]:
-    """(outcome, detail). A value error stays in the event's body, as do most changes of other fields."""
+    """(outcome, detail).
+
+    A value error stays in the event's body, as do most changes of other fields.
+    """
     if item.kind == 'value_error':
         error = error_from(item.data)
         log.warning(

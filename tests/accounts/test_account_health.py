@@ -1,4 +1,6 @@
-"""What Meta's account webhooks say: the latest of each field and its history, of the account that it is about."""
+"""What Meta's account webhooks say: the latest of each field and its history, of the account that
+it is about.
+"""
 
 import json
 

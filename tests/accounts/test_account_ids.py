@@ -1,4 +1,6 @@
-"""What an account's ids and secrets may be: trimmed where they were pasted, refused where they could not be used."""
+"""What an account's ids and secrets may be: trimmed where they were pasted, refused where they
+could not be used.
+"""
 
 import pytest
 

@@ -1,6 +1,8 @@
-"""`python -m tests.bench [webhook] [send] [journey] [bulk] [media] [door]`: the figures of docs/performance.md.
+"""`python -m tests.bench [webhook] [send] [journey] [bulk] [media] [door]`: the figures of
+docs/performance.md.
 
-Apart from them: `python -m tests.bench faults [--messages 10000] [--faults 100] [--seed N]`, where everything dies.
+Apart from them: `python -m tests.bench faults [--messages 10000] [--faults 100] [--seed N]`, where
+everything dies.
 """
 
 import argparse

@@ -1,4 +1,6 @@
-"""gunicorn's settings for the bare reference: our worker class, workers, threads and keep-alive, else its defaults."""
+"""gunicorn's settings for the bare reference: our worker class, workers, threads and keep-alive,
+else its defaults.
+"""
 
 from service.web import server
 

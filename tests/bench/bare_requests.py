@@ -1,7 +1,8 @@
-"""The bare reference of sending: THREADS threads that post as fast as they are answered, and nothing else.
+"""The bare reference of sending: THREADS threads that post as fast as they are answered, and
+nothing else.
 
-`python -m tests.bench.bare_requests requests|urllib3 URL COUNT`: bodies like ours, made before the first call. Each
-thread has its Session; with urllib3 they share one pool.
+`python -m tests.bench.bare_requests requests|urllib3 URL COUNT`: bodies like ours, made before the
+first call. Each thread has its Session; with urllib3 they share one pool.
 """
 
 import json

@@ -1,4 +1,7 @@
-"""The bare reference of the webhook: Flask, the HMAC, one INSERT. No queue, no duplicates, no errors of ours."""
+"""The bare reference of the webhook: Flask, the HMAC, one INSERT.
+
+No queue, no duplicates, no errors of ours.
+"""
 
 import hmac
 import os

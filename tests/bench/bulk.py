@@ -1,4 +1,6 @@
-"""(d) A bulk of 10,000: how long the answer takes, and how much memory the web process needs for it."""
+"""(d) A bulk of 10,000: how long the answer takes, and how much memory the web process needs for
+it.
+"""
 
 import json
 import time
@@ -34,7 +36,9 @@ def run(options):
 
 
 def requests():
-    """(title, path, content type, body) of each form; every recipient has a number and parameters of his own."""
+    """(title, path, content type, body) of each form; every recipient has a number and parameters
+    of his own.
+    """
     people = [
         (f'+1202{number:07}', f'name {number}', f'order-{number}')
         for number in range(2_000_000, 2_000_000 + COUNT)
@@ -97,7 +101,9 @@ def post(stand, path, kind, body):
 
 
 def memory(tree, name):
-    """MiB that the processes hold now (VmRSS, and the peak is forgotten), or held at the most since then (VmHWM)."""
+    """MiB that the processes hold now (VmRSS, and the peak is forgotten), or held at the most since
+    then (VmHWM).
+    """
     total = 0
     for process in tree.members():
         with open(f'/proc/{process.pid}/status') as lines:

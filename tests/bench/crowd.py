@@ -1,4 +1,5 @@
-"""Clients that are quiet, or slow in every way: `python -m tests.bench.crowd PORT QUIET SLOW`, until it is ended.
+"""Clients that are quiet, or slow in every way: `python -m tests.bench.crowd PORT QUIET SLOW`,
+until it is ended.
 
 Who is closed comes again.
 """

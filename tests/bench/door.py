@@ -11,7 +11,9 @@ from .meter import machine
 from .stand import CHATBOT, Stand
 
 QUIET = SLOW = 200
-RATE = 50  # webhooks a second, each on a new connection, half of them in two packets; a tenth as many API calls
+# webhooks a second, each on a new connection, half of them in two packets; a tenth as many API
+# calls
+RATE = 50
 SECONDS = 20
 COLUMNS = ('answered', 'p50 ms', 'p99 ms', 'most ms')
 

@@ -1,4 +1,7 @@
-"""What may go wrong while messages flow: each fault is over when its function returns. `Host` starts what ended."""
+"""What may go wrong while messages flow: each fault is over when its function returns.
+
+`Host` starts what ended.
+"""
 
 import os
 import signal
@@ -89,7 +92,9 @@ class Host:
             )
 
     def _start_anew(self, place):
-        """What an ended leader left behind ends by itself; its group is not ours to signal any more."""
+        """What an ended leader left behind ends by itself; its group is not ours to signal any
+        more.
+        """
         self.processes.children[place.name].remove(place.child)
         GUARDED.forget(place.child.pid)
         self.places[self.places.index(place)] = Place(
@@ -98,7 +103,10 @@ class Host:
 
 
 class Faults:
-    """`.kinds`: {name: (how often it is drawn, function)}. What the same server suffers comes one after the other."""
+    """`.kinds`: {name: (how often it is drawn, function)}.
+
+    What the same server suffers comes one after the other.
+    """
 
     def __init__(self, gateway, host, proxy, road, dice):
         self.gateway, self.host, self.proxy, self.road, self.dice = gateway, host, proxy, road, dice

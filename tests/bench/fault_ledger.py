@@ -1,11 +1,14 @@
-"""What the two books say in the end: the stand-in's, of what really arrived at Meta, and the database's."""
+"""What the two books say in the end: the stand-in's, of what really arrived at Meta, and the
+database's.
+"""
 
 from collections import Counter, defaultdict
 from dataclasses import dataclass
 
 from .fault_traffic import BULK, NUMBERS, SINGLE
 
-# Every move of a message's state is written down by a trigger: what goes back and forth within a second, too.
+# Every move of a message's state is written down by a trigger: what goes back and forth within a
+# second, too.
 WATCH = """
 CREATE TABLE bench_move (id bigint GENERATED ALWAYS AS IDENTITY, message_id uuid, before text, after text);
 CREATE FUNCTION bench_note_move() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -113,7 +116,9 @@ class Ledger:
         ]
 
     def _told_wrong(self):
-        """A message that nobody asked for, one that failed although Meta has it, or for no reason that it may have."""
+        """A message that nobody asked for, one that failed although Meta has it, or for no reason
+        that it may have.
+        """
         rows = Counter((row.chatbot_id, row.text) for row in self.rows)
         failed = [row for row in self.rows if row.status == 'failed']
         return [(one, times) for one, times in (rows - self.expected).items()] + [
@@ -126,7 +131,9 @@ class Ledger:
         return [row for row in self.rows if len(self.accepted[row.id]) > 1]
 
     def _doubled(self):
-        """Taken twice by Meta: allowed once, when resending was wished for and no status had told of the first."""
+        """Taken twice by Meta: allowed once, when resending was wished for and no status had told
+        of the first.
+        """
         return [row for row in self._taken_twice() if not self._may_be_twice(row)]
 
     def _may_be_twice(self, row):
@@ -134,7 +141,9 @@ class Ledger:
         return row.resends == 1 and not more and row.first_told and second['wall'] < row.first_told
 
     def _reversed(self):
-        """Neighbours that arrived the wrong way round; one that was resent comes after those that went on."""
+        """Neighbours that arrived the wrong way round; one that was resent comes after those that
+        went on.
+        """
         rows = {(row.chatbot_id, row.text): row for row in self.rows}
         wrong = []
         for (chatbot_id, _, _), texts in self.traffic.outbound().items():

@@ -62,7 +62,9 @@ class Progress:
 
 
 class Traffic:
-    """`messages` in and as many out, `a_second` of each; `urls` are the web processes, asked in turn."""
+    """`messages` in and as many out, `a_second` of each; `urls` are the web processes, asked in
+    turn.
+    """
 
     def __init__(self, urls, messages, a_second):
         self.messages, self.a_second, self.progress = messages, a_second, Progress()
@@ -75,7 +77,9 @@ class Traffic:
     # ---- what is expected
 
     def inbound(self):
-        """(number, phone, text) of each message in: a tenth comes from people who write once and are answered."""
+        """(number, phone, text) of each message in: a tenth comes from people who write once and
+        are answered.
+        """
         talkers = int(self.messages * TALKERS)
         for n in range(self.messages):
             if n % round(1 / TALKERS) == 0 and n // round(1 / TALKERS) < talkers:

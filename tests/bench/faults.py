@@ -104,7 +104,9 @@ class Run:
         self._sql(WATCH)
 
     def _flow(self):
-        """Each fault comes when so many messages were taken, and beside those that are not over yet."""
+        """Each fault comes when so many messages were taken, and beside those that are not over
+        yet.
+        """
         over = threading.Event()
         trouble = threading.Thread(target=self._trouble, args=(over,))
         trouble.start()

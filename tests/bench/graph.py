@@ -1,7 +1,7 @@
 """A Graph API that costs next to nothing: `python -m tests.bench.graph PORT LATENCY`.
 
-It takes messages, and gives files, after LATENCY seconds, answers chat completions at once with the customer's last
-text, and tells what it saw: /count, /report, /arrivals, /reset.
+It takes messages, and gives files, after LATENCY seconds, answers chat completions at once with the
+customer's last text, and tells what it saw: /count, /report, /arrivals, /reset.
 """
 
 import asyncio

@@ -1,4 +1,6 @@
-"""(c) The journey: from a customer's signed webhook to the reply's Graph call, all processes real, the AI instant."""
+"""(c) The journey: from a customer's signed webhook to the reply's Graph call, all processes real,
+the AI instant.
+"""
 
 import json
 import os
@@ -80,7 +82,9 @@ class Meta:
 
 
 def paced(stand, meta, count, pause, wait=False):
-    """Post `count` texts with pauses (and, with `wait`, the next only when the reply arrived); what each took."""
+    """Post `count` texts with pauses (and, with `wait`, the next only when the reply arrived); what
+    each took.
+    """
     stand.graph.reset()
     written, due = [], time.monotonic()
     for number in range(1, count + 1):

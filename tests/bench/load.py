@@ -1,7 +1,9 @@
-"""Signed webhooks as fast as they are answered, cheaply, from a process of its own: `python -m tests.bench.load PORT`.
+"""Signed webhooks as fast as they are answered, cheaply, from a process of its own: `python -m
+tests.bench.load PORT`.
 
-Everything is built and signed before the clock starts. Each of CONNECTIONS waits for its answer before it sends the
-next. Prints a JSON line at the end of the warm-up, one after SECONDS more, and one when every answer has come.
+Everything is built and signed before the clock starts. Each of CONNECTIONS waits for its answer
+before it sends the next. Prints a JSON line at the end of the warm-up, one after SECONDS more, and
+one when every answer has come.
 """
 
 import asyncio

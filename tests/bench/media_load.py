@@ -1,4 +1,6 @@
-"""Webhooks at a steady rate, from a process: `python -m tests.bench.media_load PORT image|text RATE SECONDS`."""
+"""Webhooks at a steady rate, from a process: `python -m tests.bench.media_load PORT image|text RATE
+SECONDS`.
+"""
 
 import json
 import os

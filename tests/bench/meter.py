@@ -1,4 +1,6 @@
-"""CPU and memory of process trees, the machine's own speed, and the moments between which they are compared."""
+"""CPU and memory of process trees, the machine's own speed, and the moments between which they are
+compared.
+"""
 
 import os
 import statistics

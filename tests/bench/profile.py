@@ -1,4 +1,7 @@
-"""`--profile`: py-spy looks at our process during a run of ours. Such a run's own figures do not count."""
+"""`--profile`: py-spy looks at our process during a run of ours.
+
+Such a run's own figures do not count.
+"""
 
 import contextlib
 import shutil

@@ -1,4 +1,6 @@
-"""(b) Sending: one `worker_send` against a bare loop of requests on as many threads, Graph at 200 ms."""
+"""(b) Sending: one `worker_send` against a bare loop of requests on as many threads, Graph at 200
+ms.
+"""
 
 import time
 
@@ -105,7 +107,9 @@ def bare(stand, engine, count):
 
 
 def steady(stand, trees, count):
-    """Figures between the first fifth and the last tenth of `count` calls; returns when all have arrived."""
+    """Figures between the first fifth and the last tenth of `count` calls; returns when all have
+    arrived.
+    """
     watch = Watch({**trees, 'graph': Tree(stand.processes.children['graph'][0].pid)})
     first = reached(stand, count // 5)
     watch.start()

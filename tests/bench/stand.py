@@ -1,4 +1,6 @@
-"""What a benchmark stands on: durable PostgreSQL, Redis, the Procfile's processes and the cheap Graph stand-in."""
+"""What a benchmark stands on: durable PostgreSQL, Redis, the Procfile's processes and the cheap
+Graph stand-in.
+"""
 
 import contextlib
 import json
@@ -38,7 +40,9 @@ EMPTY = (
 
 
 class Stand(contextlib.ExitStack):
-    """`with Stand(SEND_RATE='1000') as stand:` everything is up, the schema applied, one account there."""
+    """`with Stand(SEND_RATE='1000') as stand:` everything is up, the schema applied, one account
+    there.
+    """
 
     def __init__(self, latency=0.2, **environ):
         super().__init__()

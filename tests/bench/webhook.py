@@ -1,4 +1,6 @@
-"""(a) Webhooks: our `web` entry against a bare gunicorn + Flask app, in turn on one durable PostgreSQL."""
+"""(a) Webhooks: our `web` entry against a bare gunicorn + Flask app, in turn on one durable
+PostgreSQL.
+"""
 
 import json
 import subprocess

@@ -1,4 +1,6 @@
-"""What may be sent, type by type: all that Meta allows arrives as given, each limit is named (not: interactive)."""
+"""What may be sent, type by type: all that Meta allows arrives as given, each limit is named (not:
+interactive).
+"""
 
 import pytest
 

@@ -1,4 +1,6 @@
-"""At the edges of what may be sent: truth as text, texts that show nothing, no emoji, null, no type, and too much."""
+"""At the edges of what may be sent: truth as text, texts that show nothing, no emoji, null, no
+type, and too much.
+"""
 
 import pytest
 from marshmallow import Schema, fields, validate

@@ -1,4 +1,6 @@
-"""Files of the programs that people use: they are what they are, and go to Meta by a name that says so."""
+"""Files of the programs that people use: they are what they are, and go to Meta by a name that says
+so.
+"""
 
 import io
 import struct

@@ -1,4 +1,6 @@
-"""What may be sent as an interactive message, by its own type: what Meta allows, and each limit at its edge."""
+"""What may be sent as an interactive message, by its own type: what Meta allows, and each limit at
+its edge.
+"""
 
 import pytest
 

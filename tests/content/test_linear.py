@@ -1,4 +1,6 @@
-"""Text of strangers costs what its length costs, and not the square of it: every regular expression, every loop."""
+"""Text of strangers costs what its length costs, and not the square of it: every regular
+expression, every loop.
+"""
 
 import ast
 import gc
@@ -45,14 +47,17 @@ LADDER = (
     1000,
     2000,
 )  # characters; what is exponential ends on a low step
-STEEP = 0.02  # seconds of CPU on one step: no text of 2,000 characters takes a linear pattern a tenth of that
+# seconds of CPU on one step: no text of 2,000 characters takes a linear pattern a tenth of that
+STEEP = 0.02
 QUIET = 0.0007  # seconds for 2,000 characters: a square of them takes several times as long
 SMALL = 0.003  # seconds for four times the text: the square of it takes more, and below is noise
 TRIES = 10
 
 
 def seconds(work, text):
-    """CPU of this thread, without Python's look for garbage: it takes long here, whatever the text is."""
+    """CPU of this thread, without Python's look for garbage: it takes long here, whatever the text
+    is.
+    """
     gc.disable()
     began = time.thread_time()
     try:
@@ -63,7 +68,10 @@ def seconds(work, text):
 
 
 def is_steep(work, make):
-    """Whether four times the text takes more than twice four times as long. CPU time, the best of several tries."""
+    """Whether four times the text takes more than twice four times as long.
+
+    CPU time, the best of several tries.
+    """
     slowest = 0
     for n in LADDER:
         slowest = seconds(work, make(n))
@@ -101,7 +109,9 @@ def module_of(path):
 
 
 def found_in(path):
-    """(name, pattern, method) of every regular expression that a file writes down, wherever it stands."""
+    """(name, pattern, method) of every regular expression that a file writes down, wherever it
+    stands.
+    """
     calls = [
         node
         for node in ast.walk(ast.parse(path.read_text()))
@@ -124,7 +134,9 @@ def found_in(path):
 
 
 def patterns_of(call, names):
-    """What a call compiles: what stands in it; of a loop what the module keeps of it; else with a word in it."""
+    """What a call compiles: what stands in it; of a loop what the module keeps of it; else with a
+    word in it.
+    """
     options = [*call.args[1:], *(one.value for one in call.keywords)]
     try:
         pattern = evaluated(call.args[0], names)

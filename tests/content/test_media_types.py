@@ -1,4 +1,6 @@
-"""What a file really is, and which messages may carry it: real files of tests/samples, and some made here."""
+"""What a file really is, and which messages may carry it: real files of tests/samples, and some
+made here.
+"""
 
 import io
 import struct

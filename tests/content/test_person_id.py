@@ -1,4 +1,6 @@
-"""What a value names somebody by: a BSUID wherever Meta puts it, the digits of a phone however they are written."""
+"""What a value names somebody by: a BSUID wherever Meta puts it, the digits of a phone however they
+are written.
+"""
 
 import time
 

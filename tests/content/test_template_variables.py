@@ -1,4 +1,6 @@
-"""What Meta refuses in a variable of a template (132018) is 422 at the door, wherever a template may stand."""
+"""What Meta refuses in a variable of a template (132018) is 422 at the door, wherever a template
+may stand.
+"""
 
 import pytest
 import requests

@@ -106,7 +106,9 @@ WORST = [
 
 @pytest.mark.parametrize('piece', WORST, ids=lambda piece: repr(piece[:20]))
 def test_the_time_grows_with_the_length(piece):
-    """Four times as much may take four times as long, and on a busy machine twice that; not sixteen times."""
+    """Four times as much may take four times as long, and on a busy machine twice that; not sixteen
+    times.
+    """
 
     def seconds(length):
         text, best = '**x** ' + piece * (length // len(piece)), 60

@@ -1,4 +1,6 @@
-"""One conversation for each person and group, by whatever identities Meta shows, and its 24-hour window."""
+"""One conversation for each person and group, by whatever identities Meta shows, and its 24-hour
+window.
+"""
 
 import random
 import threading

@@ -1,4 +1,6 @@
-"""Numbers change hands, BSUIDs are made anew, news comes late: a person keeps one conversation, and nobody else's."""
+"""Numbers change hands, BSUIDs are made anew, news comes late: a person keeps one conversation, and
+nobody else's.
+"""
 
 import json
 import time

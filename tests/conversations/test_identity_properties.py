@@ -1,4 +1,6 @@
-"""Random lives of people with phones and BSUIDs, told by webhooks that come late, twice and in any order."""
+"""Random lives of people with phones and BSUIDs, told by webhooks that come late, twice and in any
+order.
+"""
 
 import json
 import os
@@ -38,7 +40,9 @@ class Gateway:
         self.backend, self.meta, self.heard = backend, meta, []
 
     def hear(self, batch):
-        """One POST of everything that Meta tells in it; what the backend and the send worker do happens before."""
+        """One POST of everything that Meta tells in it; what the backend and the send worker do
+        happens before.
+        """
         posts = []
         for one in batch:
             if one.kind == 'send':
@@ -79,7 +83,9 @@ class Gateway:
             identity.join([told] if told else [], holds.mend)
 
     def understood(self):
-        """({message's wamid: conversation}, {(kind, value): conversation}, the ids that each shows)."""
+        """({message's wamid: conversation}, {(kind, value): conversation}, the ids that each
+        shows).
+        """
         with connection():
             of = dict(
                 db.execute_sql(
@@ -135,7 +141,9 @@ class Groups:
 
 
 def check_that_one_person_has_one(of, heard, groups):
-    """Messages that evidence links, by ids that only one person ever had, stand in one conversation."""
+    """Messages that evidence links, by ids that only one person ever had, stand in one
+    conversation.
+    """
     homes = defaultdict(set)
     for one in heard:
         homes[groups.root(one.id)].add(of[f'wamid.{one.id}'])
@@ -193,7 +201,9 @@ def forget(gateway):
 
 
 def disorder(told, seed, late):
-    """Everything told, some of it twice, at most `late` places later than it happened; a send is where it was."""
+    """Everything told, some of it twice, at most `late` places later than it happened; a send is
+    where it was.
+    """
     chance = random.Random(seed)
     placed = []
     for at, one in enumerate(told):

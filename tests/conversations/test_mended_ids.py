@@ -1,5 +1,6 @@
-"""Rows that an earlier version spoiled by taking for a phone what is none: schema.sql mends them, and who is one person
-is one again."""
+"""Rows that an earlier version spoiled by taking for a phone what is none: schema.sql mends them,
+and who is one person is one again.
+"""
 
 import json
 

@@ -1,4 +1,6 @@
-"""Meta's reason is kept in whatever shape it comes: in statuses, answers, value errors and messages."""
+"""Meta's reason is kept in whatever shape it comes: in statuses, answers, value errors and
+messages.
+"""
 
 import json
 

@@ -1,4 +1,6 @@
-"""The error table: every code of the fact sheet, what is decided for it, and the page that shows it."""
+"""The error table: every code of the fact sheet, what is decided for it, and the page that shows
+it.
+"""
 
 import subprocess
 import sys

@@ -1,4 +1,6 @@
-"""What a call to Meta may cost: GRAPH_TIMEOUT bounds all of it, and no answer is larger than it may be."""
+"""What a call to Meta may cost: GRAPH_TIMEOUT bounds all of it, and no answer is larger than it may
+be.
+"""
 
 import gzip
 import json
@@ -72,7 +74,9 @@ def test_a_send_ends_in_time_and_its_message_is_unknown(acme, workers, meta_says
 
 @pytest.mark.parametrize('kind', SLOW)
 def test_an_errand_ends_in_time_and_is_tried_again(acme, meta, workers, meta_says, kind):
-    """A receipt is told, a file asked for, a list of templates read: each by a thread of its own kind."""
+    """A receipt is told, a file asked for, a list of templates read: each by a thread of its own
+    kind.
+    """
     acme.account(waba_id=WABA)
     comes_in(meta, workers, media_message('77', content=CONTENT))
     acme.post(f'/messages/{acme.messages()[0]["id"]}/read')

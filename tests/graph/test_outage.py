@@ -1,4 +1,6 @@
-"""Outages of Meta's: nothing is failed for them, nothing but probes goes, and all goes on by itself."""
+"""Outages of Meta's: nothing is failed for them, nothing but probes goes, and all goes on by
+itself.
+"""
 
 import logging
 

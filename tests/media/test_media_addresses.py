@@ -1,4 +1,6 @@
-"""Where a file is fetched from: the address that came with it, a fresh one, and never anybody's but Meta's."""
+"""Where a file is fetched from: the address that came with it, a fresh one, and never anybody's but
+Meta's.
+"""
 
 import pytest
 

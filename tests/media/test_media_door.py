@@ -1,4 +1,6 @@
-"""GET /messages/<id>/media: streamed, in stretches if asked, and never as something that a browser would run."""
+"""GET /messages/<id>/media: streamed, in stretches if asked, and never as something that a browser
+would run.
+"""
 
 import hashlib
 import io
@@ -32,7 +34,9 @@ def place(request):
 
 @pytest.fixture
 def stored(acme, meta, workers):
-    """stored(content, mime_type=…, filename=…): a document that came in and was fetched; the path of its file."""
+    """stored(content, mime_type=…, filename=…): a document that came in and was fetched; the path
+    of its file.
+    """
 
     def keep(content=CONTENT, mime_type='application/pdf', filename='a.pdf'):
         comes_in(

@@ -1,4 +1,6 @@
-"""What goes wrong between Meta and the storage: tried again, given up with a reason, and never a wrong file."""
+"""What goes wrong between Meta and the storage: tried again, given up with a reason, and never a
+wrong file.
+"""
 
 import hashlib
 import threading

@@ -1,4 +1,6 @@
-"""Files that customers send: the message is there at once, its file is fetched by a background job of its own."""
+"""Files that customers send: the message is there at once, its file is fetched by a background job
+of its own.
+"""
 
 import hashlib
 import json

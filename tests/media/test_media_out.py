@@ -1,4 +1,6 @@
-"""Sending a file of ours: checked at the door, given to Meta once for each number, sent by Meta's id."""
+"""Sending a file of ours: checked at the door, given to Meta once for each number, sent by Meta's
+id.
+"""
 
 import pytest
 

@@ -1,4 +1,6 @@
-"""The storage for files, as a directory and as a bucket: whole or not at all, in pieces, under keys of ours alone."""
+"""The storage for files, as a directory and as a bucket: whole or not at all, in pieces, under keys
+of ours alone.
+"""
 
 import io
 import os

@@ -1,4 +1,6 @@
-"""Many want one upload, it takes long, a worker dies in the middle of it: once, in order, never doubled."""
+"""Many want one upload, it takes long, a worker dies in the middle of it: once, in order, never
+doubled.
+"""
 
 import os
 import signal

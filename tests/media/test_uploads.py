@@ -186,7 +186,9 @@ def web(database, backend, tmp_path):
 
 
 class Body:
-    """A multipart body of `size` bytes of file, made while it is read; looks at a process's memory meanwhile."""
+    """A multipart body of `size` bytes of file, made while it is read; looks at a process's memory
+    meanwhile.
+    """
 
     def __init__(self, size, process):
         form, self.content_type = encode_multipart_formdata(

@@ -1,4 +1,6 @@
-"""What the business writes on its own phone: outbound messages of the conversation that nobody answers or bills."""
+"""What the business writes on its own phone: outbound messages of the conversation that nobody
+answers or bills.
+"""
 
 import json
 from itertools import permutations

@@ -1,4 +1,6 @@
-"""Statuses that speak of something else than the message, of its payment say: kept, shown, and nothing moves."""
+"""Statuses that speak of something else than the message, of its payment say: kept, shown, and
+nothing moves.
+"""
 
 import pytest
 

@@ -1,4 +1,6 @@
-"""What comes in as callers see it: one shape for every type, and replies, reactions, edits and revokes folded in."""
+"""What comes in as callers see it: one shape for every type, and replies, reactions, edits and
+revokes folded in.
+"""
 
 import json
 from itertools import permutations

@@ -226,7 +226,9 @@ def test_many_changes_at_one_moment_are_all_seen_once(acme, limit):
 
 
 def test_a_change_that_is_committed_late_is_not_skipped(acme, postgres):
-    """Its transaction began before others' that are committed already, so its time is older than theirs."""
+    """Its transaction began before others' that are committed already, so its time is older than
+    theirs.
+    """
     late, early = acme.send(text='late'), acme.send(f'+{OTHER}', text='early')
     since = past_the_second()
     with psycopg2.connect(postgres.url) as under_way, under_way.cursor() as cursor:

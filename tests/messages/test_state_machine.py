@@ -1,4 +1,6 @@
-"""The states of a message, held against the database's constraints and against what is written into the rows."""
+"""The states of a message, held against the database's constraints and against what is written into
+the rows.
+"""
 
 import re
 

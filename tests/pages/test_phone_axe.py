@@ -1,4 +1,6 @@
-"""The phone page for other eyes and hands: axe-core, the reader's own colours, the keyboard: `make test-page`."""
+"""The phone page for other eyes and hands: axe-core, the reader's own colours, the keyboard: `make
+test-page`.
+"""
 
 import json
 

@@ -1,4 +1,6 @@
-"""The phone page of the stand-in: chats, ticks, the wire, and what happens when somebody is away: `make test-page`."""
+"""The phone page of the stand-in: chats, ticks, the wire, and what happens when somebody is away:
+`make test-page`.
+"""
 
 import json
 import re

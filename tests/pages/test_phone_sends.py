@@ -1,4 +1,6 @@
-"""Everything that a customer can send from the phone page, seen arriving in the gateway through its API."""
+"""Everything that a customer can send from the phone page, seen arriving in the gateway through its
+API.
+"""
 
 import json
 

@@ -164,7 +164,9 @@ def test_a_link_button_and_the_cards_of_a_carousel_lead_outside(gateway, pick_up
 
 
 def create_template(gateway, name, *components):
-    """At Meta; the gateway reads its list again, for it refuses what is not in a list that it knows."""
+    """At Meta; the gateway reads its list again, for it refuses what is not in a list that it
+    knows.
+    """
     made = {
         'name': name,
         'language': 'en_US',

@@ -1,4 +1,6 @@
-"""Chat-completions servers as they are: what they refuse, how they fail, and that customers read the answer alone."""
+"""Chat-completions servers as they are: what they refuse, how they fail, and that customers read
+the answer alone.
+"""
 
 import json
 import time

@@ -1,4 +1,6 @@
-"""Who is answered, when, and how often: one conversation at a time, and nobody waits for another's responder."""
+"""Who is answered, when, and how often: one conversation at a time, and nobody waits for another's
+responder.
+"""
 
 import pytest
 from peewee import OperationalError

@@ -1,4 +1,6 @@
-"""What a responder is asked, and what its answer becomes: chat completions, or the platform's own service."""
+"""What a responder is asked, and what its answer becomes: chat completions, or the platform's own
+service.
+"""
 
 import base64
 import hashlib
@@ -188,7 +190,9 @@ def test_a_long_answer_is_sent_in_parts_that_meta_takes(backend, platform, hear)
 
 
 def test_characters_that_servers_refuse_are_neither_asked_nor_sent(backend, platform, hear):
-    """NUL, and half of an emoji: most servers answer either with a 400, and PostgreSQL refuses the first."""
+    """NUL, and half of an emoji: most servers answer either with a 400, and PostgreSQL refuses the
+    first.
+    """
     platform.answer(200, completion('a\x00b \ud83d 🎉'))
     backend.account(responder={'kind': 'openai', 'base_url': platform.url, 'model': 'm'})
     hear(text_message('c\x00d \ud83d'))

@@ -1,4 +1,6 @@
-"""What a responder may cost: a time for its whole answer, a size, a number of messages, a part of the threads."""
+"""What a responder may cost: a time for its whole answer, a size, a number of messages, a part of
+the threads.
+"""
 
 import gzip
 import threading

@@ -1,4 +1,6 @@
-"""What docs/responder.md shows is run as it stands there: the services in Python and in Node, against real asks."""
+"""What docs/responder.md shows is run as it stands there: the services in Python and in Node,
+against real asks.
+"""
 
 import base64
 import os

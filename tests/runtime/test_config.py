@@ -1,4 +1,6 @@
-"""The environment: what is missing or malformed stops the process that needs it, with one line that names it."""
+"""The environment: what is missing or malformed stops the process that needs it, with one line that
+names it.
+"""
 
 import os
 import re
@@ -37,7 +39,9 @@ MALFORMED = [
 
 
 def boot(entry, variable, value):
-    """Run a Procfile entry with one variable changed (None: left out); its exit code and what it wrote."""
+    """Run a Procfile entry with one variable changed (None: left out); its exit code and what it
+    wrote.
+    """
     env = {name: text for name, text in child_environ().items() if name != variable}
     if value is not None:
         env[variable] = value
@@ -48,7 +52,9 @@ def boot(entry, variable, value):
 
 
 def test_a_missing_or_malformed_variable_stops_its_process_with_one_line_that_names_it():
-    """Every entry of the Procfile with every variable that it needs, and some malformed ones, as real processes."""
+    """Every entry of the Procfile with every variable that it needs, and some malformed ones, as
+    real processes.
+    """
     cases = [
         (entry, name, None) for entry, process in NEEDS.items() for name in NEEDED_BY[process]
     ] + MALFORMED

@@ -1,4 +1,6 @@
-"""A call ends in time whatever the server does: silent, slow, endless, in the head or in the body, by TLS too."""
+"""A call ends in time whatever the server does: silent, slow, endless, in the head or in the body,
+by TLS too.
+"""
 
 import itertools
 import socket
@@ -81,7 +83,9 @@ def test_a_name_that_is_not_resolved_in_time_is_left_alone(monkeypatch):
 
 
 def test_the_second_address_gets_its_turn_when_the_first_is_silent(monkeypatch):
-    """A server whose backlog is full answers no SYN: that is what an unreachable address looks like."""
+    """A server whose backlog is full answers no SYN: that is what an unreachable address looks
+    like.
+    """
     full = socket.socket()
     full.bind(('127.0.0.1', 0))
     full.listen(0)
@@ -124,7 +128,9 @@ def test_an_endless_head_costs_no_more_than_64_kb(piece):
 
 
 def test_what_comes_before_the_answer_is_not_the_answer():
-    """102 and 103 too: else the real answer would wait in the connection and be that of the next call."""
+    """102 and 103 too: else the real answer would wait in the connection and be that of the next
+    call.
+    """
 
     def behave(connection):
         for text in (b'11', b'22'):

@@ -1,4 +1,6 @@
-"""The gateway behind PgBouncer in transaction mode, with the configuration that PgBouncer comes with."""
+"""The gateway behind PgBouncer in transaction mode, with the configuration that PgBouncer comes
+with.
+"""
 
 import time
 from contextlib import closing

@@ -1,4 +1,6 @@
-"""Why PostgreSQL cannot be had stands in the log and in /readyz, in words that help and without a secret."""
+"""Why PostgreSQL cannot be had stands in the log and in /readyz, in words that help and without a
+secret.
+"""
 
 import json
 import os
@@ -119,7 +121,9 @@ def test_the_release_says_why(there, urls, monkeypatch, wrong):
 
 
 def test_a_server_that_has_become_a_replica_is_away(backend, there, postgres):
-    """After a failover its connections live and refuse to write: they are closed, and a primary is looked for."""
+    """After a failover its connections live and refuse to write: they are closed, and a primary is
+    looked for.
+    """
     backend.account()
     there(f'{postgres.url}?options=-c%20default_transaction_read_only%3Don')
     assert backend.get('/messages').status_code == 200

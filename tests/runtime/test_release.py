@@ -1,4 +1,6 @@
-"""The release beside running processes: it takes its turn, harms nobody, and says why when it cannot."""
+"""The release beside running processes: it takes its turn, harms nobody, and says why when it
+cannot.
+"""
 
 import threading
 from contextlib import closing, nullcontext
@@ -19,7 +21,8 @@ INSERT INTO message (id, chatbot_id, conversation_id, direction, phone_number_id
 SELECT gen_random_uuid(), 'acme', id, 'outbound', '3', 'text', 'queued', now(), '{}' FROM conversation;
 """
 ONE = '(SELECT id FROM {} ORDER BY random() LIMIT 1)'
-# What transactions of web and workers do, statement by statement: each meets the tables in another order.
+# What transactions of web and workers do, statement by statement: each meets the tables in another
+# order.
 TRANSACTIONS = {
     'a webhook': (
         'INSERT INTO webhook_event (id, digest, size, body) '

@@ -1,4 +1,6 @@
-"""Waits for PostgreSQL that have an end: of a statement, of a block, of a process that is to stop; and the pool."""
+"""Waits for PostgreSQL that have an end: of a statement, of a block, of a process that is to stop;
+and the pool.
+"""
 
 import threading
 import time

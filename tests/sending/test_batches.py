@@ -1,4 +1,6 @@
-"""A batch on its way: progress, pause, resume, cancel, stopping by itself, and a crash while it is stored."""
+"""A batch on its way: progress, pause, resume, cancel, stopping by itself, and a crash while it is
+stored.
+"""
 
 import os
 from concurrent.futures import ThreadPoolExecutor

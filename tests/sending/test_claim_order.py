@@ -1,4 +1,6 @@
-"""Two workers never turn around what goes to one person: the conversation is locked first, then its first message."""
+"""Two workers never turn around what goes to one person: the conversation is locked first, then its
+first message.
+"""
 
 import itertools
 import threading
@@ -31,7 +33,9 @@ def claim(count=100):
 
 @contextmanager
 def held(act):
-    """`act()` in a transaction of another connection, which stays open as long as the block, and is undone then."""
+    """`act()` in a transaction of another connection, which stays open as long as the block, and is
+    undone then.
+    """
     done, over, errors = threading.Event(), threading.Event(), []
 
     def hold():
@@ -61,7 +65,9 @@ def lock(table):
 
 
 def test_who_cannot_get_the_conversation_does_not_hold_its_first_message(acme):
-    """The two steps of the fault, held apart: a webhook has the conversation while the first worker claims."""
+    """The two steps of the fault, held apart: a webhook has the conversation while the first worker
+    claims.
+    """
     first, second = acme.send(text='1'), acme.send(text='2')
     got = []
     with ExitStack() as first_worker:

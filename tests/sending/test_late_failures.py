@@ -1,4 +1,6 @@
-"""A `failed` that Meta tells of what has arrived: kept as a fact, it moves nothing and has no consequences."""
+"""A `failed` that Meta tells of what has arrived: kept as a fact, it moves nothing and has no
+consequences.
+"""
 
 import pytest
 
@@ -55,7 +57,9 @@ def test_nor_in_one_post_with_the_news_that_it_arrived(acme, workers, tell, stat
 
 
 def test_nor_when_both_were_faster_than_metas_answer(acme, workers, tell):
-    """The failure names our id, and so brings the wamid; the delivery came without it and waits as an orphan."""
+    """The failure names our id, and so brings the wamid; the delivery came without it and waits as
+    an orphan.
+    """
     message = acme.send()
     tell(status_of('wamid.early', 'delivered'))
     assert acme.outcomes() == [('status', 'orphan')]

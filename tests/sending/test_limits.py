@@ -63,7 +63,9 @@ def test_unused_permissions_are_given_back(budget):
 
 
 def test_what_is_given_back_late_takes_nothing_from_the_others(budget):
-    """An idle worker tells of its unused permissions with its next claim, seconds after they ran out."""
+    """An idle worker tells of its unused permissions with its next claim, seconds after they ran
+    out.
+    """
     other = SendBudget()
     assert take(budget, 9) == 9
     budget.give_back(NUMBER, 8)

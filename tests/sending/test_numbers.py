@@ -173,7 +173,8 @@ def test_an_exact_number_wins_over_a_variant(acme, workers, meta):
     assert messages['wamid.3'] == messages['wamid.2'] != messages['wamid.1']
 
 
-# Lengths of no plan of today: a Congolese number without its 0, a Lebanese one with it, an Ivorian one of nobody's.
+# Lengths of no plan of today: a Congolese number without its 0, a Lebanese one with it, an Ivorian
+# one of nobody's.
 KNOWN = ['24205686000', '96103123456', '22510123456']
 
 

@@ -1,4 +1,6 @@
-"""The pair limit (section 8): one message per 6 s to one person, 45 of them borrowed; and what 131056 does."""
+"""The pair limit (section 8): one message per 6 s to one person, 45 of them borrowed; and what
+131056 does.
+"""
 
 import time
 

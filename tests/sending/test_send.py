@@ -1,4 +1,7 @@
-"""Messages due → the Graph API: what leaves, and what becomes of every kind of answer. Retries: test_retries.py."""
+"""Messages due → the Graph API: what leaves, and what becomes of every kind of answer.
+
+Retries: test_retries.py.
+"""
 
 import threading
 import time

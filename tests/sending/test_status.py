@@ -1,4 +1,6 @@
-"""Meta's statuses: each is kept once with Meta's time, finds its message, and moves it forward only."""
+"""Meta's statuses: each is kept once with Meta's time, finds its message, and moves it forward
+only.
+"""
 
 import itertools
 import threading
@@ -293,7 +295,9 @@ VALUES = (*ORDER, 'failed', 'screenshotted')
 def test_whatever_the_order_the_end_is_the_same(
     backend, meta, workers, posts, answer_after, heard_before
 ):
-    """Any statuses in any order, over several POSTs and two workers, before and after Meta's answer."""
+    """Any statuses in any order, over several POSTs and two workers, before and after Meta's
+    answer.
+    """
     message = backend.send(to=f'+1202557{next(numbers):04}')
     row, wamid = claim()[message['id']], f'wamid.{message["id"]}'
     for n, post in enumerate([*posts, []]):

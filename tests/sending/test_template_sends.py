@@ -1,4 +1,6 @@
-"""A send that does not give its template what it wants is refused at the door, row by row in a bulk."""
+"""A send that does not give its template what it wants is refused at the door, row by row in a
+bulk.
+"""
 
 import json
 

@@ -1,4 +1,6 @@
-"""The error table decides, for answers and `failed` statuses alike; test_retries.py has the delays of answers."""
+"""The error table decides, for answers and `failed` statuses alike; test_retries.py has the delays
+of answers.
+"""
 
 import json
 

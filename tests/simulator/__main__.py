@@ -15,7 +15,8 @@ from .simulator import Simulator
 
 
 def main() -> None:
-    # A benchmark keeps many small objects alive; the defaults would walk through all of them again and again.
+    # A benchmark keeps many small objects alive; the defaults would walk through all of them again
+    # and again.
     gc.set_threshold(50_000, 50, 100)
     asyncio.run(serve(arguments()))
 

@@ -76,7 +76,9 @@ def phone_routes() -> list[web.RouteDef]:
 
 @web.middleware
 async def readable_refusals(request: web.Request, handler) -> web.StreamResponse:
-    """Bad JSON to the control API is the caller's fault; an unknown Graph address answers in Graph's own shape."""
+    """Bad JSON to the control API is the caller's fault; an unknown Graph address answers in
+    Graph's own shape.
+    """
     try:
         return await handler(request)
     except json.JSONDecodeError as error:

@@ -1,4 +1,6 @@
-"""What the phone page shows: one thread of messages per customer, the calls on the wire, and who watches them."""
+"""What the phone page shows: one thread of messages per customer, the calls on the wire, and who
+watches them.
+"""
 
 import asyncio
 import time

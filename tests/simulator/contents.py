@@ -1,4 +1,7 @@
-"""Pure: what Meta checks of a message's content, by type (fact sheet, section 6.2). A problem is (code, details)."""
+"""Pure: what Meta checks of a message's content, by type (fact sheet, section 6.2).
+
+A problem is (code, details).
+"""
 
 import re
 from collections.abc import Callable, Iterator

@@ -139,7 +139,9 @@ def content(simulator: Simulator, asked: object) -> dict:
 
 
 def stored(simulator: Simulator, kind: str, media: dict) -> dict:
-    """Keeps `data_base64` (or a voice note, or a single pixel) as Meta would, so that the gateway can fetch it."""
+    """Keeps `data_base64` (or a voice note, or a single pixel) as Meta would, so that the gateway
+    can fetch it.
+    """
     rest = {key: value for key, value in media.items() if key not in ('data_base64', 'mime_type')}
     data, mime_type = (VOICE, VOICE_TYPE) if kind == 'audio' else (PIXEL, 'image/png')
     try:
@@ -164,7 +166,9 @@ def head(customer: Customer, asked: dict) -> dict:
 
 
 def echo_head(customer: Customer, display_phone_number: str, asked: dict) -> dict:
-    """What the business wrote on a phone of its own (a coexistence number): from it, to the customer."""
+    """What the business wrote on a phone of its own (a coexistence number): from it, to the
+    customer.
+    """
     to = {} if asked.get('hide_phone') else {'to': customer.wa_id}
     sent = {
         'id': asked.get('wamid') or new_wamid(customer.wa_id),

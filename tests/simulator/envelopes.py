@@ -41,9 +41,12 @@ def user_id_of(wa_id: str) -> str:
 
 
 def encode(body: object) -> bytes:
-    """JSON the way Meta writes it: compact, non-ASCII as lowercase \\uXXXX, also `/`, `<`, `%` and `@` escaped."""
+    """JSON the way Meta writes it: compact, non-ASCII as lowercase \\uXXXX, also `/`, `<`, `%` and
+    `@` escaped.
+    """
     text = json.dumps(body, separators=(',', ':'))
-    # None of the four occurs in JSON outside of a string, so replacing them in the whole text is safe.
+    # None of the four occurs in JSON outside of a string, so replacing them in the whole text is
+    # safe.
     return (
         text.replace('/', '\\/')
         .replace('<', '\\u003C')

@@ -3,7 +3,8 @@
 import random
 import string
 
-# code: (HTTP status, is_transient, title). Code 4 follows the OpenAPI file (429), the older page has 400.
+# code: (HTTP status, is_transient, title). Code 4 follows the OpenAPI file (429), the older page
+# has 400.
 CODES = {
     0: (401, False, 'AuthException'),
     1: (400, False, 'API Unknown'),

@@ -41,7 +41,9 @@ async def messages(request: web.Request) -> web.StreamResponse:
 
 
 def known_problem(simulator: Simulator, number: str, body: dict) -> Problem | None:
-    """What is wrong with a body that is well formed: contents, media and templates that Meta would not take."""
+    """What is wrong with a body that is well formed: contents, media and templates that Meta would
+    not take.
+    """
     kind = body.get('type', 'text')
     if not simulator.config.strict:
         return None

@@ -48,7 +48,9 @@ class Media:
         return self.files[media_id]
 
     def usable(self, media_id: object, number: str | None) -> bool:
-        """Whether it is there, and a number (if one is named) may have it: a file belongs to who uploaded it."""
+        """Whether it is there, and a number (if one is named) may have it: a file belongs to who
+        uploaded it.
+        """
         file = self.files.get(str(media_id))
         return file is not None and (number is None or file.phone_number_id in (None, number))
 
@@ -75,7 +77,10 @@ class Media:
 
 
 async def uploaded(request: web.Request, rate: float = 0) -> tuple[bytes, str, str | None] | None:
-    """The file of a multipart upload, its MIME type and name; None when something is missing. `rate`: bytes/s."""
+    """The file of a multipart upload, its MIME type and name; None when something is missing.
+
+    `rate`: bytes/s.
+    """
     if not request.content_type.startswith('multipart/'):
         return None
     fields, content, mime_type, filename = {}, None, None, None

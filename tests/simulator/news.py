@@ -94,7 +94,9 @@ def preference(customer: Customer, value: str, *, hidden: bool) -> dict:
 
 
 async def judge_template(request: web.Request) -> web.Response:
-    """POST /control/templates {"name", "language", "status", "reason"}: Meta's verdict, and its webhook."""
+    """POST /control/templates {"name", "language", "status", "reason"}: Meta's verdict, and its
+    webhook.
+    """
     simulator, asked = request.app[SIMULATOR], await request.json()
     template = simulator.templates.find(asked.get('name'), asked.get('language'))
     if not template or not isinstance(asked.get('status'), str):

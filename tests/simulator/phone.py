@@ -73,7 +73,8 @@ def business(simulator: Simulator) -> dict:
 
 
 async def events(request: web.Request) -> web.StreamResponse:
-    """`past` first, with everything so far; then `message` (new or changed, whole), `typing`, `wire`, `reset`.
+    """`past` first, with everything so far; then `message` (new or changed, whole), `typing`,
+    `wire`, `reset`.
 
     In one stream, so that nothing falls between the past and what is new.
     """

@@ -1,4 +1,6 @@
-"""A stand-in for a platform's own service: takes the conversation, checks Standard Webhooks, answers messages."""
+"""A stand-in for a platform's own service: takes the conversation, checks Standard Webhooks,
+answers messages.
+"""
 
 import asyncio
 import binascii

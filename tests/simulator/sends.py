@@ -8,7 +8,10 @@ from dataclasses import dataclass, field
 
 @dataclass(slots=True)
 class Send:
-    """One call of `/messages`. The body stays bytes: a long benchmark leaves hundreds of thousands of these."""
+    """One call of `/messages`.
+
+    The body stays bytes: a long benchmark leaves hundreds of thousands of these.
+    """
 
     index: int
     phone_number_id: str

@@ -1,4 +1,6 @@
-"""What is fixed at the start (flags, environment) and what tests change while it runs (`/control/config`)."""
+"""What is fixed at the start (flags, environment) and what tests change while it runs
+(`/control/config`).
+"""
 
 import argparse
 import os
@@ -9,7 +11,9 @@ SECRETS = ('app_secret', 'responder_secret', 'tokens', 'verify_token')
 
 @dataclass(frozen=True, slots=True)
 class Number:
-    """A business number, and where its webhooks go (Meta: the number's override wins over the app's callback)."""
+    """A business number, and where its webhooks go (Meta: the number's override wins over the app's
+    callback).
+    """
 
     phone_number_id: str
     display_phone_number: str
@@ -73,7 +77,9 @@ class Config:
 
 
 def fits(name: str, value: object) -> bool:
-    """Whether a value may be merged: like the default's type, a whole number also where a float is meant."""
+    """Whether a value may be merged: like the default's type, a whole number also where a float is
+    meant.
+    """
     if name in ('retry_after', 'regain_minutes'):
         return value is None or is_number(value)
     if name == 'status_batch':

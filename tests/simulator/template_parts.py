@@ -63,7 +63,9 @@ def variable(parameter: dict) -> str | None:
 
 
 def example_problem(parts: list) -> str | None:
-    """Why Meta would not look at a new template: what has something variable needs an example of it."""
+    """Why Meta would not look at a new template: what has something variable needs an example of
+    it.
+    """
     for part in parts:
         kind, given = upper(part), part.get('example') or {}
         media = kind == 'HEADER' and upper(part, 'format').lower() in MEDIA

@@ -18,7 +18,9 @@ NEW_IN_BRAZIL = range(11, 29)  # area codes whose numbers have the ninth digit a
 
 
 def wa_id(dialled: str, registered: Collection[str]) -> str:
-    """Of the forms of a number the one that somebody is registered under, else the one that is usual there."""
+    """Of the forms of a number the one that somebody is registered under, else the one that is
+    usual there.
+    """
     forms = other_forms(dialled)
     return next((form for form in (dialled, *forms) if form in registered), usual(dialled))
 
@@ -36,7 +38,9 @@ def other_forms(digits: str) -> list[str]:
 
 
 def usual(digits: str) -> str:
-    """Mexican and Argentine ids have the digit of mobiles; Brazilian ones lack the ninth but in some areas."""
+    """Mexican and Argentine ids have the digit of mobiles; Brazilian ones lack the ninth but in
+    some areas.
+    """
     if re.fullmatch(r'52[0-9]{10}', digits):
         return f'521{digits[2:]}'
     if re.fullmatch(r'54[0-9]{10}', digits):

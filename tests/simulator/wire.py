@@ -1,4 +1,6 @@
-"""What went over the wire, as the phone page opens it: heads and bodies of the last calls, secrets taken out."""
+"""What went over the wire, as the phone page opens it: heads and bodies of the last calls, secrets
+taken out.
+"""
 
 import json
 import re
@@ -42,7 +44,9 @@ def side(line: str, headers: Mapping[str, str], body: bytes) -> Side:
 
 @web.middleware
 async def kept(request: web.Request, handler) -> web.StreamResponse:
-    """What the handler notes of a call is noted with the call itself; ours are those of the page and the control."""
+    """What the handler notes of a call is noted with the call itself; ours are those of the page
+    and the control.
+    """
     if request.path.startswith(OUR_OWN):
         return await handler(request)
     multipart = request.content_type.startswith(

@@ -1,6 +1,7 @@
 """The servers and processes that `make run` and the tests stand on.
 
-What is started here ends with this process, even if that is killed, and writes only into the directories it is given.
+What is started here ends with this process, even if that is killed, and writes only into the
+directories it is given.
 """
 
 import json

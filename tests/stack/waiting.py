@@ -7,8 +7,11 @@ import time
 
 
 def free_port(preferred=None):
-    """A TCP port free on 127.0.0.1. Below the kernel's range for outgoing connections: a client that knocks at a
-    stopped server's port in that range can connect to itself and keep the server from coming back."""
+    """A TCP port free on 127.0.0.1.
+
+    Below the kernel's range for outgoing connections: a client that knocks at a stopped server's
+    port in that range can connect to itself and keep the server from coming back.
+    """
     for port in [preferred] * (preferred is not None) + random.sample(range(20000, 32000), 200):
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -19,7 +22,9 @@ def free_port(preferred=None):
 
 
 def wait_until(condition, timeout=10, interval=0.02, message='condition not met'):
-    """The first true value of condition(); after `timeout` s AssertionError with the message or what message() says."""
+    """The first true value of condition(); after `timeout` s AssertionError with the message or
+    what message() says.
+    """
     deadline = time.monotonic() + timeout
     while not (value := condition()):
         if time.monotonic() > deadline:

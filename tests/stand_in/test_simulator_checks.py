@@ -1,4 +1,6 @@
-"""The stand-in refuses what Meta refuses: contents beyond the limits, media and templates that are not there."""
+"""The stand-in refuses what Meta refuses: contents beyond the limits, media and templates that are
+not there.
+"""
 
 import pytest
 import requests

@@ -1,4 +1,6 @@
-"""What the phone page shows of a call: its head and body, whole or what they were, and nothing secret."""
+"""What the phone page shows of a call: its head and body, whole or what they were, and nothing
+secret.
+"""
 
 import contextlib
 

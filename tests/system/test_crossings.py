@@ -1,4 +1,6 @@
-"""Workers who meet over the same people: rows are taken in one order, and a merge in between costs nothing."""
+"""Workers who meet over the same people: rows are taken in one order, and a merge in between costs
+nothing.
+"""
 
 import threading
 from contextlib import closing

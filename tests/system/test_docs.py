@@ -1,4 +1,6 @@
-"""README and docs keep what they say: every shell block runs, in order, as a newcomer would type it."""
+"""README and docs keep what they say: every shell block runs, in order, as a newcomer would type
+it.
+"""
 
 import re
 import shlex

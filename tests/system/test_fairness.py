@@ -79,7 +79,9 @@ def left_after(stand_in, message_id, began):
 
 
 def test_replies_overtake_a_bulk_of_ten_thousand(backend, stand_in, back_room):
-    """On another account within a second, on the same one within two; several times, at any moment of the bulk."""
+    """On another account within a second, on the same one within two; several times, at any moment
+    of the bulk.
+    """
     stand_in.config(latency=0.2)
     backend.account()
     backend.account('other', OTHER_NUMBER)
@@ -154,7 +156,9 @@ def test_a_campaign_of_one_leaves_the_others_their_share(backend, workers, stand
 
 
 def test_accounts_whose_people_all_wait_take_nobodys_turn(backend, workers, stand_in, setting):
-    """Their messages are due and cannot leave yet: the pair limit, or one before them is tried again."""
+    """Their messages are due and cannot leave yet: the pair limit, or one before them is tried
+    again.
+    """
     setting('SEND_CONCURRENCY', 4)
     *blocked, free = accounts(backend, 9)
     for name in blocked:

@@ -1,4 +1,6 @@
-"""Everything dies while messages flow: nothing that was accepted is lost, nothing is delivered twice."""
+"""Everything dies while messages flow: nothing that was accepted is lost, nothing is delivered
+twice.
+"""
 
 import random
 import signal

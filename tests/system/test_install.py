@@ -1,4 +1,6 @@
-"""What `make` installs: the lists of packages, and the installer with files of our own in the place of PyPI's."""
+"""What `make` installs: the lists of packages, and the installer with files of our own in the place
+of PyPI's.
+"""
 
 import configparser
 import hashlib

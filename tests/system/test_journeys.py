@@ -1,4 +1,6 @@
-"""The two journeys through the processes of the Procfile, as they are deployed; and how they start and stop."""
+"""The two journeys through the processes of the Procfile, as they are deployed; and how they start
+and stop.
+"""
 
 import signal
 import time

@@ -160,7 +160,9 @@ def moves_a_message(statement):
 
 
 def test_only_sending_moves_a_message():
-    """Wherever else something happens to messages, the module of service/sending that does it is called."""
+    """Wherever else something happens to messages, the module of service/sending that does it is
+    called.
+    """
     movers = {name_of(path) for path in OURS if any(map(moves_a_message, strings(path)))}
     assert 'service/sending/holds.py' in movers
     assert {name for name in movers if not name.startswith('service/sending/')} == set()
@@ -284,7 +286,9 @@ def test_every_drain_is_where_its_name_says():
 
 
 def test_importing_a_room_reads_no_environment_and_opens_nothing():
-    """Only the front door's entries check the environment at import; nothing else does anything then."""
+    """Only the front door's entries check the environment at import; nothing else does anything
+    then.
+    """
     for path in (*CORE, *WORKERS):
         for node in tree_of(path).body:
             called = isinstance(node, ast.Expr) and isinstance(node.value, ast.Call)

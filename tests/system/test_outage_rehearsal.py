@@ -1,4 +1,6 @@
-"""A whole outage with the Procfile's processes: all is delivered once, in order, and only probes went meanwhile."""
+"""A whole outage with the Procfile's processes: all is delivered once, in order, and only probes
+went meanwhile.
+"""
 
 import re
 import time

@@ -1,4 +1,7 @@
-"""PostgreSQL falls silent, or Redis: nothing closes, nothing is refused, no answer comes. The processes bear it."""
+"""PostgreSQL falls silent, or Redis: nothing closes, nothing is refused, no answer comes.
+
+The processes bear it.
+"""
 
 import signal
 import threading

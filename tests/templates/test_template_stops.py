@@ -1,4 +1,6 @@
-"""What is made from a template that Meta paused, rejected or deleted: it waits, or it fails with the reason."""
+"""What is made from a template that Meta paused, rejected or deleted: it waits, or it fails with
+the reason.
+"""
 
 import os
 import time

@@ -1,4 +1,6 @@
-"""The templates of a WABA are read from Meta: when, by whose token, and what that means for messages."""
+"""The templates of a WABA are read from Meta: when, by whose token, and what that means for
+messages.
+"""
 
 import time
 

@@ -1,4 +1,6 @@
-"""Bodies that were cut off on their way: a 400 wherever the cut is and whoever reads them, and nothing is stored."""
+"""Bodies that were cut off on their way: a 400 wherever the cut is and whoever reads them, and
+nothing is stored.
+"""
 
 import json
 import socket
@@ -15,7 +17,8 @@ from tests.people import APP_SECRET, CHATBOT, envelope, sql, text_message
 
 KEY = 'Authorization: Bearer test-key'
 HEADER = b'to,name\r\n'
-# What a body is cut in the middle of; one of more than 4 MiB is read by its view, piece by piece, as it comes in.
+# What a body is cut in the middle of; one of more than 4 MiB is read by its view, piece by piece,
+# as it comes in.
 SMALL = [b'+1202555%04d,Ana\r\n' % number for number in range(20)]
 LARGE = [b'+1202555%04d,%b\r\n' % (number, b'x' * 4000) for number in range(1200)]
 
@@ -28,7 +31,9 @@ def acme(backend):
 
 @pytest.fixture
 def post(web, acme):
-    """post(target, content_type, body, sent=…, end=…): announce `body`, send `sent`, then end so; the answer."""
+    """post(target, content_type, body, sent=…, end=…): announce `body`, send `sent`, then end so;
+    the answer.
+    """
 
     def post(target, kind, body, sent, end='half-close', headers=(KEY,), chunked=False):
         length = 'Transfer-Encoding: chunked' if chunked else f'Content-Length: {len(body)}'

@@ -1,4 +1,6 @@
-"""Slow and quiet clients: whatever they are slow with, none holds a thread, the main loop, a stop or the port."""
+"""Slow and quiet clients: whatever they are slow with, none holds a thread, the main loop, a stop
+or the port.
+"""
 
 import contextlib
 import io
@@ -94,7 +96,9 @@ def connect(web, backend):
 
 @pytest.fixture
 def start(schema, backend, tmp_path):
-    """start(workers=…, port=…, wait=…): a web process of this test's own, as Processes with .port and .master."""
+    """start(workers=…, port=…, wait=…): a web process of this test's own, as Processes with .port
+    and .master.
+    """
     backend.account()
     started = []
 

@@ -1,4 +1,6 @@
-"""Idempotency-Key: what was taken once is answered alike later, whatever time or a changed state would refuse now."""
+"""Idempotency-Key: what was taken once is answered alike later, whatever time or a changed state
+would refuse now.
+"""
 
 import time
 from concurrent.futures import ThreadPoolExecutor

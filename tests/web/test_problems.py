@@ -1,4 +1,6 @@
-"""How the front door refuses: a stable code, a page that explains it, a Request-Id, and one line in the log."""
+"""How the front door refuses: a stable code, a page that explains it, a Request-Id, and one line in
+the log.
+"""
 
 import io
 import json
@@ -53,7 +55,9 @@ REFUSALS = {
 
 @pytest.fixture
 def refused(backend, application, caplog):
-    """refused('window_closed'): the answer of a request that is refused for this, and the lines that it logged."""
+    """refused('window_closed'): the answer of a request that is refused for this, and the lines
+    that it logged.
+    """
     backend.account()
     backend.account('off', '77')
     backend.post('/account/off/deactivate')

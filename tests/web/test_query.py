@@ -1,4 +1,6 @@
-"""The query string: a parameter that a route does not know is refused, and those that it knows are named."""
+"""The query string: a parameter that a route does not know is refused, and those that it knows are
+named.
+"""
 
 import pytest
 

@@ -1,4 +1,6 @@
-"""gunicorn: where it listens, how long it keeps a connection, and how it refuses what never becomes a request."""
+"""gunicorn: where it listens, how long it keeps a connection, and how it refuses what never becomes
+a request.
+"""
 
 import json
 import socket

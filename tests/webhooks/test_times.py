@@ -1,4 +1,6 @@
-"""Times that Meta does not give, or gives in another unit: the time of receipt counts for the window and the order."""
+"""Times that Meta does not give, or gives in another unit: the time of receipt counts for the
+window and the order.
+"""
 
 import time
 from datetime import UTC, datetime, timedelta

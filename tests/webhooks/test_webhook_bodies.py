@@ -1,4 +1,6 @@
-"""Bodies of every size and shape: what is properly signed is stored, and never stands in the way of the next."""
+"""Bodies of every size and shape: what is properly signed is stored, and never stands in the way of
+the next.
+"""
 
 import json
 

@@ -56,7 +56,9 @@ anything = st.recursive(
 
 
 def mostly(strategy):
-    """What Meta sends in most cases, anything at all in the others; and the key may be missing (None stands for it)."""
+    """What Meta sends in most cases, anything at all in the others; and the key may be missing
+    (None stands for it).
+    """
     return st.one_of(strategy, strategy, strategy, anything)
 
 
@@ -103,7 +105,8 @@ bodies = st.fixed_dictionaries(
 
 
 def independent_count(body):
-    """As the contract counts: one per message, status and value error, one per change of another field.
+    """As the contract counts: one per message, status and value error, one per change of another
+    field.
 
     And one per object of a list that has no meaning where it stands.
     """

@@ -1,4 +1,6 @@
-"""What an operator hears of the back room: its processes, what waits too long, who is held, who answers nobody."""
+"""What an operator hears of the back room: its processes, what waits too long, who is held, who
+answers nobody.
+"""
 
 import json
 import logging

@@ -1,4 +1,6 @@
-"""What PostgreSQL refuses to store, and counters that are full: only the row itself fails, and nobody waits."""
+"""What PostgreSQL refuses to store, and counters that are full: only the row itself fails, and
+nobody waits.
+"""
 
 import pytest
 
@@ -16,7 +18,9 @@ FULL = 32767  # what a smallint can count to
 
 @pytest.fixture
 def refuse(database):
-    """refuse('message', 'UPDATE', "new.status = 'accepted'"): PostgreSQL takes no such row until the test ends."""
+    """refuse('message', 'UPDATE', "new.status = 'accepted'"): PostgreSQL takes no such row until
+    the test ends.
+    """
     tables = []
 
     def refusal(table, event, condition, code='22P02'):

@@ -1,4 +1,6 @@
-"""SIGTERM in the middle of work, while Redis is away: what is under way ends as if nothing had come."""
+"""SIGTERM in the middle of work, while Redis is away: what is under way ends as if nothing had
+come.
+"""
 
 import signal
 from contextlib import closing
@@ -20,7 +22,9 @@ def rows(gateway, statement):
 
 
 def test_a_sigterm_while_redis_is_away_does_not_come_up_in_the_middle_of_a_batch(tmp_path):
-    """RQ tells Redis of it from within the signal's handler: an error there would come out of any of our statements."""
+    """RQ tells Redis of it from within the signal's handler: an error there would come out of any
+    of our statements.
+    """
     with Gateway(tmp_path) as gateway:
         gateway.backend.account(responder={'kind': 'none'})
         (child,) = gateway.processes.running('worker_incoming')
