@@ -59,7 +59,7 @@ def _history(conversation_id):
     """
     said = (Message.conversation_id == conversation_id) & Message.type.not_in(('edit', 'revoke'))
     latest = Message.select().where(said).order_by(Message.id.desc()).limit(HISTORY)
-    return [row | {'revisions': []} for row in relations.shown(list(latest)[::-1])]
+    return [row | {'revisions': []} for row in relations.serialize(list(latest)[::-1])]
 
 
 def _addressed(body, conversation):

@@ -57,7 +57,7 @@ def known_by(chatbot_id: str | None, value: str) -> list[str]:
     return [row[0] for row in fetch(FIND, (chatbot_id, named.kind, values))]
 
 
-def shown(conversations):
+def serialize(conversations):
     """Contacts as callers see them, without their history."""
     known = {}
     for row in fetch_dicts(KNOWN_BY, ([one.id for one in conversations],)) if conversations else []:

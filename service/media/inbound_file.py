@@ -269,13 +269,13 @@ def of_messages(messages):
         if (one.direction == 'inbound' or one.echo) and one.type in BRINGING
     ]
     found = Media.select().where(Media.message_id.in_(ids)) if ids else ()
-    return {media.message_id: shown(media) for media in found}
+    return {media.message_id: serialize(media) for media in found}
 
 
 STILL_TRIED = 'Nothing to do: it is tried again by itself.'
 
 
-def shown(media):
+def serialize(media):
     error = media.error and dict(media.error)
     cause = error and error.pop('cause', None)
     code = cause or (error and error['code'])

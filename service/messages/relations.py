@@ -35,7 +35,7 @@ FROM unnest(%s::text[], %s::text[], %s::text[]) AS n (chatbot_id, name, language
 """
 
 
-def shown(messages):
+def serialize(messages):
     """Messages as callers see them, but for what other tables know of them."""
     replied_to, referring, definitions = (
         _replied_to(messages),

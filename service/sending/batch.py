@@ -114,7 +114,7 @@ def insert(bulk: Bulk) -> str:
     return batch_id
 
 
-def shown(batches):
+def serialize(batches):
     """Batches as callers see them, with their counts."""
     tallies, owners = defaultdict(Tally), {batch.chatbot_id for batch in batches}
     for batch_id, *entry in fetch(TALLY, ([batch.id for batch in batches],)):

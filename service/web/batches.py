@@ -167,7 +167,7 @@ def read_csv(order: dict, stream: BinaryIO) -> Bulk:
 def store(account: Account, order: dict, bulk: Bulk) -> dict:
     """Store a batch in the caller's transaction; it as callers see it."""
     batch = submit.queue_bulk(account, bulk, order.get('send_at'), order.get('expires_at'))
-    return batches.shown([batch])[0] | {
+    return batches.serialize([batch])[0] | {
         'rejected_rows': bulk.rejected_rows,
         'dropped_rows': bulk.dropped_rows,
     }
@@ -179,13 +179,15 @@ def index():
     chatbot_id = responses.parameter('chatbot_id')
     query = Batch.select()
     return responses.page(
-        query.where(Batch.chatbot_id == chatbot_id) if chatbot_id else query, Batch, batches.shown
+        query.where(Batch.chatbot_id == chatbot_id) if chatbot_id else query,
+        Batch,
+        batches.serialize,
     )
 
 
 @blueprint.get('/batches/<uuid:batch_id>')
 def show(batch_id):
-    return batches.shown([Batch.find(str(batch_id))])[0]
+    return batches.serialize([Batch.find(str(batch_id))])[0]
 
 
 @blueprint.post('/batches/<uuid:batch_id>/pause')

@@ -148,7 +148,7 @@ def _follow(batch):
     with click.progressbar(length=batch['accepted'], label='Sending') as bar:
         while True:
             with connection():
-                (batch,) = batches.shown([Batch.find(batch['id'])])
+                (batch,) = batches.serialize([Batch.find(batch['id'])])
             waiting = sum(count for status, count in batch['counts'].items() if status in WAITING)
             bar.update(max(0, batch['accepted'] - waiting - bar.pos))
             if batch['status'] != 'running' or batch['counts'].get('held') == waiting:

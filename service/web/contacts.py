@@ -26,14 +26,14 @@ def index():
             query = query.where(Conversation.id.in_(contact.known_by(chatbot_id, value)))
     if wanted := responses.choice('opted_out', ('true', 'false')):
         query = query.where(Conversation.opted_out_at.is_null(wanted == 'false'))
-    return responses.page(query, Conversation, contact.shown)
+    return responses.page(query, Conversation, contact.serialize)
 
 
 @blueprint.get('/contacts/<uuid:contact_id>')
 def show(contact_id):
     """Also by the id of a contact that turned out to be this one."""
     conversation = contact.find(str(contact_id))
-    return {**contact.shown([conversation])[0], 'history': contact.history(conversation.id)}
+    return {**contact.serialize([conversation])[0], 'history': contact.history(conversation.id)}
 
 
 @blueprint.post('/contacts/<uuid:contact_id>/opt-out')

@@ -12,7 +12,7 @@ from werkzeug.exceptions import RequestedRangeNotSatisfiable
 
 from service.content.file_names import for_people
 from service.content.file_types import KINDS, UNKNOWN, plain_type
-from service.media.inbound_file import Media, fetch_again, shown
+from service.media.inbound_file import Media, fetch_again, serialize
 from service.media.storage import storage
 from service.media.storage_interface import Missing, StorageError
 from service.runtime.db import db, no_connection
@@ -68,7 +68,7 @@ def fetch(message_id):
     media = Media.of_message(str(message_id))
     fetch_again(media, media.status == 'stored' and _is_lost(media))
     wake(ERRANDS)
-    return shown(Media.of_message(str(message_id))), 202
+    return serialize(Media.of_message(str(message_id))), 202
 
 
 def _is_lost(media):
@@ -85,7 +85,7 @@ def _is_lost(media):
 def _check_stored(media):
     if media.status == 'stored':
         return
-    facts = shown(media)
+    facts = serialize(media)
     if media.status == 'failed':
         raise Conflict(f'The file could not be fetched: {facts["explanation"]} {facts["fix"]}')
     so_far = f' So far: {facts["explanation"]}' if media.error else ''

@@ -42,7 +42,7 @@ def _send(body: dict, once: Once) -> Response | None:
 
 def _queue(prepared: submit.Prepared) -> dict:
     queued = submit.queue(prepared)
-    answer = shown(queued[:1])[0]
+    answer = serialize(queued[:1])[0]
     return answer | ({'parts': [one.id for one in queued]} if prepared.message.get('split') else {})
 
 
@@ -62,7 +62,7 @@ def _checked(body):
 
 @blueprint.get('/messages/<uuid:message_id>')
 def show(message_id):
-    return shown([Message.find(str(message_id))])[0]
+    return serialize([Message.find(str(message_id))])[0]
 
 
 @blueprint.post('/messages/<uuid:message_id>/cancel')
@@ -117,8 +117,8 @@ def index():
         _wanted(), responses.moment('created_after'), responses.moment('created_before')
     )
     if since := responses.moment('updated_since'):
-        return responses.page_of_changes(partial(message_list.changed, query), since, shown)
-    return responses.page(query, Message, shown)
+        return responses.page_of_changes(partial(message_list.changed, query), since, serialize)
+    return responses.page(query, Message, serialize)
 
 
 def _wanted():
@@ -140,7 +140,7 @@ def _wanted():
     return query
 
 
-def shown(messages):
+def serialize(messages):
     """Messages as callers see them, with their status history."""
     history = delivery_status.of_messages([message.id for message in messages if message.has_left])
     receipts = read_receipt.of_messages(
@@ -151,5 +151,5 @@ def shown(messages):
         row
         | {'media': files.get(message.id), 'read_receipt': receipts.get(message.id)}
         | {'statuses': message.history(history.get(message.id, []))}
-        for message, row in zip(messages, relations.shown(messages), strict=True)
+        for message, row in zip(messages, relations.serialize(messages), strict=True)
     ]
