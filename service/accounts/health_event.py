@@ -8,7 +8,8 @@ import logging
 from datetime import UTC, datetime
 
 from service.accounts.health_text import facts, summary
-from service.runtime.db import execute, fetch_dicts, new_id, to_json
+from service.runtime.db import execute, fetch_dicts, to_json
+from service.runtime.ids import new_id
 from service.runtime.timestamps import past
 from service.runtime.untrusted import as_dict, clean, digits, identifier
 

@@ -6,8 +6,9 @@ A contact has the id of its conversation; there is no table of its own.
 from service.content.person_id import read
 from service.content.phone_numbers import candidates
 from service.conversations.conversation import Conversation
-from service.runtime.db import columns, execute, fetch, fetch_dicts, new_id, to_json
+from service.runtime.db import columns, execute, fetch, fetch_dicts, to_json
 from service.runtime.errors import NotFound
+from service.runtime.ids import new_id
 
 KNOWN_BY = """
 SELECT conversation_id, kind, value, seen_at FROM conversation_identity

@@ -6,7 +6,8 @@ from datetime import UTC, datetime
 from peewee import DateTimeField, SmallIntegerField, TextField
 
 from service.conversations import service_window
-from service.runtime.db import columns, execute, fetch, fetch_dicts, new_id
+from service.runtime.db import columns, execute, fetch, fetch_dicts
+from service.runtime.ids import new_id
 from service.runtime.model import JSON, Row
 
 

@@ -10,7 +10,7 @@ again, neither takes it back nor finds the wrong person.
 from service.conversations import contact, identity_store
 from service.conversations.identity_store import Owner, former, look_up, variants
 from service.conversations.merge import TwoAreOne
-from service.runtime.db import new_id
+from service.runtime.ids import new_id
 
 NAMES = {'phone': 'phone', 'user': 'user_id', 'parent': 'parent_user_id'}  # in the history
 

@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from service.conversations.opt_out_keywords import wish
-from service.runtime.db import columns, execute, fetch, new_id, to_json
+from service.runtime.db import columns, execute, fetch, to_json
+from service.runtime.ids import new_id
 
 REFUSED = 131050  # Meta's code for marketing to somebody who wants none
 CAUSE = 'opted_out'

@@ -12,8 +12,9 @@ from peewee import BigIntegerField, BlobField, DateTimeField, SmallIntegerField,
 from service.graph.client import error_from
 from service.graph.error_codes import explain, look_up
 from service.graph.error_shapes import errors_in, told_errors
-from service.runtime.db import columns, db, execute, fetch_dicts, new_id, to_json
+from service.runtime.db import columns, db, execute, fetch_dicts, to_json
 from service.runtime.errors import Conflict, NotFound
+from service.runtime.ids import new_id
 from service.runtime.model import JSON, Row
 from service.runtime.queues import ERRANDS, RETRY, patient_delay, wake
 from service.runtime.untrusted import as_dict, clean, digest_of, identifier

@@ -11,8 +11,9 @@ from dataclasses import asdict, dataclass
 from service.content.fields import FREE_FORM
 from service.content.file_names import for_people
 from service.content.file_types import LIMITS, kind_of, plain_type
-from service.runtime.db import columns, connection, db, execute, fetch, fetch_dicts, is_id
+from service.runtime.db import columns, connection, db, execute, fetch, fetch_dicts
 from service.runtime.errors import Invalid, NotFound
+from service.runtime.ids import is_id
 
 CARRIED = {
     **{kind: kind for kind in LIMITS},

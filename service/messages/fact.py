@@ -9,7 +9,8 @@ from datetime import datetime
 
 from psycopg2 import Binary
 
-from service.runtime.db import ID, fetch, fetch_dicts, to_json
+from service.runtime.db import fetch, fetch_dicts, to_json
+from service.runtime.ids import ID
 from service.runtime.untrusted import MAX_NAME, as_dict, clean
 
 

@@ -11,7 +11,8 @@ from service.accounts.account import Account
 from service.content.person_id import read
 from service.content.phone_numbers import candidates
 from service.messages.message import Message
-from service.runtime.db import fetch, id_at
+from service.runtime.db import fetch
+from service.runtime.ids import id_at
 
 SKEW = timedelta(days=1)  # between the clock that made an id and the database's, generously
 FIRST_ID = '00000000-0000-0000-0000-000000000000'

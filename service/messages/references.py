@@ -1,7 +1,8 @@
 """Messages that a message points at: what the caller names by our id goes to Meta by its wamid."""
 
-from service.runtime.db import connection, fetch, is_id
+from service.runtime.db import connection, fetch
 from service.runtime.errors import Invalid
+from service.runtime.ids import is_id
 
 FIND = 'SELECT id, wamid FROM message WHERE chatbot_id = %s AND id = ANY(%s::uuid[])'
 POINTING = ('reaction', 'pin')  # types whose content has a message_id

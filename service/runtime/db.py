@@ -3,7 +3,6 @@ never before a fork.
 """
 
 import json
-import os
 import re
 import select
 import threading
@@ -11,9 +10,7 @@ import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from datetime import datetime, timedelta
 from typing import Any
-from uuid import UUID
 
 import psycopg2
 from peewee import InterfaceError, OperationalError, PostgresqlDatabase
@@ -66,8 +63,6 @@ SEVERITY = re.compile(r'^[^\s:"]+ ?:\s\s')  # "FATAL:  ", in the server's langua
 QUOTED = re.compile(r'"[^"]*"')
 
 UUID_AS_TEXT = new_type((2950,), 'UUID', lambda value, cursor: value)  # ids are text in this house
-# as PostgreSQL's regular expressions have it, too
-ID = '[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}'
 _local = (
     threading.local()
 )  # .end: when (monotonic) the time of a deadline() block is up; .is_long: in execute_long()
@@ -316,29 +311,3 @@ def to_json(value: object) -> str | None:
     ASCII only: \\u0000 and lone surrogates stay the escapes that json keeps.
     """
     return None if value is None else json.dumps(value)
-
-
-_last = 0
-
-
-def new_id() -> str:
-    """A UUIDv7 as text (RFC 9562): sorts by time of creation, within a process strictly."""
-    global _last
-    ticks = max(
-        time.time_ns() * 4096 // 1_000_000, _last + 1
-    )  # milliseconds with 12 bits of fraction
-    _last = ticks
-    random = int.from_bytes(os.urandom(8)) & 0x3FFFFFFFFFFFFFFF
-    value = f'{(ticks >> 12) << 80 | 7 << 76 | (ticks & 0xFFF) << 64 | 2 << 62 | random:032x}'
-    return f'{value[:8]}-{value[8:12]}-{value[12:16]}-{value[16:20]}-{value[20:]}'
-
-
-def is_id(value: object) -> bool:
-    """Whether it is written like an id of ours."""
-    return isinstance(value, str) and re.fullmatch(ID, value) is not None
-
-
-def id_at(moment: datetime, shift: timedelta) -> str:
-    """Where in the order of our ids those of a time stand, `shift` before or after it."""
-    milliseconds = int((moment.timestamp() + shift.total_seconds()) * 1000)
-    return str(UUID(int=min(max(milliseconds, 0), 2**48 - 1) << 80))

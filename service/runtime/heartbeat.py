@@ -7,7 +7,8 @@ import socket
 import time
 from typing import Any
 
-from service.runtime.db import CONNECTION_LOST, connection, execute, fetch_dicts, new_id
+from service.runtime.db import CONNECTION_LOST, connection, execute, fetch_dicts
+from service.runtime.ids import new_id
 
 BEAT_EVERY = 10  # seconds
 ALIVE_SECONDS = (

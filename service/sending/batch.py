@@ -10,8 +10,9 @@ from service.accounts.account import Account
 from service.graph.error_codes import explain
 from service.messages.state_machine import WAITING
 from service.runtime.config import settings
-from service.runtime.db import db, execute, fetch, new_id
+from service.runtime.db import db, execute, fetch
 from service.runtime.errors import Conflict
+from service.runtime.ids import new_id
 from service.runtime.model import JSON, Row
 from service.sending import holds
 from service.sending.recipients import Bulk

@@ -9,7 +9,8 @@ from service.conversations import service_window
 from service.graph.client import first_error, judge
 from service.messages import fact, message
 from service.messages.state_machine import RANK, TOLD, UNDELIVERED, moves_up
-from service.runtime.db import columns, execute, fetch, fetch_dicts, is_id, to_json
+from service.runtime.db import columns, execute, fetch, fetch_dicts, to_json
+from service.runtime.ids import is_id
 from service.runtime.untrusted import clean
 from service.sending.dispatch import AHEAD, attempt, next_step
 from service.sending.escalation import Refusal

@@ -12,8 +12,9 @@ from service.media import outbound_file
 from service.messages.message import Message, refers_to
 from service.messages.state_machine import HoldReason, Status
 from service.runtime.config import settings
-from service.runtime.db import columns, db, execute, fetch, fetch_dicts, new_id, to_json
+from service.runtime.db import columns, db, execute, fetch, fetch_dicts, to_json
 from service.runtime.errors import Conflict
+from service.runtime.ids import new_id
 from service.sending import holds
 from service.templates import template
 

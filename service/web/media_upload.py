@@ -13,8 +13,9 @@ from service.content import file_types
 from service.media import outbound_file
 from service.media.storage import storage
 from service.media.storage_interface import StorageError, key_of
-from service.runtime.db import new_id, no_connection
+from service.runtime.db import no_connection
 from service.runtime.errors import Invalid, Unavailable
+from service.runtime.ids import new_id
 from service.runtime.untrusted import UNSTORABLE
 from service.web.auth import guard
 

@@ -8,7 +8,7 @@ from service.conversations.identity import Identity
 from service.conversations.opt_out import REFUSED
 from service.graph.error_shapes import code_in, errors_in, told_errors
 from service.messages.fact import status_type
-from service.runtime.db import is_id
+from service.runtime.ids import is_id
 from service.runtime.timestamps import past
 from service.runtime.untrusted import as_dict, clean, identifier
 from service.webhooks.payload import Item, participant

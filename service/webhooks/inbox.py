@@ -11,15 +11,8 @@ from datetime import datetime
 from peewee import BlobField, DateTimeField, IntegerField, SmallIntegerField, TextField
 from psycopg2 import Binary
 
-from service.runtime.db import (
-    CONNECTION_LOST,
-    columns,
-    connection,
-    deadline,
-    execute,
-    fetch_dicts,
-    new_id,
-)
+from service.runtime.db import CONNECTION_LOST, columns, connection, deadline, execute, fetch_dicts
+from service.runtime.ids import new_id
 from service.runtime.model import JSON, Row
 
 STORE_SECONDS = 10  # for a commit of webhooks; then 503, and Meta repeats them

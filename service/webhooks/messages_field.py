@@ -9,7 +9,8 @@ from service.conversations import conversation, opt_out
 from service.media import inbound_file
 from service.messages import echo, message
 from service.runtime.config import settings
-from service.runtime.db import new_id, to_json
+from service.runtime.db import to_json
+from service.runtime.ids import new_id
 from service.runtime.untrusted import MAX_NAME, clean
 from service.sending import delivery_status, holds
 from service.webhooks import echoes_field, identity_claims

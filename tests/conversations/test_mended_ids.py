@@ -9,7 +9,7 @@ import pytest
 
 from service.runtime import migrate
 from service.runtime.config import settings
-from service.runtime.db import new_id
+from service.runtime.ids import new_id
 from tests.people import CHATBOT, CUSTOMER, Customers, sql
 from tests.stack.postgres import administration, create_database, with_database
 

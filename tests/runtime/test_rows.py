@@ -7,7 +7,7 @@ from enum import StrEnum
 import pytest
 
 from service.runtime import db, rows
-from service.runtime.db import new_id
+from service.runtime.ids import new_id
 from service.runtime.rows import Integer, Json, Jsonb, JsonText, Uuid
 
 MOMENT = datetime(2026, 11, 27, 12, tzinfo=UTC)
