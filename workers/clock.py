@@ -112,7 +112,7 @@ def settle_strays():
 def join_orphans():
     with db.atomic():
         joined, refusals = delivery_status.join_orphans()
-        escalation.draw(refusals)
+        escalation.apply(refusals)
     _log_swept(joined=joined)
 
 

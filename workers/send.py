@@ -21,7 +21,7 @@ from service.runtime.db import CONNECTION_LOST, connection, db, reason
 from service.runtime.logs import mask
 from service.runtime.queues import ERRANDS, SEND, wake
 from service.sending import delivery_status, dispatch, escalation, holds
-from service.sending.escalation import Refusal
+from service.sending.escalation import SendFailure
 from service.sending.rate_limit import SendBudget, scope_keys
 from service.webhooks import identity_claims
 from workers import loop
@@ -163,7 +163,7 @@ def close(timeout):
         return True
     end = time.monotonic() + timeout
     with suppress(CONNECTION_LOST), connection():  # else the leases see to it
-        dispatch.give_back(sender().pool.cancel_queued())
+        dispatch.release_claims(sender().pool.cancel_queued())
     return sender().pool.close(end - time.monotonic())
 
 
@@ -171,7 +171,7 @@ def record(batch):
     """Give back what was not called for, write the outcomes of all others."""
     batch = [(row, _result_of(result)) for row, result in batch]
     postponed = [row for row, (outcome, _, _) in batch if outcome.kind == 'postponed']
-    dispatch.give_back(postponed, AGAIN)
+    dispatch.release_claims(postponed, AGAIN)
     if len(postponed) < len(batch):
         _record([one for one in batch if one[1][0].kind != 'postponed'])
 
@@ -189,13 +189,13 @@ def _result_of(result):
 
 
 def _record(batch):
-    """Write outcomes, join statuses that were faster, draw the consequences; then log, a line each."""
+    """Write outcomes, join statuses that were faster, escalate; then log, a line each."""
     results = [(row, outcome, at) for row, (outcome, at, _) in batch]
     with db.atomic():
         news = dispatch.record(results)
         accepted = [row['id'] for row, outcome, _ in results if outcome.kind == 'accepted']
         refusals = _join(accepted) if accepted else []
-        escalation.draw(refusals + [_refusal(*result) for result in results if result[1].error])
+        escalation.apply(refusals + [_refusal(*result) for result in results if result[1].error])
     for row, (outcome, _, milliseconds) in batch:
         _log(row, outcome, milliseconds)
     _tell(news)
@@ -239,8 +239,8 @@ def _learn(results):
 
 
 def _join(accepted):
-    """What Meta told of them before their wamids were written; returns Refusals."""
-    echo.give_way(accepted)
+    """What Meta told of them before their wamids were written; returns SendFailures."""
+    echo.delete_duplicates(accepted)
     return delivery_status.join_orphans(accepted)[1]
 
 
@@ -252,7 +252,7 @@ def _refusal(row, outcome, at):
         row['batch_id'],
         row.get('access_token'),
     )
-    return Refusal(*whose, row['conversation_id'], at)
+    return SendFailure(*whose, row['conversation_id'], at)
 
 
 def _log(row, outcome, milliseconds):

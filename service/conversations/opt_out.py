@@ -129,7 +129,7 @@ def _wish(item):
 
 def in_refusals(refusals):
     """The Statements that Meta makes for people, by refusing marketing to them
-    (consequences.Refusal).
+    (escalation.SendFailure).
     """
     return [
         Statement(one.conversation_id, 'opt_out', 'meta', one.at, (('code', REFUSED),))

@@ -44,7 +44,7 @@ JOBS = (
     Job('replies', INCOMING, conversation.NEXT_REPLY_DUE, conversation.claim_replies,
         'workers.replies', (conversation.reply_done, conversation.reply_failed)),
     Job('send', SEND, dispatch.NEXT_DUE, dispatch.claim,
-        'workers.send', (dispatch.record, dispatch.give_back)),
+        'workers.send', (dispatch.record, dispatch.release_claims)),
     Job('media', ERRANDS, inbound_file.NEXT_DUE, inbound_file.claim,
         'workers.fetch_media', (inbound_file.record,)),
     Job('receipts', ERRANDS, read_receipt.NEXT_DUE, read_receipt.claim,

@@ -36,7 +36,7 @@ TWINS = """
 SELECT e.id FROM message m JOIN message e ON e.echo AND e.phone_number_id = m.phone_number_id AND e.wamid = m.wamid
 WHERE m.id = ANY(%s::uuid[]) AND NOT m.echo
 """
-GIVE_WAY = (
+DELETE_ECHOES = (
     'UPDATE message_status SET message_id = NULL WHERE message_id = ANY(%s::uuid[])',
     # a file that is here may be named by a message that is to pass it on
     "UPDATE media SET message_id = NULL WHERE message_id = ANY(%s::uuid[]) AND status = 'stored'",
@@ -45,10 +45,10 @@ GIVE_WAY = (
 )
 
 
-def give_way(message_ids):
+def delete_duplicates(message_ids):
     """Messages of ours have their wamids now: an echo that was faster is not needed, its statuses
     are orphans again.
     """
     if twins := [id_ for (id_,) in fetch(TWINS, (message_ids,))]:
-        for statement in GIVE_WAY:
+        for statement in DELETE_ECHOES:
             execute(statement, (twins,))

@@ -13,7 +13,7 @@ from service.runtime.db import columns, execute, fetch, fetch_dicts, to_json
 from service.runtime.ids import is_id
 from service.runtime.untrusted import clean
 from service.sending.dispatch import AHEAD, attempt, next_step
-from service.sending.escalation import Refusal
+from service.sending.escalation import SendFailure
 
 
 @dataclass(slots=True)
@@ -89,7 +89,7 @@ FROM message_status WHERE message_id = ANY(%s::uuid[]) ORDER BY timestamp, id
 def store(statuses):
     """Keep statuses and advance their messages, in the caller's transaction.
 
-    Returns ({key: 'stored' | 'orphan'} of those that are new, Refusals); a key that is missing was
+    Returns ({key: 'stored' | 'orphan'} of those that are new, SendFailures); a key that is missing was
     known.
     """
     unique = {status.key: status for status in statuses}
@@ -152,7 +152,7 @@ def _insert(statuses):
 def advance(news, targets):
     """Move messages forward.
 
-    `news`: (message id, Status); `targets`: {id: locked row}. Returns Refusals.
+    `news`: (message id, Status); `targets`: {id: locked row}. Returns SendFailures.
 
     Failures come last: what is known to have arrived is not sent again.
     """
@@ -211,7 +211,7 @@ def _judge(row, status):
         row['late'] = service_window.wants_fallback(row, status.error)
         row['pair_delay'] = delay if outcome.scope == 'pair' else None
     whose = row['chatbot_id'], row['phone_number_id'], outcome, row['batch_id']
-    return Refusal(*whose, conversation_id=row['conversation_id'], at=status.timestamp)
+    return SendFailure(*whose, conversation_id=row['conversation_id'], at=status.timestamp)
 
 
 def _state_after(row, status):
@@ -281,7 +281,7 @@ def join_orphans(message_ids=None):
     In the caller's transaction.
 
     With None those of the last hour are looked through: what fell between two workers'
-    transactions. Returns (how many, Refusals).
+    transactions. Returns (how many, SendFailures).
     """
     rows = (
         fetch_dicts(JOIN_RECENT)

@@ -157,7 +157,7 @@ FROM (
   ORDER BY c.id FOR NO KEY UPDATE OF c) n
 WHERE c.id = n.id
 """
-GIVE_BACK = """
+REQUEUE_MESSAGES = """
 UPDATE message m SET status = 'queued', attempts = m.attempts - 1, due_at = now() + n.delay * interval '1 second',
   updated_at = now()
 FROM unnest(%s::uuid[], %s::int[], %s::float8[]) AS n (id, attempts, delay)
@@ -199,7 +199,7 @@ WHERE m.id = n.id AND m.status = 'sending' AND m.attempts = n.attempts
 """
 
 
-def give_back(rows, delay=0):
+def release_claims(rows, delay=0):
     """Claimed rows whose call was never begun, to be claimed again in `delay` seconds: as if they
     had not been.
     """
@@ -209,7 +209,7 @@ def give_back(rows, delay=0):
     if given:
         with db.atomic():
             execute(RELEASE_UNSENT, given)
-            execute(GIVE_BACK, given)
+            execute(REQUEUE_MESSAGES, given)
 
 
 def record(results):

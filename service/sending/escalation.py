@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
-class Refusal:
+class SendFailure:
     """An Outcome that Meta did not accept, and whose it was.
 
     `access_token`: the one that was used, if one was.
@@ -31,7 +31,7 @@ class Refusal:
     at: datetime | None = None
 
 
-def draw(refusals):
+def apply(refusals):
     """In the transaction that settled the messages. Equal refusals count once."""
     holds.cancel_unwanted(opt_out.record(opt_out.in_refusals(refusals)))
     for refusal in {_sameness(refusal): refusal for refusal in refusals}.values():

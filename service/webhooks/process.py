@@ -274,7 +274,7 @@ def _store_statuses(items: list[Item]) -> None:
         [one for _, one in statuses if isinstance(one, Status)]
     )
     outcomes |= fact.store([one for _, one in statuses if isinstance(one, Fact)])
-    escalation.draw(refusals)
+    escalation.apply(refusals)
     names = {}
     for item, one in statuses:
         item.settle(outcomes.pop(one.key, 'duplicate'))
