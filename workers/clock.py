@@ -105,7 +105,7 @@ def settle_lost():
 
 def settle_strays():
     with db.atomic():
-        strays = holds.settle_strays()
+        strays = holds.reconcile_strays()
     _log_swept(strays=strays)
 
 

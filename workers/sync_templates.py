@@ -55,7 +55,7 @@ def _outcome(kind, title, cause=None):
 def _record(batch):
     for row, result in batch:
         if isinstance(result, list):
-            released = holds.templates_read(
+            released = holds.apply_template_list(
                 row, result, DAY + random.uniform(0, HOUR)
             )  # not all of them at one time
             log.info(

@@ -125,7 +125,7 @@ def _lock(settled, settlement, hold, alone):
 def join(identities, mend):
     """Link what is learnt of known people, in transactions of its own.
 
-    `mend`: sending/holds.mend.
+    `mend`: sending/holds.resolve_conflict.
     """
     while True:
         try:

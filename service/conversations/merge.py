@@ -71,7 +71,7 @@ class TryAgain(Exception):
         """What has to be done in between, in a transaction of its own.
 
         Returns the conversations that took others in: take back what waits for who wants none
-        (sending/holds.mend does both).
+        (sending/holds.resolve_conflict does both).
         """
         return []
 

@@ -146,7 +146,7 @@ def apply_template_stops() -> int:
     return sum(each['messages'] for each in stopped)
 
 
-def templates_read(row: dict, found: list, delay: float) -> int:
+def apply_template_list(row: dict, found: list, delay: float) -> int:
     """Keep the list of a WABA that was read (template_sync.claim), and what follows of it; returns
     how many go.
     """
@@ -237,21 +237,21 @@ def cancel_unwanted(conversations: list[str]) -> None:
         execute(CANCEL_UNWANTED, (to_json(opt_out.TAKEN_BACK), conversations))
 
 
-def mend(reason: TryAgain) -> None:
+def resolve_conflict(reason: TryAgain) -> None:
     """Merge what is one person's; an opt-out of either half takes back what waits for the other."""
     with db.atomic():
         cancel_unwanted(reason.mend())
 
 
-def settle_strays() -> int:
+def reconcile_strays() -> int:
     """Move what missed the turn of its account, batch or template; returns how many messages."""
     of_accounts = execute_long(HOLD_STRAYS_OF_ACCOUNTS)
     of_accounts += execute_long(RELEASE_OF_ACCOUNT, ([HoldReason.ACCOUNT], None))
     of_batches = execute_long(MOVE_STRAYS_OF_BATCHES)
-    return of_accounts + of_batches + _settle_strays_of_templates()
+    return of_accounts + of_batches + _reconcile_strays_of_templates()
 
 
-def _settle_strays_of_templates() -> int:
+def _reconcile_strays_of_templates() -> int:
     """What Meta itself refused waits for Meta's word."""
     ours = f"{APPROVED} AND m.error ->> 'cause' = 'template_paused'"
     return apply_template_stops() + execute_long(

@@ -47,7 +47,7 @@ def work_off() -> int:
     try:
         return _batch()
     except TryAgain as reason:
-        holds.mend(reason)
+        holds.resolve_conflict(reason)
         return 1
 
 

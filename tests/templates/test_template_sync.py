@@ -283,11 +283,11 @@ def test_who_asks_while_it_is_read_gets_another_reading(acme, workers, stand_in)
         assert template_sync.claim(1, 60) == []
     assert acme.post('/templates/sync', {'chatbot_id': CHATBOT}).status_code == 202
     with connection():
-        holds.templates_read(row, [], 86400)
+        holds.apply_template_list(row, [], 86400)
     workers.errands()
     assert calls(stand_in) == [(WABA, 'acme')]
     with connection():
-        holds.templates_read(row, [], 86400)  # a worker that comes too late changes nothing
+        holds.apply_template_list(row, [], 86400)  # a worker that comes too late changes nothing
     assert sql('SELECT count(*) FROM template') == [(2,)]
 
 
