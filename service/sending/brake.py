@@ -17,7 +17,7 @@ from service.runtime import queues
 from service.runtime.db import execute
 from service.runtime.errors import Unavailable
 from service.sending import rate_limit
-from service.sending.dispatch import AHEAD
+from service.sending.dispatch import PAIR_DEBT_SECONDS
 
 log = logging.getLogger(__name__)
 SCOPES = ('number', 'waba', 'app')  # in the order of limits.scope_keys
@@ -27,7 +27,7 @@ CODES = [str(code) for code, known in BY_CODE.items() if known.scope in SCOPES]
 # in a call.
 FREE_CONVERSATIONS = f"""
 UPDATE conversation c SET send_after =
-  CASE WHEN c.pair_free_at > now() + interval '{AHEAD} s' THEN c.pair_free_at - interval '{AHEAD} s' END
+  CASE WHEN c.pair_free_at > now() + interval '{PAIR_DEBT_SECONDS} s' THEN c.pair_free_at - interval '{PAIR_DEBT_SECONDS} s' END
 FROM (
   SELECT c.id FROM conversation c WHERE c.send_after > now()
     AND c.id IN (SELECT m.conversation_id FROM message m WHERE m.chatbot_id = %(chatbot)s AND m.status = 'queued'

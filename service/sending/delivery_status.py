@@ -12,7 +12,7 @@ from service.messages.state_machine import RANK, TOLD, UNDELIVERED, moves_up
 from service.runtime.db import columns, execute, fetch, fetch_dicts, to_json
 from service.runtime.ids import is_id
 from service.runtime.untrusted import clean
-from service.sending.dispatch import AHEAD, attempt, next_step
+from service.sending.dispatch import PAIR_DEBT_SECONDS, attempt, next_step
 from service.sending.escalation import SendFailure
 
 
@@ -70,7 +70,7 @@ WHERE m.id = n.id
 # or freed just now.
 PAUSE_PAIR = f"""
 UPDATE conversation c SET send_after = greatest(c.send_after, now() + n.delay * interval '1 second'),
-  pair_free_at = greatest(c.pair_free_at, now() + ({AHEAD} + n.delay) * interval '1 second')
+  pair_free_at = greatest(c.pair_free_at, now() + ({PAIR_DEBT_SECONDS} + n.delay) * interval '1 second')
 FROM (
   SELECT c.id, n.delay FROM conversation c JOIN unnest(%s::uuid[], %s::float8[]) AS n (id, delay) USING (id)
   WHERE c.group_id IS NULL ORDER BY c.id FOR NO KEY UPDATE OF c SKIP LOCKED) n

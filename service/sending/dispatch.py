@@ -23,7 +23,7 @@ PAIR_GAP, PAIR_BURST = (
     45,
 )  # one message per 6 s to one person, 45 of them borrowed from the future (section 8)
 MOST_TRIES = 100  # that are kept of a message: its first and its latest ones
-AHEAD = PAIR_GAP * (PAIR_BURST - 1)  # seconds that a pair may be in debt
+PAIR_DEBT_SECONDS = PAIR_GAP * (PAIR_BURST - 1)  # seconds that a pair may be in debt
 
 # The doubled condition names the index.
 NEXT_DUE = """
@@ -167,7 +167,7 @@ WHERE m.id = n.id AND m.status = 'sending' AND m.attempts = n.attempts
 # allows one more.
 RELEASE = f"""
 UPDATE conversation c SET send_after = greatest(now() + n.delay * interval '1 second',
-  CASE WHEN c.pair_free_at > now() + interval '{AHEAD} s' THEN c.pair_free_at - interval '{AHEAD} s' END)
+  CASE WHEN c.pair_free_at > now() + interval '{PAIR_DEBT_SECONDS} s' THEN c.pair_free_at - interval '{PAIR_DEBT_SECONDS} s' END)
 FROM (
   SELECT c.id, n.delay FROM unnest(%s::uuid[], %s::float8[]) AS n (id, delay)
     LEFT JOIN conversation_merged m ON m.id = n.id JOIN conversation c ON c.id = coalesce(m.conversation_id, n.id)
