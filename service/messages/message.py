@@ -149,7 +149,7 @@ class Message(Row):
         )
 
 
-def refers_to(kind, content):
+def related_wamid(kind, content):
     """The wamid that a message is about; None for most."""
     wamid = clean(as_dict(content).get(REFERENCES.get(kind)))
     return wamid if wamid and len(wamid.encode()) <= MAX_ID else None

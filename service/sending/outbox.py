@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from service.accounts.account import MAY_SEND, Account
 from service.content.message_schema import is_one_time_code
 from service.media import outbound_file
-from service.messages.message import Message, refers_to
+from service.messages.message import Message, related_wamid
 from service.messages.state_machine import HoldReason, Status
 from service.runtime.config import settings
 from service.runtime.db import columns, db, execute, fetch, fetch_dicts, to_json
@@ -137,7 +137,7 @@ def _row(outgoing: Outgoing) -> tuple:
         to_json(extra or None),
         message.get('client_reference'),
         int(is_one_time_code(message)),
-        refers_to(kind, message[kind]),
+        related_wamid(kind, message[kind]),
         to_json(message.get('fallback_template')),
         to_json(message.get('replaced')),
     )

@@ -127,7 +127,7 @@ def _row(item: Item) -> tuple:
         to_json(data.get('context')),
         to_json(extra or None),
         item.told_at,
-        message.refers_to(kind, data.get(kind)),
+        message.related_wamid(kind, data.get(kind)),
     )
 
 
