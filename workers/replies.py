@@ -53,7 +53,7 @@ class Replies:
         now = time.monotonic()
         rows = conversation.claim_replies(max(1, free // 4), LEASE, shares, share)
         self.pool.submit([row | {'asked_at': now} for row in rows])
-        if read_receipt.before_replies(rows):
+        if read_receipt.ask_before_replies(rows):
             wake(ERRANDS)
         return len(rows)
 

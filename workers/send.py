@@ -213,7 +213,7 @@ def _tell(news):
         for streak in news.ended:
             number = None if streak.scope == outage.ALL else streak.phone_number_id
             inbound_file.go_on(number)
-            read_receipt.go_on(number)
+            read_receipt.retry_failed(number)
     if news.ended:
         wake(SEND)
         wake(ERRANDS)

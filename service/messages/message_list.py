@@ -14,13 +14,13 @@ from service.messages.message import Message
 from service.runtime.db import fetch
 from service.runtime.ids import id_at
 
-SKEW = timedelta(days=1)  # between the clock that made an id and the database's, generously
+CLOCK_SKEW = timedelta(days=1)  # between the clock that made an id and the database's, generously
 FIRST_ID = '00000000-0000-0000-0000-000000000000'
 KINDS = {'phone': ['phone', 'former'], 'user': ['user', 'replaced'], 'parent': ['parent']}
 
 # The index begins with our number, so each number is asked in turn: they are few, and a further
 # index costs each send.
-WITH_WAMID = """
+FIND_BY_WAMID = """
 WITH RECURSIVE number (id) AS (
   (SELECT phone_number_id FROM message m WHERE {which} ORDER BY phone_number_id LIMIT 1)
   UNION ALL
@@ -29,11 +29,11 @@ WITH RECURSIVE number (id) AS (
   FROM number WHERE number.id IS NOT NULL)
 SELECT m.id FROM number JOIN message m ON m.phone_number_id = number.id AND m.wamid = %(wamid)s AND {which}
 """
-EITHER_WAY = [
-    WITH_WAMID.format(which="m.direction = 'inbound'"),
-    WITH_WAMID.format(which="m.direction = 'outbound' AND m.wamid IS NOT NULL"),
+BOTH_DIRECTIONS = [
+    FIND_BY_WAMID.format(which="m.direction = 'inbound'"),
+    FIND_BY_WAMID.format(which="m.direction = 'outbound' AND m.wamid IS NOT NULL"),
 ]
-KNOWN_AS = """
+FIND_CONVERSATIONS = """
 SELECT DISTINCT conversation_id FROM conversation_identity
 WHERE chatbot_id IN (SELECT chatbot_id FROM whatsapp_cloud_account WHERE chatbot_id = coalesce(%s, chatbot_id))
   AND kind = ANY(%s) AND value = ANY(%s)
@@ -42,7 +42,7 @@ WHERE chatbot_id IN (SELECT chatbot_id FROM whatsapp_cloud_account WHERE chatbot
 
 def with_wamid(query: Query, wamid: str) -> Query:
     return query.where(
-        Message.id.in_([id_ for sql in EITHER_WAY for (id_,) in fetch(sql, {'wamid': wamid})])
+        Message.id.in_([id_ for sql in BOTH_DIRECTIONS for (id_,) in fetch(sql, {'wamid': wamid})])
     )
 
 
@@ -57,7 +57,7 @@ def sent_to(query: Query, chatbot_id: str | None, value: str) -> Query:
         if named and named.kind == 'phone'
         else [named.value if named else value]
     )
-    conversations = [id_ for (id_,) in fetch(KNOWN_AS, (chatbot_id, kinds, values))]
+    conversations = [id_ for (id_,) in fetch(FIND_CONVERSATIONS, (chatbot_id, kinds, values))]
     to = Message.recipient_to
     if named and named.kind == 'phone':
         to = fn.regexp_replace(Message.recipient_to, '[^0-9]', '', 'g')
@@ -74,14 +74,14 @@ def created(query: Query, after: datetime | None, before: datetime | None) -> Qu
     Ids rise with time, so their index finds the place.
     """
     if after:
-        query = query.where(Message.created_at > after, Message.id >= id_at(after, -SKEW))
+        query = query.where(Message.created_at > after, Message.id >= id_at(after, -CLOCK_SKEW))
     if before:
-        query = query.where(Message.created_at < before, Message.id <= id_at(before, SKEW))
+        query = query.where(Message.created_at < before, Message.id <= id_at(before, CLOCK_SKEW))
     return query
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Cursor:
     """Where a list by time of change goes on: behind this row."""
 
     updated_at: datetime
@@ -92,27 +92,27 @@ class Place:
 # waits for it, or the cursor would be past them before they are there. Whoever began before `now`
 # has told so after the pause.
 NOW = 'SELECT clock_timestamp(), pg_sleep(0.02)'
-OLDEST_UNDER_WAY = """
+FIND_OLDEST_TRANSACTION = """
 SELECT min(xact_start) FROM pg_stat_activity
 WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'
   AND (backend_xid IS NOT NULL OR application_name = current_setting('application_name'))
 """
 
 
-def settled_until() -> datetime:
+def complete_until() -> datetime:
     """The time before which no change can come any more."""
     now = fetch(NOW)[0][0]
-    oldest = fetch(OLDEST_UNDER_WAY)[0][0]
+    oldest = fetch(FIND_OLDEST_TRANSACTION)[0][0]
     return min(now, oldest) if oldest else now
 
 
-def changed(query: Query, behind: Place, limit: int) -> list[Message]:
+def changed(query: Query, behind: Cursor, limit: int) -> list[Message]:
     """At most `limit` of a query, in the order of their changes, from a place on; of each chatbot
     by its index.
     """
     of_one = (
         query.select(Message.id, Message.updated_at)
-        .where(Message.chatbot_id == Account.chatbot_id, Message.updated_at < settled_until())
+        .where(Message.chatbot_id == Account.chatbot_id, Message.updated_at < complete_until())
         .where(Tuple(Message.updated_at, Message.id) > (behind.updated_at, behind.id))
         .order_by(Message.updated_at, Message.id)
         .limit(limit)

@@ -37,7 +37,7 @@ def ask(message, typing):
     execute(ASK_ONE, (message.id, typing))
 
 
-def before_replies(claimed):
+def ask_before_replies(claimed):
     """Of conversations whose responders are asked just now: the last message, where the account
     wants it.
     """
@@ -86,7 +86,7 @@ def record(results):
 
 
 # One that is claimed shows no error: what has one is waiting.
-GO_ON = """
+RETRY_FAILED = """
 UPDATE read_receipt SET due_at = now() WHERE message_id IN (
   SELECT r.message_id FROM read_receipt r JOIN message m ON m.id = r.message_id
   WHERE r.due_at IS NOT NULL AND r.error IS NOT NULL AND m.phone_number_id = coalesce(%s, m.phone_number_id)
@@ -94,12 +94,12 @@ UPDATE read_receipt SET due_at = now() WHERE message_id IN (
 """
 
 
-def go_on(phone_number_id: str | None) -> int:
+def retry_failed(phone_number_id: str | None) -> int:
     """Meta is back, for a number or for all (None): what has failed is due now.
 
     Returns how many.
     """
-    return execute(GO_ON, (phone_number_id,))
+    return execute(RETRY_FAILED, (phone_number_id,))
 
 
 OF_MESSAGES = """

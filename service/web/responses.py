@@ -18,7 +18,7 @@ from playhouse.pool import MaxConnectionsExceeded
 from werkzeug.exceptions import BadRequest as NotJSON
 from werkzeug.exceptions import HTTPException
 
-from service.messages.message_list import Place
+from service.messages.message_list import Cursor
 from service.runtime import logs, strict_json
 from service.runtime.db import CONNECTION_LOST, db, reason
 from service.runtime.errors import (
@@ -275,9 +275,9 @@ def page_size():
 
 
 def page_of_changes(fetch: Callable, since: datetime, show: Callable) -> dict:
-    """One page in the order of changes: `fetch(place, limit)` gives the rows behind a Place."""
+    """One page in the order of changes: `fetch(place, limit)` gives the rows behind a Cursor."""
     limit = page_size()
-    rows = fetch(_place(since), limit + 1)
+    rows = fetch(_cursor(since), limit + 1)
     last = rows[limit - 1] if len(rows) > limit else None
     cursor = (
         last and urlsafe_b64encode(json.dumps([plain(last.updated_at), last.id]).encode()).decode()
@@ -285,10 +285,10 @@ def page_of_changes(fetch: Callable, since: datetime, show: Callable) -> dict:
     return {'data': show(rows[:limit]), 'next_cursor': cursor}
 
 
-def _place(since: datetime) -> Place:
+def _cursor(since: datetime) -> Cursor:
     cursor = parameter('cursor')
     if cursor is None:
-        return Place(since)
+        return Cursor(since)
     try:
         at, id_ = json.loads(urlsafe_b64decode(cursor))
         at, id_ = given(at), str(uuid.UUID(id_))
@@ -296,4 +296,4 @@ def _place(since: datetime) -> Place:
         at = None
     if at is None:
         raise Invalid('cursor is not valid.', {'cursor': ['Not a cursor of this list.']})
-    return Place(at, id_)
+    return Cursor(at, id_)
