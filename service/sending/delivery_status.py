@@ -17,7 +17,7 @@ from service.sending.escalation import SendFailure
 
 
 @dataclass(slots=True)
-class Status:
+class DeliveryStatus:
     """One status as Meta sent it, cleaned.
 
     `timestamp`: Meta's or, without one, that of receipt; `opaque`: biz_opaque_callback_data.
@@ -123,7 +123,7 @@ def _find_messages(statuses):
 
 
 def _adopt(news, targets):
-    """The orphans of messages whose wamid these statuses bring: [(message id, Status)]."""
+    """The orphans of messages whose wamid these statuses bring: [(message id, DeliveryStatus)]."""
     first = [(id_, s.phone_number_id, s.wamid) for id_, s in news if targets[id_]['wamid'] is None]
     rows = fetch_dicts(ADOPT, columns(sorted(set(first)))) if first else []
     return [(row['message_id'], _from_row(row)) for row in rows]
@@ -152,7 +152,7 @@ def _insert(statuses):
 def advance(news, targets):
     """Move messages forward.
 
-    `news`: (message id, Status); `targets`: {id: locked row}. Returns SendFailures.
+    `news`: (message id, DeliveryStatus); `targets`: {id: locked row}. Returns SendFailures.
 
     Failures come last: what is known to have arrived is not sent again.
     """
@@ -297,7 +297,7 @@ def join_orphans(message_ids=None):
 
 def _from_row(row):
     errors = row['errors'] or []
-    return Status(
+    return DeliveryStatus(
         row['chatbot_id'],
         row['phone_number_id'],
         row['wamid'],

@@ -24,7 +24,7 @@ from service.runtime.db import LOCK_NOT_AVAILABLE, LOCKED, db, passes, sqlstate
 from service.runtime.queues import retry_delay
 from service.runtime.untrusted import as_dict, clean
 from service.sending import delivery_status, escalation, holds, rate_limit
-from service.sending.delivery_status import Status
+from service.sending.delivery_status import DeliveryStatus
 from service.webhooks import (
     calls_and_preferences,
     echoes_field,
@@ -271,7 +271,7 @@ def _store_statuses(items: list[Item]) -> None:
     """What speaks of messages' states moves them; what speaks of anything else is kept."""
     statuses = [(item, _told(item)) for item in items]
     outcomes, refusals = delivery_status.store(
-        [one for _, one in statuses if isinstance(one, Status)]
+        [one for _, one in statuses if isinstance(one, DeliveryStatus)]
     )
     outcomes |= fact.store([one for _, one in statuses if isinstance(one, Fact)])
     escalation.apply(refusals)
@@ -285,7 +285,7 @@ def _store_statuses(items: list[Item]) -> None:
     conversation.named([(id_, *row) for id_, row in names.items()])
 
 
-def _told(item: Item) -> Status | Fact:
+def _told(item: Item) -> DeliveryStatus | Fact:
     data, chatbot_id = item.data, item.account.chatbot_id
     if status_type(data):
         return fact.of_status(item, chatbot_id)
@@ -294,7 +294,7 @@ def _told(item: Item) -> Status | Fact:
     recipient = {
         name: data[name] for name in data if name.startswith(('recipient_', 'parent_recipient_'))
     }
-    return Status(
+    return DeliveryStatus(
         chatbot_id,
         item.phone_number_id,
         item.wamid,

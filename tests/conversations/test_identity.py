@@ -315,7 +315,8 @@ def answer(message, **ids):
     }
     with connection():
         identity.join(
-            [identity_claims.of_answer(row, Outcome('accepted', **ids), moment(AT))], holds.resolve_conflict
+            [identity_claims.of_answer(row, Outcome('accepted', **ids), moment(AT))],
+            holds.resolve_conflict,
         )
 
 
