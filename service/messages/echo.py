@@ -2,16 +2,17 @@
 (section 5).
 """
 
-from service.runtime.db import columns, execute, fetch
+from collections.abc import Sequence
 
-# Not what we have sent ourselves: that is there already, whichever way Meta tells of it.
-INSERT = """
-INSERT INTO message (id, chatbot_id, conversation_id, phone_number_id, type, wamid, sender, content, context, extra,
-  timestamp, refers_to, recipient_to, recipient, accepted_at, direction, status, echo)
+from service.messages.message import MessageKey, ReceivedMessage
+from service.runtime.db import execute, fetch
+from service.runtime.rows import fetch_bulk
+
+# A message that we sent ourselves is stored already, however Meta tells of it.
+INSERT_ECHOES = """
+INSERT INTO message ({columns}, accepted_at, direction, status, echo)
 SELECT n.*, coalesce(n.timestamp, now()), 'outbound', 'sent', true
-FROM unnest(%s::uuid[], %s::text[], %s::uuid[], %s::text[], %s::text[], %s::text[], %s::json[], %s::json[], %s::json[],
-  %s::json[], %s::timestamptz[], %s::text[], %s::text[], %s::text[]) AS n (id, chatbot_id, conversation_id,
-  phone_number_id, type, wamid, sender, content, context, extra, timestamp, refers_to, recipient_to, recipient)
+FROM {rows}
 WHERE NOT EXISTS (
   SELECT 1 FROM message m WHERE m.phone_number_id = n.phone_number_id AND m.wamid = n.wamid
     AND m.direction = 'outbound' AND m.wamid IS NOT NULL)
@@ -20,16 +21,13 @@ RETURNING phone_number_id, wamid, id
 """
 
 
-def insert(rows):
-    """Store echoes, each once.
+def insert(echoes: Sequence[ReceivedMessage]) -> dict[MessageKey, str]:
+    """Store echoes, each key once; return the ids of those that are new.
 
-    `rows`: those of message.insert_inbound with the addressee's phone and BSUID.
-
-    Returns {(phone_number_id, wamid): id} of those that are new: join the statuses that came before
-    them.
+    The caller joins them with the statuses that came before them.
     """
-    rows = sorted(rows, key=lambda row: (row[3], row[5]))
-    return {row[:2]: row[2] for row in fetch(INSERT, columns(rows))} if rows else {}
+    rows = sorted(echoes, key=lambda echo: echo.key)
+    return {(number, wamid): id_ for number, wamid, id_ in fetch_bulk(INSERT_ECHOES, rows)}
 
 
 TWINS = """

@@ -1,5 +1,9 @@
 """Messages, both ways, as rows; what leaves is moved on by service/sending/outbox.py."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
 from peewee import BooleanField, DateTimeField, SmallIntegerField, TextField
 
 from service.content.person_id import in_place
@@ -7,9 +11,12 @@ from service.content.plain_text import read
 from service.graph.client import first_error
 from service.graph.error_codes import explain
 from service.graph.error_shapes import told_errors
-from service.runtime.db import columns, execute, fetch
+from service.runtime.db import execute
 from service.runtime.model import JSON, Row
+from service.runtime.rows import Json, JsonText, Uuid, fetch_bulk
 from service.runtime.untrusted import MAX_ID, as_dict, clean
+
+MessageKey = tuple[str, str]  # phone_number_id, wamid
 
 # Where the wamid stands that a message is about.
 REFERENCES = {
@@ -155,30 +162,48 @@ def related_wamid(kind, content):
     return wamid if wamid and len(wamid.encode()) <= MAX_ID else None
 
 
-INSERT_INBOUND = """
-INSERT INTO message (id, chatbot_id, conversation_id, phone_number_id, type, wamid, sender, content, context, extra,
-  timestamp, refers_to, direction, status)
-SELECT n.*, 'inbound', 'received' FROM unnest(%s::uuid[], %s::text[], %s::uuid[], %s::text[], %s::text[], %s::text[],
-  %s::json[], %s::json[], %s::json[], %s::json[], %s::timestamptz[], %s::text[]) AS n
+@dataclass(slots=True)
+class ReceivedMessage:
+    """A message that a webhook brings: a customer's, or an echo of the business's own phone.
+
+    `content` is JSON as text, for it may be JSON's null. `recipient_to` (a phone) and `recipient`
+    (a BSUID) say whom an echo went to.
+    """
+
+    id: Uuid
+    chatbot_id: str
+    conversation_id: Uuid
+    phone_number_id: str
+    type: str
+    wamid: str
+    sender: Json
+    content: JsonText
+    context: Json | None
+    extra: Json | None
+    timestamp: datetime | None
+    refers_to: str | None
+    recipient_to: str | None = None
+    recipient: str | None = None
+
+    @property
+    def key(self) -> MessageKey:
+        return self.phone_number_id, self.wamid
+
+
+INSERT_INBOUND_MESSAGES = """
+INSERT INTO message ({columns}, direction, status)
+SELECT n.*, 'inbound', 'received' FROM {rows}
 ON CONFLICT (phone_number_id, wamid) WHERE direction = 'inbound' DO NOTHING
 RETURNING phone_number_id, wamid, id
 """
 
 
-def insert_inbound(rows):
-    """Store customers' messages, each (phone_number_id, wamid) once.
-
-    `rows`: tuples in the order below.
-
-    Returns {(phone_number_id, wamid): id} of those that are new.
-    """
-    if not rows:
-        return {}
-    rows = sorted(
-        rows, key=lambda row: (row[3], row[5])
-    )  # everybody inserts in one order: no circle of waiting
-    stored = fetch(INSERT_INBOUND, columns(rows))
-    return {row[:2]: row[2] for row in stored}
+def insert_inbound(messages: Sequence[ReceivedMessage]) -> dict[MessageKey, str]:
+    """Store customers' messages, each key once; return the ids of those that are new."""
+    # Everybody inserts in one order, so that two workers never wait for each other.
+    rows = sorted(messages, key=lambda message: message.key)
+    stored = fetch_bulk(INSERT_INBOUND_MESSAGES, rows)
+    return {(number, wamid): id_ for number, wamid, id_ in stored}
 
 
 LOG_USAGE = """

@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from service.conversations import conversation, opt_out
 from service.media import inbound_file
 from service.messages import echo, message
+from service.messages.message import MessageKey, ReceivedMessage
 from service.runtime.config import settings
-from service.runtime.db import to_json
 from service.runtime.ids import new_id
 from service.runtime.untrusted import MAX_NAME, clean
 from service.sending import delivery_status, holds
@@ -17,7 +17,6 @@ from service.webhooks import echoes_field, identity_claims
 from service.webhooks.payload import Item
 
 log = logging.getLogger(__name__)
-Key = tuple[str, str]  # phone_number_id, wamid
 TELL_EVERY = 600  # seconds between two lines about one account that answers nobody
 _told_at: dict[str, float] = {}  # chatbot_id: monotonic time of the last
 
@@ -38,6 +37,7 @@ ANSWERED = frozenset(
         'request_welcome',
     )
 )
+SENDER_KEYS = ('from', 'from_user_id', 'from_parent_user_id', 'group_id')
 COMMON = frozenset(
     (
         'from',
@@ -66,9 +66,9 @@ def store(messages: list[Item], echoes: list[Item]) -> None:
     holds.cancel_unwanted(opt_out.record(opt_out.in_words(new_messages)))
 
 
-def _first(items: list[Item]) -> dict[Key, Item]:
+def _first(items: list[Item]) -> dict[MessageKey, Item]:
     """Of items with one key the first; what comes once more is a duplicate."""
-    first: dict[Key, Item] = {}
+    first: dict[MessageKey, Item] = {}
     for item in items:
         key = (item.phone_number_id, item.wamid)
         if not item.conversation_id:
@@ -80,7 +80,7 @@ def _first(items: list[Item]) -> dict[Key, Item]:
     return first
 
 
-def _store_messages(first: dict[Key, Item]) -> list[Item]:
+def _store_messages(first: dict[MessageKey, Item]) -> list[Item]:
     """Returns those that are new."""
     if not first:
         return []
@@ -92,43 +92,43 @@ def _store_messages(first: dict[Key, Item]) -> list[Item]:
     return [item for key, item in first.items() if key in stored]
 
 
-def _store_echoes(first: dict[Key, Item]) -> list[Item]:
+def _store_echoes(first: dict[MessageKey, Item]) -> list[Item]:
     """Returns those that are new."""
-    stored = echo.insert([(*_row(item), *echoes_field.address(item)) for item in first.values()])
+    stored = echo.insert([_echo(item) for item in first.values()])
     if stored:
         delivery_status.join_orphans(stored.values())
     _expect_media(stored, first)
     return [item for key, item in first.items() if key in stored]
 
 
-def _expect_media(stored: dict[Key, str], first: dict[Key, Item]) -> None:
+def _expect_media(stored: dict[MessageKey, str], first: dict[MessageKey, Item]) -> None:
     inbound_file.expect([(stored[key], item) for key, item in first.items() if key in stored])
 
 
-def _row(item: Item) -> tuple:
-    """The columns of message.insert_inbound."""
+def _row(item: Item) -> ReceivedMessage:
     data = item.data
     kind = _kind(data)
-    sender = {
-        name: data[name]
-        for name in ('from', 'from_user_id', 'from_parent_user_id', 'group_id')
-        if data.get(name)
-    }
     extra = {name: value for name, value in data.items() if name not in COMMON and name != kind}
-    return (
-        new_id(),
-        item.account.chatbot_id,
-        item.conversation_id,
-        item.phone_number_id,
-        kind,
-        item.wamid,
-        json.dumps(sender),
-        json.dumps(data.get(kind, {})),
-        to_json(data.get('context')),
-        to_json(extra or None),
-        item.told_at,
-        message.related_wamid(kind, data.get(kind)),
+    return ReceivedMessage(
+        id=new_id(),
+        chatbot_id=item.account.chatbot_id,
+        conversation_id=item.conversation_id,
+        phone_number_id=item.phone_number_id,
+        type=kind,
+        wamid=item.wamid,
+        sender={name: data[name] for name in SENDER_KEYS if data.get(name)},
+        content=json.dumps(data.get(kind, {})),
+        context=data.get('context'),
+        extra=extra or None,
+        timestamp=item.told_at,
+        refers_to=message.related_wamid(kind, data.get(kind)),
     )
+
+
+def _echo(item: Item) -> ReceivedMessage:
+    row = _row(item)
+    row.recipient_to, row.recipient = echoes_field.address(item)
+    return row
 
 
 def _kind(data: dict) -> str:
