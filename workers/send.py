@@ -231,7 +231,7 @@ def _learn(results):
     ]
     if told := list(filter(None, told)):
         try:
-            identity.join(told, holds.resolve_conflict)
+            identity.link(told, holds.resolve_conflict)
         except PeeweeException as error:
             log.warning(
                 'what answers tell of people was not noted', extra={'reason': reason(error)}

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from service.content.person_id import named
 from service.conversations.identity_resolution import Settlement
 from service.conversations.identity_store import look_up
-from service.conversations.merge import TryAgain, lock_accounts
+from service.conversations.merge import IdentityConflict, lock_accounts
 from service.runtime.db import columns, db, execute
 
 KEEP = 'SELECT 1 FROM conversation WHERE id = ANY(%s::uuid[]) ORDER BY id FOR KEY SHARE'
@@ -26,14 +26,14 @@ WHERE (i.chatbot_id, i.kind, i.value, i.conversation_id) = (n.chatbot_id, n.kind
 
 
 @dataclass(frozen=True, slots=True)
-class Identity:
+class IdentityClaim:
     """Whom a message came from or goes to, as far as it says: a group, or a person's phone, BSUID
     and parent BSUID.
 
     `at`: Meta's time of it; without one it takes no phone from anybody. `why`: for the history.
-    `also`: further (kind, value) of the same person; those of a `changed` one are what they had
-    before. `learn`: nobody is new by it, known people are only known better; then `about` may be
-    the message it speaks of. `kept`: more than that is going to be written of them, so their row is
+    `other_ids`: further (kind, value) of the same person; those of a change one are what they had
+    before. `updates_only`: nobody is new by it, known people are only known better; then `message_id` may be
+    the message it speaks of. `lock`: more than that is going to be written of them, so their row is
     locked with the others', in order.
     """
 
@@ -44,17 +44,17 @@ class Identity:
     parent: str | None = None
     at: datetime | None = None
     why: str = 'message'
-    also: tuple = ()
-    changed: bool = False
-    learn: bool = False
-    about: str | None = None
-    kept: bool = False
+    other_ids: tuple = ()
+    is_change: bool = False
+    updates_only: bool = False
+    message_id: str | None = None
+    lock: bool = False
 
     def known_by(self):
         if self.group:
             return [(self.chatbot_id, 'group', self.group)]
         own = (('user', self.user), ('parent', self.parent), ('phone', self.phone))
-        return [(self.chatbot_id, kind, value) for kind, value in (*own, *self.also) if value]
+        return [(self.chatbot_id, kind, value) for kind, value in (*own, *self.other_ids) if value]
 
     def certain(self):
         """What leads to one person, or group, for ever."""
@@ -62,20 +62,20 @@ class Identity:
 
     def uncertain(self):
         """What comes and goes; of what changed, the earlier ones first."""
-        earlier = [(self.chatbot_id, *one) for one in self.also]
+        earlier = [(self.chatbot_id, *one) for one in self.other_ids]
         keys = [key for key in self.known_by() if key[1] in ('parent', 'phone')]
-        return sorted(keys, key=lambda key: key not in earlier) if self.changed else keys
+        return sorted(keys, key=lambda key: key not in earlier) if self.is_change else keys
 
     def had(self, key):
         """Whether it says that they had this before, and no longer have."""
-        return key is not None and self.changed and key[1:] in self.also
+        return key is not None and self.is_change and key[1:] in self.other_ids
 
 
 def addressee(chatbot_id, message):
     """Whom a validated message (service.content.message_schema) goes to."""
     if message.get('recipient_type') == 'group':
-        return Identity(chatbot_id, group=message['to'], why='send')
-    return Identity(chatbot_id, **named(message.get('to') or message['recipient']), why='send')
+        return IdentityClaim(chatbot_id, group=message['to'], why='send')
+    return IdentityClaim(chatbot_id, **named(message.get('to') or message['recipient']), why='send')
 
 
 def resolve(identities, hold=False):
@@ -84,7 +84,7 @@ def resolve(identities, hold=False):
     Known people cost one SELECT. For new or changed ones the accounts are locked, in order. With
     `hold` the rows of all conversations are locked as well, in order: everybody locks accounts,
     then conversations, then messages, so nobody waits for another in a circle. One that is only
-    learnt from may come out as None. Raises TryAgain (with `hold`).
+    learnt from may come out as None. Raises IdentityConflict (with `hold`).
     """
     identities = dict.fromkeys(identities)
     alone = not hold and len(identities) == 1  # nobody to wait for while a row is held
@@ -96,7 +96,7 @@ def resolve(identities, hold=False):
     settled |= settlement.run()
     if not _lock(settled, settlement, hold, alone):
         if hold:
-            raise TryAgain('a conversation was merged')
+            raise IdentityConflict('a conversation was merged')
         return resolve(identities)
     settlement.write()
     if hold:
@@ -112,7 +112,7 @@ def _lock(settled, settlement, hold, alone):
     people = {
         found
         for identity, found in settled.items()
-        if found and (identity.kept or not identity.learn)
+        if found and (identity.lock or not identity.updates_only)
     }
     people -= settlement.created.keys()
     if settlement.touched:
@@ -122,18 +122,18 @@ def _lock(settled, settlement, hold, alone):
     return not wanted or execute(lock, (sorted(wanted),)) == len(wanted)
 
 
-def join(identities, mend):
+def link(identities, resolve_conflict):
     """Link what is learnt of known people, in transactions of its own.
 
-    `mend`: sending/holds.resolve_conflict.
+    `resolve_conflict`: sending/holds.resolve_conflict.
     """
     while True:
         try:
             with db.atomic():
                 resolve(identities, hold=True)
             return
-        except TryAgain as reason:
-            mend(reason)
+        except IdentityConflict as conflict:
+            resolve_conflict(conflict)
 
 
 def _looked_up(identity):
@@ -145,14 +145,14 @@ def _looked_up(identity):
 
 def _agreed(identity, known):
     """The conversation that all keys of an identity lead to, else None."""
-    if identity.changed:
+    if identity.is_change:
         return None
     past = known.get((identity.chatbot_id, 'former', identity.phone))
     if past and not identity.user and identity.at and identity.at < past.seen_at:
         return None
     owners = [known.get(key) for key in identity.known_by()]
     if (
-        identity.learn
+        identity.updates_only
         and identity.user
         and identity.at
         and any(owner and owner.seen_at is None for owner in owners)
@@ -177,8 +177,8 @@ def _open(settled, known):
 
 def _matters(identity, known):
     return (
-        not identity.learn
-        or bool(identity.about)
+        not identity.updates_only
+        or bool(identity.message_id)
         or any(key in known for key in identity.known_by())
     )
 
@@ -187,7 +187,7 @@ def _touch(identities, known):
     """Note when people were last seen, of phones and BSUIDs that came together; to the day."""
     seen = {}
     for identity in identities:
-        if identity.phone and identity.at and not identity.learn:
+        if identity.phone and identity.at and not identity.updates_only:
             for key in identity.known_by():
                 owner = known.get(key)
                 if owner and (

@@ -9,7 +9,7 @@ again, neither takes it back nor finds the wrong person.
 
 from service.conversations import contact, identity_store
 from service.conversations.identity_store import Owner, former, look_up, variants
-from service.conversations.merge import TwoAreOne
+from service.conversations.merge import MergeNeeded
 from service.runtime.ids import new_id
 
 NAMES = {'phone': 'phone', 'user': 'user_id', 'parent': 'parent_user_id'}  # in the history
@@ -44,12 +44,12 @@ class Settlement:
         self.known = look_up(keys | misfiled.keys())
         for wrong in sorted(self.known.keys() & misfiled.keys()):
             self._refile(wrong, misfiled[wrong])
-        about = sorted({identity.about for identity in self.identities if identity.about})
+        about = sorted({identity.message_id for identity in self.identities if identity.message_id})
         self.sent_to = identity_store.sent_to(about)
         found = sorted(
             {owner.conversation for owner in self.known.values()} | set(self.sent_to.values())
         )
-        if found and any(identity.changed for identity in self.identities):
+        if found and any(identity.is_change for identity in self.identities):
             self.known = identity_store.phones_of(found) | self.known
         self.with_bsuid = identity_store.with_bsuid(found)
         current = identity_store.current(found)
@@ -68,22 +68,22 @@ class Settlement:
     def run(self):
         """{identity: conversation}, None for one that is only learnt from and says nothing.
 
-        Raises TwoAreOne.
+        Raises MergeNeeded.
         """
         settled = {identity: self._settle(identity) for identity in self.identities}
         if self.merges:
-            raise TwoAreOne(self.merges)
+            raise MergeNeeded(self.merges)
         self.touched = {self._now(person) for person in self.touched} - self.created.keys()
         return {identity: self._now(person) for identity, person in settled.items()}
 
     def _settle(self, identity):
         person = self._person(identity)
-        if person is None and identity.learn and not self._has_new_owner(identity):
+        if person is None and identity.updates_only and not self._has_new_owner(identity):
             return None
         person = person or self._create(identity)
         for key in identity.known_by():
             self._claim(identity, key, person)
-        if identity.changed and identity.at:
+        if identity.is_change and identity.at:
             self._free(identity, person)
         if identity.phone and (replaced := self._replaced(identity)):
             self._end(identity, (identity.chatbot_id, 'phone', identity.phone), person, replaced)
@@ -116,7 +116,7 @@ class Settlement:
         for key in identity.uncertain():
             found = self._join(identity, found, self._leads_to(identity, key, found), key)
         return found or self._join(
-            identity, None, self._now(self.sent_to.get((identity.chatbot_id, identity.about)))
+            identity, None, self._now(self.sent_to.get((identity.chatbot_id, identity.message_id)))
         )
 
     def _join(self, identity, found, owner, key=None):
@@ -141,7 +141,7 @@ class Settlement:
         if past := self.known.get(former(key)):
             is_old = identity.at and identity.at < past.seen_at
             is_tie = identity.at == past.seen_at and (
-                identity.changed or not identity.certain() and not owner
+                identity.is_change or not identity.certain() and not owner
             )
             if is_old or is_tie:  # of a tie: the same news once more, or nobody else has it
                 return self._now(past.conversation)
@@ -160,7 +160,7 @@ class Settlement:
         seen, at, replaced = owner.seen_at, identity.at, self._replaced(identity)
         if replaced and not (seen and seen <= replaced):
             return False
-        if not identity.changed:
+        if not identity.is_change:
             return True
         if key[2] == identity.phone:
             return bool(seen and at and seen >= at)
@@ -249,7 +249,7 @@ class Settlement:
         past = self.known.get(former(key))
         if past is None:
             return False
-        if not identity.certain() and not identity.changed:
+        if not identity.certain() and not identity.is_change:
             is_old = identity.at and identity.at < past.seen_at
             return bool(is_old or identity.at == past.seen_at and key not in self.known)
         return not identity.at or identity.at <= past.seen_at
@@ -290,7 +290,7 @@ class Settlement:
             key[2] for key in identity.known_by() if key[1] == 'phone' and key[2] == identity.phone
         }
         kept |= {form[2] for value in list(kept) for form in variants((chatbot_id, 'phone', value))}
-        phones = {(chatbot_id, *one) for one in identity.also if one[0] == 'phone'}
+        phones = {(chatbot_id, *one) for one in identity.other_ids if one[0] == 'phone'}
         phones |= {
             key
             for key in self.known
@@ -319,8 +319,8 @@ class Settlement:
 
     def _note(self, person, key, identity, source=None, target=None):
         what = NAMES.get(key[1])
-        is_alias = target and key[1:] in identity.also or identity.why == 'send'
-        is_first = person in self.created and not identity.changed and not source
+        is_alias = target and key[1:] in identity.other_ids or identity.why == 'send'
+        is_first = person in self.created and not identity.is_change and not source
         if what and not is_first and not is_alias:
             source = source or self.before.get(person, {}).get(key[1])
             detail = self.events.setdefault(
@@ -334,7 +334,7 @@ class Settlement:
         shown = self.now.setdefault(person, {'at': None})
         is_news = identity.at is not None and (shown['at'] is None or identity.at >= shown['at'])
         for key in identity.known_by():
-            is_own = key[1:] not in identity.also and not (
+            is_own = key[1:] not in identity.other_ids and not (
                 key[1] == 'user' and former(key) in self.known
             )
             if is_own and self._owner(key) == person and (is_news or key[1] not in shown):

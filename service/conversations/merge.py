@@ -64,10 +64,10 @@ MERGE = (
 )
 
 
-class TryAgain(Exception):
-    """Who is who has changed: undo the transaction, `mend()`, and do it all again."""
+class IdentityConflict(Exception):
+    """Who is who has changed: undo the transaction, `resolve()`, and do it all again."""
 
-    def mend(self):
+    def resolve(self):
         """What has to be done in between, in a transaction of its own.
 
         Returns the conversations that took others in: take back what waits for who wants none
@@ -76,7 +76,7 @@ class TryAgain(Exception):
         return []
 
 
-class TwoAreOne(TryAgain):
+class MergeNeeded(IdentityConflict):
     """Stored conversations turn out to be one person's.
 
     `merges`: [(chatbot_id, source, target, certain, why)], in this order. A merge that is not
@@ -88,7 +88,7 @@ class TwoAreOne(TryAgain):
         super().__init__('two conversations are one')
         self.merges = merges
 
-    def mend(self):
+    def resolve(self):
         with db.atomic():
             lock_accounts(merge[0] for merge in self.merges)
             wanted = {id_ for _, source, target, _, _ in self.merges for id_ in (source, target)}

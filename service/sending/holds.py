@@ -9,7 +9,7 @@ import logging
 from service.accounts import account
 from service.accounts.account import MAY_SEND, Account
 from service.conversations import opt_out
-from service.conversations.merge import TryAgain
+from service.conversations.merge import IdentityConflict
 from service.conversations.opt_out import UNWANTED
 from service.media import inbound_file
 from service.messages.state_machine import HoldReason
@@ -237,10 +237,10 @@ def cancel_unwanted(conversations: list[str]) -> None:
         execute(CANCEL_UNWANTED, (to_json(opt_out.TAKEN_BACK), conversations))
 
 
-def resolve_conflict(reason: TryAgain) -> None:
+def resolve_conflict(conflict: IdentityConflict) -> None:
     """Merge what is one person's; an opt-out of either half takes back what waits for the other."""
     with db.atomic():
-        cancel_unwanted(reason.mend())
+        cancel_unwanted(conflict.resolve())
 
 
 def reconcile_strays() -> int:

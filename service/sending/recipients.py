@@ -6,7 +6,7 @@ from operator import itemgetter
 
 from service.content.file_types import LIMITS
 from service.content.person_id import read
-from service.conversations.identity import Identity, addressee
+from service.conversations.identity import IdentityClaim, addressee
 from service.runtime.errors import Conflict, Invalid
 from service.sending import send_policy
 from service.sending.outbox import Outgoing
@@ -26,7 +26,7 @@ class Bulk:
     known: Callable = lambda chatbot_id, numbers: (
         set()
     )  # known_ids.known_phones, or nobody is known
-    good: dict = field(default_factory=dict)  # {Identity: (line, recipient, parameters)}
+    good: dict = field(default_factory=dict)  # {IdentityClaim: (line, recipient, parameters)}
     recipients: int = 0
     rejected: int = 0
     duplicates: int = 0
@@ -95,9 +95,9 @@ class Bulk:
         wrong = row.wrong_address(self.mould.message.get('recipient_type'), is_known)
         return wrong | self.mould.check(row.parameters)
 
-    def count_once(self, conversations: dict[Identity, str]) -> None:
+    def count_once(self, conversations: dict[IdentityClaim, str]) -> None:
         """Of rows that lead to one person, by whichever id, the first counts."""
-        first: dict[str, Identity] = {}
+        first: dict[str, IdentityClaim] = {}
         for identity in list(self.good):
             if first.setdefault(conversations[identity], identity) != identity:
                 del self.good[identity]
@@ -129,7 +129,7 @@ class Bulk:
                 {'line': line, 'errors': {next(iter(recipient)): [objection.sentence]}}
             )
 
-    def messages(self, conversations: dict[Identity, str]) -> Iterator[Outgoing]:
+    def messages(self, conversations: dict[IdentityClaim, str]) -> Iterator[Outgoing]:
         """The message of each good row, made one by one: a long text to many is never held at once."""
         for identity, (_, recipient, parameters) in self.good.items():
             conversation = conversations[identity]

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from service.content.person_id import named
 from service.conversations import opt_out
-from service.conversations.identity import Identity
+from service.conversations.identity import IdentityClaim
 from service.conversations.opt_out import Statement
 from service.runtime.db import columns, execute
 from service.runtime.timestamps import past
@@ -31,7 +31,7 @@ class Sign:
     receipt.
     """
 
-    identity: Identity
+    identity: IdentityClaim
     kind: str
     at: datetime
     detail: tuple = ()
@@ -59,7 +59,9 @@ def _call(call: dict, chatbot_id: str, received_at: datetime) -> Sign | None:
     is_theirs = call.get('event') == 'connect' and call.get('direction') == 'USER_INITIATED'
     if not (is_theirs and ids):
         return None
-    return Sign(Identity(chatbot_id, **ids, why='call', learn=True, kept=True), 'call', at)
+    return Sign(
+        IdentityClaim(chatbot_id, **ids, why='call', updates_only=True, lock=True), 'call', at
+    )
 
 
 def _preference(said: dict, chatbot_id: str, received_at: datetime) -> Sign | None:
@@ -72,7 +74,7 @@ def _preference(said: dict, chatbot_id: str, received_at: datetime) -> Sign | No
     if not (kind and ids):
         return None
     detail = (('value', said['value']), ('signup_id', identifier(said.get('signup_id'))))
-    identity = Identity(chatbot_id, **ids, why='user_preferences')
+    identity = IdentityClaim(chatbot_id, **ids, why='user_preferences')
     at = past(said.get('timestamp')) or received_at
     return Sign(identity, kind, at, tuple(one for one in detail if one[1]))
 

@@ -1,10 +1,10 @@
-"""Pure: what Meta's webhooks and answers say of who somebody is, as Identities.
+"""Pure: what Meta's webhooks and answers say of who somebody is, as IdentityClaims.
 
 Any id may stand in any field.
 """
 
 from service.content.person_id import PersonId, named, read
-from service.conversations.identity import Identity
+from service.conversations.identity import IdentityClaim
 from service.conversations.opt_out import REFUSED
 from service.graph.error_shapes import code_in, errors_in, told_errors
 from service.messages.fact import status_type
@@ -20,8 +20,8 @@ CERTAIN_AT = frozenset(
 UPDATE = 'user_id_update'  # a field beside `messages`
 
 
-def of_item(item: Item) -> Identity | None:
-    """The Identity of whom a message is from, or a status or a change speaks of; None when it says
+def of_item(item: Item) -> IdentityClaim | None:
+    """The IdentityClaim of whom a message is from, or a status or a change speaks of; None when it says
     nothing.
     """
     return OF[item.kind](item, item.account.chatbot_id)
@@ -30,7 +30,7 @@ def of_item(item: Item) -> Identity | None:
 def _of_message(item, chatbot_id):
     data, contact = item.data, item.contact
     if group := identifier(data.get('group_id')):
-        return Identity(chatbot_id, group=group)
+        return IdentityClaim(chatbot_id, group=group)
     ids = named(
         data.get('from_user_id'),
         data.get('from_parent_user_id'),
@@ -44,7 +44,7 @@ def _of_message(item, chatbot_id):
         change := _change(chatbot_id, as_dict(data.get('system')), at, ids)
     ):
         return change
-    return Identity(chatbot_id, **ids, at=at) if ids else None
+    return IdentityClaim(chatbot_id, **ids, at=at) if ids else None
 
 
 def _change(chatbot_id, system, at, ids):
@@ -60,7 +60,7 @@ def _change(chatbot_id, system, at, ids):
     return _changed(chatbot_id, new, before, at, why) if why in CHANGES else None
 
 
-def _changed(chatbot_id, new, before, at, why, learn=False):
+def _changed(chatbot_id, new, before, at, why, updates_only=False):
     also = tuple(
         dict.fromkeys(
             (one.kind, one.value) for one in before if one and one.value != new.get(one.kind)
@@ -68,14 +68,16 @@ def _changed(chatbot_id, new, before, at, why, learn=False):
     )
     if not also or not new:
         return None
-    return Identity(chatbot_id, **new, at=at, why=why, also=also, changed=True, learn=learn)
+    return IdentityClaim(
+        chatbot_id, **new, at=at, why=why, other_ids=also, is_change=True, updates_only=updates_only
+    )
 
 
 def _of_echo(item, chatbot_id):
     """Whom the business wrote to on its own phone."""
     data, contact = item.data, item.contact
     if group := identifier(data.get('group_id')):
-        return Identity(chatbot_id, group=group)
+        return IdentityClaim(chatbot_id, group=group)
     ids = named(
         data.get('to_user_id'),
         data.get('to'),
@@ -83,7 +85,11 @@ def _of_echo(item, chatbot_id):
         contact.get('parent_user_id'),
         contact.get('wa_id'),
     )
-    return Identity(chatbot_id, **ids, at=past(data.get('timestamp')), why='echo') if ids else None
+    return (
+        IdentityClaim(chatbot_id, **ids, at=past(data.get('timestamp')), why='echo')
+        if ids
+        else None
+    )
 
 
 def _of_status(item, chatbot_id):
@@ -102,14 +108,14 @@ def _of_status(item, chatbot_id):
     is_of_message = status_type(data) is None
     at = past(data.get('timestamp')) if is_of_message and data.get('status') in CERTAIN_AT else None
     opaque = data.get('biz_opaque_callback_data')
-    about = opaque.lower() if is_id(opaque) else None
+    message_id = opaque.lower() if is_id(opaque) else None
     told = {
         'why': 'status',
-        'learn': True,
-        'about': about,
-        'kept': is_of_message and _wants_no_marketing(data),
+        'updates_only': True,
+        'message_id': message_id,
+        'lock': is_of_message and _wants_no_marketing(data),
     }
-    return Identity(chatbot_id, **ids, at=at, **told) if ids else None
+    return IdentityClaim(chatbot_id, **ids, at=at, **told) if ids else None
 
 
 def _wants_no_marketing(status):
@@ -117,7 +123,7 @@ def _wants_no_marketing(status):
     return any(code_in(error) == REFUSED for error in errors_in(told_errors(status)))
 
 
-def of_update(item: Item, chatbots: list[str]) -> list[Identity]:
+def of_update(item: Item, chatbots: list[str]) -> list[IdentityClaim]:
     """The Identities of a change of field user_id_update, which Meta withdrew: tolerated."""
     updates = as_dict(item.data.get('value')).get(UPDATE)
     told = [
@@ -133,7 +139,9 @@ def _update(chatbot_id, update):
     user, parent = as_dict(update.get('user_id')), as_dict(update.get('parent_user_id'))
     new = named(user.get('current'), parent.get('current'), update.get('wa_id'))
     before = [read(user.get('previous')), read(parent.get('previous'))]
-    return _changed(chatbot_id, new, before, past(update.get('timestamp')), UPDATE, learn=True)
+    return _changed(
+        chatbot_id, new, before, past(update.get('timestamp')), UPDATE, updates_only=True
+    )
 
 
 def of_answer(row, outcome, at):
@@ -146,14 +154,14 @@ def of_answer(row, outcome, at):
         if sent_to and sent_to.value not in (outcome.wa_id, outcome.user_id)
         else ()
     )
-    told = Identity(
+    told = IdentityClaim(
         row['chatbot_id'],
         phone=outcome.wa_id,
         user=outcome.user_id,
         at=at,
         why='answer',
-        also=also,
-        learn=True,
+        other_ids=also,
+        updates_only=True,
     )
     return told if len(told.known_by()) > 1 else None
 

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 
 from service.accounts.receiving_account import ReceivingAccount
 from service.content.person_id import PersonId, read
-from service.conversations.identity import Identity
+from service.conversations.identity import IdentityClaim
 from service.graph.error_shapes import code_in, errors_in, told_errors
 from service.messages.fact import status_type
 from service.runtime.timestamps import past
@@ -105,7 +105,7 @@ class Item:
     received_at: datetime | None = None  # when its webhook came
     path: str = ''  # by which its webhook came: a chatbot's own, '' for the common one
     account: ReceivingAccount | None = None
-    identity: Identity | None = None
+    identity: IdentityClaim | None = None
     conversation_id: str | None = None
     problem: str | None = None  # set: it cannot be used, and why
     outcome: str | None = None

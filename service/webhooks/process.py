@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from service.accounts import receiving_account
 from service.accounts.account import learn
 from service.conversations import conversation
-from service.conversations.identity import Identity, resolve
-from service.conversations.merge import TryAgain
+from service.conversations.identity import IdentityClaim, resolve
+from service.conversations.merge import IdentityConflict
 from service.graph.client import error_from, first_error
 from service.graph.error_codes import look_up
 from service.graph.error_shapes import errors_in, told_errors
@@ -46,8 +46,8 @@ def work_off() -> int:
     """
     try:
         return _batch()
-    except TryAgain as reason:
-        holds.resolve_conflict(reason)
+    except IdentityConflict as conflict:
+        holds.resolve_conflict(conflict)
         return 1
 
 
@@ -57,7 +57,7 @@ def _batch() -> int:
             events = inbox.claim()
             process(events)
         return len(events)
-    except TryAgain:
+    except IdentityConflict:
         raise
     except Exception as error:
         if (
@@ -87,7 +87,7 @@ def _process_alone(event: ClaimedEvent) -> None:
             inbox.processed([(event.id, items)])
     except NotAnEvent as reason:
         _quarantine(event, reason)
-    except TryAgain:
+    except IdentityConflict:
         raise
     except Exception as error:
         _failed(event, error)
@@ -112,7 +112,7 @@ def _store_alone(item: Item) -> None:
     try:
         with db.atomic():
             store([item])
-    except TryAgain:
+    except IdentityConflict:
         raise
     except Exception as error:
         if passes(error):
@@ -156,7 +156,7 @@ class Sorted:
     people: list[Item] = field(default_factory=list)  # messages and statuses
     echoes: list[Item] = field(default_factory=list)
     signs: list[Sign] = field(default_factory=list)  # calls, and what people want
-    id_updates: list[Identity] = field(default_factory=list)
+    id_updates: list[IdentityClaim] = field(default_factory=list)
     others: list[Item] = field(default_factory=list)
 
     def of_kind(self, kind: str) -> list[Item]:
@@ -218,7 +218,7 @@ def _waba(item: Item) -> str:
     return str(item.data.get('waba_id') or '')
 
 
-def _find_conversations(told: Iterable[Item | Sign], id_updates: list[Identity]) -> None:
+def _find_conversations(told: Iterable[Item | Sign], id_updates: list[IdentityClaim]) -> None:
     """Whom each speaks of; one SELECT when all are known."""
     known = [one for one in told if one.identity]
     found = resolve(

@@ -9,7 +9,7 @@ from itertools import count
 
 import pytest
 
-from service.conversations.identity import Identity, resolve
+from service.conversations.identity import IdentityClaim, resolve
 from service.runtime.db import connection, db
 from service.webhooks import inbox, process
 from tests.people import CHATBOT, contact, envelope, sql, text_message
@@ -212,7 +212,7 @@ def test_whom_we_only_wrote_to_has_no_window(backend):
 
 
 def test_many_threads_that_meet_the_same_new_people_make_one_conversation_each(backend):
-    people = [Identity(CHATBOT, phone=f'1202555{n:04}', user=f'US.{n}') for n in range(30)]
+    people = [IdentityClaim(CHATBOT, phone=f'1202555{n:04}', user=f'US.{n}') for n in range(30)]
     start, found, errors = threading.Barrier(8), [], []
 
     def meet(order):

@@ -314,7 +314,7 @@ def answer(message, **ids):
         'extra': None,
     }
     with connection():
-        identity.join(
+        identity.link(
             [identity_claims.of_answer(row, Outcome('accepted', **ids), moment(AT))],
             holds.resolve_conflict,
         )

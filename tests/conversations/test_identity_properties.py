@@ -80,7 +80,7 @@ class Gateway:
         )
         told = identity_claims.of_answer(row, outcome, moment(one.at))
         with connection():
-            identity.join([told] if told else [], holds.resolve_conflict)
+            identity.link([told] if told else [], holds.resolve_conflict)
 
     def understood(self):
         """({message's wamid: conversation}, {(kind, value): conversation}, the ids that each

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from service.accounts.account import Account
-from service.conversations.identity import Identity, resolve
+from service.conversations.identity import IdentityClaim, resolve
 from service.runtime.db import connection, db
 from service.runtime.queues import SEND, wake
 from service.sending import outbox
@@ -38,7 +38,7 @@ def bulk(chatbot_id, count):
 def queue(chatbot_id, phone, priority, text='x'):
     """One message of a priority that the API does not give; its id."""
     with connection(), db.atomic():
-        conversation = next(iter(resolve([Identity(chatbot_id, phone=phone)]).values()))
+        conversation = next(iter(resolve([IdentityClaim(chatbot_id, phone=phone)]).values()))
         message = {'to': f'+{phone}', 'type': 'text', 'text': {'body': text}}
         (stored,) = outbox.queue(
             Account.find(chatbot_id), [outbox.Outgoing(conversation, message)], priority

@@ -149,8 +149,8 @@ def test_people_of_whom_an_answer_tells_what_cannot_be_stored_do_not_fail_their_
     told = []
     monkeypatch.setattr('workers.send.identity_claims.of_answer', lambda *result: result)
     monkeypatch.setattr(
-        'workers.send.identity.join',
-        lambda found, mend: told.append(found) or execute('SELECT 1/0'),
+        'workers.send.identity.link',
+        lambda found, resolve_conflict: told.append(found) or execute('SELECT 1/0'),
     )
     workers.send()
     assert len(told) == 1
