@@ -213,7 +213,7 @@ def work_off_by(count):
         try:
             while sql("SELECT 1 FROM webhook_event WHERE status = 'received' LIMIT 1"):
                 with connection():
-                    process.work_off()
+                    process.process_due()
         except Exception as error:
             errors.append(error)
 

@@ -10,7 +10,7 @@ from workers import loop, replies
 
 def step():
     """Events first; then the customers whose quiet time is over."""
-    return loop.step_all([process.work_off, replies.replies_of_this_process().step])
+    return loop.step_all([process.process_due, replies.replies_of_this_process().step])
 
 
 def drain():

@@ -40,7 +40,7 @@ class Job:
 
 JOBS = (
     Job('webhooks', INCOMING, inbox.NEXT_DUE, inbox.claim,
-        'workers.incoming', (inbox.processed, inbox.quarantine, inbox.failed, inbox.postpone)),
+        'workers.incoming', (inbox.record_processed, inbox.quarantine, inbox.record_failure, inbox.postpone)),
     Job('replies', INCOMING, conversation.NEXT_REPLY_DUE, conversation.claim_replies,
         'workers.replies', (conversation.reply_done, conversation.reply_failed)),
     Job('send', SEND, dispatch.NEXT_DUE, dispatch.claim,

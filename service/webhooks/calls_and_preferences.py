@@ -46,7 +46,7 @@ def found_in(change: Item) -> list[Sign]:
     told = [one for one in told if isinstance(one, dict)] if isinstance(told, list) else []
     read = FIELDS[change.key]
     found = [read(one, change.account.chatbot_id, change.received_at) for one in told]
-    change.settle('stored')
+    change.set_outcome('stored')
     return [sign for sign in found if sign]
 
 

@@ -16,7 +16,7 @@ def found_in(change: Item) -> list[Item]:
         echo.identity = None if echo.problem else identity_claims.of_item(echo)
     usable = [echo for echo in written if echo.identity]
     lost = len(written) - len(usable)
-    change.settle(
+    change.set_outcome(
         'stored', f'{lost} of {len(written)} messages could not be used' if lost else None
     )
     return usable

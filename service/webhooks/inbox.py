@@ -16,7 +16,7 @@ from service.runtime.ids import new_id
 from service.runtime.model import JSON, Row
 
 STORE_SECONDS = 10  # for a commit of webhooks; then 503, and Meta repeats them
-CLAIM_EVENTS, CLAIM_BYTES = (
+MAX_EVENTS, MAX_BYTES = (
     200,
     4_000_000,
 )  # one batch of one worker; a single body may have 3 MB (section 1.3)
@@ -50,14 +50,14 @@ class WebhookEvent(Row):
         return row | ({'raw_body_base64': base64.b64encode(self.body).decode()} if body else {})
 
 
-INSERT = """
+INSERT_EVENTS = """
 INSERT INTO webhook_event (id, path, digest, size, body)
 SELECT * FROM unnest(%s::uuid[], %s::text[], %s::bytea[], %s::int[], %s::bytea[])
 ON CONFLICT (digest, path) DO NOTHING
 """
 # Of what was known already. DO UPDATE above would wait for the worker that has the event in hand,
 # and Meta with it.
-ONCE_MORE = """
+REOPEN_KNOWN_EVENTS = """
 UPDATE webhook_event SET status = 'received', unserved = false, attempts = 0, due_at = now(), error = NULL
 WHERE id IN (
   SELECT e.id FROM webhook_event e JOIN unnest(%s::bytea[], %s::text[]) AS n (digest, path) USING (digest, path)
@@ -65,7 +65,7 @@ WHERE id IN (
 """
 
 
-def store(bodies):
+def store_events(bodies):
     """Commit raw bodies in one INSERT: [(path, digest, body)]; equal ones are one event.
 
     Raises when it could not.
@@ -88,12 +88,12 @@ def store(bodies):
 
 def _insert(rows):
     with connection():
-        if execute(INSERT, rows) < len(rows[0]):
-            execute(ONCE_MORE, (rows[2], rows[1]))
+        if execute(INSERT_EVENTS, rows) < len(rows[0]):
+            execute(REOPEN_KNOWN_EVENTS, (rows[2], rows[1]))
 
 
 NEXT_DUE = "SELECT min(due_at) FROM webhook_event WHERE status = 'received'"
-CLAIM = """
+CLAIM_EVENTS = """
 WITH due AS MATERIALIZED (
   SELECT id, size FROM webhook_event WHERE status = 'received' AND due_at <= now()
   ORDER BY id LIMIT %s FOR UPDATE SKIP LOCKED),
@@ -101,24 +101,24 @@ picked AS (SELECT id, sum(size) OVER (ORDER BY id) - size AS before FROM due)
 SELECT e.id, e.path, e.body, e.attempts, e.received_at FROM webhook_event e JOIN picked USING (id)
 WHERE before < %s ORDER BY id
 """
-PROCESSED = """
+RECORD_PROCESSED = """
 UPDATE webhook_event e SET status = 'processed', items = n.items, unserved = n.unserved, error = NULL,
   processed_at = now()
 FROM unnest(%s::uuid[], %s::json[], %s::bool[]) AS n (id, items, unserved) WHERE e.id = n.id
 """
-QUARANTINE = """
+QUARANTINE_EVENT = """
 UPDATE webhook_event SET status = 'quarantined', error = %s, items = '[]', processed_at = now() WHERE id = %s
 """
-FAILED = """
+RECORD_FAILURE = """
 UPDATE webhook_event SET status = CASE WHEN %(delay)s::float8 IS NULL THEN 'failed' ELSE 'received' END,
   attempts = least(attempts + 1, 32767), error = %(reason)s,
   due_at = now() + coalesce(%(delay)s, 0) * interval '1 second'
 WHERE id = %(id)s AND status = 'received'
 """
-POSTPONE = """
+POSTPONE_EVENT = """
 UPDATE webhook_event SET due_at = now() + %s * interval '1 second' WHERE id = %s AND status = 'received'
 """
-REPLAY = """
+REPLAY_EVENT = """
 UPDATE webhook_event SET status = 'received', attempts = 0, due_at = now(), error = NULL WHERE id = %s
 """
 
@@ -137,14 +137,14 @@ class ClaimedEvent:
     received_at: datetime
 
 
-def claim(limit: int = CLAIM_EVENTS) -> list[ClaimedEvent]:
+def claim(limit: int = MAX_EVENTS) -> list[ClaimedEvent]:
     """Received events, locked until the caller's transaction ends: a worker that dies gives them
     back by dying.
     """
-    return [ClaimedEvent(**row) for row in fetch_dicts(CLAIM, (limit, CLAIM_BYTES))]
+    return [ClaimedEvent(**row) for row in fetch_dicts(CLAIM_EVENTS, (limit, MAX_BYTES))]
 
 
-def processed(results: Iterable[tuple[str, list]]) -> None:
+def record_processed(results: Iterable[tuple[str, list]]) -> None:
     """`results`: (event id, items) of events that are done."""
     rows = [
         (
@@ -155,25 +155,25 @@ def processed(results: Iterable[tuple[str, list]]) -> None:
         for id_, items in results
     ]
     if rows:
-        execute(PROCESSED, columns(rows))
+        execute(RECORD_PROCESSED, columns(rows))
 
 
 def quarantine(event_id, reason):
-    execute(QUARANTINE, (reason, event_id))
+    execute(QUARANTINE_EVENT, (reason, event_id))
 
 
-def failed(event_id, delay, reason):
+def record_failure(event_id, delay, reason):
     """It could not be worked off: again after `delay` seconds or, with None, given up until a
     replay.
     """
-    execute(FAILED, {'id': event_id, 'delay': delay, 'reason': reason})
+    execute(RECORD_FAILURE, {'id': event_id, 'delay': delay, 'reason': reason})
 
 
 def postpone(event_id, delay):
     """It is looked at again in `delay` seconds, and has lost no attempt."""
-    execute(POSTPONE, (delay, event_id))
+    execute(POSTPONE_EVENT, (delay, event_id))
 
 
 def replay(event_id):
     """Work an event off once more; what is stored already comes out as duplicate."""
-    execute(REPLAY, (event_id,))
+    execute(REPLAY_EVENT, (event_id,))

@@ -72,9 +72,9 @@ def _first(items: list[Item]) -> dict[MessageKey, Item]:
     for item in items:
         key = (item.phone_number_id, item.wamid)
         if not item.conversation_id:
-            item.settle('invalid', 'no sender')
+            item.set_outcome('invalid', 'no sender')
         elif key in first:
-            item.settle('duplicate')
+            item.set_outcome('duplicate')
         else:
             first[key] = item
     return first
@@ -88,7 +88,7 @@ def _store_messages(first: dict[MessageKey, Item]) -> list[Item]:
     _expect_media(stored, first)
     message.log_usage(list(stored.values()))
     for key, item in first.items():
-        item.settle('stored' if key in stored else 'duplicate')
+        item.set_outcome('stored' if key in stored else 'duplicate')
     return [item for key, item in first.items() if key in stored]
 
 

@@ -121,7 +121,7 @@ class Item:
         """The same; without it the time of receipt."""
         return self.told_at or self.received_at or datetime.now(UTC)
 
-    def settle(self, outcome: str, detail: str | None = None) -> None:
+    def set_outcome(self, outcome: str, detail: str | None = None) -> None:
         self.outcome, self.detail = outcome, detail
 
     def report(self):

@@ -40,7 +40,7 @@ from service.webhooks.payload import Item, NotAnEvent, flatten, parse, participa
 log = logging.getLogger(__name__)
 
 
-def work_off() -> int:
+def process_due() -> int:
     """What is due of events, up to a batch; returns how many, or 1 when there is something left to
     do again.
     """
@@ -69,13 +69,13 @@ def _batch() -> int:
 
 
 def _one_by_one() -> int:
-    for done in range(inbox.CLAIM_EVENTS):
+    for done in range(inbox.MAX_EVENTS):
         with db.atomic():
             events = inbox.claim(1)
             if not events:
                 return done
             _process_alone(events[0])
-    return inbox.CLAIM_EVENTS
+    return inbox.MAX_EVENTS
 
 
 def _process_alone(event: ClaimedEvent) -> None:
@@ -84,7 +84,7 @@ def _process_alone(event: ClaimedEvent) -> None:
             items = _items_of(event)
             for item in items:
                 _store_alone(item)
-            inbox.processed([(event.id, items)])
+            inbox.record_processed([(event.id, items)])
     except NotAnEvent as reason:
         _quarantine(event, reason)
     except IdentityConflict:
@@ -105,7 +105,7 @@ def _failed(event: ClaimedEvent, error: Exception) -> None:
     if sqlstate(error) == LOCK_NOT_AVAILABLE:
         inbox.postpone(event.id, retry_delay(1))
     else:
-        inbox.failed(event.id, retry_delay(attempt), type(error).__name__)
+        inbox.record_failure(event.id, retry_delay(attempt), type(error).__name__)
 
 
 def _store_alone(item: Item) -> None:
@@ -118,7 +118,7 @@ def _store_alone(item: Item) -> None:
         if passes(error):
             raise
         log.error('an item failed', exc_info=error, extra={'kind': item.kind})
-        item.settle('invalid', f'could not be stored ({type(error).__name__})')
+        item.set_outcome('invalid', f'could not be stored ({type(error).__name__})')
 
 
 def process(events: list[ClaimedEvent]) -> None:
@@ -132,7 +132,7 @@ def process(events: list[ClaimedEvent]) -> None:
         except NotAnEvent as reason:
             _quarantine(event, reason)
     store([item for _, items in parsed for item in items])
-    inbox.processed([(event.id, items) for event, items in parsed])
+    inbox.record_processed([(event.id, items) for event, items in parsed])
     for event, items in parsed:
         outcomes = Counter(f'{item.kind} {item.outcome}' for item in items)
         told = {'event_id': event.id, 'path': event.path or None, 'items': dict(outcomes)}
@@ -173,7 +173,7 @@ def store(items: list[Item]) -> None:
     for item in sorted(
         found.others, key=_waba
     ):  # what waits for a template is locked after the conversations
-        item.settle(*_kept(item))
+        item.set_outcome(*_kept(item))
     _store_statuses(found.of_kind('status'))
     learn(found.people)
 
@@ -193,9 +193,9 @@ def _sort(items: list[Item]) -> Sorted:
     found = Sorted()
     for item in items:
         if item.problem:
-            item.settle('invalid', item.problem)
+            item.set_outcome('invalid', item.problem)
         elif refusal := _refusal(item):
-            item.settle('refused', refusal)
+            item.set_outcome('refused', refusal)
         elif item.kind in identity_claims.OF:
             item.identity = identity_claims.of_item(item)
             found.people.append(item)
@@ -205,7 +205,7 @@ def _sort(items: list[Item]) -> Sorted:
             found.signs += calls_and_preferences.found_in(item)
         elif item.key == identity_claims.UPDATE:
             found.id_updates += identity_claims.of_update(item, _chatbots(item))
-            item.settle('stored')
+            item.set_outcome('stored')
         else:
             found.others.append(item)
     return found
@@ -277,7 +277,7 @@ def _store_statuses(items: list[Item]) -> None:
     escalation.apply(refusals)
     names = {}
     for item, one in statuses:
-        item.settle(outcomes.pop(one.key, 'duplicate'))
+        item.set_outcome(outcomes.pop(one.key, 'duplicate'))
         if item.outcome == 'duplicate' or not item.conversation_id:
             continue
         if profile := identity_claims.profile(item):

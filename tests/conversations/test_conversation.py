@@ -251,7 +251,7 @@ def test_phones_and_bsuids_in_any_order_over_many_workers_come_together(meta, ba
     def work(_):
         try:
             with connection():
-                while process.work_off():
+                while process.process_due():
                     pass
         except Exception as error:
             errors.append(error)

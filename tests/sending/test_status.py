@@ -345,5 +345,5 @@ def two_workers():
 
 def work_off():
     with connection():
-        while process.work_off():
+        while process.process_due():
             pass

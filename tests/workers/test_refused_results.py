@@ -311,7 +311,7 @@ def test_receipts_that_cannot_be_claimed_stop_no_files(acme, meta, stand_in, wor
 def test_events_that_cannot_be_claimed_stop_no_replies(backend, meta, workers, platform, refuse):
     customers_write(meta, ONE)
     with connection():
-        while process.work_off():
+        while process.process_due():
             pass
     customers_write(meta, TWO)
     refuse('webhook_event', 'UPDATE', 'true')
@@ -343,7 +343,7 @@ def test_a_part_of_the_sweep_that_is_refused_stops_no_other(acme, stand_in, work
 def test_a_reply_that_was_claimed_very_often_stops_nobodys(backend, meta, workers, platform):
     customers_write(meta, ONE, TWO)
     with connection():
-        while process.work_off():
+        while process.process_due():
             pass
     sql('UPDATE conversation SET reply_attempts = %s WHERE wa_id = %s', FULL, ONE)
     workers.incoming()
