@@ -22,7 +22,7 @@ from service.runtime.logs import mask
 from service.runtime.queues import ERRANDS, SEND, wake
 from service.sending import delivery_status, dispatch, escalation, holds
 from service.sending.escalation import SendFailure
-from service.sending.rate_limit import SendBudget, scope_keys
+from service.sending.rate_limit import RateLimiter, RateRequest, scope_keys
 from service.webhooks import identity_claims
 from workers import loop
 from workers.pool import Unrecordable, WorkerPool
@@ -43,7 +43,7 @@ class Sender:
         )
         self.served = {}
         self.graph = GraphClient(settings.SEND_CONCURRENCY)
-        self.budget = SendBudget()
+        self.rate_limiter = RateLimiter()
         self.lease = (
             2 * settings.GRAPH_TIMEOUT + 10
         )  # seconds; it may wait for a thread as long as a call lasts
@@ -63,8 +63,8 @@ class Sender:
 
     def _claim(self, found):
         free = self.pool.free
-        granted = self.budget.take(
-            {row['phone_number_id']: self._wish(row, -(-free // len(found))) for row in found}
+        granted = self.rate_limiter.acquire(
+            {row['phone_number_id']: self._request(row, -(-free // len(found))) for row in found}
         )
         quota, now = {}, time.monotonic()
         for row in found:  # in turns, the one that waited longest first
@@ -79,7 +79,7 @@ class Sender:
         ) + self._probes(found, granted)
         claimed = Counter(row['chatbot_id'] for row in rows)
         for row in found:
-            self.budget.give_back(
+            self.rate_limiter.release(
                 row['phone_number_id'], granted[row['phone_number_id']] - claimed[row['chatbot_id']]
             )
         # also those whose messages all wait for their conversations: else they would stand first
@@ -103,10 +103,11 @@ class Sender:
         ]
 
     @staticmethod
-    def _wish(row, share):
+    def _request(row, share):
         own_app = row['chatbot_id'] if row['own_app'] else None
         brakes = scope_keys(row['phone_number_id'], row['waba_id'], own_app)
-        return row['max_mps'] or settings.SEND_RATE, 1 if row['away'] else share, *brakes
+        wanted = 1 if row['away'] else share
+        return RateRequest(row['max_mps'] or settings.SEND_RATE, wanted, brakes)
 
     def hear_of(self, news):
         """What was claimed before and waits for a thread need not learn it by itself."""

@@ -1,24 +1,27 @@
-"""What may leave now: a budget of messages per second and phone number, shared by all send
-processes through Redis.
-"""
+"""Messages a second of each phone number: one limit for all send processes, kept in Redis."""
 
 import time
+from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 
 from redis import RedisError
+from redis.commands.core import Script
 
 from service.runtime.queues import client
 
 WINDOW = 1.03  # seconds: a little more than one, for what the way to Meta compresses
 
-# A sliding window per number: never more than `rate` in any WINDOW. Each list holds the times of
-# the last `rate` messages; a message may go when the one `rate` places before it is WINDOW old. All
-# numbers of a claim in one call. After a rest a second's worth may leave at once; then they leave
-# evenly, a tenth of a second's worth at a time, for of two bursts on a busy machine the first may
-# arrive late and the second in time: too many within one second at Meta. What is given back is
-# taken out by its own time: it may have run out by now, and the others' are none of its business.
-# Each number has three brakes: its own, its WABA's and its app's; see slow_down.
-TAKE = """
+# A sliding window for each number: never more than `rate` messages in any WINDOW. Its list holds
+# the times of the last `rate` messages; a message may go when the one `rate` places before it is
+# WINDOW old. One call handles all numbers of a claim.
+# After a rest a second's worth of messages may leave at once. Then they leave evenly, a tenth of a
+# second's worth at a time: of two bursts on a busy machine the first may arrive late and the second
+# in time, and Meta would count both within one second.
+# Released permissions are removed by the time at which they were granted. They may have left the
+# window by now, and those of other processes must stay.
+# Three brakes slow a number: its own, its WABA's and its app's (slow_down).
+ACQUIRE = """
 local time = redis.call('TIME')
 local now, stamp = time[1] + time[2] / 1000000, string.format('%d.%06d', time[1], time[2])
 local function brake(key)
@@ -29,8 +32,9 @@ end
 local granted = {stamp}
 for i = 1, #KEYS / 4 do
   local key = KEYS[4 * i - 3]
-  local rate, wanted, unused = tonumber(ARGV[4 * i - 1]), tonumber(ARGV[4 * i]), tonumber(ARGV[4 * i + 1])
-  if unused > 0 then redis.call('LREM', key, -unused, ARGV[4 * i + 2]) end
+  local rate, wanted = tonumber(ARGV[4 * i - 1]), tonumber(ARGV[4 * i])
+  local released = tonumber(ARGV[4 * i + 1])
+  if released > 0 then redis.call('LREM', key, -released, ARGV[4 * i + 2]) end
   local factor = brake(KEYS[4 * i - 2]) * brake(KEYS[4 * i - 1]) * brake(KEYS[4 * i])
   if factor < 1 then rate = math.ceil(rate * factor) end
   local used = redis.call('LLEN', key)
@@ -41,20 +45,22 @@ for i = 1, #KEYS / 4 do
   local tokens = rate
   if used > 0 then
     local left, at = unpack(redis.call('HMGET', key .. ':pace', 'tokens', 'at'))
-    left = (left or 0) + unused
-    tokens = math.max(left, math.min(left + (now - (at or now)) * rate / ARGV[1], math.max(1, rate / 10)))
+    left = (left or 0) + released
+    local refilled = left + (now - (at or now)) * rate / ARGV[1]
+    tokens = math.max(left, math.min(refilled, math.max(1, rate / 10)))
   end
   local n = math.max(0, math.min(wanted, math.floor(tokens), rate - used))
   for _ = 1, n do redis.call('RPUSH', key, stamp) end
-  redis.call('HSET', key .. ':pace', 'tokens', tostring(tokens - n), 'at', string.format('%.6f', now))
+  local at = string.format('%.6f', now)
+  redis.call('HSET', key .. ':pace', 'tokens', tostring(tokens - n), 'at', at)
   redis.call('PEXPIRE', key .. ':pace', 5000)
   if n > 0 then redis.call('PEXPIRE', key, 5000) end
   granted[i + 1] = n
 end
 return granted
 """
-# Halves a brake's factor, once a second at most however many answers complain, and pauses it when
-# Meta says how long.
+# Halves a brake's factor, at most once a second however many answers complain. Pauses the brake for
+# as long as Meta asks.
 SLOW_DOWN = """
 local time = redis.call('TIME')
 local now = time[1] + time[2] / 1000000
@@ -73,11 +79,20 @@ redis.call('PEXPIRE', KEYS[1], math.ceil((ARGV[1] + pause) * 1000))
 """
 RECOVERY = 60  # seconds in which a brake comes off, evenly
 
+BrakeKeys = tuple[str, str, str]  # in Redis: of a number, of its WABA, of its app
 
-def scope_keys(phone_number_id, waba_id, own_app):
-    """The brakes of a number: its own, its WABA's, its app's (`own_app`: the chatbot that has one
-    of its own).
-    """
+
+@dataclass(frozen=True, slots=True)
+class RateRequest:
+    """How many messages a number would like to send now (`wanted`), and its `rate` a second."""
+
+    rate: int
+    wanted: int
+    brakes: BrakeKeys
+
+
+def scope_keys(phone_number_id: str, waba_id: str | None, own_app: str | None) -> BrakeKeys:
+    """The keys of a number's brakes. `own_app`: the chatbot, when it has a Meta app of its own."""
     return (
         f'slow:number:{phone_number_id}',
         f'slow:waba:{waba_id or phone_number_id}',
@@ -85,61 +100,64 @@ def scope_keys(phone_number_id, waba_id, own_app):
     )
 
 
-def slow_down(key, pause=None):
-    """Meta throttles: half the rate, back within RECOVERY seconds; nothing at all for `pause`
-    seconds, if it asks.
-    """
+def slow_down(key: str, pause: float | None = None) -> None:
+    """Halve a brake's rate; it recovers within RECOVERY seconds. `pause`: seconds without any."""
     with suppress(RedisError):
         client().eval(SLOW_DOWN, 1, key, RECOVERY, pause or 0)
 
 
-class SendBudget:
-    """Takes permissions for a whole claim at once; without Redis, an even and safe local share."""
+class RateLimiter:
+    """Asks for the permissions of a whole claim at once; without Redis it grants a local share."""
 
-    LOCAL_SHARE = 0.25  # of the rate, while Redis cannot say what the other workers take
+    LOCAL_SHARE = 0.25  # of the rate, while Redis cannot say what the other workers send
 
-    def __init__(self):
-        self._local = {}  # number: [monotonic times]
-        # number: the time that Redis gave its last permissions, None when they were local
-        self._stamps = {}
-        self._unused = {}  # number: (count, stamp)
-        self._script = None
+    def __init__(self) -> None:
+        self._local: dict[str, list[float]] = {}  # by number: monotonic times of local permissions
+        # by number: Redis' time of its last permissions, None when they were local
+        self._stamps: dict[str, bytes | None] = {}
+        self._released: dict[str, tuple[int, bytes]] = {}  # by number: how many, their time
+        self._script: Script | None = None
 
-    def give_back(self, number, count):
-        """Permissions of the last take() that no message was found for: told to Redis with the next
-        call.
-        """
+    def release(self, number: str, count: int) -> None:
+        """Give back unused permissions of the last acquire(); the next call tells Redis of them."""
         if not count:
             return
         if stamp := self._stamps.get(number):
-            self._unused[number] = (count, stamp)
+            self._released[number] = (count, stamp)
         else:
             del self._local[number][-count:]
 
-    def take(self, wishes):
-        """{phone_number_id: (rate per second, wanted, *scope_keys)} → {phone_number_id: granted},
-        in one Redis call.
-        """
-        if not wishes:
+    def acquire(self, requests: Mapping[str, RateRequest]) -> dict[str, int]:
+        """How many messages each phone_number_id may send now, in one call of Redis."""
+        if not requests:
             return {}
-        keys, arguments = [], [WINDOW, RECOVERY]
-        for number, (rate, wanted, *brakes) in wishes.items():
-            keys += [f'sent:{number}', *(brakes or scope_keys(number, None, None))]
-            arguments += [rate, wanted, *self._unused.pop(number, (0, ''))]
         try:
-            self._script = self._script or client().register_script(TAKE)
-            stamp, *granted = self._script(keys=keys, args=arguments, client=client())
+            stamp, granted = self._acquire_in_redis(requests)
         except RedisError:
-            self._stamps |= dict.fromkeys(wishes)
-            return {
-                number: self._take_locally(number, *wish[:2]) for number, wish in wishes.items()
+            stamp = None
+            granted = {
+                number: self._acquire_locally(number, one) for number, one in requests.items()
             }
-        self._stamps |= dict.fromkeys(wishes, stamp)
-        return dict(zip(wishes, granted, strict=True))
+        self._stamps |= dict.fromkeys(requests, stamp)
+        return granted
 
-    def _take_locally(self, number, rate, wanted):
-        now, rate = time.monotonic(), max(1, int(rate * self.LOCAL_SHARE))
+    def _acquire_in_redis(
+        self, requests: Mapping[str, RateRequest]
+    ) -> tuple[bytes | None, dict[str, int]]:
+        keys: list[str] = []
+        arguments: list[float | bytes | str] = [WINDOW, RECOVERY]
+        for number, request in requests.items():
+            keys += [f'sent:{number}', *request.brakes]
+            released = self._released.pop(number, (0, ''))
+            arguments += [request.rate, request.wanted, *released]
+        self._script = self._script or client().register_script(ACQUIRE)
+        stamp, *granted = self._script(keys=keys, args=arguments, client=client())
+        return stamp, dict(zip(requests, granted, strict=True))
+
+    def _acquire_locally(self, number: str, request: RateRequest) -> int:
+        now = time.monotonic()
+        rate = max(1, int(request.rate * self.LOCAL_SHARE))
         recent = [at for at in self._local.get(number, ()) if at > now - WINDOW]
-        granted = max(0, min(wanted, rate - len(recent)))
+        granted = max(0, min(request.wanted, rate - len(recent)))
         self._local[number] = recent + [now] * granted
         return granted

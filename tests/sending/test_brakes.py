@@ -7,7 +7,7 @@ import pytest
 from service.graph.client import _regain, _retry_after
 from service.runtime import queues
 from service.sending import rate_limit
-from service.sending.rate_limit import SendBudget, scope_keys, slow_down
+from service.sending.rate_limit import RateLimiter, RateRequest, scope_keys, slow_down
 from tests.own_service import Platform
 from tests.people import CHATBOT, envelope, sql
 from tests.stack import PHONE_NUMBER_ID
@@ -26,7 +26,8 @@ def acme(backend, stand_in, setting):
 def granted(number=PHONE_NUMBER_ID, waba_id=WABA, own_app=None):
     """What may leave of this number in a second, with nothing used yet."""
     queues.client().delete(f'sent:{number}')
-    count = SendBudget().take({number: (RATE, 1000, *scope_keys(number, waba_id, own_app))})[number]
+    request = RateRequest(RATE, 1000, scope_keys(number, waba_id, own_app))
+    count = RateLimiter().acquire({number: request})[number]
     queues.client().delete(f'sent:{number}')
     return count
 
@@ -190,7 +191,7 @@ def test_with_redis_away_a_safe_local_rate_holds_and_nothing_breaks(
     try:
         slow_down(NUMBER_BRAKE, 10)
         workers.send()
-        assert len(stand_in.sends()) == 20 * rate_limit.SendBudget.LOCAL_SHARE
+        assert len(stand_in.sends()) == 20 * rate_limit.RateLimiter.LOCAL_SHARE
     finally:
         queues._clients.clear()
 

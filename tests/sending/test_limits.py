@@ -1,4 +1,4 @@
-"""The budget of messages per second and number: one over all processes, safe without Redis."""
+"""The rate limit of each phone number: one for all processes, safe without Redis."""
 
 import json
 import os
@@ -11,7 +11,7 @@ from collections import Counter
 import pytest
 
 from service.runtime import queues
-from service.sending.rate_limit import SendBudget
+from service.sending.rate_limit import RateLimiter, RateRequest, scope_keys
 from tests.people import sql
 from tests.stack import ROOT, wait_until
 
@@ -21,12 +21,16 @@ NUMBER = '300112233445566'
 
 
 @pytest.fixture
-def budget(database):
-    return SendBudget()
+def limiter(database):
+    return RateLimiter()
 
 
-def take(budget, wanted, rate=10, number=NUMBER):
-    return budget.take({number: (rate, wanted)})[number]
+def request(number, rate, wanted):
+    return RateRequest(rate, wanted, scope_keys(number, None, None))
+
+
+def acquire(limiter, wanted, rate=10, number=NUMBER):
+    return limiter.acquire({number: request(number, rate, wanted)})[number]
 
 
 def busiest_second(times):
@@ -34,85 +38,93 @@ def busiest_second(times):
     return max(index + 1 - bisect_left(times, at - 1) for index, at in enumerate(times))
 
 
-def test_a_burst_of_one_second_is_granted_at_once_and_no_more(budget):
-    assert [take(budget, 4), take(budget, 4), take(budget, 4), take(budget, 4)] == [4, 4, 2, 0]
+def test_a_burst_of_one_second_is_granted_at_once_and_no_more(limiter):
+    assert [acquire(limiter, 4), acquire(limiter, 4), acquire(limiter, 4), acquire(limiter, 4)] == [
+        4,
+        4,
+        2,
+        0,
+    ]
     time.sleep(1.05)
-    assert take(budget, 99) == 10
+    assert acquire(limiter, 99) == 10
 
 
-def test_numbers_and_their_rates_are_independent(budget):
-    wishes = {'1': (3, 9), '2': (5, 9), '3': (80, 9)}
-    assert budget.take(wishes) == {'1': 3, '2': 5, '3': 9}
-    assert budget.take(wishes) == {'1': 0, '2': 0, '3': 9}
-    assert budget.take({}) == {}
+def test_numbers_and_their_rates_are_independent(limiter):
+    requests = {
+        number: request(number, rate, 9) for number, rate in (('1', 3), ('2', 5), ('3', 80))
+    }
+    assert limiter.acquire(requests) == {'1': 3, '2': 5, '3': 9}
+    assert limiter.acquire(requests) == {'1': 0, '2': 0, '3': 9}
+    assert limiter.acquire({}) == {}
 
 
-def test_several_processes_have_one_budget(budget):
-    other = SendBudget()
-    assert take(budget, 6) == 6
-    assert take(other, 6) == 4
-    assert take(budget, 6) == take(other, 6) == 0
+def test_several_processes_have_one_limit(limiter):
+    other = RateLimiter()
+    assert acquire(limiter, 6) == 6
+    assert acquire(other, 6) == 4
+    assert acquire(limiter, 6) == acquire(other, 6) == 0
 
 
-def test_unused_permissions_are_given_back(budget):
-    other = SendBudget()
-    assert take(budget, 8) == 8
-    budget.give_back(NUMBER, 7)
-    assert take(budget, 0) == 0
-    assert take(other, 99) == 9
+def test_unused_permissions_are_given_back(limiter):
+    other = RateLimiter()
+    assert acquire(limiter, 8) == 8
+    limiter.release(NUMBER, 7)
+    assert acquire(limiter, 0) == 0
+    assert acquire(other, 99) == 9
 
 
-def test_what_is_given_back_late_takes_nothing_from_the_others(budget):
+def test_what_is_given_back_late_takes_nothing_from_the_others(limiter):
     """An idle worker tells of its unused permissions with its next claim, seconds after they ran
     out.
     """
-    other = SendBudget()
-    assert take(budget, 9) == 9
-    budget.give_back(NUMBER, 8)
+    other = RateLimiter()
+    assert acquire(limiter, 9) == 9
+    limiter.release(NUMBER, 8)
     time.sleep(1.05)
-    assert take(other, 10) == 10
-    assert take(budget, 10) == 0
+    assert acquire(other, 10) == 10
+    assert acquire(limiter, 10) == 0
 
 
-def test_what_is_given_back_is_ones_own_also_when_others_took_meanwhile(budget):
-    other = SendBudget()
-    assert take(budget, 5) == 5
-    budget.give_back(NUMBER, 5)
+def test_what_is_given_back_is_ones_own_also_when_others_took_meanwhile(limiter):
+    other = RateLimiter()
+    assert acquire(limiter, 5) == 5
+    limiter.release(NUMBER, 5)
     time.sleep(0.6)
-    assert take(other, 5) == 5
-    assert take(budget, 99) == 5
+    assert acquire(other, 5) == 5
+    assert acquire(limiter, 99) == 5
     time.sleep(0.5)  # the first five would have run out by now, the others' have not
-    assert take(other, 99) == 0
+    assert acquire(other, 99) == 0
 
 
-def test_without_redis_every_process_keeps_to_a_safe_share(budget, setting):
+def test_without_redis_every_process_keeps_to_a_safe_share(limiter, setting):
     setting('REDIS_URL', 'redis://127.0.0.1:9/0')
     queues._clients.clear()
     try:
-        assert take(budget, 99, rate=80) == 20
-        budget.give_back(NUMBER, 15)
-        assert take(budget, 99, rate=80) == 15
-        assert take(budget, 99, rate=80) == 0
-        assert take(budget, 99, rate=2, number='2') == 1
+        assert acquire(limiter, 99, rate=80) == 20
+        limiter.release(NUMBER, 15)
+        assert acquire(limiter, 99, rate=80) == 15
+        assert acquire(limiter, 99, rate=80) == 0
+        assert acquire(limiter, 99, rate=2, number='2') == 1
     finally:
         queues._clients.clear()
 
 
-def test_a_budget_survives_that_redis_forgot_its_script(budget, redis_server):
-    assert take(budget, 1) == 1
+def test_a_limiter_survives_that_redis_forgot_its_script(limiter, redis_server):
+    assert acquire(limiter, 1) == 1
     queues.client().script_flush()
-    assert take(budget, 1) == 1
+    assert acquire(limiter, 1) == 1
 
 
 GREEDY = """
 import json, time
-from service.sending.rate_limit import SendBudget
-budget, times, end = SendBudget(), [], time.monotonic() + 1.6
+from service.sending.rate_limit import RateLimiter, RateRequest, scope_keys
+limiter, times, end = RateLimiter(), [], time.monotonic() + 1.6
+request = RateRequest(50, 9, scope_keys('7', None, None))
 while time.monotonic() < end:
-    granted = budget.take({'7': (50, 9)})['7']
+    granted = limiter.acquire({'7': request})['7']
     used = min(granted, 6)
     times += [time.time()] * used
-    budget.give_back('7', granted - used)
+    limiter.release('7', granted - used)
     time.sleep(0.004)
 print(json.dumps(times))
 """
