@@ -88,12 +88,20 @@ def test_a_redirect_to_elsewhere_is_not_followed(meta, workers, file_server):
 @pytest.mark.parametrize(
     ('url', 'is_metas'),
     [
-        ('https://lookaside.fbsbx.com/a?b', True), ('https://scontent.whatsapp.net/x', True),
-        ('https://x.fbcdn.net:443/', True), ('http://lookaside.fbsbx.com/a', False), ('https://evilfbsbx.com/', False),
-        ('https://fbsbx.com.evil.test/', False), ('https://fbsbx.com@evil.test/', False),
-        ('https://x.fbcdn.net:8443/', False), ('https://evil.test#.fbsbx.com', False), ('http://127.0.0.1:1/', False),
-        ('https://evil.test\\.fbsbx.com/', False), ('', False), ('https://[::1', False),
+        ('https://lookaside.fbsbx.com/a?b', True),
+        ('https://scontent.whatsapp.net/x', True),
+        ('https://x.fbcdn.net:443/', True),
+        ('http://lookaside.fbsbx.com/a', False),
+        ('https://evilfbsbx.com/', False),
+        ('https://fbsbx.com.evil.test/', False),
+        ('https://fbsbx.com@evil.test/', False),
+        ('https://x.fbcdn.net:8443/', False),
+        ('https://evil.test#.fbsbx.com', False),
+        ('http://127.0.0.1:1/', False),
+        ('https://evil.test\\.fbsbx.com/', False),
+        ('', False),
+        ('https://[::1', False),
     ],
-)  # fmt: skip
+)
 def test_what_counts_as_metas(file_server, url, is_metas):
     assert MediaClient(1).is_metas(url) is is_metas

@@ -165,6 +165,8 @@ def test_a_storage_that_cannot_be_written_loses_nothing(
 
 def test_a_large_file_is_never_in_memory(meta, workers, file_server):
     """Nor are several of them at once."""
+    comes_in(meta, workers, media_message('77', wamid='wamid.warm'))
+    workers.errands()  # what a library loads at its first use
     file_server.content = bytes(16 * 2**20)
     file_server.says['/file'] = 200, {}, file_server.content
     file_server.describe()
@@ -175,7 +177,8 @@ def test_a_large_file_is_never_in_memory(meta, workers, file_server):
         assert tracemalloc.get_traced_memory()[1] < 12 * 2**20
     finally:
         tracemalloc.stop()
-    assert sql('SELECT status, size FROM media') == [('stored', 16 * 2**20)] * 3
+    found = sql('SELECT status, size FROM media ORDER BY size')
+    assert found[1:] == [('stored', 16 * 2**20)] * 3
 
 
 def test_a_file_that_is_not_safe_yet_does_not_count_as_stored(acme, meta, workers):

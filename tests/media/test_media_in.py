@@ -242,10 +242,18 @@ def test_facts_that_no_column_takes_are_left_out(acme, meta, workers, stand_in):
 @pytest.mark.parametrize(
     ('given', 'kept'),
     [
-        ('../../etc/passwd', 'passwd'), ('C:\\Users\\x\\y.doc', 'y.doc'), ('a\r\nSet-Cookie: b', 'aSet-Cookie: b'),
-        ('..', None), ('/', None), ('x/', None), ('.htaccess', '.htaccess'), (' a b ', 'a b'), (7, None), ('', None),
+        ('../../etc/passwd', 'passwd'),
+        ('C:\\Users\\x\\y.doc', 'y.doc'),
+        ('a\r\nSet-Cookie: b', 'aSet-Cookie: b'),
+        ('..', None),
+        ('/', None),
+        ('x/', None),
+        ('.htaccess', '.htaccess'),
+        (' a b ', 'a b'),
+        (7, None),
+        ('', None),
     ],
-)  # fmt: skip
+)
 def test_a_file_name_is_never_a_path(acme, meta, workers, given, kept):
     comes_in(meta, workers, media_message('1', 'document', filename=given))
     message = the_message(acme)

