@@ -79,8 +79,10 @@ def redis_server():
 
 
 TABLES = (
-    'idempotency_key, usage_log, message_fact, message_status, read_receipt, media_upload, media, message, batch, '
-    'contact_event, conversation_identity, conversation_merged, conversation, webhook_event, template, template_sync, '
+    'idempotency_key, usage_log, message_fact, message_status, read_receipt, media_upload, '
+    'media, message, batch, '
+    'contact_event, conversation_identity, conversation_merged, conversation, webhook_event, '
+    'template, template_sync, '
     'account_event, graph_outage, whatsapp_cloud_account, process'
 )
 
@@ -148,7 +150,10 @@ def workers(database):
 
 @pytest.fixture
 def tell(meta, workers):
-    """tell(status_of(…), …): Meta tells of these statuses in one webhook, and they are worked off."""
+    """tell(status_of(…), …).
+
+    Meta tells of these statuses in one webhook, and they are worked off.
+    """
 
     def tell(*statuses):
         assert meta.webhook(envelope(statuses=statuses)).status_code == 200

@@ -24,7 +24,8 @@ LIMIT = 300  # seconds for one file
 # the same file.
 CURL = """#!/bin/sh
 exec 3>&1
-said=$({curl} --max-time 60 --write-out '%{{stderr}}@@HTTP %{{http_code}} %{{method}} %{{url_effective}}' "$@" 2>&1 >&3)
+format='%{{stderr}}@@HTTP %{{http_code}} %{{method}} %{{url_effective}}'
+said=$({curl} --max-time 60 --write-out "$format" "$@" 2>&1 >&3)
 code=$?
 printf '%s\\n' "$said" >&2
 exit $code
@@ -60,7 +61,10 @@ class Outcome:
             return None
         code = 'did not end' if self.code is None else f'ended with {self.code}'
         calls = '\n'.join(f'  {status} {call}' for status, call in self.calls)
-        return f'{self.block} {code}, answers {sorted(wrong)}, expected {sorted(expected)}:\n{calls}\n{self.output}'
+        return (
+            f'{self.block} {code}, answers {sorted(wrong)}, expected '
+            f'{sorted(expected)}:\n{calls}\n{self.output}'
+        )
 
 
 def blocks(name):

@@ -54,7 +54,7 @@ class Gateway:
 
     @contextmanager
     def entered_with(self, start):
-        """With what `start()` starts as its processes, once the servers and the schema are there."""
+        """Its processes are what `start()` starts, once the servers and the schema are there."""
         try:
             yield self.enter(start)
         finally:

@@ -29,7 +29,10 @@ class Failed(Exception):
 
 def main():
     if sys.version_info < (3, 11):  # noqa: UP036 - nothing else has looked yet
-        return f'Python 3.11 or newer is needed, this is {sys.version.split()[0]} (try: make PYTHON=python3.11 ...)'
+        return (
+            f'Python 3.11 or newer is needed, this is {sys.version.split()[0]} (try: make '
+            'PYTHON=python3.11 ...)'
+        )
     directory, requirements = Path(sys.argv[1]), sys.argv[2]
     began = time.monotonic()
     try:

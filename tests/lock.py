@@ -17,7 +17,10 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 PYTHONS = ('3.11', '3.12', '3.13', '3.14')
 SYSTEMS = ('x86_64-manylinux_2_28', 'aarch64-manylinux_2_28', 'aarch64-apple-darwin')
-HEADER = '# {what}: every package, each at one version. Renew with `make lock`; the wishes stand in setup.cfg.\n'
+HEADER = (
+    '# {what}: every package, each at one version. Renew with `make lock`; the wishes stand '
+    'in setup.cfg.\n'
+)
 
 
 def main():

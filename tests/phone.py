@@ -29,16 +29,20 @@ HARM = '<img src=x onerror="window.harmed = true"><script>window.harmed = true</
 WATCH = """() => {
   window.seen = [];
   const look = () => {
-    const on = [...document.querySelectorAll('.theirs .reported .on')].map((one) => one.textContent).join(' ');
+    const on = [...document.querySelectorAll('.theirs .reported .on')].map((one) =>
+      one.textContent).join(' ');
     if (seen.at(-1) !== on) seen.push(on);
   };
-  new MutationObserver(look).observe(document.querySelector('#messages'), {childList: true, subtree: true});
+  new MutationObserver(look).observe(document.querySelector('#messages'), {childList: true,
+    subtree: true});
 }"""
 # What sticks out of the screen, on either side, and what can be scrolled sideways.
 TOO_WIDE = """() => [...document.querySelectorAll('body, body *')].filter((one) => {
   const {left, right, width} = one.getBoundingClientRect();
-  const scrolls = ['auto', 'scroll'].includes(getComputedStyle(one).overflowX) && one.scrollWidth > one.clientWidth;
-  return width > 0 && !one.closest('pre, .unseen, .cards') && (left < 0 || right > innerWidth || scrolls);
+  const scrolls = ['auto', 'scroll'].includes(getComputedStyle(one).overflowX) && one.scrollWidth
+    > one.clientWidth;
+  return width > 0 && !one.closest('pre, .unseen, .cards') && (left < 0 || right > innerWidth ||
+    scrolls);
 }).map((one) => one.outerHTML.slice(0, 120))"""
 
 

@@ -1,6 +1,7 @@
 """The whole gateway on this machine: `make run`.
 
-1. PostgreSQL and Redis: those of DATABASE_URL and REDIS_URL, else embedded ones with their data in .run/ here.
+1. PostgreSQL and Redis: those of DATABASE_URL and REDIS_URL,
+   else embedded ones with their data in .run/ here.
 2. The Procfile: the release entry, then every process.
 3. The stand-in for Meta, with the phone in the browser.
 4. A demo account, and the webhook verified as Meta does it.

@@ -12,7 +12,9 @@ REPEATS = (op.MAX_REPEAT, op.MIN_REPEAT, op.POSSESSIVE_REPEAT)
 
 
 def worst_texts(pattern):
-    """Functions of a number n that make a text of about n characters, bytes for a pattern of bytes."""
+    """Functions of a number n that make a text of about n characters,
+    bytes for a pattern of bytes.
+    """
     tree = parser.parse(pattern.pattern, pattern.flags & ~re.LOCALE)
     letters = list(dict.fromkeys([*_letters(tree), *OTHERS]))
     heads = list(dict.fromkeys(['', *_heads(tree, '')]))
@@ -76,9 +78,13 @@ def _of_a_set(items):
 
 
 CATEGORIES = {
-    op.CATEGORY_SPACE: r'\s', op.CATEGORY_NOT_SPACE: r'\S', op.CATEGORY_DIGIT: r'\d', op.CATEGORY_NOT_DIGIT: r'\D',
-    op.CATEGORY_WORD: r'\w', op.CATEGORY_NOT_WORD: r'\W',
-}  # fmt: skip
+    op.CATEGORY_SPACE: r'\s',
+    op.CATEGORY_NOT_SPACE: r'\S',
+    op.CATEGORY_DIGIT: r'\d',
+    op.CATEGORY_NOT_DIGIT: r'\D',
+    op.CATEGORY_WORD: r'\w',
+    op.CATEGORY_NOT_WORD: r'\W',
+}
 
 
 def _set_source(items):

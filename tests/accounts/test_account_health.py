@@ -12,15 +12,23 @@ from tests.stack import PHONE_NUMBER_ID
 WABA, DISPLAY = '880011223344556', '15550104477'
 AT, LATER, NEVER = 1790000000, 1790000060, 4_000_000_000  # in the year 2096
 ALERT = {
-    'entity_type': 'PHONE_NUMBER', 'entity_id': PHONE_NUMBER_ID, 'alert_severity': 'CRITICAL',
-    'alert_status': 'ACTIVE', 'alert_type': 'OBA_REJECTED', 'alert_description': 'The blue tick was refused.',
-}  # fmt: skip
+    'entity_type': 'PHONE_NUMBER',
+    'entity_id': PHONE_NUMBER_ID,
+    'alert_severity': 'CRITICAL',
+    'alert_status': 'ACTIVE',
+    'alert_type': 'OBA_REJECTED',
+    'alert_description': 'The blue tick was refused.',
+}
 NESTED = {
-    'entity_type': 'WABA', 'entity_id': WABA,
+    'entity_type': 'WABA',
+    'entity_id': WABA,
     'alert_info': {
-        'alert_severity': 'WARNING', 'alert_status': 'NONE', 'alert_type': 'LIMIT', 'alert_description': 'Odd.'
+        'alert_severity': 'WARNING',
+        'alert_status': 'NONE',
+        'alert_type': 'LIMIT',
+        'alert_description': 'Odd.',
     },
-}  # fmt: skip
+}
 RESTRICTION = {
     'event': 'ACCOUNT_RESTRICTION',
     'restriction_info': [
@@ -65,50 +73,149 @@ def history(backend, chatbot_id=CHATBOT, **query):
 
 
 EVENTS = [
-    ('account_alerts', ALERT, 'OBA_REJECTED', "Critical alert of Meta's: The blue tick was refused."),
+    (
+        'account_alerts',
+        ALERT,
+        'OBA_REJECTED',
+        "Critical alert of Meta's: The blue tick was refused.",
+    ),
     ('account_alerts', NESTED, 'LIMIT', "Warning alert of Meta's, now over: Odd."),
-    ('account_review_update', {'decision': 'REJECTED'}, 'REJECTED',
-     'Meta has rejected the WhatsApp Business account: it may not send.'),
-    ('account_settings_update', {'type': 'phone_number_settings', 'phone_number_settings': {}}, 'phone_number_settings',
-     'Settings were changed: phone number settings.'),
-    ('account_update', RESTRICTION, 'ACCOUNT_RESTRICTION',
-     'No conversation can be started by the business, until 2096-10-02 07:06 UTC.'),
-    ('account_update', {'event': 'ACCOUNT_RESTRICTION', 'restriction_info': [{'restriction_type': 'NEW_ONE'}]},
-     'ACCOUNT_RESTRICTION', 'Restricted (new one), with no end named.'),
-    ('account_update', {'event': 'ACCOUNT_VIOLATION', 'violation_info': {'violation_type': 'ADULT_CONTENT'}},
-     'ACCOUNT_VIOLATION', 'The WhatsApp Business account broke a policy: adult content.'),
-    ('account_update', {'event': 'DISABLED_UPDATE',
-                        'ban_info': {'waba_ban_state': 'SCHEDULE_FOR_DISABLE', 'waba_ban_date': 'December 1, 2026'}},
-     'DISABLED_UPDATE', 'Meta is going to disable the WhatsApp Business account (December 1, 2026).'),
-    ('account_update', {'event': 'ACCOUNT_DELETED'}, 'ACCOUNT_DELETED', 'The WhatsApp Business account was deleted.'),
-    ('account_update', {'event': 'PARTNER_ADDED', 'waba_info': {'waba_id': WABA}}, 'PARTNER_ADDED', 'Partner added.'),
-    ('business_capability_update', {'max_daily_conversations_per_business': 'TIER_2K',
-                                    'max_phone_numbers_per_business': 25}, None,
-     'Up to 2,000 people may be written to first within 24 hours. Up to 25 phone numbers may be added.'),
-    ('business_capability_update', {'max_daily_conversations_per_business': 100000}, None,
-     'Up to 100,000 people may be written to first within 24 hours.'),
-    ('business_capability_update', {'max_daily_conversation_per_phone': -1}, None,
-     'Any number of people may be written to first within 24 hours.'),
-    ('business_username_updates', {'display_phone_number': DISPLAY, 'username': 'acme', 'status': 'approved'},
-     'approved', 'The username acme of the business is approved.'),
-    ('flows', {'event': 'FLOW_STATUS_CHANGE', 'flow_id': '7', 'message': 'Flow 7 changed from DRAFT to PUBLISHED'},
-     'FLOW_STATUS_CHANGE', 'Flow 7 changed from DRAFT to PUBLISHED'),
-    ('partner_solutions', {'event': 'SOLUTION_UPDATED', 'solution_id': '9', 'solution_status': 'ACTIVE'},
-     'SOLUTION_UPDATED', 'The partner solution 9 is: active.'),
-    ('payment_configuration_update', {'configuration_name': 'upi', 'provider_name': 'x', 'status': 'Needs Testing'},
-     'Needs Testing', 'The payment configuration upi is: needs testing.'),
-    ('phone_number_name_update', {'display_phone_number': DISPLAY, 'decision': 'REJECTED',
-                                  'requested_verified_name': 'Acme', 'rejection_reason': 'NAME_FORMAT'},
-     'REJECTED', 'The display name Acme is rejected (name format).'),
-    ('phone_number_quality_update', {'display_phone_number': DISPLAY, 'event': 'FLAGGED', 'current_limit': 'TIER_10K'},
-     'FLAGGED', 'The quality of the number is low: its limit may be lowered. '
-     'Up to 10,000 people may be written to first within 24 hours.'),
-    ('phone_number_quality_update', {'display_phone_number': DISPLAY, 'event': 'THROUGHPUT_UPGRADE',
-                                     'current_limit': 'TIER_UNLIMITED'},
-     'THROUGHPUT_UPGRADE', 'The number may send faster now: its throughput was raised.'),
-    ('security', {'display_phone_number': DISPLAY, 'event': 'PIN_CHANGED', 'requester': '1'}, 'PIN_CHANGED',
-     'The two-step PIN of the number was changed.'),
-]  # fmt: skip
+    (
+        'account_review_update',
+        {'decision': 'REJECTED'},
+        'REJECTED',
+        'Meta has rejected the WhatsApp Business account: it may not send.',
+    ),
+    (
+        'account_settings_update',
+        {'type': 'phone_number_settings', 'phone_number_settings': {}},
+        'phone_number_settings',
+        'Settings were changed: phone number settings.',
+    ),
+    (
+        'account_update',
+        RESTRICTION,
+        'ACCOUNT_RESTRICTION',
+        'No conversation can be started by the business, until 2096-10-02 07:06 UTC.',
+    ),
+    (
+        'account_update',
+        {'event': 'ACCOUNT_RESTRICTION', 'restriction_info': [{'restriction_type': 'NEW_ONE'}]},
+        'ACCOUNT_RESTRICTION',
+        'Restricted (new one), with no end named.',
+    ),
+    (
+        'account_update',
+        {'event': 'ACCOUNT_VIOLATION', 'violation_info': {'violation_type': 'ADULT_CONTENT'}},
+        'ACCOUNT_VIOLATION',
+        'The WhatsApp Business account broke a policy: adult content.',
+    ),
+    (
+        'account_update',
+        {
+            'event': 'DISABLED_UPDATE',
+            'ban_info': {
+                'waba_ban_state': 'SCHEDULE_FOR_DISABLE',
+                'waba_ban_date': 'December 1, 2026',
+            },
+        },
+        'DISABLED_UPDATE',
+        'Meta is going to disable the WhatsApp Business account (December 1, 2026).',
+    ),
+    (
+        'account_update',
+        {'event': 'ACCOUNT_DELETED'},
+        'ACCOUNT_DELETED',
+        'The WhatsApp Business account was deleted.',
+    ),
+    (
+        'account_update',
+        {'event': 'PARTNER_ADDED', 'waba_info': {'waba_id': WABA}},
+        'PARTNER_ADDED',
+        'Partner added.',
+    ),
+    (
+        'business_capability_update',
+        {'max_daily_conversations_per_business': 'TIER_2K', 'max_phone_numbers_per_business': 25},
+        None,
+        'Up to 2,000 people may be written to first within 24 hours. Up to 25 phone numbers may '
+        'be added.',
+    ),
+    (
+        'business_capability_update',
+        {'max_daily_conversations_per_business': 100000},
+        None,
+        'Up to 100,000 people may be written to first within 24 hours.',
+    ),
+    (
+        'business_capability_update',
+        {'max_daily_conversation_per_phone': -1},
+        None,
+        'Any number of people may be written to first within 24 hours.',
+    ),
+    (
+        'business_username_updates',
+        {'display_phone_number': DISPLAY, 'username': 'acme', 'status': 'approved'},
+        'approved',
+        'The username acme of the business is approved.',
+    ),
+    (
+        'flows',
+        {
+            'event': 'FLOW_STATUS_CHANGE',
+            'flow_id': '7',
+            'message': 'Flow 7 changed from DRAFT to PUBLISHED',
+        },
+        'FLOW_STATUS_CHANGE',
+        'Flow 7 changed from DRAFT to PUBLISHED',
+    ),
+    (
+        'partner_solutions',
+        {'event': 'SOLUTION_UPDATED', 'solution_id': '9', 'solution_status': 'ACTIVE'},
+        'SOLUTION_UPDATED',
+        'The partner solution 9 is: active.',
+    ),
+    (
+        'payment_configuration_update',
+        {'configuration_name': 'upi', 'provider_name': 'x', 'status': 'Needs Testing'},
+        'Needs Testing',
+        'The payment configuration upi is: needs testing.',
+    ),
+    (
+        'phone_number_name_update',
+        {
+            'display_phone_number': DISPLAY,
+            'decision': 'REJECTED',
+            'requested_verified_name': 'Acme',
+            'rejection_reason': 'NAME_FORMAT',
+        },
+        'REJECTED',
+        'The display name Acme is rejected (name format).',
+    ),
+    (
+        'phone_number_quality_update',
+        {'display_phone_number': DISPLAY, 'event': 'FLAGGED', 'current_limit': 'TIER_10K'},
+        'FLAGGED',
+        'The quality of the number is low: its limit may be lowered. '
+        'Up to 10,000 people may be written to first within 24 hours.',
+    ),
+    (
+        'phone_number_quality_update',
+        {
+            'display_phone_number': DISPLAY,
+            'event': 'THROUGHPUT_UPGRADE',
+            'current_limit': 'TIER_UNLIMITED',
+        },
+        'THROUGHPUT_UPGRADE',
+        'The number may send faster now: its throughput was raised.',
+    ),
+    (
+        'security',
+        {'display_phone_number': DISPLAY, 'event': 'PIN_CHANGED', 'requester': '1'},
+        'PIN_CHANGED',
+        'The two-step PIN of the number was changed.',
+    ),
+]
 
 
 @pytest.mark.parametrize(('field', 'value', 'event', 'summary'), EVENTS)
@@ -195,7 +302,8 @@ def test_what_holds_now_is_said_beside_the_latest_events(acme, tell):
     assert facts(acme) == {
         'limit': 'Up to 2,000 people may be written to first within 24 hours.',
         'quality': 'The quality of the number is low: its limit may be lowered.',
-        'restriction': 'No conversation can be started by the business, until 2096-10-02 07:06 UTC.',
+        'restriction': 'No conversation can be started by the business, until 2096-10-02 07:06 '
+        'UTC.',
         'alert': "Critical alert of Meta's: The blue tick was refused.",
     }
     (restriction,) = [one for one in account(acme)['health_facts'] if one['fact'] == 'restriction']
@@ -205,13 +313,18 @@ def test_what_holds_now_is_said_beside_the_latest_events(acme, tell):
 @pytest.mark.parametrize(
     ('field', 'end'),
     [
-        ('account_update', {'event': 'ACCOUNT_RESTRICTION',
-                            'restriction_info': [{**RESTRICTION['restriction_info'][0], 'expiration': LATER}]}),
+        (
+            'account_update',
+            {
+                'event': 'ACCOUNT_RESTRICTION',
+                'restriction_info': [{**RESTRICTION['restriction_info'][0], 'expiration': LATER}],
+            },
+        ),
         ('account_update', {'event': 'ACCOUNT_RESTRICTION', 'restriction_info': []}),
         ('account_alerts', {**ALERT, 'alert_status': 'NONE'}),
     ],
     ids=['expired', 'lifted', 'alert over'],
-)  # fmt: skip
+)
 def test_what_is_over_is_no_fact_any_more(acme, tell, field, end):
     tell(field, RESTRICTION if field == 'account_update' else ALERT)
     assert facts(acme)
@@ -241,7 +354,8 @@ def two_numbers(acme, meta, workers):
 )
 def test_what_is_about_one_number_is_that_accounts_alone(two_numbers, tell, field, value):
     sql(
-        "UPDATE whatsapp_cloud_account SET display_phone_number = '15550104478' WHERE chatbot_id = 'beta'"
+        "UPDATE whatsapp_cloud_account SET display_phone_number = '15550104478' WHERE chatbot_id "
+        "= 'beta'"
     )
     tell(field, value)
     assert list(account(two_numbers)['health']) == [field]
@@ -282,11 +396,14 @@ def test_an_app_of_its_own_may_speak_of_its_own_waba_only(acme, tell):
 @pytest.mark.parametrize(
     ('value', 'outcome'),
     [
-        (None, 'invalid'), ([], 'invalid'), ({'event': json.loads('[' * 600 + ']' * 600)}, 'invalid'), ({}, 'stored'),
+        (None, 'invalid'),
+        ([], 'invalid'),
+        ({'event': json.loads('[' * 600 + ']' * 600)}, 'invalid'),
+        ({}, 'stored'),
         ({'event': 'a\x00\ud800', 'ban_info': 5, 'restriction_info': [None, 3]}, 'stored'),
         ({'event': ['x'], 'display_phone_number': {}, 'decision': 'y' * 500}, 'stored'),
     ],
-)  # fmt: skip
+)
 @pytest.mark.parametrize(
     'field', ['account_update', 'account_alerts', 'phone_number_quality_update']
 )

@@ -35,15 +35,27 @@ def test_what_surrounds_a_pasted_secret_or_id_is_dropped(backend, meta, around):
 @pytest.mark.parametrize(
     ('field', 'value'),
     [
-        ('app_secret', 'two words'), ('app_secret', 'line\nend'), ('app_secret', ' \n '),
-        ('app_secret', 'zero\u200bwidth'), ('webhook_verify_token', 'line\nend'), ('webhook_verify_token', '\t'),
+        ('app_secret', 'two words'),
+        ('app_secret', 'line\nend'),
+        ('app_secret', ' \n '),
+        ('app_secret', 'zero\u200bwidth'),
+        ('webhook_verify_token', 'line\nend'),
+        ('webhook_verify_token', '\t'),
         ('webhook_verify_token', 'zero\u200bwidth'),
-        ('waba_id', '88 0'), ('waba_id', '880/../1'), ('waba_id', ' '), ('phone_number_id', '30 01'),
-        ('access_token', '"EAAB"'), ('app_secret', "'abc'"), ('responder.api_key', '"sk-1"'),
-        ('access_token', 'EAA\nB'), ('responder.api_key', 'sk\n-1'), ('responder.model', 'gpt\u200b-4'),
-        ('responder.base_url', 'http://ai.test/ v1'), ('responder.base_url', 'http://ai.test/v1\u200b'),
+        ('waba_id', '88 0'),
+        ('waba_id', '880/../1'),
+        ('waba_id', ' '),
+        ('phone_number_id', '30 01'),
+        ('access_token', '"EAAB"'),
+        ('app_secret', "'abc'"),
+        ('responder.api_key', '"sk-1"'),
+        ('access_token', 'EAA\nB'),
+        ('responder.api_key', 'sk\n-1'),
+        ('responder.model', 'gpt\u200b-4'),
+        ('responder.base_url', 'http://ai.test/ v1'),
+        ('responder.base_url', 'http://ai.test/v1\u200b'),
     ],
-)  # fmt: skip
+)
 def test_what_cannot_be_seen_within_a_secret_or_id_is_refused_by_name(backend, field, value):
     name, _, inner = field.partition('.')
     changed = {name: OPENAI | {inner: value}} if inner else {name: value}

@@ -17,8 +17,10 @@ from tests.people import CHATBOT, CUSTOMER, envelope, sql, status_of, text_messa
 from tests.stack import PHONE_NUMBER_ID, ROOT
 
 SECRETS = {
-    'access_token': 'EAAsentinel-token', 'webhook_verify_token': 'sentinel-verify', 'app_secret': 'sentinel-app-secret'
-}  # fmt: skip
+    'access_token': 'EAAsentinel-token',
+    'webhook_verify_token': 'sentinel-verify',
+    'app_secret': 'sentinel-app-secret',
+}
 OPENAI = {
     'kind': 'openai',
     'base_url': 'http://ai.test/v1',
@@ -32,9 +34,15 @@ HTTP = {
     'secret': 'whsec_c2VudGluZWwtc2VjcmV0LTE2',
 }
 ACCOUNT = {
-    'chatbot_id': CHATBOT, 'phone_number_id': PHONE_NUMBER_ID, 'waba_id': '880', 'name': 'Acme support', 'max_mps': 40,
-    'on_unknown': 'fail', 'responder': OPENAI, **SECRETS,
-}  # fmt: skip
+    'chatbot_id': CHATBOT,
+    'phone_number_id': PHONE_NUMBER_ID,
+    'waba_id': '880',
+    'name': 'Acme support',
+    'max_mps': 40,
+    'on_unknown': 'fail',
+    'responder': OPENAI,
+    **SECRETS,
+}
 COLUMNS = ('access_token', 'app_secret', 'webhook_verify_token', 'responder_secret')
 
 
@@ -178,13 +186,21 @@ def test_a_number_that_belongs_to_another_chatbot_is_409(backend):
 @pytest.mark.parametrize(
     ('changes', 'field'),
     [
-        ({'chatbot_id': ''}, 'chatbot_id'), ({'chatbot_id': 'a\x00'}, 'chatbot_id'), ({'name': '\ud800'}, 'name'),
-        ({'colour': 'red'}, 'colour'), ({'max_mps': 0}, 'max_mps'), ({'max_mps': '80'}, 'max_mps'),
-        ({'max_mps': True}, 'max_mps'), ({'on_unknown': 'guess'}, 'on_unknown'),
+        ({'chatbot_id': ''}, 'chatbot_id'),
+        ({'chatbot_id': 'a\x00'}, 'chatbot_id'),
+        ({'name': '\ud800'}, 'name'),
+        ({'colour': 'red'}, 'colour'),
+        ({'max_mps': 0}, 'max_mps'),
+        ({'max_mps': '80'}, 'max_mps'),
+        ({'max_mps': True}, 'max_mps'),
+        ({'on_unknown': 'guess'}, 'on_unknown'),
         ({'access_token': None}, 'access_token'),
-        ({'access_token': 'two\nlines'}, 'access_token'), ({'access_token': 'tökén€'}, 'access_token'),
-        ({'phone_number_id': 5}, 'phone_number_id'), ({'phone_number_id': '1/2'}, 'phone_number_id'),
-        ({'responder': {}}, 'responder.kind'), ({'responder': 'none'}, 'responder'),
+        ({'access_token': 'two\nlines'}, 'access_token'),
+        ({'access_token': 'tökén€'}, 'access_token'),
+        ({'phone_number_id': 5}, 'phone_number_id'),
+        ({'phone_number_id': '1/2'}, 'phone_number_id'),
+        ({'responder': {}}, 'responder.kind'),
+        ({'responder': 'none'}, 'responder'),
         ({'responder': {'kind': 'oracle'}}, 'responder.kind'),
         ({'responder': {'kind': 'none', 'api_key': 'x'}}, 'responder.api_key'),
         ({'responder': OPENAI | {'url': 'https://x.test'}}, 'responder.url'),
@@ -194,7 +210,7 @@ def test_a_number_that_belongs_to_another_chatbot_is_409(backend):
         ({'responder': HTTP | {'secret': 'plain'}}, 'responder.secret'),
         ({'responder': HTTP | {'secret': 'whsec_' + 'A' * 17}}, 'responder.secret'),
     ],
-)  # fmt: skip
+)
 def test_what_is_not_valid_is_422_and_named(backend, changes, field):
     refused = backend.post('/account', ACCOUNT | changes)
     assert refused.status_code == 422, refused.text
@@ -262,7 +278,8 @@ def test_rotate_keys_encrypts_everything_with_the_first_key(backend, setting):
     code, output = flask('rotate-keys', ENCRYPTION_KEYS=f'{new},{old}')
     assert (code, '2 accounts' in output) == (0, True), output
     tokens = sql(
-        'SELECT unnest(ARRAY[access_token, app_secret, responder_secret]) FROM whatsapp_cloud_account'
+        'SELECT unnest(ARRAY[access_token, app_secret, responder_secret]) FROM '
+        'whatsapp_cloud_account'
     )
     assert len([Fernet(new).decrypt(token) for (token,) in tokens if token]) == 4
     setting('ENCRYPTION_KEYS', new)
@@ -334,9 +351,14 @@ def test_usage_takes_from_and_to_as_inclusive_utc_days(backend):
 
 @pytest.mark.parametrize(
     ('query', 'field'),
-    [('chatbot_id=acme&from=yesterday', 'from'), ('chatbot_id=acme&to=2026-13-01', 'to'), ('', 'chatbot_id'),
-     ('chatbot_id=acme&to=%00', 'to'), ('chatbot_id=acme&from=2026-11-01T00:00:00', 'from')],
-)  # fmt: skip
+    [
+        ('chatbot_id=acme&from=yesterday', 'from'),
+        ('chatbot_id=acme&to=2026-13-01', 'to'),
+        ('', 'chatbot_id'),
+        ('chatbot_id=acme&to=%00', 'to'),
+        ('chatbot_id=acme&from=2026-11-01T00:00:00', 'from'),
+    ],
+)
 def test_a_usage_query_that_is_not_valid_is_422_and_named(backend, query, field):
     backend.account()
     answer = backend.get(f'/usage?{query}')

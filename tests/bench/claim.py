@@ -22,15 +22,20 @@ SELECT ('0192a000-0000-7000-8000-' || lpad(to_hex(n), 12, '0'))::uuid,
 FROM generate_series(0, %(due)s - 1) n
 """
 MESSAGES = """
-INSERT INTO message (id, chatbot_id, conversation_id, direction, phone_number_id, type, status, wamid, recipient_to,
+INSERT INTO message (id, chatbot_id, conversation_id, direction, phone_number_id, type, status,
+  wamid, recipient_to,
   content, attempts, due_at, created_at)
-SELECT ('0192b000-' || lpad(to_hex(n / 65536), 4, '0') || '-7000-8000-' || lpad(to_hex(n), 12, '0'))::uuid,
+SELECT ('0192b000-' || lpad(to_hex(n / 65536), 4, '0') || '-7000-8000-' || lpad(to_hex(n), 12,
+  '0'))::uuid,
   c.chatbot_id, c.id, 'outbound', (400000000000000 + substr(c.chatbot_id, 4)::int)::text, 'text',
-  CASE WHEN is_due THEN 'queued' ELSE 'delivered' END, CASE WHEN is_due THEN NULL ELSE 'wamid.' || n END,
+  CASE WHEN is_due THEN 'queued' ELSE 'delivered' END, CASE WHEN is_due THEN NULL ELSE 'wamid.' ||
+    n END,
   '+' || c.wa_id, '{"body": "Hello, your order is on its way."}',
   CASE WHEN is_due THEN 0 ELSE 1 END, CASE WHEN is_due THEN now() END, now()
-FROM generate_series(0, %(rows)s - 1) n CROSS JOIN LATERAL (SELECT n >= %(rows)s - %(due)s AS is_due) d
-JOIN conversation c ON c.id = ('0192a000-0000-7000-8000-' || lpad(to_hex(n %% %(due)s), 12, '0'))::uuid
+FROM generate_series(0, %(rows)s - 1) n CROSS JOIN LATERAL (SELECT n >= %(rows)s - %(due)s AS
+  is_due) d
+JOIN conversation c ON c.id = ('0192a000-0000-7000-8000-' || lpad(to_hex(n %% %(due)s), 12,
+  '0'))::uuid
 """
 
 

@@ -19,7 +19,8 @@ SECRET = os.environ['WHATSAPP_APP_SECRET'].split(',')[0].encode()
 
 def post(path, kind, length, body=b''):
     return (
-        b'POST /whatsapp-cloud%b HTTP/1.1\r\nHost: gateway\r\nAuthorization: Bearer %b\r\nContent-Type: %b\r\n'
+        b'POST /whatsapp-cloud%b HTTP/1.1\r\nHost: gateway\r\nAuthorization: Bearer '
+        b'%b\r\nContent-Type: %b\r\n'
         b'Content-Length: %d\r\n\r\n%b' % (path, KEY, kind, length, body)
     )
 
@@ -31,8 +32,8 @@ def ways(port):
     csv = post(b'/send/bulk?chatbot_id=bench&text=Hi', b'text/csv', 8_000_000)
     file = post(b'/media', b'multipart/form-data; boundary=x', 20_000_000)
     many = (
-        b'GET /whatsapp-cloud/messages HTTP/1.1\r\nHost: gateway\r\nAuthorization: Bearer %b\r\n\r\n'
-        % KEY
+        b'GET /whatsapp-cloud/messages HTTP/1.1\r\nHost: gateway\r\nAuthorization: Bearer '
+        b'%b\r\n\r\n' % KEY
     )
     return [
         (b'', webhook, True),

@@ -10,7 +10,8 @@ from .fault_traffic import BULK, NUMBERS, SINGLE
 # Every move of a message's state is written down by a trigger: what goes back and forth within a
 # second, too.
 WATCH = """
-CREATE TABLE bench_move (id bigint GENERATED ALWAYS AS IDENTITY, message_id uuid, before text, after text);
+CREATE TABLE bench_move (id bigint GENERATED ALWAYS AS IDENTITY, message_id uuid, before text,
+  after text);
 CREATE FUNCTION bench_note_move() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
   INSERT INTO bench_move (message_id, before, after) VALUES (NEW.id, OLD.status, NEW.status);
@@ -21,17 +22,21 @@ CREATE TRIGGER bench_move AFTER UPDATE OF status ON message FOR EACH ROW
 """
 FORWARD = ('accepted', 'sent', 'delivered', 'read')
 MESSAGES = """
-SELECT id::text, chatbot_id, content ->> 'body' AS text, status, resends, tries -> -1 ->> 'outcome' AS last_try,
+SELECT id::text, chatbot_id, content ->> 'body' AS text, status, resends,
+  tries -> -1 ->> 'outcome' AS last_try,
   (SELECT count(*) FROM message_status s WHERE s.message_id = m.id) AS told,
-  (SELECT min(extract(epoch FROM received_at))::float8 FROM message_status s WHERE s.message_id = m.id) AS first_told
+  (SELECT min(extract(epoch FROM received_at))::float8 FROM message_status s WHERE s.message_id =
+    m.id) AS first_told
 FROM message m WHERE direction = 'outbound'
 """
 INBOUND = "SELECT wamid, content ->> 'body' FROM message WHERE direction = 'inbound'"
 UNSETTLED = """
 SELECT 'message ' || status, count(*) FROM message
 WHERE direction = 'outbound' AND status NOT IN ('read', 'failed') GROUP BY 1
-UNION ALL SELECT 'event ' || status, count(*) FROM webhook_event WHERE status <> 'processed' GROUP BY 1
-UNION ALL SELECT 'reply due', count(*) FROM conversation WHERE reply_due_at IS NOT NULL HAVING count(*) > 0
+UNION ALL SELECT 'event ' || status, count(*) FROM webhook_event WHERE status <> 'processed' GROUP
+  BY 1
+UNION ALL SELECT 'reply due', count(*) FROM conversation WHERE reply_due_at IS NOT NULL HAVING
+  count(*) > 0
 """
 
 

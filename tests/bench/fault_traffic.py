@@ -1,4 +1,6 @@
-"""Messages in and out at a steady pace, each caller as stubborn as Meta and a careful backend are."""
+"""Messages in and out at a steady pace,
+each caller as stubborn as Meta and a careful backend are.
+"""
 
 import itertools
 import threading
@@ -22,7 +24,9 @@ SINGLE, BULK = 'single', 'bulk'
 
 @dataclass(frozen=True)
 class Number:
-    """A business number: what it does with a lost answer, and whether its customers are answered."""
+    """A business number: what it does with a lost answer,
+    and whether its customers are answered.
+    """
 
     chatbot_id: str
     phone_number_id: str

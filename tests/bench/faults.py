@@ -1,4 +1,7 @@
-"""`python -m tests.bench faults`: 10,000 messages in, 10,000 out, and 100 random faults meanwhile."""
+"""`python -m tests.bench faults`.
+
+10,000 messages in, 10,000 out, and 100 random faults meanwhile.
+"""
 
 import json
 import random
@@ -45,7 +48,8 @@ def run(options):
     seed = options.seed if options.seed is not None else random.randrange(10**6)
     directory = Path(tempfile.mkdtemp(prefix='gateway-faults-'))
     report.title(
-        f'faults: {options.messages} in, {options.messages} out, {options.faults} faults, seed {seed}'
+        f'faults: {options.messages} in, {options.messages} out, {options.faults} faults, seed '
+        f'{seed}'
     )
     with Road() as road:
         gateway = Gateway(directory, GRAPH_API_URL=road.url, **ENVIRON)
@@ -170,7 +174,8 @@ class Run:
         report.table(('fault', 'times'), sorted(Counter(name for _, name in self.plan).items()))
         out = ', '.join(f'{count} {kind}' for kind, count in sorted(kinds_of(ledger.rows).items()))
         report.note(
-            f'in the database: {len(ledger.inbound)} in; out: {out}; {len(ledger.moves)} moves of their states'
+            f'in the database: {len(ledger.inbound)} in; out: {out}; {len(ledger.moves)} moves '
+            'of their states'
         )
         found = ledger.findings() | {'processes and faults': self.complaints + self.host.complaints}
         report.table(

@@ -19,16 +19,19 @@ from .stand import Stand
 
 COUNT, CUSTOMERS, RATE = 200, 40, 20
 STAGES = """
-WITH text AS (SELECT m.*, content ->> 'body' AS body FROM message m WHERE direction IN ('inbound', 'outbound'))
+WITH text AS (SELECT m.*, content ->> 'body' AS body FROM message m WHERE direction IN ('inbound',
+  'outbound'))
 SELECT i.body, extract(epoch FROM i.created_at)::float8, extract(epoch FROM o.created_at)::float8
-FROM text i JOIN text o ON o.body = i.body AND o.direction = 'outbound' WHERE i.direction = 'inbound'
+FROM text i JOIN text o ON o.body = i.body AND o.direction = 'outbound' WHERE i.direction =
+  'inbound'
 """
 
 
 def run(options):
     with Stand(0.05, REPLY_QUIET_SECONDS='0') as stand:
         report.title(
-            "(c) journey: from the customer's signed POST to the Graph call, instant AI, no quiet time"
+            "(c) journey: from the customer's signed POST to the Graph call, instant AI, no "
+            'quiet time'
         )
         report.note(machine(stand))
         for name in ('worker_incoming', 'worker_send', 'clock'):
@@ -144,5 +147,6 @@ def show(rows):
         )
     report.table(heads, table)
     report.note(
-        'goal: median of the Graph call under 150 ms. The first four columns are medians, the last the whole way.'
+        'goal: median of the Graph call under 150 ms. The first four columns are medians, the '
+        'last the whole way.'
     )

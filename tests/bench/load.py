@@ -38,9 +38,12 @@ def requests(port, path, secret):
 def signed(port, path, secret, body):
     """As Meta sends it and a host's router hands it on."""
     return (
-        b'POST %b HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nUser-Agent: facebookexternalua\r\nAccept: */*\r\n'
-        b'X-Forwarded-For: 173.252.95.12\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Port: 443\r\nVia: 1.1 vegur\r\n'
-        b'X-Request-Id: 8f1c2a34-0d7e-4b1c-9a55-3f6e1b2c7d90\r\nX-Request-Start: 1790000000000\r\nConnect-Time: 0\r\n'
+        b'POST %b HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nUser-Agent: facebookexternalua\r\nAccept: '
+        b'*/*\r\n'
+        b'X-Forwarded-For: 173.252.95.12\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Port: '
+        b'443\r\nVia: 1.1 vegur\r\n'
+        b'X-Request-Id: 8f1c2a34-0d7e-4b1c-9a55-3f6e1b2c7d90\r\nX-Request-Start: '
+        b'1790000000000\r\nConnect-Time: 0\r\n'
         b'Content-Type: application/json\r\nX-Hub-Signature-256: %b\r\nContent-Length: %d\r\n\r\n%b'
         % (path, port, signature(body, secret), len(body), body)
     )

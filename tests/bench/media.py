@@ -22,7 +22,10 @@ COMMITTED = """
 SELECT content ->> 'body', extract(epoch FROM pg_xact_commit_timestamp(xmin))::float8 FROM message
 WHERE type = 'text' AND content ->> 'body' = ANY(%s)
 """
-COUNTS = "SELECT count(*), count(*) FILTER (WHERE status = 'stored'), coalesce(max(attempts), 0) FROM media"
+COUNTS = (
+    "SELECT count(*), count(*) FILTER (WHERE status = 'stored'), coalesce(max(attempts), 0) "
+    'FROM media'
+)
 
 
 def run(options):
@@ -68,7 +71,10 @@ def one_phase(stand, trees, phase):
 
 
 def beside(stand, meta, phase, seconds):
-    """Write texts for a while, beside the phase's load; from each POST to its row, in milliseconds."""
+    """Write texts for a while, beside the phase's load.
+
+    From each POST to its row, in milliseconds.
+    """
     load = loaded(stand, phase, seconds)
     written, due = {}, time.monotonic()
     for _ in range(seconds * TEXTS):

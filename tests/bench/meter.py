@@ -13,7 +13,9 @@ MIB = 2**20
 
 
 class Tree:
-    """A process with everything it started, ended children too (their time stands with the parent)."""
+    """A process with everything it started,
+    ended children too (their time stands with the parent).
+    """
 
     def __init__(self, pid):
         self.root = psutil.Process(pid)

@@ -61,7 +61,8 @@ def show(name, file):
         inclusive.update(dict.fromkeys(frames, int(count)))
         total += int(count)
     print(
-        f'\nprofile of {name}: {total} samples that hold the GIL, of {SECONDS * RATE} looks at each process; in {file}'
+        f'\nprofile of {name}: {total} samples that hold the GIL, of {SECONDS * RATE} looks at '
+        f'each process; in {file}'
     )
     for label, counter in (('with what it calls', inclusive), ('alone', own)):
         print(f'  {label}')

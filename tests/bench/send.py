@@ -26,7 +26,8 @@ WITH person AS (
   INSERT INTO conversation (id, chatbot_id, wa_id)
   SELECT uuidv7(), %(chatbot)s, '1202' || lpad(n::text, 7, '0') FROM generate_series(1, %(count)s) n
   RETURNING id, wa_id)
-INSERT INTO message (id, chatbot_id, conversation_id, direction, phone_number_id, type, status, recipient_to, content,
+INSERT INTO message (id, chatbot_id, conversation_id, direction, phone_number_id, type, status,
+  recipient_to, content,
   due_at)
 SELECT uuidv7(), %(chatbot)s, id, 'outbound', %(number)s, 'text', 'queued', '+' || wa_id,
   json_build_object('body', 'Hello ' || wa_id || ', your order is on its way.'), now() FROM person
@@ -49,7 +50,8 @@ def compare(options):
     messages = options.messages or MESSAGES
     with Stand(LATENCY, **ENVIRON) as stand:
         report.title(
-            f'(b) sending: one worker_send against bare requests, {THREADS} threads, Graph at 200 ms'
+            f'(b) sending: one worker_send against bare requests, {THREADS} threads, Graph at '
+            '200 ms'
         )
         report.note(machine(stand))
         worker = start(stand)
@@ -135,7 +137,8 @@ def reached(stand, count):
             seen, since = now, time.monotonic()
         elif time.monotonic() - since > 20:
             raise RuntimeError(
-                f'{now} of {count} calls, then none for 20 s:\n{stand.processes.logs("worker_send")[-2000:]}'
+                f'{now} of {count} calls, then none for 20 '
+                f's:\n{stand.processes.logs("worker_send")[-2000:]}'
             )
         time.sleep(0.02)
     return now
@@ -145,7 +148,8 @@ def exactly_once(stand, count):
     for number, seen in stand.graph.report().items():
         if seen['calls'] != count or seen['distinct'] != count:
             raise RuntimeError(
-                f'{seen["calls"]} calls with {seen["distinct"]} ids for {count} messages of {number}'
+                f'{seen["calls"]} calls with {seen["distinct"]} ids for {count} messages of '
+                f'{number}'
             )
 
 

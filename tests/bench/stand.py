@@ -34,7 +34,8 @@ OURS = (
     'MAX_',
 )
 EMPTY = (
-    'idempotency_key, usage_log, message_fact, message_status, read_receipt, media_upload, media, message, '
+    'idempotency_key, usage_log, message_fact, message_status, read_receipt, media_upload, '
+    'media, message, '
     'contact_event, conversation_identity, conversation_merged, conversation, webhook_event'
 )
 
@@ -132,8 +133,10 @@ class Stand(contextlib.ExitStack):
     def account(self, chatbot_id, number, max_mps):
         token = Fernet(self.env['ENCRYPTION_KEYS'].split(',')[0]).encrypt(b'bench-token').decode()
         self.sql(
-            'INSERT INTO whatsapp_cloud_account (chatbot_id, phone_number_id, access_token, max_mps) '
-            'VALUES (%s, %s, %s, %s) ON CONFLICT (chatbot_id) DO UPDATE SET max_mps = excluded.max_mps',
+            'INSERT INTO whatsapp_cloud_account (chatbot_id, phone_number_id, access_token, '
+            'max_mps) '
+            'VALUES (%s, %s, %s, %s) ON CONFLICT (chatbot_id) DO UPDATE SET max_mps = '
+            'excluded.max_mps',
             (chatbot_id, number, token, max_mps),
         )
 

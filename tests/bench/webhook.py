@@ -15,7 +15,10 @@ from .meter import Tree, Watch, machine
 from .profile import profiled
 from .stand import CHATBOT, Stand
 
-BARE_TABLE = 'CREATE TABLE bare_event (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, body bytea NOT NULL)'
+BARE_TABLE = (
+    'CREATE TABLE bare_event (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, body '
+    'bytea NOT NULL)'
+)
 COLUMNS = (
     'webhooks/s',
     'web ms',
@@ -27,8 +30,10 @@ COLUMNS = (
     'generator ms',
 )
 NOTE = (
-    'ours takes whole signed webhooks before WSGI (service/web/fast_webhook.py); "ours, by Flask" is what\n'
-    'the unusual ones cost, through gunicorn and Flask like "bare", which is plain gthread with our workers,'
+    'ours takes whole signed webhooks before WSGI (service/web/fast_webhook.py); "ours, by '
+    'Flask" is what\n'
+    'the unusual ones cost, through gunicorn and Flask like "bare", which is plain gthread '
+    'with our workers,'
     ' threads and keep-alive.'
 )
 GOALS = (
@@ -149,5 +154,6 @@ def show(rows, web):
     report.note(NOTE)
     rss, pss = web.memory()
     report.note(
-        f'web: RSS {rss:.0f} MiB, PSS {pss:.0f} MiB. Each run: as many rows committed as 200s counted.'
+        f'web: RSS {rss:.0f} MiB, PSS {pss:.0f} MiB. Each run: as many rows committed as 200s '
+        'counted.'
     )

@@ -63,16 +63,31 @@ def cards(*cards):
 
 
 FULL_CONTACT = {
-    'name': {'formatted_name': 'Dr Ana M Lima II', 'first_name': 'Ana', 'last_name': 'Lima', 'middle_name': 'M',
-             'suffix': 'II', 'prefix': 'Dr'},
+    'name': {
+        'formatted_name': 'Dr Ana M Lima II',
+        'first_name': 'Ana',
+        'last_name': 'Lima',
+        'middle_name': 'M',
+        'suffix': 'II',
+        'prefix': 'Dr',
+    },
     'phones': [{'phone': '+12025550143', 'wa_id': '12025550143', 'type': 'CELL'}, {'phone': '+1'}],
     'emails': [{'email': 'ana@example.com', 'type': 'WORK'}],
-    'addresses': [{'street': '1 Hacker Way', 'city': 'Menlo Park', 'state': 'CA', 'zip': '94025',
-                   'country': 'United States', 'country_code': 'us', 'type': 'HOME'}],
+    'addresses': [
+        {
+            'street': '1 Hacker Way',
+            'city': 'Menlo Park',
+            'state': 'CA',
+            'zip': '94025',
+            'country': 'United States',
+            'country_code': 'us',
+            'type': 'HOME',
+        }
+    ],
     'org': {'company': 'Acme', 'department': 'Design', 'title': 'Manager'},
     'urls': [{'url': 'https://example.com', 'type': 'WORK'}],
     'birthday': '1990-12-31',
-}  # fmt: skip
+}
 GOOD = [
     ('text', {'body': 'See https://example.com', 'preview_url': True}),
     ('image', {'id': '1234567890', 'caption': 'A shoe'}),
@@ -96,39 +111,90 @@ GOOD = [
     ),
     template(
         part('HEADER', holding('image', {'link': LINK})),
-        part('BODY', holding('currency', {'fallback_value': '$1', 'code': 'USD', 'amount_1000': 1000}),
-             holding('date_time', {'fallback_value': 'Monday', 'day_of_week': 1, 'calendar': 'GREGORIAN'})),
+        part(
+            'BODY',
+            holding('currency', {'fallback_value': '$1', 'code': 'USD', 'amount_1000': 1000}),
+            holding(
+                'date_time', {'fallback_value': 'Monday', 'day_of_week': 1, 'calendar': 'GREGORIAN'}
+            ),
+        ),
         button(said('orders/17')),
         button({'type': 'payload', 'payload': 'stop'}, sub_type='quick_reply', index=1),
         button({'type': 'coupon_code', 'coupon_code': 'SAVE20'}, sub_type='COPY_CODE', index='2'),
     ),
     template(
         part('header', holding('video', {'id': '1'})),
-        part('limited_time_offer', holding('limited_time_offer', {'expiration_time_ms': 1790000000000})),
+        part(
+            'limited_time_offer',
+            holding('limited_time_offer', {'expiration_time_ms': 1790000000000}),
+        ),
     ),
     template(
         part('header', holding('document', {'id': '1', 'filename': 'a.pdf'})),
-        button({'type': 'action', 'action': {'flow_token': 't', 'flow_action_data': {'a': 1}}}, sub_type='flow'),
-        button({'type': 'action', 'action': {'thumbnail_product_retailer_id': 'p', 'sections': [{'title': 'x'}]}},
-               sub_type='mpm', index=1),
+        button(
+            {'type': 'action', 'action': {'flow_token': 't', 'flow_action_data': {'a': 1}}},
+            sub_type='flow',
+        ),
+        button(
+            {
+                'type': 'action',
+                'action': {'thumbnail_product_retailer_id': 'p', 'sections': [{'title': 'x'}]},
+            },
+            sub_type='mpm',
+            index=1,
+        ),
         button(sub_type='phone_number', index=2),
-        button({'type': 'ttl_minutes', 'ttl_minutes': 100}, {'type': 'payload', 'payload': 'x'}, sub_type='voice_call',
-               index=3),
+        button(
+            {'type': 'ttl_minutes', 'ttl_minutes': 100},
+            {'type': 'payload', 'payload': 'x'},
+            sub_type='voice_call',
+            index=3,
+        ),
     ),
-    template(part('header', holding('location', {'latitude': '1.5', 'longitude': '2', 'name': 'n', 'address': 'a'}))),
+    template(
+        part(
+            'header',
+            holding('location', {'latitude': '1.5', 'longitude': '2', 'name': 'n', 'address': 'a'}),
+        )
+    ),
     template(
         part('body', said('Ana')),
-        {'type': 'carousel', 'cards': [
-            card(0, part('header', holding('image', {'id': '1'})), part('body', said('x')), button(said('a'))),
-            card(1, part('header', holding('product', {'product_retailer_id': 'p', 'catalog_id': 'c'}))),
-        ]},
+        {
+            'type': 'carousel',
+            'cards': [
+                card(
+                    0,
+                    part('header', holding('image', {'id': '1'})),
+                    part('body', said('x')),
+                    button(said('a')),
+                ),
+                card(
+                    1,
+                    part(
+                        'header',
+                        holding('product', {'product_retailer_id': 'p', 'catalog_id': 'c'}),
+                    ),
+                ),
+            ],
+        },
     ),
-    template(part('order_status', holding('order_status', {'reference_id': 'r', 'order': {'status': 'shipped'}}))),
-    template(part('tap_target_configuration', {
-        'type': 'tap_target_configuration', 'tap_target_configuration': [{'url': LINK, 'title': 'Shop'}],
-    })),
+    template(
+        part(
+            'order_status',
+            holding('order_status', {'reference_id': 'r', 'order': {'status': 'shipped'}}),
+        )
+    ),
+    template(
+        part(
+            'tap_target_configuration',
+            {
+                'type': 'tap_target_configuration',
+                'tap_target_configuration': [{'url': LINK, 'title': 'Shop'}],
+            },
+        )
+    ),
     ('pin', {'type': 'pin', 'message_id': 'wamid.X', 'expiration_days': 7}),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(
@@ -166,11 +232,19 @@ LIMITS = [
     ('reaction.message_id', 512, lambda n: ('reaction', {'message_id': 'x' * n, 'emoji': '👍'})),
     ('contacts', 257, lambda n: ('contacts', [person()] * n)),
     ('template.name', 512, lambda n: ('template', {'name': 'x' * n, 'language': {'code': 'en'}})),
-    ('template.language.code', 64, lambda n: ('template', {'name': 'x', 'language': {'code': 'x' * n}})),
+    (
+        'template.language.code',
+        64,
+        lambda n: ('template', {'name': 'x', 'language': {'code': 'x' * n}}),
+    ),
     ('template.components.0.index', 9, lambda n: template(button(said('a'), index=str(n)))),
-    ('template.components.0.cards', 10, lambda n: template(cards(*(card(i % 10) for i in range(n))))),
+    (
+        'template.components.0.cards',
+        10,
+        lambda n: template(cards(*(card(i % 10) for i in range(n)))),
+    ),
     ('template.components.0.cards.0.card_index', 9, lambda n: template(cards(card(n)))),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(('field', 'limit', 'build'), LIMITS, ids=[one[0] for one in LIMITS])
@@ -183,48 +257,71 @@ def test_a_limit_is_kept_to_the_letter_and_named(acme, field, limit, build):
 
 
 BAD = [
-    (('text', {}), 'text.body'), (('text', {'body': 7}), 'text.body'), (('text', []), 'text'),
+    (('text', {}), 'text.body'),
+    (('text', {'body': 7}), 'text.body'),
+    (('text', []), 'text'),
     (('text', {'body': 'x', 'preview_url': 'perhaps'}), 'text.preview_url'),
-    (('image', {}), 'image'), (('image', {'id': '1', 'link': LINK}), 'image'), (('image', {'id': ''}), 'image.id'),
-    (('image', {'link': 'ftp://example.com/a'}), 'image.link'), (('image', {'link': 'example.com'}), 'image.link'),
-    (('image', {'link': 'https://exa mple.com'}), 'image.link'), (('image', {'link': 'https://'}), 'image.link'),
+    (('image', {}), 'image'),
+    (('image', {'id': '1', 'link': LINK}), 'image'),
+    (('image', {'id': ''}), 'image.id'),
+    (('image', {'link': 'ftp://example.com/a'}), 'image.link'),
+    (('image', {'link': 'example.com'}), 'image.link'),
+    (('image', {'link': 'https://exa mple.com'}), 'image.link'),
+    (('image', {'link': 'https://'}), 'image.link'),
     (('image', {'id': '1', 'filename': 'a.jpg'}), 'image.filename'),
-    (('audio', {'id': '1', 'caption': 'x'}), 'audio.caption'), (('audio', {'id': '1', 'voice': 'x'}), 'audio.voice'),
+    (('audio', {'id': '1', 'caption': 'x'}), 'audio.caption'),
+    (('audio', {'id': '1', 'voice': 'x'}), 'audio.voice'),
     (('sticker', {'id': '1', 'caption': 'x'}), 'sticker.caption'),
-    (('document', {'caption': 'x'}), 'document'), (('video', {'id': 1}), 'video.id'),
-    (('location', {'latitude': 1}), 'location.longitude'), (('location', {'latitude': -91, 'longitude': 1}),
-                                                            'location.latitude'),
+    (('document', {'caption': 'x'}), 'document'),
+    (('video', {'id': 1}), 'video.id'),
+    (('location', {'latitude': 1}), 'location.longitude'),
+    (('location', {'latitude': -91, 'longitude': 1}), 'location.latitude'),
     (('location', {'latitude': 1, 'longitude': 'east'}), 'location.longitude'),
     (('location', {'latitude': True, 'longitude': 1}), 'location.latitude'),
     (('location', {'latitude': 1, 'longitude': 1, 'altitude': 1}), 'location.altitude'),
-    (('contacts', []), 'contacts'), (('contacts', {}), 'contacts'), (('contacts', [7]), 'contacts.0'),
-    (('contacts', [person(), {}]), 'contacts.1.name'), (('contacts', [{'name': {}}]), 'contacts.0.name.formatted_name'),
+    (('contacts', []), 'contacts'),
+    (('contacts', {}), 'contacts'),
+    (('contacts', [7]), 'contacts.0'),
+    (('contacts', [person(), {}]), 'contacts.1.name'),
+    (('contacts', [{'name': {}}]), 'contacts.0.name.formatted_name'),
     (('contacts', [person(phones=[{'number': '1'}])]), 'contacts.0.phones.0.number'),
     (('contacts', [person(birthday='31.12.1990')]), 'contacts.0.birthday'),
-    (('reaction', {'message_id': 'wamid.X'}), 'reaction.emoji'), (('reaction', {'emoji': '👍'}), 'reaction.message_id'),
+    (('reaction', {'message_id': 'wamid.X'}), 'reaction.emoji'),
+    (('reaction', {'emoji': '👍'}), 'reaction.message_id'),
     (('reaction', {'message_id': 'wamid.X', 'emoji': 'thumbs up'}), 'reaction.emoji'),
     (('template', {'language': {'code': 'en'}}), 'template.name'),
     (('template', {'name': 'x', 'language': 'en'}), 'template.language'),
-    (('template', {'name': 'x', 'language': {'code': 'en'}, 'parameters': []}), 'template.parameters'),
+    (
+        ('template', {'name': 'x', 'language': {'code': 'en'}, 'parameters': []}),
+        'template.parameters',
+    ),
     (template({'parameters': []}), 'template.components.0.type'),
-    (template(part('neck')), 'template.components.0.type'), (template('body'), 'template.components.0'),
+    (template(part('neck')), 'template.components.0.type'),
+    (template('body'), 'template.components.0'),
     (template(part('body', said(''))), 'template.components.0.parameters.0.text'),
     (template(part('body', said('a\x00b'))), 'template'),
     (template(part('body', {'type': 'text'})), 'template.components.0.parameters.0.text'),
-    (template(part('body', {'type': 'words', 'words': 'x'})), 'template.components.0.parameters.0.type'),
+    (
+        template(part('body', {'type': 'words', 'words': 'x'})),
+        'template.components.0.parameters.0.type',
+    ),
     (template(part('body', said('x', name='n'))), 'template.components.0.parameters.0.name'),
     (template(part('body', said('x'), index=0)), 'template.components.0.index'),
-    (template(part('body', holding('currency', {'code': 'USD', 'amount_1000': 1}))),
-     'template.components.0.parameters.0.currency.fallback_value'),
-    (template(part('header', holding('image', {'id': '1', 'link': LINK}))),
-     'template.components.0.parameters.0.image'),
+    (
+        template(part('body', holding('currency', {'code': 'USD', 'amount_1000': 1}))),
+        'template.components.0.parameters.0.currency.fallback_value',
+    ),
+    (
+        template(part('header', holding('image', {'id': '1', 'link': LINK}))),
+        'template.components.0.parameters.0.image',
+    ),
     (template(part('button', said('x'), index=0)), 'template.components.0.sub_type'),
     (template(part('button', said('x'), sub_type='url')), 'template.components.0.index'),
     (template(cards(card(0), card(0))), 'template.components.0.cards.1.card_index'),
-    (template(cards(card(0, cards()))),
-     'template.components.0.cards.0.components.0.type'),
-    (('pin', {'type': 'nail', 'message_id': 'wamid.X'}), 'pin.type'), (('pin', {'type': 'unpin'}), 'pin.message_id'),
-]  # fmt: skip
+    (template(cards(card(0, cards()))), 'template.components.0.cards.0.components.0.type'),
+    (('pin', {'type': 'nail', 'message_id': 'wamid.X'}), 'pin.type'),
+    (('pin', {'type': 'unpin'}), 'pin.message_id'),
+]
 
 
 @pytest.mark.parametrize(('message', 'field'), BAD)
@@ -252,10 +349,17 @@ def test_with_validate_false_a_new_type_goes_out_as_it_was_given(acme, workers, 
     assert 'validate' not in call['body']
 
 
-@pytest.mark.parametrize(('kind', 'content'), [
-    ('text', {'body': 'x' * 5000, 'colour': 'red'}), ('image', {'handle': 'h'}), ('reaction', ['x']), ('text', ['x']),
-    ('interactive', {'type': 'hologram'}), ('template', {'name': 'x', 'language': {'code': 'en', 'x': 1}, 'y': [{}]}),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ('kind', 'content'),
+    [
+        ('text', {'body': 'x' * 5000, 'colour': 'red'}),
+        ('image', {'handle': 'h'}),
+        ('reaction', ['x']),
+        ('text', ['x']),
+        ('interactive', {'type': 'hologram'}),
+        ('template', {'name': 'x', 'language': {'code': 'en', 'x': 1}, 'y': [{}]}),
+    ],
+)
 def test_with_validate_false_a_known_type_is_not_looked_into(
     acme, workers, stand_in, kind, content
 ):
@@ -267,12 +371,21 @@ def test_with_validate_false_a_known_type_is_not_looked_into(
     assert acme.messages()[0]['content'] == content
 
 
-@pytest.mark.parametrize(('changes', 'field'), [
-    ({'to': 'nobody'}, 'to'), ({'recipient': 'US.1'}, 'to'), ({'colour': 'red'}, 'colour'), ({'poll': 'x'}, 'poll'),
-    ({'poll': {}}, 'poll'), ({'poll': ...}, 'poll'), ({'context': {}}, 'context.message_id'), ({'image': {}}, 'image'),
-    ({'validate': 'no'}, 'validate'), ({'type': 'template', 'template': {'name': 'x'}, 'poll': ...},
-                                       'template.language'),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ('changes', 'field'),
+    [
+        ({'to': 'nobody'}, 'to'),
+        ({'recipient': 'US.1'}, 'to'),
+        ({'colour': 'red'}, 'colour'),
+        ({'poll': 'x'}, 'poll'),
+        ({'poll': {}}, 'poll'),
+        ({'poll': ...}, 'poll'),
+        ({'context': {}}, 'context.message_id'),
+        ({'image': {}}, 'image'),
+        ({'validate': 'no'}, 'validate'),
+        ({'type': 'template', 'template': {'name': 'x'}, 'poll': ...}, 'template.language'),
+    ],
+)
 def test_address_and_envelope_are_checked_all_the_same(acme, changes, field):
     body = {**TO, 'type': 'poll', 'poll': POLL, 'validate': False, **changes}
     assert field in errors(
@@ -304,13 +417,34 @@ def test_a_bulk_is_checked_and_may_say_that_it_shall_not(acme):
     assert 'message.split' in errors(bulk(acme, {'text': {'body': 'x'}, 'split': True}, {}))
 
 
-@pytest.mark.parametrize(('kind', 'content', 'good', 'bad', 'field'), [
-    ('image', {'link': '{{value_of_it}}'}, LINK, 'ftp://x', 'image.link'),
-    ('image', {'link': 'https://x/{{value_of_it}}'}, 'a.jpg', 'a b.jpg', 'image.link'),
-    ('location', {'latitude': '{{value_of_it}}', 'longitude': 1}, '90', '91', 'location.latitude'),
-    ('document', {'id': '1', 'caption': '{{value_of_it}}'}, 'x' * 1024, 'x' * 1025, 'document.caption'),
-    ('template', {'name': '{{value_of_it}}', 'language': {'code': 'en'}}, 'x', 'x' * 513, 'template.name'),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ('kind', 'content', 'good', 'bad', 'field'),
+    [
+        ('image', {'link': '{{value_of_it}}'}, LINK, 'ftp://x', 'image.link'),
+        ('image', {'link': 'https://x/{{value_of_it}}'}, 'a.jpg', 'a b.jpg', 'image.link'),
+        (
+            'location',
+            {'latitude': '{{value_of_it}}', 'longitude': 1},
+            '90',
+            '91',
+            'location.latitude',
+        ),
+        (
+            'document',
+            {'id': '1', 'caption': '{{value_of_it}}'},
+            'x' * 1024,
+            'x' * 1025,
+            'document.caption',
+        ),
+        (
+            'template',
+            {'name': '{{value_of_it}}', 'language': {'code': 'en'}},
+            'x',
+            'x' * 513,
+            'template.name',
+        ),
+    ],
+)
 def test_a_value_is_checked_where_it_is_filled_in(acme, kind, content, good, bad, field):
     batch = bulk(
         acme, {'type': kind, kind: content}, {'value_of_it': good}, {'value_of_it': bad}

@@ -13,11 +13,26 @@ from tests.people import CHATBOT, CUSTOMER, sql
 TO = {'chatbot_id': CHATBOT, 'to': f'+{CUSTOMER}'}
 LINK = 'https://example.org/a.jpg'
 INVISIBLE = [
-    '   ', '\n\t', '\u00a0', '\u200b\u200c\u200d', '\u2060\ufeff', '\u00ad', '\u200e\u202a\u2066',
-    '\u2800\u2800', '\u3164',
-    '\u115f\u1160', '\uffa0', '\u034f', '\u180e', '\ufe0f', '\U000e0041\U000e007f', '\u3000', '\u2028',
-    '\u17b4', '\x07',
-]  # fmt: skip
+    '   ',
+    '\n\t',
+    '\u00a0',
+    '\u200b\u200c\u200d',
+    '\u2060\ufeff',
+    '\u00ad',
+    '\u200e\u202a\u2066',
+    '\u2800\u2800',
+    '\u3164',
+    '\u115f\u1160',
+    '\uffa0',
+    '\u034f',
+    '\u180e',
+    '\ufe0f',
+    '\U000e0041\U000e007f',
+    '\u3000',
+    '\u2028',
+    '\u17b4',
+    '\x07',
+]
 
 
 @pytest.fixture
@@ -153,18 +168,85 @@ def test_no_part_of_a_long_text_shows_nothing(acme):
 # ---- reactions and contact cards
 
 EMOJI = [
-    '👍', '❤', '❤️', '☺️', '©️', '™', '‼️', '1️⃣', '#⃣', '*️⃣', '🇧🇷', '🇦🇽', '🏴󠁧󠁢󠁳󠁣󠁴󠁿', '🏴‍☠️', '🏳️‍🌈',
-    '🏳️‍⚧️', '👍🏽', '✌🏿', '☝🏻',
-    '👨‍👩‍👧‍👦', '👩🏽‍🚀', '🧑🏻‍❤️‍💋‍🧑🏿', '👁️‍🗨️', '🐻‍❄️', '🚶🏽‍♀️‍➡️', '🫡', '🪿', '🫩', '😶‍🌫️',
-    '🀄', '🈚', '㊗️', '⌚', '🫱🏻‍🫲🏿', '⛹🏾‍♂️', '🧔‍♀️',
-]  # fmt: skip
+    '👍',
+    '❤',
+    '❤️',
+    '☺️',
+    '©️',
+    '™',
+    '‼️',
+    '1️⃣',
+    '#⃣',
+    '*️⃣',
+    '🇧🇷',
+    '🇦🇽',
+    '🏴󠁧󠁢󠁳󠁣󠁴󠁿',
+    '🏴‍☠️',
+    '🏳️‍🌈',
+    '🏳️‍⚧️',
+    '👍🏽',
+    '✌🏿',
+    '☝🏻',
+    '👨‍👩‍👧‍👦',
+    '👩🏽‍🚀',
+    '🧑🏻‍❤️‍💋‍🧑🏿',
+    '👁️‍🗨️',
+    '🐻‍❄️',
+    '🚶🏽‍♀️‍➡️',
+    '🫡',
+    '🪿',
+    '🫩',
+    '😶‍🌫️',
+    '🀄',
+    '🈚',
+    '㊗️',
+    '⌚',
+    '🫱🏻‍🫲🏿',
+    '⛹🏾‍♂️',
+    '🧔‍♀️',
+]
 NO_EMOJI = [
-    ':+1:', 'x', 'ok', '1', '#', '*', '12', '!', '?', ':)', '<3', '★', '✓', '→', '♪', '❦', 'é', '日', '+1',
-    '👍👍', '👍 ', ' 👍',
-    ' ', '\n', '\u200b', '\ufe0f', '\u200d', '🇧', '🇧🇷🇦🇷', '👍\u200d', '\u200d👍', '👍x', 'x👍', '👍\n',
-    '\u20e3', '❤\ufe0e', '\u0301',
-    '👍' * 50, '\ud83d', '&#128077;',
-]  # fmt: skip
+    ':+1:',
+    'x',
+    'ok',
+    '1',
+    '#',
+    '*',
+    '12',
+    '!',
+    '?',
+    ':)',
+    '<3',
+    '★',
+    '✓',
+    '→',
+    '♪',
+    '❦',
+    'é',
+    '日',
+    '+1',
+    '👍👍',
+    '👍 ',
+    ' 👍',
+    ' ',
+    '\n',
+    '\u200b',
+    '\ufe0f',
+    '\u200d',
+    '🇧',
+    '🇧🇷🇦🇷',
+    '👍\u200d',
+    '\u200d👍',
+    '👍x',
+    'x👍',
+    '👍\n',
+    '\u20e3',
+    '❤\ufe0e',
+    '\u0301',
+    '👍' * 50,
+    '\ud83d',
+    '&#128077;',
+]
 
 
 @pytest.mark.parametrize('emoji', [*EMOJI, ''], ids=ascii)
@@ -200,21 +282,72 @@ def test_any_of_them_will_do(acme, part):
 
 NULLS = [
     ({'type': None, 'text': {'body': 'x', 'preview_url': None}}, {'body': 'x'}),
-    ({'text': {'body': 'x'}, 'image': None, 'context': None, 'client_reference': None, 'recipient': None},
-        {'body': 'x'}),
-    ({'text': {'body': 'x'}, 'send_at': None, 'expires_at': None, 'split': None, 'validate': None}, {'body': 'x'}),
-    ({'text': {'body': 'x'}, 'fallback_template': None, 'force': None, 'recipient_type': None}, {'body': 'x'}),
+    (
+        {
+            'text': {'body': 'x'},
+            'image': None,
+            'context': None,
+            'client_reference': None,
+            'recipient': None,
+        },
+        {'body': 'x'},
+    ),
+    (
+        {
+            'text': {'body': 'x'},
+            'send_at': None,
+            'expires_at': None,
+            'split': None,
+            'validate': None,
+        },
+        {'body': 'x'},
+    ),
+    (
+        {'text': {'body': 'x'}, 'fallback_template': None, 'force': None, 'recipient_type': None},
+        {'body': 'x'},
+    ),
     ({'image': {'id': '1', 'link': None, 'caption': None}}, {'id': '1'}),
     ({'document': {'link': LINK, 'id': None, 'filename': None}}, {'link': LINK}),
-    ({'location': {'latitude': 1, 'longitude': 2, 'name': None, 'address': None}}, {'latitude': 1, 'longitude': 2}),
-    ({'contacts': [{'name': {'formatted_name': 'A', 'first_name': 'A', 'suffix': None}, 'phones': None, 'org': None}]},
-     [{'name': {'formatted_name': 'A', 'first_name': 'A'}}]),
+    (
+        {'location': {'latitude': 1, 'longitude': 2, 'name': None, 'address': None}},
+        {'latitude': 1, 'longitude': 2},
+    ),
+    (
+        {
+            'contacts': [
+                {
+                    'name': {'formatted_name': 'A', 'first_name': 'A', 'suffix': None},
+                    'phones': None,
+                    'org': None,
+                }
+            ]
+        },
+        [{'name': {'formatted_name': 'A', 'first_name': 'A'}}],
+    ),
     ({'interactive': button(header=None, footer=None)}, button()),
-    ({'template': {'name': 'sale', 'language': {'code': 'en', 'policy': None}, 'components': None, 'namespace': None}},
-     {'name': 'sale', 'language': {'code': 'en'}}),
-    ({'template': template({'type': 'body', 'parameters': [{'type': 'text', 'text': 'a', 'parameter_name': None}]})},
-     template({'type': 'body', 'parameters': [{'type': 'text', 'text': 'a'}]})),
-]  # fmt: skip
+    (
+        {
+            'template': {
+                'name': 'sale',
+                'language': {'code': 'en', 'policy': None},
+                'components': None,
+                'namespace': None,
+            }
+        },
+        {'name': 'sale', 'language': {'code': 'en'}},
+    ),
+    (
+        {
+            'template': template(
+                {
+                    'type': 'body',
+                    'parameters': [{'type': 'text', 'text': 'a', 'parameter_name': None}],
+                }
+            )
+        },
+        template({'type': 'body', 'parameters': [{'type': 'text', 'text': 'a'}]}),
+    ),
+]
 
 
 @pytest.mark.parametrize(('message', 'content'), NULLS)
@@ -298,12 +431,19 @@ def test_null_clears_what_can_be_cleared_of_an_account_and_leaves_the_rest(acme)
 # ---- no type
 
 
-@pytest.mark.parametrize(('kind', 'content'), [
-    ('image', {'id': '1'}), ('location', {'latitude': 1, 'longitude': 2}), ('reaction', {'message_id': 'x',
-        'emoji': '👍'}),
-    ('contacts', [{'name': {'formatted_name': 'Leo', 'first_name': 'Leo'}}]), ('template', template()),
-    ('interactive', button()), ('text', {'body': 'x'}), ('document', {'link': LINK}),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ('kind', 'content'),
+    [
+        ('image', {'id': '1'}),
+        ('location', {'latitude': 1, 'longitude': 2}),
+        ('reaction', {'message_id': 'x', 'emoji': '👍'}),
+        ('contacts', [{'name': {'formatted_name': 'Leo', 'first_name': 'Leo'}}]),
+        ('template', template()),
+        ('interactive', button()),
+        ('text', {'body': 'x'}),
+        ('document', {'link': LINK}),
+    ],
+)
 def test_a_type_that_was_forgotten_is_that_of_the_content(acme, kind, content):
     shown = send(acme, **{kind: content}).json
     assert (shown['type'], shown['content']) == (kind, content)
@@ -396,25 +536,70 @@ def test_every_text_and_every_list_has_a_most(schema):
 
 TOO_MUCH = [
     ('image.link', 2000, lambda n: {'image': {'link': 'https://example.org/' + 'x' * (n - 20)}}),
-    ('interactive.action.parameters.url', 2000, lambda n: {'interactive': {
-        'type': 'cta_url', 'body': {'text': 'x'}, 'action': {'name': 'cta_url', 'parameters': {
-            'display_text': 'x', 'url': 'https://example.org/' + 'x' * (n - 20)}}}}),
+    (
+        'interactive.action.parameters.url',
+        2000,
+        lambda n: {
+            'interactive': {
+                'type': 'cta_url',
+                'body': {'text': 'x'},
+                'action': {
+                    'name': 'cta_url',
+                    'parameters': {
+                        'display_text': 'x',
+                        'url': 'https://example.org/' + 'x' * (n - 20),
+                    },
+                },
+            }
+        },
+    ),
     ('document.filename', 255, lambda n: {'document': {'id': '1', 'filename': 'x' * n}}),
-    ('location.name', 1000, lambda n: {'location': {'latitude': 1, 'longitude': 1, 'name': 'x' * n}}),
-    ('location.address', 1000, lambda n: {'location': {'latitude': 1, 'longitude': 1, 'address': 'x' * n}}),
+    (
+        'location.name',
+        1000,
+        lambda n: {'location': {'latitude': 1, 'longitude': 1, 'name': 'x' * n}},
+    ),
+    (
+        'location.address',
+        1000,
+        lambda n: {'location': {'latitude': 1, 'longitude': 1, 'address': 'x' * n}},
+    ),
     ('contacts.0.phones', 20, lambda n: card(phones=[{'phone': '+1'}] * n)),
     ('contacts.0.emails', 20, lambda n: card(emails=[{'email': 'a@example.org'}] * n)),
     ('contacts.0.urls', 20, lambda n: card(urls=[{'url': LINK}] * n)),
     ('contacts.0.addresses', 20, lambda n: card(addresses=[{'city': 'Rio'}] * n)),
     ('contacts.0.org.company', 1000, lambda n: card(org={'company': 'x' * n})),
     ('template.components', 25, lambda n: {'template': template(*[{'type': 'body'}] * n)}),
-    ('template.components.0.parameters', 250, lambda n: {'template': template(
-        {'type': 'body', 'parameters': [{'type': 'text', 'text': 'x'}] * n})}),
+    (
+        'template.components.0.parameters',
+        250,
+        lambda n: {
+            'template': template(
+                {'type': 'body', 'parameters': [{'type': 'text', 'text': 'x'}] * n}
+            )
+        },
+    ),
     ('template.namespace', 1000, lambda n: {'template': template() | {'namespace': 'x' * n}}),
-    ('interactive.action.parameters.flow_token', 4096, lambda n: {'interactive': {
-        'type': 'flow', 'body': {'text': 'x'}, 'action': {'name': 'flow', 'parameters': {
-            'flow_message_version': '3', 'flow_id': '1', 'flow_cta': 'Go', 'flow_token': 'x' * n}}}}),
-]  # fmt: skip
+    (
+        'interactive.action.parameters.flow_token',
+        4096,
+        lambda n: {
+            'interactive': {
+                'type': 'flow',
+                'body': {'text': 'x'},
+                'action': {
+                    'name': 'flow',
+                    'parameters': {
+                        'flow_message_version': '3',
+                        'flow_id': '1',
+                        'flow_cta': 'Go',
+                        'flow_token': 'x' * n,
+                    },
+                },
+            }
+        },
+    ),
+]
 
 
 def card(**more):

@@ -134,29 +134,52 @@ GOOD = [
     buttons(reply(1), reply(2), reply(3), header=media('image', id='1'), **FOOTER),
     buttons(reply(1), header=media('document', link=LINK, filename='a.pdf')),
     buttons(reply(1), header=media('video')),
-    listed(section(rows(6)), section(rows(4, 6, description='d')), header={'type': 'text', 'text': 'T'}, **FOOTER),
+    listed(
+        section(rows(6)),
+        section(rows(4, 6, description='d')),
+        header={'type': 'text', 'text': 'T'},
+        **FOOTER,
+    ),
     listed({'rows': rows(1)}),
     url(header={'type': 'text', 'text': 'T'}, **FOOTER),
-    flow(flow_token='t', mode='draft', flow_action='navigate', flow_action_payload={'screen': 'ONE', 'data': {'a': 1}}),
+    flow(
+        flow_token='t',
+        mode='draft',
+        flow_action='navigate',
+        flow_action_payload={'screen': 'ONE', 'data': {'a': 1}},
+    ),
     flow(flow_id=..., flow_name='sign_up', flow_action='data_exchange'),
     interactive('product', {'catalog_id': '1', 'product_retailer_id': 'p'}, body=None, **FOOTER),
     products(20, 10, **FOOTER),
     interactive('catalog_message', {'name': 'catalog_message'}, **FOOTER),
     interactive(
-        'catalog_message', {'name': 'catalog_message', 'parameters': {'thumbnail_product_retailer_id': 'p'}}
+        'catalog_message',
+        {'name': 'catalog_message', 'parameters': {'thumbnail_product_retailer_id': 'p'}},
     ),
-    carousel(card(0), card(1, header=media('image', id='1')), card(2, body='')) | {'body': {'text': 'Look'}},
-    carousel(*(card(at, replies(1, 2), type='quick_reply', header=media('video')) for at in range(10))),
+    carousel(card(0), card(1, header=media('image', id='1')), card(2, body=''))
+    | {'body': {'text': 'Look'}},
+    carousel(
+        *(card(at, replies(1, 2), type='quick_reply', header=media('video')) for at in range(10))
+    ),
     carousel(product_card(0), product_card(1)),
     named('location_request_message', 'send_location'),
-    address(values={'name': 'Ana'}, saved_addresses=[{'id': 'a', 'value': {}}], validation_errors={'name': 'No'}),
+    address(
+        values={'name': 'Ana'},
+        saved_addresses=[{'id': 'a', 'value': {}}],
+        validation_errors={'name': 'No'},
+    ),
     named('request_contact_info'),
-    named('call_permission_request'), named('call_permission_request', body=None),
-    call(display_text='Call', ttl_minutes=100, payload='x'), named('voice_call'),
-    interactive('order_details', {'name': 'review_and_pay', 'parameters': {'reference_id': 'r', 'order': {'x': 1}}},
-                header=media('image')),
+    named('call_permission_request'),
+    named('call_permission_request', body=None),
+    call(display_text='Call', ttl_minutes=100, payload='x'),
+    named('voice_call'),
+    interactive(
+        'order_details',
+        {'name': 'review_and_pay', 'parameters': {'reference_id': 'r', 'order': {'x': 1}}},
+        header=media('image'),
+    ),
     interactive('order_status', {'name': 'review_order', 'parameters': {'reference_id': 'r'}}),
-]  # fmt: skip
+]
 GOOD[12]['action']['cards'][2].pop('body')  # a card may have none
 
 
@@ -175,7 +198,11 @@ LIMITS = [
     ('body.text', 1024, lambda n: buttons(reply(1), body='x' * n)),
     ('footer.text', 60, lambda n: buttons(reply(1), footer={'text': 'x' * n})),
     ('header.text', 60, lambda n: buttons(reply(1), header={'type': 'text', 'text': 'x' * n})),
-    ('header.image.caption', 1024, lambda n: buttons(reply(1), header=media('image', id='1', caption='x' * n))),
+    (
+        'header.image.caption',
+        1024,
+        lambda n: buttons(reply(1), header=media('image', id='1', caption='x' * n)),
+    ),
     ('action.buttons', 3, lambda n: buttons(*map(reply, range(n)))),
     ('action.buttons.1.reply.title', 20, lambda n: buttons(reply(1), reply(2, 'x' * n))),
     ('action.buttons.0.reply.id', 256, lambda n: buttons(reply('x' * n, 'Yes'))),
@@ -184,9 +211,21 @@ LIMITS = [
     ('action.sections', 10, lambda n: listed(*(section(rows(1, at)) for at in range(n)))),
     ('action.sections', 10, lambda n: listed(section(rows(5)), section(rows(n - 5, 5)))),
     ('action.sections.0.title', 24, lambda n: listed(section(rows(1), title='x' * n))),
-    ('action.sections.0.rows.2.title', 24, lambda n: listed(section([*rows(2), {'id': 'z', 'title': 'x' * n}]))),
-    ('action.sections.0.rows.0.description', 72, lambda n: listed(section(rows(1, description='x' * n)))),
-    ('action.sections.0.rows.0.id', 200, lambda n: listed(section([{'id': 'x' * n, 'title': 'x'}]))),
+    (
+        'action.sections.0.rows.2.title',
+        24,
+        lambda n: listed(section([*rows(2), {'id': 'z', 'title': 'x' * n}])),
+    ),
+    (
+        'action.sections.0.rows.0.description',
+        72,
+        lambda n: listed(section(rows(1, description='x' * n))),
+    ),
+    (
+        'action.sections.0.rows.0.id',
+        200,
+        lambda n: listed(section([{'id': 'x' * n, 'title': 'x'}])),
+    ),
     ('action.parameters.display_text', 20, lambda n: url('x' * n)),
     ('action.parameters.flow_cta', 30, lambda n: flow(flow_cta='x' * n)),
     ('action.sections', 30, lambda n: products(10, n - 10)),
@@ -200,7 +239,7 @@ LIMITS = [
     ('action.parameters.ttl_minutes', 43200, lambda n: call(ttl_minutes=n)),
     ('action.parameters.payload', 512, lambda n: call(payload='x' * n)),
     ('body.text', 1024, lambda n: named('location_request_message', 'send_location', body='x' * n)),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(('field', 'limit', 'build'), LIMITS)
@@ -214,48 +253,81 @@ def test_a_limit_is_kept_to_the_letter_and_named(acme, field, limit, build):
 
 
 BAD = [
-    ({}, 'type'), ({'type': 7}, 'type'), ({'type': ['button']}, 'type'), ({'type': 'hologram', 'action': {}}, 'type'),
-    (buttons(), 'action.buttons'), (buttons(reply(1), body=None), 'body'), (buttons(reply(1), body=''), 'body.text'),
+    ({}, 'type'),
+    ({'type': 7}, 'type'),
+    ({'type': ['button']}, 'type'),
+    ({'type': 'hologram', 'action': {}}, 'type'),
+    (buttons(), 'action.buttons'),
+    (buttons(reply(1), body=None), 'body'),
+    (buttons(reply(1), body=''), 'body.text'),
     (buttons(reply(1, 'Yes'), reply(2, 'Yes')), 'action.buttons.1.reply.title'),
     (buttons(reply(1, 'Yes'), reply(2), reply(1, 'No')), 'action.buttons.2.reply.id'),
-    (buttons({'type': 'url'}), 'action.buttons.0.type'), (buttons({'type': 'reply'}), 'action.buttons.0.reply'),
-    (buttons(reply(1, colour='red')), 'action.buttons.0.reply.colour'), (buttons(reply(1), colour='red'), 'colour'),
-    (buttons(reply(1), header='x'), 'header'), (buttons(reply(1), header=media('audio')), 'header.type'),
+    (buttons({'type': 'url'}), 'action.buttons.0.type'),
+    (buttons({'type': 'reply'}), 'action.buttons.0.reply'),
+    (buttons(reply(1, colour='red')), 'action.buttons.0.reply.colour'),
+    (buttons(reply(1), colour='red'), 'colour'),
+    (buttons(reply(1), header='x'), 'header'),
+    (buttons(reply(1), header=media('audio')), 'header.type'),
     (buttons(reply(1), header={'type': 'image'}), 'header.image'),
     (buttons(reply(1), header=media('image', id='1', link=LINK)), 'header.image'),
     (buttons(reply(1), header={'type': 'text', 'image': {'id': '1'}}), 'header.image'),
-    (interactive('button', {}), 'action.buttons'), (interactive('button', None), 'action'),
-    (listed(), 'action.sections'), (listed(section([])), 'action.sections.0.rows'),
+    (interactive('button', {}), 'action.buttons'),
+    (interactive('button', None), 'action'),
+    (listed(), 'action.sections'),
+    (listed(section([])), 'action.sections.0.rows'),
     (listed(section(rows(1)), header=media('image')), 'header.type'),
     (listed({'rows': rows(1)}, {'rows': rows(1, 1)}), 'action.sections.0.title'),
     (listed(section(rows(1)), section(rows(1, 1), title='')), 'action.sections.1.title'),
     (products(1, 1, title=''), 'action.sections.0.title'),
     (listed(section(rows(2)), section(rows(1, 1))), 'action.sections.1.rows.0.id'),
-    (url(url='example.com'), 'action.parameters.url'), (url(url='javascript:x'), 'action.parameters.url'),
-    (interactive('cta_url', {'name': 'url', 'parameters': {'display_text': 'x', 'url': LINK}}), 'action.name'),
-    (flow(flow_name='x'), 'action.parameters'), (flow(flow_id=...), 'action.parameters'),
-    (flow(mode='live'), 'action.parameters.mode'), (flow(flow_action='fly'), 'action.parameters.flow_action'),
+    (url(url='example.com'), 'action.parameters.url'),
+    (url(url='javascript:x'), 'action.parameters.url'),
+    (
+        interactive('cta_url', {'name': 'url', 'parameters': {'display_text': 'x', 'url': LINK}}),
+        'action.name',
+    ),
+    (flow(flow_name='x'), 'action.parameters'),
+    (flow(flow_id=...), 'action.parameters'),
+    (flow(mode='live'), 'action.parameters.mode'),
+    (flow(flow_action='fly'), 'action.parameters.flow_action'),
     (interactive('product', {'catalog_id': '1'}), 'action.product_retailer_id'),
-    (interactive('product', {'catalog_id': '1', 'product_retailer_id': 'p'}, header=media('image')), 'header'),
-    (products(), 'action.sections'), (products(0), 'action.sections.0.product_items'),
+    (
+        interactive(
+            'product', {'catalog_id': '1', 'product_retailer_id': 'p'}, header=media('image')
+        ),
+        'header',
+    ),
+    (products(), 'action.sections'),
+    (products(0), 'action.sections.0.product_items'),
     (products(1, header=media('image')), 'header.type'),
     (interactive('product_list', products(1)['action']), 'header'),
-    (carousel(card(0)), 'action.cards'), (carousel(card(0), card(0)), 'action.cards.1.card_index'),
-    (carousel(card(0), card(1), header=media('image')), 'header'), (carousel(card(0), card(1), **FOOTER), 'footer'),
+    (carousel(card(0)), 'action.cards'),
+    (carousel(card(0), card(0)), 'action.cards.1.card_index'),
+    (carousel(card(0), card(1), header=media('image')), 'header'),
+    (carousel(card(0), card(1), **FOOTER), 'footer'),
     (carousel(card(0), card(1, header=media('document'))), 'action.cards.1.header.type'),
     (carousel(card(0), card(1, replies(1))), 'action.cards.1.action'),
     (carousel(card(0, replies(1)), card(1, replies(1, 2))), 'action.cards.1.action'),
     (carousel(card(0, {'name': 'cta_url'}), card(1)), 'action.cards.0.action'),
     (carousel(card(0), card(1, {'buttons': []})), 'action.cards.1.action.buttons'),
-    (carousel(*({'card_index': at, 'action': replies(1)} for at in range(2))), 'action.cards.0.header'),
-    (carousel(card(0, {'name': 'cta_url', 'parameters': {'display_text': 'x', 'url': 'x'}}), card(1)),
-     'action.cards.0.action.parameters.url'),
+    (
+        carousel(*({'card_index': at, 'action': replies(1)} for at in range(2))),
+        'action.cards.0.header',
+    ),
+    (
+        carousel(
+            card(0, {'name': 'cta_url', 'parameters': {'display_text': 'x', 'url': 'x'}}), card(1)
+        ),
+        'action.cards.0.action.parameters.url',
+    ),
     (named('location_request_message', 'location_request_message'), 'action.name'),
-    (named('request_contact_info', body=None), 'body'), (named('call_permission_request', 'call'), 'action.name'),
+    (named('request_contact_info', body=None), 'body'),
+    (named('call_permission_request', 'call'), 'action.name'),
     (interactive('address_message', {'name': 'address_message'}), 'action.parameters'),
-    (address(country='India'), 'action.parameters.country'), (call(ttl_minutes=0), 'action.parameters.ttl_minutes'),
+    (address(country='India'), 'action.parameters.country'),
+    (call(ttl_minutes=0), 'action.parameters.ttl_minutes'),
     (interactive('order_details', None), 'action'),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(('content', 'field'), BAD)
@@ -294,14 +366,37 @@ def bulk(backend, content, *values):
     ).json
 
 
-@pytest.mark.parametrize(('content', 'good', 'bad', 'field'), [
-    (buttons(reply(1), body='Hi {{name}}'), 'x' * 1021, 'x' * 1022, 'body.text'),
-    (buttons(reply(1), header={'type': 'text', 'text': '{{name}}'}), 'x' * 60, 'x' * 61, 'header.text'),
-    (buttons(reply(1), reply(2, '{{name}}')), 'x' * 20, 'x' * 21, 'action.buttons.1.reply.title'),
-    (buttons(reply(1, 'Ana'), reply(2, '{{name}}')), 'Bob', 'Ana', 'action.buttons.1.reply.title'),
-    (listed(section(rows(2, description='{{name}}'))), 'x' * 72, 'x' * 73, 'action.sections.0.rows.1.description'),
-    (url(url='{{name}}'), LINK, 'no link', 'action.parameters.url'),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ('content', 'good', 'bad', 'field'),
+    [
+        (buttons(reply(1), body='Hi {{name}}'), 'x' * 1021, 'x' * 1022, 'body.text'),
+        (
+            buttons(reply(1), header={'type': 'text', 'text': '{{name}}'}),
+            'x' * 60,
+            'x' * 61,
+            'header.text',
+        ),
+        (
+            buttons(reply(1), reply(2, '{{name}}')),
+            'x' * 20,
+            'x' * 21,
+            'action.buttons.1.reply.title',
+        ),
+        (
+            buttons(reply(1, 'Ana'), reply(2, '{{name}}')),
+            'Bob',
+            'Ana',
+            'action.buttons.1.reply.title',
+        ),
+        (
+            listed(section(rows(2, description='{{name}}'))),
+            'x' * 72,
+            'x' * 73,
+            'action.sections.0.rows.1.description',
+        ),
+        (url(url='{{name}}'), LINK, 'no link', 'action.parameters.url'),
+    ],
+)
 def test_a_value_of_a_bulk_is_checked_where_it_is_filled_in(acme, content, good, bad, field):
     (row,) = bulk(acme, content, good, bad)['rejected_rows']
     assert (row['line'], f'interactive.{field}' in row['errors']) == (2, True)

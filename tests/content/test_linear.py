@@ -221,10 +221,16 @@ def test_no_text_takes_a_pattern_longer_than_its_length(name, pattern, method):
             )
 
 
-@pytest.mark.parametrize(('pattern', 'method'), [
-    (r'\{\{\s*([^{}]*?)\s*\}\}', 'findall'), (r'(a+)+b', 'match'), (r'\s+$', 'search'), (r'a.*b.*c', 'match'),
-    (rb'<\s*p\s*\s*>', 'search'),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ('pattern', 'method'),
+    [
+        (r'\{\{\s*([^{}]*?)\s*\}\}', 'findall'),
+        (r'(a+)+b', 'match'),
+        (r'\s+$', 'search'),
+        (r'a.*b.*c', 'match'),
+        (rb'<\s*p\s*\s*>', 'search'),
+    ],
+)
 def test_a_pattern_that_is_not_linear_would_be_found(pattern, method):
     pattern = re.compile(pattern)
     assert any(is_steep(worker(pattern, method), make) for make in worst_texts(pattern))
@@ -295,11 +301,15 @@ TEXTS = [
 ]
 READERS = {
     'split': lambda text: list(split(text)),
-    'fill': tolerant(lambda text: filled({'type': 'x', 'x': {'a': text}, 'validate': False}), Invalid),
+    'fill': tolerant(
+        lambda text: filled({'type': 'x', 'x': {'a': text}, 'validate': False}), Invalid
+    ),
     'fill many': lambda text: filled({'type': 'x', 'x': {'a': [*text]}, 'validate': False}),
     'CSV': tolerant(lambda text: rows_of(f'to,b\n{text}'.encode()), Invalid),
     'CSV header': tolerant(lambda text: rows_of(text.encode()), Invalid),
-    'CSV rows': tolerant(lambda text: rows_of(('to,b\n' + f'{text[:8]}\n' * (len(text) // 8)).encode()), Invalid),
+    'CSV rows': tolerant(
+        lambda text: rows_of(('to,b\n' + f'{text[:8]}\n' * (len(text) // 8)).encode()), Invalid
+    ),
     'plain': opt_out_keywords.plain,
     'visible': is_visible,
     'variable': lambda text: variable_problem(f'x{text}'),
@@ -312,12 +322,19 @@ READERS = {
     'quoted': lambda text: quotable(text, ['secret-key'], [text[:99]]),
     'sniff': lambda text: sniffed(text.encode()),
     'nulls': lambda text: without_nulls({'a': [{'b': None, 'c': one} for one in text]}),
-    'schema': lambda text: send_schema.validate({'chatbot_id': text, 'to': text, 'type': text, 'text': {'body': text}}),
-    'account': lambda text: account_schema.validate({
-        'chatbot_id': text, 'phone_number_id': text, 'access_token': text,
-        'responder': {'kind': 'openai', 'base_url': f'https://{text}', 'api_key': text}}),
+    'schema': lambda text: send_schema.validate(
+        {'chatbot_id': text, 'to': text, 'type': text, 'text': {'body': text}}
+    ),
+    'account': lambda text: account_schema.validate(
+        {
+            'chatbot_id': text,
+            'phone_number_id': text,
+            'access_token': text,
+            'responder': {'kind': 'openai', 'base_url': f'https://{text}', 'api_key': text},
+        }
+    ),
     'link': lambda text: send_schema.validate({'image': {'link': f'https://{text}'}}),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize('reader', READERS)

@@ -57,18 +57,28 @@ def old_office(stream):
 @pytest.mark.parametrize(
     ('name', 'mime_type', 'kind'),
     [
-        ('photo.jpg', 'image/jpeg', 'image'), ('drawing.png', 'image/png', 'image'),
-        ('sticker.webp', 'image/webp', 'sticker'), ('moving.webp', 'image/webp', 'sticker'),
-        ('film.mp4', 'video/mp4', 'video'), ('film.3gp', 'video/3gpp', 'video'),
-        ('sound.aac', 'audio/aac', 'audio'), ('sound.amr', 'audio/amr', 'audio'), ('tagged.mp3', 'audio/mpeg', 'audio'),
-        ('bare.mp3', 'audio/mpeg', 'audio'), ('sound.m4a', 'audio/mp4', 'audio'), ('voice.ogg', 'audio/ogg', 'audio'),
-        ('sound_only.mp4', 'audio/mp4', 'audio'), ('paper.pdf', 'application/pdf', 'document'),
+        ('photo.jpg', 'image/jpeg', 'image'),
+        ('drawing.png', 'image/png', 'image'),
+        ('sticker.webp', 'image/webp', 'sticker'),
+        ('moving.webp', 'image/webp', 'sticker'),
+        ('film.mp4', 'video/mp4', 'video'),
+        ('film.3gp', 'video/3gpp', 'video'),
+        ('sound.aac', 'audio/aac', 'audio'),
+        ('sound.amr', 'audio/amr', 'audio'),
+        ('tagged.mp3', 'audio/mpeg', 'audio'),
+        ('bare.mp3', 'audio/mpeg', 'audio'),
+        ('sound.m4a', 'audio/mp4', 'audio'),
+        ('voice.ogg', 'audio/ogg', 'audio'),
+        ('sound_only.mp4', 'audio/mp4', 'audio'),
+        ('paper.pdf', 'application/pdf', 'document'),
         ('old.xls', 'application/vnd.ms-excel', 'document'),
         # what WhatsApp does not take is still called by its name
-        ('film.mov', 'video/quicktime', None), ('film.webm', 'video/webm', None), ('moving.gif', 'image/gif', None),
+        ('film.mov', 'video/quicktime', None),
+        ('film.webm', 'video/webm', None),
+        ('moving.gif', 'image/gif', None),
         ('vorbis.ogg', 'audio/vorbis', None),
     ],
-)  # fmt: skip
+)
 def test_a_real_file_is_known_by_its_content(name, mime_type, kind):
     found = sniffed(sample(name))
     assert (found, file_types.kind_of(found)) == (mime_type, kind)
@@ -77,15 +87,24 @@ def test_a_real_file_is_known_by_its_content(name, mime_type, kind):
 @pytest.mark.parametrize(
     ('content', 'mime_type'),
     [
-        (archive('[Content_Types].xml', 'word/document.xml'), f'{OPENXML}wordprocessingml.document'),
+        (
+            archive('[Content_Types].xml', 'word/document.xml'),
+            f'{OPENXML}wordprocessingml.document',
+        ),
         (archive('[Content_Types].xml', 'xl/workbook.xml'), f'{OPENXML}spreadsheetml.sheet'),
-        (archive('[Content_Types].xml', 'ppt/presentation.xml'), f'{OPENXML}presentationml.presentation'),
-        (archive('readme.txt'), 'application/zip'), (archive('word/document.xml'), 'application/zip'),
-        (b'PK\3\4 cut off', 'application/zip'), (old_office('WordDocument'), 'application/msword'),
+        (
+            archive('[Content_Types].xml', 'ppt/presentation.xml'),
+            f'{OPENXML}presentationml.presentation',
+        ),
+        (archive('readme.txt'), 'application/zip'),
+        (archive('word/document.xml'), 'application/zip'),
+        (b'PK\3\4 cut off', 'application/zip'),
+        (old_office('WordDocument'), 'application/msword'),
         (old_office('PowerPoint Document'), 'application/vnd.ms-powerpoint'),
-        (old_office('Installer'), 'application/x-ole-storage'), (file_types.OLE, 'application/octet-stream'),
+        (old_office('Installer'), 'application/x-ole-storage'),
+        (file_types.OLE, 'application/octet-stream'),
     ],
-)  # fmt: skip
+)
 def test_an_office_document_is_told_from_an_archive_by_its_parts(content, mime_type):
     assert sniffed(content) == mime_type
 
@@ -122,15 +141,24 @@ def test_text_is_looked_through_to_its_end():
 @pytest.mark.parametrize(
     ('content', 'mime_type'),
     [
-        (b'<!DOCTYPE html><p>Hi', 'text/html'), (b'\xef\xbb\xbf \n<HTML>', 'text/html'), (b'<script>x()', 'text/html'),
-        (b'<svg xmlns="http://www.w3.org/2000/svg"/>', 'text/html'), (b'<?xml version="1.0"?><a/>', 'application/xml'),
-        (b'#!/bin/sh\nrm -rf /', 'text/x-shellscript'), (b'{\\rtf1 hello}', 'application/rtf'),
-        (b'MZ\x90\0\3\0\0\0\4\0', 'application/x-executable'), (b'\x7fELF\2\1\1\0', 'application/x-executable'),
-        (b'\0\1\2\3', 'application/octet-stream'), (b'\xff', 'text/plain'), (b'RIFF\0\0\0\0AVI LIST', 'video/avi'),
-        (b'\xff\xfeH\0\0\0', 'application/octet-stream'), (b'\0\0\0\x18ftyp', 'application/octet-stream'),
-        (b'\0\0\0\0ftypisom' + b'\xff' * 64, 'video/mp4'), (b'\0\0\0\1ftypheic' + bytes(64), 'image/heic'),
+        (b'<!DOCTYPE html><p>Hi', 'text/html'),
+        (b'\xef\xbb\xbf \n<HTML>', 'text/html'),
+        (b'<script>x()', 'text/html'),
+        (b'<svg xmlns="http://www.w3.org/2000/svg"/>', 'text/html'),
+        (b'<?xml version="1.0"?><a/>', 'application/xml'),
+        (b'#!/bin/sh\nrm -rf /', 'text/x-shellscript'),
+        (b'{\\rtf1 hello}', 'application/rtf'),
+        (b'MZ\x90\0\3\0\0\0\4\0', 'application/x-executable'),
+        (b'\x7fELF\2\1\1\0', 'application/x-executable'),
+        (b'\0\1\2\3', 'application/octet-stream'),
+        (b'\xff', 'text/plain'),
+        (b'RIFF\0\0\0\0AVI LIST', 'video/avi'),
+        (b'\xff\xfeH\0\0\0', 'application/octet-stream'),
+        (b'\0\0\0\x18ftyp', 'application/octet-stream'),
+        (b'\0\0\0\0ftypisom' + b'\xff' * 64, 'video/mp4'),
+        (b'\0\0\0\1ftypheic' + bytes(64), 'image/heic'),
     ],
-)  # fmt: skip
+)
 def test_what_only_looks_harmless_is_not_taken_for_it(content, mime_type):
     assert sniffed(content) == mime_type
 
@@ -152,11 +180,17 @@ def test_this_interpreter_is_a_program():
 @pytest.mark.parametrize(
     ('name', 'limit'),
     [
-        ('photo.jpg', 5 * MB), ('drawing.png', 5 * MB), ('voice.ogg', 16 * MB), ('sound.m4a', 16 * MB),
-        ('film.mp4', 16 * MB), ('film.3gp', 16 * MB), ('paper.pdf', 100 * MB), ('sticker.webp', 100 * KB),
+        ('photo.jpg', 5 * MB),
+        ('drawing.png', 5 * MB),
+        ('voice.ogg', 16 * MB),
+        ('sound.m4a', 16 * MB),
+        ('film.mp4', 16 * MB),
+        ('film.3gp', 16 * MB),
+        ('paper.pdf', 100 * MB),
+        ('sticker.webp', 100 * KB),
         ('moving.webp', 500 * KB),
     ],
-)  # fmt: skip
+)
 def test_each_kind_has_its_limit_to_the_byte(name, limit):
     content = sample(name)
     assert problem(content, limit) is None
@@ -175,11 +209,16 @@ def test_a_refusal_names_what_it_is_and_what_is_allowed():
 @pytest.mark.parametrize(
     ('claimed', 'found', 'agreed'),
     [
-        ('image/jpeg', 'image/jpeg', True), ('IMAGE/JPG', 'image/jpeg', True), ('image/png', 'image/jpeg', False),
-        ('audio/ogg; codecs=opus', 'audio/ogg', True), ('text/csv', 'text/plain', True), ('', 'text/plain', False),
-        ('text/html', 'text/plain', False), ('application/pdf', 'text/plain', False),
+        ('image/jpeg', 'image/jpeg', True),
+        ('IMAGE/JPG', 'image/jpeg', True),
+        ('image/png', 'image/jpeg', False),
+        ('audio/ogg; codecs=opus', 'audio/ogg', True),
+        ('text/csv', 'text/plain', True),
+        ('', 'text/plain', False),
+        ('text/html', 'text/plain', False),
+        ('application/pdf', 'text/plain', False),
         ('audio/x-m4a', 'audio/mp4', True),
     ],
-)  # fmt: skip
+)
 def test_a_type_that_was_named_must_be_that_of_the_content(claimed, found, agreed):
     assert file_types.agrees(claimed, found) is agreed

@@ -24,13 +24,31 @@ from tests.people import (
 
 PHONE = '15550001111'
 MARKS = {
-    'no-break space': '\u00a0', 'thin space': '\u2009', 'narrow no-break space': '\u202f', 'wide space': '\u3000',
-    'non-breaking hyphen': '\u2011', 'dash': '\u2013', 'minus': '\u2212', 'full-width hyphen': '\uff0d',
-    'left-to-right mark': '\u200e', 'right-to-left mark': '\u200f', 'embedding': '\u202a', 'pop': '\u202c',
-    'override': '\u202e', 'isolate': '\u2066', 'end of isolate': '\u2069', 'byte order mark': '\ufeff',
-    'zero width space': '\u200b', 'joiner': '\u200d', 'word joiner': '\u2060', 'soft hyphen': '\u00ad',
-    'Arabic letter mark': '\u061c', 'line separator': '\u2028', 'variation selector': '\ufe0f', 'filler': '\u3164',
-}  # fmt: skip
+    'no-break space': '\u00a0',
+    'thin space': '\u2009',
+    'narrow no-break space': '\u202f',
+    'wide space': '\u3000',
+    'non-breaking hyphen': '\u2011',
+    'dash': '\u2013',
+    'minus': '\u2212',
+    'full-width hyphen': '\uff0d',
+    'left-to-right mark': '\u200e',
+    'right-to-left mark': '\u200f',
+    'embedding': '\u202a',
+    'pop': '\u202c',
+    'override': '\u202e',
+    'isolate': '\u2066',
+    'end of isolate': '\u2069',
+    'byte order mark': '\ufeff',
+    'zero width space': '\u200b',
+    'joiner': '\u200d',
+    'word joiner': '\u2060',
+    'soft hyphen': '\u00ad',
+    'Arabic letter mark': '\u061c',
+    'line separator': '\u2028',
+    'variation selector': '\ufe0f',
+    'filler': '\u3164',
+}
 
 
 @pytest.mark.parametrize('mark', MARKS.values(), ids=MARKS)
@@ -155,14 +173,16 @@ def people(acme, meta, workers):
     yield Customers(meta, workers)
     assert (
         sql(
-            "SELECT value FROM conversation_identity WHERE kind IN ('phone', 'former') AND value ~ '[^0-9]'"
+            "SELECT value FROM conversation_identity WHERE kind IN ('phone', 'former') AND value "
+            "~ '[^0-9]'"
         )
         == []
     )
     assert sql("SELECT wa_id FROM conversation WHERE wa_id ~ '[^0-9]'") == []
     assert (
         sql(
-            "SELECT recipient_to FROM message WHERE recipient_to !~ '^[+]?[0-9]+$' AND NOT extra IS NOT NULL"
+            "SELECT recipient_to FROM message WHERE recipient_to !~ '^[+]?[0-9]+$' AND NOT extra "
+            'IS NOT NULL'
         )
         == []
     )
@@ -211,9 +231,10 @@ def test_a_bsuid_where_a_phone_stood_is_no_phone_and_the_answer_goes_to_it(
 
 
 SEEN = {
-    'bsuid_in_from': (None, 'US.7700000000000001', None), 'in_text_phone_with_plus': ('12025557703', None, None),
+    'bsuid_in_from': (None, 'US.7700000000000001', None),
+    'in_text_phone_with_plus': ('12025557703', None, None),
     'in_text_benin_old_number': ('22997120016', None, None),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize('name', SEEN)

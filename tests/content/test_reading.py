@@ -46,7 +46,12 @@ CARD = {
 }
 OURS = {
     'buttons': (
-        interactive('button', {'buttons': BUTTONS}, header={'type': 'text', 'text': 'Boats'}, footer={'text': 'Bye'}),
+        interactive(
+            'button',
+            {'buttons': BUTTONS},
+            header={'type': 'text', 'text': 'Boats'},
+            footer={'text': 'Bye'},
+        ),
         'Boats\nShall we?\nBye\n[Yes] [No]',
     ),
     'a picture above': (
@@ -58,16 +63,28 @@ OURS = {
         'Shall we?\n[Pick]\nDays\n- Tue: Dock B\n- Wed',
     ),
     'a link': (
-        interactive('cta_url', {'name': 'cta_url', 'parameters': {'display_text': 'Open', 'url': 'https://a.b'}}),
+        interactive(
+            'cta_url',
+            {'name': 'cta_url', 'parameters': {'display_text': 'Open', 'url': 'https://a.b'}},
+        ),
         'Shall we?\n[Open] https://a.b',
     ),
-    'a flow': (interactive('flow', {'name': 'flow', 'parameters': {'flow_cta': 'Start'}}), 'Shall we?\n[Start]'),
-    'a product': (interactive('product', {'product_retailer_id': 'kayak-07'}), 'Shall we?\n[product kayak-07]'),
+    'a flow': (
+        interactive('flow', {'name': 'flow', 'parameters': {'flow_cta': 'Start'}}),
+        'Shall we?\n[Start]',
+    ),
+    'a product': (
+        interactive('product', {'product_retailer_id': 'kayak-07'}),
+        'Shall we?\n[product kayak-07]',
+    ),
     'products': (
         interactive('product_list', {'sections': [{'title': 'Boats', 'product_items': PRODUCTS}]}),
         'Shall we?\nBoats\n- k7',
     ),
-    'a catalog': (interactive('catalog_message', {'name': 'catalog_message'}), 'Shall we?\n[catalog message]'),
+    'a catalog': (
+        interactive('catalog_message', {'name': 'catalog_message'}),
+        'Shall we?\n[catalog message]',
+    ),
     'cards': (
         interactive('carousel', {'cards': [CARD, CARD]}),
         'Shall we?\n1. [image]\nBlue\n[Yes]\n2. [image]\nBlue\n[Yes]',
@@ -77,11 +94,13 @@ OURS = {
         'Shall we?\n[send location]',
     ),
     'a call': (
-        interactive('voice_call', {'name': 'voice_call', 'parameters': {'display_text': 'Ring us'}}),
+        interactive(
+            'voice_call', {'name': 'voice_call', 'parameters': {'display_text': 'Ring us'}}
+        ),
         'Shall we?\n[Ring us]',
     ),
     'nothing in it': ({'type': 'hologram'}, '[interactive: hologram]'),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize(('content', 'text'), OURS.values(), ids=OURS)
@@ -108,15 +127,25 @@ def test_a_template_reads_as_its_name_and_parameters():
     ('items', 'text'),
     [
         ([], '[order]'),
-        ([{'product_retailer_id': 'a', 'quantity': 3, 'item_price': 0.1, 'currency': 'EUR'}],
-         '[order]\n3 × a at 0.10 EUR\nTotal 0.30 EUR'),
+        (
+            [{'product_retailer_id': 'a', 'quantity': 3, 'item_price': 0.1, 'currency': 'EUR'}],
+            '[order]\n3 × a at 0.10 EUR\nTotal 0.30 EUR',
+        ),
         ([{'quantity': '2', 'item_price': 5, 'currency': 'EUR'}], '[order]\n2 × ? at 5 EUR'),
-        ([{'quantity': 1, 'item_price': 1, 'currency': 'EUR'}, {'quantity': 1, 'item_price': 1, 'currency': 'USD'}],
-         '[order]\n1 × ? at 1 EUR\n1 × ? at 1 USD'),
-        ([{'quantity': 10**999, 'item_price': 1.5, 'currency': 'EUR'}], f'[order]\n{10**999} × ? at 1.50 EUR'),
+        (
+            [
+                {'quantity': 1, 'item_price': 1, 'currency': 'EUR'},
+                {'quantity': 1, 'item_price': 1, 'currency': 'USD'},
+            ],
+            '[order]\n1 × ? at 1 EUR\n1 × ? at 1 USD',
+        ),
+        (
+            [{'quantity': 10**999, 'item_price': 1.5, 'currency': 'EUR'}],
+            f'[order]\n{10**999} × ? at 1.50 EUR',
+        ),
         ([{}, None, 5], '[order]\n? × ?'),
     ],
-)  # fmt: skip
+)
 def test_an_order_is_summed_up_where_it_can_be(items, text):
     assert read('order', {'product_items': items}) == text
 
@@ -124,14 +153,17 @@ def test_an_order_is_summed_up_where_it_can_be(items, text):
 @pytest.mark.parametrize(
     ('given', 'answers'),
     [
-        ('{"flow_token": "x", "when": {"day": "Tue", "hour": 10}, "with": ["a", 2, null], "ok": false}',
-         'when: day: Tue, hour: 10\nwith: a, 2, null\nok: no'),
+        (
+            '{"flow_token": "x", "when": {"day": "Tue", "hour": 10}, "with": ["a", 2, null], '
+            '"ok": false}',
+            'when: day: Tue, hour: 10\nwith: a, 2, null\nok: no',
+        ),
         ('not JSON', 'not JSON'),
         ('[1, 2]', '[1, 2]'),
         ('{"a": NaN}', 'a: nan'),
         ({'a': {'b': [{'c': 'ñ'}]}}, 'a: b: [{"c": "ñ"}]'),
     ],
-)  # fmt: skip
+)
 def test_a_forms_answers_are_read_out_of_the_json_within_the_json(given, answers):
     reply = {
         'type': 'nfm_reply',
@@ -182,18 +214,60 @@ def test_what_somebody_wrote_is_not_touched():
 
 
 NAMES = (
-    'type', 'body', 'text', 'caption', 'filename', 'name', 'action', 'parameters', 'buttons', 'sections', 'rows',
-    'cards', 'header', 'footer', 'components', 'product_items', 'quantity', 'item_price', 'currency', 'phones',
-    'emails', 'org', 'message', 'edit', 'interactive', 'template', 'button_reply', 'nfm_reply', 'response_json',
-    'list_reply', 'emoji', 'call_permission_reply', 'response', 'expiration_timestamp', 'image', 'latitude',
-    'longitude', 'voice', 'reply',
-)  # fmt: skip
+    'type',
+    'body',
+    'text',
+    'caption',
+    'filename',
+    'name',
+    'action',
+    'parameters',
+    'buttons',
+    'sections',
+    'rows',
+    'cards',
+    'header',
+    'footer',
+    'components',
+    'product_items',
+    'quantity',
+    'item_price',
+    'currency',
+    'phones',
+    'emails',
+    'org',
+    'message',
+    'edit',
+    'interactive',
+    'template',
+    'button_reply',
+    'nfm_reply',
+    'response_json',
+    'list_reply',
+    'emoji',
+    'call_permission_reply',
+    'response',
+    'expiration_timestamp',
+    'image',
+    'latitude',
+    'longitude',
+    'voice',
+    'reply',
+)
 JUNK = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5)
-    | st.sampled_from(NAMES) | st.just(10**900) | st.just('accept'),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(NAMES), inner, max_size=6),
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False)
+    | st.text(max_size=5)
+    | st.sampled_from(NAMES)
+    | st.just(10**900)
+    | st.just('accept'),
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(NAMES), inner, max_size=6)
+    ),
     max_leaves=30,
-)  # fmt: skip
+)
 
 
 @given(kind=st.sampled_from([*READERS, 'hologram']), content=JUNK)

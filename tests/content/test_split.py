@@ -40,14 +40,27 @@ def test_words_stay_whole_and_nothing_but_the_space_between_them_is_lost():
     assert ' '.join(parts).split() == words
 
 
-@pytest.mark.parametrize(('text', 'parts'), [
-    ('', []), ('   ', []), ('short', ['short']), ('0123456789', ['0123456789']), ('0123456789a', ['0123456789', 'a']),
-    ('one two three four', ['one two', 'three four']), ('one\u3000two three', ['one\u3000two', 'three']),
-    ('lines are\nbetter', ['lines are', 'better']), ('line six\nx y z', ['line six', 'x y z']),
-    ('a\nb c d e f g', ['a\nb c d e', 'f g']), ('lines are \n\n  so', ['lines are', '  so']),
-    ('a ' + 'x' * 12, ['a', 'x' * 10, 'xx']), (' ' * 11 + 'x', ['x']), ('0123456789 ', ['0123456789']),
-    ('lines two\r\nthree', ['lines two', 'three']), ('no\xa0break\xa0here', ['no\xa0break\xa0h', 'ere']),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ('text', 'parts'),
+    [
+        ('', []),
+        ('   ', []),
+        ('short', ['short']),
+        ('0123456789', ['0123456789']),
+        ('0123456789a', ['0123456789', 'a']),
+        ('one two three four', ['one two', 'three four']),
+        ('one\u3000two three', ['one\u3000two', 'three']),
+        ('lines are\nbetter', ['lines are', 'better']),
+        ('line six\nx y z', ['line six', 'x y z']),
+        ('a\nb c d e f g', ['a\nb c d e', 'f g']),
+        ('lines are \n\n  so', ['lines are', '  so']),
+        ('a ' + 'x' * 12, ['a', 'x' * 10, 'xx']),
+        (' ' * 11 + 'x', ['x']),
+        ('0123456789 ', ['0123456789']),
+        ('lines two\r\nthree', ['lines two', 'three']),
+        ('no\xa0break\xa0here', ['no\xa0break\xa0h', 'ere']),
+    ],
+)
 def test_a_line_end_is_preferred_then_a_space_and_a_word_is_cut_only_when_it_must_be(text, parts):
     assert list(split(text, 10)) == parts
 
@@ -126,11 +139,18 @@ def test_25_parts_are_the_most(acme):
     assert len(acme.messages()) == MOST
 
 
-@pytest.mark.parametrize(('changes', 'field'), [
-    ({'split': 'yes'}, 'split'), ({'text': {'body': ''}}, 'text.body'), ({'text': {'body': ' ' * 5000}}, 'text.body'),
-    ({'text': {'body': 'x', 'colour': 1}}, 'text.colour'), ({'text': 'x'}, 'text'), ({'split': False}, 'text.body'),
-    ({'type': 'image', 'image': {'id': '1'}, 'text': ...}, 'split'),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ('changes', 'field'),
+    [
+        ({'split': 'yes'}, 'split'),
+        ({'text': {'body': ''}}, 'text.body'),
+        ({'text': {'body': ' ' * 5000}}, 'text.body'),
+        ({'text': {'body': 'x', 'colour': 1}}, 'text.colour'),
+        ({'text': 'x'}, 'text'),
+        ({'split': False}, 'text.body'),
+        ({'type': 'image', 'image': {'id': '1'}, 'text': ...}, 'split'),
+    ],
+)
 def test_what_cannot_be_split_is_422_and_named(acme, changes, field):
     body = {**TO, 'text': {'body': 'x' * 5000}, 'split': True, **changes}
     assert field in errors(

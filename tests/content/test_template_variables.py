@@ -10,10 +10,24 @@ from tests.people import CHATBOT, CUSTOMER, contact, envelope, sql, text_message
 
 WABA = '880011223344556'
 REFUSED = [
-    'Ana\nMaria', 'Ana\rMaria', 'Ana\r\n', '\tAna', 'Ana\x0bMaria', 'Ana\u2028Maria', 'Ana\x85',
-    'Ana     Maria', '     Ana',
-    'Ana\u00a0\u00a0\u00a0 \u00a0Maria', ' ', '    ', '\u200b', '\u2800', '\u3164\u200d', '\ufe0f', 'x' * 32_769,
-]  # fmt: skip
+    'Ana\nMaria',
+    'Ana\rMaria',
+    'Ana\r\n',
+    '\tAna',
+    'Ana\x0bMaria',
+    'Ana\u2028Maria',
+    'Ana\x85',
+    'Ana     Maria',
+    '     Ana',
+    'Ana\u00a0\u00a0\u00a0 \u00a0Maria',
+    ' ',
+    '    ',
+    '\u200b',
+    '\u2800',
+    '\u3164\u200d',
+    '\ufe0f',
+    'x' * 32_769,
+]
 TAKEN = ['Ana    Maria', 'x' * 32_768, 'Ana  -  Maria', 'é', '👍🏽', '.', '0', '日本', '\u200eAna']
 LANGUAGE = {'code': 'en_US'}
 
@@ -46,22 +60,42 @@ def send(acme, sent, **more):
 PLACES = {
     'body': (lambda value: part('body', said(value)), '0.parameters.0.text'),
     'header': (lambda value: part('HEADER', said(value)), '0.parameters.0.text'),
-    'by name': (lambda value: part('body', said(value) | {'parameter_name': 'who'}), '0.parameters.0.text'),
+    'by name': (
+        lambda value: part('body', said(value) | {'parameter_name': 'who'}),
+        '0.parameters.0.text',
+    ),
     'currency': (
-        lambda value: part('body', {'type': 'currency', 'currency': {'fallback_value': value, 'code': 'USD',
-                                                                     'amount_1000': 1}}),
+        lambda value: part(
+            'body',
+            {
+                'type': 'currency',
+                'currency': {'fallback_value': value, 'code': 'USD', 'amount_1000': 1},
+            },
+        ),
         '0.parameters.0.currency.fallback_value',
     ),
-    'date': (lambda value: part('body', {'type': 'date_time', 'date_time': {'fallback_value': value}}),
-             '0.parameters.0.date_time.fallback_value'),
-    'url': (lambda value: part('button', said(value), sub_type='url', index=0), '0.parameters.0.text'),
-    'code': (lambda value: part('button', {'type': 'coupon_code', 'coupon_code': value}, sub_type='copy_code', index=0),
-             '0.parameters.0.coupon_code'),
+    'date': (
+        lambda value: part('body', {'type': 'date_time', 'date_time': {'fallback_value': value}}),
+        '0.parameters.0.date_time.fallback_value',
+    ),
+    'url': (
+        lambda value: part('button', said(value), sub_type='url', index=0),
+        '0.parameters.0.text',
+    ),
+    'code': (
+        lambda value: part(
+            'button', {'type': 'coupon_code', 'coupon_code': value}, sub_type='copy_code', index=0
+        ),
+        '0.parameters.0.coupon_code',
+    ),
     'card': (
-        lambda value: {'type': 'carousel', 'cards': [{'card_index': 0, 'components': [part('body', said(value))]}]},
+        lambda value: {
+            'type': 'carousel',
+            'cards': [{'card_index': 0, 'components': [part('body', said(value))]}],
+        },
         '0.cards.0.components.0.parameters.0.text',
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize('place', PLACES)

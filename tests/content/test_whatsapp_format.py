@@ -43,18 +43,19 @@ SHOWN = {
     '~~~\n# no heading\n~~~': '```\n# no heading\n```',
     '```\nnever closed': '```\nnever closed\n```',
     '```a = 1```': '```a = 1```',
-    '| Size | **Price** |\n|:---|---:|\n| S | **10** |\n| a\\|b | 20 |\n\nend':
-        '*Size* | *Price*\nS | *10*\na|b | 20\n\nend',
+    '| Size | **Price** |\n|:---|---:|\n| S | **10** |\n| a\\|b | 20 '
+    '|\n\nend': '*Size* | *Price*\nS | *10*\na|b | 20\n\nend',
     'Size | Price\n--- | ---\nS | 10': '*Size* | *Price*\nS | 10',
     # nothing to do
     'It costs 5 * 3 * 2 = 30, and 2**3 is 8 ** 1': 'It costs 5 * 3 * 2 = 30, and 2**3 is 8 ** 1',
-    'f(*args, **kwargs) of self.__init__() in snake__case__name':
-        'f(*args, **kwargs) of self.__init__() in snake__case__name',
+    'f(*args, **kwargs) of self.__init__() in snake__case__name': 'f(*args, **kwargs) of '
+    'self.__init__() in snake__case__name',
     '**never closed': '**never closed',
-    'Already *bold*, _italic_, ~struck~ and `code`': 'Already *bold*, _italic_, ~struck~ and `code`',
+    'Already *bold*, _italic_, ~struck~ and `code`': 'Already *bold*, _italic_, ~struck~ and '
+    '`code`',
     'Just a text.\nWith two lines | and a pipe': 'Just a text.\nWith two lines | and a pipe',
     '': '',
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize(('markdown', 'shown'), SHOWN.items())

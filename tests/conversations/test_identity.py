@@ -171,7 +171,7 @@ def test_what_is_older_takes_no_phone_back(backend, meta, hear, workers, late):
     assert len(backend.messages(conversation_id=of(backend, user_id=ANA)['id'])) == 3
 
 
-def test_what_was_sent_to_a_number_between_two_owners_is_not_the_first_ones_when_events_are_replayed(
+def test_what_a_number_got_between_two_owners_is_not_the_first_ones_after_a_replay(
     backend, hear, workers
 ):
     hear(news(AT, phone=OLD, wa_id=NEW, user_id=ANA_NEW, previous_user_id=ANA))
@@ -354,10 +354,12 @@ def test_merging_keeps_everything(backend, hear):
     by_phone = backend.send(to=f'+{OLD}', force=True)['conversation_id']
     hear(wrote(user=ANA))
     sql(
-        "UPDATE conversation SET opted_out_at = '2026-01-02Z', opted_out_by = 'keyword' WHERE user_id IS NULL"
+        "UPDATE conversation SET opted_out_at = '2026-01-02Z', opted_out_by = 'keyword' WHERE "
+        'user_id IS NULL'
     )
     sql(
-        "UPDATE conversation SET opted_out_at = '2026-02-02Z', opted_out_by = 'meta' WHERE user_id IS NOT NULL"
+        "UPDATE conversation SET opted_out_at = '2026-02-02Z', opted_out_by = 'meta' WHERE "
+        'user_id IS NOT NULL'
     )
     sql(
         'INSERT INTO contact_event (id, conversation_id, kind) VALUES (gen_random_uuid(), %s, %s)',

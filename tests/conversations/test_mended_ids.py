@@ -17,7 +17,10 @@ ANA, BEN, PARENT = 'US.1001', 'US.2002', 'US.ENT.77'
 PHONE, OTHER = CUSTOMER, '12025550199'
 EARLY, LATE = '2026-09-01T00:00:00Z', '2026-10-01T00:00:00Z'
 SECTION = dict(migrate.sections())[5]
-ACCOUNT = "INSERT INTO whatsapp_cloud_account (chatbot_id, phone_number_id, access_token) VALUES ('acme', '3', 't')"
+ACCOUNT = (
+    'INSERT INTO whatsapp_cloud_account (chatbot_id, phone_number_id, access_token) VALUES '
+    "('acme', '3', 't')"
+)
 
 
 class Spoiler:
@@ -40,7 +43,8 @@ class Spoiler:
         for kind, value, *seen_at in ids:
             columns = (chatbot_id, kind, value, row['id'], *(seen_at or [EARLY]))
             self.run(
-                'INSERT INTO conversation_identity (chatbot_id, kind, value, conversation_id, seen_at) '
+                'INSERT INTO conversation_identity (chatbot_id, kind, value, conversation_id, '
+                'seen_at) '
                 'VALUES (%s, %s, %s, %s, %s)',
                 *columns,
             )
@@ -70,7 +74,8 @@ class Spoiler:
     def history(self, conversation, what, before, after):
         detail = json.dumps({'what': what, 'from': before, 'to': after, 'why': 'message'})
         self.run(
-            "INSERT INTO contact_event (id, conversation_id, kind, detail) VALUES (%s, %s, 'identity', %s)",
+            'INSERT INTO contact_event (id, conversation_id, kind, detail) VALUES (%s, %s, '
+            "'identity', %s)",
             new_id(),
             conversation,
             detail,
@@ -102,36 +107,82 @@ def leads():
 KINDS = {
     'a BSUID as a phone': ({'wa_id': ANA}, [('phone', ANA)], (None, ANA, None), {('user', ANA)}),
     'a BSUID as phone and user': (
-        {'wa_id': ANA, 'user_id': ANA}, [('phone', ANA), ('user', ANA)], (None, ANA, None), {('user', ANA)}),
+        {'wa_id': ANA, 'user_id': ANA},
+        [('phone', ANA), ('user', ANA)],
+        (None, ANA, None),
+        {('user', ANA)},
+    ),
     'a parent as a phone': (
-        {'wa_id': PARENT, 'user_id': ANA}, [('phone', PARENT), ('user', ANA)], (None, ANA, PARENT),
-        {('parent', PARENT), ('user', ANA)}),
-    'a parent as a user': ({'user_id': PARENT}, [('user', PARENT)], (None, None, PARENT), {('parent', PARENT)}),
-    'a phone with a plus': ({'wa_id': f'+{PHONE}'}, [('phone', f'+{PHONE}')], (PHONE, None, None), {('phone', PHONE)}),
+        {'wa_id': PARENT, 'user_id': ANA},
+        [('phone', PARENT), ('user', ANA)],
+        (None, ANA, PARENT),
+        {('parent', PARENT), ('user', ANA)},
+    ),
+    'a parent as a user': (
+        {'user_id': PARENT},
+        [('user', PARENT)],
+        (None, None, PARENT),
+        {('parent', PARENT)},
+    ),
+    'a phone with a plus': (
+        {'wa_id': f'+{PHONE}'},
+        [('phone', f'+{PHONE}')],
+        (PHONE, None, None),
+        {('phone', PHONE)},
+    ),
     'a phone with blanks': (
-        {'wa_id': '\u202a+1\u00a0202 555\u20110143\u202c'}, [('phone', '\u202a+1\u00a0202 555\u20110143\u202c')],
-        (PHONE, None, None), {('phone', PHONE)}),
-    'a phone as a user': ({'user_id': PHONE}, [('user', PHONE)], (PHONE, None, None), {('phone', PHONE)}),
+        {'wa_id': '\u202a+1\u00a0202 555\u20110143\u202c'},
+        [('phone', '\u202a+1\u00a0202 555\u20110143\u202c')],
+        (PHONE, None, None),
+        {('phone', PHONE)},
+    ),
+    'a phone as a user': (
+        {'user_id': PHONE},
+        [('user', PHONE)],
+        (PHONE, None, None),
+        {('phone', PHONE)},
+    ),
     'a phone that was hidden by a BSUID': (
-        {'wa_id': ANA, 'user_id': ANA}, [('phone', PHONE), ('phone', ANA, LATE), ('user', ANA)], (PHONE, ANA, None),
-        {('phone', PHONE), ('user', ANA)}),
+        {'wa_id': ANA, 'user_id': ANA},
+        [('phone', PHONE), ('phone', ANA, LATE), ('user', ANA)],
+        (PHONE, ANA, None),
+        {('phone', PHONE), ('user', ANA)},
+    ),
     'text': ({'wa_id': 'Ines'}, [('phone', 'Ines')], (None, None, None), set()),
     'text beside a phone': (
-        {'wa_id': 'Ines'}, [('phone', 'Ines', LATE), ('phone', PHONE)], (PHONE, None, None), {('phone', PHONE)}),
+        {'wa_id': 'Ines'},
+        [('phone', 'Ines', LATE), ('phone', PHONE)],
+        (PHONE, None, None),
+        {('phone', PHONE)},
+    ),
     'too few digits': ({'wa_id': '1202'}, [('phone', '1202')], (None, None, None), set()),
     'too many digits': ({'wa_id': '1' * 16}, [('phone', '1' * 16)], (None, None, None), set()),
     'a BSUID that was a phone': (
-        {'user_id': BEN}, [('former', ANA), ('former', PHONE), ('user', BEN)], (None, BEN, None),
-        {('former', PHONE), ('user', BEN)}),
+        {'user_id': BEN},
+        [('former', ANA), ('former', PHONE), ('user', BEN)],
+        (None, BEN, None),
+        {('former', PHONE), ('user', BEN)},
+    ),
     'a BSUID with a blank that was replaced': (
-        {'user_id': BEN}, [('replaced', f'{ANA} '), ('user', f'{ANA} '), ('user', BEN)], (None, BEN, None),
-        {('replaced', ANA), ('user', ANA), ('user', BEN)}),
+        {'user_id': BEN},
+        [('replaced', f'{ANA} '), ('user', f'{ANA} '), ('user', BEN)],
+        (None, BEN, None),
+        {('replaced', ANA), ('user', ANA), ('user', BEN)},
+    ),
     'ids that lead nowhere': ({'wa_id': ANA}, [], (None, ANA, None), {('user', ANA)}),
     'nothing wrong': (
         {'wa_id': PHONE, 'user_id': ANA, 'parent_user_id': PARENT},
-        [('phone', PHONE), ('phone', OTHER, LATE), ('user', ANA), ('user', BEN, LATE), ('parent', PARENT)],
-        (PHONE, ANA, PARENT), {('phone', PHONE), ('phone', OTHER), ('user', ANA), ('user', BEN), ('parent', PARENT)}),
-}  # fmt: skip
+        [
+            ('phone', PHONE),
+            ('phone', OTHER, LATE),
+            ('user', ANA),
+            ('user', BEN, LATE),
+            ('parent', PARENT),
+        ],
+        (PHONE, ANA, PARENT),
+        {('phone', PHONE), ('phone', OTHER), ('user', ANA), ('user', BEN), ('parent', PARENT)},
+    ),
+}
 
 
 @pytest.mark.parametrize(('columns', 'known', 'shown', 'kept'), KINDS.values(), ids=KINDS)
@@ -309,7 +360,10 @@ def test_the_release_mends_a_database_of_the_version_before(postgres, monkeypatc
     assert run('SELECT recipient_to, recipient, conversation_id::text FROM message') == [
         (None, ANA, kept)
     ]
-    left = "SELECT proname FROM pg_proc WHERE proname IN ('person_id', 'shown_id', 'merge_conversations')"
+    left = (
+        "SELECT proname FROM pg_proc WHERE proname IN ('person_id', 'shown_id', "
+        "'merge_conversations')"
+    )
     assert run(left) == []
     database.close()
     monkeypatch.undo()

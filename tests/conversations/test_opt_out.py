@@ -1,4 +1,7 @@
-"""Who wants no marketing: how they say it, what is refused and taken back, and how they come back."""
+"""Who wants no marketing.
+
+How they say it, what is refused and taken back, and how they come back.
+"""
 
 import threading
 import time
@@ -18,7 +21,8 @@ def acme(backend, stand_in):
     backend.account(responder={'kind': 'none'}, waba_id=WABA)
     for name, category in (('sale', 'marketing'), ('ready', 'utility')):
         sql(
-            "INSERT INTO template (waba_id, name, language, status, category) VALUES (%s, %s, 'en_US', 'APPROVED', %s)",
+            'INSERT INTO template (waba_id, name, language, status, category) VALUES (%s, %s, '
+            "'en_US', 'APPROVED', %s)",
             WABA,
             name,
             category,

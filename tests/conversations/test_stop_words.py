@@ -50,9 +50,17 @@ def answers(backend):
 
 
 @pytest.mark.parametrize('kind', ['button_reply', 'list_reply'])
-@pytest.mark.parametrize(('title', 'is_out'), [
-    ('Stop', True), ('Stop promotions', True), ('Remover', False), ('Sair', False), ('Baja', False), ('Parar', False),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ('title', 'is_out'),
+    [
+        ('Stop', True),
+        ('Stop promotions', True),
+        ('Remover', False),
+        ('Sair', False),
+        ('Baja', False),
+        ('Parar', False),
+    ],
+)
 def test_a_button_and_a_row_of_a_list_are_heard_alike(backend, people, kind, title, is_out):
     press(people, kind, title)
     assert opted_out(backend) is is_out

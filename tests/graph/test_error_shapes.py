@@ -116,19 +116,35 @@ def test_an_answer_keeps_the_reason(backend, workers, setting, kind, where):
 @pytest.mark.parametrize(
     ('status', 'body', 'state', 'title', 'details'),
     [
-        (400, {'error': 'invalid_request', 'error_description': 'No such number'}, 'failed', 'invalid_request',
-         'No such number'),
+        (
+            400,
+            {'error': 'invalid_request', 'error_description': 'No such number'},
+            'failed',
+            'invalid_request',
+            'No such number',
+        ),
         (400, {'message': 'Bad request'}, 'failed', 'Bad request', None),
         (400, {'error': 'It broke'}, 'failed', 'It broke', None),
         (400, {'error': ['It broke']}, 'failed', 'It broke', None),
         (400, {'anything': 'else'}, 'failed', 'Meta answered HTTP 400', None),
-        (504, {'message': 'Endpoint request timed out'}, 'unknown', 'Meta answered HTTP 504 without a Graph error',
-         'Endpoint request timed out'),
-        (503, {'error': 'Try later'}, 'unknown', 'Meta answered HTTP 503 without a Graph error', 'Try later'),
+        (
+            504,
+            {'message': 'Endpoint request timed out'},
+            'unknown',
+            'Meta answered HTTP 504 without a Graph error',
+            'Endpoint request timed out',
+        ),
+        (
+            503,
+            {'error': 'Try later'},
+            'unknown',
+            'Meta answered HTTP 503 without a Graph error',
+            'Try later',
+        ),
         (503, {'errors': {'code': 131016, 'title': 'Down'}}, 'queued', 'Down', None),
         (500, {'error': json.dumps({'code': 131016, 'message': 'Down'})}, 'queued', 'Down', None),
     ],
-)  # fmt: skip
+)
 def test_words_in_place_of_an_error(backend, workers, setting, status, body, state, title, details):
     """Without a code a 5xx is a lost answer all the same, but what it says is kept."""
     with Platform() as graph:

@@ -46,7 +46,8 @@ def due_now():
 
 def probe_is_due(scope=None):
     sql(
-        'UPDATE graph_outage SET probe_at = now() WHERE probe_at > now() AND scope = coalesce(%s, scope)',
+        'UPDATE graph_outage SET probe_at = now() WHERE probe_at > now() AND scope = '
+        'coalesce(%s, scope)',
         scope,
     )
 
@@ -210,7 +211,8 @@ def test_probes_grow_from_5_to_60_seconds(acme, workers, road):
     workers.send()
     for gap in (5, 10, 20, 40, 60, 60):
         (seconds,) = sql(
-            "SELECT extract(epoch FROM probe_at - now())::float FROM graph_outage WHERE scope <> 'app'"
+            'SELECT extract(epoch FROM probe_at - now())::float FROM graph_outage WHERE scope <> '
+            "'app'"
         )[0]
         assert gap - 2 < seconds <= gap
         probe_is_due()
@@ -359,7 +361,8 @@ def test_old_rows_are_forgotten(database):
     with db.connection():
         columns = 'scope, phone_number_id, failures, error, since, failed_at'
         db.execute(
-            f"INSERT INTO graph_outage ({columns}) SELECT 'app', '1', 1, '{{}}', now(), now() - interval '25 hours'"
+            f"INSERT INTO graph_outage ({columns}) SELECT 'app', '1', 1, '{{}}', now(), now() - "
+            "interval '25 hours'"
         )
         outage.forget_old()
     assert sql('SELECT * FROM graph_outage') == []

@@ -1,4 +1,7 @@
-"""The table of due work: every kind has an owner, a worker and a queue, and the clock hears of it."""
+"""The table of due work.
+
+Every kind has an owner, a worker and a queue, and the clock hears of it.
+"""
 
 import importlib
 import re

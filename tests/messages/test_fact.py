@@ -7,9 +7,16 @@ import pytest
 from tests.people import CHATBOT, envelope, sql, status_of
 
 PAYMENT = {
-    'reference_id': 'order-17', 'amount': {'value': 21000, 'offset': 100}, 'currency': 'BRL',
-    'transaction': {'id': 'tx-1', 'type': 'pix', 'status': 'failed', 'created_timestamp': 1790000000},
-}  # fmt: skip
+    'reference_id': 'order-17',
+    'amount': {'value': 21000, 'offset': 100},
+    'currency': 'BRL',
+    'transaction': {
+        'id': 'tx-1',
+        'type': 'pix',
+        'status': 'failed',
+        'created_timestamp': 1790000000,
+    },
+}
 
 
 @pytest.fixture

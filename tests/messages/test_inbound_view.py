@@ -311,9 +311,11 @@ def test_a_deleted_message_shows_nothing_but_that_and_keeps_what_it_was(backend,
 
 OTHERS = {'phone': '12025550999', 'user': None}
 ODD_EDITS = {
-    'no message': {}, 'a message that is text': {'message': 'x'}, 'no content': {'message': {'type': 'text'}},
+    'no message': {},
+    'a message that is text': {'message': 'x'},
+    'no content': {'message': {'type': 'text'}},
     'a type that is a list': {'message': {'type': ['text'], 'text': 'x'}},
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize('odd', ODD_EDITS.values(), ids=ODD_EDITS)

@@ -1,4 +1,6 @@
-"""GET /messages: the filters that find a message again, and the list of what changed since a time."""
+"""GET /messages: the filters that find a message again,
+and the list of what changed since a time.
+"""
 
 import itertools
 import threading
@@ -259,7 +261,9 @@ def test_somebody_who_only_reads_for_long_holds_up_nothing(acme, postgres):
 
 
 def test_a_poller_sees_every_state_in_the_end(acme, people, workers):
-    """It polls with the time of the last change that it saw, while workers and the backend write."""
+    """It polls with the time of the last change that it saw,
+    while workers and the backend write.
+    """
     sent = {acme.send(f'+12025553{n:03}')['id'] for n in range(40)}
     seen, newest, over = {}, '2020-01-01T00:00:00Z', threading.Event()
 
@@ -289,10 +293,16 @@ def coded(at):
 @pytest.mark.parametrize(
     'cursor',
     [
-        'x', 'W10=', 'WzEsMl0=', 'bnVsbA==', '01930000-0000-7000-8000-000000000000', '\x00', 'W1tb' * 490,
+        'x',
+        'W10=',
+        'WzEsMl0=',
+        'bnVsbA==',
+        '01930000-0000-7000-8000-000000000000',
+        '\x00',
+        'W1tb' * 490,
         *map(coded, ('9999-12-31T23:59:59-23:59', '2026-11-22T17:00:00', '2026-11-22')),
     ],
-)  # fmt: skip
+)
 def test_a_cursor_of_another_list_is_422(acme, cursor):
     query = {'updated_since': '2020-01-01T00:00:00Z', 'cursor': cursor}
     answer = acme.get('/messages', query_string=query)

@@ -278,8 +278,8 @@ def test_what_is_nested_too_deeply_to_be_shown_again_is_not_taken(acme):
     for levels in (400, 510, 900, 940):
         nested = b'{"a":' * levels + b'1' + b'}' * levels
         raw = (
-            b'{"chatbot_id": "acme", "to": "+5511999990001", "type": "x", "validate": false, "x": %s}'
-            % nested
+            b'{"chatbot_id": "acme", "to": "+5511999990001", "type": "x", "validate": false, '
+            b'"x": %s}' % nested
         )
         answer = acme.post('/send', data=raw, content_type='application/json')
         assert answer.status_code == (202 if levels == 400 else 400)
@@ -289,8 +289,8 @@ def test_what_is_nested_too_deeply_to_be_shown_again_is_not_taken(acme):
 def test_numbers_that_json_does_not_know_are_never_a_500(acme):
     for literal in (b'NaN', b'Infinity', b'1e999'):
         raw = (
-            b'{"chatbot_id": "acme", "to": "+5511999990001", "type": "location", "location": {"latitude": %s}}'
-            % literal
+            b'{"chatbot_id": "acme", "to": "+5511999990001", "type": "location", "location": '
+            b'{"latitude": %s}}' % literal
         )
         answer = acme.post('/send', data=raw, content_type='application/json')
         assert answer.status_code in (400, 422), answer.text
@@ -343,11 +343,20 @@ def test_a_list_has_50_unless_asked_and_a_cursor_only_when_there_is_more(acme):
 
 @pytest.mark.parametrize(
     ('query', 'field'),
-    [('limit=0', 'limit'), ('limit=201', 'limit'), ('limit=abc', 'limit'), ('limit=-1', 'limit'), ('limit=', 'limit'),
-     ('limit=99999999999999999999', 'limit'), ('limit=%C2%B2', 'limit'), ('cursor=abc', 'cursor'),
-     ('direction=up', 'direction'),
-     ('status=lost', 'status'), ('conversation_id=abc', 'conversation_id')],
-)  # fmt: skip
+    [
+        ('limit=0', 'limit'),
+        ('limit=201', 'limit'),
+        ('limit=abc', 'limit'),
+        ('limit=-1', 'limit'),
+        ('limit=', 'limit'),
+        ('limit=99999999999999999999', 'limit'),
+        ('limit=%C2%B2', 'limit'),
+        ('cursor=abc', 'cursor'),
+        ('direction=up', 'direction'),
+        ('status=lost', 'status'),
+        ('conversation_id=abc', 'conversation_id'),
+    ],
+)
 def test_a_list_query_that_is_not_valid_is_422_and_named(acme, query, field):
     assert field in problem(acme.get(f'/messages?{query}'), 422)['errors']
 

@@ -22,7 +22,8 @@ from service.templates.template import STOPS
 from tests.people import sql
 
 CHECKS = """
-SELECT pg_get_constraintdef(oid) FROM pg_constraint WHERE conrelid = 'message'::regclass AND contype = 'c'
+SELECT pg_get_constraintdef(oid) FROM pg_constraint WHERE conrelid = 'message'::regclass AND
+  contype = 'c'
 """
 
 

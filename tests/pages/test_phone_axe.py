@@ -26,7 +26,10 @@ LIST = {
         {'title': 'Today', 'rows': [{'id': '1', 'title': 'Noon', 'description': 'or so'}]}
     ],
 }
-STYLE = 'one => { const s = getComputedStyle(one); return [s.borderTopStyle, s.borderTopWidth, s.outlineStyle, s.color]; }'
+STYLE = (
+    'one => { const s = getComputedStyle(one); return [s.borderTopStyle, s.borderTopWidth, '
+    's.outlineStyle, s.color]; }'
+)
 
 
 def axe(phone):
@@ -94,7 +97,10 @@ def test_axe_finds_nothing_in_menus_and_dialogs(gateway, phone, scheme):
 
 
 def test_axe_finds_nothing_in_any_type_of_message(gateway, phone, scheme):
-    """Those of docs/messages.md, as Meta gets them; some are refused, some fail, and all are shown."""
+    """Those of docs/messages.md, as Meta gets them.
+
+    Some are refused, some fail, and all are shown.
+    """
     phone.page.emulate_media(**scheme)
     for _, example in EXAMPLES:
         body = {'messaging_product': 'whatsapp', 'to': phone.number, **json.loads(f'{{{example}}}')}

@@ -20,14 +20,17 @@ CONTRAST = """() => {
     return [...canvas.getImageData(0, 0, 1, 1).data];
   };
   const linear = (part) => (part <= 0.03928 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4);
-  const light = ([r, g, b]) => 0.2126 * linear(r / 255) + 0.7152 * linear(g / 255) + 0.0722 * linear(b / 255);
+  const light = ([r, g, b]) =>
+    0.2126 * linear(r / 255) + 0.7152 * linear(g / 255) + 0.0722 * linear(b / 255);
   const back = (one) => {
     const colour = rgb(getComputedStyle(one).backgroundColor);
     return colour[3] === 255 || !one.parentElement ? colour : back(one.parentElement);
   };
-  const shown = document.querySelectorAll('.bubble p, .bubble button, .meta, .reported .on, #menu span, #state, .code');
+  const shown = document.querySelectorAll(
+    '.bubble p, .bubble button, .meta, .reported .on, #menu span, #state, .code');
   return [...shown].map((one) => {
-    const [a, b] = [light(rgb(getComputedStyle(one).color)), light(back(one))].sort((x, y) => y - x);
+    const both = [light(rgb(getComputedStyle(one).color)), light(back(one))];
+    const [a, b] = both.sort((x, y) => y - x);
     return [one.textContent, (a + 0.05) / (b + 0.05)];
   }).filter(([, contrast]) => contrast < 4.5);
 }"""
@@ -89,13 +92,29 @@ def test_a_picture_that_was_uploaded_to_the_gateway_is_seen(gateway, phone):
 @pytest.mark.parametrize(
     ('kind', 'content', 'shown'),
     [
-        ('document', {'link': f'{LINK}.pdf', 'filename': 'contract.pdf', 'caption': 'Please sign'}, 'contract.pdf'),
-        ('location', {'latitude': 38.7, 'longitude': -9.1, 'name': 'Our dock', 'address': 'Rua 7'}, 'Our dock'),
-        ('contacts', [{'name': {'formatted_name': 'Ana Reis', 'first_name': 'Ana'},
-                       'phones': [{'phone': '+12025550188', 'type': 'CELL'}]}], '+12025550188'),
+        (
+            'document',
+            {'link': f'{LINK}.pdf', 'filename': 'contract.pdf', 'caption': 'Please sign'},
+            'contract.pdf',
+        ),
+        (
+            'location',
+            {'latitude': 38.7, 'longitude': -9.1, 'name': 'Our dock', 'address': 'Rua 7'},
+            'Our dock',
+        ),
+        (
+            'contacts',
+            [
+                {
+                    'name': {'formatted_name': 'Ana Reis', 'first_name': 'Ana'},
+                    'phones': [{'phone': '+12025550188', 'type': 'CELL'}],
+                }
+            ],
+            '+12025550188',
+        ),
         ('text', {'body': 'See *this*'}, 'See this'),
     ],
-)  # fmt: skip
+)
 def test_what_is_no_picture_is_shown_in_words(gateway, phone, kind, content, shown):
     send(gateway, phone, kind, content)
     expect(theirs(phone)).to_contain_text(shown)
@@ -114,15 +133,29 @@ def test_films_and_sound_have_a_player_while_they_can_be_fetched(gateway, phone,
 
 ACTIONS = [
     ('button', buttons('Yes', 'No'), ['Yes', 'No']),
-    ('flow', {'name': 'flow', 'parameters': {'flow_message_version': '3', 'flow_id': '1', 'flow_cta': 'Book now'}},
-     ['Book now']),
+    (
+        'flow',
+        {
+            'name': 'flow',
+            'parameters': {'flow_message_version': '3', 'flow_id': '1', 'flow_cta': 'Book now'},
+        },
+        ['Book now'],
+    ),
     ('product', {'catalog_id': '9', 'product_retailer_id': 'kayak-blue'}, ['View item']),
     ('catalog_message', {'name': 'catalog_message'}, ['View catalog']),
     ('location_request_message', {'name': 'send_location'}, ['Send location']),
-    ('address_message', {'name': 'address_message', 'parameters': {'country': 'IN'}}, ['Provide address']),
-    ('call_permission_request', {'name': 'call_permission_request'}, ['Allow calls', 'Do not allow']),
+    (
+        'address_message',
+        {'name': 'address_message', 'parameters': {'country': 'IN'}},
+        ['Provide address'],
+    ),
+    (
+        'call_permission_request',
+        {'name': 'call_permission_request'},
+        ['Allow calls', 'Do not allow'],
+    ),
     ('request_contact_info', {'name': 'request_contact_info'}, ['Share my number']),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(('kind', 'action', 'names'), ACTIONS, ids=[one[0] for one in ACTIONS])
@@ -188,9 +221,14 @@ def create_template(gateway, name, *components):
 
 BUTTONS = [
     {'type': 'QUICK_REPLY', 'text': 'Tell me more'},
-    {'type': 'URL', 'text': 'Track it', 'url': 'https://example.com/{{1}}', 'example': ['https://example.com/A17']},
+    {
+        'type': 'URL',
+        'text': 'Track it',
+        'url': 'https://example.com/{{1}}',
+        'example': ['https://example.com/A17'],
+    },
     {'type': 'PHONE_NUMBER', 'text': 'Call us', 'phone_number': '+12025550100'},
-]  # fmt: skip
+]
 
 
 def test_a_template_is_shown_filled_in_and_its_quick_reply_is_a_button(gateway, phone):
@@ -298,15 +336,46 @@ def test_what_the_page_does_not_know_is_shown_as_it_came(gateway, phone):
 SCRIPT = 'javascript:window.harmed=true'
 HOSTILE = [
     ('document', {'link': LINK, 'blob': SCRIPT, 'filename': HARM}),
-    ('contacts', [{'name': {'formatted_name': HARM, 'first_name': HARM}, 'phones': [{'phone': HARM}]}]),
+    (
+        'contacts',
+        [{'name': {'formatted_name': HARM, 'first_name': HARM}, 'phones': [{'phone': HARM}]}],
+    ),
     ('location', {'latitude': 1, 'longitude': 2, 'name': HARM, 'address': HARM}),
-    ('interactive', {'type': 'product', 'action': {'catalog_id': '9', 'product_retailer_id': HARM[:100]}}),
-    ('interactive', {'type': 'carousel', 'body': {'text': HARM}, 'action': {'cards': [{**CARD, 'header': {
-        'type': 'constructor', 'constructor': {}}, 'body': {'text': HARM}, 'action': {
-            'name': 'cta_url', 'parameters': {'display_text': HARM[:20], 'url': SCRIPT}}}] * 2}}),
-    ('interactive', {'type': 'cta_url', 'body': {'text': HARM}, 'header': {'type': 'document', 'document': {
-        'link': SCRIPT, 'id': '../../phone'}}, 'action': {'parameters': {'display_text': 'x', 'url': SCRIPT}}}),
-]  # fmt: skip
+    (
+        'interactive',
+        {'type': 'product', 'action': {'catalog_id': '9', 'product_retailer_id': HARM[:100]}},
+    ),
+    (
+        'interactive',
+        {
+            'type': 'carousel',
+            'body': {'text': HARM},
+            'action': {
+                'cards': [
+                    {
+                        **CARD,
+                        'header': {'type': 'constructor', 'constructor': {}},
+                        'body': {'text': HARM},
+                        'action': {
+                            'name': 'cta_url',
+                            'parameters': {'display_text': HARM[:20], 'url': SCRIPT},
+                        },
+                    }
+                ]
+                * 2
+            },
+        },
+    ),
+    (
+        'interactive',
+        {
+            'type': 'cta_url',
+            'body': {'text': HARM},
+            'header': {'type': 'document', 'document': {'link': SCRIPT, 'id': '../../phone'}},
+            'action': {'parameters': {'display_text': 'x', 'url': SCRIPT}},
+        },
+    ),
+]
 
 
 def test_hostile_contents_are_words(gateway, phone):

@@ -41,12 +41,15 @@ THINKING = [
     '<think>SECRET</think>Hello!<｜end▁of▁sentence｜>',
     '<think>SECRET</think>Hello!<think>SECRET</think>',
     '<|channel|>analysis<|message|>SECRET<|end|><|start|>assistant<|channel|>final<|message|>Hello!<|return|>',
-    [{'type': 'thinking', 'thinking': [{'type': 'text', 'text': 'SECRET'}]}, {'type': 'text', 'text': 'Hello!'}],
+    [
+        {'type': 'thinking', 'thinking': [{'type': 'text', 'text': 'SECRET'}]},
+        {'type': 'text', 'text': 'Hello!'},
+    ],
     [{'type': 'reasoning', 'text': 'SECRET'}, {'type': 'output_text', 'text': 'Hello!'}],
     [{'type': 'text', 'text': '<think>SEC'}, {'type': 'text', 'text': 'RET</think>Hello!'}],
     ['Hel', 'lo!'],
     [{'text': 'Hello!'}, {'type': 'image_url', 'image_url': {'url': 'https://e.example'}}, None, 5],
-]  # fmt: skip
+]
 
 
 @pytest.fixture
@@ -96,7 +99,8 @@ def said(backend):
 def reply(backend):
     """(seconds until the next ask or None, attempts, error) of the only conversation."""
     rows = sql(
-        'SELECT extract(epoch FROM reply_due_at - now())::float, reply_attempts, reply_error FROM conversation'
+        'SELECT extract(epoch FROM reply_due_at - now())::float, reply_attempts, reply_error '
+        'FROM conversation'
     )
     assert len(rows) == 1
     return rows[0]
@@ -360,9 +364,13 @@ def test_nobody_waits_for_more_than_ten_minutes_because_a_server_asks_for_time(b
 
 @pytest.mark.parametrize(
     ('headers', 'least', 'most'),
-    [({'Retry-After': '1000000'}, 598, 600), ({'Retry-After': formatdate(time.time() + 1e6)}, 598, 600),
-     ({'retry-after-ms': '20000', 'Retry-After': '1'}, 18, 20), ({'Retry-After': '2.5'}, 1, 2.5)],
-)  # fmt: skip
+    [
+        ({'Retry-After': '1000000'}, 598, 600),
+        ({'Retry-After': formatdate(time.time() + 1e6)}, 598, 600),
+        ({'retry-after-ms': '20000', 'Retry-After': '1'}, 18, 20),
+        ({'Retry-After': '2.5'}, 1, 2.5),
+    ],
+)
 def test_what_a_server_asks_for_is_bounded(backend, ai, hear, headers, least, most):
     ai.answer(429, {}, **headers)
     hear('One')

@@ -45,7 +45,8 @@ def step():
 def due():
     """Every conversation's (seconds until a reply is asked for, attempts, error)."""
     return sql(
-        'SELECT extract(epoch FROM reply_due_at - now())::float, reply_attempts, reply_error FROM conversation'
+        'SELECT extract(epoch FROM reply_due_at - now())::float, reply_attempts, reply_error '
+        'FROM conversation'
     )
 
 

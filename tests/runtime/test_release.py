@@ -15,10 +15,14 @@ from tests.stack import wait_until
 from tests.stack.postgres import administration, create_database, with_database
 
 PEOPLE = """
-INSERT INTO whatsapp_cloud_account (chatbot_id, phone_number_id, access_token) VALUES ('acme', '3', 't');
-INSERT INTO conversation (id, chatbot_id) SELECT gen_random_uuid(), 'acme' FROM generate_series(1, 50);
-INSERT INTO message (id, chatbot_id, conversation_id, direction, phone_number_id, type, status, due_at, content)
-SELECT gen_random_uuid(), 'acme', id, 'outbound', '3', 'text', 'queued', now(), '{}' FROM conversation;
+INSERT INTO whatsapp_cloud_account (chatbot_id, phone_number_id, access_token) VALUES ('acme',
+  '3', 't');
+INSERT INTO conversation (id, chatbot_id) SELECT gen_random_uuid(),
+  'acme' FROM generate_series(1, 50);
+INSERT INTO message (id, chatbot_id, conversation_id, direction, phone_number_id, type, status,
+  due_at, content)
+SELECT gen_random_uuid(), 'acme', id, 'outbound', '3', 'text', 'queued', now(),
+  '{}' FROM conversation;
 """
 ONE = '(SELECT id FROM {} ORDER BY random() LIMIT 1)'
 # What transactions of web and workers do, statement by statement: each meets the tables in another
@@ -29,34 +33,39 @@ TRANSACTIONS = {
         "VALUES (gen_random_uuid(), uuid_send(gen_random_uuid()), 1, '')",
     ),
     'an event': (
-        "SELECT id FROM webhook_event WHERE status = 'received' ORDER BY id LIMIT 1 FOR UPDATE SKIP LOCKED",
+        "SELECT id FROM webhook_event WHERE status = 'received' ORDER BY id LIMIT 1 FOR UPDATE "
+        'SKIP LOCKED',
         'SELECT * FROM whatsapp_cloud_account',
         f'UPDATE conversation SET last_message_at = now() WHERE id = {ONE.format("conversation")}',
-        'INSERT INTO message (id, chatbot_id, conversation_id, direction, phone_number_id, type, status, content) '
+        'INSERT INTO message (id, chatbot_id, conversation_id, direction, phone_number_id, type, '
+        'status, content) '
         "SELECT gen_random_uuid(), 'acme', id, 'inbound', '3', 'text', 'received', '{}' "
         f'FROM {ONE.format("conversation")} c (id)',
         "UPDATE webhook_event SET status = 'processed' WHERE id = (SELECT id FROM webhook_event "
         "WHERE status = 'received' ORDER BY id LIMIT 1 FOR UPDATE SKIP LOCKED)",
     ),
     'an outcome': (
-        f"UPDATE message SET updated_at = now() WHERE id = {ONE.format('message')}",
+        f'UPDATE message SET updated_at = now() WHERE id = {ONE.format("message")}',
         f'UPDATE conversation SET send_after = now() WHERE id = {ONE.format("conversation")}',
         'SELECT * FROM whatsapp_cloud_account FOR NO KEY UPDATE',
     ),
     'a status': (
-        "INSERT INTO message_status (chatbot_id, phone_number_id, wamid, status) "
+        'INSERT INTO message_status (chatbot_id, phone_number_id, wamid, status) '
         "VALUES ('acme', '3', gen_random_uuid()::text, 'sent')",
-        f"UPDATE message SET updated_at = now() WHERE id = {ONE.format('message')}",
+        f'UPDATE message SET updated_at = now() WHERE id = {ONE.format("message")}',
     ),
     'a send': (
         'SELECT * FROM whatsapp_cloud_account',
         'SELECT * FROM template',
-        f"UPDATE message SET updated_at = now() WHERE id = {ONE.format('message')}",
+        f'UPDATE message SET updated_at = now() WHERE id = {ONE.format("message")}',
         'SELECT count(*) FROM idempotency_key',
         'SELECT count(*) FROM batch',
     ),
-    'a list': ('SELECT count(*) FROM batch', 'SELECT * FROM message m JOIN conversation c ON c.id = m.conversation_id'),
-}  # fmt: skip
+    'a list': (
+        'SELECT count(*) FROM batch',
+        'SELECT * FROM message m JOIN conversation c ON c.id = m.conversation_id',
+    ),
+}
 # A section that locks what the others lock, in the order that is the worst for them.
 WORST = ''.join(
     f'ALTER TABLE {table} ADD COLUMN worst integer;' for table in reversed(table_locks.ORDER)

@@ -1,4 +1,6 @@
-"""Bulk statements bind dataclasses by the names of their fields, and give rows back as dataclasses."""
+"""Bulk statements bind dataclasses by the names of their fields,
+and give rows back as dataclasses.
+"""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime

@@ -96,12 +96,15 @@ def test_versions_are_numbered_from_one_without_gaps():
 
 
 OLD_MESSAGES = """
-INSERT INTO whatsapp_cloud_account (chatbot_id, phone_number_id, access_token) VALUES ('acme', '3', 't');
+INSERT INTO whatsapp_cloud_account (chatbot_id, phone_number_id, access_token) VALUES ('acme',
+  '3', 't');
 INSERT INTO conversation (id, chatbot_id) VALUES (gen_random_uuid(), 'acme');
-INSERT INTO message (id, chatbot_id, conversation_id, direction, phone_number_id, type, status, wamid, content)
+INSERT INTO message (id, chatbot_id, conversation_id, direction, phone_number_id, type, status,
+  wamid, content)
 SELECT gen_random_uuid(), 'acme', c.id, 'inbound', '3', n.type, 'received', n.wamid, n.content::json
 FROM conversation c, (VALUES
-  ('1', 'reaction', '{"message_id": "A", "emoji": "\\ud83d\\udc4d"}'), ('2', 'reaction', '{"emoji": "\\ud83d"}'),
+  ('1', 'reaction', '{"message_id": "A", "emoji": "\\ud83d\\udc4d"}'), ('2', 'reaction',
+    '{"emoji": "\\ud83d"}'),
   ('3', 'reaction', '{"message_id": "A\\u0000"}'), ('4', 'reaction', '[]'), ('5', 'reaction', '5'),
   ('6', 'edit', '{"original_message_id": "B"}'), ('7', 'revoke', '{"original_message_id": "C"}'),
   ('8', 'text', '{"message_id": "D", "body": "x"}')) AS n (wamid, type, content)

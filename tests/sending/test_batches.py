@@ -89,7 +89,8 @@ def test_the_end_is_estimated_from_the_rate_and_then_from_the_pace(acme, setting
     acme.account(max_mps=10)
     assert 9 < seconds_until(batch_of(acme, batch)['estimated_end']) <= 10
     sql(
-        "UPDATE message SET status = 'sent', accepted_at = now() - interval '20 seconds', due_at = NULL WHERE id IN "
+        "UPDATE message SET status = 'sent', accepted_at = now() - interval '20 seconds', due_at "
+        '= NULL WHERE id IN '
         '(SELECT id FROM message ORDER BY id LIMIT 40)'
     )
     assert (
@@ -299,7 +300,8 @@ def web(database, tmp_path):
 
 def stored():
     return sql(
-        'SELECT (SELECT count(*) FROM batch), (SELECT count(*) FROM message), (SELECT count(*) FROM '
+        'SELECT (SELECT count(*) FROM batch), (SELECT count(*) FROM message), (SELECT count(*) '
+        'FROM '
         'conversation), (SELECT count(*) FROM conversation_identity)'
     )[0]
 
@@ -325,7 +327,8 @@ def test_a_killed_web_process_leaves_nothing_half_done_and_the_same_key_sends_on
     wait_until(
         lambda: (
             not sql(
-                "SELECT 1 FROM pg_stat_activity WHERE query LIKE '%%INSERT INTO idempotency_key%%' AND "
+                "SELECT 1 FROM pg_stat_activity WHERE query LIKE '%%INSERT INTO "
+                "idempotency_key%%' AND "
                 'pid <> pg_backend_pid()'
             )
         )

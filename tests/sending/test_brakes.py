@@ -225,12 +225,26 @@ def test_retry_after_may_be_a_date():
 
 @pytest.mark.parametrize(
     ('header', 'seconds'),
-    [('{"1": [{"estimated_time_to_regain_access": 5}, {"estimated_time_to_regain_access": 7}]}', 420),
-     ('{"1": [{"estimated_time_to_regain_access": null}], "2": [{"estimated_time_to_regain_access": 1}]}', 60),
-     ('{"1": [{"estimated_time_to_regain_access": 1e300}]}', 86400),
-     ('{"1": [{"estimated_time_to_regain_access": "5"}]}', None),
-     ('{"1": [{"estimated_time_to_regain_access": 0}]}', None),
-     ('{"1": {"a": 1}}', None), ('[]', None), ('{', None), ('', None), ('{"1": [7]}', None)],
-)  # fmt: skip
+    [
+        (
+            '{"1": [{"estimated_time_to_regain_access": 5}, {"estimated_time_to_regain_access": '
+            '7}]}',
+            420,
+        ),
+        (
+            '{"1": [{"estimated_time_to_regain_access": null}], "2": '
+            '[{"estimated_time_to_regain_access": 1}]}',
+            60,
+        ),
+        ('{"1": [{"estimated_time_to_regain_access": 1e300}]}', 86400),
+        ('{"1": [{"estimated_time_to_regain_access": "5"}]}', None),
+        ('{"1": [{"estimated_time_to_regain_access": 0}]}', None),
+        ('{"1": {"a": 1}}', None),
+        ('[]', None),
+        ('{', None),
+        ('', None),
+        ('{"1": [7]}', None),
+    ],
+)
 def test_the_usage_header_in_any_shape(header, seconds):
     assert _regain(Answer(X_Business_Use_Case_Usage=header)) == seconds

@@ -43,7 +43,8 @@ def bodies(backend, batch_id):
 def nothing_stored():
     return (
         sql(
-            'SELECT (SELECT count(*) FROM batch) + (SELECT count(*) FROM message) + (SELECT count(*) FROM '
+            'SELECT (SELECT count(*) FROM batch) + (SELECT count(*) FROM message) + (SELECT '
+            'count(*) FROM '
             'conversation) + (SELECT count(*) FROM idempotency_key)'
         )[0][0]
         == 0
@@ -99,11 +100,17 @@ def test_a_template_with_components_takes_the_parameters_that_it_names_alone():
     }
 
 
-@pytest.mark.parametrize(('value', 'sentence'), [
-    ('', 'Has no value.'), (7, 'Must be a text.'), (None, 'Must be a text.'), (['a'], 'Must be a text.'),
-    ('a\x00b', 'Holds a character that is not allowed (NUL or a lone surrogate).'),
-    ('a\ud800', 'Holds a character that is not allowed (NUL or a lone surrogate).'),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ('value', 'sentence'),
+    [
+        ('', 'Has no value.'),
+        (7, 'Must be a text.'),
+        (None, 'Must be a text.'),
+        (['a'], 'Must be a text.'),
+        ('a\x00b', 'Holds a character that is not allowed (NUL or a lone surrogate).'),
+        ('a\ud800', 'Holds a character that is not allowed (NUL or a lone surrogate).'),
+    ],
+)
 def test_a_value_that_cannot_be_used_is_named(value, sentence):
     assert Mould(HELLO).problems({'name': value}) == {'parameters.name': [sentence]}
 
@@ -240,14 +247,26 @@ def test_without_a_good_row_nothing_is_stored(acme):
     assert nothing_stored()
 
 
-@pytest.mark.parametrize(('change', 'field'), [
-    ({'recipients': []}, 'recipients'), ({'recipients': 'x'}, 'recipients'), ({'recipients': None}, 'recipients'),
-    ({'recipients': [phone(1)] * 10_001}, 'recipients'), ({'message': None}, 'message'), ({'message': []}, 'message'),
-    ({'message': {**PLAIN, 'to': phone(1)}}, 'message.to'), ({'message': {**PLAIN, 'x': {}}}, 'message.x'),
-    ({'message': {'text': {'body': ''}}}, 'message.text.body'), ({'message': {'type': 'image'}}, 'message.image'),
-    ({'message': {'text': 'x'}}, 'message.text'), ({'more': 1}, 'more'), ({'chatbot_id': None}, 'chatbot_id'),
-    ({'send_at': 'soon'}, 'send_at'), ({'expires_at': '2020-01-01T00:00:00Z'}, 'expires_at'),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ('change', 'field'),
+    [
+        ({'recipients': []}, 'recipients'),
+        ({'recipients': 'x'}, 'recipients'),
+        ({'recipients': None}, 'recipients'),
+        ({'recipients': [phone(1)] * 10_001}, 'recipients'),
+        ({'message': None}, 'message'),
+        ({'message': []}, 'message'),
+        ({'message': {**PLAIN, 'to': phone(1)}}, 'message.to'),
+        ({'message': {**PLAIN, 'x': {}}}, 'message.x'),
+        ({'message': {'text': {'body': ''}}}, 'message.text.body'),
+        ({'message': {'type': 'image'}}, 'message.image'),
+        ({'message': {'text': 'x'}}, 'message.text'),
+        ({'more': 1}, 'more'),
+        ({'chatbot_id': None}, 'chatbot_id'),
+        ({'send_at': 'soon'}, 'send_at'),
+        ({'expires_at': '2020-01-01T00:00:00Z'}, 'expires_at'),
+    ],
+)
 def test_an_order_that_is_not_valid_is_422_and_stores_nothing(acme, change, field):
     answer = bulk(acme, **({'recipients': [phone(1)]} | change))
     assert answer.status_code == 422, answer.text

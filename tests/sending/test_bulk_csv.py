@@ -45,7 +45,8 @@ def texts(backend, batch_id):
 def nothing_stored():
     return (
         sql(
-            'SELECT (SELECT count(*) FROM batch) + (SELECT count(*) FROM message) + (SELECT count(*) FROM '
+            'SELECT (SELECT count(*) FROM batch) + (SELECT count(*) FROM message) + (SELECT '
+            'count(*) FROM '
             'conversation) + (SELECT count(*) FROM idempotency_key)'
         )[0][0]
         == 0
@@ -59,12 +60,20 @@ def read(data, message=HELLO):
 # ---- pure: the file
 
 
-@pytest.mark.parametrize('data', [
-    b'to,name\n+12025550001,Ana\n', b'to,name\r\n+12025550001,Ana', b'\xef\xbb\xbfto,name\n+12025550001,Ana\n',
-    b'to;name\n+12025550001;Ana\n', b'"to","name"\n"+12025550001","Ana"\n', b' phone , name\n +12025550001,Ana\n',
-    b'name,To\nAna,+12025550001\n', b'\xef\xbb\xbf"to";"name"\r\n\r\n+12025550001;Ana\r\n;\r\n',
-    b'to,name,client_reference\n+12025550001,Ana,\n',
-])  # fmt: skip
+@pytest.mark.parametrize(
+    'data',
+    [
+        b'to,name\n+12025550001,Ana\n',
+        b'to,name\r\n+12025550001,Ana',
+        b'\xef\xbb\xbfto,name\n+12025550001,Ana\n',
+        b'to;name\n+12025550001;Ana\n',
+        b'"to","name"\n"+12025550001","Ana"\n',
+        b' phone , name\n +12025550001,Ana\n',
+        b'name,To\nAna,+12025550001\n',
+        b'\xef\xbb\xbf"to";"name"\r\n\r\n+12025550001;Ana\r\n;\r\n',
+        b'to,name,client_reference\n+12025550001,Ana,\n',
+    ],
+)
 def test_the_forms_that_programs_write_are_all_read(data):
     (row,) = read(data)
     assert (row.recipient, row.parameters, row.errors) == ({'to': ANA}, {'name': 'Ana'}, {})
@@ -85,17 +94,25 @@ def test_a_ragged_row_is_an_error_of_its_line_alone():
     ]
 
 
-@pytest.mark.parametrize(('data', 'sentence'), [
-    (b'', 'The first line is empty: it must name the columns.'),
-    (b'\nto,name\n', 'The first line is empty: it must name the columns.'),
-    (b',\n+12025550001,Ana\n', 'The first line is empty: it must name the columns.'),
-    (b'to,,name\n', 'Column 2 has no name.'), (b'to,name,name\n', 'Two columns mean "name".'),
-    (b'to,phone,name\n', 'Two columns mean "to".'), (b'name\n', 'There is no column "to", "phone" or "recipient".'),
-    (b'+12025550001,Ana\n', 'There is no column "to", "phone" or "recipient".'),
-    (b'to,name,city\n', 'The message does not use the column "city".'),
-    (b'to\n', 'The message has the placeholder {{name}}, and there is no column of this name for it.'),
-    ('to,name\n'.encode('utf-16-le'), 'The header holds a NUL: save the file as UTF-8.'),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ('data', 'sentence'),
+    [
+        (b'', 'The first line is empty: it must name the columns.'),
+        (b'\nto,name\n', 'The first line is empty: it must name the columns.'),
+        (b',\n+12025550001,Ana\n', 'The first line is empty: it must name the columns.'),
+        (b'to,,name\n', 'Column 2 has no name.'),
+        (b'to,name,name\n', 'Two columns mean "name".'),
+        (b'to,phone,name\n', 'Two columns mean "to".'),
+        (b'name\n', 'There is no column "to", "phone" or "recipient".'),
+        (b'+12025550001,Ana\n', 'There is no column "to", "phone" or "recipient".'),
+        (b'to,name,city\n', 'The message does not use the column "city".'),
+        (
+            b'to\n',
+            'The message has the placeholder {{name}}, and there is no column of this name for it.',
+        ),
+        ('to,name\n'.encode('utf-16-le'), 'The header holds a NUL: save the file as UTF-8.'),
+    ],
+)
 def test_a_header_that_does_not_fit_is_refused(data, sentence):
     with pytest.raises(Invalid) as caught:
         read(data)
@@ -189,14 +206,28 @@ def test_the_message_may_be_a_template_or_json(acme):
     }
 
 
-@pytest.mark.parametrize(('query', 'field'), [
-    ({'message': '{"text":', }, 'message'), ({'message': '[' * 2000}, 'message'), ({'message': '[]'}, 'message'),
-    ({'message': '{"text": {"body": NaN}}'}, 'message'), ({'message': '{}', 'text': 'x'}, 'text'),
-    ({'template': 'sale'}, 'language'), ({'text': 'x', 'language': 'en'}, 'language'),
-    ({'text': ''}, 'message.text.body'),
-    ({'chatbot_id': ''}, 'chatbot_id'), ({'recipients': '1'}, 'recipients'), ({'send_at': 'soon'}, 'send_at'),
-    ({'message': '{"to": "+12025550001", "text": {"body": "x"}}'}, 'message.to'),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ('query', 'field'),
+    [
+        (
+            {
+                'message': '{"text":',
+            },
+            'message',
+        ),
+        ({'message': '[' * 2000}, 'message'),
+        ({'message': '[]'}, 'message'),
+        ({'message': '{"text": {"body": NaN}}'}, 'message'),
+        ({'message': '{}', 'text': 'x'}, 'text'),
+        ({'template': 'sale'}, 'language'),
+        ({'text': 'x', 'language': 'en'}, 'language'),
+        ({'text': ''}, 'message.text.body'),
+        ({'chatbot_id': ''}, 'chatbot_id'),
+        ({'recipients': '1'}, 'recipients'),
+        ({'send_at': 'soon'}, 'send_at'),
+        ({'message': '{"to": "+12025550001", "text": {"body": "x"}}'}, 'message.to'),
+    ],
+)
 def test_an_order_that_is_not_valid_is_422(acme, query, field):
     answer = upload(acme, f'to,name\n{ANA},Ana\n', **query)
     assert answer.status_code == 422, answer.text
@@ -317,11 +348,16 @@ def test_the_command_names_rejected_lines_and_ends_with_1(acme, command):
     assert len(acme.messages()) == 1
 
 
-@pytest.mark.parametrize(('data', 'options', 'says'), [
-    ('to\n', ['--text', 'Hi'], 'None given'), ('to,x\n', ['--text', 'Hi'], 'does not use the column'),
-    (f'to\n{ANA}\n', [], 'Exactly one of'), (f'to\n{ANA}\n', ['--message', '{'], 'Not JSON'),
-    (f'to\n{ANA}\n', ['--text', 'Hi', '--chatbot-id', 'nobody'], 'There is no chatbot'),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ('data', 'options', 'says'),
+    [
+        ('to\n', ['--text', 'Hi'], 'None given'),
+        ('to,x\n', ['--text', 'Hi'], 'does not use the column'),
+        (f'to\n{ANA}\n', [], 'Exactly one of'),
+        (f'to\n{ANA}\n', ['--message', '{'], 'Not JSON'),
+        (f'to\n{ANA}\n', ['--text', 'Hi', '--chatbot-id', 'nobody'], 'There is no chatbot'),
+    ],
+)
 def test_the_command_says_what_is_wrong_and_stores_nothing(command, data, options, says):
     done = command(data, *options, '--yes')
     assert (done.exit_code, nothing_stored()) == (1, True)

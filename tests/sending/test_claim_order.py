@@ -61,7 +61,8 @@ def held(act):
 
 
 def lock(table):
-    return lambda: db.execute_sql(f'SELECT 1 FROM {table} ORDER BY id LIMIT 1 FOR NO KEY UPDATE')  # noqa: S608
+    return lambda: db.execute_sql(f'SELECT 1 FROM {table} ORDER BY id LIMIT 1 FOR NO KEY UPDATE')
+    # noqa: S608
 
 
 def test_who_cannot_get_the_conversation_does_not_hold_its_first_message(acme):

@@ -97,7 +97,8 @@ def test_a_pair_is_one_number_and_one_person(acme, workers, stand_in):
     acme.account('other', '300112233445567')
     acme.send()
     sql(
-        "UPDATE conversation SET pair_free_at = now() + interval '300 s', send_after = now() + interval '30 s'"
+        "UPDATE conversation SET pair_free_at = now() + interval '300 s', send_after = now() + "
+        "interval '30 s'"
     )
     acme.send(text='blocked')
     acme.send(chatbot_id='other', text='free')

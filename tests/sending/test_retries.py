@@ -101,9 +101,20 @@ def test_two_codes_have_longer_gaps_of_their_own(acme, workers, stand_in, code, 
 
 @pytest.mark.parametrize(
     ('code', 'status'),
-    [(2, 'queued'), (80007, 'queued'), (131000, 'queued'), (100, 'failed'), (131047, 'failed'), (132001, 'failed'),
-     (999999, 'failed'), (10, 'held'), (200, 'held'), (131037, 'held'), (133010, 'held')],
-)  # fmt: skip
+    [
+        (2, 'queued'),
+        (80007, 'queued'),
+        (131000, 'queued'),
+        (100, 'failed'),
+        (131047, 'failed'),
+        (132001, 'failed'),
+        (999999, 'failed'),
+        (10, 'held'),
+        (200, 'held'),
+        (131037, 'held'),
+        (133010, 'held'),
+    ],
+)
 def test_what_meta_answers_decides_what_becomes_of_the_message(
     acme, workers, stand_in, code, status
 ):
@@ -116,8 +127,19 @@ def test_what_meta_answers_decides_what_becomes_of_the_message(
 
 @pytest.mark.parametrize(
     ('code', 'http_status', 'expected'),
-    [(555, 500, 'T'), (555, 503, 'T'), (555, 429, 'T'), (555, 401, 'C'), (555, 403, 'P'), (None, 400, 'P'),
-     (190, 500, 'C'), (131026, 500, 'P'), (131016, 400, 'T'), (2494100, 400, 'T'), (250, 400, 'C')],
-)  # fmt: skip
+    [
+        (555, 500, 'T'),
+        (555, 503, 'T'),
+        (555, 429, 'T'),
+        (555, 401, 'C'),
+        (555, 403, 'P'),
+        (None, 400, 'P'),
+        (190, 500, 'C'),
+        (131026, 500, 'P'),
+        (131016, 400, 'T'),
+        (2494100, 400, 'T'),
+        (250, 400, 'C'),
+    ],
+)
 def test_a_known_code_decides_and_for_others_the_http_status(code, http_status, expected):
     assert look_up(code, http_status).klass == expected

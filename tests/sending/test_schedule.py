@@ -100,11 +100,18 @@ def test_times_may_have_any_offset(acme, offset):
 
 
 BAD_TIMES = [
-    ('send_at', '2027-01-01T12:00:00'), ('expires_at', '2027-01-01T12:00:00'), ('send_at', 'tomorrow'),
-    ('send_at', 1790000000), ('send_at', '0001-01-01T00:00:00+14:00'), ('expires_at', '9999-12-31T23:59:59-12:00'),
-    ('send_at', ''), ('send_at', '2027-13-01T12:00:00Z'), ('expires_at', '2020-01-01T00:00:00Z'),
-    ('send_at', '2027-01-01'), ('send_at', ['2027-01-01T12:00:00Z']),
-]  # fmt: skip
+    ('send_at', '2027-01-01T12:00:00'),
+    ('expires_at', '2027-01-01T12:00:00'),
+    ('send_at', 'tomorrow'),
+    ('send_at', 1790000000),
+    ('send_at', '0001-01-01T00:00:00+14:00'),
+    ('expires_at', '9999-12-31T23:59:59-12:00'),
+    ('send_at', ''),
+    ('send_at', '2027-13-01T12:00:00Z'),
+    ('expires_at', '2020-01-01T00:00:00Z'),
+    ('send_at', '2027-01-01'),
+    ('send_at', ['2027-01-01T12:00:00Z']),
+]
 
 
 def test_a_bad_time_is_refused(acme):

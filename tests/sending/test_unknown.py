@@ -63,9 +63,13 @@ def calls(stand_in, message):
 
 @pytest.mark.parametrize(
     ('to', 'cause', 'title'),
-    [(LOST, 'no_answer', 'No answer from Meta'), (RESET, 'no_answer', 'No answer from Meta'),
-     (HTML, 'http_5xx', 'Meta answered HTTP 500'), (NO_ID, 'no_id', 'Meta answered without a message id')],
-)  # fmt: skip
+    [
+        (LOST, 'no_answer', 'No answer from Meta'),
+        (RESET, 'no_answer', 'No answer from Meta'),
+        (HTML, 'http_5xx', 'Meta answered HTTP 500'),
+        (NO_ID, 'no_id', 'Meta answered without a message id'),
+    ],
+)
 def test_the_reason_and_every_attempt_are_visible(acme, workers, stand_in, to, cause, title):
     sent = acme.send(to)
     workers.send()
@@ -156,13 +160,19 @@ def test_the_category_is_the_one_that_meta_told_last(acme, workers, meta, stand_
 
 @pytest.mark.parametrize(
     ('components', 'times'),
-    [([body_with('123456'), button_with('123456')], 1),
-     ([body_with('123456'), button_with('123456', 'copy_code')], 1),
-     ([body_with('123456', parameter_name='code'), button_with('123456')], 1),
-     ([{**body_with('7'), 'type': 'BODY'}, {**button_with('7'), 'type': 'BUTTON'}], 1),
-     ([body_with('Ines'), button_with('orders/17')], 2), ([body_with('123456')], 2), ([button_with('123456')], 2),
-     ([], 2), ({'type': 'body'}, 2), (['body', 7, None, {'type': 'body', 'parameters': 'x'}], 2)],
-)  # fmt: skip
+    [
+        ([body_with('123456'), button_with('123456')], 1),
+        ([body_with('123456'), button_with('123456', 'copy_code')], 1),
+        ([body_with('123456', parameter_name='code'), button_with('123456')], 1),
+        ([{**body_with('7'), 'type': 'BODY'}, {**button_with('7'), 'type': 'BUTTON'}], 1),
+        ([body_with('Ines'), button_with('orders/17')], 2),
+        ([body_with('123456')], 2),
+        ([button_with('123456')], 2),
+        ([], 2),
+        ({'type': 'body'}, 2),
+        (['body', 7, None, {'type': 'body', 'parameters': 'x'}], 2),
+    ],
+)
 def test_what_looks_like_a_one_time_code_is_not_sent_again(
     acme, workers, stand_in, components, times
 ):

@@ -76,11 +76,24 @@ def accepted(acme, workers):
 
 
 STATUS_VERDICTS = [
-    (131016, 'queued', 2), (130429, 'queued', 2), (131000, 'queued', 2), (131056, 'queued', 2), (4, 'queued', 2),
-    (131057, 'queued', 60), (131049, 'queued', 86400), (133015, 'queued', 300), (131026, 'failed', None),
-    (131047, 'failed', None), (131050, 'failed', None), (131053, 'failed', None), (999999, 'failed', None),
-    (131042, 'held', None), (131031, 'held', None), (131048, 'held', None), (132015, 'held', None),
-]  # fmt: skip
+    (131016, 'queued', 2),
+    (130429, 'queued', 2),
+    (131000, 'queued', 2),
+    (131056, 'queued', 2),
+    (4, 'queued', 2),
+    (131057, 'queued', 60),
+    (131049, 'queued', 86400),
+    (133015, 'queued', 300),
+    (131026, 'failed', None),
+    (131047, 'failed', None),
+    (131050, 'failed', None),
+    (131053, 'failed', None),
+    (999999, 'failed', None),
+    (131042, 'held', None),
+    (131031, 'held', None),
+    (131048, 'held', None),
+    (132015, 'held', None),
+]
 
 
 @pytest.mark.parametrize(('code', 'state', 'delay'), STATUS_VERDICTS)
@@ -242,11 +255,20 @@ def test_errors_of_our_own_are_explained_as_well(acme, workers, graph):
 
 
 ODD = [
-    ('"190"', 'held', 190), ('" 131026"', 'failed', 131026), ('[190]', 'failed', None), ('{"a": 1}', 'failed', None),
-    ('null', 'failed', None), ('true', 'failed', None), ('-1', 'failed', None), ('131026.0', 'failed', 131026),
-    ('9' * 19, 'failed', int('9' * 19)), ('9' * 4000, 'failed', None), ('"\\u0000"', 'failed', None),
-    ('1e400', 'failed', None), ('NaN', 'failed', None),
-]  # fmt: skip
+    ('"190"', 'held', 190),
+    ('" 131026"', 'failed', 131026),
+    ('[190]', 'failed', None),
+    ('{"a": 1}', 'failed', None),
+    ('null', 'failed', None),
+    ('true', 'failed', None),
+    ('-1', 'failed', None),
+    ('131026.0', 'failed', 131026),
+    ('9' * 19, 'failed', int('9' * 19)),
+    ('9' * 4000, 'failed', None),
+    ('"\\u0000"', 'failed', None),
+    ('1e400', 'failed', None),
+    ('NaN', 'failed', None),
+]
 
 
 def test_odd_codes_in_an_answer_break_nothing(acme, workers, graph):

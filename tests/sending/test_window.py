@@ -83,9 +83,10 @@ def test_the_last_microsecond_counts(acme, heard, age, closed):
 
 
 CONTENTS = [
-    {'type': 'image', 'image': {'link': 'https://example.com/a.png'}}, {'type': 'location', 'location': {
-        'latitude': 1.5, 'longitude': 2.5}}, {'type': 'reaction', 'reaction': {'message_id': 'wamid.A', 'emoji': '👍'}},
-]  # fmt: skip
+    {'type': 'image', 'image': {'link': 'https://example.com/a.png'}},
+    {'type': 'location', 'location': {'latitude': 1.5, 'longitude': 2.5}},
+    {'type': 'reaction', 'reaction': {'message_id': 'wamid.A', 'emoji': '👍'}},
+]
 
 
 @pytest.mark.parametrize('content', CONTENTS, ids=lambda content: content['type'])
@@ -163,13 +164,18 @@ FLOW = {
     'parameters': [{'type': 'action', 'action': {'flow_action_data': {'\x00': 'x'}}}],
 }
 BAD = [
-    ({'fallback_template': {'name': 'x'}}, 'fallback_template.language'), ({'fallback_template': 'x'},
-     'fallback_template'), ({'fallback_template': {**FALLBACK, 'name': ''}}, 'fallback_template.name'),
+    ({'fallback_template': {'name': 'x'}}, 'fallback_template.language'),
+    ({'fallback_template': 'x'}, 'fallback_template'),
+    ({'fallback_template': {**FALLBACK, 'name': ''}}, 'fallback_template.name'),
     ({'fallback_template': FALLBACK, 'force': True}, 'force'),
-    ({'force': 'perhaps'}, 'force'), ({'force': 'true'}, 'force'),
-    ({'type': 'template', 'template': FALLBACK, 'fallback_template': FALLBACK}, 'fallback_template'),
+    ({'force': 'perhaps'}, 'force'),
+    ({'force': 'true'}, 'force'),
+    (
+        {'type': 'template', 'template': FALLBACK, 'fallback_template': FALLBACK},
+        'fallback_template',
+    ),
     ({'fallback_template': {**FALLBACK, 'components': [FLOW]}}, 'fallback_template'),
-]  # fmt: skip
+]
 
 
 def test_a_fallback_template_is_checked_like_a_template(acme):

@@ -129,6 +129,9 @@ class Chats:
 
 
 def put(queue: asyncio.Queue, event: str, data: dict) -> None:
-    """A page that does not keep up loses news rather than holding up the simulator; it can reload."""
+    """A page that does not keep up loses news rather than holding up the simulator.
+
+    It can reload.
+    """
     if queue.qsize() < QUEUE_LENGTH:
         queue.put_nowait((event, dict(data)))

@@ -33,7 +33,9 @@ def new_wamid(phone: str, direction: tuple[bytes, int] = OUTBOUND) -> str:
 
 
 def user_id_of(wa_id: str) -> str:
-    """A stable BSUID; a magic number keeps its digits, so it stays magic when the phone is hidden."""
+    """A stable BSUID; a magic number keeps its digits,
+    so it stays magic when the phone is hidden.
+    """
     if wa_id.startswith('199'):
         return f'US.{wa_id}'
     digest = int.from_bytes(hashlib.sha256(wa_id.encode()).digest()[:8])

@@ -1,4 +1,6 @@
-"""Pure: Meta's error codes as the fact sheet (section 7) has them, and the two shapes they come in."""
+"""Pure: Meta's error codes as the fact sheet (section 7) has them,
+and the two shapes they come in.
+"""
 
 import random
 import string

@@ -19,7 +19,10 @@ from .simulator import SIMULATOR, Simulator
 from .statuses import Receipt
 
 RESET_ON_CLOSE = struct.pack('ii', 1, 0)  # SO_LINGER on, zero seconds: close() sends RST
-HTML_PAGE = '<!DOCTYPE html><html><head><title>Error</title></head><body><h1>Sorry, something went wrong.</h1></body>'
+HTML_PAGE = (
+    '<!DOCTYPE html><html><head><title>Error</title></head><body><h1>Sorry, something '
+    'went wrong.</h1></body>'
+)
 SILENT = Behaviour(statuses=Statuses.NONE)
 
 
@@ -142,7 +145,10 @@ def usage(simulator: Simulator, send: Send) -> str:
 
 
 def has_unreachable_link(body: dict) -> bool:
-    """Meta fetches a link later and reports 131053; here no host under .invalid answers (RFC 2606)."""
+    """Meta fetches a link later and reports 131053.
+
+    Here no host under .invalid answers (RFC 2606).
+    """
     content = body.get(body.get('type', 'text'))
     host = urlsplit(str(content.get('link'))).hostname if isinstance(content, dict) else None
     return bool(host) and host.endswith('.invalid')

@@ -103,14 +103,26 @@ async def uploaded(request: web.Request, rate: float = 0) -> tuple[bytes, str, s
 
 # By the ending of its name: a file of another type is refused, whatever is said beside it.
 ENDINGS = {
-    'jpg': 'image/jpeg', 'jpeg': 'image/jpeg', 'png': 'image/png', 'webp': 'image/webp', 'aac': 'audio/aac',
-    'amr': 'audio/amr', 'mp3': 'audio/mpeg', 'm4a': 'audio/mp4', 'ogg': 'audio/ogg', 'mp4': 'video/mp4',
-    '3gp': 'video/3gpp', 'txt': 'text/plain', 'pdf': 'application/pdf', 'doc': 'application/msword',
-    'xls': 'application/vnd.ms-excel', 'ppt': 'application/vnd.ms-powerpoint',
+    'jpg': 'image/jpeg',
+    'jpeg': 'image/jpeg',
+    'png': 'image/png',
+    'webp': 'image/webp',
+    'aac': 'audio/aac',
+    'amr': 'audio/amr',
+    'mp3': 'audio/mpeg',
+    'm4a': 'audio/mp4',
+    'ogg': 'audio/ogg',
+    'mp4': 'video/mp4',
+    '3gp': 'video/3gpp',
+    'txt': 'text/plain',
+    'pdf': 'application/pdf',
+    'doc': 'application/msword',
+    'xls': 'application/vnd.ms-excel',
+    'ppt': 'application/vnd.ms-powerpoint',
     'docx': 'application/vnd.openxmlformats-officedocument.wordprocessingml.document',
     'xlsx': 'application/vnd.openxmlformats-officedocument.spreadsheetml.sheet',
     'pptx': 'application/vnd.openxmlformats-officedocument.presentationml.presentation',
-}  # fmt: skip
+}
 
 
 def name_problem(filename: str | None, mime_type: str | None) -> str | None:
@@ -119,7 +131,10 @@ def name_problem(filename: str | None, mime_type: str | None) -> str | None:
     if by_name == (mime_type or '').partition(';')[0].strip().lower():
         return None
     types = ', '.join(dict.fromkeys(ENDINGS.values()))
-    return f"Param file must be a file with one of the following types: {types}. Received file of type '{by_name}'."
+    return (
+        f'Param file must be a file with one of the following types: {types}. Received file '
+        f"of type '{by_name}'."
+    )
 
 
 def refusal(code: int, details: str, status: int | None = None) -> web.Response:

@@ -33,7 +33,10 @@ def refused(reason: str) -> web.Response:
 
 
 async def change_number(request: web.Request) -> web.Response:
-    """POST /control/customers/{wa_id}/changes-number {"to"}: a system message from the old number."""
+    """POST /control/customers/{wa_id}/changes-number {"to"}.
+
+    A system message from the old number.
+    """
     simulator, asked = request.app[SIMULATOR], await request.json()
     to = str(asked.get('to', ''))
     if not to.isdigit():
@@ -63,7 +66,10 @@ async def change_number(request: web.Request) -> web.Response:
 
 
 async def prefer(request: web.Request) -> web.Response:
-    """POST /control/customers/{wa_id}/preferences {"value": "stop" | "resume"}: marketing messages."""
+    """POST /control/customers/{wa_id}/preferences {"value".
+
+    "stop" | "resume"}: marketing messages.
+    """
     simulator, asked = request.app[SIMULATOR], await request.json()
     if (value := asked.get('value')) not in ('stop', 'resume'):
         return refused('value must be stop or resume')

@@ -20,7 +20,8 @@ SCRIPTS = (
 )
 KEEP_ALIVE = 15  # seconds
 POLICY = (
-    "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; "
+    "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src "
+    "'self'; "
     "img-src 'self' http: https: data: blob:; media-src 'self' http: https: blob:"
 )
 

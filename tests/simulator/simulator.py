@@ -1,4 +1,7 @@
-"""All that the simulator knows, in one object: plain lists and dicts, gone when the process ends."""
+"""All that the simulator knows, in one object.
+
+Plain lists and dicts, gone when the process ends.
+"""
 
 import argparse
 from collections import deque

@@ -76,7 +76,10 @@ def example_problem(parts: list) -> str | None:
             return f'component of type {kind} is missing expected field(s) (example)'
         for button in part.get('buttons') or ():
             if PLACEHOLDER.search(button.get('url') or '') and not button.get('example'):
-                return f'component of type BUTTONS is missing expected field(s) (example of {upper(button)})'
+                return (
+                    'component of type BUTTONS is missing expected field(s) (example of '
+                    f'{upper(button)})'
+                )
         for card in part.get('cards') or ():
             if found := example_problem(card.get('components') or []):
                 return found
@@ -115,7 +118,8 @@ def count_problem(where: str, pattern: str | None, given: list) -> Problem | Non
     if len(given) != len(wanted):
         return (
             132000,
-            f'{where}: number of localizable_params ({len(given)}) does not match the expected ({len(wanted)})',
+            f'{where}: number of localizable_params ({len(given)}) does not match the expected '
+            f'({len(wanted)})',
         )
     named = {name for name in wanted if not name.isdigit()}
     if named and named != {one.get('parameter_name') for one in given}:
@@ -135,7 +139,8 @@ def buttons_problem(buttons: list, sent: list) -> Problem | None:
         if (variable or upper(button) == 'COPY_CODE') and str(index) not in given:
             return (
                 131008,
-                f'buttons: Button at index {index} of type {upper(button).title()} requires a parameter',
+                f'buttons: Button at index {index} of type {upper(button).title()} requires a '
+                'parameter',
             )
     return None
 

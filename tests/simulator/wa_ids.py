@@ -1,4 +1,7 @@
-"""Pure: the id that WhatsApp has for a number that was dialled; it need not have the same digits."""
+"""Pure: the id that WhatsApp has for a number that was dialled.
+
+It need not have the same digits.
+"""
 
 import re
 from collections.abc import Collection

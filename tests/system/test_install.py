@@ -98,7 +98,7 @@ def module_of(package):
     return {'pyyaml': 'yaml', 'pytest-xdist': 'xdist'}.get(package, package.replace('-', '_'))
 
 
-# --- The installer ---------------------------------------------------------------------------------------------------
+# --- The installer ---
 
 
 class Shop:

@@ -1,4 +1,7 @@
-"""The walls of the house: who may import whom, how big a room may be, and that no door stands open."""
+"""The walls of the house.
+
+Who may import whom, how big a room may be, and that no door stands open.
+"""
 
 import ast
 import importlib
@@ -40,7 +43,10 @@ def tree_of(path):
 
 
 def imports(path):
-    """Every module that a file imports anywhere in it, dotted; of `from a import b` both a and a.b."""
+    """Every module that a file imports anywhere in it, dotted.
+
+    Of `from a import b` both a and a.b.
+    """
     package = '.'.join(path.relative_to(ROOT).parts[:-1])
     for node in ast.walk(tree_of(path)):
         if isinstance(node, ast.Import):
@@ -168,15 +174,22 @@ def test_only_sending_moves_a_message():
     assert {name for name in movers if not name.startswith('service/sending/')} == set()
 
 
-@pytest.mark.parametrize(('statement', 'moves'), [
-    ("UPDATE message SET status = 'held' WHERE id = %s", True),
-    ('update message as m\nset updated_at = now(),\n  status = n.status FROM n', True),
-    ('WITH done AS (UPDATE message m SET (status, due_at) = (n.status, NULL) FROM n) SELECT 1', True),
-    ("UPDATE message SET due_at = now() WHERE status = 'queued'", False),
-    ("UPDATE message m SET wamid = CASE m.status WHEN 'sent' THEN m.wamid END", False),
-    ("UPDATE message_status SET status = 'sent'", False),
-    ("UPDATE media SET status = 'stored', message_id = NULL", False),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ('statement', 'moves'),
+    [
+        ("UPDATE message SET status = 'held' WHERE id = %s", True),
+        ('update message as m\nset updated_at = now(),\n  status = n.status FROM n', True),
+        (
+            'WITH done AS (UPDATE message m SET (status, due_at) = (n.status, NULL) FROM n) '
+            'SELECT 1',
+            True,
+        ),
+        ("UPDATE message SET due_at = now() WHERE status = 'queued'", False),
+        ("UPDATE message m SET wamid = CASE m.status WHEN 'sent' THEN m.wamid END", False),
+        ("UPDATE message_status SET status = 'sent'", False),
+        ("UPDATE media SET status = 'stored', message_id = NULL", False),
+    ],
+)
 def test_a_statement_that_moves_a_message_would_be_found(statement, moves):
     assert moves_a_message(statement) == moves
 

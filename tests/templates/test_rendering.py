@@ -13,19 +13,34 @@ DEFINITION = [
     {'type': 'HEADER', 'format': 'TEXT', 'text': 'Order {{1}}'},
     {'type': 'BODY', 'text': 'Hello {{1}}, it costs {{2}} until {{3}}.', 'example': {}},
     {'type': 'FOOTER', 'text': 'Acme'},
-    {'type': 'BUTTONS', 'buttons': [
-        {'type': 'QUICK_REPLY', 'text': 'Stop'}, {'type': 'URL', 'text': 'Track', 'url': 'https://a.b/{{1}}'},
-    ]},
-]  # fmt: skip
+    {
+        'type': 'BUTTONS',
+        'buttons': [
+            {'type': 'QUICK_REPLY', 'text': 'Stop'},
+            {'type': 'URL', 'text': 'Track', 'url': 'https://a.b/{{1}}'},
+        ],
+    },
+]
 COMPONENTS = [
     {'type': 'header', 'parameters': [{'type': 'text', 'text': '17'}]},
-    {'type': 'BODY', 'parameters': [
-        {'type': 'text', 'text': 'Ana'},
-        {'type': 'currency', 'currency': {'fallback_value': '$10', 'code': 'USD', 'amount_1000': 10000}},
-        {'type': 'date_time', 'date_time': {'fallback_value': 'noon'}},
-    ]},
-    {'type': 'button', 'sub_type': 'url', 'index': '1', 'parameters': [{'type': 'text', 'text': 'x1'}]},
-]  # fmt: skip
+    {
+        'type': 'BODY',
+        'parameters': [
+            {'type': 'text', 'text': 'Ana'},
+            {
+                'type': 'currency',
+                'currency': {'fallback_value': '$10', 'code': 'USD', 'amount_1000': 10000},
+            },
+            {'type': 'date_time', 'date_time': {'fallback_value': 'noon'}},
+        ],
+    },
+    {
+        'type': 'button',
+        'sub_type': 'url',
+        'index': '1',
+        'parameters': [{'type': 'text', 'text': 'x1'}],
+    },
+]
 
 
 def test_header_body_footer_and_buttons_are_filled_in():

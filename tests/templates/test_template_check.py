@@ -71,18 +71,34 @@ ENDS = {
         ([body('Hi'), buttons({'type': 'PHONE_NUMBER'}, URL)], [button('1', 'url', TEXT)]),
         ([body('Hi'), buttons(COUPON)], [button(0, 'copy_code', CODE)]),
         ([body('Hi'), buttons({'type': 'QUICK_REPLY', 'text': 'Yes'})], []),
-        ([body('Hi'), buttons({'type': 'QUICK_REPLY', 'text': 'Yes'})],
-         [button(0, 'quick_reply', {'type': 'payload', 'payload': 'y'})]),
-        ([body('Hi'), buttons({'type': 'FLOW'}, {'type': 'CATALOG'})], [button(0, 'flow', {'type': 'action'})]),
-        ([body('Hi'), buttons({'type': 'MPM'})], [button(0, 'mpm', {'type': 'action', 'action': {}})]),
-        ([body('Hi'), buttons({'type': 'SOMETHING_NEW'})], [button(0, 'something_new', TEXT, TEXT)]),
+        (
+            [body('Hi'), buttons({'type': 'QUICK_REPLY', 'text': 'Yes'})],
+            [button(0, 'quick_reply', {'type': 'payload', 'payload': 'y'})],
+        ),
+        (
+            [body('Hi'), buttons({'type': 'FLOW'}, {'type': 'CATALOG'})],
+            [button(0, 'flow', {'type': 'action'})],
+        ),
+        (
+            [body('Hi'), buttons({'type': 'MPM'})],
+            [button(0, 'mpm', {'type': 'action', 'action': {}})],
+        ),
+        (
+            [body('Hi'), buttons({'type': 'SOMETHING_NEW'})],
+            [button(0, 'something_new', TEXT, TEXT)],
+        ),
         ([OFFER, body('Hi')], [ENDS]),
         ([header(format='SOMETHING_NEW'), body('Hi')], []),
-        ([body('Hi'), {'type': 'CAROUSEL', 'cards': [{'components': [header(format='PRODUCT')]}]}],
-         [{'type': 'carousel', 'cards': [{'card_index': 0}, {'card_index': 1}]}]),
+        (
+            [
+                body('Hi'),
+                {'type': 'CAROUSEL', 'cards': [{'components': [header(format='PRODUCT')]}]},
+            ],
+            [{'type': 'carousel', 'cards': [{'card_index': 0}, {'card_index': 1}]}],
+        ),
         ([{'type': 'BODY', 'add_security_recommendation': True}], [texts('123456')]),
     ],
-)  # fmt: skip
+)
 def test_what_fits_is_not_spoken_of(wanted, given):
     assert problems(definition(*wanted), sent(*given)) == {}
 
@@ -90,38 +106,104 @@ def test_what_fits_is_not_spoken_of(wanted, given):
 @pytest.mark.parametrize(
     ('wanted', 'given', 'path', 'sentence'),
     [
-        ([TWO], [texts('Ana')], 'body.parameters',
-         'The template order_ready has 2 variables in its body, 1 was given.'),
-        ([TWO], [], 'body.parameters', 'The template order_ready has 2 variables in its body, none was given.'),
-        ([body('Hi {{1}}')], [texts('a', 'b')], 'body.parameters',
-         'The template order_ready has 1 variable in its body, 2 were given.'),
-        ([body('Hi')], [texts('a')], 'body.parameters',
-         'The template order_ready has no variables in its body, 1 was given.'),
-        ([NAMED], [names(name='Ana')], 'body.parameters',
-         'The template order_ready has the variable day in its body, and it was not given.'),
-        ([NAMED], [names(name='Ana', day='Monday', week='1')], 'body.parameters',
-         'The template order_ready has no variable week in its body.'),
-        ([header(format='TEXT', text='No {{1}}'), body('Hi')], [], 'header.parameters',
-         'The template order_ready has 1 variable in its header, none was given.'),
-        ([header(format='IMAGE'), body('Hi')], [{'type': 'header', 'parameters': [TEXT]}], 'header.parameters',
-         'The template order_ready has a header of format image: it wants exactly one parameter of that type.'),
-        ([body('Hi')], [{'type': 'header', 'parameters': [PHOTO]}], 'header.parameters',
-         'The template order_ready has no variables in its header, 1 was given.'),
-        ([body('Hi'), buttons(URL)], [], 'buttons.0',
-         'The template order_ready has a button of type url at index 0: it wants exactly one parameter of type text.'),
-        ([body('Hi'), buttons(URL | {'url': 'https://example.org'})], [button(0, 'url', TEXT)], 'buttons.0',
-         'The template order_ready has a button of type url at index 0: its address has no variable, and a parameter '
-         'was given.'),
-        ([body('Hi'), buttons(COUPON)], [button(0, 'url', TEXT)], 'buttons.0',
-         'The template order_ready has a button of type copy_code at index 0: the component for it has another '
-         'sub_type, url.'),
-        ([body('Hi')], [button(3, 'url', TEXT)], 'buttons.3', 'The template order_ready has no button at index 3.'),
-        ([OFFER, body('Hi')], [], 'limited_time_offer.parameters',
-         'The template order_ready has an offer that ends: say when.'),
-        ([body('Hi')], [{'type': 'carousel', 'cards': [{}]}], 'carousel.cards',
-         'The template order_ready has no cards, 1 was given.'),
+        (
+            [TWO],
+            [texts('Ana')],
+            'body.parameters',
+            'The template order_ready has 2 variables in its body, 1 was given.',
+        ),
+        (
+            [TWO],
+            [],
+            'body.parameters',
+            'The template order_ready has 2 variables in its body, none was given.',
+        ),
+        (
+            [body('Hi {{1}}')],
+            [texts('a', 'b')],
+            'body.parameters',
+            'The template order_ready has 1 variable in its body, 2 were given.',
+        ),
+        (
+            [body('Hi')],
+            [texts('a')],
+            'body.parameters',
+            'The template order_ready has no variables in its body, 1 was given.',
+        ),
+        (
+            [NAMED],
+            [names(name='Ana')],
+            'body.parameters',
+            'The template order_ready has the variable day in its body, and it was not given.',
+        ),
+        (
+            [NAMED],
+            [names(name='Ana', day='Monday', week='1')],
+            'body.parameters',
+            'The template order_ready has no variable week in its body.',
+        ),
+        (
+            [header(format='TEXT', text='No {{1}}'), body('Hi')],
+            [],
+            'header.parameters',
+            'The template order_ready has 1 variable in its header, none was given.',
+        ),
+        (
+            [header(format='IMAGE'), body('Hi')],
+            [{'type': 'header', 'parameters': [TEXT]}],
+            'header.parameters',
+            'The template order_ready has a header of format image: it wants exactly one '
+            'parameter of that type.',
+        ),
+        (
+            [body('Hi')],
+            [{'type': 'header', 'parameters': [PHOTO]}],
+            'header.parameters',
+            'The template order_ready has no variables in its header, 1 was given.',
+        ),
+        (
+            [body('Hi'), buttons(URL)],
+            [],
+            'buttons.0',
+            'The template order_ready has a button of type url at index 0: it wants exactly one '
+            'parameter of type text.',
+        ),
+        (
+            [body('Hi'), buttons(URL | {'url': 'https://example.org'})],
+            [button(0, 'url', TEXT)],
+            'buttons.0',
+            'The template order_ready has a button of type url at index 0: its address has no '
+            'variable, and a parameter '
+            'was given.',
+        ),
+        (
+            [body('Hi'), buttons(COUPON)],
+            [button(0, 'url', TEXT)],
+            'buttons.0',
+            'The template order_ready has a button of type copy_code at index 0: the component '
+            'for it has another '
+            'sub_type, url.',
+        ),
+        (
+            [body('Hi')],
+            [button(3, 'url', TEXT)],
+            'buttons.3',
+            'The template order_ready has no button at index 3.',
+        ),
+        (
+            [OFFER, body('Hi')],
+            [],
+            'limited_time_offer.parameters',
+            'The template order_ready has an offer that ends: say when.',
+        ),
+        (
+            [body('Hi')],
+            [{'type': 'carousel', 'cards': [{}]}],
+            'carousel.cards',
+            'The template order_ready has no cards, 1 was given.',
+        ),
     ],
-)  # fmt: skip
+)
 def test_what_does_not_fit_is_named(wanted, given, path, sentence):
     assert problems(definition(*wanted), sent(*given)) == {
         f'template.components.{path}': [sentence]
@@ -141,10 +223,19 @@ def card(index, *components):
     return {'card_index': index, 'components': list(components)}
 
 
-CAROUSEL = {'type': 'CAROUSEL', 'cards': [
-    {'components': [header(format='IMAGE'), body('{{1}} left'), buttons(URL)]},
-    {'components': [header(format='IMAGE'), body('Sold'), buttons({'type': 'QUICK_REPLY', 'text': 'Stop'})]},
-]}  # fmt: skip
+CAROUSEL = {
+    'type': 'CAROUSEL',
+    'cards': [
+        {'components': [header(format='IMAGE'), body('{{1}} left'), buttons(URL)]},
+        {
+            'components': [
+                header(format='IMAGE'),
+                body('Sold'),
+                buttons({'type': 'QUICK_REPLY', 'text': 'Stop'}),
+            ]
+        },
+    ],
+}
 FIRST = card(0, {'type': 'header', 'parameters': [PHOTO]}, texts('3'), button(0, 'url', TEXT))
 SECOND = card(1, {'type': 'header', 'parameters': [PHOTO]})
 
@@ -166,11 +257,13 @@ def test_each_card_of_a_carousel_is_looked_at():
             'Card 0 of the template order_ready has 1 variable in its body, none was given.'
         ],
         f'{path}.0.buttons.0': [
-            'Card 0 of the template order_ready has a button of type url at index 0: it wants exactly one parameter of '
+            'Card 0 of the template order_ready has a button of type url at index 0: it wants '
+            'exactly one parameter of '
             'type text.'
         ],
         f'{path}.1.header.parameters': [
-            'Card 1 of the template order_ready has a header of format image: it wants exactly one parameter of that '
+            'Card 1 of the template order_ready has a header of format image: it wants exactly '
+            'one parameter of that '
             'type.'
         ],
     }
@@ -184,10 +277,27 @@ def test_what_nobody_knows_is_left_to_meta():
     )
 
 
-WORDS = st.sampled_from([
-    'type', 'BODY', 'HEADER', 'BUTTONS', 'CAROUSEL', 'URL', 'text', 'format', 'buttons', 'cards', 'parameters', 'index',
-    'card_index', 'components', 'parameter_name', '{{1}}', '{{n}}',
-])  # fmt: skip
+WORDS = st.sampled_from(
+    [
+        'type',
+        'BODY',
+        'HEADER',
+        'BUTTONS',
+        'CAROUSEL',
+        'URL',
+        'text',
+        'format',
+        'buttons',
+        'cards',
+        'parameters',
+        'index',
+        'card_index',
+        'components',
+        'parameter_name',
+        '{{1}}',
+        '{{n}}',
+    ]
+)
 ANYTHING = st.recursive(
     st.one_of(st.none(), st.booleans(), st.integers(), WORDS),
     lambda inner: st.one_of(st.lists(inner, max_size=4), st.dictionaries(WORDS, inner, max_size=5)),

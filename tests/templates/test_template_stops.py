@@ -163,7 +163,8 @@ def test_what_is_scheduled_looks_at_its_template_when_its_time_has_come(
 def test_what_crossed_a_verdict_is_put_right_by_the_sweep(acme, tell, workers):
     queued = send(acme)
     sql(
-        "INSERT INTO template (waba_id, name, language, status) VALUES (%s, 'sale', 'pt_BR', 'PAUSED')",
+        "INSERT INTO template (waba_id, name, language, status) VALUES (%s, 'sale', 'pt_BR', "
+        "'PAUSED')",
         WABA,
     )
     workers.sweep()

@@ -77,7 +77,8 @@ def test_a_new_account_has_its_templates_read(acme, workers, stand_in):
     )
     workers.errands()
     rows = sql(
-        'SELECT waba_id, name, language, status, category, components, parameter_format FROM template '
+        'SELECT waba_id, name, language, status, category, components, parameter_format FROM '
+        'template '
         "WHERE name IN ('order_ready', 'sale') ORDER BY name"
     )
     assert rows == [
@@ -170,7 +171,8 @@ def test_what_waits_for_a_template_that_is_gone_does_not_wait_for_ever(acme, wor
 def test_what_a_webhook_says_while_it_is_read_is_newer(acme, workers, stand_in):
     workers.errands()
     sql(
-        "UPDATE template SET status = 'PAUSED', updated_at = now() + interval '1 min' WHERE name = 'order_ready'"
+        "UPDATE template SET status = 'PAUSED', updated_at = now() + interval '1 min' WHERE name "
+        "= 'order_ready'"
     )
     make_due()
     workers.errands()
@@ -292,9 +294,15 @@ def test_who_asks_while_it_is_read_gets_another_reading(acme, workers, stand_in)
 
 
 ODD = [
-    {'name': 7}, {'message_template_language': []}, {'event': {'a': 1}}, {'reason': [1]}, {'name': 'a\0b'},
-    {'rejection_info': 'no', 'other_info': [{}]}, {'message_template_id': 1.5}, {'message_template_category': 3},
-]  # fmt: skip
+    {'name': 7},
+    {'message_template_language': []},
+    {'event': {'a': 1}},
+    {'reason': [1]},
+    {'name': 'a\0b'},
+    {'rejection_info': 'no', 'other_info': [{}]},
+    {'message_template_id': 1.5},
+    {'message_template_category': 3},
+]
 
 
 @pytest.mark.parametrize('field', sorted(FIELDS))

@@ -70,7 +70,10 @@ def test_templates_are_listed_with_how_it_stands_with_their_reading(acme):
 
 
 def test_the_list_is_filtered_and_has_pages(acme):
-    row = "INSERT INTO template (waba_id, name, language, status, category) VALUES (%s, %s, %s, 'PAUSED', 'marketing')"
+    row = (
+        'INSERT INTO template (waba_id, name, language, status, category) VALUES (%s, %s, %s, '
+        "'PAUSED', 'marketing')"
+    )
     for name, language in (('b', 'de'), ('a', 'en'), ('a', 'de')):
         sql(row, WABA, name, language)
     sql(row, '1', 'c', 'de')

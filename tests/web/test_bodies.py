@@ -72,7 +72,8 @@ def chunks(body, size=60_000):
 
 def counted():
     return sql(
-        'SELECT (SELECT count(*) FROM batch) + (SELECT count(*) FROM message) + (SELECT count(*) FROM media) '
+        'SELECT (SELECT count(*) FROM batch) + (SELECT count(*) FROM message) + (SELECT count(*) '
+        'FROM media) '
         '+ (SELECT count(*) FROM webhook_event) + (SELECT count(*) FROM idempotency_key)'
     )[0][0]
 

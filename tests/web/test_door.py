@@ -78,7 +78,10 @@ SLOW = {
 
 @pytest.fixture
 def connect(web, backend):
-    """connect(raw): a connection to the web process on which that was sent; closed after the test."""
+    """connect(raw): a connection to the web process on which that was sent.
+
+    Closed after the test.
+    """
     backend.account()
     with contextlib.ExitStack() as stack:
 

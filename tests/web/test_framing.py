@@ -1,4 +1,7 @@
-"""Where a request ends: in the same place however its bytes come, and where gunicorn sees its end."""
+"""Where a request ends.
+
+In the same place however its bytes come, and where gunicorn sees its end.
+"""
 
 import random
 
@@ -60,7 +63,10 @@ def test_gunicorn_sees_the_same_end(raw):
 
 
 def read_by_gunicorn(data):
-    """How many bytes gunicorn takes for the first request; None when it refuses it or wants more."""
+    """How many bytes gunicorn takes for the first request.
+
+    None when it refuses it or wants more.
+    """
     parser, body = http.get_parser(CONFIG, iter([data]), ('127.0.0.1', 1)), b''
     try:
         request = next(parser)
@@ -74,11 +80,32 @@ def read_by_gunicorn(data):
 
 
 PARTS = [
-    b'POST /a HTTP/1.1\r\n', b'Content-Length: 5\r\n', b'Content-Length: 3\r\n', b'Content-Length',
-    b'Transfer-Encoding: chunked\r\n', b'Transfer-Encoding:', b'identity', b'gzip, chunked\r\n', b'Expect: x\r\n',
-    b'\r\n', b'\n', b'\r', b' ', b'\t', b':', b';x', b'\x00', b'A: b\r\n', b'hello', b'5\r\n', b'0\r\n',
-    b'3\r\nabc\r\n', b'0\r\n\r\n', b'+5\r\n', b'0x5\r\n',
-]  # fmt: skip
+    b'POST /a HTTP/1.1\r\n',
+    b'Content-Length: 5\r\n',
+    b'Content-Length: 3\r\n',
+    b'Content-Length',
+    b'Transfer-Encoding: chunked\r\n',
+    b'Transfer-Encoding:',
+    b'identity',
+    b'gzip, chunked\r\n',
+    b'Expect: x\r\n',
+    b'\r\n',
+    b'\n',
+    b'\r',
+    b' ',
+    b'\t',
+    b':',
+    b';x',
+    b'\x00',
+    b'A: b\r\n',
+    b'hello',
+    b'5\r\n',
+    b'0\r\n',
+    b'3\r\nabc\r\n',
+    b'0\r\n\r\n',
+    b'+5\r\n',
+    b'0x5\r\n',
+]
 
 
 def test_where_both_see_an_end_it_is_the_same_in_20_000_random_requests():
@@ -99,11 +126,19 @@ def test_where_both_see_an_end_it_is_the_same_in_20_000_random_requests():
     assert seen > 400
 
 
-@pytest.mark.parametrize('headers', [
-    [b'Content-Length: 5', b'Content-Length: 5'], [b'Content-Length: 5', b'Transfer-Encoding: chunked'],
-    [b'Transfer-Encoding: chunked', b'Transfer-Encoding: chunked'], [b'Transfer-Encoding: identity'],
-    [b'Content-Length: +5'], [b'Content-Length: 5, 5'], [b'Content-Length: five'], [b'Content-Length: ' + b'9' * 30],
-])  # fmt: skip
+@pytest.mark.parametrize(
+    'headers',
+    [
+        [b'Content-Length: 5', b'Content-Length: 5'],
+        [b'Content-Length: 5', b'Transfer-Encoding: chunked'],
+        [b'Transfer-Encoding: chunked', b'Transfer-Encoding: chunked'],
+        [b'Transfer-Encoding: identity'],
+        [b'Content-Length: +5'],
+        [b'Content-Length: 5, 5'],
+        [b'Content-Length: five'],
+        [b'Content-Length: ' + b'9' * 30],
+    ],
+)
 def test_what_gunicorn_will_refuse_is_handed_to_it_at_once(headers):
     framing = Framing()
     raw = bytearray(post(b'', *headers))
@@ -111,9 +146,18 @@ def test_what_gunicorn_will_refuse_is_handed_to_it_at_once(headers):
     assert framing.size == len(raw)
 
 
-@pytest.mark.parametrize('body', [
-    b'xyz\r\n', b'-5\r\n', b'5\r\nhello!!', b'5\r\nhelloX\r', b'\r\n', b'f' * 17 + b'\r\n', b'0' * LINE_LIMIT,
-])  # fmt: skip
+@pytest.mark.parametrize(
+    'body',
+    [
+        b'xyz\r\n',
+        b'-5\r\n',
+        b'5\r\nhello!!',
+        b'5\r\nhelloX\r',
+        b'\r\n',
+        b'f' * 17 + b'\r\n',
+        b'0' * LINE_LIMIT,
+    ],
+)
 def test_malformed_chunks_are_handed_on_at_once(body):
     framing = Framing()
     raw = bytearray(chunked(body))

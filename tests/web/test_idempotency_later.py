@@ -21,7 +21,8 @@ ROWS = f'to\n+{CUSTOMER}\n'
 def acme(backend, meta, workers):
     backend.account(responder={'kind': 'none'}, waba_id=WABA)
     sql(
-        "INSERT INTO template (waba_id, name, language, status, category) VALUES (%s, 'sale', 'en_US', 'APPROVED', "
+        "INSERT INTO template (waba_id, name, language, status, category) VALUES (%s, 'sale', "
+        "'en_US', 'APPROVED', "
         "'marketing')",
         WABA,
     )
@@ -73,21 +74,27 @@ def opted_out(backend):
 
 def template_gone(backend):
     sql(
-        'UPDATE template SET status = \'DELETED\', components = \'[{"type": "BODY", "text": "Hi {{1}}"}]\''
+        'UPDATE template SET status = \'DELETED\', components = \'[{"type": "BODY", "text": "Hi '
+        '{{1}}"}]\''
     )
     sql('UPDATE template_sync SET synced_at = now()')
 
 
 def template_with_more_variables(backend):
     sql(
-        'UPDATE template SET components = \'[{"type": "BODY", "text": "Hi {{1}}"}]\', synced_at = now()'
+        'UPDATE template SET components = \'[{"type": "BODY", "text": "Hi {{1}}"}]\', synced_at '
+        '= now()'
     )
 
 
 CHANGES = [
-    (TEXT, deactivated), (TEXT, held), (TEXT, window_closed), (TEMPLATE, opted_out), (TEMPLATE, template_gone),
+    (TEXT, deactivated),
+    (TEXT, held),
+    (TEXT, window_closed),
+    (TEMPLATE, opted_out),
+    (TEMPLATE, template_gone),
     (TEMPLATE, template_with_more_variables),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize('door', [send, bulk, csv])

@@ -280,7 +280,8 @@ import hashlib, hmac, os, sys, requests
 session, n = requests.Session(), 0
 while True:
     body = b'{"n":%d}' % n
-    signature = 'sha256=' + hmac.new(os.environ['SECRET'].encode(), body, hashlib.sha256).hexdigest()
+    digest = hmac.new(os.environ['SECRET'].encode(), body, hashlib.sha256).hexdigest()
+    signature = f'sha256={digest}'
     try:
         url = f'http://127.0.0.1:{sys.argv[1]}{sys.argv[2]}'
         answer = session.post(url, data=body, headers={'X-Hub-Signature-256': signature})

@@ -45,17 +45,39 @@ def test_every_route_refuses_what_it_does_not_know(acme, application):
 
 
 LISTS = {
-    '/messages': ('chatbot_id', 'conversation_id', 'batch_id', 'direction', 'status', 'client_reference', 'wamid', 'to',
-                  'created_after', 'created_before', 'updated_since', 'limit', 'cursor'),
+    '/messages': (
+        'chatbot_id',
+        'conversation_id',
+        'batch_id',
+        'direction',
+        'status',
+        'client_reference',
+        'wamid',
+        'to',
+        'created_after',
+        'created_before',
+        'updated_since',
+        'limit',
+        'cursor',
+    ),
     '/conversations': ('chatbot_id', 'limit', 'cursor'),
     '/contacts': ('chatbot_id', 'phone', 'user_id', 'username', 'opted_out', 'limit', 'cursor'),
     '/batches': ('chatbot_id', 'limit', 'cursor'),
     '/webhook-events': ('status', 'limit', 'cursor'),
     '/usage': ('chatbot_id', 'from', 'to'),
     f'/account/{CHATBOT}/health': ('field', 'limit', 'cursor'),
-    '/templates': ('chatbot_id', 'waba_id', 'name', 'status', 'category', 'language', 'limit', 'cursor'),
+    '/templates': (
+        'chatbot_id',
+        'waba_id',
+        'name',
+        'status',
+        'category',
+        'language',
+        'limit',
+        'cursor',
+    ),
     '/accounts': ('send_state', 'limit', 'cursor'),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize('path', LISTS)

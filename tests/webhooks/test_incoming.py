@@ -1,4 +1,7 @@
-"""Stored events become rows: every item gets its outcome, and a bad one never costs its neighbours."""
+"""Stored events become rows.
+
+Every item gets its outcome, and a bad one never costs its neighbours.
+"""
 
 import json
 from collections import Counter
@@ -41,7 +44,8 @@ def deliver(meta, workers):
 
 def rows():
     return sql(
-        "SELECT (SELECT count(*) FROM message WHERE direction = 'inbound'), (SELECT count(*) FROM message_status)"
+        "SELECT (SELECT count(*) FROM message WHERE direction = 'inbound'), (SELECT count(*) "
+        'FROM message_status)'
     )
 
 

@@ -88,7 +88,8 @@ def test_accounts_are_listed_the_newest_first_a_page_at_a_time(backend):
     for n, chatbot_id in enumerate(ids):
         backend.account(chatbot_id, str(300 + n))
     sql(
-        "UPDATE whatsapp_cloud_account SET created_at = '2026-11-01' WHERE chatbot_id IN ('shop-1', 'shop-2')"
+        "UPDATE whatsapp_cloud_account SET created_at = '2026-11-01' WHERE chatbot_id IN "
+        "('shop-1', 'shop-2')"
     )
     seen, query = [], '?limit=2'
     while query:
@@ -130,7 +131,8 @@ def test_messages_that_their_template_stops_leave_a_line(backend, caplog):
             {'chatbot_id': 'acme', 'to': f'+{customer}', 'type': 'template', 'template': template},
         )
     sql(
-        "INSERT INTO template (waba_id, name, language, status) VALUES (%s, 'sale', 'en_US', 'PAUSED')",
+        "INSERT INTO template (waba_id, name, language, status) VALUES (%s, 'sale', 'en_US', "
+        "'PAUSED')",
         WABA,
     )
     with connection():

@@ -26,9 +26,11 @@ def refuse(database):
     def refusal(table, event, condition, code='22P02'):
         tables.append(table)
         sql(f"""CREATE FUNCTION refuse_{table}() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
-          IF {condition} THEN RAISE EXCEPTION 'refused' USING ERRCODE = '{code}'; END IF; RETURN new; END $$""")
+          IF {condition} THEN RAISE EXCEPTION 'refused' USING ERRCODE = '{code}'; END IF; RETURN
+            new; END $$""")
         sql(
-            f'CREATE TRIGGER refuse BEFORE {event} ON {table} FOR EACH ROW EXECUTE FUNCTION refuse_{table}()'
+            f'CREATE TRIGGER refuse BEFORE {event} ON {table} FOR EACH ROW EXECUTE FUNCTION '
+            f'refuse_{table}()'
         )
 
     yield refusal
@@ -244,7 +246,8 @@ def test_templates_that_cannot_be_stored_are_read_again_in_an_hour(acme, stand_i
     refuse('template_sync', 'UPDATE', f"new.synced_at IS NOT NULL AND new.waba_id = '{WABA}'")
     workers.errands()
     ((due_in, error),) = sql(
-        'SELECT extract(epoch FROM due_at - now())::float, error FROM template_sync WHERE waba_id = %s',
+        'SELECT extract(epoch FROM due_at - now())::float, error FROM template_sync WHERE '
+        'waba_id = %s',
         WABA,
     )
     assert 3500 < due_in <= 3600
@@ -330,7 +333,8 @@ def test_a_part_of_the_sweep_that_is_refused_stops_no_other(acme, stand_in, work
         two['id'],
     )
     sql("""INSERT INTO message_status (chatbot_id, phone_number_id, wamid, status, timestamp)
-      SELECT chatbot_id, phone_number_id, wamid, 'sent', now() FROM message WHERE wamid = 'wamid.X'""")
+      SELECT chatbot_id, phone_number_id, wamid, 'sent', now() FROM message WHERE wamid =
+        'wamid.X'""")
     refuse('message', 'UPDATE', "new.status = 'unknown'")
     workers.sweep()
     assert acme.message(one['id'])['status'] == 'sending'

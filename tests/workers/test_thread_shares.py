@@ -10,7 +10,10 @@ SIZE = 64
 
 
 def fill(shares, accounts):
-    """Each account takes all it may, step by step, until nobody gets more; what is in flight then."""
+    """Each account takes all it may, step by step, until nobody gets more.
+
+    What is in flight then.
+    """
     in_flight = []
     while True:
         open_to, others = shares.open_to(in_flight)
