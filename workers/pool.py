@@ -53,7 +53,7 @@ class WorkerPool:
 
     def submit(self, rows):
         for row in rows:
-            self._in_flight[row['id']] = self._unrecorded[row['id'], id(row)] = row
+            self._in_flight[_id(row)] = self._unrecorded[_id(row), id(row)] = row
             self._work.put(row)
 
     def _run(self):
@@ -64,7 +64,7 @@ class WorkerPool:
                 log.error('a call failed unexpectedly', exc_info=error)
                 result = error
             self._results.put((row, result))
-            self._in_flight.pop(row['id'], None)
+            self._in_flight.pop(_id(row), None)
 
     def _recorder(self):
         while (first := self._results.get()) is not None:
@@ -93,7 +93,7 @@ class WorkerPool:
             error = self._attempt(batch)
         if not error:
             for row, _ in batch:
-                del self._unrecorded[row['id'], id(row)]
+                del self._unrecorded[_id(row), id(row)]
         elif len(batch) > 1:
             for one in batch:
                 self._write([one])
@@ -114,16 +114,16 @@ class WorkerPool:
         recorded instead.
         """
         if passes(error):
-            told = {'row': row['id'], 'reason': reason(error)}
+            told = {'row': _id(row), 'reason': reason(error)}
             log.error('a result waits for the database', exc_info=error, extra=told)
             time.sleep(0.1)
             self._results.put((row, result))
             return
-        log.error('a result could not be recorded', exc_info=error, extra={'row': row['id']})
+        log.error('a result could not be recorded', exc_info=error, extra={'row': _id(row)})
         if isinstance(
             result, Unrecordable
         ):  # not even that: its lease ends, and it is claimed once more
-            del self._unrecorded[row['id'], id(row)]
+            del self._unrecorded[_id(row), id(row)]
         else:
             self._write([(row, Unrecordable(error))])
 
@@ -134,7 +134,7 @@ class WorkerPool:
             while True:
                 rows.append(self._work.get_nowait())
         for row in rows:
-            del self._in_flight[row['id']], self._unrecorded[row['id'], id(row)]
+            del self._in_flight[_id(row)], self._unrecorded[_id(row), id(row)]
         return rows
 
     def dismiss(self) -> None:
@@ -171,3 +171,8 @@ class BackgroundJob:
         rows = self._claim(free) if free else []
         self.pool.submit(rows)
         return len(rows)
+
+
+def _id(row):
+    """A claimed row's id, whether it is a dict or a dataclass."""
+    return row['id'] if isinstance(row, dict) else row.id

@@ -1,14 +1,14 @@
-"""Customers who wait → replies: responders are asked on threads of their own, what they say becomes
-messages.
-"""
+"""Asks the responders of customers who wait for a reply, and queues what they answer."""
 
 import logging
 import time
 from datetime import UTC, datetime, timedelta
 from functools import cache
+from typing import Any
 
 from service.accounts.account import Account
-from service.conversations import conversation
+from service.conversations import reply_queue
+from service.conversations.reply_queue import ClaimedReply
 from service.messages import read_receipt
 from service.replies.reply_failure import NoReply
 from service.runtime.db import LOCKED, db, passes, sqlstate
@@ -24,137 +24,142 @@ log = logging.getLogger(__name__)
 
 EXPECTED = (NoReply, Invalid, Unrecordable)  # reasons whose text may be shown
 THREADS = 64  # asks under way in one process
-MOST_CLAIMS = (
-    10  # of one reply; more than are ever tried, so something ends or hinders the workers that ask
-)
-PATIENCE = timedelta(
-    minutes=10
-)  # after the customer's message, for a server that asks to be asked later
-LEASE = (
-    12  # seconds, renewed while the responder thinks: what a dead worker asked is asked again soon
-)
+# Claims of one reply. Retries end earlier, so after that many something ends the workers that ask,
+# or no outcome of theirs can be stored.
+MAX_CLAIMS = 10
+# After the customer's message: no server that asks to be asked later is waited for any longer.
+PATIENCE = timedelta(minutes=10)
+# Seconds, renewed while the responder thinks: what a dead worker asked is soon asked again.
+LEASE = 12
+
+Messages = list[dict[str, Any]]  # addressed bodies of POST /send
+Answer = Messages | Exception
 
 
 class Replies:
     """This process's pool of THREADS, which ask responders."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.pool = WorkerPool(THREADS, self.ask, record)
         self.shares = ThreadShares(THREADS)
         self.renewed = time.monotonic()
 
-    def step(self):
-        """Ask for as many as may be asked for now; returns how many."""
+    def step(self) -> int:
+        """Ask for as many replies as may be asked for now; returns how many."""
         self._renew_leases()
         free = self.pool.free
         if not free:
             return 0
-        shares, share = self.shares.open_to(self.pool.in_flight())
-        now = time.monotonic()
-        rows = conversation.claim_replies(max(1, free // 4), LEASE, shares, share)
-        self.pool.submit([row | {'asked_at': now} for row in rows])
-        if read_receipt.ask_before_replies(rows):
+        shares, other_share = self.shares.open_to(self.pool.in_flight())
+        replies = reply_queue.claim(max(1, free // 4), LEASE, shares, other_share)
+        self.pool.submit(replies)
+        if read_receipt.ask_before_replies(replies):
             wake(ERRANDS)
-        return len(rows)
+        return len(replies)
 
-    def _renew_leases(self):
+    def _renew_leases(self) -> None:
         if time.monotonic() - self.renewed > LEASE / 4:
             self.renewed = time.monotonic()
-            conversation.renew_leases([row['id'] for row in self.pool.in_flight()], LEASE)
+            reply_queue.renew_leases([reply.id for reply in self.pool.in_flight()], LEASE)
 
-    def ask(self, row):
-        if row['reply_attempts'] > MOST_CLAIMS:
-            return NoReply(f'no outcome of {MOST_CLAIMS} asks could be stored')
+    def ask(self, reply: ClaimedReply) -> Answer:
+        """What the responder wants to be sent, or why there is nothing of it."""
+        if reply.attempts > MAX_CLAIMS:
+            return NoReply(f'no outcome of {MAX_CLAIMS} asks could be stored')
         began = time.monotonic()
         try:
-            return ask(row)
+            return ask(reply)
         except (NoReply, Invalid) as reason:
             return reason
         finally:
-            self.shares.ended(row['chatbot_id'], time.monotonic() - began)
+            self.shares.ended(reply.chatbot_id, time.monotonic() - began)
 
 
 @cache
-def replies_of_this_process():
+def replies_of_this_process() -> Replies:
     """Made at the first drain, after which it lives as long as the process."""
     return Replies()
 
 
-def close(timeout):
+def close(timeout: float) -> bool:
     """Let what is asked be answered and recorded; True when nothing is left."""
-    return (
-        replies_of_this_process.cache_info().currsize == 0
-        or replies_of_this_process().pool.close(timeout)
-    )
+    if replies_of_this_process.cache_info().currsize == 0:
+        return True
+    return replies_of_this_process().pool.close(timeout)
 
 
-def record(batch):
+def record(batch: list[tuple[ClaimedReply, Answer]]) -> None:
     """Queue what responders answered, each with its conversation's claim in one transaction."""
-    for row, result in batch:
-        if isinstance(result, Exception):
-            _give_up_or_retry(row, result)
+    for reply, answer in batch:
+        if isinstance(answer, Exception):
+            _fail(reply, answer)
         else:
-            _queue(row, result)
+            _queue(reply, answer)
 
 
-def _queue(row, messages):
+def _queue(reply: ClaimedReply, messages: Messages) -> None:
     with db.atomic():
-        queued = conversation.reply_done(row)
-        account = Account.find(row['chatbot_id'])
-        if queued and messages:
-            submit.queue_reply(account, row['id'], messages)
-    if queued and messages:
+        is_ours = reply_queue.finish(reply)
+        account = Account.find(reply.chatbot_id)
+        if is_ours and messages:
+            submit.queue_reply(account, reply.id, messages)
+    if is_ours and messages:
         wake(SEND)
-    log.info(
-        'reply',
-        extra={
-            'conversation_id': row['id'],
-            'chatbot_id': row['chatbot_id'],
-            'outcome': 'queued' if queued else 'late',
-            'messages': len(messages),
-        },
-    )
+    outcome = 'queued' if is_ours else 'late'
+    log.info('reply', extra=_log_fields(reply, outcome) | {'messages': len(messages)})
 
 
-def _next_attempt(row, reason):
-    """(seconds until the next ask, None when there is none, whether this one counts).
+def _fail(reply: ClaimedReply, reason: Exception) -> None:
+    """Plan the next attempt, or give up; the conversation shows the error."""
+    delay, is_counted = _next_attempt(reply, reason)
+    is_final = delay is None
+    error: dict[str, Any] = {
+        'title': _title(reason),
+        'attempts': reply.attempts if is_counted else reply.attempts - 1,
+        'final': is_final,
+    }
+    if isinstance(reason, NoReply) and reason.details:
+        error['details'] = reason.details
+    if isinstance(reason, Invalid):
+        error['errors'] = _shortened(reason.errors or {})
+    reply_queue.fail(reply, delay, error, is_counted)
+    outcome = 'failed' if is_final else 'retry'
+    log.warning('reply', extra=_log_fields(reply, outcome) | {'reason': error['title']})
 
-    A server that says when it wants to be asked again is asked then, and it was no attempt; but no
-    customer waits for longer than PATIENCE because of that. Nor is it the responder's failure that
-    PostgreSQL was away.
+
+def _next_attempt(reply: ClaimedReply, reason: Exception) -> tuple[float | None, bool]:
+    """Seconds until the next ask, None when there is none; and whether this one was an attempt.
+
+    It was none when PostgreSQL was away. Nor when a busy server has said when it wants to be asked
+    again: then it is asked at that time, but no customer waits for longer than PATIENCE for that.
     """
     if passes(reason) and sqlstate(reason) not in LOCKED:
         return retry_delay(1), False
     if isinstance(reason, NoReply) and reason.final:
         return None, True
     wait = (isinstance(reason, NoReply) and reason.wait) or 0
-    if wait and row['last_inbound_at'] and row['last_inbound_at'] + PATIENCE > datetime.now(UTC):
+    if wait and _is_patient(reply):
         return max(wait, 1), False
-    delay = retry_delay(row['reply_attempts'])
+    delay = retry_delay(reply.attempts)
     return delay and max(delay, wait), True
 
 
-def _shortened(errors):
-    """The first of them: a responder's answer has as many fields as it likes, with names as long."""
+def _is_patient(reply: ClaimedReply) -> bool:
+    return reply.last_inbound_at is not None and reply.last_inbound_at + PATIENCE > datetime.now(
+        UTC
+    )
+
+
+def _title(reason: Exception) -> str:
+    if isinstance(reason, EXPECTED):
+        return str(reason)
+    return f'internal error ({type(reason).__name__})'
+
+
+def _shortened(errors: dict[str, list[str]]) -> dict[str | None, list[str]]:
+    """The first errors only: a responder's answer may have any number of fields, of any length."""
     return {clean(name, 100): messages[:5] for name, messages in list(errors.items())[:20]}
 
 
-def _give_up_or_retry(row, reason):
-    delay, is_counted = _next_attempt(row, reason)
-    attempts = row['reply_attempts'] - (not is_counted)
-    title = (
-        str(reason) if isinstance(reason, EXPECTED) else f'internal error ({type(reason).__name__})'
-    )
-    error = {'title': title, 'attempts': attempts, 'final': delay is None}
-    error |= {'details': reason.details} if isinstance(reason, NoReply) and reason.details else {}
-    error |= {'errors': _shortened(reason.errors or {})} if isinstance(reason, Invalid) else {}
-    conversation.reply_failed(row, delay, error, is_counted)
-    log.warning(
-        'reply',
-        extra={
-            'conversation_id': row['id'],
-            'chatbot_id': row['chatbot_id'],
-            'outcome': 'failed' if delay is None else 'retry',
-            'reason': title,
-        },
-    )
+def _log_fields(reply: ClaimedReply, outcome: str) -> dict[str, Any]:
+    return {'conversation_id': reply.id, 'chatbot_id': reply.chatbot_id, 'outcome': outcome}

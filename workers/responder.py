@@ -5,12 +5,14 @@ import hashlib
 import hmac
 import json
 import time
+from typing import Any
 
 from service.accounts.account import Account
 from service.content.message_schema import MessageSchema, address, check
 from service.content.text_split import split
 from service.content.whatsapp_format import to_whatsapp
 from service.conversations.conversation import Conversation
+from service.conversations.reply_queue import ClaimedReply
 from service.messages import relations
 from service.messages.message import Message
 from service.replies import chat_history, responder_client
@@ -34,15 +36,15 @@ ADDRESS = frozenset(('to', 'recipient', 'recipient_type'))
 message_schema = MessageSchema()
 
 
-def ask(claimed):
+def ask(reply: ClaimedReply) -> list[dict[str, Any]]:
     """Ask the account's responder; returns Meta send bodies, addressed.
 
     Raises NoReply or Invalid.
     """
     with connection():
-        account = Account.find(claimed['chatbot_id'])
-        conversation = Conversation.find(claimed['id'])
-        history = _history(claimed['id'])
+        account = Account.find(reply.chatbot_id)
+        conversation = Conversation.find(reply.id)
+        history = _history(reply.id)
     kind = account.responder['kind'] if account.responder else 'openai'
     bodies = KINDS[kind](account, conversation, history)
     if len(bodies) > MOST_MESSAGES:

@@ -8,6 +8,8 @@ alone may hold half of the threads.
 
 import time
 from collections import Counter
+from collections.abc import Sequence
+from typing import Protocol
 
 # that an ask may cost for half of what is free; quick ones get nearly all, slow ones a small part
 SECONDS = 10
@@ -17,6 +19,13 @@ RESERVE = 8
 PROVEN = 4  # and the last of these are for those who have shown that they are quick
 SMOOTHING = 0.5  # weight of the latest ask
 KNOWN = 5000  # accounts of which this is remembered
+
+
+class UnderWay(Protocol):
+    """An ask that holds a thread (reply_queue.ClaimedReply)."""
+
+    chatbot_id: str
+    claimed_at: float  # by time.monotonic()
 
 
 class ThreadShares:
@@ -33,16 +42,13 @@ class ThreadShares:
         if len(self._costs) > KNOWN:
             self._costs.pop(next(iter(self._costs)), None)
 
-    def open_to(self, in_flight: list[dict]) -> tuple[dict[str, int], int]:
-        """({chatbot_id: how many more asks it may begin now}, the same for everybody else).
-
-        `in_flight`: rows with chatbot_id and asked_at, by time.monotonic().
-        """
+    def open_to(self, in_flight: Sequence[UnderWay]) -> tuple[dict[str, int], int]:
+        """({chatbot_id: how many more asks it may begin now}, the same for everybody else)."""
         free, now = self._size - len(in_flight), time.monotonic()
-        held = Counter(row['chatbot_id'] for row in in_flight)
-        ages = Counter()
-        for row in in_flight:
-            ages[row['chatbot_id']] += now - row['asked_at']
+        held = Counter(ask.chatbot_id for ask in in_flight)
+        ages: Counter[str] = Counter()
+        for ask in in_flight:
+            ages[ask.chatbot_id] += now - ask.claimed_at
         known = {**self._costs, **dict.fromkeys(held)}
         shares = {}
         for chatbot_id in known:

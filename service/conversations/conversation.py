@@ -1,12 +1,11 @@
-"""Conversations: what is known of each, and who waits for a reply."""
+"""Conversations: one for each person or group that a chatbot talks with, and what is known of it."""
 
-import json
 from datetime import UTC, datetime
 
 from peewee import DateTimeField, SmallIntegerField, TextField
 
 from service.conversations import service_window
-from service.runtime.db import columns, execute, fetch, fetch_dicts
+from service.runtime.db import columns, execute, fetch
 from service.runtime.ids import new_id
 from service.runtime.model import JSON, Row
 
@@ -152,95 +151,3 @@ def named(rows):
     """
     if rows:
         execute(NAMED, columns(rows))
-
-
-NEXT_REPLY_DUE = """
-SELECT min(greatest(c.reply_due_at, c.reply_lease_until, c.paused_until)) FROM conversation c
-  JOIN whatsapp_cloud_account a USING (chatbot_id)
-WHERE c.reply_due_at IS NOT NULL AND a.active
-"""
-# Who waits longest comes first, as long as the account's share of the threads is not used up. Of
-# those that wait, a window is looked at: who has no share left is not in it.
-WAITS = """c.reply_due_at <= now() AND a.active
-    AND (c.reply_lease_until IS NULL OR c.reply_lease_until < now())
-    AND (c.paused_until IS NULL OR c.paused_until < now())"""
-CLAIM_REPLIES = f"""
-WITH share AS (SELECT * FROM unnest(%(chatbots)s::text[], %(shares)s::int[]) AS s (chatbot_id, n)),
-waiting AS MATERIALIZED (
-  SELECT c.id, c.chatbot_id, c.reply_due_at FROM conversation c JOIN whatsapp_cloud_account a USING (chatbot_id)
-  WHERE {WAITS} AND c.chatbot_id <> ALL(ARRAY(SELECT chatbot_id FROM share WHERE n = 0))
-    AND (%(share)s > 0 OR c.chatbot_id = ANY(ARRAY(SELECT chatbot_id FROM share)))
-  ORDER BY c.reply_due_at LIMIT 200),
-chosen AS MATERIALIZED (
-  SELECT w.id, w.reply_due_at FROM (
-    SELECT *, row_number() OVER (PARTITION BY chatbot_id ORDER BY reply_due_at, id) AS place FROM waiting) w
-    LEFT JOIN share USING (chatbot_id)
-  WHERE w.place <= coalesce(share.n, %(share)s) ORDER BY w.reply_due_at LIMIT %(limit)s)
-UPDATE conversation c SET reply_claim = %(claim)s, reply_attempts = least(reply_attempts + 1, 32767),
-  reply_lease_until = now() + %(lease)s * interval '1 second'
-FROM (
-  SELECT c.id, a.read_receipts FROM chosen JOIN conversation c USING (id)
-    JOIN whatsapp_cloud_account a USING (chatbot_id)
-  WHERE {WAITS} ORDER BY c.id FOR NO KEY UPDATE OF c SKIP LOCKED) due
-WHERE c.id = due.id
-RETURNING c.id, c.chatbot_id, c.reply_due_at, c.reply_claim, c.reply_attempts, c.last_inbound_at, due.read_receipts
-"""
-
-
-RENEW = """
-UPDATE conversation SET reply_lease_until = now() + %s * interval '1 second' WHERE id IN (
-  SELECT id FROM conversation WHERE id = ANY(%s::uuid[]) AND reply_claim IS NOT NULL
-  ORDER BY id FOR NO KEY UPDATE SKIP LOCKED)
-"""
-
-
-def claim_replies(limit, lease, shares, share):
-    """Conversations whose customer waits for a reply, leased for `lease` seconds.
-
-    `shares`: {chatbot_id: at most so many of its own}; `share`: of each other chatbot.
-    """
-    values = {'chatbots': list(shares), 'shares': list(shares.values()), 'share': share}
-    return fetch_dicts(CLAIM_REPLIES, values | {'limit': limit, 'claim': new_id(), 'lease': lease})
-
-
-def renew_leases(conversation_ids, lease):
-    """They are still being asked about, by this process."""
-    execute(RENEW, (lease, conversation_ids))
-
-
-def reply_done(claimed):
-    """The reply is queued (call it in that transaction).
-
-    False when the claim is no longer ours: then queue nothing.
-
-    Somebody who wrote while the responder was thinking moved reply_due_at, and is asked about
-    again.
-    """
-    return bool(
-        execute(
-            'UPDATE conversation SET reply_claim = NULL, reply_lease_until = NULL, reply_error = NULL, reply_attempts = 0, '
-            'reply_due_at = CASE reply_due_at WHEN %s THEN NULL ELSE reply_due_at END, updated_at = now() '
-            'WHERE id = %s AND reply_claim = %s',
-            (claimed['reply_due_at'], claimed['id'], claimed['reply_claim']),
-        )
-    )
-
-
-def reply_failed(claimed, delay, error, is_counted=True):
-    """The responder gave nothing: ask again `delay` seconds from now or, with None, give up and
-    show the error.
-    """
-    execute(
-        'UPDATE conversation SET reply_claim = NULL, reply_lease_until = NULL, reply_error = %s, updated_at = now(), '
-        'reply_attempts = greatest(0, reply_attempts - %s), '
-        "reply_due_at = CASE reply_due_at WHEN %s THEN now() + %s * interval '1 second' ELSE reply_due_at END "
-        'WHERE id = %s AND reply_claim = %s',
-        (
-            json.dumps(error),
-            int(not is_counted),
-            claimed['reply_due_at'],
-            delay,
-            claimed['id'],
-            claimed['reply_claim'],
-        ),
-    )

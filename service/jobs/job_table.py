@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from service.conversations import conversation
+from service.conversations import reply_queue
 from service.media import inbound_file
 from service.messages import read_receipt
 from service.runtime.db import fetch_dicts
@@ -41,8 +41,8 @@ class Job:
 JOBS = (
     Job('webhooks', INCOMING, inbox.NEXT_DUE, inbox.claim,
         'workers.incoming', (inbox.record_processed, inbox.quarantine, inbox.record_failure, inbox.postpone)),
-    Job('replies', INCOMING, conversation.NEXT_REPLY_DUE, conversation.claim_replies,
-        'workers.replies', (conversation.reply_done, conversation.reply_failed)),
+    Job('replies', INCOMING, reply_queue.NEXT_DUE, reply_queue.claim,
+        'workers.replies', (reply_queue.finish, reply_queue.fail)),
     Job('send', SEND, dispatch.NEXT_DUE, dispatch.claim,
         'workers.send', (dispatch.record, dispatch.release_claims)),
     Job('media', ERRANDS, inbound_file.NEXT_DUE, inbound_file.claim,

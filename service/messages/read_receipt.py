@@ -42,9 +42,9 @@ def ask_before_replies(claimed):
     wants it.
     """
     wanted = [
-        (row['id'], row['read_receipts'] == 'typing')
-        for row in claimed
-        if row['read_receipts'] != 'none'
+        (reply.id, reply.read_receipts == 'typing')
+        for reply in claimed
+        if reply.read_receipts != 'none'
     ]
     return execute(ASK_BEFORE_REPLIES, (*columns(wanted), list(SPOKEN))) if wanted else 0
 

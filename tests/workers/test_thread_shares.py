@@ -1,12 +1,21 @@
 """Threads among accounts: whoever drips, others are asked; and who is alone may use many."""
 
 import time
+from dataclasses import dataclass, field
 
 import pytest
 
 from workers.thread_shares import COSTLY, PROVEN, RESERVE, ThreadShares
 
 SIZE = 64
+
+
+@dataclass
+class Ask:
+    """One that holds a thread, as far as the shares look at it."""
+
+    chatbot_id: str
+    claimed_at: float = field(default_factory=time.monotonic)
 
 
 def fill(shares, accounts):
@@ -22,11 +31,11 @@ def fill(shares, accounts):
             taken += [account] * min(open_to.get(account, others), room - len(taken))
         if not taken or len(in_flight) == SIZE:
             return in_flight
-        in_flight += [{'chatbot_id': account, 'asked_at': time.monotonic()} for account in taken]
+        in_flight += [Ask(account) for account in taken]
 
 
 def count(in_flight, account):
-    return sum(row['chatbot_id'] == account for row in in_flight)
+    return sum(ask.chatbot_id == account for ask in in_flight)
 
 
 @pytest.mark.parametrize('accounts', [4, 12, 100])
@@ -62,7 +71,7 @@ def test_one_account_alone_may_use_many_threads_fewer_when_it_is_slow():
 def test_what_is_under_way_for_long_counts_as_slow_before_it_ends():
     shares = ThreadShares(SIZE)
     shares.ended('a', 0.1)
-    in_flight = [{'chatbot_id': 'a', 'asked_at': time.monotonic() - 100} for _ in range(10)]
+    in_flight = [Ask('a', time.monotonic() - 100) for _ in range(10)]
     assert shares.open_to(in_flight)[0]['a'] == 0
 
 
@@ -70,9 +79,7 @@ def test_the_last_threads_are_for_the_quick():
     shares = ThreadShares(SIZE)
     shares.ended('slow', COSTLY + 1)
     shares.ended('quick', COSTLY - 1)
-    in_flight = [
-        {'chatbot_id': f'x{n}', 'asked_at': time.monotonic()} for n in range(SIZE - RESERVE)
-    ]
+    in_flight = [Ask(f'x{n}') for n in range(SIZE - RESERVE)]
     open_to, others = shares.open_to(in_flight)
     assert (open_to['slow'], open_to['quick'] > 0, others > 0) == (0, True, True)
 

@@ -1,0 +1,137 @@
+"""Replies that are due: conversations whose customer waits for an answer.
+
+A reply is no row of its own: it stands in the conversation's `reply_…` columns.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from time import monotonic
+from typing import Any
+
+from service.runtime.db import execute, to_json
+from service.runtime.ids import new_id
+from service.runtime.rows import fetch_as
+
+NEXT_DUE = """
+SELECT min(greatest(c.reply_due_at, c.reply_lease_until, c.paused_until)) FROM conversation c
+  JOIN whatsapp_cloud_account a USING (chatbot_id)
+WHERE c.reply_due_at IS NOT NULL AND a.active
+"""
+# In SQL, of a conversation `c` and its account `a`: whether its responder may be asked now.
+IS_DUE = """c.reply_due_at <= now() AND a.active
+    AND (c.reply_lease_until IS NULL OR c.reply_lease_until < now())
+    AND (c.paused_until IS NULL OR c.paused_until < now())"""
+# The longest waiting first, each account up to its share of the threads. Only the first 200 are
+# looked at; accounts without a share are left out before, so that they cannot fill these 200.
+CLAIM_REPLIES = f"""
+WITH share AS (
+  SELECT * FROM unnest(%(chatbots)s::text[], %(shares)s::int[]) AS s (chatbot_id, n)),
+waiting AS MATERIALIZED (
+  SELECT c.id, c.chatbot_id, c.reply_due_at
+  FROM conversation c JOIN whatsapp_cloud_account a USING (chatbot_id)
+  WHERE {IS_DUE} AND c.chatbot_id <> ALL(ARRAY(SELECT chatbot_id FROM share WHERE n = 0))
+    AND (%(share)s > 0 OR c.chatbot_id = ANY(ARRAY(SELECT chatbot_id FROM share)))
+  ORDER BY c.reply_due_at LIMIT 200),
+chosen AS MATERIALIZED (
+  SELECT w.id, w.reply_due_at FROM (
+    SELECT *, row_number() OVER (PARTITION BY chatbot_id ORDER BY reply_due_at, id) AS place
+    FROM waiting) w LEFT JOIN share USING (chatbot_id)
+  WHERE w.place <= coalesce(share.n, %(share)s) ORDER BY w.reply_due_at LIMIT %(limit)s)
+UPDATE conversation c SET
+  reply_claim = %(claim)s, reply_attempts = least(reply_attempts + 1, 32767),
+  reply_lease_until = now() + %(lease)s * interval '1 second'
+FROM (
+  SELECT c.id, a.read_receipts FROM chosen JOIN conversation c USING (id)
+    JOIN whatsapp_cloud_account a USING (chatbot_id)
+  WHERE {IS_DUE} ORDER BY c.id FOR NO KEY UPDATE OF c SKIP LOCKED) due
+WHERE c.id = due.id
+RETURNING c.id, c.chatbot_id, c.reply_due_at AS due_at, c.reply_claim AS claim,
+  c.reply_attempts AS attempts, c.last_inbound_at, due.read_receipts
+"""
+RENEW_LEASES = """
+UPDATE conversation SET reply_lease_until = now() + %s * interval '1 second' WHERE id IN (
+  SELECT id FROM conversation WHERE id = ANY(%s::uuid[]) AND reply_claim IS NOT NULL
+  ORDER BY id FOR NO KEY UPDATE SKIP LOCKED)
+"""
+# Somebody who wrote while the responder was thinking has moved reply_due_at: it stays.
+FINISH_REPLY = """
+UPDATE conversation SET reply_claim = NULL, reply_lease_until = NULL, reply_error = NULL,
+  reply_attempts = 0,
+  reply_due_at = CASE reply_due_at WHEN %(due_at)s THEN NULL ELSE reply_due_at END,
+  updated_at = now()
+WHERE id = %(id)s AND reply_claim = %(claim)s
+"""
+FAIL_REPLY = """
+UPDATE conversation SET reply_claim = NULL, reply_lease_until = NULL, reply_error = %(error)s,
+  updated_at = now(), reply_attempts = greatest(0, reply_attempts - %(uncounted)s),
+  reply_due_at = CASE reply_due_at WHEN %(due_at)s THEN now() + %(delay)s * interval '1 second'
+                 ELSE reply_due_at END
+WHERE id = %(id)s AND reply_claim = %(claim)s
+"""
+
+
+@dataclass(slots=True)
+class ClaimedReply:
+    """A conversation whose responder one worker may ask, until its lease ends."""
+
+    id: str  # of the conversation
+    chatbot_id: str
+    due_at: datetime
+    claim: str  # who holds it: another one's claim replaces it
+    attempts: int  # this one counts already
+    last_inbound_at: datetime | None
+    read_receipts: str  # as the account has it: none, read or typing
+    claimed_at: float = field(default_factory=monotonic)
+
+
+def claim(
+    limit: int, lease: float, shares: dict[str, int], other_share: int
+) -> Sequence[ClaimedReply]:
+    """Conversations whose customer waits for a reply, leased for `lease` seconds.
+
+    `shares`: at most so many of each chatbot; `other_share`: of each chatbot that is not in it.
+    """
+    parameters: dict[str, Any] = {
+        'limit': limit,
+        'lease': lease,
+        'claim': new_id(),
+        'chatbots': list(shares),
+        'shares': list(shares.values()),
+        'share': other_share,
+    }
+    return fetch_as(ClaimedReply, CLAIM_REPLIES, parameters)
+
+
+def renew_leases(conversation_ids: Sequence[str], lease: float) -> None:
+    """Lengthen the leases of replies that this process is still asking for."""
+    execute(RENEW_LEASES, (lease, list(conversation_ids)))
+
+
+def finish(reply: ClaimedReply) -> bool:
+    """End a claim whose answer the caller queues in the same transaction.
+
+    False when the claim is no longer ours: then nothing may be queued. A customer who wrote in the
+    meantime is answered once more.
+    """
+    held = {'id': reply.id, 'claim': reply.claim, 'due_at': reply.due_at}
+    return execute(FINISH_REPLY, held) > 0
+
+
+def fail(
+    reply: ClaimedReply, delay: float | None, error: dict[str, Any], is_counted: bool = True
+) -> None:
+    """End a claim without an answer, and keep the error with the conversation.
+
+    `delay`: seconds until the responder is asked again, None: it is not; `is_counted`: whether this
+    was an attempt.
+    """
+    parameters = {
+        'id': reply.id,
+        'claim': reply.claim,
+        'due_at': reply.due_at,
+        'delay': delay,
+        'error': to_json(error),
+        'uncounted': int(not is_counted),
+    }
+    execute(FAIL_REPLY, parameters)
