@@ -35,9 +35,9 @@ def _read(graph, row):
     Outcome of the tokens.
     """
     outcome = _outcome('held', 'No active account of this WABA has an access token')
-    for token in row['tokens']:
+    for token in row.tokens:
         try:
-            return graph.templates(row['id'], encryption.decrypt(token))
+            return graph.templates(row.id, encryption.decrypt(token))
         except encryption.Undecryptable as error:
             outcome = _outcome('held', str(error), 'undecryptable')
         except Refused as error:
@@ -60,7 +60,7 @@ def _record(batch):
             )  # not all of them at one time
             log.info(
                 'templates read',
-                extra={'waba_id': row['id'], 'count': len(result), 'released': released},
+                extra={'waba_id': row.id, 'count': len(result), 'released': released},
             )
             if released:
                 wake(SEND)
@@ -75,14 +75,14 @@ def _failed(row, outcome):
         outcome = _outcome(
             'failed', str(outcome) if is_known else f'Internal error ({type(outcome).__name__})'
         )
-    delay = retry_delay(row['attempts']) if outcome.kind in ('retry', 'unknown') else None
-    delay = max(delay or HOUR, outcome.delay or 0, outcome.pause or 0) if row['tokens'] else None
-    template_sync.failed(
+    delay = retry_delay(row.attempts) if outcome.kind in ('retry', 'unknown') else None
+    delay = max(delay or HOUR, outcome.delay or 0, outcome.pause or 0) if row.tokens else None
+    template_sync.record_failure(
         row, delay, outcome.error, max(outcome.delay or 0, outcome.pause or 0, LEAST_PAUSE)
     )
     extra = {
-        'waba_id': row['id'],
-        'attempt': row['attempts'],
+        'waba_id': row.id,
+        'attempt': row.attempts,
         'code': outcome.error['code'],
         'title': outcome.error['title'],
     }

@@ -147,11 +147,9 @@ class Account(Model):
         Wake ERRANDS afterwards.
         """
         if row.keys() & {'waba_id', 'access_token'}:
-            before = fetch(
-                'SELECT waba_id FROM whatsapp_cloud_account WHERE chatbot_id = %s',
-                (row['chatbot_id'],),
-            )
-            template.sync_due([row['waba_id'] if 'waba_id' in row else before and before[0][0]])
+            is_told = 'waba_id' in row
+            waba_id = row['waba_id'] if is_told else template.waba_of(row['chatbot_id'])
+            template.request_sync([waba_id])
 
     @classmethod
     def _columns(cls, data):
@@ -278,9 +276,9 @@ def learn(items):
     news = {item.account.chatbot_id: _news(item) for item in items}
     rows = [(chatbot_id, *new) for chatbot_id, new in sorted(news.items()) if any(new)]
     if rows:
-        template.sync_due({waba_id for _, _, waba_id in rows})
+        template.request_sync({waba_id for _, _, waba_id in rows})
         execute(LEARN, columns(rows))
-        template.sync_due({waba_id for _, _, waba_id in rows})
+        template.request_sync({waba_id for _, _, waba_id in rows})
 
 
 def _news(item):

@@ -50,7 +50,7 @@ JOBS = (
     Job('receipts', ERRANDS, read_receipt.NEXT_DUE, read_receipt.claim,
         'workers.send_receipts', (read_receipt.record,)),
     Job('templates', ERRANDS, template_sync.NEXT_DUE, template_sync.claim,
-        'workers.sync_templates', (template_sync.read, template_sync.failed)),
+        'workers.sync_templates', (template_sync.record_list, template_sync.record_failure)),
 )  # fmt: skip
 
 

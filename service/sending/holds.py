@@ -13,9 +13,12 @@ from service.conversations.merge import IdentityConflict
 from service.conversations.opt_out import UNWANTED
 from service.media import inbound_file
 from service.messages.state_machine import HoldReason
-from service.runtime.db import columns, db, execute, execute_long, fetch_dicts, to_json
-from service.templates import template, template_sync
-from service.templates.template import Verdict
+from service.runtime.db import db, execute, execute_long, fetch_dicts, to_json
+from service.runtime.rows import fetch_bulk_dicts
+from service.templates import template_sync
+from service.templates.template import STOPS, TemplateKey
+from service.templates.template_event import Verdict
+from service.templates.template_sync import ClaimedSync
 
 log = logging.getLogger(__name__)
 
@@ -96,8 +99,7 @@ FROM (
   SELECT m.id, n.status, n.hold_reason, n.cause, n.title, t.reason
   FROM template t JOIN message m ON m.template_name = t.name AND m.template_language = t.language
     JOIN whatsapp_cloud_account a ON a.chatbot_id = m.chatbot_id AND a.waba_id = t.waba_id
-    JOIN unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::text[])
-      AS n (verdict, status, hold_reason, cause, title) ON n.verdict = t.status
+    JOIN {rows} ON n.verdict = t.status
   WHERE t.status IN ('PAUSED', 'DISABLED', 'REJECTED', 'DELETED')
     AND (m.status = 'queued' OR m.status = 'held' AND m.hold_reason = 'template' AND n.status = 'failed')
   ORDER BY m.id FOR NO KEY UPDATE OF m) d
@@ -127,36 +129,35 @@ def release_template(waba_id: str, name: str | None = None, language: str | None
     return execute_long(statement, (waba_id, name, language))
 
 
-def leave_to_meta(waba_id: str, keys: list[tuple[str, str]]) -> int:
-    """What waited for templates that are not known any more, [(name, language)], is due; returns
-    how many messages.
-    """
-    templates = 'unnest(%s::text[], %s::text[]) AS t (name, language)'
-    statement = RELEASE_OF_TEMPLATE.format(templates=templates, which='a.waba_id = %s')
-    return execute_long(statement, (*columns(keys), waba_id))
+def leave_to_meta(waba_id: str, keys: list[TemplateKey]) -> int:
+    """What waited for templates that are not known any more is due; returns how many messages."""
+    templates = 'unnest(%(names)s::text[], %(languages)s::text[]) AS t (name, language)'
+    statement = RELEASE_OF_TEMPLATE.format(templates=templates, which='a.waba_id = %(waba_id)s')
+    values = {
+        'names': [key.name for key in keys],
+        'languages': [key.language for key in keys],
+        'waba_id': waba_id,
+    }
+    return execute_long(statement, values)
 
 
 def apply_template_stops() -> int:
     """Hold or fail what is queued though its template is stopped; returns how many messages."""
-    stopped = fetch_dicts(
-        APPLY_STOPS, columns([(verdict, *state) for verdict, state in template.STOPS.items()])
-    )
+    stopped = fetch_bulk_dicts(APPLY_STOPS, list(STOPS.values()))
     for each in stopped:
         log.warning('messages stopped by their template', extra=each)
     return sum(each['messages'] for each in stopped)
 
 
-def apply_template_list(row: dict, found: list, delay: float) -> int:
-    """Keep the list of a WABA that was read (template_sync.claim), and what follows of it; returns
-    how many go.
-    """
+def apply_template_list(sync: ClaimedSync, found: list, delay: float) -> int:
+    """Keep the list of a WABA that was read; returns how many messages are due because of it."""
     with db.atomic():
-        gone = template_sync.read(row, found, delay)
+        gone = template_sync.record_list(sync, found, delay)
         if gone is None:
             return 0
-        left = leave_to_meta(row['id'], gone) if gone else 0
+        left = leave_to_meta(sync.id, gone) if gone else 0
         apply_template_stops()
-        return release_template(row['id']) + left
+        return release_template(sync.id) + left
 
 
 def template_deleted(
@@ -164,7 +165,7 @@ def template_deleted(
 ) -> None:
     """Meta has deleted it: what waits for it fails."""
     with db.atomic():
-        template_sync.deleted(waba_id, name, language, template_id)
+        template_sync.mark_deleted(waba_id, name, language, template_id)
         apply_template_stops()
 
 

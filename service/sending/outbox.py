@@ -70,7 +70,7 @@ def queue(account: Account, messages: Sequence[Outgoing], priority: int, **when)
 
     They wait for `send_at`, or are held while the account or their template cannot send; what is
     made from a rejected template has failed. Wake the send queue after the commit. `templates`:
-    template.known, if it was asked already.
+    template.find_templates, if they were asked for already.
     """
     return [
         Message(**row)
@@ -89,7 +89,7 @@ def _values(
     account, messages, priority, send_at=None, expires_at=None, batch_id=None, templates=None
 ):
     if templates is None:
-        templates = template.known(account.waba_id, [one.message for one in messages])
+        templates = template.find_templates(account.waba_id, [one.message for one in messages])
     shared = {
         'chatbot_id': account.chatbot_id,
         'number': account.phone_number_id,
@@ -116,10 +116,15 @@ def _state(account, send_at):
 
 def _of_its_template(message, templates, state):
     """A scheduled message looks at its template when its time has come."""
-    key = template.named(message)
+    key = template.template_key(message)
     found = templates.get(key)
-    status, hold_reason, error = (state[0] != Status.SCHEDULED and found and found.stop) or state
-    return *key, template.is_marketing(message, templates), status, hold_reason, to_json(error)
+    status, hold_reason, error = state
+    if status != Status.SCHEDULED and found and found.stop:
+        stop = found.stop
+        status, hold_reason, error = stop.status, stop.hold_reason, stop.error(found.reason)
+    name, language = (key.name, key.language) if key else (None, None)
+    is_marketing = template.is_marketing(message, templates)
+    return name, language, is_marketing, status, hold_reason, to_json(error)
 
 
 def _row(outgoing: Outgoing) -> tuple:

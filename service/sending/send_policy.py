@@ -63,7 +63,7 @@ def standings(message, conversations, is_marketing):
 def admit(message, conversation, templates):
     """The message in the form in which it may go: as it is, or its fallback. Raises Conflict.
 
-    `templates`: what is known of the one that it is, or that may take its place (template.known).
+    `templates`: the result of template.find_templates.
     """
     is_marketing = template.is_marketing(message, templates)
     standing = standings(message, [conversation], is_marketing).get(conversation)

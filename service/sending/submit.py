@@ -33,10 +33,9 @@ from service.sending.outbox import Outgoing
 from service.sending.personalisation import Mould, placeholders
 from service.sending.recipients import Bulk
 from service.templates import template
-from service.templates.template import Template
+from service.templates.template import Templates
 
 AT_ONCE = 1000  # rows in one INSERT: more are not faster and need more memory
-Templates = dict[tuple[str, str], Template]  # by name and language
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +83,8 @@ def start_bulk(chatbot_id: str, message: dict) -> Bulk:
     """Step 1 of a bulk, as far as its templates go: a Bulk that takes rows. Raises Invalid."""
     with connection():
         waba_id = template.waba_of(chatbot_id)
-        found = template.known(waba_id, [message])
-        problems = template.unknown(waba_id, [message], found)
+        found = template.find_templates(waba_id, [message])
+        problems = template.find_unlisted(waba_id, [message], found)
     problems = {
         f'message.{path}': told
         for path, told in problems.items()
@@ -93,9 +92,8 @@ def start_bulk(chatbot_id: str, message: dict) -> Bulk:
     }
     if problems:
         raise Invalid('There is no such template; see errors.', problems)
-    mould = Mould(
-        message, *(found.get(template.named(message, place)) for place in template.PLACES)
-    )
+    keys = [template.template_key(message, field) for field in template.TEMPLATE_FIELDS]
+    mould = Mould(message, *[found.get(key) for key in keys])
     return Bulk(chatbot_id, mould, known_phones)
 
 
@@ -117,7 +115,8 @@ def queue_bulk(
         )
     conversations = resolve(bulk.good)
     bulk.count_once(conversations)
-    bulk.is_marketing = template.is_marketing(message, template.known(account.waba_id, [message]))
+    templates = template.find_templates(account.waba_id, [message])
+    bulk.is_marketing = template.is_marketing(message, templates)
     bulk.drop(
         conversations, send_policy.standings(message, conversations.values(), bulk.is_marketing)
     )
@@ -148,7 +147,7 @@ def queue_reply(account: Account, conversation_id: str, messages: list[dict]) ->
 def _fit(account: Account, messages: list[dict]) -> tuple[list[dict], Templates]:
     outbound_file.check(account.chatbot_id, messages)
     with connection():
-        templates = template.fitting(account.waba_id, messages)
+        templates = template.find_fitting(account.waba_id, messages)
     return [with_wamids(account.chatbot_id, message) for message in messages], templates
 
 
@@ -157,8 +156,9 @@ def _is_filled_in(message: dict, path: str) -> bool:
 
     `path`: of the problem, its place first.
     """
-    key = template.named(message, path.split('.')[0])
-    return any(True for part in key for _ in placeholders(part))
+    key = template.template_key(message, path.split('.')[0])
+    parts = [key.name, key.language] if key else []
+    return any(True for _ in placeholders(parts))
 
 
 def _parts(message: dict) -> list[dict]:

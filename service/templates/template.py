@@ -1,282 +1,233 @@
-"""Templates as Meta told of them: which is known, whether a send fits and which is stopped."""
+"""The templates that a message may name: found among what Meta told, checked, stopped or not."""
 
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from typing import Any
 
-from service.runtime.db import columns, execute, fetch, fetch_dicts
+from service.runtime.db import execute, fetch
 from service.runtime.errors import Invalid
 from service.runtime.queues import ERRANDS, wake
-from service.runtime.untrusted import as_dict, clean, identifier
+from service.runtime.rows import fetch_as, fetch_bulk_as
 from service.templates import validation
 
-FIELDS = frozenset(
-    (
-        'message_template_status_update',
-        'message_template_quality_update',
-        'message_template_components_update',
-        'template_category_update',
-    )
-)
-GOES_AGAIN = frozenset(('APPROVED', 'REINSTATED', 'UNARCHIVED'))
+Message = dict[str, Any]  # a checked message, as service.content.message_schema gives it
+Error = dict[str, Any]  # the contract's `error`
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class TemplateKey:
+    """What a template is called within its WABA."""
+
+    name: str
+    language: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """What becomes of a message whose template got this verdict from Meta, with its error."""
+
+    verdict: str
+    status: str  # of the message
+    hold_reason: str | None
+    cause: str
+    title: str
+
+    def error(self, details: str | None) -> Error:
+        return {
+            'code': None,
+            'title': self.title,
+            'details': details,
+            'fbtrace_id': None,
+            'cause': self.cause,
+        }
+
+
 STOPS = {
-    'PAUSED': ('held', 'template', 'template_paused', 'The template is paused'),
-    'DISABLED': ('held', 'template', 'template_paused', 'The template is disabled'),
-    'REJECTED': ('failed', None, 'template_rejected', 'The template was rejected'),
-    'DELETED': ('failed', None, 'template_deleted', 'The template was deleted'),
-}  # what becomes of a message: its status, hold_reason, and the error's cause and title
+    stop.verdict: stop
+    for stop in (
+        Stop('PAUSED', 'held', 'template', 'template_paused', 'The template is paused'),
+        Stop('DISABLED', 'held', 'template', 'template_paused', 'The template is disabled'),
+        Stop('REJECTED', 'failed', None, 'template_rejected', 'The template was rejected'),
+        Stop('DELETED', 'failed', None, 'template_deleted', 'The template was deleted'),
+    )
+}
 
 
 @dataclass(slots=True)
 class Template:
-    """One that is known. `components`: as Meta gives them, None when only webhooks told of it."""
+    """A template that is known.
+
+    `components`: as Meta gives them, None when only webhooks told of it.
+    """
 
     name: str
     language: str
     status: str | None
     category: str | None
-    components: list | None
+    components: list[Any] | None
     parameter_format: str | None
     reason: str | None
 
     @property
-    def is_marketing(self):
+    def key(self) -> TemplateKey:
+        return TemplateKey(self.name, self.language)
+
+    @property
+    def is_marketing(self) -> bool:
         return self.category == 'marketing'
 
     @property
-    def stop(self):
-        """(status, hold_reason, error) of a message that is made from it, None when it may go."""
-        return stop(self.status, self.reason)
+    def stop(self) -> Stop | None:
+        """What stops a message that is made from it, None when it may go."""
+        return STOPS.get(self.status or '')
 
 
-def stop(status, reason):
-    if status not in STOPS:
+Templates = Mapping[TemplateKey | None, Template]
+
+
+def template_key(message: Message, field: str = 'template') -> TemplateKey | None:
+    """Which template a checked message is made from, None for other types."""
+    if field not in message or (field == 'template' and message.get('type') != 'template'):
         return None
-    state, hold_reason, cause, title = STOPS[status]
-    return (
-        state,
-        hold_reason,
-        {'code': None, 'title': title, 'details': reason, 'fbtrace_id': None, 'cause': cause},
-    )
+    return TemplateKey(message[field]['name'], message[field]['language']['code'])
 
 
-def named(message, key='template'):
-    """(name, language) of the template that a checked message is made from, (None, None) for other
-    types.
-    """
-    if key not in message or key == 'template' != message.get('type'):
-        return None, None
-    return message[key]['name'], message[key]['language']['code']
-
-
-PLACES = ('template', 'fallback_template')  # of a message
-KNOWN = """
+TEMPLATE_FIELDS = ('template', 'fallback_template')  # of a message
+FIND_TEMPLATES = """
 SELECT name, language, status, category, components, parameter_format, reason
-FROM template JOIN unnest(%(names)s::text[], %(languages)s::text[]) AS n (name, language) USING (name, language)
-WHERE waba_id = %(waba)s
+FROM template JOIN {rows} USING (name, language)
+WHERE waba_id = %(waba_id)s
 """
-WABA_OF = 'SELECT waba_id FROM whatsapp_cloud_account WHERE chatbot_id = %s'
+FIND_WABA = 'SELECT waba_id FROM whatsapp_cloud_account WHERE chatbot_id = %s'
 
 
 def waba_of(chatbot_id: str) -> str | None:
     """The WABA of a chatbot whose account has not been looked up."""
-    return next((waba_id for (waba_id,) in fetch(WABA_OF, (chatbot_id,))), None)
+    return next((waba_id for (waba_id,) in fetch(FIND_WABA, (chatbot_id,))), None)
 
 
-def known(waba_id, messages):
-    """{(name, language): Template} of the templates that messages are made from; no query when
-    there is none.
-    """
-    named_here = {named(message, place) for message in messages for place in PLACES} - {
-        (None, None)
-    }
-    if not waba_id or not named_here:
+def _named_in(messages: Iterable[Message]) -> Iterator[tuple[str, TemplateKey]]:
+    """Each field of a message that names a template, and the template that it names."""
+    for message in messages:
+        for field in TEMPLATE_FIELDS:
+            key = template_key(message, field)
+            if key is not None:
+                yield field, key
+
+
+def find_templates(waba_id: str | None, messages: Iterable[Message]) -> Templates:
+    """The known templates that messages are made from; no query when they name none."""
+    keys = sorted({key for _, key in _named_in(messages)})
+    if not waba_id or not keys:
         return {}
-    names, languages = columns(named_here)
-    rows = fetch_dicts(KNOWN, {'waba': waba_id, 'names': names, 'languages': languages})
-    return {(row['name'], row['language']): Template(**row) for row in rows}
+    found = fetch_bulk_as(Template, FIND_TEMPLATES, keys, waba_id=waba_id)
+    return {template.key: template for template in found}
 
 
-def fitting(waba_id, messages):
-    """`known` of messages that give their templates what these want.
+def find_fitting(waba_id: str | None, messages: Sequence[Message]) -> Templates:
+    """The known templates of messages that give them what they want.
 
-    Raises Invalid; "validate": false is not asked.
+    A message with "validate": false is not checked. Raises Invalid.
     """
-    found = known(waba_id, messages)
-    problems = unknown(waba_id, messages, found)
-    for message in messages if found else ():
-        for place in PLACES if message.get('validate') is not False else ():
-            problems |= validation.problems(
-                found.get(named(message, place)), message.get(place), place
-            )
+    found = find_templates(waba_id, messages)
+    problems = find_unlisted(waba_id, messages, found)
+    checked = [message for message in messages if _is_checked(message)]
+    for message in checked if found else ():
+        for field in TEMPLATE_FIELDS:
+            template = found.get(template_key(message, field))
+            problems |= validation.problems(template, message.get(field), field)
     if problems:
         raise Invalid(validation.DOES_NOT_FIT, problems)
     return found
 
 
-# No row as long as nobody has read the list of the WABA; a row of nulls when it is empty.
-LISTED = """
+def _is_checked(message: Message) -> bool:
+    return message.get('validate') is not False
+
+
+@dataclass(frozen=True, slots=True)
+class ListedTemplate:
+    """What the list of a WABA calls a template; both are None when the list is empty."""
+
+    name: str | None
+    language: str | None
+
+
+# Without a row nobody has read the list of the WABA; a row of nulls says that it is empty.
+LIST_TEMPLATE_NAMES = """
 SELECT t.name, t.language FROM template_sync s
 LEFT JOIN template t ON t.waba_id = s.waba_id AND t.status IS DISTINCT FROM 'DELETED'
 WHERE s.waba_id = %s AND s.synced_at IS NOT NULL ORDER BY t.name, t.language
 """
-MAX_NAMED = 20  # templates in one sentence
+MAX_LISTED = 20  # names in one sentence
 
 
-def unknown(waba_id, messages, found):
-    """{path: [sentence]} of templates that are not in the list of their WABA, if that is known.
+def find_unlisted(
+    waba_id: str | None, messages: Iterable[Message], found: Templates
+) -> dict[str, list[str]]:
+    """{path: [sentence]} for templates that are not in the list of their WABA, if that is known.
 
-    It is read again then.
-
-    `found`: what is `known`. "validate": false is not asked.
+    The list is read again then. `found`: the result of find_templates. A message with
+    "validate": false is not checked.
     """
-    checked = [message for message in messages if message.get('validate') is not False]
-    missing = {
-        (place, named(message, place))
-        for message in checked
-        for place in PLACES
-        if message.get(place)
-    }
-    missing = [(place, key) for place, key in sorted(missing) if key[0] and key not in found]
-    listed = fetch(LISTED, (waba_id,)) if waba_id and missing else []
+    named = set(_named_in(filter(_is_checked, messages)))
+    missing = [(field, key) for field, key in sorted(named) if key not in found]
+    if not waba_id or not missing:
+        return {}
+    listed = fetch_as(ListedTemplate, LIST_TEMPLATE_NAMES, (waba_id,))
     if not listed:
         return {}
-    sync_due([waba_id])
+    request_sync([waba_id])
     wake(ERRANDS)
-    return dict(_not_listed(place, *key, listed) for place, key in missing)
+    languages = defaultdict(list)
+    for template in listed:
+        if template.name and template.language:
+            languages[template.name].append(template.language)
+    return dict(_describe_missing(field, key, languages) for field, key in missing)
 
 
-def _not_listed(place, name, language, listed):
-    """(path, [sentence])."""
-    if languages := [other for same, other in listed if same == name]:
-        sentence = (
-            f'The template "{name}" has no language "{language}". It has: {_some(languages)}.'
-        )
-        return f'{place}.language.code', [sentence]
-    names = list(dict.fromkeys(known_name for known_name, _ in listed if known_name))
-    exist = f'There are: {_some(names)}.' if names else 'It has none.'
-    return f'{place}.name', [f'The WhatsApp Business account has no template "{name}". {exist}']
+def _describe_missing(
+    field: str, key: TemplateKey, languages: Mapping[str, list[str]]
+) -> tuple[str, list[str]]:
+    """The path of a missing template, and what to say; `languages`: of each template there is."""
+    if key.name in languages:
+        has = f'It has: {_enumerate(languages[key.name])}.'
+        sentence = f'The template "{key.name}" has no language "{key.language}". {has}'
+        return f'{field}.language.code', [sentence]
+    exist = f'There are: {_enumerate(list(languages))}.' if languages else 'It has none.'
+    sentence = f'The WhatsApp Business account has no template "{key.name}". {exist}'
+    return f'{field}.name', [sentence]
 
 
-def _some(words):
-    rest = f' and {len(words) - MAX_NAMED} more' if len(words) > MAX_NAMED else ''
-    return ', '.join(words[:MAX_NAMED]) + rest
+def _enumerate(names: list[str]) -> str:
+    rest = f' and {len(names) - MAX_LISTED} more' if len(names) > MAX_LISTED else ''
+    return ', '.join(names[:MAX_LISTED]) + rest
 
 
-def is_marketing(message, templates):
+def is_marketing(message: Message, templates: Templates) -> bool:
     """Whether a message is of Meta's category marketing, or may become that.
 
-    `templates`: what is `known`.
+    `templates`: the result of find_templates.
     """
-    found = (templates.get(named(message, place)) for place in PLACES)
-    return any(one.is_marketing for one in found if one)
+    found = (templates.get(template_key(message, field)) for field in TEMPLATE_FIELDS)
+    return any(template.is_marketing for template in found if template)
 
 
-HEARD = """
-INSERT INTO template AS t (waba_id, name, language, id, status, category, quality, reason)
-VALUES (%(waba)s, %(name)s, %(language)s, %(id)s, %(status)s, %(category)s, %(quality)s, %(reason)s)
-ON CONFLICT (waba_id, name, language) DO UPDATE SET id = coalesce(excluded.id, t.id),
-  status = coalesce(excluded.status, t.status), category = coalesce(excluded.category, t.category),
-  quality = coalesce(excluded.quality, t.quality), updated_at = now(),
-  reason = CASE WHEN excluded.status IS NULL THEN t.reason ELSE excluded.reason END,
-  components = CASE WHEN NOT %(edited)s THEN t.components END
-WHERE %(late)s::timestamptz IS NULL OR t.updated_at <= %(late)s
-"""
-LATE = timedelta(
-    minutes=5
-)  # Meta repeats what it could not deliver for days: the other word may be the newer one
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """What a webhook says of a template. `status`: None when it speaks of something else."""
-
-    waba_id: str
-    name: str
-    language: str
-    status: str | None
-
-    @property
-    def frees(self):
-        return self.status == 'APPROVED'
-
-    @property
-    def stops(self):
-        return self.status in STOPS
-
-
-def heard(field, waba_id, value, at=None):
-    """A template webhook (section 5): keep what it says, read it all again soon.
-
-    What is made from it is the caller's to stop or free (sending/holds.py): returns the Verdict,
-    None when the webhook names no template.
-
-    `at`: Meta's time. A stop that comes late does nothing when newer things are known: what is read
-    decides.
-    """
-    name, language = (
-        clean(value.get('message_template_name'), 512),
-        clean(value.get('message_template_language'), 64),
-    )
-    if not (waba_id and name and language):
-        return None
-    is_verdict = field == 'message_template_status_update'
-    status = clean(value.get('event'), 64) if is_verdict else None
-    status = 'APPROVED' if status in GOES_AGAIN else status
-    sync_due([waba_id])  # this row first: whoever keeps what was read has it as well
-    execute(
-        HEARD,
-        {
-            'waba': waba_id,
-            'name': name,
-            'language': language,
-            'id': identifier(value.get('message_template_id')),
-            'status': status,
-            'category': _category(field, value),
-            'reason': _reason(value) if is_verdict else None,
-            'quality': clean(value.get('new_quality_score'), 64),
-            'edited': field
-            # what it wants now is not known until it is read
-            == 'message_template_components_update',
-            'late': at if status in STOPS and at and at < datetime.now(UTC) - LATE else None,
-        },
-    )
-    return Verdict(waba_id, name, language, status)
-
-
-def _category(field, value):
-    """What it is now: an impending change (with `correct_category`) is none yet."""
-    if field == 'template_category_update':
-        category = None if value.get('correct_category') else clean(value.get('new_category'), 64)
-    else:
-        category = clean(value.get('message_template_category'), 64)
-    return category and category.lower()
-
-
-def _reason(value):
-    """Why Meta rejects or pauses it: a word, and what the other objects say to a person."""
-    told = [value.get('reason')]
-    for name, keys in (
-        ('rejection_info', ('reason', 'recommendation')),
-        ('other_info', ('title', 'description')),
-    ):
-        told += [as_dict(value.get(name)).get(key) for key in keys]
-    words = [word for word in map(clean, told) if word and word != 'NONE']
-    return '; '.join(words)[:2000] or None
-
-
-SYNC_DUE = """
-INSERT INTO template_sync AS s (waba_id) SELECT DISTINCT unnest(%s::text[])
+# Seconds between two readings of a WABA that webhooks ask for: Meta allows 200 calls an hour
+# (section 8).
+SYNC_GAP_SECONDS = 30
+REQUEST_SYNC = """
+INSERT INTO template_sync AS s (waba_id) SELECT unnest(%(waba_ids)s::text[])
 ON CONFLICT (waba_id) DO UPDATE SET attempts = 0,
-  due_at = greatest(clock_timestamp(), s.synced_at + %s * interval '1 second')
+  due_at = greatest(clock_timestamp(), s.synced_at + %(gap)s * interval '1 second')
 """
-# seconds between two readings of a WABA that webhooks ask for: Meta allows 200 calls an hour
-# (section 8)
-GAP = 30
 
 
-def sync_due(waba_ids, gap=GAP):
-    """The templates of these WABAs are to be read (again); many wishes are one reading.
+def request_sync(waba_ids: Iterable[str | None], gap: float = SYNC_GAP_SECONDS) -> None:
+    """Ask for a new reading of the templates of these WABAs; several requests become one reading.
 
-    Wake ERRANDS afterwards.
+    Wake ERRANDS after the commit.
     """
-    execute(SYNC_DUE, (sorted(filter(None, waba_ids)), gap))
+    known = sorted({waba_id for waba_id in waba_ids if waba_id})
+    execute(REQUEST_SYNC, {'waba_ids': known, 'gap': gap})

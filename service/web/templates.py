@@ -38,13 +38,13 @@ def index():
     waba_id, limit = _waba_id(), responses.page_size()
     wanted = {name: responses.parameter(name) for name in template_sync.FILTERS}
     wanted = {name: AS_KEPT.get(name, str)(value) for name, value in wanted.items() if value}
-    rows = template_sync.page(waba_id, wanted, _after(), limit + 1)
+    rows = template_sync.list_templates(waba_id, wanted, _after(), limit + 1)
     cursor = _cursor(rows[limit - 1]) if len(rows) > limit else None
     return {
         'data': rows[:limit],
         'next_cursor': cursor,
         'waba_id': waba_id,
-        'sync': template_sync.state(waba_id),
+        'sync': template_sync.sync_state(waba_id),
     }
 
 
@@ -63,9 +63,9 @@ def sync():
     """Read them all again, now."""
     order = check(sync_schema, responses.json_object())
     waba_id = _waba_of(Account.find(order['chatbot_id']))
-    template.sync_due([waba_id], gap=0)
+    template.request_sync([waba_id], gap=0)
     wake(ERRANDS)
-    return {'waba_id': waba_id, 'sync': template_sync.state(waba_id)}, 202
+    return {'waba_id': waba_id, 'sync': template_sync.sync_state(waba_id)}, 202
 
 
 @blueprint.post('/templates')
@@ -80,8 +80,8 @@ def create():
         {name: made[name] for name in ('id', 'status', 'category') if name in made},
     )
     with db.atomic():
-        template.sync_due([waba_id])
-        template_sync.store(waba_id, [order | told])
+        template.request_sync([waba_id])
+        template_sync.save_templates(waba_id, [order | told])
     wake(ERRANDS)
     return _found(waba_id, order['name'], order['language']), 201
 
@@ -136,7 +136,7 @@ def _check_name(name):
 
 
 def _found(waba_id, name, language):
-    rows = template_sync.page(waba_id, {'name': name, 'language': language}, None, 1)
+    rows = template_sync.list_templates(waba_id, {'name': name, 'language': language}, None, 1)
     if not rows:
         raise NotFound(NOT_THERE)
     return rows[0]
@@ -173,7 +173,7 @@ def _at_meta(account):
         with no_connection():
             yield ManagementClient(), *whose
     except Refused as refused:
-        template.sync_due([account.waba_id])  # an answer that was lost may have been a yes
+        template.request_sync([account.waba_id])  # an answer that was lost may have been a yes
         raise _problem(refused.outcome) from None
 
 

@@ -8,14 +8,16 @@ from service.accounts.account import speaks_for
 from service.runtime.timestamps import past
 from service.runtime.untrusted import as_dict
 from service.sending import holds
-from service.templates import template
+from service.templates import template_event
 from service.webhooks.payload import KNOWN_FIELDS, Item
 
 
 def _of_a_template(item):
     data = item.data
     at = past(data['time']) or item.received_at
-    verdict = template.heard(item.key, data['waba_id'], as_dict(data['value']), at)
+    verdict = template_event.on_template_event(
+        item.key, data['waba_id'], as_dict(data['value']), at
+    )
     if verdict is None:
         return (
             'invalid',
@@ -27,7 +29,7 @@ def _of_a_template(item):
 
 # What Meta says of a whole WABA, so an app of its own may say it of its own WABA only.
 OF_A_WABA = {
-    **dict.fromkeys(template.FIELDS, _of_a_template),
+    **dict.fromkeys(template_event.FIELDS, _of_a_template),
     **dict.fromkeys(health_event.FIELDS, health_event.heard),
 }
 

@@ -79,6 +79,6 @@ def test_what_waits_may_leave_and_what_has_arrived_stays():
 
 
 def test_a_stopped_template_moves_its_messages_as_the_table_allows():
-    for status, hold_reason, _, _ in STOPS.values():
-        assert status in ALLOWED[Status.QUEUED]
-        assert (status == Status.HELD) == (hold_reason in set(HoldReason))
+    for stop in STOPS.values():
+        assert stop.status in ALLOWED[Status.QUEUED]
+        assert (stop.status == Status.HELD) == (stop.hold_reason in set(HoldReason))

@@ -10,7 +10,7 @@ import requests
 from service.runtime.db import connection
 from service.sending import holds
 from service.templates import template_sync
-from service.templates.template import FIELDS
+from service.templates.template_event import FIELDS
 from tests.people import CHATBOT, sql
 
 WABA, OTHER_NUMBER = '880011223344556', '300112233445567'

@@ -6,6 +6,7 @@ import pytest
 
 from service.runtime.db import connection, execute
 from service.templates import template_sync
+from service.templates.template import TemplateKey
 from service.webhooks import process
 from tests.files import at_meta, comes_in, media_message
 from tests.own_service import Platform
@@ -271,7 +272,10 @@ def test_an_odd_number_in_one_template_costs_only_its_components(acme, stand_in,
         'components': [{'type': 'BODY', 'text': 'Hi'}],
     }
     with connection():
-        assert template_sync.store(WABA, [odd, good]) == [('good', 'en'), ('odd', 'en')]
+        assert template_sync.save_templates(WABA, [odd, good]) == [
+            TemplateKey('good', 'en'),
+            TemplateKey('odd', 'en'),
+        ]
     assert sql('SELECT name, components FROM template ORDER BY name') == [
         ('good', good['components']),
         ('odd', None),
