@@ -1,13 +1,18 @@
 """Conversations: one for each person or group that a chatbot talks with, and what is known of it."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any, Self
 
 from peewee import DateTimeField, SmallIntegerField, TextField
 
 from service.conversations import service_window
-from service.runtime.db import columns, execute, fetch
-from service.runtime.ids import new_id
+from service.runtime.db import fetch
 from service.runtime.model import JSON, Row
+from service.runtime.rows import Uuid, execute_bulk
+
+FIND_MERGED_INTO = 'SELECT conversation_id FROM conversation_merged WHERE id = %s'
 
 
 class Conversation(Row):
@@ -52,79 +57,65 @@ class Conversation(Row):
     )
 
     @classmethod
-    def find(cls, row_id):
-        """Also by the id of one that turned out to be the same person's."""
+    def find(cls, row_id: str) -> Self:
+        """The conversation, also by the id of one that was merged into it. Raises NotFound."""
         return cls.get_or_none(cls.id == row_id) or super().find(current_id(row_id))
 
-    def to_dict(self):
+    def to_dict(self) -> dict[str, Any]:
+        """The conversation as callers of the API see it."""
         closes_at = service_window.closes_at(self.last_inbound_at)
         is_open = closes_at > datetime.now(UTC) if closes_at and not self.group_id else None
         shown = {name: getattr(self, name) for name in self.SHOWN}
         return shown | {'window_expires_at': closes_at, 'window_open': is_open}
 
 
-def current_id(conversation_id):
+def current_id(conversation_id: str) -> str:
     """The id of the conversation that this one was merged into; its own when it was not."""
-    rows = fetch(
-        'SELECT conversation_id FROM conversation_merged WHERE id = %s', (conversation_id,)
-    )
+    rows = fetch(FIND_MERGED_INTO, (conversation_id,))
     return rows[0][0] if rows else conversation_id
 
 
-def _latest(name, value=None):
-    """An id or a name that is shown: the latest by Meta's time; what comes late only fills what is
-    missing.
-    """
+def _newer(name: str, value: str | None = None) -> str:
+    """An assignment: the value with the later time of Meta's; an older one only fills a gap."""
     value = value or f'n.{name}'
-    is_news = 'n.known_at >= c.known_at OR c.known_at IS NULL AND n.known_at IS NOT NULL'
-    return f'{name} = CASE WHEN {is_news} THEN coalesce({value}, c.{name}) ELSE coalesce(c.{name}, {value}) END'
+    is_newer = 'n.known_at >= c.known_at OR c.known_at IS NULL AND n.known_at IS NOT NULL'
+    return f"""{name} = CASE WHEN {is_newer} THEN coalesce({value}, c.{name})
+    ELSE coalesce(c.{name}, {value}) END"""
 
 
-# As long as the phone leads here: it may have a new owner.
-PHONE = """(SELECT value FROM conversation_identity
-  WHERE conversation_id = c.id AND chatbot_id = c.chatbot_id AND kind = 'phone' AND value = n.wa_id)"""
-# Unless another one has taken its place.
-USER = """(SELECT n.user_id WHERE NOT EXISTS (SELECT 1 FROM conversation_identity
-  WHERE chatbot_id = c.chatbot_id AND kind = 'replaced' AND value = n.user_id))"""
-IDS = f"""
-  {_latest('wa_id', PHONE)}, {_latest('user_id', USER)}, {_latest('parent_user_id')},
+# Only while the phone leads to this conversation: it may have a new owner.
+OWN_PHONE = """(SELECT value FROM conversation_identity WHERE conversation_id = c.id
+    AND chatbot_id = c.chatbot_id AND kind = 'phone' AND value = n.wa_id)"""
+# Only while no other BSUID has replaced it.
+CURRENT_USER = """(SELECT n.user_id WHERE NOT EXISTS (SELECT 1 FROM conversation_identity
+    WHERE chatbot_id = c.chatbot_id AND kind = 'replaced' AND value = n.user_id))"""
+SET_IDS = f"""
+  {_newer('wa_id', OWN_PHONE)},
+  {_newer('user_id', CURRENT_USER)},
+  {_newer('parent_user_id')},
   known_at = greatest(c.known_at, n.known_at), updated_at = now()
 """
-KNOWN = f"""
-UPDATE conversation c SET {IDS}
-FROM unnest(%s::uuid[], %s::timestamptz[], %s::text[], %s::text[], %s::text[])
-  AS n (id, known_at, wa_id, user_id, parent_user_id)
-WHERE c.id = n.id
+SET_NAMES = f"""
+  {_newer('username')},
+  {_newer('name')}
 """
-HEARD = f"""
+UPDATE_IDS = f'UPDATE conversation c SET {SET_IDS} FROM {{rows}} WHERE c.id = n.id'
+RECORD_INBOUND = f"""
 UPDATE conversation c SET
-  last_inbound_at = greatest(c.last_inbound_at, CASE WHEN n.wrote_at > now() THEN now() ELSE n.wrote_at END),
-  last_message_at = greatest(c.last_message_at, n.said_at), {_latest('username')}, {_latest('name')}, {IDS},
+  last_inbound_at = greatest(c.last_inbound_at,
+    CASE WHEN n.wrote_at > now() THEN now() ELSE n.wrote_at END),
+  last_message_at = greatest(c.last_message_at, n.said_at),
   reply_due_at = coalesce(clock_timestamp() + n.reply_after * interval '1 second', c.reply_due_at),
-  reply_attempts = CASE WHEN n.reply_after IS NULL THEN c.reply_attempts ELSE 0 END
-FROM unnest(%s::uuid[], %s::timestamptz[], %s::timestamptz[], %s::timestamptz[], %s::text[], %s::text[], %s::text[],
-  %s::text[], %s::text[], %s::float8[])
-  AS n (id, known_at, said_at, wrote_at, wa_id, user_id, parent_user_id, username, name, reply_after)
-WHERE c.id = n.id
+  reply_attempts = CASE WHEN n.reply_after IS NULL THEN c.reply_attempts ELSE 0 END,
+  {SET_NAMES}, {SET_IDS}
+FROM {{rows}} WHERE c.id = n.id
 """
-NEWS = (
-    'known_at',
-    'said_at',
-    'wrote_at',
-    'wa_id',
-    'user_id',
-    'parent_user_id',
-    'username',
-    'name',
-    'reply_after',
-)
-# What a status told: its conversation comes after the message here, so a row that somebody holds is
-# left alone.
-NAMED = f"""
-UPDATE conversation c SET {_latest('username')}, {_latest('name')}
+# A status locks its message first, everybody else the conversation: so that the two never wait for
+# each other, a conversation that somebody else holds is left out.
+UPDATE_PROFILE_NAMES = f"""
+UPDATE conversation c SET {SET_NAMES}
 FROM (
-  SELECT n.* FROM conversation c
-    JOIN unnest(%s::uuid[], %s::timestamptz[], %s::text[], %s::text[]) AS n (id, known_at, username, name) USING (id)
+  SELECT n.* FROM conversation c JOIN {{rows}} USING (id)
   WHERE n.username <> c.username OR n.name <> c.name
     OR c.username IS NULL AND n.username IS NOT NULL OR c.name IS NULL AND n.name IS NOT NULL
   ORDER BY c.id FOR NO KEY UPDATE OF c SKIP LOCKED) n
@@ -132,22 +123,53 @@ WHERE c.id = n.id
 """
 
 
-def heard_from(news):
-    """Update conversations, whose rows the caller holds (identity.resolve), from their messages.
+@dataclass(slots=True)
+class ShownIds:
+    """The ids that are shown of a conversation, as evidence of a time has them; None: no news."""
 
-    `news`: {conversation_id: {NEWS}}; what is missing keeps its value. `known_at`: Meta's time;
-    `said_at`: the same or, without one, the time of receipt; `wrote_at`: that of what opens the
-    24-hour window; `reply_after`: the quiet seconds until a reply is asked for (missing: none is).
-    """
-    if news:
-        execute(
-            HEARD, columns([(id_, *(row.get(name) for name in NEWS)) for id_, row in news.items()])
-        )
+    id: Uuid
+    known_at: datetime | None  # Meta's time
+    wa_id: str | None
+    user_id: str | None
+    parent_user_id: str | None
 
 
-def named(rows):
-    """The names that statuses show: [(conversation_id, Meta's time, username, name)], one for each
-    conversation.
-    """
-    if rows:
-        execute(NAMED, columns(rows))
+@dataclass(slots=True)
+class Activity:
+    """What new messages tell about their conversation; None: no news."""
+
+    id: Uuid
+    known_at: datetime | None = None  # Meta's time of the latest
+    said_at: datetime | None = None  # the same or, when Meta gives none, the time of receipt
+    wrote_at: datetime | None = None  # of the latest that opens the 24-hour window
+    wa_id: str | None = None
+    user_id: str | None = None
+    parent_user_id: str | None = None
+    username: str | None = None
+    name: str | None = None
+    reply_after: float | None = None  # quiet seconds until a reply is due; None: none is wanted
+
+
+@dataclass(slots=True)
+class ProfileNames:
+    """The names of a person that a status shows; None: no news."""
+
+    id: Uuid
+    known_at: datetime | None  # Meta's time
+    username: str | None
+    name: str | None
+
+
+def update_ids(ids: Sequence[ShownIds]) -> None:
+    """Show these ids of conversations; the caller holds their rows."""
+    execute_bulk(UPDATE_IDS, ids)
+
+
+def record_inbound(activities: Sequence[Activity]) -> None:
+    """Keep what messages tell about their conversations; the caller holds their rows."""
+    execute_bulk(RECORD_INBOUND, activities)
+
+
+def update_profile_names(names: Sequence[ProfileNames]) -> None:
+    """Keep the names that statuses show, one row for each conversation."""
+    execute_bulk(UPDATE_PROFILE_NAMES, names)

@@ -8,6 +8,7 @@ again, neither takes it back nor finds the wrong person.
 """
 
 from service.conversations import contact, identity_store
+from service.conversations.conversation import ShownIds
 from service.conversations.identity_store import Owner, former, look_up, variants
 from service.conversations.merge import MergeNeeded
 from service.runtime.ids import new_id
@@ -353,7 +354,8 @@ class Settlement:
         }
         stored = sorted(self.touched & self.now.keys())
         shown = [
-            (person, *self._shown(person, 'at', 'phone', 'user', 'parent')) for person in stored
+            ShownIds(person, *self._shown(person, 'at', 'phone', 'user', 'parent'))
+            for person in stored
         ]
         identity_store.write(created, moved, self.freed, shown)
         contact.note(

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from service.content.person_id import named
 from service.content.phone_numbers import candidates
-from service.conversations.conversation import KNOWN
+from service.conversations.conversation import ShownIds, update_ids
 from service.conversations.merge import WITH_BSUID
 from service.runtime.db import columns, connection, execute, fetch
 
@@ -114,10 +114,10 @@ def current(conversations):
     return {row[0]: row[1:] for row in fetch(CURRENT, (conversations,))} if conversations else {}
 
 
-def write(created, moved, freed, shown):
+def write(created, moved, freed, shown: list[ShownIds]):
     """What a settlement decided.
 
-    `created`, `shown`: rows as CREATE and KNOWN want them; `moved`: {key: Owner}.
+    `created`: rows as CREATE wants them; `moved`: {key: Owner}.
     """
     if created:
         execute(CREATE, columns(created))
@@ -129,5 +129,4 @@ def write(created, moved, freed, shown):
         execute(FREE, columns(freed))
     if moved:
         execute(ASSIGN, columns(moved))
-    if shown:
-        execute(KNOWN, columns(shown))
+    update_ids(shown)

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterable
 
 from service.conversations import conversation, opt_out
+from service.conversations.conversation import Activity
 from service.media import inbound_file
 from service.messages import echo, message
 from service.messages.message import MessageKey, ReceivedMessage
@@ -62,7 +63,7 @@ def store(messages: list[Item], echoes: list[Item]) -> None:
     """
     new_messages = _store_messages(_first(messages))
     new_echoes = _store_echoes(_first(echoes))
-    conversation.heard_from(_news([*new_messages, *new_echoes]))
+    conversation.record_inbound(_activities([*new_messages, *new_echoes]))
     holds.cancel_unwanted(opt_out.record(opt_out.in_words(new_messages)))
 
 
@@ -135,19 +136,20 @@ def _kind(data: dict) -> str:
     return clean(data.get('type'), MAX_NAME) or 'unknown'
 
 
-def _news(stored: Iterable[Item]) -> dict[str, dict]:
-    """What new messages tell about their conversations, the latest last."""
-    news = {}
+def _activities(stored: Iterable[Item]) -> list[Activity]:
+    """What new messages tell about their conversations, one for each; the latest news count."""
+    activities: dict[str, Activity] = {}
     for item in sorted(stored, key=lambda item: item.at):
-        row = news.setdefault(item.conversation_id, {})
-        row['known_at'] = item.told_at or row.get('known_at')
-        row['said_at'] = item.at
+        activity = activities.setdefault(item.conversation_id, Activity(item.conversation_id))
+        activity.known_at = item.told_at or activity.known_at
+        activity.said_at = item.at
         if item.kind == 'message' and item.data.get('type') != 'system':
-            row['wrote_at'] = item.at
+            activity.wrote_at = item.at
         if item.kind == 'message' and _wants_reply(item):
-            row['reply_after'] = settings.REPLY_QUIET_SECONDS
-        row.update(_profile(item))
-    return news
+            activity.reply_after = settings.REPLY_QUIET_SECONDS
+        for name, value in _profile(item).items():
+            setattr(activity, name, value)
+    return list(activities.values())
 
 
 def _wants_reply(item: Item) -> bool:

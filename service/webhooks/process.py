@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from service.accounts import receiving_account
 from service.accounts.account import learn
 from service.conversations import conversation
+from service.conversations.conversation import ProfileNames
 from service.conversations.identity import IdentityClaim, resolve
 from service.conversations.merge import IdentityConflict
 from service.graph.client import error_from, first_error
@@ -281,8 +282,10 @@ def _store_statuses(items: list[Item]) -> None:
         if item.outcome == 'duplicate' or not item.conversation_id:
             continue
         if profile := identity_claims.profile(item):
-            names[item.conversation_id] = item.told_at, profile.get('username'), profile.get('name')
-    conversation.named([(id_, *row) for id_, row in names.items()])
+            names[item.conversation_id] = ProfileNames(
+                item.conversation_id, item.told_at, profile.get('username'), profile.get('name')
+            )
+    conversation.update_profile_names(list(names.values()))
 
 
 def _told(item: Item) -> DeliveryStatus | Fact:
