@@ -13,9 +13,9 @@ from service.messages import usage
 from service.runtime.errors import Invalid
 from service.runtime.queues import ERRANDS, INCOMING, SEND, wake
 from service.sending import brake, holds
-from service.web import responses
+from service.web import pagination, request_input
 from service.web.auth import guard
-from service.web.query import takes
+from service.web.request_input import query_parameters
 from service.web.schemas import account_schema, account_update_schema
 
 blueprint = guard(Blueprint('accounts', __name__))
@@ -27,7 +27,7 @@ def save():
 
     A token reconnects the account: active, and what was held is sent.
     """
-    body = responses.json_object()
+    body = request_input.json_object()
     data = message_schema.check(account_update_schema, body)
     if not Account.exists(data['chatbot_id']):
         data = message_schema.check(account_schema, body)
@@ -39,13 +39,13 @@ def save():
 
 
 @blueprint.get('/accounts')
-@takes('send_state', 'limit', 'cursor')
+@query_parameters('send_state', 'limit', 'cursor')
 def index():
     """All of them, the newest first, without their health; `send_state=held` or `away`: those that
     cannot send.
     """
-    state, limit = responses.choice('send_state', SEND_STATES), responses.page_size()
-    rows = Account.newest(state, responses.parameter('cursor'), limit + 1)
+    state, limit = request_input.choice('send_state', SEND_STATES), pagination.page_size()
+    rows = Account.newest(state, request_input.parameter('cursor'), limit + 1)
     last = rows[limit - 1].chatbot_id if len(rows) > limit else None
     away = outage.now_away()
     return {'data': [account.to_dict(away) for account in rows[:limit]], 'next_cursor': last}
@@ -57,12 +57,12 @@ def show(chatbot_id):
 
 
 @blueprint.get('/account/<chatbot_id>/health')
-@takes('field', 'limit', 'cursor')
+@query_parameters('field', 'limit', 'cursor')
 def show_health(chatbot_id):
     """All that Meta told of the account, the newest first."""
     account = Account.find(chatbot_id)
-    field = responses.choice('field', health_event.FIELDS)
-    return responses.page_of(
+    field = request_input.choice('field', health_event.FIELDS)
+    return pagination.page_of_rows(
         partial(health_event.history, account, field), health_event.history_entry
     )
 
@@ -110,9 +110,9 @@ def _resume(chatbot_id):
 
 
 @blueprint.get('/usage')
-@takes('chatbot_id', 'from', 'to')
+@query_parameters('chatbot_id', 'from', 'to')
 def show_usage():
-    chatbot_id = responses.parameter('chatbot_id')
+    chatbot_id = request_input.parameter('chatbot_id')
     if chatbot_id is None:
         raise Invalid(
             'chatbot_id is required.', {'chatbot_id': ['Missing data for required field.']}
@@ -122,7 +122,7 @@ def show_usage():
 
 
 def _date(name):
-    value = responses.parameter(name)
+    value = request_input.parameter(name)
     try:
         return value and date.fromisoformat(value)
     except ValueError:

@@ -11,7 +11,8 @@ from flask import request
 from service.runtime.config import settings
 from service.runtime.db import db
 from service.runtime.errors import Unauthorized
-from service.web import bodies, query
+from service.web import bodies
+from service.web.request_input import check_query
 
 PREFIX = 'sha256='
 NO_KEY = 'Send "Authorization: Bearer <key>" with one of API_KEYS.'
@@ -23,7 +24,7 @@ def guard(blueprint):
     """
     blueprint.before_request(require_key)
     blueprint.before_request(bodies.read)
-    blueprint.before_request(query.check)
+    blueprint.before_request(check_query)
     blueprint.before_request(_open)
     blueprint.teardown_request(_close)
     return blueprint

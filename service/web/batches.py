@@ -19,10 +19,10 @@ from service.sending import recipients_csv, submit
 from service.sending.batch import Batch
 from service.sending.recipient import listed
 from service.sending.recipients import Bulk
-from service.web import responses
+from service.web import pagination, request_input
 from service.web.auth import guard
 from service.web.idempotency import Once, digest
-from service.web.query import check_names, takes
+from service.web.request_input import check_names, query_parameters
 from service.web.schemas import bulk_schema, csv_schema
 
 blueprint = guard(Blueprint('batches', __name__))
@@ -38,14 +38,14 @@ FLAGS = {'true': True, 'yes': True, '1': True, 'false': False, 'no': False, '0':
 
 
 @blueprint.post('/send/bulk')
-@takes(*CSV_PARAMETERS)
+@query_parameters(*CSV_PARAMETERS)
 def send():
     """202 once the batch is committed with all its messages; the work waits in its rows."""
     return _csv() if request.mimetype == 'text/csv' else _json()
 
 
 def _json():
-    body = responses.json_object()
+    body = request_input.json_object()
     check_names(())
     once = Once(body.get('chatbot_id'), lambda: digest(body))
     return once.first_answer_or(lambda: _queue(*_order(body), once))
@@ -153,7 +153,7 @@ def _message(kind, given):
     except (ValueError, RecursionError):
         raise Invalid('message is not JSON.', {'message': ['Not JSON.']}) from None
     if isinstance(message, dict) and is_deep(message):
-        raise Invalid(responses.TOO_DEEP, {'message': ['Nested too deeply.']})
+        raise Invalid(request_input.TOO_DEEP, {'message': ['Nested too deeply.']})
     return message
 
 
@@ -174,11 +174,11 @@ def store(account: Account, order: dict, bulk: Bulk) -> dict:
 
 
 @blueprint.get('/batches')
-@takes('chatbot_id', 'limit', 'cursor')
+@query_parameters('chatbot_id', 'limit', 'cursor')
 def index():
-    chatbot_id = responses.parameter('chatbot_id')
+    chatbot_id = request_input.parameter('chatbot_id')
     query = Batch.select()
-    return responses.page(
+    return pagination.page(
         query.where(Batch.chatbot_id == chatbot_id) if chatbot_id else query,
         Batch,
         batches.serialize,

@@ -7,26 +7,29 @@ from service.conversations.conversation import Conversation
 from service.conversations.opt_out import Statement, record
 from service.runtime.db import db
 from service.sending import holds
-from service.web import responses
+from service.web import pagination, request_input
 from service.web.auth import guard
-from service.web.query import takes
+from service.web.request_input import query_parameters
 
 blueprint = guard(Blueprint('contacts', __name__))
 
 
 @blueprint.get('/contacts')
-@takes('chatbot_id', 'username', 'phone', 'user_id', 'opted_out', 'limit', 'cursor')
+@query_parameters('chatbot_id', 'username', 'phone', 'user_id', 'opted_out', 'limit', 'cursor')
 def index():
-    chatbot_id, username = responses.parameter('chatbot_id'), responses.parameter('username')
+    chatbot_id, username = (
+        request_input.parameter('chatbot_id'),
+        request_input.parameter('username'),
+    )
     query = Conversation.select().where(Conversation.group_id.is_null())
     query = query.where(Conversation.chatbot_id == chatbot_id) if chatbot_id else query
     query = query.where(Conversation.username == username.removeprefix('@')) if username else query
     for name in ('phone', 'user_id'):
-        if value := responses.parameter(name):
+        if value := request_input.parameter(name):
             query = query.where(Conversation.id.in_(contact.known_by(chatbot_id, value)))
-    if wanted := responses.choice('opted_out', ('true', 'false')):
+    if wanted := request_input.choice('opted_out', ('true', 'false')):
         query = query.where(Conversation.opted_out_at.is_null(wanted == 'false'))
-    return responses.page(query, Conversation, contact.serialize)
+    return pagination.page(query, Conversation, contact.serialize)
 
 
 @blueprint.get('/contacts/<uuid:contact_id>')

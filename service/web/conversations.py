@@ -3,20 +3,20 @@
 from flask import Blueprint
 
 from service.conversations.conversation import Conversation
-from service.web import responses
+from service.web import pagination, request_input
 from service.web.auth import guard
-from service.web.query import takes
+from service.web.request_input import query_parameters
 
 blueprint = guard(Blueprint('conversations', __name__))
 
 
 @blueprint.get('/conversations')
-@takes('chatbot_id', 'limit', 'cursor')
+@query_parameters('chatbot_id', 'limit', 'cursor')
 def index():
-    chatbot_id = responses.parameter('chatbot_id')
+    chatbot_id = request_input.parameter('chatbot_id')
     query = Conversation.select()
     query = query.where(Conversation.chatbot_id == chatbot_id) if chatbot_id else query
-    return responses.page(query, Conversation, lambda rows: [row.to_dict() for row in rows])
+    return pagination.page(query, Conversation, lambda rows: [row.to_dict() for row in rows])
 
 
 @blueprint.get('/conversations/<uuid:conversation_id>')

@@ -3,12 +3,12 @@
 from flask import Blueprint, Response
 
 from service.graph import error_docs
-from service.web import query
 from service.web.auth import require_key
+from service.web.request_input import check_query
 
 blueprint = Blueprint('documents', __name__)
 blueprint.before_request(require_key)
-blueprint.before_request(query.check)
+blueprint.before_request(check_query)
 
 
 @blueprint.get('/docs/errors')

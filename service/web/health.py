@@ -11,8 +11,7 @@ from service.jobs import job_table
 from service.runtime import heartbeat, migrate
 from service.runtime.db import connection, deadline, public_reason
 from service.runtime.queues import client
-from service.web.query import check_names
-from service.web.responses import choice
+from service.web.request_input import check_names, choice
 
 blueprint = Blueprint('health', __name__)
 KINDS = ('incoming', 'send', 'errands', 'clock')  # what `python -m workers` runs

@@ -15,10 +15,10 @@ from service.messages.state_machine import Status
 from service.runtime.errors import Invalid
 from service.runtime.queues import ERRANDS, SEND, wake
 from service.sending import delivery_status, outbox, submit
-from service.web import responses
+from service.web import pagination, request_input
 from service.web.auth import guard
 from service.web.idempotency import Once, digest
-from service.web.query import takes
+from service.web.request_input import query_parameters
 from service.web.schemas import known_send_schema, read_schema, send_schema
 
 blueprint = guard(Blueprint('messages', __name__))
@@ -27,7 +27,7 @@ blueprint = guard(Blueprint('messages', __name__))
 @blueprint.post('/send')
 def send():
     """202 once the message is committed; the work waits in its row."""
-    body = responses.json_object()
+    body = request_input.json_object()
     once = Once(body.get('chatbot_id'), lambda: digest(body))
     return once.first_answer_or(lambda: _send(body, once))
 
@@ -87,7 +87,7 @@ def read(message_id):
     """Show a customer's message as read and, if wanted, the business typing; 409 for what we have
     sent.
     """
-    wish = message_schema.check(read_schema, responses.optional_object())
+    wish = message_schema.check(read_schema, request_input.optional_json_object())
     message = Message.find(str(message_id))
     Account.find_active(message.chatbot_id)
     read_receipt.ask(message, wish['typing'])
@@ -96,7 +96,7 @@ def read(message_id):
 
 
 @blueprint.get('/messages')
-@takes(
+@query_parameters(
     'chatbot_id',
     'conversation_id',
     'batch_id',
@@ -114,28 +114,30 @@ def read(message_id):
 def index():
     """Newest first; with `updated_since` in the order of their changes, the oldest first."""
     query = message_list.created(
-        _wanted(), responses.moment('created_after'), responses.moment('created_before')
+        _wanted(),
+        request_input.timestamp('created_after'),
+        request_input.timestamp('created_before'),
     )
-    if since := responses.moment('updated_since'):
-        return responses.page_of_changes(partial(message_list.changed, query), since, serialize)
-    return responses.page(query, Message, serialize)
+    if since := request_input.timestamp('updated_since'):
+        return pagination.page_of_changes(partial(message_list.changed, query), since, serialize)
+    return pagination.page(query, Message, serialize)
 
 
 def _wanted():
-    query, chatbot_id = Message.select(), responses.parameter('chatbot_id')
-    conversation_id = responses.identifier('conversation_id')
+    query, chatbot_id = Message.select(), request_input.parameter('chatbot_id')
+    conversation_id = request_input.identifier('conversation_id')
     for column, value in (
         (Message.chatbot_id, chatbot_id),
         (Message.conversation_id, conversation_id and current_id(conversation_id)),
-        (Message.batch_id, responses.identifier('batch_id')),
-        (Message.direction, responses.choice('direction', ('inbound', 'outbound'))),
-        (Message.status, responses.choice('status', tuple(Status))),
-        (Message.client_reference, responses.parameter('client_reference')),
+        (Message.batch_id, request_input.identifier('batch_id')),
+        (Message.direction, request_input.choice('direction', ('inbound', 'outbound'))),
+        (Message.status, request_input.choice('status', tuple(Status))),
+        (Message.client_reference, request_input.parameter('client_reference')),
     ):
         query = query.where(column == value) if value else query
-    if wamid := responses.parameter('wamid'):
+    if wamid := request_input.parameter('wamid'):
         query = message_list.with_wamid(query, wamid)
-    if to := responses.parameter('to'):
+    if to := request_input.parameter('to'):
         query = message_list.sent_to(query, chatbot_id, to)
     return query
 

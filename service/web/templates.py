@@ -19,9 +19,9 @@ from service.runtime.queues import ERRANDS, SEND, wake
 from service.runtime.untrusted import UNSTORABLE
 from service.sending import holds
 from service.templates import template, template_sync
-from service.web import responses
+from service.web import pagination, request_input
 from service.web.auth import guard
-from service.web.query import takes
+from service.web.request_input import query_parameters
 from service.web.schemas import new_template_schema, sync_schema
 
 blueprint = guard(Blueprint('templates', __name__))
@@ -32,11 +32,11 @@ NOT_THERE = 'There is no such template; it may not have been read yet.'
 
 
 @blueprint.get('/templates')
-@takes('chatbot_id', 'waba_id', *template_sync.FILTERS, 'limit', 'cursor')
+@query_parameters('chatbot_id', 'waba_id', *template_sync.FILTERS, 'limit', 'cursor')
 def index():
     """By name and language, with how it stands with their reading."""
-    waba_id, limit = _waba_id(), responses.page_size()
-    wanted = {name: responses.parameter(name) for name in template_sync.FILTERS}
+    waba_id, limit = _waba_id(), pagination.page_size()
+    wanted = {name: request_input.parameter(name) for name in template_sync.FILTERS}
     wanted = {name: AS_KEPT.get(name, str)(value) for name, value in wanted.items() if value}
     rows = template_sync.list_templates(waba_id, wanted, _after(), limit + 1)
     cursor = _cursor(rows[limit - 1]) if len(rows) > limit else None
@@ -49,9 +49,9 @@ def index():
 
 
 @blueprint.get('/templates/<name>')
-@takes('chatbot_id', 'waba_id', 'language')
+@query_parameters('chatbot_id', 'waba_id', 'language')
 def show(name):
-    language = responses.parameter('language')
+    language = request_input.parameter('language')
     if not language:
         raise Invalid('language is required.', {'language': REQUIRED})
     _check_name(name)
@@ -61,7 +61,7 @@ def show(name):
 @blueprint.post('/templates/sync')
 def sync():
     """Read them all again, now."""
-    order = check(sync_schema, responses.json_object())
+    order = check(sync_schema, request_input.json_object())
     waba_id = _waba_of(Account.find(order['chatbot_id']))
     template.request_sync([waba_id], gap=0)
     wake(ERRANDS)
@@ -71,7 +71,7 @@ def sync():
 @blueprint.post('/templates')
 def create():
     """Make one at Meta; 201 with what Meta says of it. Its approval comes later, by webhook."""
-    order = check(new_template_schema, responses.json_object())
+    order = check(new_template_schema, request_input.json_object())
     account = Account.find_active(order.pop('chatbot_id'))
     with _at_meta(account) as (meta, *whose):
         made = meta.create_template(*whose, order)
@@ -87,7 +87,7 @@ def create():
 
 
 @blueprint.delete('/templates/<name>')
-@takes('chatbot_id', 'language', 'id')
+@query_parameters('chatbot_id', 'language', 'id')
 def delete(name):
     """In one language (by that, or by Meta's id), or in all.
 
@@ -95,7 +95,7 @@ def delete(name):
     """
     _check_name(name)
     account = Account.find_active(_required('chatbot_id'))
-    language, template_id = responses.parameter('language'), responses.parameter('id')
+    language, template_id = request_input.parameter('language'), request_input.parameter('id')
     if language and not template_id:
         template_id = _found(_waba_of(account), name, language)['id']
         if not template_id:
@@ -111,7 +111,7 @@ def delete(name):
 
 
 def _required(name):
-    value = responses.parameter(name)
+    value = request_input.parameter(name)
     if value is None:
         raise Invalid(f'{name} is required.', {name: REQUIRED})
     return value
@@ -119,7 +119,7 @@ def _required(name):
 
 def _waba_id():
     """Named itself, or by one of its chatbots."""
-    return responses.parameter('waba_id') or _waba_of(Account.find(_required('chatbot_id')))
+    return request_input.parameter('waba_id') or _waba_of(Account.find(_required('chatbot_id')))
 
 
 def _waba_of(account):
@@ -148,7 +148,7 @@ def _cursor(row):
 
 def _after():
     """(name, language) of the last template that was shown."""
-    cursor = responses.parameter('cursor')
+    cursor = request_input.parameter('cursor')
     try:
         name, language = json.loads(base64.urlsafe_b64decode(cursor)) if cursor else (None, None)
     except (ValueError, RecursionError, TypeError):

@@ -3,9 +3,9 @@
 from flask import Blueprint
 
 from service.runtime.queues import INCOMING, wake
-from service.web import responses
+from service.web import pagination, request_input
 from service.web.auth import guard
-from service.web.query import takes
+from service.web.request_input import query_parameters
 from service.webhooks import inbox
 from service.webhooks.inbox import WebhookEvent
 
@@ -14,12 +14,12 @@ STATUSES = ('received', 'processed', 'failed', 'quarantined')
 
 
 @blueprint.get('/webhook-events')
-@takes('status', 'limit', 'cursor')
+@query_parameters('status', 'limit', 'cursor')
 def index():
-    status = responses.choice('status', STATUSES)
+    status = request_input.choice('status', STATUSES)
     query = WebhookEvent.without_body()
     query = query.where(WebhookEvent.status == status) if status else query
-    return responses.page(query, WebhookEvent, lambda rows: [row.to_dict() for row in rows])
+    return pagination.page(query, WebhookEvent, lambda rows: [row.to_dict() for row in rows])
 
 
 @blueprint.get('/webhook-events/<uuid:event_id>')

@@ -1,0 +1,100 @@
+"""Lists in pages: `limit` says how many rows, `cursor` where the last page ended.
+
+Every answer is {"data": [rows], "next_cursor": text, or null on the last page}.
+"""
+
+import json
+import uuid
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+from flask import request
+from peewee import ModelSelect
+
+from service.messages.message import Message
+from service.messages.message_list import Cursor
+from service.runtime.model import Row
+from service.runtime.timestamps import given, plain
+from service.web.request_input import identifier, invalid, parameter
+
+LIMIT_DEFAULT = 50
+LIMIT_MAX = 200
+JSONObject = dict[str, Any]
+
+
+def page(
+    query: ModelSelect, model: type[Row], serialize: Callable[[list[Any]], list[JSONObject]]
+) -> JSONObject:
+    """One page of a query over a model, the newest rows first."""
+    limit = page_size()
+    cursor = identifier('cursor')
+    query = query.order_by(model.id.desc()).limit(limit + 1)
+    rows: list[Row] = list(query.where(model.id < cursor) if cursor else query)
+    last = str(rows[limit - 1].id) if len(rows) > limit else None
+    return {'data': serialize(rows[:limit]), 'next_cursor': last}
+
+
+def page_of_rows(
+    fetch: Callable[[str | None, int], list[JSONObject]],
+    serialize: Callable[[JSONObject], JSONObject],
+) -> JSONObject:
+    """One page of rows that are dicts; `fetch(cursor, limit)` gives them, the newest first."""
+    limit = page_size()
+    rows = fetch(identifier('cursor'), limit + 1)
+    last = rows[limit - 1]['id'] if len(rows) > limit else None
+    return {'data': [serialize(row) for row in rows[:limit]], 'next_cursor': last}
+
+
+def page_of_changes(
+    fetch: Callable[[Cursor, int], list[Message]],
+    since: datetime,
+    serialize: Callable[[list[Message]], list[JSONObject]],
+) -> JSONObject:
+    """One page in the order of changes; `fetch(cursor, limit)` gives the rows behind a Cursor."""
+    limit = page_size()
+    rows = fetch(_cursor(since), limit + 1)
+    cursor = None
+    if len(rows) > limit:
+        last = rows[limit - 1]
+        cursor = encode_cursor([plain(last.updated_at), last.id])
+    return {'data': serialize(rows[:limit]), 'next_cursor': cursor}
+
+
+def page_size() -> int:
+    """The query parameter `limit`. Raises Invalid."""
+    value = request.args.get('limit', str(LIMIT_DEFAULT))
+    if not value.isascii() or not value.isdigit() or not 1 <= int(value[:9]) <= LIMIT_MAX:
+        raise invalid('limit', f'Must be a whole number, 1 to {LIMIT_MAX}.')
+    return int(value)
+
+
+def encode_cursor(place: list[str]) -> str:
+    """Some values as one text without special characters."""
+    return urlsafe_b64encode(json.dumps(place).encode()).decode()
+
+
+def decode_cursor(cursor: str) -> list[str] | None:
+    """The values of a cursor, None when `encode_cursor` has not made it."""
+    try:
+        place = json.loads(urlsafe_b64decode(cursor))
+    except (ValueError, RecursionError):
+        return None
+    is_ours = isinstance(place, list) and all(isinstance(part, str) for part in place)
+    return place if is_ours else None
+
+
+def _cursor(since: datetime) -> Cursor:
+    cursor = parameter('cursor')
+    if cursor is None:
+        return Cursor(since)
+    place = decode_cursor(cursor)
+    try:
+        at, id_ = place or ()
+        changed_at, row_id = given(at), str(uuid.UUID(id_))
+    except ValueError:
+        changed_at = None
+    if changed_at is None:
+        raise invalid('cursor', 'Not a cursor of this list.')
+    return Cursor(changed_at, row_id)
