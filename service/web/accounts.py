@@ -14,9 +14,9 @@ from service.runtime.errors import Invalid
 from service.runtime.queues import ERRANDS, INCOMING, SEND, wake
 from service.sending import brake, holds
 from service.web import pagination, request_input
+from service.web.account_schemas import account_schema, account_update_schema
 from service.web.auth import guard
 from service.web.request_input import query_parameters
-from service.web.schemas import account_schema, account_update_schema
 
 blueprint = guard(Blueprint('accounts', __name__))
 

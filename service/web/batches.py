@@ -23,7 +23,7 @@ from service.web import pagination, request_input
 from service.web.auth import guard
 from service.web.idempotency import Once, digest
 from service.web.request_input import check_names, query_parameters
-from service.web.schemas import bulk_schema, csv_schema
+from service.web.send_schemas import bulk_schema, csv_schema
 
 blueprint = guard(Blueprint('batches', __name__))
 KINDS = ('message', 'text', 'template')

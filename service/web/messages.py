@@ -19,7 +19,7 @@ from service.web import pagination, request_input
 from service.web.auth import guard
 from service.web.idempotency import Once, digest
 from service.web.request_input import query_parameters
-from service.web.schemas import known_send_schema, read_schema, send_schema
+from service.web.send_schemas import known_send_schema, read_schema, send_schema
 
 blueprint = guard(Blueprint('messages', __name__))
 

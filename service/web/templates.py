@@ -22,7 +22,7 @@ from service.templates import template, template_sync
 from service.web import pagination, request_input
 from service.web.auth import guard
 from service.web.request_input import query_parameters
-from service.web.schemas import new_template_schema, sync_schema
+from service.web.template_schemas import new_template_schema, sync_schema
 
 blueprint = guard(Blueprint('templates', __name__))
 REQUIRED = ['Missing data for required field.']

@@ -7,7 +7,7 @@ from marshmallow import Schema, fields, validate
 
 from service.content.fields import AsGiven, ByType, Count, Flag
 from service.content.message_schema import MessageSchema, RecipientSchema, WindowSchema
-from service.web import schemas
+from service.web import account_schemas, send_schemas, template_schemas
 from tests.people import CHATBOT, CUSTOMER, sql
 
 TO = {'chatbot_id': CHATBOT, 'to': f'+{CUSTOMER}'}
@@ -472,8 +472,10 @@ def test_what_is_no_content_is_not_taken_for_one(acme):
 
 
 def every_schema():
-    waiting, seen = [one for one in vars(schemas).values() if isinstance(one, Schema)], {}
-    waiting += [MessageSchema(), RecipientSchema(), WindowSchema()]
+    seen = {}
+    waiting = [MessageSchema(), RecipientSchema(), WindowSchema()]
+    for module in (send_schemas, account_schemas, template_schemas):
+        waiting += [one for one in vars(module).values() if isinstance(one, Schema)]
     while waiting:
         schema = waiting.pop()
         if type(schema) not in seen:

@@ -26,7 +26,8 @@ from service.runtime.errors import Invalid
 from service.sending import recipients_csv
 from service.sending.personalisation import Mould
 from service.templates.rendering import render
-from service.web.schemas import account_schema, send_schema
+from service.web.account_schemas import account_schema
+from service.web.send_schemas import send_schema
 from tests.stack import ROOT
 from tests.worst_texts import worst_texts
 

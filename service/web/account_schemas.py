@@ -1,0 +1,87 @@
+"""What callers may send about an account, checked before anything is done."""
+
+from typing import Any
+
+from marshmallow import ValidationError, fields, validate, validates_schema
+
+from service.content.fields import Body, storable
+from service.conversations.opt_out_keywords import MAX_LENGTH, MAX_WORDS
+from service.web.schema_fields import (
+    Pasted,
+    PastedURL,
+    Text,
+    chatbot_id_form,
+    number_id_form,
+    token_form,
+    webhook_secret,
+    wholly_visible,
+)
+
+
+class ResponderSchema(Body):
+    """Who answers the customers; without one, the AI_* of the environment."""
+
+    FIELDS = {
+        'openai': {'base_url', 'api_key', 'model', 'system_prompt', 'timeout_seconds'},
+        'http': {'url', 'secret', 'timeout_seconds'},
+        'none': set(),
+    }
+
+    kind = fields.String(required=True, validate=validate.OneOf(list(FIELDS)))
+    base_url = PastedURL()
+    api_key = Pasted(validate=[validate.Length(max=1000), token_form])
+    model = Pasted(validate=[validate.Length(1, 255), storable, wholly_visible])
+    system_prompt = Text(maximum=50000)
+    timeout_seconds = fields.Integer(strict=True, validate=validate.Range(1, 300))
+    url = PastedURL()
+    secret = Pasted(validate=[validate.Length(1, 1000), webhook_secret])
+
+    @validates_schema
+    def check_kind(self, data: dict[str, Any], **_: Any) -> None:
+        kind = data['kind']
+        allowed = self.FIELDS[kind] | {'kind'}
+        problems = {name: [f'Not a field of kind {kind}.'] for name in data if name not in allowed}
+        if kind == 'http' and 'url' not in data:
+            problems['url'] = ['Missing data for required field.']
+        if problems:
+            raise ValidationError(problems)
+
+
+def keyword_list() -> fields.List:
+    """A field: the words that an account takes for STOP, or for START; null: the default words."""
+    return fields.List(
+        Text(maximum=MAX_LENGTH), validate=validate.Length(max=MAX_WORDS), allow_none=True
+    )
+
+
+class AccountSchema(Body):
+    """A new account."""
+
+    chatbot_id = fields.String(required=True, validate=chatbot_id_form)
+    phone_number_id = Pasted(required=True, validate=number_id_form)
+    waba_id = Pasted(validate=number_id_form, allow_none=True)
+    access_token = Pasted(required=True, validate=token_form)
+    webhook_verify_token = Pasted(
+        validate=[validate.Length(1, 255), storable, wholly_visible], allow_none=True
+    )
+    app_secret = Pasted(validate=[validate.Length(max=255), token_form], allow_none=True)
+    name = Text(allow_none=True)
+    max_mps = fields.Integer(strict=True, validate=validate.Range(1, 1000), allow_none=True)
+    on_unknown = fields.String(validate=validate.OneOf(['resend', 'fail']))
+    read_receipts = fields.String(validate=validate.OneOf(['none', 'read', 'typing']))
+    opt_out_words = keyword_list()
+    opt_in_words = keyword_list()
+    responder = fields.Nested(ResponderSchema, allow_none=True)
+
+
+class AccountUpdateSchema(AccountSchema):
+    """A change of an account: what is left out stays.
+
+    The chatbot_id of an account that is older than the rule for them is still taken.
+    """
+
+    chatbot_id = Text(required=True)
+
+
+account_schema = AccountSchema()
+account_update_schema = AccountUpdateSchema(partial=('phone_number_id', 'access_token'))
