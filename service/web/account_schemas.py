@@ -37,7 +37,7 @@ class ResponderSchema(Body):
     secret = Pasted(validate=[validate.Length(1, 1000), webhook_secret])
 
     @validates_schema
-    def check_kind(self, data: dict[str, Any], **_: Any) -> None:
+    def check_kind(self, data: dict[str, Any], **_: object) -> None:
         kind = data['kind']
         allowed = self.FIELDS[kind] | {'kind'}
         problems = {name: [f'Not a field of kind {kind}.'] for name in data if name not in allowed}

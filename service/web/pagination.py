@@ -4,7 +4,6 @@ Every answer is {"data": [rows], "next_cursor": text, or null on the last page}.
 """
 
 import json
-import uuid
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable
 from datetime import datetime
@@ -15,6 +14,7 @@ from peewee import ModelSelect
 
 from service.messages.message import Message
 from service.messages.message_list import Cursor
+from service.runtime.ids import is_id
 from service.runtime.model import Row
 from service.runtime.timestamps import given, plain
 from service.web.request_input import identifier, invalid, parameter
@@ -25,13 +25,13 @@ JSONObject = dict[str, Any]
 
 
 def page(
-    query: ModelSelect, model: type[Row], serialize: Callable[[list[Any]], list[JSONObject]]
+    query: 'ModelSelect[Any]', model: type[Row], serialize: Callable[[list[Any]], list[JSONObject]]
 ) -> JSONObject:
     """One page of a query over a model, the newest rows first."""
     limit = page_size()
     cursor = identifier('cursor')
     query = query.order_by(model.id.desc()).limit(limit + 1)
-    rows: list[Row] = list(query.where(model.id < cursor) if cursor else query)
+    rows: list[Any] = list(query.where(model.id < cursor) if cursor else query)
     last = str(rows[limit - 1].id) if len(rows) > limit else None
     return {'data': serialize(rows[:limit]), 'next_cursor': last}
 
@@ -58,7 +58,7 @@ def page_of_changes(
     cursor = None
     if len(rows) > limit:
         last = rows[limit - 1]
-        cursor = encode_cursor([plain(last.updated_at), last.id])
+        cursor = encode_cursor(plain(last.updated_at), last.id)
     return {'data': serialize(rows[:limit]), 'next_cursor': cursor}
 
 
@@ -70,31 +70,29 @@ def page_size() -> int:
     return int(value)
 
 
-def encode_cursor(place: list[str]) -> str:
-    """Some values as one text without special characters."""
-    return urlsafe_b64encode(json.dumps(place).encode()).decode()
+def encode_cursor(first: str, second: str) -> str:
+    """Two values as one text without special characters."""
+    return urlsafe_b64encode(json.dumps([first, second]).encode()).decode()
 
 
-def decode_cursor(cursor: str) -> list[str] | None:
+def decode_cursor(cursor: str) -> tuple[str, str] | None:
     """The values of a cursor, None when `encode_cursor` has not made it."""
     try:
-        place = json.loads(urlsafe_b64decode(cursor))
+        values = json.loads(urlsafe_b64decode(cursor))
     except (ValueError, RecursionError):
         return None
-    is_ours = isinstance(place, list) and all(isinstance(part, str) for part in place)
-    return place if is_ours else None
+    match values:
+        case [str(first), str(second)]:
+            return first, second
+    return None
 
 
 def _cursor(since: datetime) -> Cursor:
     cursor = parameter('cursor')
     if cursor is None:
         return Cursor(since)
-    place = decode_cursor(cursor)
-    try:
-        at, id_ = place or ()
-        changed_at, row_id = given(at), str(uuid.UUID(id_))
-    except ValueError:
-        changed_at = None
-    if changed_at is None:
+    pair = decode_cursor(cursor)
+    changed_at = given(pair[0]) if pair and is_id(pair[1]) else None
+    if pair is None or changed_at is None:
         raise invalid('cursor', 'Not a cursor of this list.')
-    return Cursor(changed_at, row_id)
+    return Cursor(changed_at, pair[1])

@@ -39,7 +39,7 @@ class JSONProvider(DefaultJSONProvider):
     sort_keys = False
     compact = True
 
-    def loads(self, s: str | bytes, **options: Any) -> Any:
+    def loads(self, s: str | bytes, **options: object) -> object:
         """Refuse NaN and the infinities: Python reads them, but no json column takes them."""
         return strict_json.loads(s, **options)
 

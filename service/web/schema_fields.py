@@ -1,4 +1,4 @@
-"""The kinds of fields that this API's own bodies have, beside those of Meta's (content/fields.py)."""
+"""The kinds of fields of this API's own bodies, beside those of Meta's (content/fields.py)."""
 
 import base64
 import re
@@ -23,14 +23,15 @@ class Text(fields.String):
     """A string that a text column can hold, of a given length, and that shows something."""
 
     def __init__(self, minimum: int = 1, maximum: int = 255, **arguments: Any) -> None:
-        validators = [validate.Length(minimum, maximum), storable, visible]
-        super().__init__(validate=validators, **arguments)
+        super().__init__(
+            validate=[validate.Length(minimum, maximum), storable, visible], **arguments
+        )
 
 
 class Pasted(fields.String):
     """A secret, id or address that was copied from a page: blanks around it are taken off."""
 
-    def _deserialize(self, value: Any, attr: str | None, data: Any, **options: Any) -> Any:
+    def _deserialize(self, value: object, attr: str | None, data: object, **options: object) -> str:
         stripped = value.strip() if isinstance(value, str) else value
         return super()._deserialize(stripped, attr, data, **options)
 
@@ -50,7 +51,9 @@ class PastedURL(Pasted, fields.URL):
 class Timestamp(fields.AwareDateTime):
     """A time with its offset, given on in UTC: PostgreSQL takes no offset of 16 hours."""
 
-    def _deserialize(self, value: Any, attr: str | None, data: Any, **options: Any) -> datetime:
+    def _deserialize(
+        self, value: object, attr: str | None, data: object, **options: object
+    ) -> datetime:
         at = super()._deserialize(value, attr, data, **options)
         if at.year not in YEARS:
             raise ValidationError('Not a time of this age.')

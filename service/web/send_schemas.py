@@ -29,7 +29,7 @@ class TimesSchema(Body):
     expires_at = Timestamp(format='iso')
 
     @validates_schema
-    def check_times(self, data: dict[str, Any], **_: Any) -> None:
+    def check_times(self, data: dict[str, Any], **_: object) -> None:
         now = datetime.now(UTC)
         send_at = data.get('send_at')
         expires_at = data.get('expires_at')
@@ -46,7 +46,7 @@ class LongTextSchema(TextSchema):
     body = text(MAX_PARTS * TEXT_LIMIT * 2, required=True)
 
     @validates('body')
-    def check_parts(self, body: str, **_: Any) -> None:
+    def check_parts(self, body: str, **_: object) -> None:
         count = sum(1 for _ in islice(split(body), MAX_PARTS + 1))
         if not count:
             raise ValidationError('Holds nothing but white space.')
@@ -56,7 +56,7 @@ class LongTextSchema(TextSchema):
             )
 
 
-class SendSchema(TimesSchema, WindowSchema, RecipientSchema):
+class SendSchema(TimesSchema, WindowSchema, RecipientSchema):  # type: ignore[misc]  # as RecipientSchema
     """A message to one customer."""
 
     chatbot_id = Text(required=True)

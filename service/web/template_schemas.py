@@ -27,11 +27,11 @@ class NewTemplateSchema(Body):
     )
     parameter_format = fields.String(validate=validate.OneOf(PARAMETER_FORMATS))
 
-    def given(self, data: Any) -> Any:
+    def given(self, data: object) -> object:
         return without_nulls(data)
 
     @validates_schema(pass_original=True)
-    def check_size(self, data: dict[str, Any], original: Any, **_: Any) -> None:
+    def check_size(self, data: dict[str, Any], original: object, **_: object) -> None:
         fits_in(original)
 
 
