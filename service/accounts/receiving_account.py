@@ -1,17 +1,20 @@
-"""Whose number a webhook came to: what the way in needs to know of an account, read for a whole
-batch at once.
-"""
+"""Whose number a webhook came to: what the way in needs to know of accounts, for a whole batch."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from typing import Protocol
 
-from service.runtime.db import fetch, fetch_dicts
+from service.runtime.db import fetch
+from service.runtime.rows import execute_bulk, fetch_as
+from service.templates import template
 
 
 @dataclass(frozen=True, slots=True)
 class ReceivingAccount:
-    """`own_app`: it has an app secret, and so a webhook path, of its own; `responder`: its kind,
-    None: the default.
+    """An account as the way in sees it.
+
+    `own_app`: it has an app secret, and so a webhook path, of its own; `responder`: its kind, None
+    for the default.
     """
 
     chatbot_id: str
@@ -26,8 +29,8 @@ class ReceivingAccount:
 
 
 ACCOUNTS_OF_NUMBERS = """
-SELECT chatbot_id, phone_number_id, display_phone_number, waba_id, active, app_secret IS NOT NULL AS own_app,
-  opt_out_words, opt_in_words, responder ->> 'kind' AS responder
+SELECT chatbot_id, phone_number_id, display_phone_number, waba_id, active,
+  app_secret IS NOT NULL AS own_app, opt_out_words, opt_in_words, responder ->> 'kind' AS responder
 FROM whatsapp_cloud_account WHERE phone_number_id = ANY(%s)
 """
 # An app of its own speaks for its own account alone, the common one for all that have none.
@@ -40,12 +43,64 @@ WHERE waba_id = %(waba_id)s
 
 def of_numbers(numbers: Collection[str]) -> dict[str, ReceivingAccount]:
     """{phone_number_id: account} of those that are ours."""
-    rows = fetch_dicts(ACCOUNTS_OF_NUMBERS, (sorted(numbers),))
-    return {row['phone_number_id']: ReceivingAccount(**row) for row in rows}
+    found = fetch_as(ReceivingAccount, ACCOUNTS_OF_NUMBERS, (sorted(numbers),))
+    return {account.phone_number_id: account for account in found}
 
 
 def chatbots_of_waba(waba_id: str | None, path: str) -> list[str]:
-    """The chatbots of a WABA that a webhook on this path may speak for; '' is the path of the
-    common app.
-    """
+    """The chatbots of a WABA that a webhook on this path may speak for; '' is the common path."""
     return [row[0] for row in fetch(CHATBOTS_OF_WABA, {'waba_id': waba_id, 'path': path})]
+
+
+class ReceivedItem(Protocol):
+    """A part of a webhook that tells of the number that it came to (webhooks.payload.Item)."""
+
+    @property
+    def account(self) -> ReceivingAccount | None: ...
+    @property
+    def display_phone_number(self) -> str | None: ...
+    @property
+    def waba_id(self) -> str | None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class AccountNews:
+    """What is new of an account; None where nothing is."""
+
+    chatbot_id: str
+    display_phone_number: str | None
+    waba_id: str | None
+
+
+FILL_IN_ACCOUNTS = """
+UPDATE whatsapp_cloud_account a
+SET display_phone_number = coalesce(a.display_phone_number, n.display_phone_number),
+  waba_id = coalesce(a.waba_id, n.waba_id), updated_at = now()
+FROM {rows} WHERE a.chatbot_id = n.chatbot_id
+"""
+
+
+def fill_in_accounts(items: Iterable[ReceivedItem]) -> None:
+    """Keep what nobody told us of an account and the items of a batch do; without news no query.
+
+    The templates of a WABA that nobody knew are read at the clock's next look.
+    """
+    told = {item.account.chatbot_id: _news(item.account, item) for item in items if item.account}
+    news = [told[chatbot_id] for chatbot_id in sorted(told) if _is_new(told[chatbot_id])]
+    if not news:
+        return
+    waba_ids = {one.waba_id for one in news}
+    template.request_sync(waba_ids)  # before the accounts: others lock in this order, too
+    execute_bulk(FILL_IN_ACCOUNTS, news)
+    template.request_sync(waba_ids)
+
+
+def _news(account: ReceivingAccount, item: ReceivedItem) -> AccountNews:
+    """What the account lacks and the item has. An app of its own could name another one's WABA."""
+    lacks_waba = not account.waba_id and not account.own_app
+    display = None if account.display_phone_number else item.display_phone_number
+    return AccountNews(account.chatbot_id, display, item.waba_id if lacks_waba else None)
+
+
+def _is_new(news: AccountNews) -> bool:
+    return bool(news.display_phone_number or news.waba_id)

@@ -11,7 +11,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from service.accounts import receiving_account
-from service.accounts.account import learn
 from service.conversations import conversation
 from service.conversations.conversation import ProfileNames
 from service.conversations.identity import IdentityClaim, resolve
@@ -176,7 +175,7 @@ def store(items: list[Item]) -> None:
     ):  # what waits for a template is locked after the conversations
         item.set_outcome(*_kept(item))
     _store_statuses(found.of_kind('status'))
-    learn(found.people)
+    receiving_account.fill_in_accounts(found.people)
 
 
 def _find_accounts(items: list[Item]) -> None:
