@@ -13,7 +13,7 @@ from service.content.text_split import split
 from service.content.whatsapp_format import to_whatsapp
 from service.conversations.conversation import Conversation
 from service.conversations.reply_queue import ClaimedReply
-from service.messages import relations
+from service.messages import view
 from service.messages.message import Message
 from service.replies import chat_history, responder_client
 from service.replies.chat_completion import answer_in, sentence_in
@@ -61,7 +61,7 @@ def _history(conversation_id):
     """
     said = (Message.conversation_id == conversation_id) & Message.type.not_in(('edit', 'revoke'))
     latest = Message.select().where(said).order_by(Message.id.desc()).limit(HISTORY)
-    return [row | {'revisions': []} for row in relations.serialize(list(latest)[::-1])]
+    return [row | {'revisions': []} for row in view.serialize(list(latest)[::-1])]
 
 
 def _addressed(body, conversation):

@@ -1,6 +1,4 @@
-"""Echoes: what the business wrote on its own phone, outbound messages that nobody here has sent
-(section 5).
-"""
+"""Echoes (section 5): what the business wrote on its own phone, not through this service."""
 
 from collections.abc import Sequence
 
@@ -30,23 +28,28 @@ def insert(echoes: Sequence[ReceivedMessage]) -> dict[MessageKey, str]:
     return {(number, wamid): id_ for number, wamid, id_ in fetch_bulk(INSERT_ECHOES, rows)}
 
 
-TWINS = """
-SELECT e.id FROM message m JOIN message e ON e.echo AND e.phone_number_id = m.phone_number_id AND e.wamid = m.wamid
+# An echo and the message of ours that it repeats.
+FIND_DUPLICATES = """
+SELECT e.id
+FROM message m JOIN message e ON e.echo AND e.phone_number_id = m.phone_number_id
+  AND e.wamid = m.wamid
 WHERE m.id = ANY(%s::uuid[]) AND NOT m.echo
 """
+# A stored file stays: a message may name it to send it on.
 DELETE_ECHOES = (
     'UPDATE message_status SET message_id = NULL WHERE message_id = ANY(%s::uuid[])',
-    # a file that is here may be named by a message that is to pass it on
     "UPDATE media SET message_id = NULL WHERE message_id = ANY(%s::uuid[]) AND status = 'stored'",
     'DELETE FROM media WHERE message_id = ANY(%s::uuid[])',
     'DELETE FROM message WHERE id = ANY(%s::uuid[])',
 )
 
 
-def delete_duplicates(message_ids):
-    """Messages of ours have their wamids now: an echo that was faster is not needed, its statuses
-    are orphans again.
+def delete_duplicates(message_ids: Sequence[str]) -> None:
+    """Delete echoes of messages that we sent ourselves and whose wamids are known now.
+
+    Their statuses have no message then, and are joined again.
     """
-    if twins := [id_ for (id_,) in fetch(TWINS, (message_ids,))]:
+    duplicates = [id_ for (id_,) in fetch(FIND_DUPLICATES, (message_ids,))]
+    if duplicates:
         for statement in DELETE_ECHOES:
-            execute(statement, (twins,))
+            execute(statement, (duplicates,))

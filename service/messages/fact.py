@@ -1,24 +1,39 @@
-"""What Meta's statuses tell beside a message's own states, payments above all: kept and shown, it
-moves nothing.
+"""Facts: what Meta's statuses tell beside a message's own states, payments above all.
+
+They are kept and shown, and move nothing.
 """
 
 import hashlib
 import json
-from dataclasses import dataclass, fields
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
+from typing import Any, Protocol
 
-from psycopg2 import Binary
-
-from service.runtime.db import fetch, fetch_dicts, to_json
 from service.runtime.ids import ID
+from service.runtime.rows import Json, fetch_as, fetch_bulk
 from service.runtime.untrusted import MAX_NAME, as_dict, clean
+
+FactKey = tuple[str, str, bytes]  # phone_number_id, wamid, digest
+
+
+class StatusItem(Protocol):
+    """What is read of a webhook's item of kind `status`."""
+
+    data: dict[str, Any]
+    phone_number_id: Any
+    wamid: Any
+
+    @property
+    def at(self) -> datetime: ...
 
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """One status that speaks of something else.
+    """A status that speaks of something else than the message's state.
 
-    `digest`: of all that Meta said, so a repeated one is one fact.
+    `opaque`: biz_opaque_callback_data; `digest`: of all that Meta said, so a status that comes
+    twice is one fact.
     """
 
     chatbot_id: str
@@ -28,16 +43,29 @@ class Fact:
     status: str
     timestamp: datetime
     opaque: str | None
-    payment: str | None  # JSON, like the next one
-    errors: str | None
+    payment: Json | None
+    errors: Json | None
     digest: bytes
 
     @property
-    def key(self) -> tuple[str, str, bytes]:
+    def key(self) -> FactKey:
         return self.phone_number_id, self.wamid, self.digest
 
 
-def of_status(item, chatbot_id: str) -> Fact:
+@dataclass(slots=True)
+class StoredFact:
+    """A fact as it is shown."""
+
+    message_id: str
+    id: int
+    type: str
+    status: str
+    timestamp: datetime
+    payment: Any
+    errors: Any
+
+
+def of_status(item: StatusItem, chatbot_id: str) -> Fact:
     """The Fact in an item of kind `status` whose type is not a message's."""
     data = item.data
     said = json.dumps(data, sort_keys=True)
@@ -45,61 +73,46 @@ def of_status(item, chatbot_id: str) -> Fact:
         chatbot_id=chatbot_id,
         phone_number_id=item.phone_number_id,
         wamid=item.wamid,
-        type=status_type(data),
-        status=clean(data['status'], MAX_NAME),
+        type=status_type(data) or 'unknown',
+        status=clean(data['status'], MAX_NAME) or '',
         timestamp=item.at,
         opaque=clean(data.get('biz_opaque_callback_data'), 512),
-        payment=to_json(as_dict(data.get('payment')) or None),
-        errors=to_json(data.get('errors') or None),
+        payment=as_dict(data.get('payment')) or None,
+        errors=data.get('errors') or None,
         digest=hashlib.sha256(said.encode()).digest(),
     )
 
 
-COLUMNS = {
-    'chatbot_id': 'text',
-    'phone_number_id': 'text',
-    'wamid': 'text',
-    'type': 'text',
-    'status': 'text',
-    'timestamp': 'timestamptz',
-    'opaque': 'text',
-    'payment': 'json',
-    'errors': 'json',
-    'digest': 'bytea',
-}  # of each fact, with their types
-# Whose message is not known yet has none: it is found by its wamid when that is read (OF_MESSAGES).
+# While nobody knows whose fact it is, it has no message: FIND_FACTS finds it by the wamid.
 INSERT_FACTS = f"""
-INSERT INTO message_fact (message_id, {', '.join(COLUMNS)})
+INSERT INTO message_fact (message_id, {{columns}})
 SELECT coalesce(
-  (SELECT m.id FROM message m WHERE m.id = CASE WHEN n.opaque ~ '^{ID}$' THEN n.opaque::uuid END
+  (SELECT m.id FROM message m
+   WHERE m.id = CASE WHEN n.opaque ~ '^{ID}$' THEN n.opaque::uuid END
      AND m.chatbot_id = n.chatbot_id AND m.direction = 'outbound'),
   (SELECT m.id FROM message m WHERE m.phone_number_id = n.phone_number_id AND m.wamid = n.wamid
      AND m.direction = 'outbound' AND m.wamid IS NOT NULL LIMIT 1)), n.*
-FROM unnest({', '.join(f'%({name})s::{kind}[]' for name, kind in COLUMNS.items())}) AS n ({', '.join(COLUMNS)})
+FROM {{rows}}
 ON CONFLICT (phone_number_id, wamid, digest) DO NOTHING
 RETURNING phone_number_id, wamid, digest, message_id IS NOT NULL
 """
 
 
-def store(facts: list[Fact]) -> dict[tuple, str]:
+def store(facts: Sequence[Fact]) -> dict[FactKey, str]:
     """Keep facts, in the caller's transaction.
 
-    Returns {key: 'stored' | 'orphan'} of those that are new.
+    Returns 'stored' or 'orphan' for the key of each new one.
     """
     unique = {fact.key: fact for fact in facts}
-    rows = [unique[key] for key in sorted(unique)]  # everybody inserts in one order
-    if not rows:
-        return {}
-    values = {column.name: [getattr(row, column.name) for row in rows] for column in fields(Fact)}
-    values['digest'] = list(map(Binary, values['digest']))
-    stored = fetch(INSERT_FACTS, values)
+    # Everybody inserts in one order, so that two workers never wait for each other.
+    stored = fetch_bulk(INSERT_FACTS, [unique[key] for key in sorted(unique)])
     return {
-        (number, wamid, bytes(digest)): 'stored' if known else 'orphan'
-        for number, wamid, digest, known in stored
+        (number, wamid, bytes(digest)): 'stored' if is_known else 'orphan'
+        for number, wamid, digest, is_known in stored
     }
 
 
-OF_MESSAGES = """
+FIND_FACTS = """
 SELECT f.message_id, f.id, f.type, f.status, f.timestamp, f.payment, f.errors
 FROM message_fact f WHERE f.message_id = ANY(%(ids)s::uuid[])
 UNION ALL
@@ -110,23 +123,23 @@ ORDER BY timestamp, id
 """
 
 
-def of_messages(message_ids: list[str]) -> list[tuple[str, dict]]:
-    """(message id, entry of its `statuses`) of what was told beside these messages' states, the
-    oldest first.
-    """
-    rows = fetch_dicts(OF_MESSAGES, {'ids': message_ids})
-    return [(row['message_id'], _entry(row)) for row in rows]
+def of_messages(message_ids: Sequence[str]) -> list[tuple[str, dict[str, Any]]]:
+    """(message id, entry of its `statuses`) for each fact of these messages, the oldest first."""
+    found = fetch_as(StoredFact, FIND_FACTS, {'ids': message_ids})
+    return [(fact.message_id, _serialize(fact)) for fact in found]
 
 
-def _entry(row: dict) -> dict:
-    entry = {name: row[name] for name in ('status', 'timestamp', 'type')}
-    return entry | {name: row[name] for name in ('payment', 'errors') if row[name]}
+def _serialize(fact: StoredFact) -> dict[str, Any]:
+    entry = {'status': fact.status, 'timestamp': fact.timestamp, 'type': fact.type}
+    if fact.payment:
+        entry['payment'] = fact.payment
+    if fact.errors:
+        entry['errors'] = fact.errors
+    return entry
 
 
-def status_type(status):
-    """What a status speaks of, 'payment' say, when it is not the message's own state; None when it
-    is (section 14).
-    """
+def status_type(status: dict[str, Any]) -> str | None:
+    """What a status speaks of, say 'payment'; None for the message's own state (section 14)."""
     kind = status.get('type')
     if kind is None or kind == '':
         return 'payment' if as_dict(status.get('payment')) else None

@@ -1,6 +1,4 @@
-"""Which messages a caller asks for: the filters of GET /messages, and those that changed since a
-time.
-"""
+"""Which messages a caller asks for: the filters of GET /messages, and what changed since a time."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -8,7 +6,7 @@ from datetime import datetime, timedelta
 from peewee import JOIN, Query, Tuple, fn
 
 from service.accounts.account import Account
-from service.content.person_id import read
+from service.content.person_id import PersonId, read
 from service.content.phone_numbers import candidates
 from service.messages.message import Message
 from service.runtime.db import fetch
@@ -16,7 +14,13 @@ from service.runtime.ids import id_at
 
 CLOCK_SKEW = timedelta(days=1)  # between the clock that made an id and the database's, generously
 FIRST_ID = '00000000-0000-0000-0000-000000000000'
-KINDS = {'phone': ['phone', 'former'], 'user': ['user', 'replaced'], 'parent': ['parent']}
+# By the kind of an id, the kinds of conversation_identity that it may be stored as.
+KINDS = {
+    'phone': ['phone', 'former'],
+    'user': ['user', 'replaced'],
+    'parent': ['parent'],
+    'group': ['group'],
+}
 
 # The index begins with our number, so each number is asked in turn: they are few, and a further
 # index costs each send.
@@ -27,7 +31,8 @@ WITH RECURSIVE number (id) AS (
   SELECT (SELECT m.phone_number_id FROM message m WHERE {which} AND m.phone_number_id > number.id
           ORDER BY m.phone_number_id LIMIT 1)
   FROM number WHERE number.id IS NOT NULL)
-SELECT m.id FROM number JOIN message m ON m.phone_number_id = number.id AND m.wamid = %(wamid)s AND {which}
+SELECT m.id
+FROM number JOIN message m ON m.phone_number_id = number.id AND m.wamid = %(wamid)s AND {which}
 """
 BOTH_DIRECTIONS = [
     FIND_BY_WAMID.format(which="m.direction = 'inbound'"),
@@ -35,32 +40,30 @@ BOTH_DIRECTIONS = [
 ]
 FIND_CONVERSATIONS = """
 SELECT DISTINCT conversation_id FROM conversation_identity
-WHERE chatbot_id IN (SELECT chatbot_id FROM whatsapp_cloud_account WHERE chatbot_id = coalesce(%s, chatbot_id))
-  AND kind = ANY(%s) AND value = ANY(%s)
+WHERE chatbot_id IN (
+    SELECT chatbot_id FROM whatsapp_cloud_account
+    WHERE chatbot_id = coalesce(%(chatbot)s, chatbot_id))
+  AND kind = ANY(%(kinds)s) AND value = ANY(%(values)s)
 """
 
 
 def with_wamid(query: Query, wamid: str) -> Query:
-    return query.where(
-        Message.id.in_([id_ for sql in BOTH_DIRECTIONS for (id_,) in fetch(sql, {'wamid': wamid})])
-    )
+    ids = []
+    for statement in BOTH_DIRECTIONS:
+        ids += [id_ for (id_,) in fetch(statement, {'wamid': wamid})]
+    return query.where(Message.id.in_(ids))
 
 
 def sent_to(query: Query, chatbot_id: str | None, value: str) -> Query:
-    """Those that went to a phone, in whichever of its forms and however it was written, to a BSUID
-    or to a group.
-    """
-    named = read(value)
-    kinds = KINDS[named.kind] if named else ['group']
-    values = (
-        candidates(named.value)
-        if named and named.kind == 'phone'
-        else [named.value if named else value]
-    )
-    conversations = [id_ for (id_,) in fetch(FIND_CONVERSATIONS, (chatbot_id, kinds, values))]
+    """Those that went to a phone (however it is written), to a BSUID or to a group."""
+    named = read(value) or PersonId('group', value)
+    values = [named.value]
     to = Message.recipient_to
-    if named and named.kind == 'phone':
+    if named.kind == 'phone':
+        values = candidates(named.value)
         to = fn.regexp_replace(Message.recipient_to, '[^0-9]', '', 'g')
+    wanted = {'chatbot': chatbot_id, 'kinds': KINDS[named.kind], 'values': values}
+    conversations = [id_ for (id_,) in fetch(FIND_CONVERSATIONS, wanted)]
     return query.where(
         (Message.direction == 'outbound')
         & Message.conversation_id.in_(conversations)
@@ -82,16 +85,16 @@ def created(query: Query, after: datetime | None, before: datetime | None) -> Qu
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """Where a list by time of change goes on: behind this row."""
+    """Where a list in the order of changes goes on: after this row."""
 
     updated_at: datetime
     id: str = FIRST_ID
 
 
-# A transaction that is under way will write rows with the time of its beginning: what is younger
-# waits for it, or the cursor would be past them before they are there. Whoever began before `now`
-# has told so after the pause.
-NOW = 'SELECT clock_timestamp(), pg_sleep(0.02)'
+# A transaction that is under way writes rows with the time of its beginning. Younger rows wait for
+# it: else the cursor would have passed its rows before they are there. After the pause
+# pg_stat_activity shows every transaction that began before `now`.
+READ_CLOCK = 'SELECT clock_timestamp(), pg_sleep(0.02)'
 FIND_OLDEST_TRANSACTION = """
 SELECT min(xact_start) FROM pg_stat_activity
 WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'
@@ -101,14 +104,15 @@ WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type 
 
 def complete_until() -> datetime:
     """The time before which no change can come any more."""
-    now = fetch(NOW)[0][0]
+    now = fetch(READ_CLOCK)[0][0]
     oldest = fetch(FIND_OLDEST_TRANSACTION)[0][0]
     return min(now, oldest) if oldest else now
 
 
 def changed(query: Query, behind: Cursor, limit: int) -> list[Message]:
-    """At most `limit` of a query, in the order of their changes, from a place on; of each chatbot
-    by its index.
+    """At most `limit` messages of a query in the order of their changes, after a cursor.
+
+    The messages of each chatbot are found by its own index.
     """
     of_one = (
         query.select(Message.id, Message.updated_at)

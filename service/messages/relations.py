@@ -1,192 +1,232 @@
-"""What messages have to do with each other: replies, reactions, edits, revokes; and templates with
-their text.
+"""How messages relate to each other: replies, reactions, edits and revokes; and their templates.
 
-All of it is found when messages are read, in three queries a page, so the order in which things
+All of it is found when messages are read, in three queries a page, so the order in which messages
 came does not matter.
 """
 
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from operator import attrgetter
+from typing import Any
+
 from service.content.person_id import in_place
 from service.content.plain_text import DELETED, read
-from service.runtime.db import fetch, fetch_dicts
+from service.messages.message import Message
+from service.runtime.rows import Uuid, fetch_bulk, fetch_bulk_as
 from service.runtime.untrusted import as_dict, clean, identifier, text_at
 from service.templates.rendering import render
 
+Place = tuple[str, str, str | None]  # conversation_id, phone_number_id, wamid
+
+
+@dataclass(frozen=True, slots=True)
+class RepliedTo:
+    """The address of a message that another one answers."""
+
+    phone_number_id: str
+    wamid: str
+
+
+@dataclass(frozen=True, slots=True)
+class FoundReply:
+    """A message that is stored under such an address."""
+
+    chatbot_id: str
+    phone_number_id: str
+    wamid: str
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Referred:
+    """The address of a message that reactions, edits and revokes may be about."""
+
+    phone_number_id: str
+    refers_to: str
+
+
+@dataclass(slots=True)
+class RelatedMessage:
+    """A reaction, an edit or a revoke. `at`: when it happened, by Meta's time."""
+
+    id: Uuid
+    conversation_id: Uuid
+    phone_number_id: str
+    refers_to: str
+    direction: str
+    type: str
+    content: Any
+    sender: Any
+    at: datetime
+
+    @property
+    def place(self) -> Place:
+        return self.conversation_id, self.phone_number_id, self.refers_to
+
+    @property
+    def version(self) -> dict[str, Any] | None:
+        """What an edit made of its message; None when it does not say."""
+        message = as_dict(as_dict(self.content).get('message'))
+        kind = clean(message.get('type'), 64)
+        if kind is None or not message.get(kind):
+            return None
+        return {'content': message[kind], 'type': kind, 'timestamp': self.at}
+
+
+@dataclass(frozen=True, slots=True)
+class TemplateKey:
+    """Which template a message is made from."""
+
+    chatbot_id: str
+    name: str
+    language: str
+
+
+Replies = dict[tuple[str, str, str], str]  # chatbot_id, phone_number_id, wamid: the message's id
+Related = dict[Place, list[RelatedMessage]]
+Templates = dict[TemplateKey, Any]  # their components
+
 # Each half by its own index.
-REPLIED_TO = """
-WITH n AS (SELECT * FROM unnest(%s::text[], %s::text[]) AS n (phone_number_id, wamid))
-SELECT m.chatbot_id, m.phone_number_id, m.wamid, m.id FROM n JOIN message m USING (phone_number_id, wamid)
+FIND_REPLIED_TO = """
+WITH n AS (SELECT * FROM {rows})
+SELECT m.chatbot_id, m.phone_number_id, m.wamid, m.id
+FROM n JOIN message m USING (phone_number_id, wamid)
 WHERE m.direction = 'inbound'
 UNION ALL
-SELECT m.chatbot_id, m.phone_number_id, m.wamid, m.id FROM n JOIN message m USING (phone_number_id, wamid)
+SELECT m.chatbot_id, m.phone_number_id, m.wamid, m.id
+FROM n JOIN message m USING (phone_number_id, wamid)
 WHERE m.direction = 'outbound' AND m.wamid IS NOT NULL
 """
 # Ours count once Meta has accepted them.
-REFERRING = """
-SELECT m.id, m.conversation_id, m.phone_number_id, m.refers_to, m.direction, m.type, m.content, m.sender,
-  coalesce(m.timestamp, m.accepted_at, m.created_at) AS at
-FROM unnest(%s::text[], %s::text[]) AS n (phone_number_id, refers_to) JOIN message m USING (phone_number_id, refers_to)
-WHERE m.refers_to IS NOT NULL AND m.status IN ('received', 'accepted', 'sent', 'delivered', 'read', 'played')
+FIND_RELATED = """
+SELECT m.id, m.conversation_id, m.phone_number_id, m.refers_to, m.direction, m.type, m.content,
+  m.sender, coalesce(m.timestamp, m.accepted_at, m.created_at) AS at
+FROM {rows} JOIN message m USING (phone_number_id, refers_to)
+WHERE m.refers_to IS NOT NULL
+  AND m.status IN ('received', 'accepted', 'sent', 'delivered', 'read', 'played')
 """
-DEFINITIONS = """
+FIND_TEMPLATES = """
 SELECT a.chatbot_id, t.name, t.language, t.components
-FROM unnest(%s::text[], %s::text[], %s::text[]) AS n (chatbot_id, name, language)
+FROM {rows}
   JOIN whatsapp_cloud_account a USING (chatbot_id)
   JOIN template t ON t.waba_id = a.waba_id AND t.name = n.name AND t.language = n.language
 """
 
 
-def serialize(messages):
-    """Messages as callers see them, but for what other tables know of them."""
-    replied_to, referring, definitions = (
-        _replied_to(messages),
-        _referring(messages),
-        _definitions(messages),
-    )
-    rows = []
-    for message in messages:
-        row = message.to_dict() | {
-            'reply_to': replied_to.get(_address(message, _context_id(message)))
-        }
-        row['text'] = _rendered(message, definitions) or row['text']
-        rows.append(row | _folded(message, row, referring.get(_place(message), [])))
-    return rows
+def find_templates(messages: Sequence[Message]) -> Templates:
+    """The components of the templates that messages are made from."""
+    wanted = {_template_key(one) for one in messages if one.type == 'template'}
+    found = fetch_bulk(FIND_TEMPLATES, list(wanted))
+    return {TemplateKey(*key): components for *key, components in found}
 
 
-def _definitions(messages):
-    """{(chatbot, name, language): components} of the templates that messages are made from."""
-    wanted = {_template(one) for one in messages if one.type == 'template'}
-    rows = fetch(DEFINITIONS, _columns(wanted)) if wanted else []
-    return {row[:3]: row[3] for row in rows}
+def _template_key(message: Message) -> TemplateKey:
+    name = text_at(message.content, 'name')
+    language = text_at(message.content, 'language', 'code')
+    return TemplateKey(message.chatbot_id, clean(name) or '', clean(language) or '')
 
 
-def _template(message):
-    name, language = text_at(message.content, 'name'), text_at(message.content, 'language', 'code')
-    return message.chatbot_id, clean(name) or '', clean(language) or ''
+def render_template(message: Message, templates: Templates) -> str:
+    """The text of a message that is made from a template; '' for all others."""
+    if message.type != 'template':
+        return ''
+    return render(templates.get(_template_key(message)), message.content)
 
 
-def _rendered(message, definitions):
-    return (
-        render(definitions.get(_template(message)), message.content)
-        if message.type == 'template'
-        else ''
-    )
+def find_replied_to(messages: Sequence[Message]) -> Replies:
+    """The ids of the messages that these reply to."""
+    contexts = [(one.phone_number_id, _context_id(one)) for one in messages]
+    wanted = {RepliedTo(number, wamid) for number, wamid in contexts if wamid}
+    found = fetch_bulk_as(FoundReply, FIND_REPLIED_TO, list(wanted))
+    return {(one.chatbot_id, one.phone_number_id, one.wamid): one.id for one in found}
 
 
-def _replied_to(messages):
-    """{address: id of ours} of the messages that these reply to."""
-    wanted = {(one.phone_number_id, replied) for one in messages if (replied := _context_id(one))}
-    rows = fetch(REPLIED_TO, _columns(wanted)) if wanted else []
-    return {row[:3]: row[3] for row in rows}
+def reply_to(message: Message, replies: Replies) -> str | None:
+    """The id of the message that this one replies to."""
+    wamid = _context_id(message)
+    return replies.get((message.chatbot_id, message.phone_number_id, wamid)) if wamid else None
 
 
-def _context_id(message):
+def _context_id(message: Message) -> str | None:
     """Meta says `id`, we say `message_id`."""
     context = as_dict(message.context)
     return clean(context.get('message_id')) or clean(context.get('id'))
 
 
-def _address(message, wamid):
-    return message.chatbot_id, message.phone_number_id, wamid
-
-
-def _referring(messages):
-    """{place: the reactions, edits and revokes of the message there}, the oldest first by Meta's
-    time.
-    """
-    wanted = {(one.phone_number_id, one.wamid) for one in messages if one.wamid}
-    rows = fetch_dicts(REFERRING, _columns(wanted)) if wanted else []
-    found = {}
-    for row in sorted(rows, key=lambda row: (row['at'], row['id'])):
-        found.setdefault(
-            (row['conversation_id'], row['phone_number_id'], row['refers_to']), []
-        ).append(row)
+def find_related(messages: Sequence[Message]) -> Related:
+    """The reactions, edits and revokes of messages, the oldest first."""
+    wanted = {Referred(one.phone_number_id, one.wamid) for one in messages if one.wamid}
+    found = defaultdict(list)
+    for one in sorted(
+        fetch_bulk_as(RelatedMessage, FIND_RELATED, list(wanted)), key=attrgetter('at', 'id')
+    ):
+        found[one.place].append(one)
     return found
 
 
-def _place(message):
-    return message.conversation_id, message.phone_number_id, message.wamid
+def related_to(message: Message, related: Related) -> list[RelatedMessage]:
+    """Those of one message."""
+    return related.get((message.conversation_id, message.phone_number_id, message.wamid), [])
 
 
-def _columns(wanted):
-    return [list(column) for column in zip(*wanted, strict=True)]
-
-
-def _folded(message, row, referring):
-    """What became of a message, by those that refer to it."""
-    if not referring:
+def changes_by(related: list[RelatedMessage], message: Message) -> dict[str, Any]:
+    """The fields of a message that its reactions, edits and revokes change."""
+    if not related:
         return {}
-    edits = [
-        one
-        for one in referring
-        if one['type'] == 'edit' and _may_edit(one, message) and _version(one)
-    ]
+    edits = [one for one in related if one.type == 'edit' and _may_edit(one, message)]
+    versions = [one.version for one in edits if one.version]
     revokes = [
-        one
-        for one in referring
-        if one['type'] == 'revoke' and one['direction'] == message.direction
+        one for one in related if one.type == 'revoke' and one.direction == message.direction
     ]
-    folded = {'reactions': _reactions(referring)}
-    if edits or revokes:
-        first = {'content': row['content'], 'type': row['type'], 'timestamp': message.said_at}
-        folded['revisions'] = [first, *map(_version, edits)]
-    if edits:
-        latest = folded['revisions'][-1]
-        folded |= {
-            'type': latest['type'],
-            'content': latest['content'],
-            'edited_at': latest['timestamp'],
-        }
-        folded['text'] = read(latest['type'], latest['content'])
+    changes: dict[str, Any] = {'reactions': _reactions(related)}
+    if versions or revokes:
+        first = {'content': message.content, 'type': message.type, 'timestamp': message.said_at}
+        changes['revisions'] = [first, *versions]
+    if versions:
+        latest = versions[-1]
+        changes['type'] = latest['type']
+        changes['content'] = latest['content']
+        changes['edited_at'] = latest['timestamp']
+        changes['text'] = read(latest['type'], latest['content'])
     if revokes:
-        folded |= {'content': {}, 'text': DELETED, 'revoked_at': revokes[0]['at']}
-    return folded
+        changes |= {'content': {}, 'text': DELETED, 'revoked_at': revokes[0].at}
+    return changes
 
 
-def _may_edit(edit, message):
-    """Whoever wrote it: the same side, and in a group the same person."""
-    if edit['direction'] != message.direction:
+def _may_edit(edit: RelatedMessage, message: Message) -> bool:
+    """Only the writer may: the same side, and in a group the same person."""
+    if edit.direction != message.direction:
         return False
-    theirs, his = as_dict(edit['sender']), as_dict(message.sender)
-    return not his.get('group_id') or _person(theirs) == _person(his)
+    author = as_dict(message.sender)
+    return not author.get('group_id') or _person(as_dict(edit.sender)) == _person(author)
 
 
-def _person(sender):
-    named_by = in_place(sender)
-    return identifier(named_by['from_user_id']) or identifier(named_by['from'])
+def _person(sender: dict[str, Any]) -> str | None:
+    ids = in_place(sender)
+    return identifier(ids['from_user_id']) or identifier(ids['from'])
 
 
-def _version(edit):
-    """What an edit made of its message; None when it does not say."""
-    message = as_dict(as_dict(edit['content']).get('message'))
-    kind = clean(message.get('type'), 64)
-    return (
-        {'content': message[kind], 'type': kind, 'timestamp': edit['at']}
-        if message.get(kind)
-        else None
-    )
-
-
-def _reactions(referring):
-    """The latest of each person, without those that were taken back."""
+def _reactions(related: list[RelatedMessage]) -> list[dict[str, Any]]:
+    """The latest reaction of each person, without those that were taken back."""
     latest = {}
-    for one in referring:
-        if one['type'] == 'reaction':
-            sender = as_dict(one['sender'])
-            person = (
-                _person(sender) if sender.get('group_id') else None
-            )  # else there is one on each side
-            latest[one['direction'], person] = _reaction(one, sender)
-    return [
-        one for one in sorted(latest.values(), key=lambda one: one['timestamp']) if one['emoji']
-    ]
+    for one in related:
+        if one.type == 'reaction':
+            sender = as_dict(one.sender)
+            # Outside groups there is one person on each side.
+            person = _person(sender) if sender.get('group_id') else None
+            latest[one.direction, person] = _reaction(one, sender)
+    given = [one for one in latest.values() if one['emoji']]
+    return sorted(given, key=lambda one: one['timestamp'])
 
 
-def _reaction(row, sender):
-    emoji = as_dict(row['content']).get('emoji')
+def _reaction(related: RelatedMessage, sender: dict[str, Any]) -> dict[str, Any]:
+    emoji = as_dict(related.content).get('emoji')
     return {
         'emoji': emoji if isinstance(emoji, str) else None,
         **in_place(sender),
-        'direction': row['direction'],
-        'message_id': row['id'],
-        'timestamp': row['at'],
+        'direction': related.direction,
+        'message_id': related.id,
+        'timestamp': related.at,
     }

@@ -9,7 +9,7 @@ from service.content import message_schema
 from service.conversations.conversation import current_id
 from service.conversations.identity_store import known_phones
 from service.media import inbound_file
-from service.messages import message_list, read_receipt, relations
+from service.messages import message_list, read_receipt, view
 from service.messages.message import Message
 from service.messages.state_machine import Status
 from service.runtime.errors import Invalid
@@ -152,6 +152,6 @@ def serialize(messages):
     return [
         row
         | {'media': files.get(message.id), 'read_receipt': receipts.get(message.id)}
-        | {'statuses': message.history(history.get(message.id, []))}
-        for message, row in zip(messages, relations.serialize(messages), strict=True)
+        | {'statuses': view.history(message, history.get(message.id, []))}
+        for message, row in zip(messages, view.serialize(messages), strict=True)
     ]
