@@ -120,7 +120,7 @@ class Account(Model):
         return list(query)
 
     @classmethod
-    def _in_state(cls, query: ModelSelect, send_state: str) -> ModelSelect:
+    def _in_state(cls, query: 'ModelSelect[Self]', send_state: str) -> 'ModelSelect[Self]':
         """The query, limited to accounts in one of SEND_STATES."""
         if send_state == 'held':
             return query.where(cls.send_state == 'held')
