@@ -26,6 +26,12 @@ test-page: $(READY)  ## The phone page in a headless Chromium
 	    echo 'No Chromium here: apt-get install chromium (or CHROMIUM=/path/to/it)' >&2; exit 1; }
 	@CHROMIUM='$(CHROMIUM)' $(VENV)/bin/python -m pytest tests/pages $(ARGS)
 
+coverage: $(READY)  ## What of service/ and workers/ the suite runs, in all processes; takes about twice its time
+	@rm -f .coverage .coverage.*
+	@$(VENV)/bin/python -m coverage run -m pytest -m 'not browser and not alone' -n $(BESIDE) --dist loadfile $(ARGS)
+	@$(VENV)/bin/python -m coverage combine -q
+	@$(VENV)/bin/python -m coverage report
+
 lint: $(READY)  ## Ruff: rules and format; mypy: types
 	@$(VENV)/bin/python -m ruff check
 	@$(VENV)/bin/python -m ruff format --check
@@ -38,7 +44,7 @@ lock:  ## Renew the lists of packages, with their hashes, from setup.cfg
 	@$(PYTHON) -m tests.lock
 
 clean:  ## Remove what these commands made: the environment, the data of `make run`, caches
-	@rm -rf $(VENV) .run .pytest_cache .ruff_cache .mypy_cache .hypothesis build dist *.egg-info
+	@rm -rf $(VENV) .run .coverage .coverage.* .pytest_cache .ruff_cache .mypy_cache .hypothesis build dist *.egg-info
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(RUNS): requirements.txt tests/requirements-run.txt
@@ -49,4 +55,4 @@ $(READY): requirements.txt requirements-s3.txt tests/requirements-run.txt tests/
 	@$(PYTHON) tests/install.py $(VENV) tests/requirements.txt
 	@touch $(RUNS) $@
 
-.PHONY: help run start test test-page lint bench lock clean
+.PHONY: help run start test test-page coverage lint bench lock clean
