@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from service.graph.media_client import GONE, LARGEST, MediaClient, NotFetched, failure, too_large
+from service.graph.outcome import OutcomeKind
 from service.media import inbound_file
 from service.media.storage import storage
 from service.media.storage_interface import StorageError, key_of
@@ -59,9 +60,9 @@ class Fetcher:
         except NotFetched as reason:
             return reason.outcome
         except encryption.Undecryptable as error:
-            return failure('held', str(error), 'undecryptable').outcome
+            return failure(OutcomeKind.HELD, str(error), 'undecryptable').outcome
         except StorageError as error:
-            return failure('retry', str(error), 'storage').outcome
+            return failure(OutcomeKind.RETRY, str(error), 'storage').outcome
 
     def _fetch(self, row, token):
         """The address that came with the message saves a call; one that does not work is replaced,
@@ -116,7 +117,7 @@ class Fetcher:
 def _renew(row, lease):
     with suppress(*loop.AWAY), connection():  # else the lease may end, and another fetches it too
         if not inbound_file.renew(row, lease):
-            raise failure('retry', 'Another worker fetches the file', 'not_fetched')
+            raise failure(OutcomeKind.RETRY, 'Another worker fetches the file', 'not_fetched')
 
 
 def _given_address(row):
@@ -135,7 +136,9 @@ def _check(row, described, size, digest):
         return
     is_last = row['attempts'] > inbound_file.RETRY.max
     raise failure(
-        'failed' if is_last else 'retry', f'The file has another {wrong} than Meta announced', GONE
+        OutcomeKind.FAILED if is_last else OutcomeKind.RETRY,
+        f'The file has another {wrong} than Meta announced',
+        GONE,
     )
 
 
@@ -144,12 +147,12 @@ def record(batch):
     now, results, lost = datetime.now(UTC), [], _settle(batch)
     for row, result in batch:
         if lost and isinstance(result, Stored):
-            result = failure('retry', str(lost), 'storage').outcome
+            result = failure(OutcomeKind.RETRY, str(lost), 'storage').outcome
         if isinstance(result, pool.Unrecordable):
-            result = failure('failed', str(result), 'not_recorded').outcome
+            result = failure(OutcomeKind.FAILED, str(result), 'not_recorded').outcome
         if isinstance(result, Exception):
             result = failure(
-                'retry', f'internal error ({type(result).__name__})', 'not_fetched'
+                OutcomeKind.RETRY, f'internal error ({type(result).__name__})', 'not_fetched'
             ).outcome
         if isinstance(result, Stored):
             results.append((row, result, None))

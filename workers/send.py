@@ -12,7 +12,8 @@ from peewee import PeeweeException
 from service.content.message_schema import graph_body
 from service.conversations import identity
 from service.graph import outage
-from service.graph.client import GraphClient, Outcome
+from service.graph.client import GraphClient
+from service.graph.outcome import Outcome, OutcomeKind, make_error
 from service.media import inbound_file, outbound_file
 from service.messages import echo, read_receipt
 from service.runtime import encryption
@@ -126,22 +127,15 @@ class Sender:
 
     def _send(self, row):
         if self._is_overtaken(row):
-            return Outcome('postponed')
+            return Outcome(OutcomeKind.POSTPONED)
         if row['expires_at'] and row['expires_at'] <= datetime.now(UTC):
-            return Outcome('expired')
+            return Outcome(OutcomeKind.EXPIRED)
         try:
             token = encryption.decrypt(row['access_token'])
         except encryption.Undecryptable as error:
-            what = {
-                'code': None,
-                'title': str(error),
-                'details': None,
-                'fbtrace_id': None,
-                'cause': 'undecryptable',
-            }
-            return Outcome('held', error=what)
+            return Outcome(OutcomeKind.HELD, error=make_error(str(error), cause='undecryptable'))
         if row.get('ask_first') and not self.graph.answers(row['phone_number_id'], token):
-            return Outcome('postponed')
+            return Outcome(OutcomeKind.POSTPONED)
         if row['files']:
             return self.attacher.send(row, token)
         return self.graph.send(row['phone_number_id'], token, graph_body(row))
@@ -171,22 +165,22 @@ def close(timeout):
 def record(batch):
     """Give back what was not called for, write the outcomes of all others."""
     batch = [(row, _result_of(result)) for row, result in batch]
-    postponed = [row for row, (outcome, _, _) in batch if outcome.kind == 'postponed']
+    postponed = [row for row, (outcome, _, _) in batch if outcome.kind == OutcomeKind.POSTPONED]
     dispatch.release_claims(postponed, AGAIN)
     if len(postponed) < len(batch):
-        _record([one for one in batch if one[1][0].kind != 'postponed'])
+        _record([one for one in batch if one[1][0].kind != OutcomeKind.POSTPONED])
 
 
 def _result_of(result):
     """(outcome, time, milliseconds), also where an exception stands in the result's place."""
     if not isinstance(result, Exception):
         return result
-    kind, cause = (
-        ('failed', 'not_recorded') if isinstance(result, Unrecordable) else ('unknown', 'internal')
-    )
-    title = str(result) if cause == 'not_recorded' else f'internal error ({type(result).__name__})'
-    error = {'code': None, 'title': title, 'details': None, 'fbtrace_id': None, 'cause': cause}
-    return Outcome(kind, error=error), datetime.now(UTC), None
+    if isinstance(result, Unrecordable):
+        error = make_error(str(result), cause='not_recorded')
+        return Outcome(OutcomeKind.FAILED, error=error), datetime.now(UTC), None
+    title = f'internal error ({type(result).__name__})'
+    error = make_error(title, cause='internal')
+    return Outcome(OutcomeKind.UNKNOWN, error=error), datetime.now(UTC), None
 
 
 def _record(batch):
@@ -194,7 +188,9 @@ def _record(batch):
     results = [(row, outcome, at) for row, (outcome, at, _) in batch]
     with db.atomic():
         news = dispatch.record(results)
-        accepted = [row['id'] for row, outcome, _ in results if outcome.kind == 'accepted']
+        accepted = [
+            row['id'] for row, outcome, _ in results if outcome.kind == OutcomeKind.ACCEPTED
+        ]
         refusals = _join(accepted) if accepted else []
         escalation.apply(refusals + [_refusal(*result) for result in results if result[1].error])
     for row, (outcome, _, milliseconds) in batch:
@@ -228,7 +224,7 @@ def _learn(results):
     told = [
         identity_claims.of_answer(row, outcome, at)
         for row, outcome, at in results
-        if outcome.kind == 'accepted'
+        if outcome.kind == OutcomeKind.ACCEPTED
     ]
     if told := list(filter(None, told)):
         try:
@@ -267,4 +263,8 @@ def _log(row, outcome, milliseconds):
     }
     if outcome.error:
         line |= {'code': outcome.error['code'], 'title': outcome.error['title']}
-    log.log(logging.INFO if outcome.kind == 'accepted' else logging.WARNING, 'send', extra=line)
+    log.log(
+        logging.INFO if outcome.kind == OutcomeKind.ACCEPTED else logging.WARNING,
+        'send',
+        extra=line,
+    )

@@ -14,8 +14,8 @@ from contextlib import suppress
 from datetime import UTC, datetime
 
 from service.content.message_schema import graph_body
-from service.graph.client import Outcome
 from service.graph.multipart import Form
+from service.graph.outcome import Outcome, OutcomeKind, make_error
 from service.media import outbound_file, storage, storage_interface
 from service.runtime.db import connection
 from workers import loop
@@ -61,7 +61,7 @@ class Attacher:
         except Refused as refusal:
             return refusal.outcome
         except (NotNow, *loop.AWAY):
-            return Outcome('postponed')
+            return Outcome(OutcomeKind.POSTPONED)
         return outcome
 
     def _send(self, row, token):
@@ -71,7 +71,7 @@ class Attacher:
             if not file['meta_id']:
                 file |= {'meta_id': self._shared(row, file, token), 'age': 0}
         if row['expires_at'] and row['expires_at'] <= datetime.now(UTC):
-            return Outcome('expired')
+            return Outcome(OutcomeKind.EXPIRED)
         if row['leased_until'] - time.monotonic() < self.lease / 2:
             # it might be anybody's before the answer is here; the next time all is uploaded
             raise NotNow
@@ -122,8 +122,8 @@ class Attacher:
         except storage_interface.Missing:
             raise Refused(_failed('The file is not there any more')) from None
         except storage_interface.StorageError as error:
-            raise Refused(_failed(str(error), 'retry')) from error
-        if outcome.kind != 'accepted':
+            raise Refused(_failed(str(error), OutcomeKind.RETRY)) from error
+        if outcome.kind != OutcomeKind.ACCEPTED:
             raise Refused(_naming(outcome, file))
         return outcome.media_id
 
@@ -159,15 +159,15 @@ class Attacher:
 
 def _stale(row, outcome):
     """The files whose ids may have expired, when that may be what Meta complains about."""
-    if outcome.kind != 'failed' or outcome.error['code'] not in COMPLAINTS:
+    if outcome.kind != OutcomeKind.FAILED or outcome.error['code'] not in COMPLAINTS:
         return []
     return [file for file in row['files'].values() if file['age'] > FRESH]
 
 
-def _failed(title, kind='failed'):
+def _failed(title, kind=OutcomeKind.FAILED):
     return Outcome(
         kind,
-        error={'code': None, 'title': title, 'details': None, 'fbtrace_id': None, 'cause': 131053},
+        error=make_error(title, cause=131053),
     )
 
 

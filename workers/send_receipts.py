@@ -4,7 +4,8 @@ import logging
 from dataclasses import replace
 from functools import partial
 
-from service.graph.client import GraphClient, Outcome
+from service.graph.client import GraphClient
+from service.graph.outcome import Outcome, OutcomeKind, make_error
 from service.messages import read_receipt
 from service.runtime import encryption
 from service.runtime.config import settings
@@ -42,15 +43,13 @@ def _tell(graph, row):
 
 
 def _given_up(title):
-    return Outcome(
-        'failed', error={'code': None, 'title': title, 'details': None, 'fbtrace_id': None}
-    )
+    return Outcome(OutcomeKind.FAILED, error=make_error(title))
 
 
 def _record(batch):
     batch = [(row, _outcome_of(result)) for row, result in batch]
     results = [
-        (row, outcome.kind == 'accepted', _delay(row, outcome), _error(outcome))
+        (row, outcome.kind == OutcomeKind.ACCEPTED, _delay(row, outcome), _error(outcome))
         for row, outcome in batch
     ]
     read_receipt.record(results)
@@ -66,7 +65,9 @@ def _outcome_of(result):
     if isinstance(result, pool.Unrecordable):
         return _given_up(str(result))
     if isinstance(result, Exception):
-        return replace(_given_up(f'internal error ({type(result).__name__})'), kind='retry')
+        return replace(
+            _given_up(f'internal error ({type(result).__name__})'), kind=OutcomeKind.RETRY
+        )
     return result
 
 
@@ -75,7 +76,7 @@ def _delay(row, outcome):
 
     Told twice does no harm, so a lost answer is as good as none.
     """
-    if outcome.kind not in ('retry', 'unknown'):
+    if outcome.kind not in (OutcomeKind.RETRY, OutcomeKind.UNKNOWN):
         return None
     if row['attempts'] > RETRY.max + len(SLOWLY):
         return None

@@ -4,8 +4,8 @@ import logging
 import random
 from functools import partial
 
-from service.graph.client import Outcome
 from service.graph.management_client import PATIENCE, ManagementClient, Refused
+from service.graph.outcome import Outcome, OutcomeKind, make_error
 from service.runtime import encryption
 from service.runtime.config import settings
 from service.runtime.queues import SEND, retry_delay, wake
@@ -34,22 +34,21 @@ def _read(graph, row):
     """All pages, on a thread of the pool, without a database connection: a list, or the last
     Outcome of the tokens.
     """
-    outcome = _outcome('held', 'No active account of this WABA has an access token')
+    outcome = _outcome(OutcomeKind.HELD, 'No active account of this WABA has an access token')
     for token in row.tokens:
         try:
             return graph.templates(row.id, encryption.decrypt(token))
         except encryption.Undecryptable as error:
-            outcome = _outcome('held', str(error), 'undecryptable')
+            outcome = _outcome(OutcomeKind.HELD, str(error), 'undecryptable')
         except Refused as error:
             outcome = error.outcome
-            if outcome.kind != 'held':
+            if outcome.kind != OutcomeKind.HELD:
                 break
     return outcome
 
 
 def _outcome(kind, title, cause=None):
-    error = {'code': None, 'title': title, 'details': None, 'fbtrace_id': None}
-    return Outcome(kind, error=error | ({'cause': cause} if cause else {}))
+    return Outcome(kind, error=make_error(title, cause=cause))
 
 
 def _record(batch):
@@ -73,9 +72,14 @@ def _failed(row, outcome):
     if isinstance(outcome, Exception):
         is_known = isinstance(outcome, pool.Unrecordable)
         outcome = _outcome(
-            'failed', str(outcome) if is_known else f'Internal error ({type(outcome).__name__})'
+            OutcomeKind.FAILED,
+            str(outcome) if is_known else f'Internal error ({type(outcome).__name__})',
         )
-    delay = retry_delay(row.attempts) if outcome.kind in ('retry', 'unknown') else None
+    delay = (
+        retry_delay(row.attempts)
+        if outcome.kind in (OutcomeKind.RETRY, OutcomeKind.UNKNOWN)
+        else None
+    )
     delay = max(delay or HOUR, outcome.delay or 0, outcome.pause or 0) if row.tokens else None
     template_sync.record_failure(
         row, delay, outcome.error, max(outcome.delay or 0, outcome.pause or 0, LEAST_PAUSE)

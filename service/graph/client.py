@@ -7,7 +7,7 @@ urllib3 is the engine of `requests`; used directly it costs less than half the C
 import json
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -16,110 +16,15 @@ from urllib3.exceptions import HTTPError
 
 from service.content.person_id import named
 from service.graph.connections import Answer, Connections, has_left, seconds_for
-from service.graph.error_codes import look_up
-from service.graph.error_shapes import code_in, details_in, error_in, errors_in, title_in
+from service.graph.error_shapes import error_in
 from service.graph.multipart import Form
+from service.graph.outcome import Outcome, OutcomeKind, classify_error, error_from, make_error
 from service.runtime.bounded_answer import Unreadable
 from service.runtime.untrusted import MAX_ID, clean, identifier
 
 JSON_BODY = {'Content-Type': 'application/json'}
 DAY = 86400  # seconds; no wait that Meta asks for is longer
-KINDS = {'T': 'retry', 'W': 'retry', 'C': 'held', 'P': 'failed', 'A': 'unknown'}
-LOST = frozenset(('no_answer', 'http_5xx', 'no_id'))  # causes: nobody knows whether it was sent
-NO_GRAPH_ANSWER = LOST | {'unreachable'}
-
-
-@dataclass(slots=True)
-class Outcome:
-    """What became of one call.
-
-    `kind`: accepted, retry, failed, held or unknown; postponed when none was made.
-    """
-
-    kind: str
-    wamid: str | None = None
-    wa_id: str | None = None
-    user_id: str | None = None
-    media_id: str | None = None  # of an upload
-    error: dict[str, Any] | None = None
-    delay: float | None = None  # seconds, when more is asked for than the retry policy gives
-    waits: bool = False  # a retry that holds up nobody else: it waits for its own condition
-    scope: str | None = (
-        None  # what slows down or stops beside this message (service.graph.error_codes)
-    )
-    pause: float | None = None  # seconds that Meta wants the scope to pause
-
-    @property
-    def tells_of_meta(self) -> bool | None:
-        """Whether Meta is there: not after a passing error or a lost connection.
-
-        None: this says nothing of that.
-        """
-        if self.kind == 'accepted':
-            return True
-        if not self.error or self.scope == 'pair':
-            return None
-        if cause := self.error.get('cause'):
-            return False if cause in NO_GRAPH_ANSWER else None
-        if self.kind != 'retry' and self.error.get('code') is None:
-            return None  # HTTP alone: it may come from whatever stands between
-        return self.waits or self.kind != 'retry'
-
-
 Understood = Callable[[dict[str, Any]], Outcome]  # what an answer that is a success means
-
-
-def judge(
-    error: dict[str, Any],
-    http_status: int = 400,
-    delay: float | None = None,
-    pause: float | None = None,
-) -> Outcome:
-    """The Outcome that the error table gives an error, of an answer or of a `failed` status alike."""
-    known = look_up(error['code'], http_status)
-    kind = 'held' if known.klass == 'W' and known.delay is None else KINDS[known.klass]
-    delay = max(filter(None, (known.delay, delay)), default=None)
-    return Outcome(
-        kind, error=error, delay=delay, waits=known.klass == 'W', scope=known.scope, pause=pause
-    )
-
-
-def _error(
-    title: str,
-    code: int | None = None,
-    details: str | None = None,
-    fbtrace_id: str | None = None,
-    cause: str | None = None,
-) -> dict[str, Any]:
-    """The contract's `error`.
-
-    `cause`: what there is no code of Meta's for (error_table.OUR_OWN).
-    """
-    error: dict[str, Any] = {
-        'code': code,
-        'title': title,
-        'details': details,
-        'fbtrace_id': fbtrace_id,
-    }
-    return error | {'cause': cause} if cause else error
-
-
-def error_from(meta: dict[str, Any]) -> dict[str, Any]:
-    """Meta's error object (an answer's or a status's, of error_shapes) as the contract's `error`."""
-    return _error(
-        clean(title_in(meta), 500) or 'Error',
-        code_in(meta),
-        clean(details_in(meta), 2000),
-        clean(meta.get('fbtrace_id'), 255),
-    )
-
-
-def first_error(errors: object) -> dict[str, Any] | None:
-    """The first of Meta's `errors`, whatever their shape, as the contract's `error`; None when
-    there is none.
-    """
-    found = errors_in(errors)
-    return error_from(found[0]) if found else None
 
 
 class GraphClient:
@@ -148,7 +53,9 @@ class GraphClient:
         }
         if typing:
             body['typing_indicator'] = {'type': 'text'}
-        return self._post(phone_number_id, access_token, body, lambda answer: Outcome('accepted'))
+        return self._post(
+            phone_number_id, access_token, body, lambda answer: Outcome(OutcomeKind.ACCEPTED)
+        )
 
     def answers(self, phone_number_id: str, access_token: str) -> bool:
         """Whether anybody answers at all, asked with a read that does nothing."""
@@ -165,10 +72,10 @@ class GraphClient:
         """
         path, seconds = f'{phone_number_id}/media', seconds_for(form.size)
         outcome = self._call(path, access_token, form, form.headers, _uploaded, seconds)
-        if outcome.kind != 'unknown':
+        if outcome.kind != OutcomeKind.UNKNOWN:
             return outcome
         return replace(
-            outcome, kind='retry', error=(outcome.error or {}) | {'cause': 'unreachable'}
+            outcome, kind=OutcomeKind.RETRY, error=(outcome.error or {}) | {'cause': 'unreachable'}
         )
 
     def _post(
@@ -197,11 +104,11 @@ class GraphClient:
 def _no_answer(error: HTTPError) -> Outcome:
     if not has_left():
         title = f'Meta could not be reached ({type(error).__name__})'
-        return Outcome('retry', error=_error(title, cause='unreachable'))
+        return Outcome(OutcomeKind.RETRY, error=make_error(title, cause='unreachable'))
     title = f'No answer from Meta ({type(error).__name__})'
     if isinstance(error, Unreadable):
         title = f'Meta answered {error}'
-    return Outcome('unknown', error=_error(title, cause='no_answer'))
+    return Outcome(OutcomeKind.UNKNOWN, error=make_error(title, cause='no_answer'))
 
 
 def _understand(answer: Answer, understood: Understood) -> Outcome:
@@ -221,29 +128,36 @@ def json_of(answer: Answer) -> dict[str, Any] | None:
 def refusal(answer: Answer, body: dict[str, Any]) -> Outcome:
     """The Outcome of an answer that is not a success; `body`: its JSON, a dict."""
     said = error_in(body)
-    error = error_from(said) if said else _error(f'Meta answered HTTP {answer.status}')
+    error = error_from(said) if said else make_error(f'Meta answered HTTP {answer.status}')
     is_graphs = error['code'] is not None or isinstance(body.get('error'), dict)
     if answer.status < 500 or is_graphs:
         return _refused(error, answer)
     title = f'Meta answered HTTP {answer.status} without a Graph error'
     words = ': '.join(filter(None, (error['title'], error['details']))) if said else None
-    return Outcome('unknown', error=_error(title, details=words, cause='http_5xx'))
+    return Outcome(OutcomeKind.UNKNOWN, error=make_error(title, details=words, cause='http_5xx'))
 
 
 def _accepted(body: dict[str, Any]) -> Outcome:
     wamid = clean(_first(body, 'messages').get('id'), MAX_ID)
     if not wamid:
-        return Outcome('unknown', error=_error('Meta answered without a message id', cause='no_id'))
+        return Outcome(
+            OutcomeKind.UNKNOWN,
+            error=make_error('Meta answered without a message id', cause='no_id'),
+        )
     contact = _first(body, 'contacts')
     ids = named(contact.get('user_id'), contact.get('wa_id'))
-    return Outcome('accepted', wamid=wamid, wa_id=ids.get('phone'), user_id=ids.get('user'))
+    return Outcome(
+        OutcomeKind.ACCEPTED, wamid=wamid, wa_id=ids.get('phone'), user_id=ids.get('user')
+    )
 
 
 def _uploaded(body: dict[str, Any]) -> Outcome:
     media_id = identifier(body.get('id'))
     if not media_id:
-        return Outcome('unknown', error=_error('Meta answered without a media id', cause='no_id'))
-    return Outcome('accepted', media_id=media_id)
+        return Outcome(
+            OutcomeKind.UNKNOWN, error=make_error('Meta answered without a media id', cause='no_id')
+        )
+    return Outcome(OutcomeKind.ACCEPTED, media_id=media_id)
 
 
 def _first(body: dict[str, Any], name: str) -> dict[str, Any]:
@@ -257,7 +171,7 @@ def _first(body: dict[str, Any], name: str) -> dict[str, Any]:
 
 def _refused(error: dict[str, Any], answer: Answer) -> Outcome:
     wait = _retry_after(answer)
-    return judge(error, answer.status, delay=wait, pause=wait or _regain(answer))
+    return classify_error(error, answer.status, delay=wait, pause=wait or _regain(answer))
 
 
 def _retry_after(answer: Answer) -> float | None:

@@ -10,8 +10,9 @@ from urllib.parse import parse_qs, quote, urlencode, urlsplit
 
 from urllib3.exceptions import HTTPError
 
-from service.graph.client import JSON_BODY, Outcome, json_of, refusal
+from service.graph.client import JSON_BODY, json_of, refusal
 from service.graph.connections import MAX_ANSWER, Answer, Connections
+from service.graph.outcome import Outcome, OutcomeKind, make_error
 from service.runtime.bounded_answer import Unreadable
 from service.runtime.untrusted import as_dict
 
@@ -33,19 +34,8 @@ class Refused(Exception):
         self.outcome = outcome
 
 
-def _refused(kind: str, title: str, cause: str | None = None) -> Refused:
-    return Refused(
-        Outcome(
-            kind,
-            error={
-                'code': None,
-                'title': title,
-                'details': None,
-                'fbtrace_id': None,
-                'cause': cause,
-            },
-        )
-    )
+def _refused(kind: OutcomeKind, title: str, cause: str | None = None) -> Refused:
+    return Refused(Outcome(kind, error=make_error(title, cause=cause)))
 
 
 class ManagementClient:
@@ -64,14 +54,16 @@ class ManagementClient:
             answer = self._answer('GET', waba_id, token, query, most=left)
             page, left = _understood(answer), left - len(answer.data)
             if not isinstance(page.get('data'), list):
-                raise _refused('failed', 'Meta answered something that is no list of templates')
+                raise _refused(
+                    OutcomeKind.FAILED, 'Meta answered something that is no list of templates'
+                )
             found += page['data']
             before, after = after, _after(as_dict(page.get('paging')))
             if not after:
                 return found
             if after == before or time.monotonic() > deadline:
                 break
-        raise _refused('retry', 'The list of templates does not end', 'unreachable')
+        raise _refused(OutcomeKind.RETRY, 'The list of templates does not end', 'unreachable')
 
     def create_template(self, waba_id: str, token: str, body: dict[str, Any]) -> dict[str, Any]:
         """Meta's answer: id, status, category."""
@@ -114,10 +106,10 @@ class ManagementClient:
             text, headers = (json.dumps(body), JSON_BODY) if body else (None, None)
             return self._meta.call(method, path, token, text, headers, most=most)
         except Unreadable as error:
-            raise _refused('retry', f'Meta answered {error}', 'no_answer') from None
+            raise _refused(OutcomeKind.RETRY, f'Meta answered {error}', 'no_answer') from None
         except HTTPError as error:
             raise _refused(
-                'unknown', f'No answer from Meta ({type(error).__name__})', 'no_answer'
+                OutcomeKind.UNKNOWN, f'No answer from Meta ({type(error).__name__})', 'no_answer'
             ) from None
 
 
@@ -141,5 +133,5 @@ def _understood(answer: Answer) -> dict[str, Any]:
     if answer.status >= 300:
         raise Refused(refusal(answer, body or {}))
     if body is None:
-        raise _refused('unknown', 'Meta answered something that is not JSON', 'no_answer')
+        raise _refused(OutcomeKind.UNKNOWN, 'Meta answered something that is not JSON', 'no_answer')
     return body

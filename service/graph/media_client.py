@@ -12,9 +12,10 @@ from urllib.parse import quote, urljoin
 import urllib3
 from urllib3.exceptions import HTTPError
 
-from service.graph.client import Outcome, json_of, refusal
+from service.graph.client import json_of, refusal
 from service.graph.connections import Connections, seconds_for
 from service.graph.error_codes import BY_CODE
+from service.graph.outcome import Outcome, OutcomeKind, make_error
 from service.runtime import deadline
 from service.runtime.config import settings
 from service.runtime.untrusted import clean, digest_of
@@ -52,13 +53,12 @@ class Described:
     size: int | None
 
 
-def failure(kind: str, title: str, cause: str | int) -> NotFetched:
-    error = {'code': None, 'title': title, 'details': None, 'fbtrace_id': None, 'cause': cause}
-    return NotFetched(Outcome(kind, error=error))
+def failure(kind: OutcomeKind, title: str, cause: str | int) -> NotFetched:
+    return NotFetched(Outcome(kind, error=make_error(title, cause=cause)))
 
 
 def too_large() -> NotFetched:
-    return failure('failed', 'The file is larger than 100 MB', GONE)
+    return failure(OutcomeKind.FAILED, 'The file is larger than 100 MB', GONE)
 
 
 class MediaClient:
@@ -78,7 +78,9 @@ class MediaClient:
             raise NotFetched(_of_an_id(refusal(answer, body)), answer.status)
         url, size = clean(body.get('url')), body.get('file_size')
         if not url:
-            raise failure('retry', 'Meta described the file without an address', 'not_fetched')
+            raise failure(
+                OutcomeKind.RETRY, 'Meta described the file without an address', 'not_fetched'
+            )
         size = int(size) if isinstance(size, int | str) and str(size).isdecimal() else None
         return Described(
             url, clean(body.get('mime_type'), 255), digest_of(body.get('sha256')), size
@@ -109,7 +111,9 @@ class MediaClient:
         while piece := _piece(answer):
             size += len(piece)
             if time.monotonic() - began > seconds_for(size):
-                raise failure('retry', f'The file came too slowly ({size:,} bytes)', 'not_fetched')
+                raise failure(
+                    OutcomeKind.RETRY, f'The file came too slowly ({size:,} bytes)', 'not_fetched'
+                )
             yield piece
 
     def _follow(self, url: str, token: str) -> urllib3.BaseHTTPResponse:
@@ -124,11 +128,13 @@ class MediaClient:
                 raise NotFetched(_of_an_address(answer), answer.status)
             answer.close()
             url = urljoin(url, target)
-        raise failure('retry', 'Meta redirects without end', 'not_fetched')
+        raise failure(OutcomeKind.RETRY, 'Meta redirects without end', 'not_fetched')
 
     def _get(self, url: str, token: str) -> urllib3.BaseHTTPResponse:
         if not self.is_metas(url):
-            raise failure('retry', 'The address of the file is not at Meta', 'not_fetched')
+            raise failure(
+                OutcomeKind.RETRY, 'The address of the file is not at Meta', 'not_fetched'
+            )
         return self._meta.open(url, HEADERS | {'Authorization': f'Bearer {token}'})
 
     def is_metas(self, url: str) -> bool:
@@ -154,7 +160,7 @@ def _network() -> Iterator[None]:
         yield
     except HTTPError as error:
         raise failure(
-            'retry', f'The file did not arrive ({type(error).__name__})', 'not_fetched'
+            OutcomeKind.RETRY, f'The file did not arrive ({type(error).__name__})', 'not_fetched'
         ) from error
 
 
@@ -168,8 +174,12 @@ def _of_an_id(outcome: Outcome) -> Outcome:
     more.
     """
     error = outcome.error or {}
-    if outcome.kind == 'unknown' or error['code'] not in BY_CODE and outcome.kind == 'failed':
-        outcome.kind = 'retry'
+    if (
+        outcome.kind == OutcomeKind.UNKNOWN
+        or error['code'] not in BY_CODE
+        and outcome.kind == OutcomeKind.FAILED
+    ):
+        outcome.kind = OutcomeKind.RETRY
     if error['code'] == 100:
         error['cause'] = GONE
     return outcome
@@ -177,9 +187,9 @@ def _of_an_id(outcome: Outcome) -> Outcome:
 
 def _of_an_address(answer: urllib3.BaseHTTPResponse) -> Outcome:
     """A file server speaks HTTP alone. A refusal of a fresh address may be the token's fault."""
-    kind = 'held' if answer.status == 401 else 'retry'
+    kind = OutcomeKind.HELD if answer.status == 401 else OutcomeKind.RETRY
     return failure(
         kind,
         f'Meta answered HTTP {answer.status} for the file',
-        190 if kind == 'held' else 'not_fetched',
+        190 if kind == OutcomeKind.HELD else 'not_fetched',
     ).outcome

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from service.graph.client import Outcome
+from service.graph.outcome import Outcome
 from service.runtime.db import execute, fetch, fetch_dicts, to_json
 
 log = logging.getLogger(__name__)

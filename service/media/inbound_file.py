@@ -9,9 +9,10 @@ from datetime import timedelta
 
 from peewee import BigIntegerField, BlobField, DateTimeField, SmallIntegerField, TextField
 
-from service.graph.client import error_from
+from service.graph.error_class import ErrorClass
 from service.graph.error_codes import explain, look_up
 from service.graph.error_shapes import errors_in, told_errors
+from service.graph.outcome import OutcomeKind, error_from
 from service.runtime.db import columns, db, execute, fetch_dicts, to_json
 from service.runtime.errors import Conflict, NotFound
 from service.runtime.ids import new_id
@@ -211,9 +212,11 @@ def _outcome(row, stored, outcome):
 
 def delay_after(outcome, row, now):
     """Seconds until the next attempt, None when there is no use in one."""
-    if outcome.kind == 'failed':
+    if outcome.kind == OutcomeKind.FAILED:
         return None
-    done_quickly = RETRY.max if outcome.kind == 'held' else 0  # a new token, or a resume, is sooner
+    done_quickly = (
+        RETRY.max if outcome.kind == OutcomeKind.HELD else 0
+    )  # a new token, or a resume, is sooner
     delay = max(patient_delay(row['attempts'] + done_quickly), outcome.delay or 0)
     is_late = now + timedelta(seconds=delay) > row['written_at'] + KEPT
     return None if is_late and row['attempts'] > RETRY.max else delay
@@ -281,7 +284,9 @@ def serialize(media):
     cause = error and error.pop('cause', None)
     code = cause or (error and error['code'])
     sentences = explain(code) if error else {'explanation': None, 'fix': None}
-    if error and media.status == 'fetching' and look_up(code).klass == 'P':  # not given up yet
+    if (
+        error and media.status == 'fetching' and look_up(code).error_class == ErrorClass.PERMANENT
+    ):  # not given up yet
         sentences['fix'] = STILL_TRIED
     return {
         **{

@@ -5,9 +5,9 @@ from typing import Any
 
 from service.content.person_id import in_place
 from service.content.plain_text import read
-from service.graph.client import first_error
 from service.graph.error_codes import explain
 from service.graph.error_shapes import told_errors
+from service.graph.outcome import first_error
 from service.messages import relations
 from service.messages.message import Message
 from service.runtime.untrusted import as_dict

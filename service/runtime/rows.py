@@ -12,8 +12,8 @@
     '''
     execute_bulk(PRICE_MESSAGES, prices)
 
-`{rows}` becomes `unnest(…) AS n (message_id, category, pricing)`, typed by the fields of the class, and `{columns}`
-their names. Other parameters are given by name: `%(limit)s` and `limit=10`.
+`{rows}` becomes `unnest(…) AS n (message_id, category, pricing)`, typed by the fields of the
+class, and `{columns}` their names. Other parameters are given by name: `%(limit)s` and `limit=10`.
 """
 
 from collections.abc import Callable, Sequence
@@ -21,14 +21,17 @@ from dataclasses import dataclass, fields
 from datetime import datetime
 from functools import cache
 from types import NoneType
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_args, get_type_hints
+from typing import Annotated, Any, ClassVar, Protocol, TypeVar, get_args, get_type_hints
 
 from service.runtime.db import Parameters, db, execute, fetch, fetch_dicts, to_json
 
-if TYPE_CHECKING:
-    from _typeshed import DataclassInstance
-
 T = TypeVar('T')
+
+
+class DataclassInstance(Protocol):
+    """An object of any dataclass."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -55,29 +58,29 @@ PLAIN = {
 }
 
 
-def execute_bulk(statement: str, rows: Sequence['DataclassInstance'], **parameters: Any) -> int:
-    """Run a statement once for all rows, return the number of rows it touched. Without rows nothing is run."""
+def execute_bulk(statement: str, rows: Sequence[DataclassInstance], **parameters: Any) -> int:
+    """Run a statement once for all rows, return how many rows it touched. Without rows: 0."""
     if not rows:
         return 0
     return execute(*_bound(statement, rows, parameters))
 
 
 def fetch_bulk(
-    statement: str, rows: Sequence['DataclassInstance'], **parameters: Any
+    statement: str, rows: Sequence[DataclassInstance], **parameters: Any
 ) -> list[tuple[Any, ...]]:
     """The same, and what it returns as tuples."""
     return fetch(*_bound(statement, rows, parameters)) if rows else []
 
 
 def fetch_bulk_dicts(
-    statement: str, rows: Sequence['DataclassInstance'], **parameters: Any
+    statement: str, rows: Sequence[DataclassInstance], **parameters: Any
 ) -> list[dict[str, Any]]:
     """The same, and what it returns as dicts."""
     return fetch_dicts(*_bound(statement, rows, parameters)) if rows else []
 
 
 def fetch_bulk_as(
-    row_type: type[T], statement: str, rows: Sequence['DataclassInstance'], **parameters: Any
+    row_type: type[T], statement: str, rows: Sequence[DataclassInstance], **parameters: Any
 ) -> list[T]:
     """The same, and what it returns as objects of a dataclass."""
     return fetch_as(row_type, *_bound(statement, rows, parameters)) if rows else []
@@ -91,7 +94,7 @@ def fetch_as(row_type: type[T], statement: str, parameters: Parameters = ()) -> 
 
 
 def _bound(
-    statement: str, rows: Sequence['DataclassInstance'], parameters: dict[str, Any]
+    statement: str, rows: Sequence[DataclassInstance], parameters: dict[str, Any]
 ) -> tuple[str, dict[str, Any]]:
     """The statement's text, and its parameters: a list for each field."""
     row_type = type(rows[0])

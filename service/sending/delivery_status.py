@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from service.conversations import service_window
-from service.graph.client import first_error, judge
+from service.graph.outcome import classify_error, first_error
 from service.messages import fact, message
 from service.messages.state_machine import RANK, TOLD, UNDELIVERED, moves_up
 from service.runtime.db import columns, execute, fetch, fetch_dicts, to_json
@@ -202,7 +202,7 @@ def _judge(row, status):
     """The error table decides on a `failed` status as on an answer: the message may go again, or
     wait.
     """
-    outcome = judge(status.error)
+    outcome = classify_error(status.error)
     state, hold_reason, delay = next_step(row, outcome)
     one = attempt(row, outcome, status.timestamp) | {'wamid': status.wamid}
     row.update(tries=[*row['tries'], one], new_tries=[*row.get('new_tries', ()), one])

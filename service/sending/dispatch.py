@@ -10,7 +10,7 @@ from peewee import DataError, IntegrityError
 from service.accounts.account import MAY_SEND
 from service.conversations import opt_out, service_window
 from service.graph import outage
-from service.graph.client import LOST
+from service.graph.outcome import LOST, OutcomeKind
 from service.messages.state_machine import HoldReason, Status
 from service.runtime.config import settings
 from service.runtime.db import columns, db, execute, fetch, fetch_dicts, to_json
@@ -221,10 +221,12 @@ def record(results):
     this.
     """
     results = sorted(results, key=lambda result: result[0]['id'])
-    accepted = [result for result in results if result[1].kind == 'accepted']
+    accepted = [result for result in results if result[1].kind == OutcomeKind.ACCEPTED]
     with db.atomic():
         news = outage.note(results)
-        others = [_step(*result, news) for result in results if result[1].kind != 'accepted']
+        others = [
+            _step(*result, news) for result in results if result[1].kind != OutcomeKind.ACCEPTED
+        ]
         _free_conversations(accepted, others)
         if accepted:
             execute(
@@ -250,18 +252,18 @@ def next_step(row, outcome, is_away=False):
     """
     if service_window.wants_fallback(row, outcome.error):
         return Status.QUEUED, None, 0
-    if outcome.kind == 'retry' and is_away:
+    if outcome.kind == OutcomeKind.RETRY and is_away:
         return Status.QUEUED, None, outcome.delay or 0
-    if outcome.kind == 'retry':
+    if outcome.kind == OutcomeKind.RETRY:
         delay = retry_delay(row['attempts'])
         return (
             (Status.FAILED, None, None)
             if delay is None
             else (Status.QUEUED, None, max(outcome.delay or 0, delay))
         )
-    if outcome.kind == 'unknown':
+    if outcome.kind == OutcomeKind.UNKNOWN:
         return Status.UNKNOWN, None, settings.UNKNOWN_GRACE_SECONDS
-    if outcome.kind == 'held':
+    if outcome.kind == OutcomeKind.HELD:
         return Status.HELD, _hold_reason(row, outcome), None
     return Status(outcome.kind), None, None
 
@@ -280,7 +282,9 @@ def _free_conversations(accepted, others):
     """
     delays = {row['conversation_id']: None for row, _, _ in accepted}
     for row, outcome, _, (status, _, delay), suffered in others:
-        delays[row['conversation_id']] = delay if status == 'queued' and not outcome.waits else None
+        delays[row['conversation_id']] = (
+            delay if status == 'queued' and outcome.blocks_conversation else None
+        )
         if status == 'unknown' and suffered:
             delays[row['conversation_id']] = outage.wait_behind(delay)
     given = list(delays), list(delays.values())
@@ -295,7 +299,7 @@ def _settled(row, outcome, at, step, suffered):
         to_json(attempt(row, outcome, at)),
         service_window.wants_fallback(row, outcome.error),
     )
-    uncounted = suffered and outcome.kind == 'retry'
+    uncounted = suffered and outcome.kind == OutcomeKind.RETRY
     return row['id'], row['attempts'], *step, to_json(outcome.error), one, late, uncounted
 
 

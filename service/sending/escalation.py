@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from service.conversations import opt_out
-from service.graph.client import Outcome
+from service.graph.outcome import Outcome, OutcomeKind
 from service.runtime.db import fetch
 from service.runtime.errors import Conflict
 from service.sending import batch, holds, rate_limit
@@ -40,7 +40,7 @@ def apply(refusals):
             _slow_down(refusal)
         elif scope in ('bulk', 'template') and refusal.batch_id:
             _stop_batch(refusal)
-        elif refusal.outcome.kind == 'held' and scope != 'template':
+        elif refusal.outcome.kind == OutcomeKind.HELD and scope != 'template':
             _hold_account(refusal)
 
 

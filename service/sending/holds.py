@@ -13,7 +13,7 @@ from service.conversations.merge import IdentityConflict
 from service.conversations.opt_out import UNWANTED
 from service.media import inbound_file
 from service.messages.state_machine import HoldReason
-from service.runtime.db import db, execute, execute_long, fetch_dicts, to_json
+from service.runtime.db import db, execute, execute_long, to_json
 from service.runtime.rows import fetch_bulk_dicts
 from service.templates import template_sync
 from service.templates.template import STOPS, TemplateKey

@@ -15,9 +15,9 @@ from service.conversations import conversation
 from service.conversations.conversation import ProfileNames
 from service.conversations.identity import IdentityClaim, resolve
 from service.conversations.merge import IdentityConflict
-from service.graph.client import error_from, first_error
 from service.graph.error_codes import look_up
 from service.graph.error_shapes import errors_in, told_errors
+from service.graph.outcome import error_from, first_error
 from service.messages import fact
 from service.messages.fact import Fact, status_type
 from service.runtime.db import LOCK_NOT_AVAILABLE, LOCKED, db, passes, sqlstate

@@ -9,7 +9,7 @@ from itertools import count
 import pytest
 
 from service.conversations import identity
-from service.graph.client import Outcome
+from service.graph.outcome import Outcome
 from service.runtime.db import connection
 from service.runtime.timestamps import moment
 from service.sending import holds

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from service.conversations import identity
-from service.graph.client import Outcome
+from service.graph.outcome import Outcome
 from service.runtime.db import connection, db
 from service.runtime.timestamps import moment
 from service.sending import holds

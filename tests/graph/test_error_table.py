@@ -11,107 +11,29 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.graph import error_codes, error_docs
-from service.graph.error_codes import (
-    CLASSES,
-    OUR_OWN,
-    SCOPES,
-    TABLE,
-    UNKNOWN,
-    Known,
-    explain,
-    look_up,
-)
+from service.graph.error_class import CLASSES, SCOPES, ErrorClass, KnownError
+from service.graph.error_codes import TABLE, explain, look_up
+from service.graph.own_errors import OUR_OWN, UNKNOWN
 from tests.stack import ROOT
 
 # Section 7 of the fact sheet, decided where it leaves a choice
 SHEET = {
-    'T': [
-        1,
-        2,
-        4,
-        17,
-        32,
-        613,
-        80007,
-        80008,
-        130429,
-        131000,
-        131016,
-        131056,
-        133000,
-        133004,
-        135000,
+    ErrorClass.TRANSIENT: [
+        1, 2, 4, 17, 32, 613, 80007, 80008, 130429, 131000, 131016, 131056, 133000, 133004, 135000,
         2494100,
     ],
-    'W': [131049, 131057, 131064, 132015, 132069, 133015, 134101],
-    'C': [
-        0,
-        3,
-        10,
-        33,
-        104,
-        190,
-        *range(200, 300),
-        368,
-        131005,
-        131031,
-        131037,
-        131042,
-        131044,
-        131045,
-        131048,
-        131063,
-        132068,
-        133005,
-        133006,
-        133008,
-        133009,
-        133010,
-        133016,
-        134011,
+    ErrorClass.DEFERRED: [131049, 131057, 131064, 132015, 132069, 133015, 134101],
+    ErrorClass.ACCOUNT: [
+        0, 3, 10, 33, 104, 190, *range(200, 300), 368, 131005, 131031, 131037, 131042, 131044,
+        131045, 131048, 131063, 132068, 133005, 133006, 133008, 133009, 133010, 133016, 134011,
     ],
-    'P': [
-        100,
-        130403,
-        130472,
-        130497,
-        131008,
-        131009,
-        131021,
-        131026,
-        131030,
-        131047,
-        131050,
-        131051,
-        131052,
-        131053,
-        131055,
-        131059,
-        131060,
-        131062,
-        131200,
-        131299,
-        132000,
-        132001,
-        132005,
-        132007,
-        132008,
-        132012,
-        132016,
-        132018,
-        134100,
-        134102,
-        137000,
-        138000,
-        138999,
-        139000,
-        139103,
-        147001,
-        147005,
-        2388000,
-        2388999,
+    ErrorClass.PERMANENT: [
+        100, 130403, 130472, 130497, 131008, 131009, 131021, 131026, 131030, 131047, 131050, 131051,
+        131052, 131053, 131055, 131059, 131060, 131062, 131200, 131299, 132000, 132001, 132005,
+        132007, 132008, 132012, 132016, 132018, 134100, 134102, 137000, 138000, 138999, 139000,
+        139103, 147001, 147005, 2388000, 2388999,
     ],
-}
+}  # fmt: skip
 DELAYS = {131049: 86400, 131057: 60, 131064: 3600, 132069: 3600, 133015: 300, 134101: 600}
 SCOPED = {
     4: 'app',
@@ -125,10 +47,10 @@ SCOPED = {
 EVERY = [*TABLE.values(), *OUR_OWN.values(), *UNKNOWN.values()]
 
 
-@pytest.mark.parametrize('klass', SHEET)
-def test_every_code_of_the_fact_sheet_has_its_class(klass):
-    assert {code: look_up(code).klass for code in SHEET[klass]} == dict.fromkeys(
-        SHEET[klass], klass
+@pytest.mark.parametrize('error_class', SHEET)
+def test_every_code_of_the_fact_sheet_has_its_class(error_class):
+    assert {code: look_up(code).error_class for code in SHEET[error_class]} == dict.fromkeys(
+        SHEET[error_class], error_class
     )
 
 
@@ -152,19 +74,25 @@ def test_only_some_codes_have_a_delay_or_a_scope():
 
 
 def test_what_waits_has_a_delay_or_a_template_to_wait_for():
-    assert all(known.delay or known.scope == 'template' for known in EVERY if known.klass == 'W')
-    assert all(known.delay is None for known in EVERY if known.klass != 'W')
+    assert all(
+        known.delay or known.scope == 'template'
+        for known in EVERY
+        if known.error_class == ErrorClass.DEFERRED
+    )
+    assert all(known.delay is None for known in EVERY if known.error_class != ErrorClass.DEFERRED)
 
 
 def test_only_a_lost_answer_is_ambiguous():
-    assert [word for word, known in OUR_OWN.items() if known.klass == 'A'] == [
+    assert [
+        word for word, known in OUR_OWN.items() if known.error_class == ErrorClass.AMBIGUOUS
+    ] == [
         'no_answer',
         'worker_stopped',
         'internal',
         'no_id',
         'http_5xx',
     ]
-    assert not any(known.klass == 'A' for known in TABLE.values())
+    assert not any(known.error_class == ErrorClass.AMBIGUOUS for known in TABLE.values())
 
 
 @pytest.mark.parametrize('known', EVERY, ids=lambda known: known.sentence[:40])
@@ -174,13 +102,13 @@ def test_every_entry_speaks_in_sentences_that_a_table_can_hold(known):
         assert text.endswith('.')
         assert '|' not in text
         assert '  ' not in text
-    assert known.klass in CLASSES
+    assert known.error_class in CLASSES
     assert known.scope is None or known.scope in SCOPES
 
 
 def test_an_entry_cannot_be_changed():
     with pytest.raises(FrozenInstanceError):
-        look_up(190).klass = 'T'
+        look_up(190).error_class = ErrorClass.TRANSIENT
 
 
 @pytest.mark.parametrize('code', ['131047', ' 131047 ', 131047.0])
@@ -189,20 +117,28 @@ def test_a_code_may_come_as_text_or_with_a_point(code):
 
 
 @pytest.mark.parametrize(
-    ('status', 'klass'), [(500, 'T'), (503, 'T'), (429, 'T'), (401, 'C'), (400, 'P'), (None, 'P')]
+    ('status', 'error_class'),
+    [
+        (500, ErrorClass.TRANSIENT),
+        (503, ErrorClass.TRANSIENT),
+        (429, ErrorClass.TRANSIENT),
+        (401, ErrorClass.ACCOUNT),
+        (400, ErrorClass.PERMANENT),
+        (None, ErrorClass.PERMANENT),
+    ],
 )
 @pytest.mark.parametrize(
     'code', [None, 999999, '', 'x', '131_047', '١٩٠', -1, 1.5, float('nan'), True, [190], {}]
 )
-def test_a_code_that_nobody_knows_is_judged_by_the_http_status(code, status, klass):
+def test_a_code_that_nobody_knows_is_judged_by_the_http_status(code, status, error_class):
     known = look_up(code, status)
-    assert known.klass == klass
+    assert known.error_class == error_class
     assert 'not known here' in known.sentence
 
 
 def test_a_known_code_is_not_judged_by_the_http_status():
-    assert look_up(131047, 500).klass == 'P'
-    assert look_up(131016, 400).klass == 'T'
+    assert look_up(131047, 500).error_class == ErrorClass.PERMANENT
+    assert look_up(131016, 400).error_class == ErrorClass.TRANSIENT
 
 
 @given(
@@ -210,7 +146,7 @@ def test_a_known_code_is_not_judged_by_the_http_status():
     st.integers(200, 599),
 )
 def test_whatever_meta_sends_finds_an_entry(code, status):
-    assert isinstance(look_up(code, status), Known)
+    assert isinstance(look_up(code, status), KnownError)
 
 
 def test_a_person_reads_what_happened_and_what_to_do():

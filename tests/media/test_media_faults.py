@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from service.graph import media_client
-from service.graph.client import Outcome
+from service.graph.outcome import Outcome
 from service.media import inbound_file
 from service.media.storage import storage
 from service.runtime.db import connection

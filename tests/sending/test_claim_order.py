@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from service.graph.client import Outcome
+from service.graph.outcome import Outcome
 from service.runtime.db import connection, db
 from service.sending import dispatch, timers
 from tests.people import CHATBOT, envelope, sql, text_message, work_off_by

@@ -4,6 +4,7 @@ from itertools import pairwise
 
 import pytest
 
+from service.graph.error_class import ErrorClass
 from service.graph.error_codes import look_up
 from tests.people import CHATBOT, sql
 from tests.stack import wait_until
@@ -128,18 +129,18 @@ def test_what_meta_answers_decides_what_becomes_of_the_message(
 @pytest.mark.parametrize(
     ('code', 'http_status', 'expected'),
     [
-        (555, 500, 'T'),
-        (555, 503, 'T'),
-        (555, 429, 'T'),
-        (555, 401, 'C'),
-        (555, 403, 'P'),
-        (None, 400, 'P'),
-        (190, 500, 'C'),
-        (131026, 500, 'P'),
-        (131016, 400, 'T'),
-        (2494100, 400, 'T'),
-        (250, 400, 'C'),
+        (555, 500, ErrorClass.TRANSIENT),
+        (555, 503, ErrorClass.TRANSIENT),
+        (555, 429, ErrorClass.TRANSIENT),
+        (555, 401, ErrorClass.ACCOUNT),
+        (555, 403, ErrorClass.PERMANENT),
+        (None, 400, ErrorClass.PERMANENT),
+        (190, 500, ErrorClass.ACCOUNT),
+        (131026, 500, ErrorClass.PERMANENT),
+        (131016, 400, ErrorClass.TRANSIENT),
+        (2494100, 400, ErrorClass.TRANSIENT),
+        (250, 400, ErrorClass.ACCOUNT),
     ],
 )
 def test_a_known_code_decides_and_for_others_the_http_status(code, http_status, expected):
-    assert look_up(code, http_status).klass == expected
+    assert look_up(code, http_status).error_class == expected

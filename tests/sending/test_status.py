@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from service.graph.client import Outcome
+from service.graph.outcome import Outcome
 from service.runtime.db import connection
 from service.sending import dispatch
 from service.webhooks import inbox, process

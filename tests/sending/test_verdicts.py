@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from service.graph.client import Outcome
 from service.graph.error_codes import look_up
+from service.graph.outcome import Outcome
 from service.runtime.db import connection
 from service.sending import dispatch
 from tests.own_service import Platform
