@@ -1,4 +1,4 @@
-"""Conversations: one for each person or group that a chatbot talks with, and what is known of it."""
+"""Conversations: one for each person or group that a chatbot talks with."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -8,6 +8,7 @@ again, neither takes it back nor finds the wrong person.
 """
 
 from service.conversations import contact, identity_store
+from service.conversations.contact import ContactEvent
 from service.conversations.conversation import ShownIds
 from service.conversations.identity_store import Owner, former, look_up, variants
 from service.conversations.merge import MergeNeeded
@@ -358,12 +359,11 @@ class Settlement:
             for person in stored
         ]
         identity_store.write(created, moved, self.freed, shown)
-        contact.note(
-            [
-                (self._now(person), 'identity', {'what': what, **detail, 'why': why}, at)
-                for (person, what, why, at), detail in self.events.items()
-            ]
-        )
+        events = [
+            ContactEvent(self._now(person), 'identity', {'what': what, **detail, 'why': why}, at)
+            for (person, what, why, at), detail in self.events.items()
+        ]
+        contact.add_events(events)
 
     def _shown(self, person, *kinds):
         shown = self.now.get(person, {})

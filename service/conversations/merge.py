@@ -1,6 +1,7 @@
 """Two conversations that turn out to be one person's become one, in a transaction of their own."""
 
 from service.conversations import contact, opt_out
+from service.conversations.contact import ContactEvent
 from service.runtime.db import db, execute, fetch
 
 # who is new or has changed, of a chatbot
@@ -111,14 +112,6 @@ def lock_accounts(chatbots):
 def _merge(source, target, why):
     for statement in MERGE:
         execute(statement, {'source': source, 'target': target})
-    opt_out.work_out([target])
-    contact.note(
-        [
-            (
-                target,
-                'identity',
-                {'what': 'conversation', 'from': source, 'to': target, 'why': why},
-                None,
-            )
-        ]
-    )
+    opt_out.recompute([target])
+    detail = {'what': 'conversation', 'from': source, 'to': target, 'why': why}
+    contact.add_events([ContactEvent(target, 'identity', detail, None)])

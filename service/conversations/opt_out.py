@@ -1,138 +1,177 @@
-"""Who wants no marketing: what people said of it is kept in contact_event, and the latest of it, by
-Meta's time, holds.
+"""Opt-outs: who wants no marketing.
 
-A conversation's opted_out_at and opted_out_by are worked out of that, so nothing depends on the
-order of arrival.
+What people said about it is kept in contact_event. From that, a conversation's opted_out_at and
+opted_out_by are computed: the latest by Meta's time counts, in whatever order it arrives.
 """
 
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from typing import Any, Protocol
 
-from service.conversations.opt_out_keywords import wish
-from service.runtime.db import columns, execute, fetch, to_json
-from service.runtime.ids import new_id
+from service.conversations.contact import ContactEvent
+from service.conversations.opt_out_keywords import KeywordMatch, match_keyword
+from service.graph.client import Outcome
+from service.runtime.db import execute, fetch
+from service.runtime.rows import execute_bulk
 
-REFUSED = 131050  # Meta's code for marketing to somebody who wants none
-CAUSE = 'opted_out'
-TAKEN_BACK = {
+OPTED_OUT_CODE = 131050  # Meta's, for marketing to somebody who wants none
+# The error of a message that is cancelled for it.
+OPTED_OUT_ERROR = {
     'code': None,
     'title': 'The person wants no marketing',
     'details': None,
     'fbtrace_id': None,
-    'cause': CAUSE,
+    'cause': 'opted_out',
 }
-# In SQL, of a message `m` that is a template, or becomes one, and its conversation `c`.
+# In SQL: whether a message `m` that is a template, or becomes one, must not go to its
+# conversation `c`.
 UNWANTED = 'm.marketing AND c.opted_out_at IS NOT NULL'
 
-HOLD = """
-SELECT n.id, c.id FROM unnest(%s::uuid[]) AS n (id) LEFT JOIN conversation_merged m ON m.id = n.id
+LOCK_CONVERSATIONS = """
+SELECT n.id, c.id FROM unnest(%s::uuid[]) AS n (id)
+  LEFT JOIN conversation_merged m ON m.id = n.id
   JOIN conversation c ON c.id = coalesce(m.conversation_id, n.id)
 ORDER BY c.id FOR NO KEY UPDATE OF c
 """
-# A statement that comes again, with the same time, is the one that is there.
-SAID = """
-INSERT INTO contact_event (id, conversation_id, kind, detail, at)
-SELECT n.* FROM unnest(%s::uuid[], %s::uuid[], %s::text[], %s::json[], %s::timestamptz[])
-  AS n (id, conversation_id, kind, detail, at)
-WHERE NOT EXISTS (
-  SELECT 1 FROM contact_event e WHERE e.conversation_id = n.conversation_id AND e.kind = n.kind AND e.at = n.at)
+# The same statement may come twice: then it has the same time.
+INSERT_STATEMENTS = """
+INSERT INTO contact_event ({columns})
+SELECT n.* FROM {rows} WHERE NOT EXISTS (
+  SELECT 1 FROM contact_event e
+  WHERE e.conversation_id = n.conversation_id AND e.kind = n.kind AND e.at = n.at)
 """
-# Since when: the first STOP after the last START. In doubt it is a STOP: Meta's time says the
-# second, ours more.
-WORK_OUT = """
+# Opted out since the first STOP after the last START. When both have the same second it is a STOP:
+# Meta's times are no more exact. Only a STOP by the API is compared by its exact time.
+RECOMPUTE_OPT_OUTS = """
 UPDATE conversation c SET updated_at = now(), (opted_out_at, opted_out_by) = (
   SELECT e.at, e.detail ->> 'by' FROM contact_event e
   WHERE e.conversation_id = c.id AND e.kind = 'opt_out' AND e.at >= coalesce(
-    (SELECT CASE e.detail ->> 'by' WHEN 'api' THEN max(i.at) ELSE date_trunc('second', max(i.at)) END
+    (SELECT CASE e.detail ->> 'by' WHEN 'api' THEN max(i.at)
+            ELSE date_trunc('second', max(i.at)) END
      FROM contact_event i WHERE i.conversation_id = c.id AND i.kind = 'opt_in'), '-infinity')
   ORDER BY e.at, e.id LIMIT 1)
-WHERE c.id = ANY(%s::uuid[]) AND c.group_id IS NULL
-  AND EXISTS (SELECT 1 FROM contact_event e WHERE e.conversation_id = c.id AND e.kind IN ('opt_out', 'opt_in'))
+WHERE c.id = ANY(%s::uuid[]) AND c.group_id IS NULL AND EXISTS (
+  SELECT 1 FROM contact_event e WHERE e.conversation_id = c.id AND e.kind IN ('opt_out', 'opt_in'))
 """
+
+
+class KeywordLists(Protocol):
+    """An account, as far as its own words are concerned; None: the default ones."""
+
+    @property
+    def opt_out_words(self) -> list[str] | None: ...
+    @property
+    def opt_in_words(self) -> list[str] | None: ...
+
+
+class InboundMessage(Protocol):
+    """What is read of a customer's message (webhooks/item.Item)."""
+
+    @property
+    def data(self) -> dict[str, Any]: ...  # Meta's
+    @property
+    def account(self) -> KeywordLists: ...
+    @property
+    def conversation_id(self) -> str: ...
+    @property
+    def at(self) -> datetime: ...
+
+
+class Refusal(Protocol):
+    """What is read of a send that Meta did not accept (sending/escalation.SendFailure)."""
+
+    @property
+    def outcome(self) -> Outcome: ...
+    @property
+    def conversation_id(self) -> str | None: ...
+    @property
+    def at(self) -> datetime | None: ...
 
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """That a person wants no marketing (`opt_out`), or wants it (`opt_in`).
-
-    `by`: see conversation.opted_out_by.
-    """
+    """A person wants no marketing (`kind`: opt_out), or wants it (opt_in)."""
 
     conversation_id: str
     kind: str
-    by: str
-    at: datetime | None
-    detail: tuple = ()  # (name, value) of what else is worth knowing
+    by: str  # how we know: a value of conversation.opted_out_by
+    at: datetime | None  # None: now
+    detail: tuple[tuple[str, Any], ...] = ()  # what else is worth keeping: (name, value)
 
-    def row(self, now):
-        detail = to_json({'by': self.by, **dict(self.detail)})
-        return new_id(), self.conversation_id, self.kind, detail, min(self.at or now, now)
+    def event(self, now: datetime) -> ContactEvent:
+        """The row of contact_event that keeps it. No time lies in the future."""
+        detail = {'by': self.by, **dict(self.detail)}
+        return ContactEvent(self.conversation_id, self.kind, detail, min(self.at or now, now))
 
 
-def record(statements):
-    """Keep what people said, in the caller's transaction.
+def record(statements: Iterable[Statement]) -> list[str]:
+    """Keep what people said, in the caller's transaction; returns their conversations.
 
-    Returns their conversations: take back what waits for who wants none
-    (sending/holds.cancel_unwanted).
+    The caller then cancels the marketing that waits for them (sending/holds.cancel_unwanted).
     """
+    statements = list(statements)
     if not statements:
         return []
-    current = _hold({one.conversation_id for one in statements})
-    statements = [replace(one, conversation_id=current[one.conversation_id]) for one in statements]
-    said = {(one.conversation_id, one.kind, one.at): one for one in reversed(statements)}.values()
+    current = _lock({one.conversation_id for one in statements})
     now = datetime.now(UTC)
-    execute(SAID, columns([one.row(now) for one in said]))
+    kept = {}
+    for one in reversed(statements):  # of several with one time the first stays
+        moved = replace(one, conversation_id=current[one.conversation_id])
+        kept[moved.conversation_id, moved.kind, moved.at] = moved
+    execute_bulk(INSERT_STATEMENTS, [one.event(now) for one in kept.values()])
     conversations = sorted(set(current.values()))
-    work_out(conversations)
+    recompute(conversations)
     return conversations
 
 
-def _hold(conversations):
-    """Lock them; {id: the id that it has now}.
+def _lock(conversations: Collection[str]) -> dict[str, str]:
+    """Lock conversations; {id: the id that it has now}.
 
-    One that was merged while we waited for it is found by a second look.
+    One that was merged while this waited for its lock is missing at first: it is looked up again.
     """
-    current = dict(fetch(HOLD, (list(conversations),)))
-    missing = conversations - current.keys()
-    return current | dict(fetch(HOLD, (list(missing),))) if missing else current
+    current = _locked(conversations)
+    missing = set(conversations) - current.keys()
+    return current | _locked(missing) if missing else current
 
 
-def work_out(conversations):
-    """Bring these, whose rows the caller holds, in step with what was said of them: also after a
-    merge.
-    """
-    execute(WORK_OUT, (conversations,))
+def _locked(conversations: Collection[str]) -> dict[str, str]:
+    return dict(fetch(LOCK_CONVERSATIONS, (list(conversations),)))
 
 
-def in_words(messages):
-    """The Statements of customers who wrote just a STOP or START word.
-
-    `messages`: a webhook's items of that kind.
-    """
-    return [
-        Statement(item.conversation_id, kind, 'keyword', item.at, (('word', word),))
-        for item in messages
-        if not item.data.get('group_id')
-        for kind, word in filter(None, [_wish(item)])
-    ]
+def recompute(conversations: Collection[str]) -> None:
+    """Work out since when these, whose rows the caller holds, are opted out: also after a merge."""
+    execute(RECOMPUTE_OPT_OUTS, (list(conversations),))
 
 
-def is_stop(item):
+def from_keywords(messages: Iterable[InboundMessage]) -> list[Statement]:
+    """The statements of customers whose message is just a STOP or START word; none of groups."""
+    statements = []
+    for message in messages:
+        found = None if message.data.get('group_id') else _keyword(message)
+        if found:
+            detail = (('word', found.word),)
+            statements.append(
+                Statement(message.conversation_id, found.kind, 'keyword', message.at, detail)
+            )
+    return statements
+
+
+def is_stop(message: InboundMessage) -> bool:
     """Whether a message is nothing but a STOP word."""
-    said = _wish(item)
-    return said is not None and said[0] == 'opt_out'
+    found = _keyword(message)
+    return found is not None and found.kind == 'opt_out'
 
 
-def _wish(item):
-    return wish(item.data, item.account.opt_out_words, item.account.opt_in_words)
+def _keyword(message: InboundMessage) -> KeywordMatch | None:
+    account = message.account
+    return match_keyword(message.data, account.opt_out_words, account.opt_in_words)
 
 
-def in_refusals(refusals):
-    """The Statements that Meta makes for people, by refusing marketing to them
-    (escalation.SendFailure).
-    """
+def from_refusals(refusals: Iterable[Refusal]) -> list[Statement]:
+    """The statements that Meta makes for people, by refusing marketing to them."""
     return [
-        Statement(one.conversation_id, 'opt_out', 'meta', one.at, (('code', REFUSED),))
+        Statement(one.conversation_id, 'opt_out', 'meta', one.at, (('code', OPTED_OUT_CODE),))
         for one in refusals
-        if one.outcome.error and one.outcome.error.get('code') == REFUSED and one.conversation_id
+        if one.conversation_id and (one.outcome.error or {}).get('code') == OPTED_OUT_CODE
     ]

@@ -1,8 +1,10 @@
-"""Pure: the words with which a customer says that they want no more marketing, or want it again."""
+"""Pure: the words with which customers say that they want no more marketing, or want it again."""
 
 import re
 import unicodedata
+from collections.abc import Iterable
 from functools import lru_cache
+from typing import Any, NamedTuple
 
 from service.runtime.untrusted import as_dict
 
@@ -53,8 +55,8 @@ OPT_IN = (
     'quero receber',
     'retomar',
 )
-# Of these, what can mean nothing else on a button or in a list that asks about something: the
-# "Remover" of a cart, the "Baja" of three priorities, the "Voltar" of a menu say nothing of
+# On a button or in a list only those of them that can mean nothing else there: the "Remover" of a
+# cart, the "Baja" (low) of three priorities and the "Voltar" (back) of a menu are not about
 # marketing. An account's own words count everywhere.
 PRESSED_OPT_OUT = (
     'stop',
@@ -84,65 +86,69 @@ PRESSED_OPT_IN = (
     'suscribirme',
     'quero receber',
 )
-MAX_WORDS, MAX_LENGTH = 50, 64
+MAX_WORDS = 50  # of an account's own, in each list
+MAX_LENGTH = 64  # characters of one of them
 BETWEEN = re.compile(r'[\W_]+')
 
 
-def plain(text):
-    """A text without case, accents and everything that is no letter or digit; as it is when there
-    is nothing else.
-    """
+class KeywordMatch(NamedTuple):
+    """A message that is nothing but a keyword."""
+
+    kind: str  # opt_out or opt_in
+    word: str  # normalized
+
+
+def normalize(text: str) -> str:
+    """A text without case, accents, and what is no letter or digit; unless nothing else is left."""
     folded = unicodedata.normalize('NFKD', text.casefold())
     letters = ''.join(char for char in folded if not unicodedata.combining(char))
     return BETWEEN.sub(' ', letters).strip() or text.strip()
 
 
 @lru_cache(maxsize=1000)
-def _known(words):
-    return frozenset(map(plain, words))
+def _normalized(words: tuple[str, ...]) -> frozenset[str]:
+    return frozenset(map(normalize, words))
 
 
-def _words(given, default):
-    return _known(tuple(default if given is None else given))
+def _keyword_list(own: Iterable[str] | None, default: tuple[str, ...]) -> frozenset[str]:
+    return _normalized(default if own is None else tuple(own))
 
 
-def wish(data, opt_out=None, opt_in=None):
-    """(kind, word) when a message says nothing but such a word, else None.
+def match_keyword(
+    data: dict[str, Any], opt_out: Iterable[str] | None = None, opt_in: Iterable[str] | None = None
+) -> KeywordMatch | None:
+    """The keyword that a message of Meta's consists of, None when it says anything else.
 
-    A word of both lists is one of STOP.
-
-    `data`: Meta's message; `opt_out`, `opt_in`: an account's own words, None for the default ones.
+    `opt_out`, `opt_in`: the account's own words, None for the default ones. A word of both lists
+    opts out.
     """
-    written, pressed = _written(data), _pressed(data)
-    default_out, default_in = (PRESSED_OPT_OUT, PRESSED_OPT_IN) if pressed else (OPT_OUT, OPT_IN)
-    for text in written or pressed:
-        word = plain(text) if len(text) <= 4 * MAX_LENGTH else None
-        if word and word in _words(opt_out, default_out):
-            return 'opt_out', word
-        if word and word in _words(opt_in, default_in):
-            return 'opt_in', word
+    pressed = _pressed(data)
+    default_out = PRESSED_OPT_OUT if pressed else OPT_OUT
+    default_in = PRESSED_OPT_IN if pressed else OPT_IN
+    for text in pressed or _written(data):
+        word = normalize(text) if len(text) <= 4 * MAX_LENGTH else None
+        if word and word in _keyword_list(opt_out, default_out):
+            return KeywordMatch('opt_out', word)
+        if word and word in _keyword_list(opt_in, default_in):
+            return KeywordMatch('opt_in', word)
     return None
 
 
-def _written(data):
+def _written(data: dict[str, Any]) -> list[str]:
+    """The text of a text message."""
     return _texts(as_dict(data.get('text')), 'body') if data.get('type') == 'text' else []
 
 
-def _pressed(data):
-    """What stands on the button or the row of a list that a customer chose: a template's, or one of
-    ours.
-    """
+def _pressed(data: dict[str, Any]) -> list[str]:
+    """The texts of the button, of a template's or ours, or of the list row that was chosen."""
     if data.get('type') == 'button':
         return _texts(as_dict(data.get('button')), 'payload', 'text')
     if data.get('type') != 'interactive':
         return []
     interactive = as_dict(data.get('interactive'))
-    return [
-        text
-        for name in ('button_reply', 'list_reply')
-        for text in _texts(as_dict(interactive.get(name)), 'title')
-    ]
+    button = _texts(as_dict(interactive.get('button_reply')), 'title')
+    return button + _texts(as_dict(interactive.get('list_reply')), 'title')
 
 
-def _texts(body, *names):
+def _texts(body: dict[str, Any], *names: str) -> list[str]:
     return [body[name] for name in names if isinstance(body.get(name), str)]

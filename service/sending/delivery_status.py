@@ -61,7 +61,7 @@ ADVANCE = f"""
 UPDATE message m SET status = n.status, hold_reason = n.hold_reason, wamid = n.wamid, error = n.error,
   tries = m.tries || coalesce(n.tries, '[]'), due_at = now() + n.delay * interval '1 second', updated_at = now(),
   accepted_at = coalesce(m.accepted_at, n.accepted_at, now()),
-  attempts = CASE WHEN n.late THEN 0 ELSE m.attempts END, {service_window.TAKE_FALLBACK.format(when='n.late')}
+  attempts = CASE WHEN n.late THEN 0 ELSE m.attempts END, {service_window.use_fallback('n.late')}
 FROM unnest(%s::uuid[], %s::text[], %s::text[], %s::text[], %s::json[], %s::timestamptz[], %s::float8[], %s::jsonb[],
   %s::boolean[]) AS n (id, status, hold_reason, wamid, error, accepted_at, delay, tries, late)
 WHERE m.id = n.id
@@ -208,7 +208,7 @@ def _judge(row, status):
     row.update(tries=[*row['tries'], one], new_tries=[*row.get('new_tries', ()), one])
     if state in ('queued', 'held'):  # Meta's next answer brings another wamid
         row.update(status=state, hold_reason=hold_reason, delay=delay, wamid=None)
-        row['late'] = service_window.wants_fallback(row, status.error)
+        row['late'] = service_window.wants_fallback(row['has_fallback'], status.error)
         row['pair_delay'] = delay if outcome.scope == 'pair' else None
     whose = row['chatbot_id'], row['phone_number_id'], outcome, row['batch_id']
     return SendFailure(*whose, conversation_id=row['conversation_id'], at=status.timestamp)

@@ -71,7 +71,7 @@ UPDATE message m SET status = CASE WHEN unwanted THEN 'cancelled' ELSE 'sending'
   attempts = CASE WHEN unwanted THEN attempts WHEN late THEN 1 ELSE least(attempts + 1, 32767) END,
   error = CASE WHEN unwanted THEN %(taken_back)s::json ELSE error END, updated_at = now(),
   due_at = CASE WHEN NOT unwanted THEN now() + %(lease)s * interval '1 second' END,
-  {service_window.TAKE_FALLBACK.format(when='first.late')}
+  {service_window.use_fallback('first.late')}
 FROM first WHERE m.id = first.id
 RETURNING m.id, m.chatbot_id, m.conversation_id, m.phone_number_id, m.type, m.recipient_to, m.recipient, m.content,
   m.context, m.extra, m.attempts, m.expires_at, m.batch_id, m.fallback IS NOT NULL AS has_fallback,
@@ -111,7 +111,7 @@ def claim(quota, lease):
 
 def _claim(quota, lease, only=None):
     wanted = {'chatbots': list(quota), 'counts': list(quota.values()), 'lease': lease, 'only': only}
-    rows = fetch_dicts(CLAIM, wanted | {'taken_back': to_json(opt_out.TAKEN_BACK)})
+    rows = fetch_dicts(CLAIM, wanted | {'taken_back': to_json(opt_out.OPTED_OUT_ERROR)})
     return [row for row in rows if row['status'] == 'sending']
 
 
@@ -192,7 +192,7 @@ UPDATE message m SET status = n.status, hold_reason = n.hold_reason, error = n.e
     || n.try,
   due_at = now() + n.delay * interval '1 second', updated_at = now(),
   attempts = CASE WHEN n.late THEN 0 WHEN n.uncounted THEN m.attempts - 1 ELSE m.attempts END,
-  {service_window.TAKE_FALLBACK.format(when='n.late')}
+  {service_window.use_fallback('n.late')}
 FROM unnest(%s::uuid[], %s::int[], %s::text[], %s::text[], %s::float8[], %s::json[], %s::jsonb[], %s::boolean[],
   %s::boolean[]) AS n (id, attempts, status, hold_reason, delay, error, try, late, uncounted)
 WHERE m.id = n.id AND m.status = 'sending' AND m.attempts = n.attempts
@@ -250,7 +250,7 @@ def next_step(row, outcome, is_away=False):
     `row`: attempts, batch_id and has_fallback of the message; `outcome`: kind, delay, scope and
     error. `is_away`: Meta is, and no number of attempts is too many.
     """
-    if service_window.wants_fallback(row, outcome.error):
+    if service_window.wants_fallback(row['has_fallback'], outcome.error):
         return Status.QUEUED, None, 0
     if outcome.kind == OutcomeKind.RETRY and is_away:
         return Status.QUEUED, None, outcome.delay or 0
@@ -297,7 +297,7 @@ def _free_conversations(accepted, others):
 def _settled(row, outcome, at, step, suffered):
     one, late = (
         to_json(attempt(row, outcome, at)),
-        service_window.wants_fallback(row, outcome.error),
+        service_window.wants_fallback(row['has_fallback'], outcome.error),
     )
     uncounted = suffered and outcome.kind == OutcomeKind.RETRY
     return row['id'], row['attempts'], *step, to_json(outcome.error), one, late, uncounted

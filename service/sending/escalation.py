@@ -33,7 +33,7 @@ class SendFailure:
 
 def apply(refusals):
     """In the transaction that settled the messages. Equal refusals count once."""
-    holds.cancel_unwanted(opt_out.record(opt_out.in_refusals(refusals)))
+    holds.cancel_unwanted(opt_out.record(opt_out.from_refusals(refusals)))
     for refusal in {_sameness(refusal): refusal for refusal in refusals}.values():
         scope = refusal.outcome.scope
         if scope in ('number', 'waba', 'app'):

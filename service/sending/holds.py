@@ -235,7 +235,7 @@ def cancel_unwanted(conversations: list[str]) -> None:
     holds.
     """
     if conversations:
-        execute(CANCEL_UNWANTED, (to_json(opt_out.TAKEN_BACK), conversations))
+        execute(CANCEL_UNWANTED, (to_json(opt_out.OPTED_OUT_ERROR), conversations))
 
 
 def resolve_conflict(conflict: IdentityConflict) -> None:

@@ -25,7 +25,7 @@ CLOSED = (
 NO_MARKETING = 'This person has wanted no marketing since {}: {}. Only messages that are no marketing can be sent.'
 SAID = {
     'keyword': 'they wrote a STOP word', 'user_preferences': 'they told WhatsApp so',
-    'meta': f'Meta refused a message with {opt_out.REFUSED}', 'api': 'the platform said so',
+    'meta': f'Meta refused a message with {opt_out.OPTED_OUT_CODE}', 'api': 'the platform said so',
 }  # fmt: skip
 
 

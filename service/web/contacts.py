@@ -1,5 +1,7 @@
 """Contacts: who a person is, by whatever id a caller knows of them."""
 
+from dataclasses import asdict
+
 from flask import Blueprint
 
 from service.conversations import contact
@@ -36,7 +38,8 @@ def index():
 def show(contact_id):
     """Also by the id of a contact that turned out to be this one."""
     conversation = contact.find(str(contact_id))
-    return {**contact.serialize([conversation])[0], 'history': contact.history(conversation.id)}
+    history = [asdict(change) for change in contact.history(conversation.id)]
+    return {**contact.serialize([conversation])[0], 'history': history}
 
 
 @blueprint.post('/contacts/<uuid:contact_id>/opt-out')

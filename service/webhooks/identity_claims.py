@@ -5,7 +5,7 @@ Any id may stand in any field.
 
 from service.content.person_id import PersonId, named, read
 from service.conversations.identity import IdentityClaim
-from service.conversations.opt_out import REFUSED
+from service.conversations.opt_out import OPTED_OUT_CODE
 from service.graph.error_shapes import code_in, errors_in, told_errors
 from service.messages.fact import status_type
 from service.runtime.ids import is_id
@@ -120,7 +120,7 @@ def _of_status(item, chatbot_id):
 
 def _wants_no_marketing(status):
     """Whether a status opts its person out (service/conversations/opt_out.py)."""
-    return any(code_in(error) == REFUSED for error in errors_in(told_errors(status)))
+    return any(code_in(error) == OPTED_OUT_CODE for error in errors_in(told_errors(status)))
 
 
 def of_update(item: Item, chatbots: list[str]) -> list[IdentityClaim]:

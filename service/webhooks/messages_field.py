@@ -64,7 +64,7 @@ def store(messages: list[Item], echoes: list[Item]) -> None:
     new_messages = _store_messages(_first(messages))
     new_echoes = _store_echoes(_first(echoes))
     conversation.record_inbound(_activities([*new_messages, *new_echoes]))
-    holds.cancel_unwanted(opt_out.record(opt_out.in_words(new_messages)))
+    holds.cancel_unwanted(opt_out.record(opt_out.from_keywords(new_messages)))
 
 
 def _first(items: list[Item]) -> dict[MessageKey, Item]:

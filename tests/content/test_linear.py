@@ -311,7 +311,7 @@ READERS = {
     'CSV rows': tolerant(
         lambda text: rows_of(('to,b\n' + f'{text[:8]}\n' * (len(text) // 8)).encode()), Invalid
     ),
-    'plain': opt_out_keywords.plain,
+    'normalize': opt_out_keywords.normalize,
     'visible': is_visible,
     'variable': lambda text: variable_problem(f'x{text}'),
     'emoji': is_emoji,
