@@ -78,7 +78,7 @@ class ConnectionLoop(ThreadWorker):
     def _go_on(self, caller: Caller) -> None:
         """A thread has given it back, or its answer has gone."""
         if caller.sock.unsent:
-            caller.be_patient()
+            caller.restart_deadline()
             self._watch(caller, self._on_room, selectors.EVENT_WRITE)
         elif caller.keeps:
             self._next(caller)
@@ -90,7 +90,7 @@ class ConnectionLoop(ThreadWorker):
 
     def _on_room(self, caller: Caller) -> None:
         try:
-            caller.went(caller.sock.flush())
+            caller.extend_deadline(caller.sock.flush())
         except OSError:
             self._close(caller)
             return

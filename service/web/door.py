@@ -146,16 +146,16 @@ class Door(ConnectionLoop):
     def _gather(self, caller: Caller, data: bytes) -> None:
         """Hand on what has come, once it is a request, or wait for the rest."""
         try:
-            caller.take(data)
+            caller.receive(data)
         except Malformed as reason:
             self._refuse(caller, reason.status, reason.detail)
             return
         if caller.is_whole():
-            self._dispatch(caller, caller.request())
+            self._dispatch(caller, caller.take_request())
         elif self._is_for_a_thread(caller):
-            self._hand_over(caller, caller.request(), waits=True)
+            self._hand_over(caller, caller.take_request(), waits=True)
         else:
-            caller.tell_to_go_on()
+            caller.send_continue()
             if caller not in self._waiting:
                 self._watch(caller, self._on_bytes)
 
@@ -224,7 +224,7 @@ class Door(ConnectionLoop):
     def _hand_over(self, caller: Caller, request: bytes, waits: bool) -> None:
         """To a thread; to one that may wait for the client, or not."""
         self._unwatch(caller)
-        caller.sock.give(request, waits)
+        caller.sock.load(request, waits)
         future = (self._transfers if waits else self.tpool).submit(self.handle, caller)
         future.add_done_callback(partial(self.method_queue.defer, self.finish_request, caller))
 
@@ -240,7 +240,7 @@ class Door(ConnectionLoop):
             is_read = conn.parser.finish_body(max_bytes=UNREAD)
         except (OSError, ParseException):
             return False
-        rest = conn.parser.unreader.take_buffered() + conn.sock.left()
+        rest = conn.parser.unreader.take_buffered() + conn.sock.unread()
         if waited:
             conn.received += rest  # of the next request
         return keepalive and is_read and (waited or not rest)
