@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from service.conversations.contact import ContactEvent
 from service.conversations.opt_out_keywords import KeywordMatch, match_keyword
-from service.graph.client import Outcome
+from service.graph.outcome import Outcome
 from service.runtime.db import execute, fetch
 from service.runtime.rows import execute_bulk
 
