@@ -6,6 +6,7 @@ import hashlib
 import json
 import logging
 from datetime import UTC, datetime
+from typing import Any
 
 from service.accounts.health_text import facts, summary
 from service.runtime.db import execute, fetch_dicts, to_json
@@ -54,12 +55,13 @@ ORDER BY at DESC, id DESC LIMIT %(limit)s
 """  # noqa: S608
 
 
-def heard(item):
-    """Keep one change of a webhook; its outcome.
+def heard(
+    field: str, waba_id: str | None, value: Any, *, time: Any, received_at: datetime
+) -> tuple[str, str | None]:
+    """Keep one change of a webhook; return its outcome and detail.
 
-    What comes again, also in another POST, is kept once.
+    What comes again, also in another POST, is kept once. `value`, `time`: as Meta sent them.
     """
-    waba_id, value = item.data['waba_id'], item.data['value']
     if not waba_id or not isinstance(value, dict):
         return (
             'invalid',
@@ -70,22 +72,20 @@ def heard(item):
         identifier(_number_id(value)),
         digits(value.get('display_phone_number') or value.get('phone_number')),
     )
-    at = past(item.data['time']) or item.received_at
+    at = past(time) or received_at
     row = (
         new_id(),
         waba_id,
         *about,
-        item.key,
+        field,
         event,
         to_json(value),
         at,
-        _digest(item.key, item.data),
+        _digest(field, time, value),
     )
     if not execute(KEEP, row):
         return 'duplicate', None
-    log.info(
-        'meta tells of an account', extra={'waba_id': waba_id, 'field': item.key, 'event': event}
-    )
+    log.info('meta tells of an account', extra={'waba_id': waba_id, 'field': field, 'event': event})
     return 'stored', event
 
 
@@ -103,8 +103,8 @@ def _number_id(value):
     return as_dict(value.get('phone_number_settings')).get('phone_number_id')
 
 
-def _digest(field, data):
-    said = json.dumps([field, data['time'], data['value']], sort_keys=True)
+def _digest(field: str, time: Any, value: Any) -> bytes:
+    said = json.dumps([field, time, value], sort_keys=True)
     return hashlib.sha256(said.encode()).digest()
 
 

@@ -10,6 +10,7 @@ a phone, or nothing.
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TypedDict, cast
 from unicodedata import category
 
 BSUID = re.compile(
@@ -56,10 +57,18 @@ def read(value: object) -> PersonId | None:
     return PersonId('phone', number) if PHONE.fullmatch(number) else None
 
 
-def named(*values: object) -> dict[str, str]:
-    """{kind: value} of the ids among values, of each kind the first."""
+class PersonIds(TypedDict, total=False):
+    """The ids of one person, by their kind."""
+
+    phone: str
+    user: str
+    parent: str
+
+
+def named(*values: object) -> PersonIds:
+    """The ids among values, of each kind the first."""
     found = [one for one in map(read, values) if one]
-    return {one.kind: one.value for one in reversed(found)}
+    return cast(PersonIds, {one.kind: one.value for one in reversed(found)})
 
 
 def in_place(

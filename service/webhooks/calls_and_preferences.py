@@ -1,5 +1,6 @@
-"""What people tell beside messages (section 5): that they called, that they want no marketing, or
-want it again.
+"""Fields calls and user_preferences: what people do beside writing (docs/meta.md, section 5).
+
+They called, or said in WhatsApp's own menu that they want no marketing, or want it again.
 """
 
 from collections.abc import Iterable
@@ -10,88 +11,113 @@ from service.content.person_id import named
 from service.conversations import opt_out
 from service.conversations.identity import IdentityClaim
 from service.conversations.opt_out import Statement
-from service.runtime.db import columns, execute
+from service.runtime.rows import Uuid, execute_bulk
 from service.runtime.timestamps import past
-from service.runtime.untrusted import as_dict, clean, identifier
+from service.runtime.untrusted import as_dict, clean, identifier, objects
 from service.sending import holds
-from service.webhooks.payload import Item
+from service.webhooks.item import Item, JsonObject
 
-WISHES = {'stop': 'opt_out', 'resume': 'opt_in', 'signup': 'opt_in'}
-# A call opens the 24-hour window as a message does (section 8).
-CALLED = """
-UPDATE conversation c SET last_inbound_at = greatest(c.last_inbound_at, least(n.at, now())), updated_at = now()
-FROM (SELECT id, max(at) AS at FROM unnest(%s::uuid[], %s::timestamptz[]) AS n (id, at) GROUP BY id) n
-WHERE c.id = n.id
-"""
+STATEMENT_KINDS = {'stop': 'opt_out', 'resume': 'opt_in', 'signup': 'opt_in'}
 
 
 @dataclass(slots=True)
-class Sign:
-    """One of them. `kind`: call, opt_out, opt_in; `at`: Meta's time or, without one, that of
-    receipt.
-    """
+class Call:
+    """A customer has called. `at`: Meta's time or, without one, the time of receipt."""
+
+    identity: IdentityClaim
+    at: datetime
+    conversation_id: str = ''  # set while the batch is stored; '' for somebody who is not known
+
+
+@dataclass(slots=True)
+class MarketingPreference:
+    """A person wants no marketing (`kind`: opt_out), or wants it (opt_in)."""
 
     identity: IdentityClaim
     kind: str
     at: datetime
-    detail: tuple = ()
-    conversation_id: str | None = (
-        None  # found out while its item is processed; None: nobody that is known
-    )
+    detail: tuple[tuple[str, str], ...]  # what else Meta says: (name, value)
+    conversation_id: str = ''
 
 
-def found_in(change: Item) -> list[Sign]:
-    """The Signs in a change of one of FIELDS, which gets its outcome."""
-    told = as_dict(change.data['value']).get(change.key)
-    told = [one for one in told if isinstance(one, dict)] if isinstance(told, list) else []
-    read = FIELDS[change.key]
-    found = [read(one, change.account.chatbot_id, change.received_at) for one in told]
-    change.set_outcome('stored')
-    return [sign for sign in found if sign]
+CallOrPreference = Call | MarketingPreference
 
 
-def _call(call: dict, chatbot_id: str, received_at: datetime) -> Sign | None:
-    """A customer's; who is not known yet has no window that could be known to have closed."""
-    at, ids = (
-        past(call.get('timestamp')) or received_at,
-        named(call.get('from_user_id'), call.get('from')),
-    )
-    is_theirs = call.get('event') == 'connect' and call.get('direction') == 'USER_INITIATED'
-    if not (is_theirs and ids):
+def read(item: Item) -> list[CallOrPreference]:
+    """What a change of one of FIELDS holds. The change gets its outcome."""
+    parts = objects(as_dict(item.change.value).get(item.key))
+    found = [FIELDS[item.key](part, item) for part in parts]
+    item.set_outcome('stored')
+    return [one for one in found if one]
+
+
+def _call(call: JsonObject, item: Item) -> Call | None:
+    ids = named(call.get('from_user_id'), call.get('from'))
+    is_customers = call.get('event') == 'connect' and call.get('direction') == 'USER_INITIATED'
+    if not (is_customers and ids):
         return None
-    return Sign(
-        IdentityClaim(chatbot_id, **ids, why='call', updates_only=True, lock=True), 'call', at
+    # Nobody becomes known by a call: without a conversation there is no window to open.
+    identity = IdentityClaim(
+        item.account.chatbot_id, **ids, why='call', updates_only=True, lock=True
     )
+    return Call(identity, past(call.get('timestamp')) or item.received_at)
 
 
-def _preference(said: dict, chatbot_id: str, received_at: datetime) -> Sign | None:
-    ids = named(said.get('user_id'), said.get('wa_id'))
-    kind = (
-        WISHES.get(clean(said.get('value'), 64))
-        if said.get('category') == 'marketing_messages'
-        else None
-    )
-    if not (kind and ids):
+def _preference(preference: JsonObject, item: Item) -> MarketingPreference | None:
+    ids = named(preference.get('user_id'), preference.get('wa_id'))
+    value = clean(preference.get('value'), 64)
+    kind = STATEMENT_KINDS.get(value or '')
+    if preference.get('category') != 'marketing_messages' or not (kind and ids):
         return None
-    detail = (('value', said['value']), ('signup_id', identifier(said.get('signup_id'))))
-    identity = IdentityClaim(chatbot_id, **ids, why='user_preferences')
-    at = past(said.get('timestamp')) or received_at
-    return Sign(identity, kind, at, tuple(one for one in detail if one[1]))
+    detail = {'value': value, 'signup_id': identifier(preference.get('signup_id'))}
+    return MarketingPreference(
+        IdentityClaim(item.account.chatbot_id, **ids, why='user_preferences'),
+        kind,
+        past(preference.get('timestamp')) or item.received_at,
+        tuple((name, text) for name, text in detail.items() if text),
+    )
 
 
 FIELDS = {'calls': _call, 'user_preferences': _preference}
 
 
-def keep(signs: Iterable[Sign]) -> None:
-    """Store those whose conversation is known; in the caller's transaction."""
-    known = [sign for sign in signs if sign.conversation_id]
-    if calls := [(sign.conversation_id, sign.at) for sign in known if sign.kind == 'call']:
-        execute(CALLED, columns(calls))
-    told = opt_out.record(
-        [
-            Statement(sign.conversation_id, sign.kind, 'user_preferences', sign.at, sign.detail)
-            for sign in known
-            if sign.kind != 'call'
-        ]
+@dataclass(slots=True)
+class OpenedWindow:
+    """A call's conversation, and when its 24-hour window opened."""
+
+    id: Uuid
+    at: datetime
+
+
+# A call opens the 24-hour window, as a message does (section 8).
+OPEN_WINDOWS = """
+UPDATE conversation c
+SET last_inbound_at = greatest(c.last_inbound_at, least(n.at, now())), updated_at = now()
+FROM (SELECT id, max(at) AS at FROM {rows} GROUP BY id) n
+WHERE c.id = n.id
+"""
+
+
+def store(found: Iterable[CallOrPreference]) -> None:
+    """Store those whose conversation is known, in the caller's transaction."""
+    windows = []
+    statements = []
+    for one in found:
+        if not one.conversation_id:
+            continue
+        if isinstance(one, Call):
+            windows.append(OpenedWindow(one.conversation_id, one.at))
+        else:
+            statements.append(_statement(one))
+    execute_bulk(OPEN_WINDOWS, windows)
+    holds.cancel_unwanted(opt_out.record(statements))
+
+
+def _statement(preference: MarketingPreference) -> Statement:
+    return Statement(
+        preference.conversation_id,
+        preference.kind,
+        'user_preferences',
+        preference.at,
+        preference.detail,
     )
-    holds.cancel_unwanted(told)

@@ -1,28 +1,25 @@
-"""Webhook field smb_message_echoes: what the business wrote on its own phone (docs/meta.md, section
-5).
-"""
+"""Field smb_message_echoes: what the business wrote on its own phone (docs/meta.md, section 5)."""
 
 from service.content.person_id import named
-from service.webhooks import identity_claims
-from service.webhooks.payload import Item, echoes
+from service.webhooks import identity_claims, payload
+from service.webhooks.item import Item
 
 FIELD = 'smb_message_echoes'
 
 
-def found_in(change: Item) -> list[Item]:
-    """The usable echoes in a change, which gets its outcome."""
-    written = echoes(change)
+def read(change: Item) -> list[Item]:
+    """The echoes in a change that can be used. The change gets its outcome."""
+    written = payload.echoes(change)
     for echo in written:
         echo.identity = None if echo.problem else identity_claims.of_item(echo)
     usable = [echo for echo in written if echo.identity]
     lost = len(written) - len(usable)
-    change.set_outcome(
-        'stored', f'{lost} of {len(written)} messages could not be used' if lost else None
-    )
+    detail = f'{lost} of {len(written)} messages could not be used' if lost else None
+    change.set_outcome('stored', detail)
     return usable
 
 
-def address(item: Item) -> tuple[str | None, str | None]:
-    """The columns that an echo has beside those of an inbound message."""
-    ids = named(item.data.get('to_user_id'), item.data.get('to'))
+def recipient(echo: Item) -> tuple[str | None, str | None]:
+    """Whom an echo went to: the phone and the BSUID, each None where Meta names none."""
+    ids = named(echo.data.get('to_user_id'), echo.data.get('to'))
     return ids.get('phone'), ids.get('user') or ids.get('parent')

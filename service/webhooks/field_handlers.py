@@ -1,7 +1,10 @@
-"""What becomes of a change of any field but `messages`: field → who keeps it.
+"""The table of webhook fields: who handles a change of which field.
 
-The others stay in the event's body.
+Changes that speak of people are not here: their fields have modules of their own. All that has no
+handler stays in the event's body.
 """
+
+from collections.abc import Callable
 
 from service.accounts import health_event
 from service.accounts.account import speaks_for
@@ -9,39 +12,54 @@ from service.runtime.timestamps import past
 from service.runtime.untrusted import as_dict
 from service.sending import holds
 from service.templates import template_event
-from service.webhooks.payload import KNOWN_FIELDS, Item
+from service.webhooks.item import Item
+
+OutcomeAndDetail = tuple[str, str | None]
+
+# What Meta documents beside `messages` (docs/meta.md, section 5).
+KNOWN_FIELDS = frozenset((
+    'account_alerts', 'account_review_update', 'account_settings_update', 'account_update',
+    'automatic_events', 'business_capability_update', 'business_username_updates', 'calls', 'flows',
+    'group_lifecycle_update', 'group_participants_update', 'group_participant_update',
+    'group_settings_update', 'group_status_update', 'history', 'message_template_components_update',
+    'message_template_quality_update', 'message_template_status_update', 'messaging_handovers',
+    'partner_solutions', 'payment_configuration_update', 'phone_number_name_update',
+    'phone_number_quality_update', 'security', 'smb_app_state_sync', 'smb_message_echoes',
+    'standby', 'template_category_update', 'user_id_update', 'user_preferences',
+))  # fmt: skip
 
 
-def _of_a_template(item):
-    data = item.data
-    at = past(data['time']) or item.received_at
-    verdict = template_event.on_template_event(
-        item.key, data['waba_id'], as_dict(data['value']), at
-    )
+def _handle_template(item: Item) -> OutcomeAndDetail:
+    change = item.change
+    at = past(change.time) or item.received_at
+    verdict = template_event.on_template_event(item.key, change.waba_id, as_dict(change.value), at)
     if verdict is None:
-        return (
-            'invalid',
-            'no id of the WhatsApp Business account, or no name or language of a template',
-        )
+        missing = 'no id of the WhatsApp Business account, or no name or language of a template'
+        return 'invalid', missing
     holds.apply_verdict(verdict)
     return 'stored', None
 
 
-# What Meta says of a whole WABA, so an app of its own may say it of its own WABA only.
-OF_A_WABA = {
-    **dict.fromkeys(template_event.FIELDS, _of_a_template),
-    **dict.fromkeys(health_event.FIELDS, health_event.heard),
+def _handle_health(item: Item) -> OutcomeAndDetail:
+    change = item.change
+    return health_event.heard(
+        item.key, change.waba_id, change.value, time=change.time, received_at=item.received_at
+    )
+
+
+# Of a whole WABA: on an account's own path nothing may come but what is about its own WABA.
+WABA_HANDLERS: dict[str, Callable[[Item], OutcomeAndDetail]] = {
+    **dict.fromkeys(template_event.FIELDS, _handle_template),
+    **dict.fromkeys(health_event.FIELDS, _handle_health),
 }
 
 
-def keep(item: Item) -> tuple[str, str | None]:
-    """Give one change to whom it concerns; its (outcome, detail)."""
-    if handler := OF_A_WABA.get(item.key):
-        if item.path and not speaks_for(item.path, item.data['waba_id']):
+def handle(item: Item) -> OutcomeAndDetail:
+    """Hand one change to its handler, if there is one; return its outcome and detail."""
+    if handler := WABA_HANDLERS.get(item.key):
+        if item.path and not speaks_for(item.path, item.change.waba_id):
             return 'refused', "the WhatsApp Business account is not this account's"
         return handler(item)
-    return (
-        ('stored', None)
-        if item.key in KNOWN_FIELDS
-        else ('ignored', 'unknown field, kept in the event')
-    )
+    if item.key in KNOWN_FIELDS:
+        return 'stored', None
+    return 'ignored', 'unknown field, kept in the event'

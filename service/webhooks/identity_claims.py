@@ -11,7 +11,8 @@ from service.messages.fact import status_type
 from service.runtime.ids import is_id
 from service.runtime.timestamps import past
 from service.runtime.untrusted import as_dict, clean, identifier
-from service.webhooks.payload import Item, participant
+from service.webhooks.contact_lookup import participant
+from service.webhooks.item import Item
 
 CHANGES = frozenset(('user_changed_number', 'user_changed_user_id', 'customer_changed_number'))
 CERTAIN_AT = frozenset(
@@ -125,7 +126,7 @@ def _wants_no_marketing(status):
 
 def of_update(item: Item, chatbots: list[str]) -> list[IdentityClaim]:
     """The Identities of a change of field user_id_update, which Meta withdrew: tolerated."""
-    updates = as_dict(item.data.get('value')).get(UPDATE)
+    updates = as_dict(item.change.value).get(UPDATE)
     told = [
         _update(chatbot_id, one)
         for one in (updates if isinstance(updates, list) else [])

@@ -1,4 +1,4 @@
-"""What people write → rows: who wrote it, what it is, what it tells about the conversation."""
+"""Messages of field `messages`, and echoes, as rows; and what they tell of their conversations."""
 
 import json
 import logging
@@ -15,60 +15,35 @@ from service.runtime.ids import new_id
 from service.runtime.untrusted import MAX_NAME, clean
 from service.sending import delivery_status, holds
 from service.webhooks import echoes_field, identity_claims
-from service.webhooks.payload import Item
+from service.webhooks.item import Item, ItemKind, JsonObject
 
 log = logging.getLogger(__name__)
-TELL_EVERY = 600  # seconds between two lines about one account that answers nobody
-_told_at: dict[str, float] = {}  # chatbot_id: monotonic time of the last
 
-ANSWERED = frozenset(
-    (
-        'text',
-        'image',
-        'video',
-        'audio',
-        'voice',
-        'document',
-        'sticker',
-        'location',
-        'contacts',
-        'interactive',
-        'button',
-        'order',
-        'request_welcome',
-    )
-)
+WARNING_SECONDS = 600  # between two warnings about one account that answers nobody
+_warned_at: dict[str, float] = {}  # chatbot_id: monotonic time of the last warning
+
+ANSWERED_TYPES = frozenset((
+    'text', 'image', 'video', 'audio', 'voice', 'document', 'sticker', 'location', 'contacts',
+    'interactive', 'button', 'order', 'request_welcome',
+))  # fmt: skip
 SENDER_KEYS = ('from', 'from_user_id', 'from_parent_user_id', 'group_id')
-COMMON = frozenset(
-    (
-        'from',
-        'from_user_id',
-        'from_parent_user_id',
-        'group_id',
-        'to',
-        'to_user_id',
-        'id',
-        'timestamp',
-        'type',
-        'context',
-    )
-)
+# Of any message, and kept in columns of their own.
+COMMON_KEYS = frozenset((*SENDER_KEYS, 'to', 'to_user_id', 'id', 'timestamp', 'type', 'context'))
 
 
 def store(messages: list[Item], echoes: list[Item]) -> None:
-    """Store messages, and the echoes of what the business wrote; each item gets its outcome.
+    """Store messages and echoes; each item gets its outcome. In the caller's transaction.
 
-    In the caller's transaction. Whoever they name has a conversation already
-    (Item.conversation_id).
+    The people they name have conversations already (Item.conversation_id).
     """
-    new_messages = _store_messages(_first(messages))
-    new_echoes = _store_echoes(_first(echoes))
+    new_messages = _store_messages(_unique(messages))
+    new_echoes = _store_echoes(_unique(echoes))
     conversation.record_inbound(_activities([*new_messages, *new_echoes]))
     holds.cancel_unwanted(opt_out.record(opt_out.from_keywords(new_messages)))
 
 
-def _first(items: list[Item]) -> dict[MessageKey, Item]:
-    """Of items with one key the first; what comes once more is a duplicate."""
+def _unique(items: list[Item]) -> dict[MessageKey, Item]:
+    """The first item of each key. Those with a key that came before are duplicates."""
     first: dict[MessageKey, Item] = {}
     for item in items:
         key = (item.phone_number_id, item.wamid)
@@ -81,35 +56,35 @@ def _first(items: list[Item]) -> dict[MessageKey, Item]:
     return first
 
 
-def _store_messages(first: dict[MessageKey, Item]) -> list[Item]:
-    """Returns those that are new."""
-    if not first:
-        return []
-    stored = message.insert_inbound([_row(item) for item in first.values()])
-    _expect_media(stored, first)
-    message.log_usage(list(stored.values()))
-    for key, item in first.items():
+def _store_messages(unique: dict[MessageKey, Item]) -> list[Item]:
+    """Store messages that are not stored yet, and return them."""
+    stored = message.insert_inbound([_row(item) for item in unique.values()])
+    if stored:
+        message.log_usage(list(stored.values()))
+    for key, item in unique.items():
         item.set_outcome('stored' if key in stored else 'duplicate')
-    return [item for key, item in first.items() if key in stored]
+    return _new_items(unique, stored)
 
 
-def _store_echoes(first: dict[MessageKey, Item]) -> list[Item]:
-    """Returns those that are new."""
-    stored = echo.insert([_echo(item) for item in first.values()])
+def _store_echoes(unique: dict[MessageKey, Item]) -> list[Item]:
+    """Store echoes that are not stored yet, and return them."""
+    stored = echo.insert([_echo_row(item) for item in unique.values()])
     if stored:
         delivery_status.join_orphans(stored.values())
-    _expect_media(stored, first)
-    return [item for key, item in first.items() if key in stored]
+    return _new_items(unique, stored)
 
 
-def _expect_media(stored: dict[MessageKey, str], first: dict[MessageKey, Item]) -> None:
-    inbound_file.expect([(stored[key], item) for key, item in first.items() if key in stored])
+def _new_items(unique: dict[MessageKey, Item], stored: dict[MessageKey, str]) -> list[Item]:
+    """The items that were stored just now; the files that come with them are expected."""
+    new = {key: item for key, item in unique.items() if key in stored}
+    inbound_file.expect([(stored[key], item) for key, item in new.items()])
+    return list(new.values())
 
 
 def _row(item: Item) -> ReceivedMessage:
     data = item.data
-    kind = _kind(data)
-    extra = {name: value for name, value in data.items() if name not in COMMON and name != kind}
+    kind = _type(data)
+    extra = {name: data[name] for name in data if name not in COMMON_KEYS and name != kind}
     return ReceivedMessage(
         id=new_id(),
         chatbot_id=item.account.chatbot_id,
@@ -121,18 +96,18 @@ def _row(item: Item) -> ReceivedMessage:
         content=json.dumps(data.get(kind, {})),
         context=data.get('context'),
         extra=extra or None,
-        timestamp=item.told_at,
+        timestamp=item.timestamp,
         refers_to=message.related_wamid(kind, data.get(kind)),
     )
 
 
-def _echo(item: Item) -> ReceivedMessage:
-    row = _row(item)
-    row.recipient_to, row.recipient = echoes_field.address(item)
+def _echo_row(echo: Item) -> ReceivedMessage:
+    row = _row(echo)
+    row.recipient_to, row.recipient = echoes_field.recipient(echo)
     return row
 
 
-def _kind(data: dict) -> str:
+def _type(data: JsonObject) -> str:
     return clean(data.get('type'), MAX_NAME) or 'unknown'
 
 
@@ -141,11 +116,11 @@ def _activities(stored: Iterable[Item]) -> list[Activity]:
     activities: dict[str, Activity] = {}
     for item in sorted(stored, key=lambda item: item.at):
         activity = activities.setdefault(item.conversation_id, Activity(item.conversation_id))
-        activity.known_at = item.told_at or activity.known_at
+        activity.known_at = item.timestamp or activity.known_at
         activity.said_at = item.at
-        if item.kind == 'message' and item.data.get('type') != 'system':
+        if item.kind == ItemKind.MESSAGE and item.data.get('type') != 'system':
             activity.wrote_at = item.at
-        if item.kind == 'message' and _wants_reply(item):
+        if item.kind == ItemKind.MESSAGE and _wants_reply(item):
             activity.reply_after = settings.REPLY_QUIET_SECONDS
         for name, value in _profile(item).items():
             setattr(activity, name, value)
@@ -154,22 +129,22 @@ def _activities(stored: Iterable[Item]) -> list[Activity]:
 
 def _wants_reply(item: Item) -> bool:
     account = item.account
-    if item.data.get('group_id') or _kind(item.data) not in ANSWERED or not account.active:
+    if item.data.get('group_id') or _type(item.data) not in ANSWERED_TYPES or not account.active:
         return False
     if opt_out.is_stop(item):  # they want to hear less, and each answer is billed
         return False
     if account.responder:
         return account.responder != 'none'
     if not settings.AI_BASE_URL:
-        _tell_of_no_responder(account.chatbot_id)
+        _warn_of_no_responder(account.chatbot_id)
     return bool(settings.AI_BASE_URL)
 
 
-def _tell_of_no_responder(chatbot_id: str) -> None:
+def _warn_of_no_responder(chatbot_id: str) -> None:
     """A customer waits for nobody: worth a line, but not one for every message."""
     now = time.monotonic()
-    if now - _told_at.get(chatbot_id, -TELL_EVERY) >= TELL_EVERY:
-        _told_at[chatbot_id] = now
+    if now - _warned_at.get(chatbot_id, -WARNING_SECONDS) >= WARNING_SECONDS:
+        _warned_at[chatbot_id] = now
         log.warning(
             'no reply: the account has no responder and AI_BASE_URL is not set',
             extra={'chatbot_id': chatbot_id},
@@ -177,9 +152,9 @@ def _tell_of_no_responder(chatbot_id: str) -> None:
 
 
 def _profile(item: Item) -> dict[str, str]:
-    """What is shown of the person: {column of conversation: value}; of a group nothing."""
+    """What is known of the person, by the columns of conversation; nothing of a group."""
     identity = item.identity
-    if identity.group:
+    if identity is None or identity.group:
         return {}
     ids = {'wa_id': identity.phone, 'user_id': identity.user, 'parent_user_id': identity.parent}
     return {name: value for name, value in ids.items() if value} | identity_claims.profile(item)

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from service.runtime.timestamps import moment
 from service.runtime.untrusted import clean, identifier
-from service.webhooks.payload import KNOWN_FIELDS, NotAnEvent, flatten, parse
+from service.webhooks.field_handlers import KNOWN_FIELDS
+from service.webhooks.payload import NotAnEvent, flatten, parse
 from tests.people import MANIFEST, PAYLOADS, contact, envelope, status_of, text_message
 from tests.stack import PHONE_NUMBER_ID
 

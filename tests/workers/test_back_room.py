@@ -145,7 +145,7 @@ def test_messages_that_their_template_stops_leave_a_line(backend, caplog):
 def test_an_account_that_answers_nobody_leaves_one_line_and_not_one_for_every_message(
     backend, meta, workers, caplog, monkeypatch
 ):
-    monkeypatch.setattr(messages_field, '_told_at', {})
+    monkeypatch.setattr(messages_field, '_warned_at', {})
     backend.account()
     backend.account('quiet', '77', responder={'kind': 'none'})
     for n in range(3):

@@ -1,0 +1,85 @@
+"""Items: the parts of a webhook's body, each with what surrounds it there and its outcome."""
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any
+
+from service.accounts.receiving_account import ReceivingAccount
+from service.conversations.identity import IdentityClaim
+from service.runtime.timestamps import past
+
+JsonObject = dict[str, Any]  # an object as Meta sent it: nothing in it is certain
+
+
+class ItemKind(StrEnum):
+    MESSAGE = 'message'  # a customer's
+    ECHO = 'echo'  # what the business wrote on its own phone, out of a change of that field
+    STATUS = 'status'
+    VALUE_ERROR = 'value_error'  # an error that concerns no message
+    CHANGE = 'change'  # of any other field, or a part of the body that nothing reads
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What a change of another field than `messages` says. All of it may have any shape."""
+
+    value: Any = None
+    waba_id: str | None = None  # the id of its entry
+    time: Any = None  # the time of its entry: seconds since 1970
+
+
+@dataclass(slots=True)
+class Item:
+    """One part of a webhook's body. It is made by payload.py, the rest is set while it is processed.
+
+    `data` is Meta's object of a message, an echo, a status or a value error, and empty in a change,
+    which has a `change`. Texts that Meta does not give are ''.
+    """
+
+    kind: ItemKind
+    key: str  # the same for the same message, status or error; the field of a change
+    data: JsonObject = field(default_factory=dict)
+    change: Change = Change()
+    phone_number_id: str = ''
+    wamid: str = ''
+    contact: JsonObject = field(default_factory=dict)  # the person's entry in `contacts`
+    problem: str | None = None  # why it cannot be used
+
+    # What surrounds it.
+    display_phone_number: str | None = None
+    waba_id: str | None = None
+    received_at: datetime = field(default_factory=lambda: datetime.now(UTC))  # of its webhook
+    path: str = ''  # of its webhook: the chatbot whose own path it is, '' for the shared one
+
+    # Found out while it is processed.
+    receiver: ReceivingAccount | None = None  # whose number it came to, None for a stranger's
+    identity: IdentityClaim | None = None  # of whom it speaks, None when it names nobody
+    conversation_id: str = ''  # where that person is, '' for somebody who is not known
+    outcome: str | None = None
+    detail: str | None = None
+
+    @property
+    def account(self) -> ReceivingAccount:
+        """The account whose number it came to. LookupError when no account has the number."""
+        if self.receiver is None:
+            raise LookupError('no account has the number of this item')
+        return self.receiver
+
+    @property
+    def timestamp(self) -> datetime | None:
+        """Meta's time of a message or status, None when it gives none or one in the future."""
+        return past(self.data.get('timestamp'))
+
+    @property
+    def at(self) -> datetime:
+        """Meta's time or, without one, the time of receipt."""
+        return self.timestamp or self.received_at
+
+    def set_outcome(self, outcome: str, detail: str | None = None) -> None:
+        self.outcome = outcome
+        self.detail = detail
+
+    def report(self) -> dict[str, str | None]:
+        """What the webhook event shows of it."""
+        return {'kind': self.kind, 'key': self.key, 'outcome': self.outcome, 'detail': self.detail}
