@@ -8,9 +8,11 @@ import logging
 from datetime import UTC, datetime
 from typing import Any
 
-from service.accounts.health_text import facts, summary
+from service.accounts.account import Account
+from service.accounts.health_text import HealthEvent, facts, summary
 from service.runtime.db import execute, fetch_dicts, to_json
 from service.runtime.ids import new_id
+from service.runtime.rows import fetch_as
 from service.runtime.timestamps import past
 from service.runtime.untrusted import as_dict, clean, digits, identifier
 
@@ -38,21 +40,24 @@ KEEP = """
 INSERT INTO account_event (id, waba_id, phone_number_id, display_phone_number, field, event, value, at, digest)
 VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT (waba_id, digest) DO NOTHING
 """
-# Of its whole WABA and of its own number; while that is not known, of every number of the WABA.
-CONCERNING = """
-waba_id = %(waba)s AND (phone_number_id IS NULL OR phone_number_id = %(number)s)
-AND (display_phone_number IS NULL OR %(display)s::text IS NULL OR display_phone_number = %(display)s)
-"""
-LATEST = f"""
-SELECT DISTINCT ON (field, event) id, field, event, value, at FROM account_event WHERE {CONCERNING}
+# Of the whole WABA and of this number; while that is not known, of every number of the WABA.
+FIND_LATEST_EVENTS = """
+SELECT DISTINCT ON (field, event) id, field, event, value, at FROM account_event
+WHERE waba_id = %(waba_id)s AND (phone_number_id IS NULL OR phone_number_id = %(number_id)s)
+  AND (display_phone_number IS NULL OR %(display)s::text IS NULL
+    OR display_phone_number = %(display)s)
 ORDER BY field, event, at DESC, id DESC
-"""  # noqa: S608
-HISTORY = f"""
-SELECT id, field, event, value, at, received_at FROM account_event WHERE {CONCERNING}
-AND (%(field)s::text IS NULL OR field = %(field)s)
-AND (%(cursor)s::uuid IS NULL OR (at, id) < (SELECT at, id FROM account_event WHERE id = %(cursor)s))
+"""
+LIST_EVENTS = """
+SELECT id, field, event, value, at, received_at FROM account_event
+WHERE waba_id = %(waba_id)s AND (phone_number_id IS NULL OR phone_number_id = %(number_id)s)
+  AND (display_phone_number IS NULL OR %(display)s::text IS NULL
+    OR display_phone_number = %(display)s)
+  AND (%(field)s::text IS NULL OR field = %(field)s)
+  AND (%(cursor)s::uuid IS NULL
+    OR (at, id) < (SELECT at, id FROM account_event WHERE id = %(cursor)s))
 ORDER BY at DESC, id DESC LIMIT %(limit)s
-"""  # noqa: S608
+"""
 
 
 def heard(
@@ -108,48 +113,49 @@ def _digest(field: str, time: Any, value: Any) -> bytes:
     return hashlib.sha256(said.encode()).digest()
 
 
-def _concerning(account):
+def _concerning(account: Account) -> dict[str, Any]:
+    """Which account, as parameters of the statements above."""
     return {
-        'waba': account.waba_id,
-        'number': account.phone_number_id,
+        'waba_id': account.waba_id,
+        'number_id': account.phone_number_id,
         'display': account.display_phone_number,
     }
 
 
-def health(account):
-    """For the account's JSON: `health` has the latest of each field, by Meta's time; `health_facts`
-    what holds now.
+def health(account: Account) -> dict[str, Any]:
+    """The account's health for its JSON.
+
+    `health` has the latest event of each field, by Meta's time; `health_facts` what holds now.
     """
-    events = sorted(
-        fetch_dicts(LATEST, _concerning(account)), key=lambda event: (event['at'], event['id'])
-    )
-    latest = {event['field']: _shown(event) for event in events}
+    found = fetch_as(HealthEvent, FIND_LATEST_EVENTS, _concerning(account))
+    events = sorted(found, key=lambda event: (event.at, event.id))
+    latest = {event.field: _serialize(event) for event in events}
     return {
         'health': dict(sorted(latest.items())),
         'health_facts': facts(events, datetime.now(UTC)),
     }
 
 
-def _shown(event):
+def _serialize(event: HealthEvent) -> dict[str, Any]:
     return {
-        'event': event['event'],
-        'at': event['at'],
-        'value': event['value'],
-        'summary': summary(event['field'], event['value']),
+        'event': event.event,
+        'at': event.at,
+        'value': event.value,
+        'summary': summary(event.field, event.value),
     }
 
 
-def history(account, field, cursor, limit):
-    """Rows of what was told, the newest first by Meta's time."""
-    return fetch_dicts(
-        HISTORY, {**_concerning(account), 'field': field, 'cursor': cursor, 'limit': limit}
-    )
+def list_events(
+    account: Account, field: str | None, cursor: str | None, limit: int
+) -> list[dict[str, Any]]:
+    """What Meta told of an account, the newest first by Meta's time, as rows."""
+    page = {'field': field, 'cursor': cursor, 'limit': limit}
+    return fetch_dicts(LIST_EVENTS, _concerning(account) | page)
 
 
-def history_entry(row):
-    return {
-        'id': row['id'],
-        'field': row['field'],
-        **_shown(row),
-        'received_at': row['received_at'],
-    }
+def serialize_event(row: dict[str, Any]) -> dict[str, Any]:
+    """A row of list_events as callers see it."""
+    received_at = row.pop('received_at')
+    event = HealthEvent(**row)
+    shown = {'id': event.id, 'field': event.field} | _serialize(event)
+    return shown | {'received_at': received_at}

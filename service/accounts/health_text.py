@@ -1,7 +1,14 @@
 """Pure: what Meta's account webhooks (section 5) mean, in sentences that a person understands."""
 
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
 from service.runtime.timestamps import moment
 from service.runtime.untrusted import as_dict, clean, identifier
+
+Value = dict[str, Any]  # of a change, as Meta gives it
 
 UNLIMITED = 'Any number of people may be written to first within 24 hours'
 RESTRICTIONS = {
@@ -36,113 +43,136 @@ PIN = {
 }
 
 
-def summary(field, value):
+@dataclass(frozen=True, slots=True)
+class HealthEvent:
+    """What Meta told of an account at one time."""
+
+    id: str
+    field: str
+    event: str | None
+    value: Value
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """What one event settles.
+
+    `key`: a later fact with the same key takes its place. `text`: None when it holds no more.
+    """
+
+    key: str
+    text: str | None
+    until: datetime | None = None
+
+
+def summary(field: str, value: Value) -> str:
     """One sentence on one event."""
     tell = SENTENCES.get(field)
     return tell(value) if tell else f'{_words(field)} changed.'.capitalize()
 
 
-def facts(events, now):
-    """What holds now, as [{fact, text, at, until}].
+def facts(events: Iterable[HealthEvent], now: datetime) -> list[dict[str, Any]]:
+    """What holds now, as callers see it: [{fact, text, at, until}].
 
     `events`: the latest of each field and event, the oldest first.
     """
-    known = {}
+    known: dict[str, dict[str, Any]] = {}
     for event in events:
-        for fact, text, until in _facts_of(event['field'], event['event'], event['value']):
-            known[fact] = {
-                'fact': fact.partition(':')[0],
-                'text': text,
-                'at': event['at'],
-                'until': until,
+        if event.event == 'ACCOUNT_RESTRICTION':  # it names all that there are: others are over
+            known = {key: fact for key, fact in known.items() if fact['fact'] != 'restriction'}
+        for fact in _facts_of(event):
+            known[fact.key] = {
+                'fact': fact.key.partition(':')[0],
+                'text': fact.text,
+                'at': event.at,
+                'until': fact.until,
             }
-        if (
-            event['event'] == 'ACCOUNT_RESTRICTION'
-        ):  # it names all that there are: those it leaves out are over
-            known = {
-                key: fact
-                for key, fact in known.items()
-                if fact['fact'] != 'restriction' or fact['at'] == event['at']
-            }
-    return [
-        fact
-        for fact in known.values()
-        if fact['text'] and not (fact['until'] and fact['until'] <= now)
-    ]
+    return [fact for fact in known.values() if fact['text'] and not _is_over(fact['until'], now)]
 
 
-def _facts_of(field, event, value):
-    """(key, sentence, until) of what an event settles; a later one with the same key takes its
-    place.
-    """
-    if limit := _limit(value):
-        yield 'limit', limit, None
-    if field in FACTS:
-        yield FACTS[field], summary(field, value), None
-    elif event in QUALITY:
-        yield 'quality', QUALITY[event], None
-    elif event == 'THROUGHPUT_UPGRADE':
-        yield 'throughput', summary(field, value), None
-    elif event == 'DISABLED_UPDATE' or event in STATES:
-        yield 'state', summary(field, value), None
-    elif event == 'ACCOUNT_VIOLATION':
-        yield 'violation', summary(field, value), None
-    elif event == 'ACCOUNT_RESTRICTION':
-        for kind, until in _restrictions(value):
-            yield f'restriction:{kind}', _restriction(kind, until), until
-    elif field == 'account_alerts':  # null when the alert is over: the fact goes
-        yield f'alert:{event}', _alert(value) if _is_active(value) else None, None
+def _is_over(until: datetime | None, now: datetime) -> bool:
+    return until is not None and until <= now
+
+
+def _facts_of(event: HealthEvent) -> Iterator[Fact]:
+    limit = _limit(event.value)
+    if limit:
+        yield Fact('limit', limit)
+    if event.event == 'ACCOUNT_RESTRICTION' and event.field not in FACTS:
+        for kind, until in _restrictions(event.value):
+            yield Fact(f'restriction:{kind}', _restriction(kind, until), until)
+    elif fact := _single_fact(event):
+        yield fact
+
+
+def _single_fact(event: HealthEvent) -> Fact | None:
+    """The fact of an event that has one besides the limit."""
+    if event.field in FACTS:
+        return Fact(FACTS[event.field], summary(event.field, event.value))
+    if event.event in QUALITY:
+        return Fact('quality', QUALITY[event.event])
+    if key := FACTS_OF_EVENTS.get(event.event or ''):
+        return Fact(key, summary(event.field, event.value))
+    if event.field == 'account_alerts':
+        is_active = _is_active(event.value)
+        return Fact(f'alert:{event.event}', _alert(event.value) if is_active else None)
+    return None
 
 
 FACTS = {
     'account_review_update': 'review',
     'phone_number_name_update': 'name',
     'business_username_updates': 'username',
-}
+}  # field → key of the fact
+FACTS_OF_EVENTS = {
+    'THROUGHPUT_UPGRADE': 'throughput',
+    'DISABLED_UPDATE': 'state',
+    **dict.fromkeys(STATES, 'state'),
+    'ACCOUNT_VIOLATION': 'violation',
+}  # event → key of the fact
 
 
-def _get(value, name, otherwise='unknown'):
+def _get(value: Value, name: str, otherwise: str = 'unknown') -> str:
     return clean(value.get(name), 500) or identifier(value.get(name)) or otherwise
 
 
-def _words(constant):
+def _words(constant: str) -> str:
     """ACCOUNT_DELETED, and what Meta may add to it tomorrow, as words."""
     return str(constant).replace('_', ' ').lower()
 
 
-def _alert_part(value, name):
+def _alert_part(value: Value, name: str) -> str | None:
     return clean(value.get(name), 500) or clean(as_dict(value.get('alert_info')).get(name), 500)
 
 
-def _is_active(value):
+def _is_active(value: Value) -> bool:
     return (_alert_part(value, 'alert_status') or 'ACTIVE') == 'ACTIVE'
 
 
-def _alert(value):
-    severity, kind = _alert_part(value, 'alert_severity'), _alert_part(value, 'alert_type')
-    head = f"{_words(severity or '').capitalize()} alert of Meta's".strip()
-    said = _alert_part(value, 'alert_description') or _words(kind or 'no description')
-    return f'{head}{"" if _is_active(value) else ", now over"}: {said}'
+def _alert(value: Value) -> str:
+    severity = _words(_alert_part(value, 'alert_severity') or '').capitalize()
+    kind = _alert_part(value, 'alert_type') or 'no description'
+    head = f"{severity} alert of Meta's".strip()
+    over = '' if _is_active(value) else ', now over'
+    return f'{head}{over}: {_alert_part(value, "alert_description") or _words(kind)}'
 
 
-def _review(value):
+def _review(value: Value) -> str:
     decision = _get(value, 'decision')
-    return (
-        REVIEWS.get(decision) or f'The review of the WhatsApp Business account: {_words(decision)}.'
-    )
+    other = f'The review of the WhatsApp Business account: {_words(decision)}.'
+    return REVIEWS.get(decision, other)
 
 
-def _settings(value):
+def _settings(value: Value) -> str:
     return f'Settings were changed: {_words(_get(value, "type", "of a number"))}.'
 
 
-def _account(value):
+def _account(value: Value) -> str:
     event = _get(value, 'event')
     if event == 'ACCOUNT_RESTRICTION':
-        return (
-            ' '.join(_restriction(*one) for one in _restrictions(value))
-            or 'The WhatsApp Business account is restricted.'
-        )
+        sentences = [_restriction(kind, until) for kind, until in _restrictions(value)]
+        return ' '.join(sentences) or 'The WhatsApp Business account is restricted.'
     if event == 'ACCOUNT_VIOLATION':
         kind = _get(as_dict(value.get('violation_info')), 'violation_type')
         return f'The WhatsApp Business account broke a policy: {_words(kind)}.'
@@ -151,39 +181,44 @@ def _account(value):
     return STATES.get(event) or f'{_words(event).capitalize()}.'
 
 
-def _ban(info):
-    state, date = _get(info, 'waba_ban_state'), clean(info.get('waba_ban_date'), 100)
+def _ban(info: Value) -> str:
+    state = _get(info, 'waba_ban_state')
+    date = clean(info.get('waba_ban_date'), 100)
     what = BANS.get(state) or f'The state of the WhatsApp Business account: {_words(state)}'
     return f'{what} ({date}).' if date else f'{what}.'
 
 
-def _restrictions(value):
-    """(type, end or None) of each restriction."""
+def _restrictions(value: Value) -> Iterator[tuple[str, datetime | None]]:
+    """The type of each restriction, and its end, None when Meta names none."""
     listed = value.get('restriction_info')
     for one in listed if isinstance(listed, list) else [listed]:
         if isinstance(one, dict):
             yield _get(one, 'restriction_type'), moment(one.get('expiration'))
 
 
-def _restriction(kind, until):
+def _restriction(kind: str, until: datetime | None) -> str:
     what = RESTRICTIONS.get(kind) or f'Restricted ({_words(kind)})'
-    return f'{what}, {f"until {until:%Y-%m-%d %H:%M} UTC" if until else "with no end named"}.'
+    end = f'until {until:%Y-%m-%d %H:%M} UTC' if until else 'with no end named'
+    return f'{what}, {end}.'
 
 
-def _limit(value):
-    """How many people may be written to first: TIER_2K, 2000, or a legacy field's (sections 5, 8)."""
-    for name in (
-        'max_daily_conversations_per_business',
-        'max_daily_conversation_per_phone',
-        'current_limit',
-    ):
+LIMITS = (  # the last two are Meta's older names
+    'max_daily_conversations_per_business',
+    'max_daily_conversation_per_phone',
+    'current_limit',
+)
+
+
+def _limit(value: Value) -> str | None:
+    """How many people may be written to first, which Meta gives as TIER_2K or as 2000."""
+    for name in LIMITS:
         tier = identifier(value.get(name))
         if tier:
             return _limit_of(tier.upper().removeprefix('TIER_'))
     return None
 
 
-def _limit_of(tier):
+def _limit_of(tier: str) -> str:
     if tier in ('UNLIMITED', '-1'):
         return f'{UNLIMITED}.'
     count = tier.removesuffix('K')
@@ -193,7 +228,7 @@ def _limit_of(tier):
     return f'Up to {people:,} people may be written to first within 24 hours.'
 
 
-def _capability(value):
+def _capability(value: Value) -> str:
     numbers = identifier(
         value.get('max_phone_numbers_per_business') or value.get('max_phone_numbers_per_waba')
     )
@@ -201,26 +236,21 @@ def _capability(value):
     return ' '.join(filter(None, (_limit(value), more))) or 'What the business may do was changed.'
 
 
-def _username(value):
-    name, status = clean(value.get('username'), 100), _words(_get(value, 'status'))
-    return (
-        f'The username {name} of the business is {status}.'
-        if name
-        else f'The username of the business is {status}.'
-    )
+def _username(value: Value) -> str:
+    name = clean(value.get('username'), 100)
+    username = f'The username {name}' if name else 'The username'
+    return f'{username} of the business is {_words(_get(value, "status"))}.'
 
 
-def _name(value):
-    name, decision = (
-        _get(value, 'requested_verified_name', 'of the number'),
-        _words(_get(value, 'decision')),
-    )
+def _name(value: Value) -> str:
+    name = _get(value, 'requested_verified_name', 'of the number')
+    decision = _words(_get(value, 'decision'))
     reason = clean(value.get('rejection_reason'), 500)
     because = f' ({_words(reason)})' if reason and reason != 'NONE' else ''
     return f'The display name {name} is {decision}{because}.'
 
 
-def _quality(value):
+def _quality(value: Value) -> str:
     event = _get(value, 'event')
     if event == 'THROUGHPUT_UPGRADE':
         return 'The number may send faster now: its throughput was raised.'
@@ -228,25 +258,27 @@ def _quality(value):
     return ' '.join(filter(None, (happened, _limit(value))))
 
 
-def _security(value):
+def _security(value: Value) -> str:
     event = _get(value, 'event')
     return PIN.get(event) or f'Security of the number: {_words(event)}.'
 
 
-def _payment(value):
-    return f'The payment configuration {_get(value, "configuration_name")} is: {_words(_get(value, "status"))}.'
+def _payment(value: Value) -> str:
+    status = _words(_get(value, 'status'))
+    return f'The payment configuration {_get(value, "configuration_name")} is: {status}.'
 
 
-def _flow(value):
+def _flow(value: Value) -> str:
     said = clean(value.get('message'), 500)
     return said or f'Flow {_get(value, "flow_id")}: {_words(_get(value, "event"))}.'
 
 
-def _partner(value):
-    return f'The partner solution {_get(value, "solution_id")} is: {_words(_get(value, "solution_status"))}.'
+def _partner(value: Value) -> str:
+    status = _words(_get(value, 'solution_status'))
+    return f'The partner solution {_get(value, "solution_id")} is: {status}.'
 
 
-SENTENCES = {
+SENTENCES: dict[str, Callable[[Value], str]] = {
     'account_alerts': _alert,
     'account_review_update': _review,
     'account_settings_update': _settings,

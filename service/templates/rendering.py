@@ -1,75 +1,83 @@
 """Pure: what a template reads like with the parameters of a send, where its definition is known."""
 
 import re
+from collections.abc import Iterator
+from typing import Any
 
 from service.content.plain_text import words
 from service.runtime.untrusted import as_dict, joined, objects, text_at
 
 PLACEHOLDER = re.compile(r'\{\{\s*(\w+)\s*\}\}')
 
+Component = dict[str, Any]  # of a template, or of a send: an object as Meta or a caller gives it
+Components = dict[str, Component]  # by type
 
-def render(definition, content):
-    """The text of a template message; '' when its `definition` (components as Meta gives them) has
-    no body.
 
-    What a parameter is missing for stays a placeholder. That of authentication is Meta's own, and
-    not told.
+def render(definition: object, content: object) -> str:
+    """The text of a template message; '' when its `definition` has no body.
+
+    `definition`: the template's components as Meta gives them. What a parameter is missing for
+    stays a placeholder. Meta does not tell the text of authentication templates.
     """
     given = objects(as_dict(content).get('components'))
-    parts = {_kind(part): part for part in objects(definition)}
+    parts = _by_type(definition)
     if not text_at(parts.get('BODY'), 'text'):
         return ''
     return joined('\n', _message(parts, given), *_cards(parts, given))
 
 
-def _kind(part, name='type'):
+def _by_type(components: object) -> Components:
+    return {_kind(part): part for part in objects(components)}
+
+
+def _kind(part: object, name: str = 'type') -> str:
     return text_at(part, name).upper()
 
 
-def _parameters(given, kind):
-    """Those of the first component of a kind; Meta takes either case."""
-    return objects(next((part.get('parameters') for part in given if _kind(part) == kind), None))
+def _first(given: list[Component], kind: str) -> Component:
+    """The first component of a type, in either case as Meta takes it; {} when there is none."""
+    return next((part for part in given if _kind(part) == kind), {})
 
 
-def _message(parts, given):
+def _parameters(given: list[Component], kind: str) -> list[Component]:
+    return objects(_first(given, kind).get('parameters'))
+
+
+def _message(parts: Components, given: list[Component]) -> str:
     """Header, body, footer and buttons, of the message or of one of its cards."""
     body = _filled(text_at(parts.get('BODY'), 'text'), _parameters(given, 'BODY'))
+    footer = text_at(parts.get('FOOTER'), 'text')
     buttons = objects(as_dict(parts.get('BUTTONS')).get('buttons'))
-    taps = joined(' ', *(_button(button, index, given) for index, button in enumerate(buttons)))
-    return joined(
-        '\n', _header(parts.get('HEADER'), given), body, text_at(parts.get('FOOTER'), 'text'), taps
-    )
+    labels = joined(' ', *(_button(button, index, given) for index, button in enumerate(buttons)))
+    return joined('\n', _header(parts.get('HEADER'), given), body, footer, labels)
 
 
-def _header(header, given):
+def _header(header: object, given: list[Component]) -> str:
     kind = _kind(header, 'format').lower()
     if kind in ('', 'text'):
         return _filled(text_at(header, 'text'), _parameters(given, 'HEADER'))
     return f'[{kind}]'
 
 
-def _button(button, index, given):
-    parameters = next(
-        (
-            objects(part.get('parameters'))
-            for part in given
-            if _kind(part) == 'BUTTON' and text_at(part, 'index') == str(index)
-        ),
-        [],
-    )
-    label = f'[{text_at(button, "text") or _kind(button).lower().replace("_", " ")}]'
-    return joined(' ', label, _filled(text_at(button, 'url'), parameters))
+def _button(button: Component, index: int, given: list[Component]) -> str:
+    of_button = [
+        part for part in given if _kind(part) == 'BUTTON' and text_at(part, 'index') == str(index)
+    ]
+    parameters = objects(of_button[0].get('parameters')) if of_button else []
+    label = text_at(button, 'text') or _kind(button).lower().replace('_', ' ')
+    return joined(' ', f'[{label}]', _filled(text_at(button, 'url'), parameters))
 
 
-def _cards(parts, given):
+def _cards(parts: Components, given: list[Component]) -> Iterator[str]:
     known = objects(as_dict(parts.get('CAROUSEL')).get('cards'))
-    sent = objects(next((part.get('cards') for part in given if _kind(part) == 'CAROUSEL'), None))
-    for n, (card, one) in enumerate(zip(known, sent, strict=False), start=1):
-        pieces = {_kind(part): part for part in objects(card.get('components'))}
-        yield f'{n}. {_message(pieces, objects(one.get("components")))}'
+    sent = objects(_first(given, 'CAROUSEL').get('cards'))
+    for number, (card, values) in enumerate(zip(known, sent, strict=False), start=1):
+        message = _message(_by_type(card.get('components')), objects(values.get('components')))
+        yield f'{number}. {message}'
 
 
-def _filled(text, parameters):
+def _filled(text: str, parameters: list[Component]) -> str:
+    """The text with its placeholders filled, by position or by name."""
     values = {str(place): words(parameter) for place, parameter in enumerate(parameters, start=1)}
     values |= {text_at(parameter, 'parameter_name'): words(parameter) for parameter in parameters}
     return PLACEHOLDER.sub(lambda found: values.get(found[1]) or found[0], text)

@@ -63,7 +63,7 @@ def show_health(chatbot_id):
     account = Account.find(chatbot_id)
     field = request_input.choice('field', health_event.FIELDS)
     return pagination.page_of_rows(
-        partial(health_event.history, account, field), health_event.history_entry
+        partial(health_event.list_events, account, field), health_event.serialize_event
     )
 
 
