@@ -11,6 +11,7 @@ from service.runtime.config import settings
 from service.runtime.queues import SEND, retry_delay, wake
 from service.sending import holds
 from service.templates import template_sync
+from service.templates.template_sync import ClaimedSync
 from workers import pool
 
 log = logging.getLogger(__name__)
@@ -18,28 +19,29 @@ THREADS = 2
 HOUR, DAY = 3600, 86400  # seconds: after failures, and after a success
 LEAST_PAUSE = 2  # seconds after a failure, however many webhooks ask for the next reading
 
+TemplateList = list[object]  # as Meta gives it
+Result = TemplateList | Outcome | Exception  # an exception: a fault of ours
 
-def job():
+
+def job() -> pool.BackgroundJob:
     """The part of workers/background.py."""
     lease = PATIENCE + settings.GRAPH_TIMEOUT + 10
-    claim = partial(_claim, lease)
+    claim = partial(template_sync.claim, lease=lease)
     return pool.BackgroundJob(THREADS, claim, partial(_read, ManagementClient(THREADS)), _record)
 
 
-def _claim(lease, limit):
-    return template_sync.claim(limit, lease)
+def _read(graph: ManagementClient, sync: ClaimedSync) -> TemplateList | Outcome:
+    """All pages of the list, by the first token that may read it; else the last one's Outcome.
 
-
-def _read(graph, row):
-    """All pages, on a thread of the pool, without a database connection: a list, or the last
-    Outcome of the tokens.
+    On a thread of the pool, without a database connection.
     """
-    outcome = _outcome(OutcomeKind.HELD, 'No active account of this WABA has an access token')
-    for token in row.tokens:
+    outcome = _held('No active account of this WABA has an access token')
+    for encrypted in sync.tokens:
         try:
-            return graph.templates(row.id, encryption.decrypt(token))
+            token = encryption.decrypt(encrypted)
+            return graph.templates(sync.id, token)
         except encryption.Undecryptable as error:
-            outcome = _outcome(OutcomeKind.HELD, str(error), 'undecryptable')
+            outcome = _held(str(error), 'undecryptable')
         except Refused as error:
             outcome = error.outcome
             if outcome.kind != OutcomeKind.HELD:
@@ -47,47 +49,44 @@ def _read(graph, row):
     return outcome
 
 
-def _outcome(kind, title, cause=None):
-    return Outcome(kind, error=make_error(title, cause=cause))
+def _held(title: str, cause: str | None = None) -> Outcome:
+    return Outcome(OutcomeKind.HELD, error=make_error(title, cause=cause))
 
 
-def _record(batch):
-    for row, result in batch:
+def _record(batch: list[tuple[ClaimedSync, Result]]) -> None:
+    for sync, result in batch:
         if isinstance(result, list):
-            released = holds.apply_template_list(
-                row, result, DAY + random.uniform(0, HOUR)
-            )  # not all of them at one time
-            log.info(
-                'templates read',
-                extra={'waba_id': row.id, 'count': len(result), 'released': released},
-            )
-            if released:
-                wake(SEND)
+            _record_list(sync, result)
+        elif isinstance(result, Outcome):
+            _record_failure(sync, result)
         else:
-            _failed(row, result)
+            is_known = isinstance(result, pool.Unrecordable)
+            title = str(result) if is_known else f'Internal error ({type(result).__name__})'
+            _record_failure(sync, Outcome(OutcomeKind.FAILED, error=make_error(title)))
 
 
-def _failed(row, outcome):
-    """Passing faults are tried again like messages are, then each hour; without a token it rests."""
-    if isinstance(outcome, Exception):
-        is_known = isinstance(outcome, pool.Unrecordable)
-        outcome = _outcome(
-            OutcomeKind.FAILED,
-            str(outcome) if is_known else f'Internal error ({type(outcome).__name__})',
-        )
-    delay = (
-        retry_delay(row.attempts)
-        if outcome.kind in (OutcomeKind.RETRY, OutcomeKind.UNKNOWN)
-        else None
-    )
-    delay = max(delay or HOUR, outcome.delay or 0, outcome.pause or 0) if row.tokens else None
-    template_sync.record_failure(
-        row, delay, outcome.error, max(outcome.delay or 0, outcome.pause or 0, LEAST_PAUSE)
-    )
-    extra = {
-        'waba_id': row.id,
-        'attempt': row.attempts,
-        'code': outcome.error['code'],
-        'title': outcome.error['title'],
+def _record_list(sync: ClaimedSync, found: TemplateList) -> None:
+    delay = DAY + random.uniform(0, HOUR)  # so that not all are read at one time
+    released = holds.apply_template_list(sync, found, delay)
+    line = {'waba_id': sync.id, 'count': len(found), 'released': released}
+    log.info('templates read', extra=line)
+    if released:
+        wake(SEND)
+
+
+def _record_failure(sync: ClaimedSync, outcome: Outcome) -> None:
+    """Passing faults are tried again like messages are, then each hour; without a token none is."""
+    delay = None
+    wait = max(outcome.delay or 0, outcome.pause or 0)
+    if sync.tokens:
+        is_passing = outcome.kind in (OutcomeKind.RETRY, OutcomeKind.UNKNOWN)
+        delay = max((is_passing and retry_delay(sync.attempts)) or HOUR, wait)
+    error = outcome.error or {}
+    template_sync.record_failure(sync, delay, error, max(wait, LEAST_PAUSE))
+    line = {
+        'waba_id': sync.id,
+        'attempt': sync.attempts,
+        'code': error.get('code'),
+        'title': error.get('title'),
     }
-    log.warning('templates could not be read', extra=extra)
+    log.warning('templates could not be read', extra=line)

@@ -1,6 +1,7 @@
 """Secrets at rest: Fernet tokens, made with the first of ENCRYPTION_KEYS, read with any of them."""
 
 from functools import lru_cache
+from typing import overload
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 
@@ -33,6 +34,10 @@ def _decrypt(token: str, keys: tuple[str, ...]) -> str:
         raise Undecryptable(Undecryptable.__doc__) from None
 
 
+@overload
+def decrypt(token: str) -> str: ...
+@overload
+def decrypt(token: None) -> None: ...
 def decrypt(token: str | None) -> str | None:
     """A Fernet token to its text; kept in memory, since each send needs its account's.
 
