@@ -1,8 +1,8 @@
 """`python -m tests.bench [webhook] [send] [journey] [bulk] [media] [door]`: the figures of
 docs/performance.md.
 
-Apart from them: `python -m tests.bench faults [--messages 10000] [--faults 100] [--seed N]`, where
-everything dies.
+Apart from them: `python -m tests.bench turn [--against PATH] [--rates 5 80 240]`, the whole turn;
+`python -m tests.bench faults [--messages 10000] [--faults 100] [--seed N]`, where everything dies.
 """
 
 import argparse
@@ -12,7 +12,7 @@ import time
 from . import report
 
 PARTS = ('webhook', 'send', 'journey', 'bulk', 'media', 'door')
-APART = ('faults',)  # measures nothing and takes its time: only when it is asked for
+APART = ('turn', 'faults')  # they take their time: only when they are asked for
 
 
 def main():
@@ -30,8 +30,12 @@ def arguments():
         nargs='*',
         choices=(*PARTS, *APART, []),
         metavar='part',
-        help=f'of {", ".join(PARTS)}; else all; or faults',
+        help=f'of {", ".join(PARTS)}; else all; or {" or ".join(APART)}',
     )
+    parser.add_argument(
+        '--against', metavar='PATH', help='turn: another checkout, in turn with ours'
+    )
+    parser.add_argument('--rates', type=int, nargs='+', help='turn: turns a second; 5 80 240')
     parser.add_argument(
         '--pairs', type=int, default=3, help='runs of ours and of the reference, in turn'
     )
@@ -54,7 +58,9 @@ def arguments():
         '--limit', action='store_true', help='send: also three workers held to 80 a second'
     )
     parser.add_argument(
-        '--only', action='store_true', help='send: of these, without the comparison'
+        '--only',
+        action='store_true',
+        help='send: of these, without the comparison; turn: neither rest nor saturation',
     )
     parser.add_argument(
         '--profile', action='store_true', help='py-spy on our process in its first run'

@@ -14,7 +14,16 @@ import psycopg2
 from cryptography.fernet import Fernet
 from redis import Redis as RedisClient
 
-from tests.stack import PHONE_NUMBER_ID, Postgres, Processes, Redis, demo_env, free_port, wait_until
+from tests.stack import (
+    PHONE_NUMBER_ID,
+    ROOT,
+    Postgres,
+    Processes,
+    Redis,
+    demo_env,
+    free_port,
+    wait_until,
+)
 
 from .meter import Tree
 
@@ -41,13 +50,17 @@ EMPTY = (
 
 
 class Stand(contextlib.ExitStack):
-    """`with Stand(SEND_RATE='1000') as stand:` everything is up, the schema applied, one account
-    there.
+    """`with Stand(SEND_RATE='1000') as stand:` all is up, the schema applied, one account there.
+
+    `root`: the checkout whose gateway it is. `latency`: of the Graph stand-in in seconds, None when
+    the benchmark has one of its own on `graph_port`.
     """
 
-    def __init__(self, latency=0.2, **environ):
+    def __init__(self, latency=0.2, root=ROOT, **environ):
         super().__init__()
-        self.latency, self.environ = latency, environ
+        self.latency = latency
+        self.root = Path(root)
+        self.environ = environ
 
     def __enter__(self):
         super().__enter__()
@@ -68,13 +81,17 @@ class Stand(contextlib.ExitStack):
         self.callback(self.redis.stop)
         self.web_port, self.graph_port = free_port(), free_port()
         self.env = demo_env(self.directory, **self._addresses(), **self.environ)
-        self.processes = Processes(self.directory / 'logs', self.env)
+        self.processes = Processes(self.directory / 'logs', self.env, root=self.root)
         self.callback(self.processes.stop_all)
         if code := self.processes.run('release'):
             raise RuntimeError(
                 f'the release entry ended with {code}:\n{self.processes.logs("release")}'
             )
         self.account(CHATBOT, PHONE_NUMBER_ID, max_mps=None)
+        if self.latency is not None:
+            self._start_graph()
+
+    def _start_graph(self):
         self.processes.start(
             'graph', command=f'python -m tests.bench.graph {self.graph_port} {self.latency}'
         )

@@ -18,16 +18,17 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 
 
 class Processes:
-    """Started, signalled, read.
+    """Those of the checkout `root`: started, signalled, read.
 
     What they write goes to <directory>/<name>.<n>.log, or to on_line(name, line).
     """
 
-    def __init__(self, directory, env, *, procfile=ROOT / 'Procfile', on_line=None):
+    def __init__(self, directory, env, *, root=ROOT, on_line=None):
         self.directory = Path(directory)
         self.directory.mkdir(parents=True, exist_ok=True)
         self.env = env
-        self.commands = dict(parse_procfile(Path(procfile).read_text()).processes)
+        self.root = Path(root)
+        self.commands = dict(parse_procfile((self.root / 'Procfile').read_text()).processes)
         self.children = {}  # name → [Child]
         self._started = Counter()
         self._on_line = on_line
@@ -87,7 +88,7 @@ class Processes:
             name
         ]  # also after one was taken out of its family: no log is begun twice
         where = {
-            'cwd': ROOT,
+            'cwd': self.root,
             'env': {**child_environ(), **self.env, **env},
             'stderr': subprocess.STDOUT,
         }
