@@ -21,7 +21,7 @@ from service.sending.recipient import listed
 from service.sending.recipients import Bulk
 from service.web import pagination, request_input
 from service.web.auth import guard
-from service.web.idempotency import Once, digest
+from service.web.idempotency import IdempotentRequest, digest_of_body
 from service.web.request_input import check_names, query_parameters
 from service.web.send_schemas import bulk_schema, csv_schema
 
@@ -47,8 +47,8 @@ def send():
 def _json():
     body = request_input.json_object()
     check_names(())
-    once = Once(body.get('chatbot_id'), lambda: digest(body))
-    return once.first_answer_or(lambda: _queue(*_order(body), once))
+    once = IdempotentRequest(body.get('chatbot_id'), lambda: digest_of_body(body))
+    return once.replay_or(lambda: _queue(*_order(body), once))
 
 
 def _order(body):
@@ -66,8 +66,8 @@ def _csv():
     given = request.args.to_dict()
     request.max_content_length = recipients_csv.SIZE_LIMIT
     hashed = Hashed(request.stream, json.dumps(given, sort_keys=True))
-    once = Once(given.get('chatbot_id'), hashed.digest)
-    return once.instead_of_refusal(lambda: _store_csv(given, hashed, once))
+    once = IdempotentRequest(given.get('chatbot_id'), hashed.digest)
+    return once.replay_on_refusal(lambda: _store_csv(given, hashed, once))
 
 
 def _store_csv(given, hashed, once):

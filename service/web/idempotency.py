@@ -1,10 +1,9 @@
-"""Idempotency-Key: the same key and request give the first answer again, and never a second
-message.
-"""
+"""Idempotency-Key: the same key and request give the first answer again, never a second message."""
 
 import hashlib
 import json
 from collections.abc import Callable
+from typing import Any
 
 from flask import Response, current_app, request
 
@@ -12,38 +11,43 @@ from service.runtime.db import db, execute, fetch
 from service.runtime.errors import GatewayError, Invalid
 from service.runtime.untrusted import UNSTORABLE
 
-FIND = 'SELECT request_digest, answer::text FROM idempotency_key WHERE chatbot_id = %s AND key = %s'
-KEEP = """
-INSERT INTO idempotency_key (chatbot_id, key, request_digest, answer) VALUES (%s, %s, %s, %s) ON CONFLICT DO NOTHING
+FIND_ANSWER = """
+SELECT request_digest, answer::text FROM idempotency_key WHERE chatbot_id = %s AND key = %s
+"""
+STORE_ANSWER = """
+INSERT INTO idempotency_key (chatbot_id, key, request_digest, answer)
+VALUES (%(chatbot_id)s, %(key)s, %(digest)s, %(answer)s) ON CONFLICT DO NOTHING
 """
 
 
-def digest(body):
+def digest_of_body(body: dict[str, Any]) -> bytes:
     """Equal for equal JSON, whatever its spaces and the order of its keys."""
     return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).digest()
 
 
-class Once:
-    """This request's key, if it has one, as `chatbot_id` was given.
+class IdempotentRequest:
+    """This request with its key, if it has one.
 
-    `digest()`: bytes that are equal for equal requests; it is asked when they are needed.
+    `chatbot_id`: as it was given, not checked yet. `digest()`: bytes that are equal for equal
+    requests; it is called when they are needed, because the end of a file may still have to come.
     """
 
     def __init__(self, chatbot_id: object, digest: Callable[[], bytes]) -> None:
-        self.chatbot_id, self._digest = chatbot_id, digest
+        self.chatbot_id = chatbot_id
         self.key = _key()
+        self._digest = digest
 
-    def first_answer_or(self, act: Callable[[], Response]) -> Response:
-        """The answer of an earlier equal request before anything is looked at, else what `act`
-        answers.
+    def replay_or(self, act: Callable[[], Response]) -> Response:
+        """The answer of an earlier equal request, else what `act` answers.
 
-        And instead of a refusal, should the earlier request have ended meanwhile. Times pass and
-        states change, so what was taken once might be refused now.
+        The earlier answer comes before anything is checked: times pass and states change, so what
+        was taken once might be refused now. It also stands in for a refusal, should the earlier
+        request have ended meanwhile.
         """
-        return self.first_answer() or self.instead_of_refusal(act)
+        return self.first_answer() or self.replay_on_refusal(act)
 
-    def instead_of_refusal(self, act: Callable[[], Response]) -> Response:
-        """What `act` gives; the answer of an earlier equal request when `act` refuses this one."""
+    def replay_on_refusal(self, act: Callable[[], Response]) -> Response:
+        """What `act` answers; where it refuses, the answer of an earlier equal request."""
         try:
             return act()
         except GatewayError:
@@ -52,45 +56,48 @@ class Once:
             raise
 
     def first_answer(self) -> Response | None:
-        """The answer of an earlier request with the key, else None.
-
-        Raises Invalid if that was another one.
-        """
+        """The answer of an earlier request with this key; Invalid when that was another request."""
         is_id = isinstance(self.chatbot_id, str) and not UNSTORABLE.search(self.chatbot_id)
-        rows = fetch(FIND, (self.chatbot_id, self.key)) if self.key and is_id else None
+        rows = fetch(FIND_ANSWER, (self.chatbot_id, self.key)) if self.key and is_id else None
         if not rows:
             return None
-        if bytes(rows[0][0]) != self._digest():
-            sentence = 'Was used with another body.'
-            problem = {'Idempotency-Key': [sentence]}
+        ((digest, answer),) = rows
+        if bytes(digest) != self._digest():
             raise Invalid(
                 'This Idempotency-Key was used with another body.',
-                problem,
+                {'Idempotency-Key': ['Was used with another body.']},
                 'idempotency_key_reused',
             )
-        return Response(
-            rows[0][1],
-            202,
-            content_type='application/json',
-            headers={'Idempotent-Replayed': 'true'},
-        )
+        return _accepted(answer, {'Idempotent-Replayed': 'true'})
 
-    def answer(self, store: Callable[[], object]) -> Response | None:
-        """202 with what `store` returns, kept under the key in the same transaction."""
+    def answer(self, store: Callable[[], object]) -> Response:
+        """202 with what `store` returns, stored under the key in the same transaction."""
         digest = self._digest() if self.key else None
         with db.atomic() as transaction:
             answer = current_app.json.dumps(store())
-            if not self.key or execute(KEEP, (self.chatbot_id, self.key, digest, answer)):
-                return Response(answer, 202, content_type='application/json')
+            if not self.key or self._keep(digest, answer):
+                return _accepted(answer)
             transaction.rollback()
-        return self.first_answer()  # another request with this key was faster
+        first = self.first_answer()  # another request with this key was faster
+        if first is None:
+            raise LookupError('the answer of the faster request is not there any more')
+        return first
+
+    def _keep(self, digest: bytes | None, answer: str) -> bool:
+        """Store the answer under the key; False when another request has stored one."""
+        values = {'chatbot_id': self.chatbot_id, 'key': self.key, 'digest': digest}
+        return bool(execute(STORE_ANSWER, values | {'answer': answer}))
 
 
-def _key():
+def _accepted(answer: str, headers: dict[str, str] | None = None) -> Response:
+    return Response(answer, 202, content_type='application/json', headers=headers)
+
+
+def _key() -> str | None:
     key = request.headers.get('Idempotency-Key')
     if key is not None and (not 1 <= len(key) <= 255 or UNSTORABLE.search(key)):
-        sentence = 'Must have 1 to 255 characters.'
         raise Invalid(
-            'Idempotency-Key must have 1 to 255 characters.', {'Idempotency-Key': [sentence]}
+            'Idempotency-Key must have 1 to 255 characters.',
+            {'Idempotency-Key': ['Must have 1 to 255 characters.']},
         )
     return key

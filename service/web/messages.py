@@ -1,8 +1,10 @@
 """POST /send, and the messages that came of it."""
 
 from functools import partial
+from uuid import UUID
 
 from flask import Blueprint, Response
+from peewee import Query
 
 from service.accounts.account import Account
 from service.content import message_schema
@@ -17,65 +19,69 @@ from service.runtime.queues import ERRANDS, SEND, wake
 from service.sending import delivery_status, outbox, submit
 from service.web import pagination, request_input
 from service.web.auth import guard
-from service.web.idempotency import Once, digest
+from service.web.idempotency import IdempotentRequest, digest_of_body
 from service.web.request_input import query_parameters
+from service.web.responses import Answer, JSONObject
 from service.web.send_schemas import known_send_schema, read_schema, send_schema
 
 blueprint = guard(Blueprint('messages', __name__))
 
 
 @blueprint.post('/send')
-def send():
-    """202 once the message is committed; the work waits in its row."""
+def send() -> Response:
+    """Answer 202 once the message is committed; the work waits in its row."""
     body = request_input.json_object()
-    once = Once(body.get('chatbot_id'), lambda: digest(body))
-    return once.first_answer_or(lambda: _send(body, once))
+    idempotent = IdempotentRequest(body.get('chatbot_id'), lambda: digest_of_body(body))
+    return idempotent.replay_or(lambda: _send(body, idempotent))
 
 
-def _send(body: dict, once: Once) -> Response | None:
-    message = _checked(body)
+def _send(body: JSONObject, idempotent: IdempotentRequest) -> Response:
+    message = _check(body)
     prepared = submit.prepare(Account.find_active(message['chatbot_id']), message)
-    answer = once.answer(lambda: _queue(prepared))
+    answer = idempotent.answer(lambda: _queue(prepared))
     wake(SEND)
     return answer
 
 
-def _queue(prepared: submit.Prepared) -> dict:
+def _queue(prepared: submit.Prepared) -> JSONObject:
     queued = submit.queue(prepared)
-    answer = serialize(queued[:1])[0]
-    return answer | ({'parts': [one.id for one in queued]} if prepared.message.get('split') else {})
+    (answer,) = serialize(queued[:1])
+    if prepared.message.get('split'):
+        answer['parts'] = [message.id for message in queued]
+    return answer
 
 
-def _checked(body):
-    """The validated message.
+def _check(body: JSONObject) -> JSONObject:
+    """The validated message. Raises Invalid.
 
-    No plan of a country's speaks against a number under which Meta knows a customer.
+    A number under which Meta knows a customer is taken, even if its country has none like it.
     """
     try:
         return message_schema.check(send_schema, body)
     except Invalid as refusal:
-        is_doubtful = 'to' in refusal.errors and 'chatbot_id' not in refusal.errors
+        problems = refusal.errors or {}
+        is_doubtful = 'to' in problems and 'chatbot_id' not in problems
         if is_doubtful and known_phones(body['chatbot_id'], [body.get('to')]):
             return message_schema.check(known_send_schema, body)
         raise
 
 
 @blueprint.get('/messages/<uuid:message_id>')
-def show(message_id):
+def show(message_id: UUID) -> JSONObject:
     return serialize([Message.find(str(message_id))])[0]
 
 
 @blueprint.post('/messages/<uuid:message_id>/cancel')
-def cancel(message_id):
-    """Until it is claimed; 409 afterwards."""
+def cancel(message_id: UUID) -> JSONObject:
+    """Take a message back until it is claimed; 409 afterwards."""
     message = Message.find(str(message_id))
     outbox.cancel(message)
     return show(message_id)
 
 
 @blueprint.post('/messages/<uuid:message_id>/retry')
-def retry(message_id):
-    """A person's decision on a failed or unknown message; 409 for any other."""
+def retry(message_id: UUID) -> Answer:
+    """Send a failed or unknown message anew, as a person decided; 409 for any other."""
     message = Message.find(str(message_id))
     outbox.retry(message)
     wake(SEND)
@@ -83,14 +89,12 @@ def retry(message_id):
 
 
 @blueprint.post('/messages/<uuid:message_id>/read')
-def read(message_id):
-    """Show a customer's message as read and, if wanted, the business typing; 409 for what we have
-    sent.
-    """
-    wish = message_schema.check(read_schema, request_input.optional_json_object())
+def read(message_id: UUID) -> Answer:
+    """Show a customer's message as read and, if wanted, the business typing; 409 for our own."""
+    receipt = message_schema.check(read_schema, request_input.optional_json_object())
     message = Message.find(str(message_id))
     Account.find_active(message.chatbot_id)
-    read_receipt.ask(message, wish['typing'])
+    read_receipt.ask(message, receipt['typing'])
     wake(ERRANDS)
     return show(message_id), 202
 
@@ -111,10 +115,10 @@ def read(message_id):
     'limit',
     'cursor',
 )
-def index():
-    """Newest first; with `updated_since` in the order of their changes, the oldest first."""
+def index() -> JSONObject:
+    """List the newest first; with `updated_since` in the order of changes, the oldest first."""
     query = message_list.created(
-        _wanted(),
+        _filtered(),
         request_input.timestamp('created_after'),
         request_input.timestamp('created_before'),
     )
@@ -123,8 +127,10 @@ def index():
     return pagination.page(query, Message, serialize)
 
 
-def _wanted():
-    query, chatbot_id = Message.select(), request_input.parameter('chatbot_id')
+def _filtered() -> Query:
+    """The messages that the query parameters ask for."""
+    query: Query = Message.select()
+    chatbot_id = request_input.parameter('chatbot_id')
     conversation_id = request_input.identifier('conversation_id')
     for column, value in (
         (Message.chatbot_id, chatbot_id),
@@ -134,7 +140,8 @@ def _wanted():
         (Message.status, request_input.choice('status', tuple(Status))),
         (Message.client_reference, request_input.parameter('client_reference')),
     ):
-        query = query.where(column == value) if value else query
+        if value:
+            query = query.where(column == value)
     if wamid := request_input.parameter('wamid'):
         query = message_list.with_wamid(query, wamid)
     if to := request_input.parameter('to'):
@@ -142,16 +149,16 @@ def _wanted():
     return query
 
 
-def serialize(messages):
-    """Messages as callers see them, with their status history."""
-    history = delivery_status.of_messages([message.id for message in messages if message.has_left])
-    receipts = read_receipt.of_messages(
-        [message.id for message in messages if message.direction == 'inbound']
-    )
+def serialize(messages: list[Message]) -> list[JSONObject]:
+    """Messages as callers see them, with their files, receipts and status history."""
+    left = [message.id for message in messages if message.has_left]
+    inbound = [message.id for message in messages if message.direction == 'inbound']
+    statuses = delivery_status.of_messages(left)
+    receipts = read_receipt.of_messages(inbound)
     files = inbound_file.of_messages(messages)
-    return [
-        row
-        | {'media': files.get(message.id), 'read_receipt': receipts.get(message.id)}
-        | {'statuses': view.history(message, history.get(message.id, []))}
-        for message, row in zip(messages, view.serialize(messages), strict=True)
-    ]
+    rows = view.serialize(messages)
+    for message, row in zip(messages, rows, strict=True):
+        row['media'] = files.get(message.id)
+        row['read_receipt'] = receipts.get(message.id)
+        row['statuses'] = view.history(message, statuses.get(message.id, []))
+    return rows

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from flask import request
-from peewee import ModelSelect
+from peewee import Query
 
 from service.messages.message import Message
 from service.messages.message_list import Cursor
@@ -18,14 +18,14 @@ from service.runtime.ids import is_id
 from service.runtime.model import Row
 from service.runtime.timestamps import given, plain
 from service.web.request_input import identifier, invalid, parameter
+from service.web.responses import JSONObject
 
 LIMIT_DEFAULT = 50
 LIMIT_MAX = 200
-JSONObject = dict[str, Any]
 
 
 def page(
-    query: 'ModelSelect[Any]', model: type[Row], serialize: Callable[[list[Any]], list[JSONObject]]
+    query: Query, model: type[Row], serialize: Callable[[list[Any]], list[JSONObject]]
 ) -> JSONObject:
     """One page of a query over a model, the newest rows first."""
     limit = page_size()

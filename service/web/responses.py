@@ -20,6 +20,8 @@ from service.runtime.timestamps import plain
 from service.web.auth import NO_KEY, has_key
 
 log = logging.getLogger(__name__)
+JSONObject = dict[str, Any]
+Answer = tuple[JSONObject, int]  # with its HTTP status
 DATABASE_AWAY = 'The database is away; nothing was stored. Try again.'
 ERRORS_PAGE = '/whatsapp-cloud/docs/errors'
 HTTP_CODES = {
@@ -78,7 +80,7 @@ def problem_body(
     status: int,
     title: str,
     detail: str | None = None,
-    errors: dict[str, Any] | None = None,
+    errors: JSONObject | None = None,
     code: str | int = 'internal_error',
     **members: object,
 ) -> str:
