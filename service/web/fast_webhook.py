@@ -24,7 +24,7 @@ from service.web.callers import Caller
 from service.web.health import commit
 from service.web.responses import database_away
 from service.web.webhook import fresh_secrets
-from service.webhooks.inbox import store_events
+from service.webhooks.inbox import SignedBody, store_events
 
 log = logging.getLogger(__name__)
 
@@ -151,7 +151,7 @@ class Intake:
         """The answer to all of them."""
         try:
             with commit.under_way():
-                store_events([(webhook.path, webhook.digest, webhook.body) for webhook in batch])
+                store_events(SignedBody(one.path, one.digest, one.body) for one in batch)
             wake(INCOMING)
         except Exception as error:
             extra = {

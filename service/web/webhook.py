@@ -14,7 +14,7 @@ from service.runtime.errors import BadRequest, Forbidden
 from service.runtime.queues import INCOMING, wake
 from service.runtime.untrusted import UNSTORABLE
 from service.web.auth import is_one_of, verified_digest
-from service.webhooks.inbox import store_events
+from service.webhooks.inbox import SignedBody, store_events
 
 log = logging.getLogger(__name__)
 blueprint = Blueprint('webhook', __name__, url_prefix='/whatsapp-cloud/webhook')
@@ -65,7 +65,7 @@ def receive(chatbot_id):
         raise refused
     if chatbot_id:
         _known[chatbot_id] = (time.monotonic(), secrets)
-    store_events([(chatbot_id or '', digest, body)])
+    store_events([SignedBody(chatbot_id or '', digest, body)])
     wake(INCOMING)
     return Response('OK', mimetype='text/plain')
 

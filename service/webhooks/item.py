@@ -31,7 +31,7 @@ class Change:
 
 @dataclass(slots=True)
 class Item:
-    """One part of a webhook's body. It is made by payload.py, the rest is set while it is processed.
+    """One part of a webhook's body, made by payload.py.
 
     `data` is Meta's object of a message, an echo, a status or a value error, and empty in a change,
     which has a `change`. Texts that Meta does not give are ''.

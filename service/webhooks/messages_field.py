@@ -157,4 +157,5 @@ def _profile(item: Item) -> dict[str, str]:
     if identity is None or identity.group:
         return {}
     ids = {'wa_id': identity.phone, 'user_id': identity.user, 'parent_user_id': identity.parent}
-    return {name: value for name, value in ids.items() if value} | identity_claims.profile(item)
+    names: dict[str, str] = identity_claims.profile(item)
+    return {name: value for name, value in ids.items() if value} | names
