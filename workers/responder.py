@@ -1,10 +1,12 @@
-"""A conversation → its reply: an OpenAI-compatible server, or the platform's own service."""
+"""Asks the responder of an account: an OpenAI-compatible server, or the platform's own service."""
 
 import base64
 import hashlib
 import hmac
 import json
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from service.accounts.account import Account
@@ -17,8 +19,10 @@ from service.messages import view
 from service.messages.message import Message
 from service.replies import chat_history, responder_client
 from service.replies.chat_completion import answer_in, sentence_in
+from service.replies.chat_history import ChatMessage, PastMessage
 from service.replies.redaction import quotable
 from service.replies.reply_failure import NoReply
+from service.replies.responder_client import Answer
 from service.runtime import encryption
 from service.runtime.config import settings
 from service.runtime.db import connection
@@ -27,139 +31,152 @@ from service.runtime.timestamps import plain
 from service.sending import submit
 
 HISTORY = 20  # the last messages that the responder sees
-MOST_MESSAGES = 20  # in one answer; each of them is billed
-FINAL = frozenset(
-    (400, 401, 402, 403, 404, 405, 410, 413, 415, 422)
-)  # statuses of an AI's server: no use in repeating
+MAX_MESSAGES = 20  # in one answer; each of them is billed
+# HTTP statuses of an AI's server after which it is not asked again: it would answer the same.
+FINAL_STATUSES = frozenset((400, 401, 402, 403, 404, 405, 410, 413, 415, 422))
 ADDRESS = frozenset(('to', 'recipient', 'recipient_type'))
 
 message_schema = MessageSchema()
+SendBody = dict[str, Any]  # as for POST /send
 
 
-def ask(reply: ClaimedReply) -> list[dict[str, Any]]:
-    """Ask the account's responder; returns Meta send bodies, addressed.
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What a responder is asked about."""
 
-    Raises NoReply or Invalid.
+    account: Account
+    conversation: Conversation
+    history: list[dict[str, Any]]  # messages as callers see them, the oldest first
+
+
+def ask(reply: ClaimedReply) -> list[SendBody]:
+    """The messages that the account's responder answers, checked and addressed.
+
+    Raises NoReply when there is no usable answer, Invalid when one of its messages breaks a rule.
     """
+    question = _question(reply)
+    responder = question.account.responder
+    bodies = RESPONDERS[responder['kind'] if responder else 'openai'](question)
+    if len(bodies) > MAX_MESSAGES:
+        told = f'the answer has {len(bodies)} messages, and {MAX_MESSAGES} at most are sent'
+        raise NoReply(told)
+    checked = [check(message_schema, body) for body in bodies]
+    messages = submit.prepare_reply(question.account, checked)
+    return [_addressed(message, question.conversation) for message in messages]
+
+
+def _question(reply: ClaimedReply) -> Question:
     with connection():
         account = Account.find(reply.chatbot_id)
         conversation = Conversation.find(reply.id)
-        history = _history(reply.id)
-    kind = account.responder['kind'] if account.responder else 'openai'
-    bodies = KINDS[kind](account, conversation, history)
-    if len(bodies) > MOST_MESSAGES:
-        raise NoReply(
-            f'the answer has {len(bodies)} messages, and {MOST_MESSAGES} at most are sent'
-        )
-    messages = submit.prepare_reply(account, [check(message_schema, body) for body in bodies])
-    return [_addressed(one, conversation) for one in messages]
+        return Question(account, conversation, _history(reply.id))
 
 
-def _history(conversation_id):
-    """The last messages as callers see them, the oldest first, and nothing that was edited away or
-    deleted.
-    """
-    said = (Message.conversation_id == conversation_id) & Message.type.not_in(('edit', 'revoke'))
-    latest = Message.select().where(said).order_by(Message.id.desc()).limit(HISTORY)
-    return [row | {'revisions': []} for row in view.serialize(list(latest)[::-1])]
+def _history(conversation_id: str) -> list[dict[str, Any]]:
+    """The last messages, the oldest first; without what was edited away or deleted."""
+    is_shown = Message.type.not_in(('edit', 'revoke'))
+    said = Message.select().where(Message.conversation_id == conversation_id, is_shown)
+    latest = list(said.order_by(Message.id.desc()).limit(HISTORY))
+    return [row | {'revisions': []} for row in view.serialize(latest[::-1])]
 
 
-def _addressed(body, conversation):
-    """To the customer who is answered, whoever else the responder may name.
+def _addressed(message: SendBody, conversation: Conversation) -> SendBody:
+    """The message addressed to the customer who is answered, whoever else the responder names.
 
-    By phone while it is theirs, also when they hide it by now: a BSUID lasts as long as the number,
-    and what needs a phone (131062) goes too. Else by BSUID.
+    By phone while the phone is theirs, even if they hide it by now: their BSUID lasts as long as
+    the number, and some messages need a phone (Meta's error 131062). Else by BSUID.
     """
     to = conversation.wa_id
     recipient = None if to else conversation.user_id or conversation.parent_user_id
     if not (to or recipient):
         raise NoReply('nothing is known of the customer that an answer could go to')
-    whom = address(to, recipient)
-    return {name: value for name, value in body.items() if name not in ADDRESS} | whom
+    content = {name: value for name, value in message.items() if name not in ADDRESS}
+    return content | address(to, recipient)
 
 
-def _openai(account, conversation, history):
+def _ask_openai(question: Question) -> list[SendBody]:
     """Chat completions, with the account's system prompt and the last messages."""
-    chosen = account.responder or {}
-    base, model = (
-        chosen.get('base_url') or settings.AI_BASE_URL,
-        chosen.get('model') or settings.AI_MODEL,
-    )
-    if not base:
+    responder = question.account.responder or {}
+    base_url = responder.get('base_url') or settings.AI_BASE_URL
+    model = responder.get('model') or settings.AI_MODEL
+    if not base_url:
         raise NoReply('the responder has no base_url and AI_BASE_URL is not set')
-    key = encryption.decrypt(account.responder_secret)
-    if not key and not chosen.get('base_url'):  # our key goes to our server alone
+    key = encryption.decrypt(question.account.responder_secret)
+    if not key and not responder.get('base_url'):  # our own key goes only to our own server
         key = settings.AI_API_KEY
-    messages = chat_history.build(history, chosen.get('system_prompt'))
+    past = [PastMessage(row['direction'], row['text'] or '') for row in question.history]
+    messages = chat_history.build(past, responder.get('system_prompt'))
     if not messages:
-        return []  # of the last messages none is the customer's
-    body = {'model': model} if model else {}
-    body |= {'messages': messages}
+        return []  # none of the last messages is the customer's
+    body = json.dumps(({'model': model} if model else {}) | {'messages': messages})
     headers = {'Authorization': f'Bearer {key}'} if key else {}
-    answer = _post(account, f'{base.rstrip("/")}/chat/completions', json.dumps(body), headers)
+    answer = _post(question.account, f'{base_url.rstrip("/")}/chat/completions', body, headers)
+    text = to_whatsapp(_completion(answer, key, messages)).strip()
+    return [{'type': 'text', 'text': {'body': part}} for part in split(text)]
+
+
+def _completion(answer: Answer, key: str | None, messages: list[ChatMessage]) -> str:
+    """The text that the AI answered.
+
+    Raises NoReply; its details are the server's own words, without the key and what people wrote.
+    """
     try:
-        said = _completion(answer)
+        return _text_of(answer)
     except NoReply as reason:
-        reason.details = quotable(
-            reason.details, [key], [message['content'] for message in messages]
-        )
+        written = [message['content'] for message in messages]
+        reason.details = quotable(reason.details, [key], written)
         raise
-    return [{'type': 'text', 'text': {'body': part}} for part in split(to_whatsapp(said).strip())]
 
 
-def _completion(answer):
-    """The text that the AI answered. Raises NoReply, its details being the server's own words."""
+def _text_of(answer: Answer) -> str:
     try:
         body = parse_object(answer.body)
     except NotJSON:
         body = {}
-    if answer.status >= 300:
-        title, details = f'the responder answered HTTP {answer.status}', sentence_in(body)
-        raise NoReply(title, details, final=answer.status in FINAL, wait=answer.wait)
-    return answer_in(body)
+    if answer.status < 300:
+        return answer_in(body)
+    is_final = answer.status in FINAL_STATUSES
+    title = f'the responder answered HTTP {answer.status}'
+    raise NoReply(title, sentence_in(body), final=is_final, wait=answer.wait)
 
 
-def _http(account, conversation, history):
-    """The platform's own service, signed as Standard Webhooks says; answers {"messages": [send
-    bodies]} or 204.
+def _ask_http(question: Question) -> list[SendBody]:
+    """The platform's own service, which answers {"messages": [bodies as for POST /send]} or 204.
+
+    The request is signed as Standard Webhooks says.
     """
-    body = json.dumps(
-        {
-            'type': 'reply.requested',
-            'conversation': conversation.to_dict(),
-            'messages': history,
-        },
-        default=plain,
-    )
-    asking = (message['id'] for message in reversed(history) if message['direction'] == 'inbound')
-    identifier = next(
-        asking, conversation.id
-    )  # the same when it is tried again, as Standard Webhooks wants it
-    headers = sign(identifier, body, encryption.decrypt(account.responder_secret))
+    account, conversation, history = question.account, question.conversation, question.history
+    event = {
+        'type': 'reply.requested',
+        'conversation': conversation.to_dict(),
+        'messages': history,
+    }
+    body = json.dumps(event, default=plain)
+    inbound = [message['id'] for message in history if message['direction'] == 'inbound']
+    # The id of the same question stays the same when it is asked again: Standard Webhooks wants it.
+    identifier = inbound[-1] if inbound else conversation.id
+    headers = _signed_headers(identifier, body, encryption.decrypt(account.responder_secret))
     answer = _post(account, account.responder['url'], body, headers)
     if answer.status >= 300:
         raise NoReply(f'the responder answered HTTP {answer.status}', wait=answer.wait)
     return [] if answer.status == 204 else _bodies(answer)
 
 
-def _bodies(answer):
+def _bodies(answer: Answer) -> list[SendBody]:
     try:
         bodies = parse_object(answer.body)['messages']
     except NotJSON as reason:
         raise NoReply(f'the service answered {reason}') from None
     except LookupError:
-        raise NoReply(
-            'the service answered something that is neither 204 nor {"messages": […]}'
-        ) from None
+        told = 'the service answered something that is neither 204 nor {"messages": […]}'
+        raise NoReply(told) from None
     if not isinstance(bodies, list) or not all(isinstance(body, dict) for body in bodies):
         raise NoReply('the service answered "messages" that are no list of objects')
-    return cleaned(bodies)
+    return [cleaned(body) for body in bodies]
 
 
-def sign(identifier, body, secret):
-    """The headers of Standard Webhooks for a body; `secret` is whsec_ and base64, or None for an
-    unsigned call.
-    """
+def _signed_headers(identifier: str, body: str, secret: str | None) -> dict[str, str]:
+    """The headers of Standard Webhooks; `secret`: whsec_ and base64, None for an unsigned call."""
     now = str(int(time.time()))
     headers = {'webhook-id': identifier, 'webhook-timestamp': now}
     if secret:
@@ -169,14 +186,18 @@ def sign(identifier, body, secret):
     return headers
 
 
-def _none(account, conversation, history):
+def _ask_nobody(question: Question) -> list[SendBody]:
     return []
 
 
-KINDS = {'openai': _openai, 'http': _http, 'none': _none}
+RESPONDERS: dict[str, Callable[[Question], list[SendBody]]] = {
+    'openai': _ask_openai,
+    'http': _ask_http,
+    'none': _ask_nobody,
+}
 
 
-def _post(account, url, body, headers):
+def _post(account: Account, url: str, body: str, headers: dict[str, str]) -> Answer:
     """The answer, within the account's time. Raises NoReply when there is none."""
     seconds = (account.responder or {}).get('timeout_seconds') or settings.RESPONDER_TIMEOUT
     return responder_client.post(url, body.encode(), headers, seconds)

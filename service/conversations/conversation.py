@@ -99,28 +99,30 @@ SET_NAMES = f"""
   {_newer('username')},
   {_newer('name')}
 """
-UPDATE_IDS = f'UPDATE conversation c SET {SET_IDS} FROM {{rows}} WHERE c.id = n.id'
-RECORD_INBOUND = f"""
+UPDATE_IDS = """
+UPDATE conversation c SET {ids} FROM {rows} WHERE c.id = n.id
+""".replace('{ids}', SET_IDS)
+RECORD_INBOUND = """
 UPDATE conversation c SET
   last_inbound_at = greatest(c.last_inbound_at,
     CASE WHEN n.wrote_at > now() THEN now() ELSE n.wrote_at END),
   last_message_at = greatest(c.last_message_at, n.said_at),
   reply_due_at = coalesce(clock_timestamp() + n.reply_after * interval '1 second', c.reply_due_at),
   reply_attempts = CASE WHEN n.reply_after IS NULL THEN c.reply_attempts ELSE 0 END,
-  {SET_NAMES}, {SET_IDS}
-FROM {{rows}} WHERE c.id = n.id
-"""
+  {names}, {ids}
+FROM {rows} WHERE c.id = n.id
+""".replace('{names}', SET_NAMES).replace('{ids}', SET_IDS)
 # A status locks its message first, everybody else the conversation: so that the two never wait for
 # each other, a conversation that somebody else holds is left out.
-UPDATE_PROFILE_NAMES = f"""
-UPDATE conversation c SET {SET_NAMES}
+UPDATE_PROFILE_NAMES = """
+UPDATE conversation c SET {names}
 FROM (
-  SELECT n.* FROM conversation c JOIN {{rows}} USING (id)
+  SELECT n.* FROM conversation c JOIN {rows} USING (id)
   WHERE n.username <> c.username OR n.name <> c.name
     OR c.username IS NULL AND n.username IS NOT NULL OR c.name IS NULL AND n.name IS NOT NULL
   ORDER BY c.id FOR NO KEY UPDATE OF c SKIP LOCKED) n
 WHERE c.id = n.id
-"""
+""".replace('{names}', SET_NAMES)
 
 
 @dataclass(slots=True)

@@ -19,18 +19,19 @@ SELECT min(greatest(c.reply_due_at, c.reply_lease_until, c.paused_until)) FROM c
 WHERE c.reply_due_at IS NOT NULL AND a.active
 """
 # In SQL, of a conversation `c` and its account `a`: whether its responder may be asked now.
-IS_DUE = """c.reply_due_at <= now() AND a.active
+IS_DUE = """
+    c.reply_due_at <= now() AND a.active
     AND (c.reply_lease_until IS NULL OR c.reply_lease_until < now())
     AND (c.paused_until IS NULL OR c.paused_until < now())"""
 # The longest waiting first, each account up to its share of the threads. Only the first 200 are
 # looked at; accounts without a share are left out before, so that they cannot fill these 200.
-CLAIM_REPLIES = f"""
+CLAIM_REPLIES = """
 WITH share AS (
   SELECT * FROM unnest(%(chatbots)s::text[], %(shares)s::int[]) AS s (chatbot_id, n)),
 waiting AS MATERIALIZED (
   SELECT c.id, c.chatbot_id, c.reply_due_at
   FROM conversation c JOIN whatsapp_cloud_account a USING (chatbot_id)
-  WHERE {IS_DUE} AND c.chatbot_id <> ALL(ARRAY(SELECT chatbot_id FROM share WHERE n = 0))
+  WHERE {is_due} AND c.chatbot_id <> ALL(ARRAY(SELECT chatbot_id FROM share WHERE n = 0))
     AND (%(share)s > 0 OR c.chatbot_id = ANY(ARRAY(SELECT chatbot_id FROM share)))
   ORDER BY c.reply_due_at LIMIT 200),
 chosen AS MATERIALIZED (
@@ -44,11 +45,11 @@ UPDATE conversation c SET
 FROM (
   SELECT c.id, a.read_receipts FROM chosen JOIN conversation c USING (id)
     JOIN whatsapp_cloud_account a USING (chatbot_id)
-  WHERE {IS_DUE} ORDER BY c.id FOR NO KEY UPDATE OF c SKIP LOCKED) due
+  WHERE {is_due} ORDER BY c.id FOR NO KEY UPDATE OF c SKIP LOCKED) due
 WHERE c.id = due.id
 RETURNING c.id, c.chatbot_id, c.reply_due_at AS due_at, c.reply_claim AS claim,
   c.reply_attempts AS attempts, c.last_inbound_at, due.read_receipts
-"""
+""".replace('{is_due}', IS_DUE)
 RENEW_LEASES = """
 UPDATE conversation SET reply_lease_until = now() + %s * interval '1 second' WHERE id IN (
   SELECT id FROM conversation WHERE id = ANY(%s::uuid[]) AND reply_claim IS NOT NULL

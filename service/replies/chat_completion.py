@@ -1,18 +1,19 @@
-"""Pure: what a chat-completions server answered: the text that is for the customer, and never its
-thinking.
+"""Pure: the text for the customer in a chat-completions answer, and never the model's thinking.
 
-Servers differ: `content` is a text or a list of parts, what a model thinks stands in fields of its
-own or in the middle of the text, a refusal has a field, and an error may come with status 200.
+Servers differ: `content` is a text or a list of parts, the thinking stands in fields of its own or
+in the middle of the text, a refusal has its own field, and an error may come with status 200.
 """
 
 import re
+from typing import Any
 
 from service.replies.reply_failure import NoReply
 from service.runtime.strict_json import cleaned
 from service.runtime.untrusted import inside, objects, text_at
 
-# As models write it: <think>, <antThinking>, <seed:think>, <thought_process>, <|begin_of_thought|>,
-# <|START_THINKING|>, [THINK], ◁think▷. The limits keep it linear.
+# Tags around thinking, as models write them: <think>, <antThinking>, <seed:think>,
+# <thought_process>, <|begin_of_thought|>, <|START_THINKING|>, [THINK], ◁think▷. The limits keep
+# the search linear.
 THINKING = 'think|thinking|thoughts?|reason|reasoning'
 NAMES = (
     rf'(?:ant|(?:[a-z]{{1,16}}[:_-]){{0,2}})(?:{THINKING})(?:[:_-][a-z]{{1,16}})?'
@@ -24,17 +25,28 @@ TAG = re.compile(
     r'|\[(?P<c>/?)(?:think|thinking)\]|◁(?P<d>/?)think▷',
     re.IGNORECASE,
 )
-# gpt-oss, behind a server that does not take its channels apart
-FINAL, CHANNEL = '<|channel|>final<|message|>', '<|channel|>'
-# Other models' ends of a turn, and what some put around their answer
+# The channels of gpt-oss, behind a server that does not take them apart.
+CHANNEL = '<|channel|>'
+FINAL_CHANNEL = '<|channel|>final<|message|>'
+# Marks of other models: the end of a turn, and what some put around their answer.
 MARK = re.compile(
-    r'<[|｜][\w▁]{1,32}[|｜]>|</?(?:final_)?(?:answer|response)>|<(?:start|end)_of_turn>|<eos>|^\s{0,9}<s>|</s>\s{0,9}$',
+    r'<[|｜][\w▁]{1,32}[|｜]>|</?(?:final_)?(?:answer|response)>|<(?:start|end)_of_turn>|<eos>'
+    r'|^\s{0,9}<s>|</s>\s{0,9}$',
     re.IGNORECASE,
 )
-SPOKEN = ('text', 'output_text', None)  # types of parts
+# Where servers put the sentence about an error.
+ERROR_PLACES = (
+    ('error', 'message'),
+    ('error',),
+    ('message',),
+    ('detail',),
+    ('detail', 'message'),
+    ('error', 'detail'),
+)
+SPOKEN = ('text', 'output_text', None)  # types of parts that hold text for the customer
 
 
-def answer_in(completion: dict) -> str:
+def answer_in(completion: dict[str, Any]) -> str:
     """The text for the customer. Raises NoReply."""
     choices = objects(completion.get('choices'))
     if not choices:
@@ -67,18 +79,20 @@ def _spoken(part: object) -> str:
 
 
 def without_thinking(text: str) -> str:
-    """What stands outside of all thinking.
+    """What stands outside of all thinking, which may be nested.
 
-    One that is not closed ends with the text, one that was never opened began with it (servers put
-    the opening tag into the prompt); they may be nested.
+    Thinking without a closing tag lasts to the end of the text. With a closing tag alone it began
+    with the text: some servers put the opening tag into the prompt.
     """
     text = _final_channel(text)
-    spoken, depth, at = [], 0, 0
+    spoken: list[str] = []
+    depth = 0  # of the thinking
+    at = 0  # where the last tag ended
     for tag in TAG.finditer(text):
         if not depth:
             spoken.append(text[at : tag.start()])
         at = tag.end()
-        if tag[0].endswith('/>'):  # it holds nothing
+        if tag[0].endswith('/>'):  # opened and closed at once
             continue
         if not any(tag.group('a', 'b', 'c', 'd')):
             depth += 1
@@ -90,20 +104,10 @@ def without_thinking(text: str) -> str:
 
 
 def _final_channel(text: str) -> str:
-    _, is_there, final = text.rpartition(FINAL)
+    _, is_there, final = text.rpartition(FINAL_CHANNEL)
     return final if is_there or CHANNEL not in text else ''
 
 
-def sentence_in(body: dict) -> str | None:
-    """What the server says of an error, wherever it stands; not yet fit to be shown
-    (service.replies.redaction).
-    """
-    places = [
-        ('error', 'message'),
-        ('error',),
-        ('message',),
-        ('detail',),
-        ('detail', 'message'),
-        ('error', 'detail'),
-    ]
-    return next(filter(None, (text_at(body, *place) for place in places)), None)
+def sentence_in(body: dict[str, Any]) -> str | None:
+    """The server's sentence about an error; redaction.py makes it fit to be shown."""
+    return next(filter(None, (text_at(body, *place) for place in ERROR_PLACES)), None)

@@ -1,12 +1,13 @@
-"""Pure: a conversation as chat-completions servers take it: `user` first and last, and the roles in
-turns.
+"""Pure: a conversation as chat-completions servers take it: `user` first and last, roles in turns.
 
-Many refuse anything else with a 400. Customers write twice, and a business writes first or in
-between, all the time.
+Many of them refuse anything else with a 400. But customers write twice in a row, and a business
+writes first or in between, all the time.
 """
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from itertools import groupby
+from typing import NamedTuple, TypedDict
 
 from service.runtime.strict_json import cleaned
 
@@ -15,30 +16,50 @@ BEFORE = 'What was written to the customer before the conversation below:'
 SINCE = 'What was written to the customer since their last message, by somebody else:'
 
 
-def build(history: Iterable[dict], system_prompt: str | None) -> list[dict]:
-    """The `messages` of an ask, [] when the customer said nothing.
+@dataclass(frozen=True, slots=True)
+class PastMessage:
+    """A message of the conversation, as far as a model needs it."""
 
-    `history`: messages with direction and text, the oldest first. What stands before the customer's
-    first and after their last one goes into the system's part.
+    direction: str
+    text: str
+
+
+class ChatMessage(TypedDict):
+    """One of the `messages` of a chat-completions request."""
+
+    role: str
+    content: str
+
+
+class Turn(NamedTuple):
+    """What one side said before the other one spoke again."""
+
+    role: str
+    text: str
+
+
+def build(history: Iterable[PastMessage], system_prompt: str | None) -> list[ChatMessage]:
+    """The `messages` of a request, [] when the customer said nothing.
+
+    `history`: the oldest message first. What the business wrote before the customer's first message
+    and after their last one goes into the system message.
     """
     turns = _turns(history)
-    users = [at for at, (role, _) in enumerate(turns) if role == 'user']
-    if not users:
+    customers = [at for at, turn in enumerate(turns) if turn.role == 'user']
+    if not customers:
         return []
-    first, last = users[0], users[-1]
-    system = [cleaned(system_prompt or '')]
-    system += [f'{BEFORE}\n{text}' for _, text in turns[:first]]
-    system += [f'{SINCE}\n{text}' for _, text in turns[last + 1 :]]
-    system = '\n\n'.join(filter(None, system))
-    messages = [{'role': 'system', 'content': system}] if system else []
-    return messages + [{'role': role, 'content': text} for role, text in turns[first : last + 1]]
+    first, last = customers[0], customers[-1]
+    parts = [cleaned(system_prompt or '')]
+    parts += [f'{BEFORE}\n{turn.text}' for turn in turns[:first]]
+    parts += [f'{SINCE}\n{turn.text}' for turn in turns[last + 1 :]]
+    system = '\n\n'.join(filter(None, parts))
+    messages = [ChatMessage(role='system', content=system)] if system else []
+    spoken = turns[first : last + 1]
+    return messages + [ChatMessage(role=turn.role, content=turn.text) for turn in spoken]
 
 
-def _turns(history: Iterable[dict]) -> list[tuple[str, str]]:
-    """(role, text), neighbours of one role joined."""
-    said = [(ROLES[one['direction']], cleaned(one['text'] or '')) for one in history]
-    said = [(role, text) for role, text in said if text.strip()]
-    return [
-        (role, '\n'.join(text for _, text in group))
-        for role, group in groupby(said, key=lambda one: one[0])
-    ]
+def _turns(history: Iterable[PastMessage]) -> list[Turn]:
+    said = [Turn(ROLES[one.direction], cleaned(one.text)) for one in history]
+    said = [turn for turn in said if turn.text.strip()]
+    groups = groupby(said, key=lambda turn: turn.role)
+    return [Turn(role, '\n'.join(turn.text for turn in group)) for role, group in groups]

@@ -2,15 +2,17 @@
 
 
 class NoReply(Exception):
-    """The responder gave no usable answer. The title is ours and quotes nothing of what it said."""
+    """The responder gave no usable answer. The title is ours and quotes nothing of it."""
 
     def __init__(
         self, title: str, details: str | None = None, final: bool = False, wait: float | None = None
-    ):
+    ) -> None:
         """`details`: the server's own sentence, fit to be shown.
 
-        `final`: asking again brings the same answer. `wait`: seconds after which the server wants
-        to be asked again.
+        `final`: asking again would bring the same answer. `wait`: seconds after which the server
+        wants to be asked again.
         """
         super().__init__(title)
-        self.details, self.final, self.wait = details, final, wait
+        self.details = details
+        self.final = final
+        self.wait = wait

@@ -11,13 +11,13 @@ from urllib3.exceptions import HTTPError
 from service.replies.reply_failure import NoReply
 from service.runtime import bounded_answer, deadline, retry_after
 
-MAX_ANSWER = 2**20  # bytes, as they come and decoded
-LONGEST_WAIT = 600  # seconds; no server is left alone for longer
-BUSY = (429, 503, 529)  # 529: overloaded, of some AIs' servers
+MAX_ANSWER = 2**20  # bytes, compressed and decompressed
+MAX_WAIT = 600  # seconds that a server may ask to be left alone
+BUSY = (429, 503, 529)  # HTTP statuses; 529 (overloaded) is that of some AIs
 
 
 class TimedAdapter(HTTPAdapter):
-    """What `requests` sends with, on connections that keep to the time of deadline.within()."""
+    """The adapter of `requests`, on connections that end with the time of deadline.within()."""
 
     def init_poolmanager(
         self, connections: int, maxsize: int, block: bool = False, **options: object
@@ -27,13 +27,16 @@ class TimedAdapter(HTTPAdapter):
         )
 
 
-# Without a Session: no redirects, cookies, proxies or .netrc, and half of the cost.
+# Whatever keeps an answer away; ValueError: the address or a header is unusable.
+UNANSWERED = (requests.RequestException, HTTPError, ValueError)
+
+# Used without a Session: no redirects, cookies, proxies or .netrc, and half of the cost.
 _adapter = TimedAdapter(pool_connections=64, pool_maxsize=64, max_retries=0)
 
 
 @dataclass(slots=True)
 class Answer:
-    """What a responder's server said."""
+    """An HTTP answer, of any status."""
 
     status: int
     headers: Mapping[str, str]
@@ -42,13 +45,13 @@ class Answer:
     @property
     def wait(self) -> float | None:
         """Seconds after which a server that is busy wants to be asked again."""
-        return retry_after.seconds(self.headers, LONGEST_WAIT) if self.status in BUSY else None
+        return retry_after.seconds(self.headers, MAX_WAIT) if self.status in BUSY else None
 
 
 def post(url: str, body: bytes, headers: dict[str, str], seconds: float) -> Answer:
-    """The answer, of any status; redirects are not followed.
+    """The whole answer, of any status; redirects are not followed.
 
-    Raises NoReply when there is none in `seconds`.
+    Raises NoReply when there is none within `seconds`.
     """
     began = time.monotonic()
     headers = {'Content-Type': 'application/json', 'Accept-Encoding': 'gzip, deflate', **headers}
@@ -59,11 +62,7 @@ def post(url: str, body: bytes, headers: dict[str, str], seconds: float) -> Answ
             return Answer(answer.status, answer.headers, bounded_answer.read(answer, MAX_ANSWER))
     except bounded_answer.Unreadable as error:
         raise NoReply(f'the responder answered {error}') from None
-    except (
-        requests.RequestException,
-        HTTPError,
-        ValueError,
-    ) as error:  # an address or header may be unusable
+    except UNANSWERED as error:
         if time.monotonic() - began >= seconds:
             raise NoReply(f'the responder did not answer within {seconds:g} s') from None
         raise NoReply(f'the responder did not answer ({type(error).__name__})') from None
