@@ -85,7 +85,8 @@ def close(timeout: float) -> bool:
     """Let what is asked be answered and recorded; True when nothing is left."""
     if replies_of_this_process.cache_info().currsize == 0:
         return True
-    return replies_of_this_process().pool.close(timeout)
+    is_done: bool = replies_of_this_process().pool.close(timeout)
+    return is_done
 
 
 def record(batch: list[tuple[ClaimedReply, Answer]]) -> None:

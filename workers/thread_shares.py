@@ -7,7 +7,7 @@ alone may hold half of the threads.
 """
 
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -31,7 +31,7 @@ class UnderWay(Protocol):
 class ThreadShares:
     """The costs of a process's asks, by account."""
 
-    def __init__(self, size: int):
+    def __init__(self, size: int) -> None:
         self._size = size
         self._costs: dict[str, float] = {}  # seconds of an ask
 
@@ -46,7 +46,7 @@ class ThreadShares:
         """({chatbot_id: how many more asks it may begin now}, the same for everybody else)."""
         free, now = self._size - len(in_flight), time.monotonic()
         held = Counter(ask.chatbot_id for ask in in_flight)
-        ages: Counter[str] = Counter()
+        ages: dict[str, float] = defaultdict(float)
         for ask in in_flight:
             ages[ask.chatbot_id] += now - ask.claimed_at
         known = {**self._costs, **dict.fromkeys(held)}

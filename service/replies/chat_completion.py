@@ -53,7 +53,7 @@ def answer_in(completion: dict[str, Any]) -> str:
         details = sentence_in(completion)
         raise NoReply('the AI answered something that is no chat completion', details)
     message = choices[0].get('message')
-    text = cleaned(without_thinking(_content(inside(message, 'content'))).strip())
+    text: str = cleaned(without_thinking(_content(inside(message, 'content'))).strip())
     text = text or cleaned(without_thinking(text_at(message, 'refusal')).strip())
     if text:
         return text
