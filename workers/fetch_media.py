@@ -167,7 +167,7 @@ def record(batch):
 def _settle(batch):
     """Make the batch's files safe; the reason when the storage cannot."""
     try:
-        storage().settle([result.key for _, result in batch if isinstance(result, Stored)])
+        storage().fsync([result.key for _, result in batch if isinstance(result, Stored)])
     except StorageError as reason:
         return reason
     return None

@@ -1,12 +1,14 @@
-"""S3-compatible storage: s3://bucket/prefix?endpoint_url=…&region=…; credentials as boto3 finds
-them by itself.
+"""S3-compatible storage: s3://bucket/prefix?endpoint_url=…&region=…
 
-Loaded when MEDIA_URL says s3:// alone: boto3 is the extra `s3`.
+boto3 finds the credentials by itself. This is loaded only when MEDIA_URL says s3://, because boto3
+is the extra `s3`.
 """
 
 import tempfile
+from collections.abc import Iterator
 from contextlib import contextmanager
-from urllib.parse import parse_qs, unquote
+from typing import IO
+from urllib.parse import SplitResult, parse_qs, unquote
 
 import boto3
 from boto3.exceptions import Boto3Error
@@ -14,20 +16,31 @@ from boto3.s3.transfer import TransferConfig
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from service.media.storage_interface import Draft, Missing, Piece, Storage, StorageError, checked
+from service.media.storage_interface import (
+    ByteStream,
+    Draft,
+    Missing,
+    Piece,
+    Storage,
+    StorageError,
+    check_key,
+)
 
-PART = 8 * 1024 * 1024  # bytes; a larger file goes up in parts
-SPOOL = 1024 * 1024  # bytes; a smaller draft needs no disk
-TRANSFER = TransferConfig(multipart_threshold=PART, multipart_chunksize=PART, use_threads=False)
+PART_SIZE = 8 * 1024 * 1024  # bytes; a larger file goes up in parts
+MAX_MEMORY = 1024 * 1024  # bytes; a smaller draft needs no disk
+TRANSFER = TransferConfig(
+    multipart_threshold=PART_SIZE, multipart_chunksize=PART_SIZE, use_threads=False
+)
 
 
 class Bucket(Storage):
     """A bucket, or what lies under a prefix of it."""
 
-    def __init__(self, url):
+    def __init__(self, url: SplitResult) -> None:
         query = {name: values[0] for name, values in parse_qs(url.query).items()}
         prefix = unquote(url.path).strip('/')
-        self.name, self._prefix = url.netloc, f'{prefix}/' if prefix else ''
+        self.name = url.netloc
+        self._prefix = f'{prefix}/' if prefix else ''
         self._client = boto3.session.Session().client(
             's3',
             endpoint_url=query.get('endpoint_url'),
@@ -36,54 +49,55 @@ class Bucket(Storage):
         )
 
     @contextmanager
-    def create(self, key):
-        """A context that gives a Draft; S3 shows an object when all of it has arrived."""
-        target = self._prefix + checked(key)
-        with tempfile.SpooledTemporaryFile(SPOOL) as file:
-            yield Draft(file, lambda soon: self._keep(file, target), _errors)
+    def create(self, key: str) -> Iterator[Draft]:
+        target = self._object(key)
+        with tempfile.SpooledTemporaryFile(MAX_MEMORY) as file:
+            yield Draft(file, lambda soon: self._keep(file, target), _storage_errors)
 
-    def _keep(self, file, target):
+    def _keep(self, file: IO[bytes], target: str) -> None:
         file.seek(0)
         self._client.upload_fileobj(file, self.name, target, Config=TRANSFER)
 
-    def open(self, key, start=0, length=None):
-        """A Piece of an object, of `length` bytes or to its end. Raises Missing."""
+    def open(self, key: str, start: int = 0, length: int | None = None) -> Piece:
         until = '' if length is None else start + length - 1
-        stretch = (
-            {'Range': f'bytes={start}-{until}'} if start or length else {}
-        )  # an empty one has none
-        with _errors():
-            answer = self._client.get_object(
-                Bucket=self.name, Key=self._prefix + checked(key), **stretch
-            )
+        # An empty object has no range.
+        stretch = {'Range': f'bytes={start}-{until}'} if start or length else {}
+        with _storage_errors():
+            answer = self._client.get_object(Bucket=self.name, Key=self._object(key), **stretch)
         return Piece(_Body(answer['Body']), answer['ContentLength'])
 
-    def size(self, key):
-        with _errors():
-            return self._client.head_object(Bucket=self.name, Key=self._prefix + checked(key))[
-                'ContentLength'
-            ]
+    def size(self, key: str) -> int:
+        with _storage_errors():
+            answer = self._client.head_object(Bucket=self.name, Key=self._object(key))
+        return int(answer['ContentLength'])
 
-    def delete(self, key):
-        with _errors():
-            self._client.delete_object(Bucket=self.name, Key=self._prefix + checked(key))
+    def delete(self, key: str) -> None:
+        with _storage_errors():
+            self._client.delete_object(Bucket=self.name, Key=self._object(key))
+
+    def fsync(self, keys: list[str]) -> None:
+        """Nothing to do: S3 answers when an object is safe."""
+
+    def _object(self, key: str) -> str:
+        return self._prefix + check_key(key)
 
 
 class _Body:
     """boto3's body with our errors: the connection may break at any piece."""
 
-    def __init__(self, body):
-        self._body, self.close = body, body.close
+    def __init__(self, body: ByteStream) -> None:
+        self._body = body
 
-    def read(self, size):
-        with _errors():
+    def read(self, size: int, /) -> bytes:
+        with _storage_errors():
             return self._body.read(size)
 
+    def close(self) -> None:
+        self._body.close()
 
-def _config(query):
-    """Storage that is not Amazon's often knows buckets as paths only, and none of the newer
-    checksums.
-    """
+
+def _config(query: dict[str, str]) -> Config:
+    """Settings that storage of others than Amazon understands: paths, and old checksums."""
     return Config(
         s3={'addressing_style': 'path' if 'endpoint_url' in query else 'auto'},
         request_checksum_calculation='when_required',
@@ -96,8 +110,8 @@ def _config(query):
 
 
 @contextmanager
-def _errors():
-    """What S3 says, by its code alone: its texts name keys and hosts."""
+def _storage_errors() -> Iterator[None]:
+    """Turn what S3 says into StorageError, with its code alone: its texts name keys and hosts."""
     try:
         yield
     except ClientError as error:

@@ -95,7 +95,7 @@ def test_what_is_kept_soon_is_there_at_once_and_settled_with_others(place):
             draft.write(b'x')
             draft.keep(soon=True)
         assert place.size(f'{KEY}-{number}') == 1
-    place.settle([f'{KEY}-{number}' for number in range(3)])
+    place.fsync([f'{KEY}-{number}' for number in range(3)])
 
 
 def test_a_reader_keeps_the_file_that_it_opened(place):
