@@ -21,7 +21,7 @@ class Missing(StorageError):
 
 
 class Readable(Protocol):
-    def read(self, size: int, /) -> bytes: ...
+    def read(self, size: int = ..., /) -> bytes: ...
 
 
 class ByteStream(Readable, Protocol):

@@ -88,7 +88,7 @@ class _Body:
     def __init__(self, body: ByteStream) -> None:
         self._body = body
 
-    def read(self, size: int, /) -> bytes:
+    def read(self, size: int = -1, /) -> bytes:
         with _storage_errors():
             return self._body.read(size)
 
