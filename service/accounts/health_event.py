@@ -1,18 +1,17 @@
-"""What Meta tells of a WABA or of a number (section 5): the latest of each field is the account's
-health.
-"""
+"""What Meta tells of a WABA or a number (section 5): the latest of each field is its health."""
 
 import hashlib
 import json
 import logging
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from service.accounts.account import Account
 from service.accounts.health_text import HealthEvent, facts, summary
-from service.runtime.db import execute, fetch_dicts, to_json
+from service.runtime.db import fetch_dicts
 from service.runtime.ids import new_id
-from service.runtime.rows import fetch_as
+from service.runtime.rows import Json, Uuid, execute_bulk, fetch_as
 from service.runtime.timestamps import past
 from service.runtime.untrusted import as_dict, clean, digits, identifier
 
@@ -32,13 +31,13 @@ FIELDS = (
     'phone_number_quality_update',
     'security',
 )
-# Where a value says in one word what happened; of an alert its type, for each type has a state of
-# its own.
-WORDS = ('event', 'decision', 'alert_type', 'status', 'solution_status', 'type')
+# Where a value says in one word what happened. An alert is told by its type: each type has a state
+# of its own.
+EVENT_KEYS = ('event', 'decision', 'alert_type', 'status', 'solution_status', 'type')
 
-KEEP = """
-INSERT INTO account_event (id, waba_id, phone_number_id, display_phone_number, field, event, value, at, digest)
-VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT (waba_id, digest) DO NOTHING
+INSERT_EVENT = """
+INSERT INTO account_event ({columns}) SELECT {columns} FROM {rows}
+ON CONFLICT (waba_id, digest) DO NOTHING
 """
 # Of the whole WABA and of this number; while that is not known, of every number of the WABA.
 FIND_LATEST_EVENTS = """
@@ -60,55 +59,65 @@ ORDER BY at DESC, id DESC LIMIT %(limit)s
 """
 
 
-def heard(
-    field: str, waba_id: str | None, value: Any, *, time: Any, received_at: datetime
+@dataclass(frozen=True, slots=True)
+class AccountEvent:
+    """A row of account_event. `at`: Meta's time; `digest`: of what Meta said, the time included."""
+
+    id: Uuid
+    waba_id: str
+    phone_number_id: str | None
+    display_phone_number: str | None
+    field: str
+    event: str | None
+    value: Json
+    at: datetime
+    digest: bytes
+
+
+def store_event(
+    field: str, waba_id: str | None, value: object, *, time: object, received_at: datetime
 ) -> tuple[str, str | None]:
     """Keep one change of a webhook; return its outcome and detail.
 
     What comes again, also in another POST, is kept once. `value`, `time`: as Meta sent them.
     """
-    if not waba_id or not isinstance(value, dict):
-        return (
-            'invalid',
-            'value is not an object' if waba_id else 'no id of the WhatsApp Business account',
-        )
-    event = _event(value)
-    about = (
-        identifier(_number_id(value)),
-        digits(value.get('display_phone_number') or value.get('phone_number')),
+    if not waba_id:
+        return 'invalid', 'no id of the WhatsApp Business account'
+    if not isinstance(value, dict):
+        return 'invalid', 'value is not an object'
+    number = value.get('display_phone_number') or value.get('phone_number')
+    event = AccountEvent(
+        id=new_id(),
+        waba_id=waba_id,
+        phone_number_id=identifier(_number_id(value)),
+        display_phone_number=digits(number),
+        field=field,
+        event=_event(value),
+        value=value,
+        at=past(time) or received_at,
+        digest=_digest(field, time, value),
     )
-    at = past(time) or received_at
-    row = (
-        new_id(),
-        waba_id,
-        *about,
-        field,
-        event,
-        to_json(value),
-        at,
-        _digest(field, time, value),
-    )
-    if not execute(KEEP, row):
+    if not execute_bulk(INSERT_EVENT, [event]):
         return 'duplicate', None
-    log.info('meta tells of an account', extra={'waba_id': waba_id, 'field': field, 'event': event})
-    return 'stored', event
+    line = {'waba_id': waba_id, 'field': field, 'event': event.event}
+    log.info('meta tells of an account', extra=line)
+    return 'stored', event.event
 
 
-def _event(value):
+def _event(value: dict[str, Any]) -> str | None:
     alert = as_dict(value.get('alert_info'))  # one page of Meta's nests it
-    return next(
-        filter(None, (clean(value.get(word) or alert.get(word), 64) for word in WORDS)), None
-    )
+    words = (clean(value.get(key) or alert.get(key), 64) for key in EVENT_KEYS)
+    return next(filter(None, words), None)
 
 
-def _number_id(value):
+def _number_id(value: dict[str, Any]) -> object:
     """The number's id, when the value is about one number and names it so."""
     if value.get('entity_type') == 'PHONE_NUMBER':
         return value.get('entity_id')
     return as_dict(value.get('phone_number_settings')).get('phone_number_id')
 
 
-def _digest(field: str, time: Any, value: Any) -> bytes:
+def _digest(field: str, time: object, value: dict[str, Any]) -> bytes:
     said = json.dumps([field, time, value], sort_keys=True)
     return hashlib.sha256(said.encode()).digest()
 

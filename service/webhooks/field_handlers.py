@@ -42,7 +42,7 @@ def _handle_template(item: Item) -> OutcomeAndDetail:
 
 def _handle_health(item: Item) -> OutcomeAndDetail:
     change = item.change
-    return health_event.heard(
+    return health_event.store_event(
         item.key, change.waba_id, change.value, time=change.time, received_at=item.received_at
     )
 
