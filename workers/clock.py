@@ -13,7 +13,7 @@ from service.graph import outage
 from service.jobs import job_table
 from service.runtime import heartbeat
 from service.runtime.db import connection, db, execute, passes, reason
-from service.runtime.queues import SEND, forget_abandoned, ring
+from service.runtime.queues import SEND, enqueue_drain, forget_abandoned
 from service.sending import delivery_status, escalation, holds, timers
 from workers.loop import stopping
 
@@ -80,7 +80,7 @@ def _ring_in_time(waits, end):
             if name == SEND:
                 with connection():
                     each(promote)
-            ring(name)
+            enqueue_drain(name)
 
 
 def promote():

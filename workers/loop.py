@@ -11,7 +11,7 @@ from playhouse.pool import MaxConnectionsExceeded
 from redis import RedisError
 
 from service.runtime.db import CONNECTION_LOST, connection, reason
-from service.runtime.queues import answer_bell, ring, wake
+from service.runtime.queues import clear_wakeup, enqueue_drain, wake
 
 log = logging.getLogger(__name__)
 
@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 # ordinary
 BUDGET = 5
 LINGER = 0.5  # seconds without work before a drain ends; a ring after that starts the next
-LOOK = 0.02  # seconds between two looks while there is nothing
+POLL_SECONDS = 0.02  # seconds between two looks while there is nothing
 AWAY = (*CONNECTION_LOST, MaxConnectionsExceeded)  # it may work the next time
 
 
@@ -69,7 +69,7 @@ def drain(name, step, pool, enough=0, pace=0):
     """
     end, idle_since = time.monotonic() + BUDGET, time.monotonic()
     with suppress(RedisError):  # the flag expires by itself
-        answer_bell(name)
+        clear_wakeup(name)
     while not stopping.is_set():
         found = _guarded(step) if pool.free >= enough else 0
         now = time.monotonic()
@@ -80,7 +80,7 @@ def drain(name, step, pool, enough=0, pace=0):
             return
         if now - idle_since > LINGER:
             return
-        if rest := pace if found else max(pace, LOOK):
+        if rest := pace if found else max(pace, POLL_SECONDS):
             stopping.wait(rest)
 
 
@@ -122,4 +122,4 @@ def _guarded(step):
 def more_is_due(name):
     """This worker has all it can take and there is more: wake another one."""
     with suppress(RedisError):
-        ring(name)
+        enqueue_drain(name)

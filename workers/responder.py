@@ -27,7 +27,7 @@ from service.runtime import encryption
 from service.runtime.config import settings
 from service.runtime.db import connection
 from service.runtime.strict_json import NotJSON, cleaned, parse_object
-from service.runtime.timestamps import plain
+from service.runtime.timestamps import to_rfc3339
 from service.sending import submit
 
 HISTORY = 20  # the last messages that the responder sees
@@ -151,7 +151,7 @@ def _ask_http(question: Question) -> list[SendBody]:
         'conversation': conversation.to_dict(),
         'messages': history,
     }
-    body = json.dumps(event, default=plain)
+    body = json.dumps(event, default=to_rfc3339)
     inbound = [message['id'] for message in history if message['direction'] == 'inbound']
     # The id of the same question stays the same when it is asked again: Standard Webhooks wants it.
     identifier = inbound[-1] if inbound else conversation.id

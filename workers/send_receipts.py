@@ -9,7 +9,7 @@ from service.graph.outcome import Outcome, OutcomeKind, make_error
 from service.messages import read_receipt
 from service.runtime import encryption
 from service.runtime.config import settings
-from service.runtime.queues import RETRY, SLOWLY, patient_delay
+from service.runtime.queues import RETRY, SLOW_DELAYS, patient_delay
 from workers import pool
 
 log = logging.getLogger(__name__)
@@ -78,7 +78,7 @@ def _delay(row, outcome):
     """
     if outcome.kind not in (OutcomeKind.RETRY, OutcomeKind.UNKNOWN):
         return None
-    if row['attempts'] > RETRY.max + len(SLOWLY):
+    if row['attempts'] > RETRY.max + len(SLOW_DELAYS):
         return None
     return max(patient_delay(row['attempts']), outcome.delay or 0)
 

@@ -12,8 +12,8 @@ from service.accounts.health_text import HealthEvent, facts, summary
 from service.runtime.db import fetch_dicts
 from service.runtime.ids import new_id
 from service.runtime.rows import Json, Uuid, execute_bulk, fetch_as
-from service.runtime.timestamps import past
-from service.runtime.untrusted import as_dict, clean, digits, identifier
+from service.runtime.timestamps import past_from_epoch
+from service.runtime.untrusted import as_dict, clean, identifier, only_digits
 
 log = logging.getLogger(__name__)
 
@@ -90,11 +90,11 @@ def store_event(
         id=new_id(),
         waba_id=waba_id,
         phone_number_id=identifier(_number_id(value)),
-        display_phone_number=digits(number),
+        display_phone_number=only_digits(number),
         field=field,
         event=_event(value),
         value=value,
-        at=past(time) or received_at,
+        at=past_from_epoch(time) or received_at,
         digest=_digest(field, time, value),
     )
     if not execute_bulk(INSERT_EVENT, [event]):

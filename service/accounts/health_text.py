@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from service.runtime.timestamps import moment
+from service.runtime.timestamps import from_epoch
 from service.runtime.untrusted import as_dict, clean, identifier
 
 Value = dict[str, Any]  # of a change, as Meta gives it
@@ -193,7 +193,7 @@ def _restrictions(value: Value) -> Iterator[tuple[str, datetime | None]]:
     listed = value.get('restriction_info')
     for one in listed if isinstance(listed, list) else [listed]:
         if isinstance(one, dict):
-            yield _get(one, 'restriction_type'), moment(one.get('expiration'))
+            yield _get(one, 'restriction_type'), from_epoch(one.get('expiration'))
 
 
 def _restriction(kind: str, until: datetime | None) -> str:

@@ -145,7 +145,7 @@ def parts(
     return fields.List(inner, validate=Count(least, most, what), **arguments)
 
 
-def words(*names: str) -> type[Schema]:
+def optional_strings(*names: str) -> type[Schema]:
     """A schema of optional texts."""
     return Schema.from_dict({name: text(least=0) for name in names})
 

@@ -52,7 +52,7 @@ UNKNOWN, ARCHIVE, PROGRAM = (
     'application/x-executable',
 )
 
-LOOK = 4096  # bytes at the beginning that tell most
+SNIFF_BYTES = 4096  # bytes at the beginning that tell most
 MOST_TAGS, MOST_BRANDS = 8, 64  # at the beginning of a sound; that an MPEG-4 says to be like
 MOST_INDEX, MOST_BOXES = (
     4 * MB,
@@ -62,7 +62,7 @@ MOST_INDEX, MOST_BOXES = (
 
 def sniff(stream: BinaryIO) -> str:
     """The MIME type that the bytes of a seekable stream show, whatever anybody calls them."""
-    head = _read(stream, 0, LOOK)
+    head = _read(stream, 0, SNIFF_BYTES)
     if PDF.match(head):
         return 'application/pdf'
     for offset, mark, tell in CONTAINERS:
@@ -215,7 +215,7 @@ def _tagged(stream: BinaryIO) -> str:
             (byte & 0x7F) << shift for byte, shift in zip(tag[6:], (21, 14, 7, 0), strict=True)
         )
         position += size + (20 if tag[5] & 0x10 else 10)
-    behind = _read(stream, position, LOOK).lstrip(b'\0')
+    behind = _read(stream, position, SNIFF_BYTES).lstrip(b'\0')
     if behind.startswith(b'fLaC'):
         return 'audio/flac'
     return _audio_frame(behind) or 'audio/mpeg'
@@ -290,10 +290,10 @@ def _ole(stream: BinaryIO, head: bytes) -> str:
         return UNKNOWN
     sector = 1 << min(struct.unpack('<H', head[30:32])[0], 12)
     first = struct.unpack('<I', head[48:52])[0]
-    directory = _read(stream, min((first + 1) * sector, _size(stream)), LOOK)
+    directory = _read(stream, min((first + 1) * sector, _size(stream)), SNIFF_BYTES)
     names = [
         directory[at : at + 64].decode('utf-16-le', 'replace').partition('\0')[0]
-        for at in range(0, LOOK, 128)
+        for at in range(0, SNIFF_BYTES, 128)
     ]
     return next(
         (OLE_STREAMS[name] for name in names if name in OLE_STREAMS), 'application/x-ole-storage'

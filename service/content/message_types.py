@@ -5,7 +5,16 @@ from typing import Any
 from marshmallow import Schema, ValidationError, fields, validate, validates_schema
 
 from service.content.characters import is_emoji, is_visible
-from service.content.fields import MAX_WORD, Count, Flag, Refused, link, parts, text, words
+from service.content.fields import (
+    MAX_WORD,
+    Count,
+    Flag,
+    Refused,
+    link,
+    optional_strings,
+    parts,
+    text,
+)
 
 TEXT_LIMIT, CAPTION_LIMIT = 4096, 1024  # characters of text.body, of a caption
 MAX_CONTACTS = 257  # Meta's older pages; a newer source says 5 (CONFLICT), so this is left to Meta
@@ -76,7 +85,7 @@ class NameSchema(Schema):
 
 def of_a_contact(*names: str) -> fields.List[Any]:
     """A field: some of the same kind, each with these texts."""
-    return parts(words(*names), 0, MAX_OF_A_CONTACT, 'of them')
+    return parts(optional_strings(*names), 0, MAX_OF_A_CONTACT, 'of them')
 
 
 class ContactSchema(Schema):
@@ -84,7 +93,7 @@ class ContactSchema(Schema):
     phones = of_a_contact('phone', 'wa_id', 'type', 'user_id')
     emails = of_a_contact('email', 'type')
     addresses = of_a_contact('street', 'city', 'state', 'zip', 'country', 'country_code', 'type')
-    org = fields.Nested(words('company', 'department', 'title'))
+    org = fields.Nested(optional_strings('company', 'department', 'title'))
     urls = of_a_contact('url', 'type')
     birthday = fields.String(
         validate=validate.Regexp(

@@ -10,8 +10,16 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
-from service.runtime.timestamps import moment, plain
-from service.runtime.untrusted import as_dict, as_text, inside, is_deep, joined, objects, text_at
+from service.runtime.timestamps import from_epoch, to_rfc3339
+from service.runtime.untrusted import (
+    as_dict,
+    as_text,
+    get_path,
+    get_text,
+    is_deep,
+    join_nonempty,
+    list_of_dicts,
+)
 
 DELETED = '[deleted]'
 UNTOLD = frozenset(('flow_token',))  # of a form's answers: for machines
@@ -24,62 +32,70 @@ def read(kind: str, content: object) -> str:
 
 
 def _labelled(label: str, text: str) -> str:
-    return joined(' ', f'[{label}]', text)
+    return join_nonempty(' ', f'[{label}]', text)
 
 
 def _text(kind: str, content: object) -> str:
-    return text_at(content, 'body')
+    return get_text(content, 'body')
 
 
 def _media(kind: str, content: object) -> str:
     is_voice = kind == 'voice' or (kind == 'audio' and as_dict(content).get('voice') is True)
     label = 'voice message' if is_voice else kind
-    return _labelled(label, joined(': ', text_at(content, 'filename'), text_at(content, 'caption')))
+    return _labelled(
+        label, join_nonempty(': ', get_text(content, 'filename'), get_text(content, 'caption'))
+    )
 
 
 def _location(kind: str, content: object) -> str:
-    place = joined(', ', text_at(content, 'name'), text_at(content, 'address'))
-    latitude, longitude = text_at(content, 'latitude'), text_at(content, 'longitude')
+    place = join_nonempty(', ', get_text(content, 'name'), get_text(content, 'address'))
+    latitude, longitude = get_text(content, 'latitude'), get_text(content, 'longitude')
     return _labelled(
-        kind, joined(' ', place, f'({latitude}, {longitude})' if latitude and longitude else '')
+        kind,
+        join_nonempty(' ', place, f'({latitude}, {longitude})' if latitude and longitude else ''),
     )
 
 
 def _contacts(kind: str, content: object) -> str:
-    return _labelled(kind, joined('; ', *map(_contact, objects(content))))
+    return _labelled(kind, join_nonempty('; ', *map(_contact, list_of_dicts(content))))
 
 
 def _contact(card: dict[str, Any]) -> str:
-    name = text_at(card, 'name', 'formatted_name') or joined(
-        ' ', text_at(card, 'name', 'first_name'), text_at(card, 'name', 'last_name')
+    name = get_text(card, 'name', 'formatted_name') or join_nonempty(
+        ' ', get_text(card, 'name', 'first_name'), get_text(card, 'name', 'last_name')
     )
-    phones = [text_at(one, 'phone') or text_at(one, 'wa_id') for one in objects(card.get('phones'))]
-    emails = [text_at(one, 'email') for one in objects(card.get('emails'))]
-    return joined(': ', name or text_at(card, 'org', 'company'), joined(', ', *phones, *emails))
+    phones = [
+        get_text(one, 'phone') or get_text(one, 'wa_id')
+        for one in list_of_dicts(card.get('phones'))
+    ]
+    emails = [get_text(one, 'email') for one in list_of_dicts(card.get('emails'))]
+    return join_nonempty(
+        ': ', name or get_text(card, 'org', 'company'), join_nonempty(', ', *phones, *emails)
+    )
 
 
 def _button(kind: str, content: object) -> str:
-    return text_at(content, 'text') or text_at(content, 'payload')
+    return get_text(content, 'text') or get_text(content, 'payload')
 
 
 def _reaction(kind: str, content: object) -> str:
-    emoji = text_at(content, 'emoji')
+    emoji = get_text(content, 'emoji')
     return _labelled('reaction', emoji) if emoji else '[reaction taken back]'
 
 
 def _order(kind: str, content: object) -> str:
-    items = objects(as_dict(content).get('product_items'))
-    return joined(
-        '\n', _labelled(kind, text_at(content, 'text')), *map(_item, items), _total(items)
+    items = list_of_dicts(as_dict(content).get('product_items'))
+    return join_nonempty(
+        '\n', _labelled(kind, get_text(content, 'text')), *map(_item, items), _total(items)
     )
 
 
 def _item(item: dict[str, Any]) -> str:
-    what = f'{text_at(item, "quantity") or "?"} × {text_at(item, "product_retailer_id") or "?"}'
-    price = joined(
+    what = f'{get_text(item, "quantity") or "?"} × {get_text(item, "product_retailer_id") or "?"}'
+    price = join_nonempty(
         ' ',
-        _money(item.get('item_price')) or text_at(item, 'item_price'),
-        text_at(item, 'currency'),
+        _money(item.get('item_price')) or get_text(item, 'item_price'),
+        get_text(item, 'currency'),
     )
     return f'{what} at {price}' if price else what
 
@@ -87,14 +103,14 @@ def _item(item: dict[str, Any]) -> str:
 def _total(items: list[dict[str, Any]]) -> str:
     """Of one currency, and if every part of it is a number."""
     parts = [(_number(item.get('quantity')), _number(item.get('item_price'))) for item in items]
-    currencies = {text_at(item, 'currency') for item in items}
+    currencies = {get_text(item, 'currency') for item in items}
     known = [
         (quantity, price) for quantity, price in parts if quantity is not None and price is not None
     ]
     if len(currencies) != 1 or len(known) < len(parts):
         return ''
     total = sum((quantity * price for quantity, price in known), Decimal())
-    return joined(' ', 'Total', _money(total), *currencies)
+    return join_nonempty(' ', 'Total', _money(total), *currencies)
 
 
 def _number(value: object) -> Decimal | None:
@@ -111,16 +127,16 @@ def _money(value: object) -> str:
 
 
 def _system(kind: str, content: object) -> str:
-    return text_at(content, 'body') or _labelled(kind, text_at(content, 'type'))
+    return get_text(content, 'body') or _labelled(kind, get_text(content, 'type'))
 
 
 def _unsupported(kind: str, content: object) -> str:
-    inner = text_at(content, 'type')
+    inner = get_text(content, 'type')
     return f'[{kind}: {inner}]' if inner else ''
 
 
 def _edit(kind: str, content: object) -> str:
-    message = as_dict(inside(content, 'message'))
+    message = as_dict(get_path(content, 'message'))
     inner = message.get('type')
     text = read(inner, message.get(inner)) if isinstance(inner, str) and inner != kind else ''
     return _labelled(kind, text)
@@ -130,58 +146,60 @@ def _template(kind: str, content: object) -> str:
     """Its name and its parameters; where its definition is known, service.templates.rendering says
     more.
     """
-    components = objects(as_dict(content).get('components'))
+    components = list_of_dicts(as_dict(content).get('components'))
     values = [
-        _parameter(one) for component in components for one in objects(component.get('parameters'))
+        _parameter(one)
+        for component in components
+        for one in list_of_dicts(component.get('parameters'))
     ]
-    name = joined(' ', kind, text_at(content, 'name'))
-    return _labelled(name, joined(', ', *values))
+    name = join_nonempty(' ', kind, get_text(content, 'name'))
+    return _labelled(name, join_nonempty(', ', *values))
 
 
 def _parameter(parameter: dict[str, Any]) -> str:
-    kind = text_at(parameter, 'type')
-    value = words(parameter)
+    kind = get_text(parameter, 'type')
+    value = parameter_text(parameter)
     if not value and kind in ('image', 'video', 'document', 'location'):
         value = read(kind, parameter.get(kind))
-    return joined(': ', text_at(parameter, 'parameter_name'), value)
+    return join_nonempty(': ', get_text(parameter, 'parameter_name'), value)
 
 
 def _interactive(kind: str, content: object) -> str:
-    reply = INTERACTIVE_REPLIES.get(text_at(content, 'type'))
+    reply = INTERACTIVE_REPLIES.get(get_text(content, 'type'))
     if reply:
         return reply(as_dict(content))
     cards = [
         f'{n}. {_parts(card)}'
-        for n, card in enumerate(objects(inside(content, 'action', 'cards')), 1)
+        for n, card in enumerate(list_of_dicts(get_path(content, 'action', 'cards')), 1)
     ]
-    return joined('\n', _parts(content), *cards) or _labelled(
-        joined(': ', kind, text_at(content, 'type')), ''
+    return join_nonempty('\n', _parts(content), *cards) or _labelled(
+        join_nonempty(': ', kind, get_text(content, 'type')), ''
     )
 
 
 def _button_reply(content: dict[str, Any]) -> str:
-    return text_at(content, 'button_reply', 'title') or text_at(content, 'button_reply', 'id')
+    return get_text(content, 'button_reply', 'title') or get_text(content, 'button_reply', 'id')
 
 
 def _list_reply(content: dict[str, Any]) -> str:
     chosen = content.get('list_reply')
-    return joined(
-        '\n', text_at(chosen, 'title') or text_at(chosen, 'id'), text_at(chosen, 'description')
+    return join_nonempty(
+        '\n', get_text(chosen, 'title') or get_text(chosen, 'id'), get_text(chosen, 'description')
     )
 
 
 def _form(content: dict[str, Any]) -> str:
     """A Flow's answers, or an address: JSON within the JSON."""
     reply = content.get('nfm_reply')
-    return joined(
+    return join_nonempty(
         '\n',
-        text_at(reply, 'body') or _labelled(text_at(reply, 'name') or 'form', ''),
+        get_text(reply, 'body') or _labelled(get_text(reply, 'name') or 'form', ''),
         *_answers(reply),
     )
 
 
 def _answers(reply: object) -> list[str]:
-    given = inside(reply, 'response_json')
+    given = get_path(reply, 'response_json')
     try:
         answers = json.loads(given) if isinstance(given, str) else given
     except (ValueError, RecursionError):
@@ -209,12 +227,12 @@ def _flat(value: object) -> str:
 
 def _call_permission(content: dict[str, Any]) -> str:
     reply = content.get('call_permission_reply')
-    if text_at(reply, 'response') != 'accept':
+    if get_text(reply, 'response') != 'accept':
         return '[calls refused]'
     if as_dict(reply).get('is_permanent') is True:
         return '[calls allowed for good]'
-    until = moment(as_dict(reply).get('expiration_timestamp'))
-    return f'[calls allowed until {plain(until)}]' if until else '[calls allowed]'
+    until = from_epoch(as_dict(reply).get('expiration_timestamp'))
+    return f'[calls allowed until {to_rfc3339(until)}]' if until else '[calls allowed]'
 
 
 def _parts(content: object) -> str:
@@ -222,51 +240,54 @@ def _parts(content: object) -> str:
     its cards.
     """
     header = as_dict(as_dict(content).get('header'))
-    kind = text_at(header, 'type')
+    kind = get_text(header, 'type')
     media = _media(kind, header.get(kind)) if kind in MEDIA else ''
     texts = [
-        text_at(header, 'text') or media,
-        text_at(content, 'body', 'text'),
-        text_at(content, 'footer', 'text'),
+        get_text(header, 'text') or media,
+        get_text(content, 'body', 'text'),
+        get_text(content, 'footer', 'text'),
     ]
-    return joined('\n', *texts, *_choices(as_dict(as_dict(content).get('action'))))
+    return join_nonempty('\n', *texts, *_choices(as_dict(as_dict(content).get('action'))))
 
 
 def _choices(action: dict[str, Any]) -> list[str]:
-    parameters, sections = action.get('parameters'), objects(action.get('sections'))
+    parameters, sections = action.get('parameters'), list_of_dicts(action.get('sections'))
     taps = [
-        text_at(one, 'reply', 'title') or text_at(one, 'quick_reply', 'title')
-        for one in objects(action.get('buttons'))
+        get_text(one, 'reply', 'title') or get_text(one, 'quick_reply', 'title')
+        for one in list_of_dicts(action.get('buttons'))
     ]
     taps += [
-        text_at(action, 'button'),
-        text_at(parameters, 'display_text'),
-        text_at(parameters, 'flow_cta'),
+        get_text(action, 'button'),
+        get_text(parameters, 'display_text'),
+        get_text(parameters, 'flow_cta'),
     ]
-    shown = joined(' ', *(f'[{tap}]' for tap in taps if tap), text_at(parameters, 'url'))
-    product = text_at(action, 'product_retailer_id')
+    shown = join_nonempty(' ', *(f'[{tap}]' for tap in taps if tap), get_text(parameters, 'url'))
+    product = get_text(action, 'product_retailer_id')
     lines = [
         shown,
         f'[product {product}]' if product else '',
         *(line for one in sections for line in _section(one)),
     ]
-    if not any(lines) and text_at(action, 'name'):
-        lines = [f'[{text_at(action, "name").replace("_", " ")}]']
+    if not any(lines) and get_text(action, 'name'):
+        lines = [f'[{get_text(action, "name").replace("_", " ")}]']
     return lines
 
 
 def _section(section: dict[str, Any]) -> list[str]:
     rows = [
-        joined(': ', text_at(row, 'title'), text_at(row, 'description'))
-        for row in objects(section.get('rows'))
+        join_nonempty(': ', get_text(row, 'title'), get_text(row, 'description'))
+        for row in list_of_dicts(section.get('rows'))
     ]
-    rows += [text_at(item, 'product_retailer_id') for item in objects(section.get('product_items'))]
-    return [text_at(section, 'title'), *(f'- {row}' for row in rows if row)]
+    rows += [
+        get_text(item, 'product_retailer_id')
+        for item in list_of_dicts(section.get('product_items'))
+    ]
+    return [get_text(section, 'title'), *(f'- {row}' for row in rows if row)]
 
 
 def _of_any_kind(kind: str, content: object) -> str:
     """A type that is younger than this page: whatever looks like words in it."""
-    found = (text_at(content, name) for name in ('caption', 'body', 'text', 'title', 'name'))
+    found = (get_text(content, name) for name in ('caption', 'body', 'text', 'title', 'name'))
     return _labelled(kind, next(filter(None, found), ''))
 
 
@@ -284,12 +305,12 @@ READERS: dict[str, Callable[[str, object], str]] = {
 }  # fmt: skip
 
 
-def words(parameter: dict[str, Any]) -> str:
+def parameter_text(parameter: dict[str, Any]) -> str:
     """What stands in the text: of a currency or a date its fallback, of a file nothing."""
-    named = text_at(parameter, text_at(parameter, 'type'), 'fallback_value')
+    named = get_text(parameter, get_text(parameter, 'type'), 'fallback_value')
     return (
-        text_at(parameter, 'text')
+        get_text(parameter, 'text')
         or named
-        or text_at(parameter, 'payload')
-        or text_at(parameter, 'coupon_code')
+        or get_text(parameter, 'payload')
+        or get_text(parameter, 'coupon_code')
     )

@@ -15,7 +15,7 @@ from service.content.person_id import in_place
 from service.content.plain_text import DELETED, read
 from service.messages.message import Message
 from service.runtime.rows import Uuid, fetch_bulk, fetch_bulk_as
-from service.runtime.untrusted import as_dict, clean, identifier, text_at
+from service.runtime.untrusted import as_dict, clean, get_text, identifier
 from service.templates.rendering import render
 
 Place = tuple[str, str, str | None]  # conversation_id, phone_number_id, wamid
@@ -123,8 +123,8 @@ def find_templates(messages: Sequence[Message]) -> Templates:
 
 
 def _template_key(message: Message) -> TemplateKey:
-    name = text_at(message.content, 'name')
-    language = text_at(message.content, 'language', 'code')
+    name = get_text(message.content, 'name')
+    language = get_text(message.content, 'language', 'code')
     return TemplateKey(message.chatbot_id, clean(name) or '', clean(language) or '')
 
 

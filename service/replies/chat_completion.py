@@ -9,7 +9,7 @@ from typing import Any
 
 from service.replies.reply_failure import NoReply
 from service.runtime.strict_json import cleaned
-from service.runtime.untrusted import inside, objects, text_at
+from service.runtime.untrusted import get_path, get_text, list_of_dicts
 
 # Tags around thinking, as models write them: <think>, <antThinking>, <seed:think>,
 # <thought_process>, <|begin_of_thought|>, <|START_THINKING|>, [THINK], ◁think▷. The limits keep
@@ -48,16 +48,16 @@ SPOKEN = ('text', 'output_text', None)  # types of parts that hold text for the 
 
 def answer_in(completion: dict[str, Any]) -> str:
     """The text for the customer. Raises NoReply."""
-    choices = objects(completion.get('choices'))
+    choices = list_of_dicts(completion.get('choices'))
     if not choices:
         details = sentence_in(completion)
         raise NoReply('the AI answered something that is no chat completion', details)
     message = choices[0].get('message')
-    text: str = cleaned(without_thinking(_content(inside(message, 'content'))).strip())
-    text = text or cleaned(without_thinking(text_at(message, 'refusal')).strip())
+    text: str = cleaned(without_thinking(_content(get_path(message, 'content'))).strip())
+    text = text or cleaned(without_thinking(get_text(message, 'refusal')).strip())
     if text:
         return text
-    if inside(message, 'tool_calls') or inside(message, 'function_call'):
+    if get_path(message, 'tool_calls') or get_path(message, 'function_call'):
         raise NoReply('the AI called a tool, of which it was offered none', final=True)
     if choices[0].get('finish_reason') == 'content_filter':
         raise NoReply("the AI's server held the answer back (content_filter)", final=True)
@@ -74,7 +74,7 @@ def _content(content: object) -> str:
 
 
 def _spoken(part: object) -> str:
-    text = inside(part, 'text') if inside(part, 'type') in SPOKEN else None
+    text = get_path(part, 'text') if get_path(part, 'type') in SPOKEN else None
     return text if isinstance(text, str) else ''
 
 
@@ -110,4 +110,4 @@ def _final_channel(text: str) -> str:
 
 def sentence_in(body: dict[str, Any]) -> str | None:
     """The server's sentence about an error; redaction.py makes it fit to be shown."""
-    return next(filter(None, (text_at(body, *place) for place in ERROR_PLACES)), None)
+    return next(filter(None, (get_text(body, *place) for place in ERROR_PLACES)), None)

@@ -1,4 +1,4 @@
-"""Redis and the bells. A queue only wakes a worker: what has to be done stands in PostgreSQL."""
+"""Redis and RQ. A queue only wakes a worker: what has to be done is in rows of PostgreSQL."""
 
 import logging
 import os
@@ -28,12 +28,12 @@ DRAINS = {
     ERRANDS: 'workers.background.drain',
 }  # by name: the core does not import workers
 
-RETRY = Retry(
-    max=3, interval=[2, 4, 8]
-)  # the one retry policy: rows take their delays from it, drain jobs carry it
-SLOWLY = (60, 600, 3600, 21600)  # seconds, after those: where losing the work is worse than waiting
-FLAG_SECONDS = 5  # a flag whose job was lost stops nobody for longer
-RING_EVERY = 0.015  # seconds between two rings of a process
+# the one retry policy: rows take their delays from it, drain jobs carry it
+RETRY = Retry(max=3, interval=[2, 4, 8])
+# seconds between the attempts after those, where losing the work is worse than waiting
+SLOW_DELAYS = (60, 600, 3600, 21600)
+FLAG_SECONDS = 5  # a wake-up flag whose job was lost stops nobody for longer
+WAKE_EVERY = 0.015  # seconds between two rounds of a process's wake-ups
 
 _clients: dict[int, Redis] = {}
 
@@ -44,12 +44,13 @@ def retry_delay(attempts: int) -> int | None:
 
 
 def patient_delay(attempts: int) -> int:
-    """The same without an end: the last of SLOWLY again and again."""
-    return retry_delay(attempts) or SLOWLY[min(attempts - RETRY.max, len(SLOWLY)) - 1]
+    """Seconds until the next attempt, without an end: the last of SLOW_DELAYS again and again."""
+    number = min(attempts - RETRY.max, len(SLOW_DELAYS))
+    return retry_delay(attempts) or SLOW_DELAYS[number - 1]
 
 
 def connect(**options: Any) -> Redis:
-    """A Redis client of its own.
+    """A new Redis client.
 
     Heroku's Redis shows a self-signed certificate: REDIS_TLS_VERIFY=no accepts it.
     """
@@ -59,8 +60,9 @@ def connect(**options: Any) -> Redis:
 
 
 def client() -> Redis:
-    """This process's Redis client: gives up at once when Redis is away (redis-py's defaults wait 4
-    to 40 s).
+    """This process's Redis client, which gives up at once when Redis is away.
+
+    With redis-py's defaults it would wait 4 to 40 s.
     """
     pid = os.getpid()
     if pid not in _clients:
@@ -74,8 +76,8 @@ def queue(name: str, connection: Redis | None = None) -> Queue:
     return Queue(name, connection=connection or client(), serializer=JSONSerializer)
 
 
-# A job that waits is enough: it has claimed nothing yet. A flag that has expired says nothing of
-# it, the queue does.
+# One waiting job is enough: it has claimed nothing yet. An expired flag does not tell whether there
+# is one; the queue's length does.
 MAY_ENQUEUE = """
 if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
 redis.call('SET', KEYS[1], '1', 'EX', ARGV[1])
@@ -84,13 +86,13 @@ return 0
 """
 
 
-def ring(name: str) -> None:
-    """Wake one worker of a queue, unless a job waits for one already.
+def enqueue_drain(name: str) -> None:
+    """Enqueue a drain job, which wakes one worker, unless a job waits in the queue already.
 
     Raises RedisError when Redis is away.
     """
     waiting = queue(name)
-    if client().eval(MAY_ENQUEUE, 3, *_bell(name), waiting.key, FLAG_SECONDS):
+    if client().eval(MAY_ENQUEUE, 3, *_wakeup_flags(name), waiting.key, FLAG_SECONDS):
         waiting.enqueue(
             DRAINS[name],
             retry=RETRY,
@@ -101,23 +103,27 @@ def ring(name: str) -> None:
         )
 
 
-def answer_bell(name: str) -> None:
-    """A drain begins: rows committed from now on ring again. Clear first, claim afterwards."""
-    rung, answered = _bell(name)
+def clear_wakeup(name: str) -> None:
+    """A drain begins: rows that are committed from now on enqueue a job again.
+
+    It has to be called before the drain claims rows, or a row could be missed.
+    """
+    requested, started = _wakeup_flags(name)
     both = client().pipeline()
-    both.delete(rung)
-    both.set(answered, '1', ex=FLAG_SECONDS)
+    both.delete(requested)
+    both.set(started, '1', ex=FLAG_SECONDS)
     both.execute()
 
 
-def _bell(name: str) -> tuple[str, str]:
-    """The flags: somebody has rung; a drain has answered since."""
+def _wakeup_flags(name: str) -> tuple[str, str]:
+    """The keys of two flags: a drain was requested, and one has started since."""
     return f'bell:{name}', f'bell:{name}:answered'
 
 
 def forget_abandoned() -> None:
-    """Drop the drain jobs of killed workers: RQ schedules them anew, no scheduler runs here, and
-    the clock has rung.
+    """Delete the drain jobs of killed workers.
+
+    RQ schedules them again, but no scheduler runs here, and the clock has enqueued new ones.
     """
     for name in DRAINS:
         registry = ScheduledJobRegistry(queue=queue(name))
@@ -126,17 +132,15 @@ def forget_abandoned() -> None:
                 registry.remove(job_id, delete_job=True)
 
 
-class Ringer:
-    """Rings from a thread of its own, at most every RING_EVERY seconds: Redis is never on a
-    request's path.
-    """
+class WakeupThread:
+    """Enqueues drains from a thread of its own, so that no request ever waits for Redis."""
 
     def __init__(self) -> None:
         self._names: set[str] = set()
         self._marked = threading.Event()
         self._pid: int | None = None
         self._lock = threading.Lock()
-        self._silent_until = 0.0
+        self._quiet_until = 0.0
 
     def wake(self, name: str) -> None:
         """Mark a queue after a commit; returns at once and never fails."""
@@ -149,27 +153,27 @@ class Ringer:
         with self._lock:
             if self._pid != os.getpid():
                 self._pid = os.getpid()
-                threading.Thread(target=self._run, name='ringer', daemon=True).start()
+                threading.Thread(target=self._run, name='wakeup', daemon=True).start()
 
     def _run(self) -> None:
         while True:
             self._marked.wait()
             self._marked.clear()
             while self._names:
-                self._ring(self._names.pop())
-            time.sleep(RING_EVERY)
+                self._enqueue(self._names.pop())
+            time.sleep(WAKE_EVERY)
 
-    def _ring(self, name: str) -> None:
+    def _enqueue(self, name: str) -> None:
         try:
-            ring(name)
+            enqueue_drain(name)
         except RedisError as error:  # the clock finds the row
-            if time.monotonic() > self._silent_until:
-                self._silent_until = time.monotonic() + 10
+            if time.monotonic() > self._quiet_until:
+                self._quiet_until = time.monotonic() + 10
                 log.warning(
                     'redis is away, work waits for it',
                     extra={'queue': name, 'reason': type(error).__name__},
                 )
 
 
-_ringer = Ringer()
-wake = _ringer.wake
+_wakeup_thread = WakeupThread()
+wake = _wakeup_thread.wake

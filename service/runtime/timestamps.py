@@ -1,32 +1,30 @@
-"""Times: as Meta gives them, and as callers see them."""
+"""Pure: times as Meta gives them, and as callers see them."""
 
 import re
 from datetime import UTC, datetime, timedelta
 
-BEGINNING, END = (
-    1_230_768_000,
-    4_102_444_800,
-)  # 2009, WhatsApp's first year, and 2100: else it is 0, or milliseconds
-AHEAD = timedelta(
-    hours=1
-)  # clocks differ; what is said to have happened later than that has no time
+# Seconds since 1970 of a time that makes sense: from 2009, WhatsApp's first year, to 2100.
+# Anything else is 0, or milliseconds.
+EARLIEST = 1_230_768_000
+LATEST = 4_102_444_800
+CLOCK_SKEW = timedelta(hours=1)  # clocks differ by so much at most; a later time is no past time
 SECONDS = re.compile('[0-9]{1,12}')
 
 
-def plain(value: object) -> str:
-    """What json does not know: a time becomes RFC 3339 UTC with Z.
+def to_rfc3339(value: object) -> str:
+    """A time as RFC 3339 in UTC with Z: the `default` of json.dumps.
 
-    Raises TypeError for anything else.
+    Raises TypeError for anything that is no time.
     """
     if isinstance(value, datetime):
         return value.astimezone(UTC).isoformat(timespec='microseconds').replace('+00:00', 'Z')
     raise TypeError(type(value).__name__)
 
 
-def given(text: str) -> datetime | None:
-    """A caller's time with its offset, in UTC: PostgreSQL takes no offset of 16 hours.
+def from_rfc3339(text: str) -> datetime | None:
+    """A caller's time with its offset, in UTC; None for what is none.
 
-    None for what is none.
+    PostgreSQL takes no offset of 16 hours, so it gets no offset at all.
     """
     try:
         at = datetime.fromisoformat(text)
@@ -35,18 +33,16 @@ def given(text: str) -> datetime | None:
         return None
 
 
-def moment(value: object) -> datetime | None:
-    """Meta's seconds since 1970 (digits or a whole number) as an aware datetime, None when they
-    make no sense.
-    """
+def from_epoch(value: object) -> datetime | None:
+    """Meta's seconds since 1970 (digits or a whole number) as a time; None when it makes no sense."""
     if isinstance(value, str):
         value = int(value) if SECONDS.fullmatch(value) else None
     if isinstance(value, bool) or not isinstance(value, int | float) or value != value // 1:
         return None
-    return datetime.fromtimestamp(value, UTC) if BEGINNING <= value < END else None
+    return datetime.fromtimestamp(value, UTC) if EARLIEST <= value < LATEST else None
 
 
-def past(value: object) -> datetime | None:
-    """The same for something that has happened: none too when it lies ahead."""
-    at = moment(value)
-    return at if at and at <= datetime.now(UTC) + AHEAD else None
+def past_from_epoch(value: object) -> datetime | None:
+    """The time of something that has happened; None also when it lies in the future."""
+    at = from_epoch(value)
+    return at if at and at <= datetime.now(UTC) + CLOCK_SKEW else None

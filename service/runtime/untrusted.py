@@ -6,18 +6,15 @@ from typing import Any
 
 MAX_ID = 512  # bytes of a wamid that the tables and their indexes take; Meta's have about 60
 MAX_NAME = 64  # characters of a status or type
-MAX_DEPTH = (
-    500  # of a message, status or change; Python's json and PostgreSQL have to write it out again
-)
+# of a message, status or change; Python's json and PostgreSQL have to write it out again
+MAX_DEPTH = 500
 UNSTORABLE = re.compile('[\x00\ud800-\udfff]')
 NOT_DIGITS = re.compile('[^0-9]')
 HEX_DIGEST = re.compile('[0-9a-fA-F]{64}')
 
 
 def clean(value: object, limit: int | None = None) -> str | None:
-    """Text that a PostgreSQL text column takes (no NUL, no lone surrogate), None for anything that
-    is no text.
-    """
+    """Text that a text column takes (no NUL, no lone surrogate); None for what is no text."""
     if not isinstance(value, str) or not value:
         return None
     return UNSTORABLE.sub('\ufffd', value)[:limit]
@@ -31,8 +28,8 @@ def identifier(value: object) -> str | None:
     return text if text and len(text) <= 255 else None
 
 
-def digits(number: object) -> str | None:
-    """A display number as it is compared: Meta writes +1 555-010-4477 here and 15550104477 there."""
+def only_digits(number: object) -> str | None:
+    """The digits of a display number: Meta writes +1 555-010-4477 here and 15550104477 there."""
     return NOT_DIGITS.sub('', identifier(number) or '') or None
 
 
@@ -56,9 +53,8 @@ def digest_of(value: object) -> bytes | None:
     if not isinstance(value, str):
         return None
     try:
-        digest = (
-            bytes.fromhex(value) if HEX_DIGEST.fullmatch(value) else b64decode(value, validate=True)
-        )
+        is_hex = HEX_DIGEST.fullmatch(value)
+        digest = bytes.fromhex(value) if is_hex else b64decode(value, validate=True)
     except ValueError:
         return None
     return digest if len(digest) == 32 else None
@@ -71,21 +67,23 @@ def as_text(value: object) -> str:
     return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else ''
 
 
-def text_at(content: object, *path: str) -> str:
+def get_text(content: object, *path: str) -> str:
     """The text at a path of keys, '' where there is none."""
-    return as_text(inside(content, *path))
+    return as_text(get_path(content, *path))
 
 
-def inside(content: object, *path: str) -> Any:
+def get_path(content: object, *path: str) -> Any:
+    """The value at a path of keys; None when a key or an object on the way is missing."""
     for name in path:
         content = as_dict(content).get(name)
     return content
 
 
-def objects(value: object) -> list[dict[str, Any]]:
+def list_of_dicts(value: object) -> list[dict[str, Any]]:
     """The objects in what should be a list of them."""
     return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
 
 
-def joined(separator: str, *parts: str | None) -> str:
+def join_nonempty(separator: str, *parts: str | None) -> str:
+    """The parts that are not empty, with the separator between them."""
     return separator.join(part for part in parts if part)

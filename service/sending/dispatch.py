@@ -15,7 +15,7 @@ from service.messages.state_machine import HoldReason, Status
 from service.runtime.config import settings
 from service.runtime.db import columns, db, execute, fetch, fetch_dicts, to_json
 from service.runtime.queues import retry_delay
-from service.runtime.timestamps import plain
+from service.runtime.timestamps import to_rfc3339
 
 log = logging.getLogger(__name__)
 PAIR_GAP, PAIR_BURST = (
@@ -308,7 +308,7 @@ def attempt(row, outcome, at):
     error = outcome.error or {}
     return {
         'attempt': row['attempts'],
-        'at': at and plain(at),
+        'at': at and to_rfc3339(at),
         'outcome': outcome.kind,
         'code': error.get('code'),
         'title': error.get('title'),

@@ -10,7 +10,7 @@ from datetime import datetime
 from service.conversations import opt_out, service_window
 from service.runtime.db import fetch
 from service.runtime.errors import Conflict
-from service.runtime.timestamps import plain
+from service.runtime.timestamps import to_rfc3339
 from service.templates import template
 
 # Only of those about whom there is something to say: to most people everything may go.
@@ -88,14 +88,14 @@ def judge(message, standing, is_marketing):
 
 
 def _closed(standing):
-    closed_at = plain(service_window.closes_at(standing.last_inbound_at))
+    closed_at = to_rfc3339(service_window.closes_at(standing.last_inbound_at))
     return Objection(
         CLOSED.format(closed_at), {'code': 'window_closed', 'window_closed_at': closed_at}
     )
 
 
 def _no_marketing(standing):
-    since, by = plain(standing.opted_out_at), standing.opted_out_by
+    since, by = to_rfc3339(standing.opted_out_at), standing.opted_out_by
     members = {'code': 'opted_out', 'opted_out_at': since, 'opted_out_by': by}
     return Objection(NO_MARKETING.format(since, SAID[by]), members)
 

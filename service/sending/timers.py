@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from service.accounts.account import MAY_SEND
 from service.runtime.config import settings
 from service.runtime.db import execute, fetch
-from service.runtime.timestamps import plain
+from service.runtime.timestamps import to_rfc3339
 
 # What becomes queued here goes in order: of two clocks that each take a part, the later part could
 # be first to leave.
@@ -72,7 +72,7 @@ def expire_leases():
         'cause': 'worker_stopped',
     }
     one = {
-        'at': plain(datetime.now(UTC)),
+        'at': to_rfc3339(datetime.now(UTC)),
         'outcome': 'unknown',
         'code': None,
         'title': error['title'],

@@ -4,8 +4,8 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from service.content.plain_text import words
-from service.runtime.untrusted import as_dict, joined, objects, text_at
+from service.content.plain_text import parameter_text
+from service.runtime.untrusted import as_dict, get_text, join_nonempty, list_of_dicts
 
 PLACEHOLDER = re.compile(r'\{\{\s*(\w+)\s*\}\}')
 
@@ -19,19 +19,19 @@ def render(definition: object, content: object) -> str:
     `definition`: the template's components as Meta gives them. What a parameter is missing for
     stays a placeholder. Meta does not tell the text of authentication templates.
     """
-    given = objects(as_dict(content).get('components'))
+    given = list_of_dicts(as_dict(content).get('components'))
     parts = _by_type(definition)
-    if not text_at(parts.get('BODY'), 'text'):
+    if not get_text(parts.get('BODY'), 'text'):
         return ''
-    return joined('\n', _message(parts, given), *_cards(parts, given))
+    return join_nonempty('\n', _message(parts, given), *_cards(parts, given))
 
 
 def _by_type(components: object) -> Components:
-    return {_kind(part): part for part in objects(components)}
+    return {_kind(part): part for part in list_of_dicts(components)}
 
 
 def _kind(part: object, name: str = 'type') -> str:
-    return text_at(part, name).upper()
+    return get_text(part, name).upper()
 
 
 def _first(given: list[Component], kind: str) -> Component:
@@ -40,44 +40,52 @@ def _first(given: list[Component], kind: str) -> Component:
 
 
 def _parameters(given: list[Component], kind: str) -> list[Component]:
-    return objects(_first(given, kind).get('parameters'))
+    return list_of_dicts(_first(given, kind).get('parameters'))
 
 
 def _message(parts: Components, given: list[Component]) -> str:
     """Header, body, footer and buttons, of the message or of one of its cards."""
-    body = _filled(text_at(parts.get('BODY'), 'text'), _parameters(given, 'BODY'))
-    footer = text_at(parts.get('FOOTER'), 'text')
-    buttons = objects(as_dict(parts.get('BUTTONS')).get('buttons'))
-    labels = joined(' ', *(_button(button, index, given) for index, button in enumerate(buttons)))
-    return joined('\n', _header(parts.get('HEADER'), given), body, footer, labels)
+    body = _filled(get_text(parts.get('BODY'), 'text'), _parameters(given, 'BODY'))
+    footer = get_text(parts.get('FOOTER'), 'text')
+    buttons = list_of_dicts(as_dict(parts.get('BUTTONS')).get('buttons'))
+    labels = join_nonempty(
+        ' ', *(_button(button, index, given) for index, button in enumerate(buttons))
+    )
+    return join_nonempty('\n', _header(parts.get('HEADER'), given), body, footer, labels)
 
 
 def _header(header: object, given: list[Component]) -> str:
     kind = _kind(header, 'format').lower()
     if kind in ('', 'text'):
-        return _filled(text_at(header, 'text'), _parameters(given, 'HEADER'))
+        return _filled(get_text(header, 'text'), _parameters(given, 'HEADER'))
     return f'[{kind}]'
 
 
 def _button(button: Component, index: int, given: list[Component]) -> str:
     of_button = [
-        part for part in given if _kind(part) == 'BUTTON' and text_at(part, 'index') == str(index)
+        part for part in given if _kind(part) == 'BUTTON' and get_text(part, 'index') == str(index)
     ]
-    parameters = objects(of_button[0].get('parameters')) if of_button else []
-    label = text_at(button, 'text') or _kind(button).lower().replace('_', ' ')
-    return joined(' ', f'[{label}]', _filled(text_at(button, 'url'), parameters))
+    parameters = list_of_dicts(of_button[0].get('parameters')) if of_button else []
+    label = get_text(button, 'text') or _kind(button).lower().replace('_', ' ')
+    return join_nonempty(' ', f'[{label}]', _filled(get_text(button, 'url'), parameters))
 
 
 def _cards(parts: Components, given: list[Component]) -> Iterator[str]:
-    known = objects(as_dict(parts.get('CAROUSEL')).get('cards'))
-    sent = objects(_first(given, 'CAROUSEL').get('cards'))
+    known = list_of_dicts(as_dict(parts.get('CAROUSEL')).get('cards'))
+    sent = list_of_dicts(_first(given, 'CAROUSEL').get('cards'))
     for number, (card, values) in enumerate(zip(known, sent, strict=False), start=1):
-        message = _message(_by_type(card.get('components')), objects(values.get('components')))
+        message = _message(
+            _by_type(card.get('components')), list_of_dicts(values.get('components'))
+        )
         yield f'{number}. {message}'
 
 
 def _filled(text: str, parameters: list[Component]) -> str:
     """The text with its placeholders filled, by position or by name."""
-    values = {str(place): words(parameter) for place, parameter in enumerate(parameters, start=1)}
-    values |= {text_at(parameter, 'parameter_name'): words(parameter) for parameter in parameters}
+    values = {
+        str(place): parameter_text(parameter) for place, parameter in enumerate(parameters, start=1)
+    }
+    values |= {
+        get_text(parameter, 'parameter_name'): parameter_text(parameter) for parameter in parameters
+    }
     return PLACEHOLDER.sub(lambda found: values.get(found[1]) or found[0], text)

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from typing import Any, Protocol
 
-from service.runtime.untrusted import as_dict, objects
+from service.runtime.untrusted import as_dict, list_of_dicts
 
 VARIABLE = re.compile(r'\{\{\s*([^{}\s]+)\s*\}\}')
 FILLED_BY = {  # buttons that want a parameter, and its type
@@ -58,8 +58,8 @@ class WantedParts:
         header = by_type.get('HEADER', {})
         body = by_type.get('BODY')
         offer = as_dict(by_type.get('LIMITED_TIME_OFFER', {}).get('limited_time_offer'))
-        buttons = objects(by_type.get('BUTTONS', {}).get('buttons'))
-        cards = objects(by_type.get('CAROUSEL', {}).get('cards'))
+        buttons = list_of_dicts(by_type.get('BUTTONS', {}).get('buttons'))
+        cards = list_of_dicts(by_type.get('CAROUSEL', {}).get('cards'))
         self.format = _upper(header, 'format') or ('TEXT' if header else '')
         self.header = _variables(header.get('text'))
         self.body = _variables((body or {}).get('text'))
@@ -80,7 +80,7 @@ class WantedParts:
             sentence = f'{whose} has an offer that ends: say when.'
             yield f'{path}.limited_time_offer.parameters', [sentence]
         if self.cards or 'CAROUSEL' in given:
-            cards = objects(given.get('CAROUSEL', {}).get('cards'))
+            cards = list_of_dicts(given.get('CAROUSEL', {}).get('cards'))
             yield from self._cards(whose, f'{path}.carousel.cards', cards)
 
     def _header(self, whose: str, path: str, given: dict[str, Component]) -> Iterator[Problem]:
@@ -96,7 +96,7 @@ class WantedParts:
     def _buttons(self, whose: str, path: str, sent: object) -> Iterator[Problem]:
         by_index = {
             str(component.get('index')): component
-            for component in objects(sent)
+            for component in list_of_dicts(sent)
             if _upper(component, 'type') == 'BUTTON'
         }
         for index, (kind, button) in enumerate(self.buttons):
@@ -181,11 +181,11 @@ def _variables(text: object) -> list[str]:
 
 
 def _by_type(components: object) -> dict[str, Component]:
-    return {_upper(component, 'type'): component for component in objects(components)}
+    return {_upper(component, 'type'): component for component in list_of_dicts(components)}
 
 
 def _parameters(component: object) -> list[Component]:
-    return objects(as_dict(component).get('parameters'))
+    return list_of_dicts(as_dict(component).get('parameters'))
 
 
 def _upper(value: Component, name: str) -> str:

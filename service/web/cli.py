@@ -13,7 +13,7 @@ from service.messages.state_machine import WAITING
 from service.runtime import config, db, encryption, logs, queues
 from service.runtime.db import connection, execute
 from service.runtime.errors import GatewayError
-from service.runtime.timestamps import plain
+from service.runtime.timestamps import to_rfc3339
 from service.sending import batch as batches
 from service.sending import brake
 from service.sending.batch import Batch
@@ -75,11 +75,11 @@ def lift_brakes(chatbot_id: str) -> None:
     try:
         with connection():
             told = brake.lift(Account.find(chatbot_id))
-        queues.ring(queues.SEND)
+        queues.enqueue_drain(queues.SEND)
     except GatewayError as error:
         raise click.ClickException(_told(error)) from None
     for one in told['lifted']:
-        pause = f', paused until {plain(one["paused_until"])}' if one['paused_until'] else ''
+        pause = f', paused until {to_rfc3339(one["paused_until"])}' if one['paused_until'] else ''
         click.echo(f'{one["scope"]}: was at {one["factor"]:.0%} of its rate{pause}')
     probe = '; Meta is away, a probe goes now' if told['probe'] else ''
     click.echo(f'{len(told["lifted"])} brakes lifted, {told["messages"]} messages due{probe}.')
@@ -118,7 +118,7 @@ def send_bulk(file, chatbot_id, yes, no_wait, **kind):
     except GatewayError as error:
         raise click.ClickException(_told(error)) from None
     with suppress(RedisError):  # the clock finds them
-        queues.ring(queues.SEND)
+        queues.enqueue_drain(queues.SEND)
     _report_rows(batch['dropped_rows'])
     click.echo(f'Batch {batch["id"]}: {batch["accepted"]} queued, {batch["dropped"]} dropped')
     well = no_wait or _follow(batch)

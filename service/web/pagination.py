@@ -16,7 +16,7 @@ from service.messages.message import Message
 from service.messages.message_list import Cursor
 from service.runtime.ids import is_id
 from service.runtime.model import Row
-from service.runtime.timestamps import given, plain
+from service.runtime.timestamps import from_rfc3339, to_rfc3339
 from service.web.request_input import identifier, invalid, parameter
 from service.web.responses import JSONObject
 
@@ -58,7 +58,7 @@ def page_of_changes(
     cursor = None
     if len(rows) > limit:
         last = rows[limit - 1]
-        cursor = encode_cursor(plain(last.updated_at), last.id)
+        cursor = encode_cursor(to_rfc3339(last.updated_at), last.id)
     return {'data': serialize(rows[:limit]), 'next_cursor': cursor}
 
 
@@ -92,7 +92,7 @@ def _cursor(since: datetime) -> Cursor:
     if cursor is None:
         return Cursor(since)
     pair = decode_cursor(cursor)
-    changed_at = given(pair[0]) if pair and is_id(pair[1]) else None
+    changed_at = from_rfc3339(pair[0]) if pair and is_id(pair[1]) else None
     if pair is None or changed_at is None:
         raise invalid('cursor', 'Not a cursor of this list.')
     return Cursor(changed_at, pair[1])

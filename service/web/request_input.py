@@ -13,7 +13,7 @@ from flask import current_app, request
 from werkzeug.exceptions import BadRequest as NotJSON
 
 from service.runtime.errors import BadRequest, Invalid
-from service.runtime.timestamps import given
+from service.runtime.timestamps import from_rfc3339
 from service.runtime.untrusted import UNSTORABLE, is_deep
 
 NAME_SHOWN = 100  # characters of a parameter's name that an answer repeats
@@ -90,7 +90,7 @@ def identifier(name: str) -> str | None:
 def timestamp(name: str) -> datetime | None:
     """A query parameter that is a time with its offset. Raises Invalid."""
     value = (parameter(name) or '').replace(' ', '+')  # a plus that was not escaped
-    found = given(value)
+    found = from_rfc3339(value)
     if value and found is None:
         raise invalid(name, 'Not a time like 2026-11-22T17:00:00Z.')
     return found

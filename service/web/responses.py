@@ -16,7 +16,7 @@ from werkzeug.exceptions import HTTPException
 from service.runtime import logs, strict_json
 from service.runtime.db import CONNECTION_LOST, db, reason
 from service.runtime.errors import CODES, GatewayError, Unauthorized, Unavailable
-from service.runtime.timestamps import plain
+from service.runtime.timestamps import to_rfc3339
 from service.web.auth import NO_KEY, has_key
 
 log = logging.getLogger(__name__)
@@ -37,7 +37,7 @@ GUARDED = re.compile(r'/whatsapp-cloud/(?!webhook(/|$))')
 
 
 class JSONProvider(DefaultJSONProvider):
-    default = staticmethod(plain)
+    default = staticmethod(to_rfc3339)
     sort_keys = False
     compact = True
 
@@ -94,7 +94,7 @@ def problem_body(
         'detail': detail or title,
         **members,
     }
-    return json.dumps(body | ({'errors': errors} if errors else {}), default=plain)
+    return json.dumps(body | ({'errors': errors} if errors else {}), default=to_rfc3339)
 
 
 def problem(status: int, title: str, detail: str | None = None, **members: Any) -> Response:

@@ -12,8 +12,8 @@ from service.conversations import opt_out
 from service.conversations.identity import IdentityClaim
 from service.conversations.opt_out import Statement
 from service.runtime.rows import Uuid, execute_bulk
-from service.runtime.timestamps import past
-from service.runtime.untrusted import as_dict, clean, identifier, objects
+from service.runtime.timestamps import past_from_epoch
+from service.runtime.untrusted import as_dict, clean, identifier, list_of_dicts
 from service.sending import holds
 from service.webhooks.item import Item, JsonObject
 
@@ -45,7 +45,7 @@ CallOrPreference = Call | MarketingPreference
 
 def read(item: Item) -> list[CallOrPreference]:
     """What a change of one of FIELDS holds. The change gets its outcome."""
-    parts = objects(as_dict(item.change.value).get(item.key))
+    parts = list_of_dicts(as_dict(item.change.value).get(item.key))
     found = [FIELDS[item.key](part, item) for part in parts]
     item.set_outcome('stored')
     return [one for one in found if one]
@@ -60,7 +60,7 @@ def _call(call: JsonObject, item: Item) -> Call | None:
     identity = IdentityClaim(
         item.account.chatbot_id, **ids, why='call', updates_only=True, lock=True
     )
-    return Call(identity, past(call.get('timestamp')) or item.received_at)
+    return Call(identity, past_from_epoch(call.get('timestamp')) or item.received_at)
 
 
 def _preference(preference: JsonObject, item: Item) -> MarketingPreference | None:
@@ -73,7 +73,7 @@ def _preference(preference: JsonObject, item: Item) -> MarketingPreference | Non
     return MarketingPreference(
         IdentityClaim(item.account.chatbot_id, **ids, why='user_preferences'),
         kind,
-        past(preference.get('timestamp')) or item.received_at,
+        past_from_epoch(preference.get('timestamp')) or item.received_at,
         tuple((name, text) for name, text in detail.items() if text),
     )
 

@@ -4,7 +4,7 @@ A key here names a person; the surest comes first.
 """
 
 from service.content.person_id import PersonId, read
-from service.runtime.untrusted import identifier, objects
+from service.runtime.untrusted import identifier, list_of_dicts
 from service.webhooks.item import JsonObject
 
 CONTACT = ('user_id', 'wa_id')
@@ -25,7 +25,7 @@ Contacts = dict[Name, JsonObject]
 def contacts_by_name(value: JsonObject) -> Contacts:
     """The entries of `contacts` by each of their ids; of two with one id the first."""
     found: Contacts = {}
-    for contact in objects(value.get('contacts')):
+    for contact in list_of_dicts(value.get('contacts')):
         for name in _names(contact, CONTACT):
             found.setdefault(name, contact)
     return found

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from service.accounts import health_event
 from service.accounts.account import speaks_for
-from service.runtime.timestamps import past
+from service.runtime.timestamps import past_from_epoch
 from service.runtime.untrusted import as_dict
 from service.sending import holds
 from service.templates import template_event
@@ -31,7 +31,7 @@ KNOWN_FIELDS = frozenset((
 
 def _handle_template(item: Item) -> OutcomeAndDetail:
     change = item.change
-    at = past(change.time) or item.received_at
+    at = past_from_epoch(change.time) or item.received_at
     verdict = template_event.on_template_event(item.key, change.waba_id, as_dict(change.value), at)
     if verdict is None:
         missing = 'no id of the WhatsApp Business account, or no name or language of a template'

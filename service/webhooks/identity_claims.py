@@ -9,7 +9,7 @@ from service.conversations.opt_out import OPTED_OUT_CODE
 from service.graph.error_shapes import code_in, errors_in, told_errors
 from service.messages.fact import status_type
 from service.runtime.ids import is_id
-from service.runtime.timestamps import past
+from service.runtime.timestamps import past_from_epoch
 from service.runtime.untrusted import as_dict, clean, identifier
 from service.webhooks.contact_lookup import participant
 from service.webhooks.item import Item
@@ -40,7 +40,7 @@ def _of_message(item, chatbot_id):
         contact.get('parent_user_id'),
         contact.get('wa_id'),
     )
-    at = past(data.get('timestamp'))
+    at = past_from_epoch(data.get('timestamp'))
     if data.get('type') == 'system' and (
         change := _change(chatbot_id, as_dict(data.get('system')), at, ids)
     ):
@@ -87,7 +87,7 @@ def _of_echo(item, chatbot_id):
         contact.get('wa_id'),
     )
     return (
-        IdentityClaim(chatbot_id, **ids, at=past(data.get('timestamp')), why='echo')
+        IdentityClaim(chatbot_id, **ids, at=past_from_epoch(data.get('timestamp')), why='echo')
         if ids
         else None
     )
@@ -107,7 +107,11 @@ def _of_status(item, chatbot_id):
         contact.get('wa_id'),
     )
     is_of_message = status_type(data) is None
-    at = past(data.get('timestamp')) if is_of_message and data.get('status') in CERTAIN_AT else None
+    at = (
+        past_from_epoch(data.get('timestamp'))
+        if is_of_message and data.get('status') in CERTAIN_AT
+        else None
+    )
     opaque = data.get('biz_opaque_callback_data')
     message_id = opaque.lower() if is_id(opaque) else None
     told = {
@@ -141,7 +145,7 @@ def _update(chatbot_id, update):
     new = named(user.get('current'), parent.get('current'), update.get('wa_id'))
     before = [read(user.get('previous')), read(parent.get('previous'))]
     return _changed(
-        chatbot_id, new, before, past(update.get('timestamp')), UPDATE, updates_only=True
+        chatbot_id, new, before, past_from_epoch(update.get('timestamp')), UPDATE, updates_only=True
     )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from service.accounts.receiving_account import ReceivingAccount
 from service.conversations.identity import IdentityClaim
-from service.runtime.timestamps import past
+from service.runtime.timestamps import past_from_epoch
 
 JsonObject = dict[str, Any]  # an object as Meta sent it: nothing in it is certain
 
@@ -69,7 +69,7 @@ class Item:
     @property
     def timestamp(self) -> datetime | None:
         """Meta's time of a message or status, None when it gives none or one in the future."""
-        return past(self.data.get('timestamp'))
+        return past_from_epoch(self.data.get('timestamp'))
 
     @property
     def at(self) -> datetime:

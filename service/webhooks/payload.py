@@ -17,11 +17,11 @@ from service.runtime.untrusted import (
     MAX_NAME,
     as_dict,
     clean,
-    digits,
+    get_path,
     identifier,
-    inside,
     is_deep,
-    objects,
+    list_of_dicts,
+    only_digits,
 )
 from service.webhooks.contact_lookup import (
     ADDRESSEE,
@@ -58,14 +58,14 @@ def parse(body: bytes) -> JsonObject:
     return event
 
 
-def _float(digits: str) -> float | str:
+def _float(only_digits: str) -> float | str:
     """A number; one that is infinite to Python stays text."""
-    value = float(digits)
-    return value if math.isfinite(value) else digits
+    value = float(only_digits)
+    return value if math.isfinite(value) else only_digits
 
 
-def _int(digits: str) -> int | str:
-    return int(digits) if len(digits) <= MAX_DIGITS else digits
+def _int(only_digits: str) -> int | str:
+    return int(only_digits) if len(only_digits) <= MAX_DIGITS else only_digits
 
 
 def flatten(event: JsonObject, received_at: datetime | None = None, path: str = '') -> list[Item]:
@@ -94,7 +94,7 @@ def _items_of_entry(entry: JsonObject) -> list[Item]:
 def _items_of_change(change: JsonObject, entry: JsonObject) -> list[Item]:
     field = clean(change.get('field'), 255) or 'no field'
     value = change.get('value')
-    number = identifier(inside(value, 'metadata', 'phone_number_id')) or ''
+    number = identifier(get_path(value, 'metadata', 'phone_number_id')) or ''
     # Only in field `messages` do lists of these names hold messages and statuses.
     if field != 'messages':
         return [_change(field, value, entry, number)]
@@ -107,7 +107,7 @@ def _items_of_change(change: JsonObject, entry: JsonObject) -> list[Item]:
         *_unread_lists(value, LISTS_OF_MESSAGES_FIELD, 'messages.', number),
     ]
     waba_id = identifier(entry.get('id'))
-    display_phone_number = digits(inside(value, 'metadata', 'display_phone_number'))
+    display_phone_number = only_digits(get_path(value, 'metadata', 'display_phone_number'))
     for item in items:
         item.waba_id = waba_id
         item.display_phone_number = display_phone_number
@@ -151,7 +151,7 @@ def _unread_lists(
     for name, value in container.items():
         if name not in read and isinstance(value, list) and value:
             key = prefix + (clean(name, MAX_NAME) or '')
-            parts: list[Any] = [*objects(value)] or [value]
+            parts: list[Any] = [*list_of_dicts(value)] or [value]
             for part in parts:
                 change = Change(part)
                 items.append(Item(ItemKind.CHANGE, key, change=change, phone_number_id=number))

@@ -11,7 +11,7 @@ from service.accounts import receiving_account
 from service.conversations.identity import IdentityClaim, resolve
 from service.graph.error_codes import look_up
 from service.graph.outcome import error_from
-from service.runtime.untrusted import joined
+from service.runtime.untrusted import join_nonempty
 from service.sending import rate_limit
 from service.webhooks import (
     calls_and_preferences,
@@ -138,4 +138,4 @@ def _store_value_error(item: Item) -> OutcomeAndDetail:
     log.warning('meta reports an error', extra=extra)
     if number and look_up(error['code']).scope == 'number':
         rate_limit.slow_down(rate_limit.scope_keys(number, None, None)[0])
-    return 'stored', joined(': ', error['title'], error['details'])
+    return 'stored', join_nonempty(': ', error['title'], error['details'])

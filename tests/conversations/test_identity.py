@@ -11,7 +11,7 @@ import pytest
 from service.conversations import identity
 from service.graph.outcome import Outcome
 from service.runtime.db import connection
-from service.runtime.timestamps import moment
+from service.runtime.timestamps import from_epoch
 from service.sending import holds
 from service.webhooks import identity_claims
 from tests.people import CHATBOT, contact, envelope, sql, status_of, text_message
@@ -315,7 +315,7 @@ def answer(message, **ids):
     }
     with connection():
         identity.link(
-            [identity_claims.of_answer(row, Outcome('accepted', **ids), moment(AT))],
+            [identity_claims.of_answer(row, Outcome('accepted', **ids), from_epoch(AT))],
             holds.resolve_conflict,
         )
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from service.conversations import identity
 from service.graph.outcome import Outcome
 from service.runtime.db import connection, db
-from service.runtime.timestamps import moment
+from service.runtime.timestamps import from_epoch
 from service.sending import holds
 from service.webhooks import identity_claims, inbox
 from tests.lives import World, message, status, written
@@ -78,7 +78,7 @@ class Gateway:
         outcome = Outcome(
             'accepted', wa_id=by_phone and one.phone or None, user_id=None if by_phone else one.user
         )
-        told = identity_claims.of_answer(row, outcome, moment(one.at))
+        told = identity_claims.of_answer(row, outcome, from_epoch(one.at))
         with connection():
             identity.link([told] if told else [], holds.resolve_conflict)
 

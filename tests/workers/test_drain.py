@@ -12,7 +12,7 @@ from rq.registry import ScheduledJobRegistry, StartedJobRegistry
 
 from service.runtime import queues
 from service.runtime.db import connection, db
-from service.runtime.queues import SEND, answer_bell, ring, wake
+from service.runtime.queues import SEND, clear_wakeup, enqueue_drain, wake
 from tests.people import sql
 from tests.stack import Processes, free_port, wait_until
 from workers import clock, loop
@@ -34,23 +34,23 @@ def no_redis(setting):
 
 def test_rings_coalesce_until_a_drain_answers(database):
     for _ in range(5):
-        ring(SEND)
+        enqueue_drain(SEND)
     assert len(jobs()) == 1
-    answer_bell(SEND)
-    ring(SEND)
+    clear_wakeup(SEND)
+    enqueue_drain(SEND)
     assert len(jobs()) == 2
 
 
 def test_one_job_waits_however_long_its_drain_is_busy(database):
-    ring(SEND)
+    enqueue_drain(SEND)
     for _ in range(3):
         queues.client().delete(f'bell:{SEND}')  # the flag has expired, the job still waits
-        ring(SEND)
+        enqueue_drain(SEND)
     assert len(jobs()) == 1
 
 
 def test_the_jobs_of_killed_workers_do_not_pile_up(database):
-    ring(SEND)
+    enqueue_drain(SEND)
     (job,) = jobs()
     registry = StartedJobRegistry(queue=queues.queue(SEND))
     queues.client().lpop(queues.queue(SEND).key)
@@ -67,15 +67,15 @@ def test_the_jobs_of_killed_workers_do_not_pile_up(database):
 
 
 def test_a_bell_whose_job_was_lost_rings_again_soon(database):
-    ring(SEND)
+    enqueue_drain(SEND)
     assert 0 < queues.client().ttl(f'bell:{SEND}') <= queues.FLAG_SECONDS
     queues.client().flushdb()
-    ring(SEND)
+    enqueue_drain(SEND)
     assert len(jobs()) == 1
 
 
 def test_a_job_carries_no_work_only_the_retry_policy(database):
-    ring(SEND)
+    enqueue_drain(SEND)
     (job,) = jobs()
     assert (job.func_name, list(job.args), job.kwargs) == ('workers.send.drain', [], {})
     assert (job.retries_left, job.retry_intervals, job.description) == (3, [2, 4, 8], 'drain')
@@ -86,7 +86,7 @@ def test_many_threads_that_wake_ring_once(database):
     with ThreadPoolExecutor(20) as pool:
         list(pool.map(wake, [SEND] * 200))
     wait_until(jobs)
-    time.sleep(queues.RING_EVERY * 3)
+    time.sleep(queues.WAKE_EVERY * 3)
     assert len(jobs()) == 1
 
 
@@ -96,7 +96,7 @@ def test_wake_never_waits_and_never_fails_without_redis(no_redis):
         wake(SEND)
     assert time.monotonic() - began < 2
     with pytest.raises(RedisError):
-        ring(SEND)
+        enqueue_drain(SEND)
 
 
 class Ledger:
@@ -244,12 +244,12 @@ def test_a_drain_answers_the_bell_before_it_looks(database, pool, monkeypatch):
     Its ring is not taken for an old one.
     """
     monkeypatch.setattr(loop, 'LINGER', 0.05)
-    ring(SEND)
+    enqueue_drain(SEND)
     rung = []
 
     def step():
         if not rung:
-            ring(SEND)
+            enqueue_drain(SEND)
             rung.append(len(jobs()))
         return 0
 
