@@ -145,7 +145,7 @@ class Caller(TConn):
             self.framing = Framing()
             self.deadline = time.monotonic() + HEAD_SECONDS
         had_head = self.framing.head is not None
-        self.framing.look(self.received)
+        self.framing.update(self.received)
         if had_head:
             self.extend_deadline(len(data))
         elif self.framing.head is not None:
@@ -153,8 +153,8 @@ class Caller(TConn):
 
     def send_continue(self) -> None:
         """Ask for the body, once, where the client waits for that."""
-        if self.framing and self.framing.waits:
-            self.framing.waits = False
+        if self.framing and self.framing.expects_continue:
+            self.framing.expects_continue = False
             self.sock.unsent += CONTINUE
             with suppress(OSError):  # the next read will meet it, too
                 self.sock.flush()

@@ -47,13 +47,13 @@ WHOLE = {
 @pytest.mark.parametrize('raw', WHOLE.values(), ids=WHOLE)
 def test_a_request_ends_in_the_same_place_however_it_comes(raw):
     at_once = Framing()
-    at_once.look(bytearray(raw + NEXT))
-    assert (at_once.size, at_once.waits) == (len(raw), False)
+    at_once.update(bytearray(raw + NEXT))
+    assert (at_once.size, at_once.expects_continue) == (len(raw), False)
     framing, data = Framing(), bytearray()
     for byte in raw:
         assert framing.size is None or framing.size > len(data)
         data.append(byte)
-        framing.look(data)
+        framing.update(data)
     assert framing.size == len(raw)
 
 
@@ -116,7 +116,7 @@ def test_where_both_see_an_end_it_is_the_same_in_20_000_random_requests():
         raw = draw.choice(starts) + b''.join(draw.choices(PARTS, k=draw.randrange(1, 8)))
         framing = Framing()
         try:
-            framing.look(bytearray(raw))
+            framing.update(bytearray(raw))
         except Malformed:
             continue
         theirs = read_by_gunicorn(raw)
@@ -142,7 +142,7 @@ def test_where_both_see_an_end_it_is_the_same_in_20_000_random_requests():
 def test_what_gunicorn_will_refuse_is_handed_to_it_at_once(headers):
     framing = Framing()
     raw = bytearray(post(b'', *headers))
-    framing.look(raw)
+    framing.update(raw)
     assert framing.size == len(raw)
 
 
@@ -161,7 +161,7 @@ def test_what_gunicorn_will_refuse_is_handed_to_it_at_once(headers):
 def test_malformed_chunks_are_handed_on_at_once(body):
     framing = Framing()
     raw = bytearray(chunked(body))
-    framing.look(raw)
+    framing.update(raw)
     assert framing.size == len(raw)
 
 
@@ -172,11 +172,11 @@ def test_malformed_chunks_are_handed_on_at_once(body):
 ])  # fmt: skip
 def test_what_has_no_end_is_refused(raw, status):
     with pytest.raises(Malformed) as caught:
-        Framing().look(bytearray(raw))
+        Framing().update(bytearray(raw))
     assert caught.value.status == status
 
 
 def test_who_waits_to_be_told_to_send_is_known():
     framing = Framing()
-    framing.look(bytearray(post(b'', b'Content-Length: 5', b'expect: 100-continue')))
-    assert (framing.waits, framing.size - framing.head) == (True, 5)
+    framing.update(bytearray(post(b'', b'Content-Length: 5', b'expect: 100-continue')))
+    assert (framing.expects_continue, framing.size - framing.head) == (True, 5)
