@@ -15,7 +15,7 @@ from service.runtime.errors import Conflict
 from service.runtime.ids import new_id
 from service.runtime.model import JSON, Row
 from service.sending import holds
-from service.sending.recipients import Bulk
+from service.sending.recipients import RecipientList
 
 
 class Batch(Row):
@@ -107,11 +107,11 @@ INSERT INTO batch (id, chatbot_id, recipients, rejected, duplicates, dropped) VA
 """
 
 
-def insert(bulk: Bulk) -> str:
-    """A row for a bulk whose recipients are sorted; its id."""
+def insert(recipients: RecipientList) -> str:
+    """Store a batch whose recipients are sorted; returns its id."""
     batch_id = new_id()
-    counts = bulk.recipients, bulk.rejected, bulk.duplicates, bulk.dropped
-    execute(INSERT, (batch_id, bulk.chatbot_id, *counts))
+    counts = recipients.total, recipients.rejected, recipients.duplicates, recipients.dropped
+    execute(INSERT, (batch_id, recipients.chatbot_id, *counts))
     return batch_id
 
 

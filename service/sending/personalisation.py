@@ -41,7 +41,7 @@ message_schema = FilledSchema()
 CHECKABLE = {field.data_key or name for name, field in message_schema.fields.items()}
 
 
-class Mould:
+class Personalisation:
     """A message with placeholders, and what may be filled in. The message itself has been checked.
 
     `definition`, `fallback`: its template and its fallback_template, if these are known. Raises

@@ -15,7 +15,7 @@ PLAIN = re.compile(r'\+[0-9]+')
 
 
 @dataclass(slots=True)
-class Row:
+class Recipient:
     """One recipient as it came in.
 
     `line`: what a person counts; `recipient`: to, recipient, client_reference.
@@ -59,18 +59,20 @@ class KnownRowSchema(RowSchema):
 row_schema, known_row_schema = RowSchema(), KnownRowSchema()
 
 
-def listed(recipients: Iterable[object]) -> Iterator[Row]:
-    """The Rows of a JSON list: phone numbers, or objects with `to` or `recipient`."""
+def read_list(recipients: Iterable[object]) -> Iterator[Recipient]:
+    """The recipients of a JSON list: phone numbers, or objects with `to` or `recipient`."""
     for line, entry in enumerate(recipients, start=1):
         yield _listed(line, {'to': entry} if isinstance(entry, str) else entry)
 
 
-def _listed(line: int, entry: object) -> Row:
+def _listed(line: int, entry: object) -> Recipient:
     if not isinstance(entry, dict):
-        return Row(line, errors={'recipients': ['Must be a phone number or an object.']})
+        return Recipient(line, errors={'recipients': ['Must be a phone number or an object.']})
     entry = without_nulls(entry)
     parameters = entry.get('parameters', {})
     errors = {name: ['Unknown field.'] for name in entry if name not in (*RECIPIENT, 'parameters')}
     if not isinstance(parameters, dict):
         errors['parameters'] = ['Must be an object.']
-    return Row(line, {name: entry[name] for name in RECIPIENT if name in entry}, parameters, errors)
+    return Recipient(
+        line, {name: entry[name] for name in RECIPIENT if name in entry}, parameters, errors
+    )

@@ -10,24 +10,24 @@ from service.conversations.identity import IdentityClaim, addressee
 from service.runtime.errors import Conflict, Invalid
 from service.sending import send_policy
 from service.sending.outbox import Outgoing
-from service.sending.personalisation import PLACEHOLDER, Mould
+from service.sending.personalisation import PLACEHOLDER, Personalisation
 
 MAX_RECIPIENTS, MAX_REPORTED = 10_000, 1_000
 
 
 @dataclass
-class Bulk:
+class RecipientList:
     """What became of the rows: good ones by recipient, the others counted and, up to MAX_REPORTED,
     reported.
     """
 
     chatbot_id: str
-    mould: Mould
+    personalisation: Personalisation
     known: Callable = lambda chatbot_id, numbers: (
         set()
     )  # known_ids.known_phones, or nobody is known
-    good: dict = field(default_factory=dict)  # {IdentityClaim: (line, recipient, parameters)}
-    recipients: int = 0
+    accepted: dict = field(default_factory=dict)  # {IdentityClaim: (line, recipient, parameters)}
+    total: int = 0
     rejected: int = 0
     duplicates: int = 0
     dropped: int = 0
@@ -38,12 +38,12 @@ class Bulk:
         default_factory=dict
     )  # {conversation id: admission.Standing}, of those who have one
 
-    def take(self, rows):
+    def add_rows(self, rows):
         """Sort Rows. Raises Invalid at the first that is too many, or when none was good."""
         doubtful = []
         for row in rows:
-            self.recipients += 1
-            if self.recipients > MAX_RECIPIENTS:
+            self.total += 1
+            if self.total > MAX_RECIPIENTS:
                 raise Invalid(TOO_MANY, {'recipients': [TOO_MANY]})
             errors = self._errors(row)
             if 'to' in errors:
@@ -51,7 +51,7 @@ class Bulk:
             else:
                 self._sort(row, errors)
         self._look_again(doubtful)
-        if not self.good:
+        if not self.accepted:
             problems = [
                 (row['line'], *error)
                 for row in self.rejected_rows
@@ -82,35 +82,35 @@ class Bulk:
             self.rejected += 1
             self.rejected_rows.append({'line': row.line, 'errors': errors})
             return
-        identity = addressee(self.chatbot_id, {**self.mould.message, **row.recipient})
-        if identity in self.good:
+        identity = addressee(self.chatbot_id, {**self.personalisation.message, **row.recipient})
+        if identity in self.accepted:
             self.duplicates += 1
         else:
-            self.good[identity] = row.line, row.recipient, row.parameters
+            self.accepted[identity] = row.line, row.recipient, row.parameters
 
     def _errors(self, row, is_known=False):
         """{field: [sentence]} of everything that is wrong with a row."""
         if row.errors:
             return row.errors
-        wrong = row.wrong_address(self.mould.message.get('recipient_type'), is_known)
-        return wrong | self.mould.check(row.parameters)
+        wrong = row.wrong_address(self.personalisation.message.get('recipient_type'), is_known)
+        return wrong | self.personalisation.check(row.parameters)
 
     def count_once(self, conversations: dict[IdentityClaim, str]) -> None:
         """Of rows that lead to one person, by whichever id, the first counts."""
         first: dict[str, IdentityClaim] = {}
-        for identity in list(self.good):
+        for identity in list(self.accepted):
             if first.setdefault(conversations[identity], identity) != identity:
-                del self.good[identity]
+                del self.accepted[identity]
                 self.duplicates += 1
 
-    def drop(self, conversations, standings):
+    def exclude(self, conversations, standings):
         """Take out whom the message may not go to now. Raises Conflict when nobody is left."""
         self.standings = standings
-        for identity in [one for one in self.good if conversations[one] in standings]:
-            _, objection = self._judged(self.mould.message, conversations[identity])
+        for identity in [one for one in self.accepted if conversations[one] in standings]:
+            _, objection = self._judged(self.personalisation.message, conversations[identity])
             if objection:
-                self._drop(identity, objection)
-        if not self.good:
+                self._exclude(identity, objection)
+        if not self.accepted:
             raise Conflict(
                 NOBODY_LEFT,
                 code='nobody_left',
@@ -121,8 +121,8 @@ class Bulk:
     def _judged(self, message, conversation):
         return send_policy.judge(message, self.standings.get(conversation), self.is_marketing)
 
-    def _drop(self, identity, objection):
-        line, recipient, _ = self.good.pop(identity)
+    def _exclude(self, identity, objection):
+        line, recipient, _ = self.accepted.pop(identity)
         self.dropped += 1
         if self.dropped <= MAX_REPORTED:
             self.dropped_rows.append(
@@ -131,16 +131,18 @@ class Bulk:
 
     def messages(self, conversations: dict[IdentityClaim, str]) -> Iterator[Outgoing]:
         """The message of each good row, made one by one: a long text to many is never held at once."""
-        for identity, (_, recipient, parameters) in self.good.items():
+        for identity, (_, recipient, parameters) in self.accepted.items():
             conversation = conversations[identity]
-            form, _ = self._judged(self.mould.fill(parameters), conversation)
+            form, _ = self._judged(self.personalisation.fill(parameters), conversation)
             yield Outgoing(conversation, {**form, **recipient})
 
     def with_other_files(self):
         """The message, or what it is for each row when a placeholder decides which file it has."""
-        if not _file_ids_vary(self.mould.message):
-            return [self.mould.message]
-        return (self.mould.fill(parameters) for _, _, parameters in self.good.values())
+        if not _file_ids_vary(self.personalisation.message):
+            return [self.personalisation.message]
+        return (
+            self.personalisation.fill(parameters) for _, _, parameters in self.accepted.values()
+        )
 
 
 def _file_ids_vary(message: object) -> bool:

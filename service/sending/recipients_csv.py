@@ -7,7 +7,7 @@ from itertools import chain
 
 from service.runtime.errors import Invalid
 from service.runtime.untrusted import UNSTORABLE
-from service.sending.recipient import RECIPIENT, Row
+from service.sending.recipient import RECIPIENT, Recipient
 
 SIZE_LIMIT = 8 * 1024 * 1024  # bytes
 NAMES = {
@@ -26,14 +26,14 @@ UNREADABLE = (
 )
 
 
-def rows(stream, mould):
-    """The Rows of a binary stream for a Mould.
+def read_rows(stream, personalisation):
+    """The recipients in a binary stream, for a message with these placeholders.
 
     Raises Invalid for what makes the file as a whole unusable.
     """
     records = _records(_lines(stream))
     columns = _columns(next(records, (1, []))[1])
-    _check(columns, mould)
+    _check(columns, personalisation)
     empty = 0
     for line, cells in records:
         if any(cells):  # an empty line says nothing, nor does one of separators alone
@@ -79,8 +79,8 @@ def _columns(header):
     return [NAMES.get(name.lower(), name) for name in names]
 
 
-def _check(columns, mould):
-    problems = [*_wrong_form(columns)] or [*_wrong_parameters(columns, mould)]
+def _check(columns, personalisation):
+    problems = [*_wrong_form(columns)] or [*_wrong_parameters(columns, personalisation)]
     if problems:
         raise Invalid(
             'The header does not fit: the first line must name the columns.',
@@ -107,23 +107,23 @@ def _wrong_form(columns):
         yield 'There is no column "to", "phone" or "recipient".'
 
 
-def _wrong_parameters(columns, mould):
+def _wrong_parameters(columns, personalisation):
     given = [name for name in columns if name not in RECIPIENT]
-    if not mould.takes_all:
+    if not personalisation.takes_all:
         yield from (
             f'The message does not use the column "{name}".'
             for name in given
-            if name not in mould.names
+            if name not in personalisation.names
         )
-    for name in sorted(mould.names.difference(given)):
+    for name in sorted(personalisation.names.difference(given)):
         yield f'The message has the placeholder {{{{{name}}}}}, and there is no column of this name for it.'
 
 
 def _row(line, columns, cells):
     if len(cells) != len(columns):
-        return Row(
+        return Recipient(
             line, errors={'line': [f'Has {len(cells)} cells, and the header has {len(columns)}.']}
         )
     named = dict(zip(columns, cells, strict=True))
     recipient = {name: named.pop(name).strip() for name in RECIPIENT if name in named}
-    return Row(line, {name: cell for name, cell in recipient.items() if cell}, named)
+    return Recipient(line, {name: cell for name, cell in recipient.items() if cell}, named)

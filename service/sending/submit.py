@@ -30,8 +30,8 @@ from service.runtime.errors import Invalid, TooManyQueued
 from service.sending import batch, outbox, send_policy
 from service.sending.batch import Batch
 from service.sending.outbox import Outgoing
-from service.sending.personalisation import Mould, placeholders
-from service.sending.recipients import Bulk
+from service.sending.personalisation import Personalisation, placeholders
+from service.sending.recipients import RecipientList
 from service.templates import template
 from service.templates.template import Templates
 
@@ -79,8 +79,8 @@ def queue(prepared: Prepared) -> list[Message]:
     )
 
 
-def start_bulk(chatbot_id: str, message: dict) -> Bulk:
-    """Step 1 of a bulk, as far as its templates go: a Bulk that takes rows. Raises Invalid."""
+def start_bulk(chatbot_id: str, message: dict) -> RecipientList:
+    """Step 1 of a bulk as far as its templates go; add rows to the list. Raises Invalid."""
     with connection():
         waba_id = template.waba_of(chatbot_id)
         found = template.find_templates(waba_id, [message])
@@ -93,13 +93,13 @@ def start_bulk(chatbot_id: str, message: dict) -> Bulk:
     if problems:
         raise Invalid('There is no such template; see errors.', problems)
     keys = [template.template_key(message, field) for field in template.TEMPLATE_FIELDS]
-    mould = Mould(message, *[found.get(key) for key in keys])
-    return Bulk(chatbot_id, mould, known_phones)
+    personalisation = Personalisation(message, *[found.get(key) for key in keys])
+    return RecipientList(chatbot_id, personalisation, known_phones)
 
 
 def queue_bulk(
     account: Account,
-    bulk: Bulk,
+    recipients: RecipientList,
     send_at: datetime | None = None,
     expires_at: datetime | None = None,
 ) -> Batch:
@@ -107,21 +107,24 @@ def queue_bulk(
 
     Raises Invalid, TooManyQueued, or Conflict when nobody is left.
     """
-    outbound_file.check(account.chatbot_id, bulk.with_other_files(), 'message')
-    message = bulk.mould.message = with_wamids(account.chatbot_id, bulk.mould.message, 'message.')
-    if outbox.is_full(account.chatbot_id, len(bulk.good)):
-        raise TooManyQueued(
-            f'With these {len(bulk.good)}, more than MAX_QUEUED messages of this chatbot would wait.'
-        )
-    conversations = resolve(bulk.good)
-    bulk.count_once(conversations)
-    templates = template.find_templates(account.waba_id, [message])
-    bulk.is_marketing = template.is_marketing(message, templates)
-    bulk.drop(
-        conversations, send_policy.standings(message, conversations.values(), bulk.is_marketing)
+    outbound_file.check(account.chatbot_id, recipients.with_other_files(), 'message')
+    message = recipients.personalisation.message = with_wamids(
+        account.chatbot_id, recipients.personalisation.message, 'message.'
     )
-    batch_id = batch.insert(bulk)
-    messages = bulk.messages(conversations)
+    if outbox.is_full(account.chatbot_id, len(recipients.accepted)):
+        raise TooManyQueued(
+            f'With these {len(recipients.accepted)}, more than MAX_QUEUED messages of this chatbot would wait.'
+        )
+    conversations = resolve(recipients.accepted)
+    recipients.count_once(conversations)
+    templates = template.find_templates(account.waba_id, [message])
+    recipients.is_marketing = template.is_marketing(message, templates)
+    recipients.exclude(
+        conversations,
+        send_policy.standings(message, conversations.values(), recipients.is_marketing),
+    )
+    batch_id = batch.insert(recipients)
+    messages = recipients.messages(conversations)
     while some := list(islice(messages, AT_ONCE)):
         outbox.store(
             account, some, outbox.BULK, send_at=send_at, expires_at=expires_at, batch_id=batch_id

@@ -17,8 +17,8 @@ from service.runtime.untrusted import is_deep
 from service.sending import batch as batches
 from service.sending import recipients_csv, submit
 from service.sending.batch import Batch
-from service.sending.recipient import listed
-from service.sending.recipients import Bulk
+from service.sending.recipient import read_list
+from service.sending.recipients import RecipientList
 from service.web import pagination, request_input
 from service.web.auth import guard
 from service.web.idempotency import IdempotentRequest, digest_of_body
@@ -53,9 +53,9 @@ def _json():
 
 def _order(body):
     order = check(bulk_schema, body)
-    bulk = submit.start_bulk(order['chatbot_id'], order['message'])
-    bulk.take(listed(order['recipients']))
-    return order, bulk
+    recipients = submit.start_bulk(order['chatbot_id'], order['message'])
+    recipients.add_rows(read_list(order['recipients']))
+    return order, recipients
 
 
 def _csv():
@@ -73,13 +73,13 @@ def _csv():
 def _store_csv(given, hashed, once):
     order = order_from(given)
     with no_connection():  # a caller may take his time
-        bulk = read_csv(order, io.BufferedReader(hashed))
-    return once.first_answer() or _queue(order, bulk, once)
+        recipients = read_csv(order, io.BufferedReader(hashed))
+    return once.first_answer() or _queue(order, recipients, once)
 
 
-def _queue(order, bulk, once):
-    account = Account.find_active(bulk.chatbot_id)
-    answer = once.answer(lambda: store(account, order, bulk))
+def _queue(order, recipients, once):
+    account = Account.find_active(recipients.chatbot_id)
+    answer = once.answer(lambda: store(account, order, recipients))
     wake(SEND)
     return answer
 
@@ -157,19 +157,19 @@ def _message(kind, given):
     return message
 
 
-def read_csv(order: dict, stream: BinaryIO) -> Bulk:
-    """The Bulk of an order and a binary stream."""
-    bulk = submit.start_bulk(order['chatbot_id'], order['message'])
-    bulk.take(recipients_csv.rows(stream, bulk.mould))
-    return bulk
+def read_csv(order: dict, stream: BinaryIO) -> RecipientList:
+    """The recipients of an order, read from a binary stream."""
+    recipients = submit.start_bulk(order['chatbot_id'], order['message'])
+    recipients.add_rows(recipients_csv.read_rows(stream, recipients.personalisation))
+    return recipients
 
 
-def store(account: Account, order: dict, bulk: Bulk) -> dict:
+def store(account: Account, order: dict, recipients: RecipientList) -> dict:
     """Store a batch in the caller's transaction; it as callers see it."""
-    batch = submit.queue_bulk(account, bulk, order.get('send_at'), order.get('expires_at'))
+    batch = submit.queue_bulk(account, recipients, order.get('send_at'), order.get('expires_at'))
     return batches.serialize([batch])[0] | {
-        'rejected_rows': bulk.rejected_rows,
-        'dropped_rows': bulk.dropped_rows,
+        'rejected_rows': recipients.rejected_rows,
+        'dropped_rows': recipients.dropped_rows,
     }
 
 

@@ -110,11 +110,11 @@ def send_bulk(file, chatbot_id, yes, no_wait, **kind):
     given = {name: value for name, value in kind.items() if value is not None}
     try:
         order = order_from({'chatbot_id': chatbot_id, **given})
-        bulk = read_csv(order, file)
-        _report(bulk)
-        yes or click.confirm(f'Send to {len(bulk.good)} recipients?', abort=True)
+        recipients = read_csv(order, file)
+        _report(recipients)
+        yes or click.confirm(f'Send to {len(recipients.accepted)} recipients?', abort=True)
         with connection(), db.db.atomic():
-            batch = store(Account.find_active(chatbot_id), order, bulk)
+            batch = store(Account.find_active(chatbot_id), order, recipients)
     except GatewayError as error:
         raise click.ClickException(_told(error)) from None
     with suppress(RedisError):  # the clock finds them
@@ -122,7 +122,7 @@ def send_bulk(file, chatbot_id, yes, no_wait, **kind):
     _report_rows(batch['dropped_rows'])
     click.echo(f'Batch {batch["id"]}: {batch["accepted"]} queued, {batch["dropped"]} dropped')
     well = no_wait or _follow(batch)
-    sys.exit(0 if well and not bulk.rejected else 1)
+    sys.exit(0 if well and not recipients.rejected else 1)
 
 
 def _told(error):
@@ -130,9 +130,11 @@ def _told(error):
     return '\n'.join([error.detail or error.title, *named])
 
 
-def _report(bulk):
-    _report_rows(bulk.rejected_rows)
-    click.echo(f'{bulk.recipients} rows, {bulk.rejected} rejected, {bulk.duplicates} duplicates')
+def _report(recipients):
+    _report_rows(recipients.rejected_rows)
+    click.echo(
+        f'{recipients.total} rows, {recipients.rejected} rejected, {recipients.duplicates} duplicates'
+    )
 
 
 def _report_rows(rows):

@@ -24,7 +24,7 @@ from service.replies.redaction import quotable
 from service.runtime import logs
 from service.runtime.errors import Invalid
 from service.sending import recipients_csv
-from service.sending.personalisation import Mould
+from service.sending.personalisation import Personalisation
 from service.templates.rendering import render
 from service.web.account_schemas import account_schema
 from service.web.send_schemas import send_schema
@@ -241,13 +241,13 @@ def test_a_pattern_that_is_not_linear_would_be_found(pattern, method):
 
 
 def filled(message):
-    mould = Mould(message)
-    return mould.check(dict.fromkeys(mould.names, 'x'))
+    personalisation = Personalisation(message)
+    return personalisation.check(dict.fromkeys(personalisation.names, 'x'))
 
 
 def rows_of(data):
-    mould = Mould({'type': 'text', 'text': {'body': 'Hello'}})
-    return [row.line for row in recipients_csv.rows(io.BytesIO(data), mould)]
+    personalisation = Personalisation({'type': 'text', 'text': {'body': 'Hello'}})
+    return [row.line for row in recipients_csv.read_rows(io.BytesIO(data), personalisation)]
 
 
 def tolerant(work, *expected):

@@ -7,8 +7,8 @@ import pytest
 
 from service.runtime import queues
 from service.runtime.errors import Invalid
-from service.sending.recipient import listed
-from service.sending.recipients import Bulk, Mould
+from service.sending.recipient import read_list
+from service.sending.recipients import Personalisation, RecipientList
 from tests.people import CHATBOT, Backend, sql
 from tests.stack import wait_until
 
@@ -55,28 +55,35 @@ def nothing_stored():
 
 
 def test_a_placeholder_is_filled_in_every_string_at_any_depth():
-    mould = Mould(
+    personalisation = Personalisation(
         {
             'type': 'x',
             'x': {'a': ['{{n}}', {'b': 'to {{ n }} and {{city}}', 'c': 1}], 'd': None, 'e': True},
         }
     )
-    filled = mould.fill({'n': 'Ana', 'city': 'Rio'})
+    filled = personalisation.fill({'n': 'Ana', 'city': 'Rio'})
     assert filled['x'] == {'a': ['Ana', {'b': 'to Ana and Rio', 'c': 1}], 'd': None, 'e': True}
 
 
 def test_a_value_is_not_looked_through_for_placeholders():
-    assert Mould(HELLO).fill({'name': '{{name}} \\1'})['text']['body'] == 'Hello {{name}} \\1'
+    assert (
+        Personalisation(HELLO).fill({'name': '{{name}} \\1'})['text']['body']
+        == 'Hello {{name}} \\1'
+    )
 
 
 def test_parameters_named_1_2_3_are_positional_in_their_order():
-    component = Mould(TEMPLATE).fill({'2': 'b', '1': 'a', '3': 'c'})['template']['components']
+    component = Personalisation(TEMPLATE).fill({'2': 'b', '1': 'a', '3': 'c'})['template'][
+        'components'
+    ]
     texts = [{'type': 'text', 'text': text} for text in 'abc']
     assert component == [{'type': 'body', 'parameters': texts}]
 
 
 def test_parameters_with_other_names_are_named_in_the_order_given():
-    (component,) = Mould(TEMPLATE).fill({'name': 'Ana', 'city': 'Rio'})['template']['components']
+    (component,) = Personalisation(TEMPLATE).fill({'name': 'Ana', 'city': 'Rio'})['template'][
+        'components'
+    ]
     assert component['parameters'] == [
         {'type': 'text', 'parameter_name': 'name', 'text': 'Ana'},
         {'type': 'text', 'parameter_name': 'city', 'text': 'Rio'},
@@ -84,7 +91,7 @@ def test_parameters_with_other_names_are_named_in_the_order_given():
 
 
 def test_a_template_without_parameters_stays_as_it_is():
-    assert Mould(TEMPLATE).fill({}) == TEMPLATE
+    assert Personalisation(TEMPLATE).fill({}) == TEMPLATE
 
 
 def test_a_template_with_components_takes_the_parameters_that_it_names_alone():
@@ -92,7 +99,7 @@ def test_a_template_with_components_takes_the_parameters_that_it_names_alone():
         **TEMPLATE,
         'template': {**TEMPLATE['template'], 'components': [{'type': 'body', 'text': '{{a}}'}]},
     }
-    assert Mould(message).problems({'b': 'x'}) == {
+    assert Personalisation(message).problems({'b': 'x'}) == {
         'parameters.a': [
             'The message has a placeholder of this name, and there is no value for it.'
         ],
@@ -112,16 +119,16 @@ def test_a_template_with_components_takes_the_parameters_that_it_names_alone():
     ],
 )
 def test_a_value_that_cannot_be_used_is_named(value, sentence):
-    assert Mould(HELLO).problems({'name': value}) == {'parameters.name': [sentence]}
+    assert Personalisation(HELLO).problems({'name': value}) == {'parameters.name': [sentence]}
 
 
 def test_the_10001st_row_is_refused_while_rows_still_come():
     def rows():
-        yield from listed([phone(0)] + [7] * 10_000)
+        yield from read_list([phone(0)] + [7] * 10_000)
         raise AssertionError('read on')
 
     with pytest.raises(Invalid, match='10,000'):
-        Bulk(CHATBOT, Mould(PLAIN)).take(rows())
+        RecipientList(CHATBOT, Personalisation(PLAIN)).add_rows(rows())
 
 
 # ---- through the door

@@ -7,8 +7,8 @@ import pytest
 
 from service.runtime.db import db
 from service.runtime.errors import Invalid
-from service.sending.recipients import Bulk, Mould
-from service.sending.recipients_csv import SIZE_LIMIT, rows
+from service.sending.recipients import Personalisation, RecipientList
+from service.sending.recipients_csv import SIZE_LIMIT, read_rows
 from service.web import batches
 from tests.people import CHATBOT, sql
 
@@ -54,7 +54,7 @@ def nothing_stored():
 
 
 def read(data, message=HELLO):
-    return list(rows(io.BytesIO(data), Mould(message)))
+    return list(read_rows(io.BytesIO(data), Personalisation(message)))
 
 
 # ---- pure: the file
@@ -134,16 +134,16 @@ def test_a_file_that_cannot_be_read_names_its_line(data, start):
 
 
 def test_a_nul_in_a_row_and_an_empty_cell_are_errors_of_their_lines():
-    bulk = Bulk(CHATBOT, Mould(HELLO))
-    bulk.take(
-        rows(
+    recipients = RecipientList(CHATBOT, Personalisation(HELLO))
+    recipients.add_rows(
+        read_rows(
             io.BytesIO(
                 b'to,name\n+12025550001,A\x00na\n+1202\x005550001,B\n+12025550003,\n+12025550004,D\n'
             ),
-            bulk.mould,
+            recipients.personalisation,
         )
     )
-    assert [(row['line'], *row['errors']) for row in bulk.rejected_rows] == [
+    assert [(row['line'], *row['errors']) for row in recipients.rejected_rows] == [
         (2, 'parameters.name'),
         (3, 'to'),
         (4, 'parameters.name'),
@@ -151,12 +151,12 @@ def test_a_nul_in_a_row_and_an_empty_cell_are_errors_of_their_lines():
 
 
 def test_the_columns_of_a_template_are_its_parameters_in_the_order_of_the_header():
-    mould = Mould(TEMPLATE)
-    (row,) = rows(io.BytesIO(b'2,to,1\nb,+12025550001,a\n'), mould)
-    (component,) = mould.fill(row.parameters)['template']['components']
+    personalisation = Personalisation(TEMPLATE)
+    (row,) = read_rows(io.BytesIO(b'2,to,1\nb,+12025550001,a\n'), personalisation)
+    (component,) = personalisation.fill(row.parameters)['template']['components']
     assert [parameter['text'] for parameter in component['parameters']] == ['a', 'b']
-    (row,) = rows(io.BytesIO(b'city,to,name\nRio,+12025550001,Ana\n'), mould)
-    (component,) = mould.fill(row.parameters)['template']['components']
+    (row,) = read_rows(io.BytesIO(b'city,to,name\nRio,+12025550001,Ana\n'), personalisation)
+    (component,) = personalisation.fill(row.parameters)['template']['components']
     assert [parameter['parameter_name'] for parameter in component['parameters']] == [
         'city',
         'name',
