@@ -29,7 +29,7 @@ OPTED_OUT_ERROR = {
 UNWANTED = 'm.marketing AND c.opted_out_at IS NOT NULL'
 
 LOCK_CONVERSATIONS = """
-SELECT n.id, c.id FROM unnest(%s::uuid[]) AS n (id)
+SELECT n.id, c.id FROM unnest(%(ids)s::uuid[]) AS n (id)
   LEFT JOIN conversation_merged m ON m.id = n.id
   JOIN conversation c ON c.id = coalesce(m.conversation_id, n.id)
 ORDER BY c.id FOR NO KEY UPDATE OF c
@@ -136,7 +136,7 @@ def _lock(conversations: Collection[str]) -> dict[str, str]:
 
 
 def _locked(conversations: Collection[str]) -> dict[str, str]:
-    return dict(fetch(LOCK_CONVERSATIONS, (list(conversations),)))
+    return dict(fetch(LOCK_CONVERSATIONS, {'ids': list(conversations)}))
 
 
 def recompute(conversations: Collection[str]) -> None:

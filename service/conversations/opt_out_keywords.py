@@ -10,82 +10,28 @@ from service.runtime.untrusted import as_dict
 
 # What an account has that names none of its own: English, Spanish, Portuguese.
 OPT_OUT = (
-    'stop',
-    'stop all',
-    'stopall',
-    'stop promotions',
-    'stop marketing',
-    'unsubscribe',
-    'opt out',
-    'optout',
-    'baja',
-    'darme de baja',
-    'dar de baja',
-    'parar',
-    'basta',
-    'detener',
-    'detener promociones',
-    'cancelar suscripción',
-    'no más mensajes',
-    'desuscribir',
-    'desuscribirme',
-    'pare',
-    'sair',
-    'descadastrar',
-    'cancelar inscrição',
-    'cancelar assinatura',
-    'parar promoções',
-    'não quero receber',
-    'remover',
-)
+    'stop', 'stop all', 'stopall', 'stop promotions', 'stop marketing', 'unsubscribe', 'opt out',
+    'optout', 'baja', 'darme de baja', 'dar de baja', 'parar', 'basta', 'detener',
+    'detener promociones', 'cancelar suscripción', 'no más mensajes', 'desuscribir',
+    'desuscribirme', 'pare', 'sair', 'descadastrar', 'cancelar inscrição', 'cancelar assinatura',
+    'parar promoções', 'não quero receber', 'remover',
+)  # fmt: skip
 OPT_IN = (
-    'start',
-    'unstop',
-    'subscribe',
-    'resubscribe',
-    'opt in',
-    'optin',
-    'alta',
-    'darme de alta',
-    'suscribir',
-    'suscribirme',
-    'reanudar',
-    'voltar',
-    'inscrever',
-    'quero receber',
-    'retomar',
-)
+    'start', 'unstop', 'subscribe', 'resubscribe', 'opt in', 'optin', 'alta', 'darme de alta',
+    'suscribir', 'suscribirme', 'reanudar', 'voltar', 'inscrever', 'quero receber', 'retomar',
+)  # fmt: skip
 # On a button or in a list only those of them that can mean nothing else there: the "Remover" of a
 # cart, the "Baja" (low) of three priorities and the "Voltar" (back) of a menu are not about
 # marketing. An account's own words count everywhere.
 PRESSED_OPT_OUT = (
-    'stop',
-    'stop all',
-    'stopall',
-    'stop promotions',
-    'stop marketing',
-    'unsubscribe',
-    'opt out',
-    'optout',
-    'darme de baja',
-    'detener promociones',
-    'no más mensajes',
-    'desuscribir',
-    'desuscribirme',
-    'descadastrar',
-    'parar promoções',
-    'não quero receber',
-)
+    'stop', 'stop all', 'stopall', 'stop promotions', 'stop marketing', 'unsubscribe', 'opt out',
+    'optout', 'darme de baja', 'detener promociones', 'no más mensajes', 'desuscribir',
+    'desuscribirme', 'descadastrar', 'parar promoções', 'não quero receber',
+)  # fmt: skip
 PRESSED_OPT_IN = (
-    'start',
-    'unstop',
-    'subscribe',
-    'resubscribe',
-    'opt in',
-    'optin',
-    'suscribirme',
+    'start', 'unstop', 'subscribe', 'resubscribe', 'opt in', 'optin', 'suscribirme',
     'quero receber',
-)
+)  # fmt: skip
 MAX_WORDS = 50  # of an account's own, in each list
 MAX_LENGTH = 64  # characters of one of them
 BETWEEN = re.compile(r'[\W_]+')
