@@ -1,132 +1,178 @@
-"""The rows of conversation_identity: whose every id is, read and written for
-identity_resolution.py.
-"""
+"""The rows of conversation_identity: whose every id is, read and written."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import cast
 
 from service.content.person_id import named
-from service.content.phone_numbers import candidates
 from service.conversations.conversation import ShownIds, update_ids
-from service.conversations.merge import WITH_BSUID
-from service.runtime.db import columns, connection, execute, fetch
+from service.conversations.identity_claim import PARENT, PHONE, USER, Key
+from service.conversations.merge import FIND_WITH_BSUID
+from service.runtime.db import connection, fetch
+from service.runtime.rows import Uuid, execute_bulk, fetch_as, fetch_bulk_as
 
-LOOK_UP = """
+FIND_OWNERS = """
 SELECT i.chatbot_id, i.kind, i.value, i.conversation_id, i.seen_at FROM conversation_identity i
-JOIN unnest(%s::text[], %s::text[], %s::text[]) AS wanted (chatbot_id, kind, value) USING (chatbot_id, kind, value)
+JOIN {rows} USING (chatbot_id, kind, value)
 """
-LOOK_UP_AND_KEEP = (
-    f'{LOOK_UP} JOIN conversation c ON c.id = i.conversation_id ORDER BY c.id FOR KEY SHARE OF c'
-)
-PHONES_OF = """
-SELECT chatbot_id, kind, value FROM conversation_identity WHERE kind = 'phone' AND conversation_id = ANY(%s::uuid[])
+KEEP_OWNERS = ' JOIN conversation c ON c.id = i.conversation_id ORDER BY c.id FOR KEY SHARE OF c'
+FIND_AND_KEEP_OWNERS = FIND_OWNERS + KEEP_OWNERS
+FIND_PHONES = """
+SELECT chatbot_id, kind, value FROM conversation_identity
+WHERE kind = 'phone' AND conversation_id = ANY(%s::uuid[])
 """
-KNOWN_PHONES = """
+FIND_KNOWN_PHONES = """
 SELECT value FROM conversation_identity
 WHERE chatbot_id = %s AND kind IN ('phone', 'former') AND value = ANY(%s)
 """
-SENT_TO = """
-SELECT m.chatbot_id, m.id, m.conversation_id FROM message m JOIN conversation c ON c.id = m.conversation_id
+FIND_ADDRESSEES = """
+SELECT m.chatbot_id, m.id, m.conversation_id
+FROM message m JOIN conversation c ON c.id = m.conversation_id
 WHERE m.id = ANY(%s::uuid[]) AND m.direction = 'outbound' AND c.group_id IS NULL
 """
-CURRENT = 'SELECT id, wa_id, user_id, parent_user_id FROM conversation WHERE id = ANY(%s::uuid[])'
-CREATE = """
-INSERT INTO conversation (id, chatbot_id, wa_id, user_id, parent_user_id, group_id, known_at)
-SELECT * FROM unnest(%s::uuid[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::timestamptz[])
+FIND_SHOWN_IDS = """
+SELECT id, wa_id, user_id, parent_user_id, known_at FROM conversation WHERE id = ANY(%s::uuid[])
 """
-LOSE_PHONE = """
+CREATE_CONVERSATIONS = 'INSERT INTO conversation ({columns}) SELECT * FROM {rows}'
+CLEAR_PHONES = """
 UPDATE conversation c SET wa_id = NULL
-FROM unnest(%s::text[], %s::text[], %s::text[], %s::uuid[]) AS n (chatbot_id, kind, value, id)
-JOIN conversation_identity i USING (chatbot_id, kind, value)
-WHERE c.id = i.conversation_id AND i.kind = 'phone' AND c.wa_id = i.value AND n.id IS DISTINCT FROM c.id
+FROM {rows} JOIN conversation_identity i USING (chatbot_id, kind, value)
+WHERE c.id = i.conversation_id AND i.kind = 'phone' AND c.wa_id = i.value
+  AND n.owner_id IS DISTINCT FROM c.id
 """
-FREE = """
-DELETE FROM conversation_identity i USING unnest(%s::text[], %s::text[], %s::text[]) AS n (chatbot_id, kind, value)
+DELETE_IDS = """
+DELETE FROM conversation_identity i USING {rows}
 WHERE (i.chatbot_id, i.kind, i.value) = (n.chatbot_id, n.kind, n.value)
 """
-ASSIGN = """
-INSERT INTO conversation_identity (chatbot_id, kind, value, conversation_id, seen_at)
-SELECT * FROM unnest(%s::text[], %s::text[], %s::text[], %s::uuid[], %s::timestamptz[])
+ASSIGN_IDS = """
+INSERT INTO conversation_identity ({columns}) SELECT * FROM {rows}
 ON CONFLICT (chatbot_id, kind, value) DO UPDATE
   SET conversation_id = excluded.conversation_id, seen_at = excluded.seen_at
+"""
+UPDATE_SEEN_AT = """
+UPDATE conversation_identity i SET seen_at = n.seen_at FROM {rows}
+WHERE (i.chatbot_id, i.kind, i.value, i.conversation_id)
+    = (n.chatbot_id, n.kind, n.value, n.conversation_id)
+  AND (i.seen_at IS NULL OR i.seen_at < n.seen_at)
 """
 
 
 @dataclass(slots=True)
-class Owner:
-    """Whose an identity is, and Meta's time of the latest evidence; of a `former` one, until when
-    it was theirs.
-    """
+class IdentityOwner:
+    """Whose a key is, and Meta's time of the latest evidence."""
 
-    conversation: str
+    conversation_id: str
+    seen_at: datetime | None
+
+    @property
+    def until(self) -> datetime:
+        """Of a previous owner: until when the key was theirs. Such a row always has a time."""
+        return cast(datetime, self.seen_at)
+
+
+@dataclass(slots=True)
+class StoredId:
+    """A row of conversation_identity."""
+
+    chatbot_id: str
+    kind: str
+    value: str
+    conversation_id: Uuid
     seen_at: datetime | None
 
 
-def look_up(keys, keep=False):
-    """{(chatbot_id, kind, value): Owner} of those that are known; with `keep` their conversations
-    stay.
-    """
-    rows = fetch(LOOK_UP_AND_KEEP if keep else LOOK_UP, columns(sorted(keys))) if keys else []
-    return {row[:3]: Owner(*row[3:]) for row in rows}
+@dataclass(slots=True)
+class Addressee:
+    """To which conversation a message of ours went."""
+
+    chatbot_id: str
+    id: Uuid
+    conversation_id: Uuid
+
+
+@dataclass(slots=True)
+class NewConversation:
+    """A conversation that is not stored yet."""
+
+    id: Uuid
+    chatbot_id: str
+    wa_id: str | None
+    user_id: str | None
+    parent_user_id: str | None
+    group_id: str | None
+    known_at: datetime | None
+
+
+@dataclass(slots=True)
+class PhoneMove:
+    """A key that gets another owner, or none: where it was shown before, it no longer is."""
+
+    chatbot_id: str
+    kind: str
+    value: str
+    owner_id: Uuid | None
+
+
+def find_owners(keys: Iterable[Key], keep: bool = False) -> dict[Key, IdentityOwner]:
+    """The owners of those keys that are known; with `keep` their conversations stay."""
+    rows = fetch_bulk_as(StoredId, FIND_AND_KEEP_OWNERS if keep else FIND_OWNERS, sorted(keys))
+    return {
+        Key(row.chatbot_id, row.kind, row.value): IdentityOwner(row.conversation_id, row.seen_at)
+        for row in rows
+    }
 
 
 def known_phones(chatbot_id: str, given: Iterable[object]) -> set[str]:
-    """Which of these, however they are written, are phones that lead, or led, to somebody: as
-    digits.
-    """
+    """Which of these, however written, are phones that lead, or led, to somebody: as digits."""
     numbers = {phone for one in given if (phone := named(one).get('phone'))}
     if not numbers:
         return set()
     with connection():
-        return {value for (value,) in fetch(KNOWN_PHONES, (chatbot_id, sorted(numbers)))}
+        return {value for (value,) in fetch(FIND_KNOWN_PHONES, (chatbot_id, sorted(numbers)))}
 
 
-def former(key):
-    """The key under which stands until when a phone was somebody's, or a BSUID was not replaced."""
-    return key[0], {'phone': 'former', 'user': 'replaced'}[key[1]], key[2]
+def find_phones(conversations: list[str]) -> dict[Key, IdentityOwner]:
+    """The phones that lead to these conversations, and who had these phones before."""
+    phones = fetch_as(Key, FIND_PHONES, (conversations,))
+    return find_owners([*phones, *(phone.previous_owner for phone in phones)])
 
 
-def variants(key):
-    """Other forms of a phone that may be the same one (content/phone_numbers.py): only to look a
-    person up by.
-    """
-    return [(key[0], 'phone', form) for form in candidates(key[2])[1:]] if key[1] == 'phone' else []
-
-
-def phones_of(conversations):
-    """The phones that lead to them, and what these were before."""
-    phones = fetch(PHONES_OF, (conversations,))
-    return look_up([*phones, *map(former, phones)])
-
-
-def sent_to(message_ids):
+def find_addressees(message_ids: list[str]) -> dict[tuple[str, str], str]:
     """{(chatbot_id, message id): conversation} of messages to single persons."""
-    return {row[:2]: row[2] for row in fetch(SENT_TO, (message_ids,))} if message_ids else {}
+    rows = fetch_as(Addressee, FIND_ADDRESSEES, (message_ids,)) if message_ids else []
+    return {(row.chatbot_id, row.id): row.conversation_id for row in rows}
 
 
-def with_bsuid(conversations):
-    return {row[0] for row in fetch(WITH_BSUID, (conversations,))} if conversations else set()
+def find_with_bsuid(conversations: list[str]) -> set[str]:
+    """Which of these conversations have a BSUID."""
+    return {id_ for (id_,) in fetch(FIND_WITH_BSUID, (conversations,))} if conversations else set()
 
 
-def current(conversations):
-    """{conversation: (wa_id, user_id, parent_user_id)}."""
-    return {row[0]: row[1:] for row in fetch(CURRENT, (conversations,))} if conversations else {}
+def find_shown_ids(conversations: list[str]) -> dict[str, dict[str, str | None]]:
+    """{conversation: {kind: value}} of what is shown of them."""
+    rows = fetch_as(ShownIds, FIND_SHOWN_IDS, (conversations,)) if conversations else []
+    return {
+        row.id: {PHONE: row.wa_id, USER: row.user_id, PARENT: row.parent_user_id} for row in rows
+    }
 
 
-def write(created, moved, freed, shown: list[ShownIds]):
-    """What a settlement decided.
-
-    `created`: rows as CREATE wants them; `moved`: {key: Owner}.
-    """
-    if created:
-        execute(CREATE, columns(created))
-    moved = [(*key, owner.conversation, owner.seen_at) for key, owner in sorted(moved.items())]
-    freed = sorted(freed)
-    if moved or freed:
-        execute(LOSE_PHONE, columns([(*key, None) for key in freed] + [row[:4] for row in moved]))
-    if freed:
-        execute(FREE, columns(freed))
-    if moved:
-        execute(ASSIGN, columns(moved))
+def write(
+    created: Sequence[NewConversation],
+    moved: Sequence[StoredId],
+    freed: Sequence[Key],
+    shown: Sequence[ShownIds],
+) -> None:
+    """Store what a resolution decided, in the caller's transaction, which holds the rows."""
+    execute_bulk(CREATE_CONVERSATIONS, created)
+    moves = [PhoneMove(key.chatbot_id, key.kind, key.value, None) for key in freed]
+    moves += [PhoneMove(one.chatbot_id, one.kind, one.value, one.conversation_id) for one in moved]
+    execute_bulk(CLEAR_PHONES, moves)
+    execute_bulk(DELETE_IDS, freed)
+    execute_bulk(ASSIGN_IDS, moved)
     update_ids(shown)
+
+
+def update_seen_at(seen: Sequence[StoredId]) -> None:
+    """Note when people were last seen with these ids, unless they have others by now."""
+    execute_bulk(UPDATE_SEEN_AT, seen)

@@ -1,117 +1,168 @@
 """Two conversations that turn out to be one person's become one, in a transaction of their own."""
 
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
 from service.conversations import contact, opt_out
 from service.conversations.contact import ContactEvent
 from service.runtime.db import db, execute, fetch
 
-# who is new or has changed, of a chatbot
-ONE_AT_A_TIME = 'SELECT pg_advisory_xact_lock(hashtextextended(%s, 2))'
-HOLD_ALL = 'SELECT id FROM conversation WHERE id = ANY(%s::uuid[]) ORDER BY id FOR UPDATE'
-WITH_BSUID = """
-SELECT conversation_id FROM conversation_identity WHERE kind = 'user' AND conversation_id = ANY(%s::uuid[])
+# Who is new or has changed is found out by one process at a time for each chatbot.
+LOCK_ACCOUNT = 'SELECT pg_advisory_xact_lock(hashtextextended(%s, 2))'
+LOCK_CONVERSATIONS = """
+SELECT id FROM conversation WHERE id = ANY(%s::uuid[]) ORDER BY id FOR UPDATE
 """
-# Everything that hangs on the source. Whoever asks its responder now finds the claim gone; who had
-# heard of only one half is asked about again. An opt-out of either stands: the person has said it.
-MERGE = (
-    'UPDATE conversation_identity SET conversation_id = %(target)s WHERE conversation_id = %(source)s',
-    'SELECT 1 FROM message WHERE conversation_id = %(source)s ORDER BY id FOR NO KEY UPDATE',
-    'UPDATE message SET conversation_id = %(target)s, updated_at = now() WHERE conversation_id = %(source)s',
-    'UPDATE contact_event SET conversation_id = %(target)s WHERE conversation_id = %(source)s',
-    """
-    UPDATE conversation t SET last_inbound_at = greatest(t.last_inbound_at, s.last_inbound_at),
-      last_message_at = greatest(t.last_message_at, s.last_message_at),
-      wa_id = CASE WHEN s.known_at > t.known_at THEN coalesce(s.wa_id, t.wa_id) ELSE coalesce(t.wa_id, s.wa_id) END,
-      user_id = CASE WHEN s.known_at > t.known_at THEN coalesce(s.user_id, t.user_id)
-                ELSE coalesce(t.user_id, s.user_id) END,
-      parent_user_id = CASE WHEN s.known_at > t.known_at THEN coalesce(s.parent_user_id, t.parent_user_id)
-                       ELSE coalesce(t.parent_user_id, s.parent_user_id) END,
-      username = CASE WHEN s.known_at > t.known_at THEN coalesce(s.username, t.username)
-                 ELSE coalesce(t.username, s.username) END,
-      name = CASE WHEN s.known_at > t.known_at THEN coalesce(s.name, t.name) ELSE coalesce(t.name, s.name) END,
-      known_at = greatest(t.known_at, s.known_at),
-      opted_out_by = CASE WHEN s.opted_out_at < t.opted_out_at OR t.opted_out_at IS NULL THEN s.opted_out_by
-                     ELSE t.opted_out_by END,
-      opted_out_at = least(t.opted_out_at, s.opted_out_at),
-      reply_due_at = CASE WHEN s.reply_due_at IS NULL THEN t.reply_due_at
-                     WHEN t.reply_claim IS NOT NULL THEN clock_timestamp()
-                     ELSE least(t.reply_due_at, s.reply_due_at) END,
-      paused_until = greatest(t.paused_until, s.paused_until), send_after = greatest(t.send_after, s.send_after),
-      pair_free_at = greatest(t.pair_free_at, s.pair_free_at), created_at = least(t.created_at, s.created_at),
-      updated_at = now()
-    FROM conversation s WHERE t.id = %(target)s AND s.id = %(source)s
-    """,
-    # A phone of before the last BSUID is nobody's by now
-    # (service/conversations/identity_resolution.py).
-    """
-    WITH ended AS (
-      DELETE FROM conversation_identity i
-      USING (SELECT max(seen_at) AS at FROM conversation_identity
-             WHERE conversation_id = %(target)s AND kind = 'replaced') r
-      WHERE i.conversation_id = %(target)s AND i.kind = 'phone' AND i.seen_at < r.at
-      RETURNING i.chatbot_id, i.value, r.at)
-    INSERT INTO conversation_identity (chatbot_id, kind, value, conversation_id, seen_at)
-    SELECT chatbot_id, 'former', value, %(target)s, at FROM ended
-    ON CONFLICT (chatbot_id, kind, value) DO UPDATE
-      SET conversation_id = excluded.conversation_id, seen_at = excluded.seen_at
-      WHERE conversation_identity.seen_at < excluded.seen_at
-    """,
-    """
-    UPDATE conversation c SET wa_id = NULL WHERE id = %(target)s AND wa_id IS NOT NULL AND NOT EXISTS (
-      SELECT 1 FROM conversation_identity i WHERE i.conversation_id = c.id AND i.kind = 'phone' AND i.value = c.wa_id)
-    """,
-    'UPDATE conversation_merged SET conversation_id = %(target)s WHERE conversation_id = %(source)s',
-    'INSERT INTO conversation_merged (id, conversation_id) VALUES (%(source)s, %(target)s)',
-    'DELETE FROM conversation WHERE id = %(source)s',
+FIND_WITH_BSUID = """
+SELECT conversation_id FROM conversation_identity
+WHERE kind = 'user' AND conversation_id = ANY(%s::uuid[])
+"""
+
+MOVE_IDS = """
+UPDATE conversation_identity SET conversation_id = %(target)s WHERE conversation_id = %(source)s
+"""
+LOCK_MESSAGES = """
+SELECT 1 FROM message WHERE conversation_id = %(source)s ORDER BY id FOR NO KEY UPDATE
+"""
+MOVE_MESSAGES = """
+UPDATE message SET conversation_id = %(target)s, updated_at = now()
+WHERE conversation_id = %(source)s
+"""
+MOVE_HISTORY = """
+UPDATE contact_event SET conversation_id = %(target)s WHERE conversation_id = %(source)s
+"""
+# Whoever asks the source's responder now finds the claim gone; a responder that was asked about
+# one half is asked again. An opt-out of either stands: the person has said it.
+COMBINE_CONVERSATIONS = """
+UPDATE conversation t SET
+  last_inbound_at = greatest(t.last_inbound_at, s.last_inbound_at),
+  last_message_at = greatest(t.last_message_at, s.last_message_at),
+  wa_id = CASE WHEN s.known_at > t.known_at THEN coalesce(s.wa_id, t.wa_id)
+          ELSE coalesce(t.wa_id, s.wa_id) END,
+  user_id = CASE WHEN s.known_at > t.known_at THEN coalesce(s.user_id, t.user_id)
+            ELSE coalesce(t.user_id, s.user_id) END,
+  parent_user_id = CASE WHEN s.known_at > t.known_at
+                   THEN coalesce(s.parent_user_id, t.parent_user_id)
+                   ELSE coalesce(t.parent_user_id, s.parent_user_id) END,
+  username = CASE WHEN s.known_at > t.known_at THEN coalesce(s.username, t.username)
+             ELSE coalesce(t.username, s.username) END,
+  name = CASE WHEN s.known_at > t.known_at THEN coalesce(s.name, t.name)
+         ELSE coalesce(t.name, s.name) END,
+  known_at = greatest(t.known_at, s.known_at),
+  opted_out_by = CASE WHEN s.opted_out_at < t.opted_out_at OR t.opted_out_at IS NULL
+                 THEN s.opted_out_by ELSE t.opted_out_by END,
+  opted_out_at = least(t.opted_out_at, s.opted_out_at),
+  reply_due_at = CASE WHEN s.reply_due_at IS NULL THEN t.reply_due_at
+                 WHEN t.reply_claim IS NOT NULL THEN clock_timestamp()
+                 ELSE least(t.reply_due_at, s.reply_due_at) END,
+  paused_until = greatest(t.paused_until, s.paused_until),
+  send_after = greatest(t.send_after, s.send_after),
+  pair_free_at = greatest(t.pair_free_at, s.pair_free_at),
+  created_at = least(t.created_at, s.created_at),
+  updated_at = now()
+FROM conversation s WHERE t.id = %(target)s AND s.id = %(source)s
+"""
+# A phone of the time before the latest BSUID is nobody's by now (identity_assign.py).
+END_OLDER_PHONES = """
+WITH ended AS (
+  DELETE FROM conversation_identity i
+  USING (SELECT max(seen_at) AS at FROM conversation_identity
+         WHERE conversation_id = %(target)s AND kind = 'replaced') r
+  WHERE i.conversation_id = %(target)s AND i.kind = 'phone' AND i.seen_at < r.at
+  RETURNING i.chatbot_id, i.value, r.at)
+INSERT INTO conversation_identity (chatbot_id, kind, value, conversation_id, seen_at)
+SELECT chatbot_id, 'former', value, %(target)s, at FROM ended
+ON CONFLICT (chatbot_id, kind, value) DO UPDATE
+  SET conversation_id = excluded.conversation_id, seen_at = excluded.seen_at
+  WHERE conversation_identity.seen_at < excluded.seen_at
+"""
+CLEAR_ENDED_PHONE = """
+UPDATE conversation c SET wa_id = NULL
+WHERE id = %(target)s AND wa_id IS NOT NULL AND NOT EXISTS (
+  SELECT 1 FROM conversation_identity i
+  WHERE i.conversation_id = c.id AND i.kind = 'phone' AND i.value = c.wa_id)
+"""
+REDIRECT_EARLIER_MERGES = """
+UPDATE conversation_merged SET conversation_id = %(target)s WHERE conversation_id = %(source)s
+"""
+RECORD_MERGE = """
+INSERT INTO conversation_merged (id, conversation_id) VALUES (%(source)s, %(target)s)
+"""
+DELETE_SOURCE = 'DELETE FROM conversation WHERE id = %(source)s'
+MERGE_CONVERSATIONS = (  # all that hangs on the source goes to the target, in this order
+    MOVE_IDS,
+    LOCK_MESSAGES,
+    MOVE_MESSAGES,
+    MOVE_HISTORY,
+    COMBINE_CONVERSATIONS,
+    END_OLDER_PHONES,
+    CLEAR_ENDED_PHONE,
+    REDIRECT_EARLIER_MERGES,
+    RECORD_MERGE,
+    DELETE_SOURCE,
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Merge:
+    """A stored conversation that shall become part of another one.
+
+    One that is not `is_certain`, because only a phone links the two, is not made when the source
+    has a BSUID by then.
+    """
+
+    chatbot_id: str
+    source: str
+    target: str
+    is_certain: bool
+    why: str  # for the history
+
+
 class IdentityConflict(Exception):
-    """Who is who has changed: undo the transaction, `resolve()`, and do it all again."""
+    """Who is who has changed: undo the transaction, resolve() the conflict, and do it all again."""
 
-    def resolve(self):
-        """What has to be done in between, in a transaction of its own.
+    def resolve(self) -> list[str]:
+        """Do what is needed in between, in a transaction of its own.
 
-        Returns the conversations that took others in: take back what waits for who wants none
-        (sending/holds.resolve_conflict does both).
+        Returns the conversations that took others in: somebody who wants no marketing may have
+        some waiting now (sending/holds.resolve_conflict cancels it).
         """
         return []
 
 
 class MergeNeeded(IdentityConflict):
-    """Stored conversations turn out to be one person's.
+    """Stored conversations turn out to be one person's: they are merged in this order."""
 
-    `merges`: [(chatbot_id, source, target, certain, why)], in this order. A merge that is not
-    `certain`, because a phone alone links the two, is left undone when the source has a BSUID by
-    now.
-    """
-
-    def __init__(self, merges):
+    def __init__(self, merges: Sequence[Merge]) -> None:
         super().__init__('two conversations are one')
         self.merges = merges
 
-    def resolve(self):
+    def resolve(self) -> list[str]:
         with db.atomic():
-            lock_accounts(merge[0] for merge in self.merges)
-            wanted = {id_ for _, source, target, _, _ in self.merges for id_ in (source, target)}
+            lock_accounts(merge.chatbot_id for merge in self.merges)
+            wanted = {id_ for merge in self.merges for id_ in (merge.source, merge.target)}
+            there = {id_ for (id_,) in fetch(LOCK_CONVERSATIONS, (sorted(wanted),))}
             grown = set()
-            there = {row[0] for row in fetch(HOLD_ALL, (sorted(wanted),))}
-            for _, source, target, certain, why in self.merges:
-                if {source, target} <= there and (certain or not fetch(WITH_BSUID, ([source],))):
-                    _merge(source, target, why)
-                    there.remove(source)
-                    grown.add(target)
+            for merge in self.merges:
+                if {merge.source, merge.target} <= there and _still_holds(merge):
+                    _make(merge)
+                    there.remove(merge.source)
+                    grown.add(merge.target)
             return sorted(grown & there)
 
 
-def lock_accounts(chatbots):
-    """One at a time settles who is new or has changed, in the order that everybody keeps."""
+def lock_accounts(chatbots: Iterable[str]) -> None:
+    """Until the transaction ends, only this process resolves new people of these chatbots."""
     for chatbot_id in sorted(set(chatbots)):
-        execute(ONE_AT_A_TIME, (chatbot_id,))
+        execute(LOCK_ACCOUNT, (chatbot_id,))
 
 
-def _merge(source, target, why):
-    for statement in MERGE:
-        execute(statement, {'source': source, 'target': target})
-    opt_out.recompute([target])
-    detail = {'what': 'conversation', 'from': source, 'to': target, 'why': why}
-    contact.add_events([ContactEvent(target, 'identity', detail, None)])
+def _still_holds(merge: Merge) -> bool:
+    return merge.is_certain or not fetch(FIND_WITH_BSUID, ([merge.source],))
+
+
+def _make(merge: Merge) -> None:
+    for statement in MERGE_CONVERSATIONS:
+        execute(statement, {'source': merge.source, 'target': merge.target})
+    opt_out.recompute([merge.target])
+    detail = {'what': 'conversation', 'from': merge.source, 'to': merge.target, 'why': merge.why}
+    contact.add_events([ContactEvent(merge.target, 'identity', detail, None)])

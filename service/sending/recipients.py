@@ -6,7 +6,7 @@ from operator import itemgetter
 
 from service.content.file_types import LIMITS
 from service.content.person_id import read
-from service.conversations.identity import IdentityClaim, addressee
+from service.conversations.identity_claim import IdentityClaim, addressee
 from service.runtime.errors import Conflict, Invalid
 from service.sending import send_policy
 from service.sending.outbox import Outgoing

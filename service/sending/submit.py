@@ -20,7 +20,8 @@ from itertools import islice
 from service.accounts.account import Account
 from service.content.message_types import TEXT_LIMIT
 from service.content.text_split import split
-from service.conversations.identity import addressee, resolve
+from service.conversations.identity import resolve
+from service.conversations.identity_claim import addressee
 from service.conversations.identity_store import known_phones
 from service.media import outbound_file
 from service.messages.message import Message

@@ -9,7 +9,7 @@ from datetime import datetime
 
 from service.content.person_id import named
 from service.conversations import opt_out
-from service.conversations.identity import IdentityClaim
+from service.conversations.identity_claim import IdentityClaim
 from service.conversations.opt_out import Statement
 from service.runtime.rows import Uuid, execute_bulk
 from service.runtime.timestamps import past_from_epoch

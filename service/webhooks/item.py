@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import Any
 
 from service.accounts.receiving_account import ReceivingAccount
-from service.conversations.identity import IdentityClaim
+from service.conversations.identity_claim import IdentityClaim
 from service.runtime.timestamps import past_from_epoch
 
 JsonObject = dict[str, Any]  # an object as Meta sent it: nothing in it is certain

@@ -8,7 +8,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from service.accounts import receiving_account
-from service.conversations.identity import IdentityClaim, resolve
+from service.conversations.identity import resolve
+from service.conversations.identity_claim import IdentityClaim
 from service.graph.error_codes import look_up
 from service.graph.outcome import error_from
 from service.runtime.untrusted import join_nonempty
@@ -121,7 +122,7 @@ def _find_conversations(
     claims = [claim for _, claim in named]
     conversations = resolve([*claims, *id_updates], hold=True)  # in the order of arrival
     for one, claim in named:
-        one.conversation_id = conversations[claim] or ''
+        one.conversation_id = conversations.get(claim, '')
 
 
 def _store_other(item: Item) -> OutcomeAndDetail:

@@ -9,7 +9,8 @@ from itertools import count
 
 import pytest
 
-from service.conversations.identity import IdentityClaim, resolve
+from service.conversations.identity import resolve
+from service.conversations.identity_claim import IdentityClaim
 from service.runtime.db import connection, db
 from service.webhooks import inbox, process
 from tests.people import CHATBOT, contact, envelope, sql, text_message

@@ -7,7 +7,8 @@ import time
 import pytest
 
 from service.accounts.account import Account
-from service.conversations.identity import IdentityClaim, resolve
+from service.conversations.identity import resolve
+from service.conversations.identity_claim import IdentityClaim
 from service.runtime.db import connection, db
 from service.runtime.queues import SEND, wake
 from service.sending import outbox
