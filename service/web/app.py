@@ -21,7 +21,7 @@ from service.web import (
     webhook_events,
 )
 
-ROOMS = (
+API = (
     messages,
     batches,
     accounts,
@@ -35,7 +35,7 @@ ROOMS = (
 )
 
 
-def create_app():
+def create_app() -> Flask:
     if not config.is_command():
         config.check('web')
         logs.configure()
@@ -46,7 +46,7 @@ def create_app():
     responses.init_app(app)
     app.register_blueprint(health.blueprint)
     app.register_blueprint(webhook.blueprint)
-    for room in ROOMS:
-        app.register_blueprint(room.blueprint, url_prefix='/whatsapp-cloud')
+    for module in API:
+        app.register_blueprint(module.blueprint, url_prefix='/whatsapp-cloud')
     cli.init_app(app)
     return app

@@ -1,12 +1,13 @@
 """Who may come in: the backend by a bearer key, Meta by its signature.
 
-Both compared in constant time.
+Keys and signatures are compared in constant time.
 """
 
 import hashlib
 import hmac
+from collections.abc import Iterable
 
-from flask import request
+from flask import Blueprint, request
 
 from service.runtime.config import settings
 from service.runtime.db import db
@@ -18,49 +19,53 @@ PREFIX = 'sha256='
 NO_KEY = 'Send "Authorization: Bearer <key>" with one of API_KEYS.'
 
 
-def guard(blueprint):
-    """Every request of a blueprint needs a key and says nothing that its route does not know; it
-    has a database connection from when its body is there.
+def guard(blueprint: Blueprint) -> Blueprint:
+    """Let in requests with a key and a known query; then give them a database connection.
+
+    The connection comes last, when the body is there, so that a slow sender holds none.
     """
     blueprint.before_request(require_key)
     blueprint.before_request(bodies.read)
     blueprint.before_request(check_query)
-    blueprint.before_request(_open)
-    blueprint.teardown_request(_close)
+    blueprint.before_request(_connect)
+    blueprint.teardown_request(_disconnect)
     return blueprint
 
 
-def require_key():
+def require_key() -> None:
     if not has_key():
         raise Unauthorized(NO_KEY)
 
 
-def has_key():
+def has_key() -> bool:
     scheme, _, key = request.headers.get('Authorization', '').partition(' ')
     return scheme.lower() == 'bearer' and is_one_of(key.strip(), settings.API_KEYS)
 
 
-def _open():
-    db.connect()  # its True must not become Flask's answer
+def _connect() -> None:
+    db.connect()  # it returns True, which must not become Flask's answer
 
 
-def _close(error):
+def _disconnect(error: BaseException | None) -> None:
     if not db.is_closed():
         db.close()
 
 
-def is_one_of(given, secrets):
-    """Compares with all of them, whichever it is: the time tells nothing."""
-    given = given.encode('utf-8', 'surrogatepass')
-    return any([hmac.compare_digest(given, secret.encode()) for secret in secrets])
+def is_one_of(given: str, secrets: Iterable[str]) -> bool:
+    """Whether it is one of the secrets; each is compared, so that the time tells nothing."""
+    candidate = given.encode('utf-8', 'surrogatepass')
+    found = False
+    for secret in secrets:
+        found |= hmac.compare_digest(candidate, secret.encode())
+    return found
 
 
-def sign(body, secret):
+def sign(body: bytes, secret: str) -> str:
     """X-Hub-Signature-256 of a raw body (section 1.2)."""
     return PREFIX + hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()
 
 
-def verified_digest(body, header, secrets):
+def verified_digest(body: bytes, header: str | None, secrets: Iterable[str]) -> bytes | None:
     """The HMAC of a body that one of the app secrets signed, None when none did."""
     if not header or not header.startswith(PREFIX):
         return None

@@ -1,6 +1,7 @@
 """Contacts: who a person is, by whatever id a caller knows of them."""
 
 from dataclasses import asdict
+from uuid import UUID
 
 from flask import Blueprint
 
@@ -12,49 +13,49 @@ from service.sending import holds
 from service.web import pagination, request_input
 from service.web.auth import guard
 from service.web.request_input import query_parameters
+from service.web.responses import JSONObject
 
 blueprint = guard(Blueprint('contacts', __name__))
 
 
 @blueprint.get('/contacts')
 @query_parameters('chatbot_id', 'username', 'phone', 'user_id', 'opted_out', 'limit', 'cursor')
-def index():
-    chatbot_id, username = (
-        request_input.parameter('chatbot_id'),
-        request_input.parameter('username'),
-    )
+def index() -> JSONObject:
+    chatbot_id = request_input.parameter('chatbot_id')
     query = Conversation.select().where(Conversation.group_id.is_null())
-    query = query.where(Conversation.chatbot_id == chatbot_id) if chatbot_id else query
-    query = query.where(Conversation.username == username.removeprefix('@')) if username else query
+    if chatbot_id:
+        query = query.where(Conversation.chatbot_id == chatbot_id)
+    if username := request_input.parameter('username'):
+        query = query.where(Conversation.username == username.removeprefix('@'))
     for name in ('phone', 'user_id'):
         if value := request_input.parameter(name):
             query = query.where(Conversation.id.in_(contact.known_by(chatbot_id, value)))
-    if wanted := request_input.choice('opted_out', ('true', 'false')):
-        query = query.where(Conversation.opted_out_at.is_null(wanted == 'false'))
+    if opted_out := request_input.choice('opted_out', ('true', 'false')):
+        query = query.where(Conversation.opted_out_at.is_null(opted_out == 'false'))
     return pagination.page(query, Conversation, contact.serialize)
 
 
 @blueprint.get('/contacts/<uuid:contact_id>')
-def show(contact_id):
-    """Also by the id of a contact that turned out to be this one."""
+def show(contact_id: UUID) -> JSONObject:
+    """Show a contact, also by the id of one that was merged into it."""
     conversation = contact.find(str(contact_id))
     history = [asdict(change) for change in contact.history(conversation.id)]
     return {**contact.serialize([conversation])[0], 'history': history}
 
 
 @blueprint.post('/contacts/<uuid:contact_id>/opt-out')
-def opt_out(contact_id):
-    """The platform knows that this person wants no marketing."""
-    return _said(contact_id, 'opt_out')
+def opt_out(contact_id: UUID) -> JSONObject:
+    """Record that this person wants no marketing, as the platform knows."""
+    return _record(contact_id, 'opt_out')
 
 
 @blueprint.post('/contacts/<uuid:contact_id>/opt-in')
-def opt_in(contact_id):
-    """The platform knows that this person wants marketing (again)."""
-    return _said(contact_id, 'opt_in')
+def opt_in(contact_id: UUID) -> JSONObject:
+    """Record that this person wants marketing (again), as the platform knows."""
+    return _record(contact_id, 'opt_in')
 
 
-def _said(contact_id, kind):
+def _record(contact_id: UUID, kind: str) -> JSONObject:
     conversation = contact.find(str(contact_id))
     with db.atomic():
         holds.cancel_unwanted(record([Statement(conversation.id, kind, 'api', None)]))

@@ -13,5 +13,5 @@ blueprint.before_request(check_query)
 
 @blueprint.get('/docs/errors')
 def errors() -> Response:
-    """docs/errors.md, as this version writes it."""
+    """Serve docs/errors.md, as this version writes it."""
     return Response(error_docs.page(), content_type='text/markdown; charset=utf-8')

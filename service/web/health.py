@@ -1,6 +1,7 @@
 """/healthz: the process lives, and commits what comes. /readyz: what it needs is there."""
 
 import time
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 from flask import Blueprint
@@ -12,23 +13,22 @@ from service.runtime import heartbeat, migrate
 from service.runtime.db import connection, deadline, public_reason
 from service.runtime.queues import client
 from service.web.request_input import check_names, choice
+from service.web.responses import Answer, JSONObject
 
 blueprint = Blueprint('health', __name__)
-KINDS = ('incoming', 'send', 'errands', 'clock')  # what `python -m workers` runs
+WORKER_KINDS = ('incoming', 'send', 'errands', 'clock')  # what `python -m workers` runs
 HANG_SECONDS = 4  # a commit of webhooks that takes longer hangs
 READY_SECONDS = 3  # for PostgreSQL's answers to /readyz
 
 
 class Commit:
-    """The commit of webhooks that this process's intake is at: one at a time, `began` is None
-    between two.
-    """
+    """The commit of webhooks that this process is at, one at a time; `began` is None between."""
 
-    def __init__(self):
-        self.began = None
+    def __init__(self) -> None:
+        self.began: float | None = None
 
     @contextmanager
-    def under_way(self):
+    def under_way(self) -> Iterator[None]:
         self.began = time.monotonic()
         try:
             yield
@@ -44,51 +44,56 @@ commit = Commit()
 
 
 @blueprint.get('/healthz')
-def healthz():
-    """Asks nobody."""
+def healthz() -> Answer:
+    """Answer without asking PostgreSQL or Redis."""
     if commit.hangs():
         return {'status': 'unavailable', 'hangs': 'the commit of webhooks'}, 503
-    return {'status': 'ok'}
+    return {'status': 'ok'}, 200
 
 
 @blueprint.get('/readyz')
-def readyz():
-    """`?deep=1` also tells of the back room: which of its processes live, and how long what is due
-    has waited.
-    """
+def readyz() -> Answer:
+    """Ask PostgreSQL and Redis; with `?deep=1` also whether the workers live and keep up."""
     check_names(('deep',))
-    reasons, told = _database() | _redis(), {}
+    reasons = _check_database() | _check_redis()
     away = list(reasons)
+    details: JSONObject = {}
     if choice('deep', ('0', '1')) == '1' and 'database' not in away and 'schema' not in away:
-        told = _back_room()
-        away += [kind for kind in KINDS if not told['processes'][kind]['alive']]
-    told |= {'reasons': reasons} if reasons else {}
-    return {'status': 'unavailable' if away else 'ok', 'away': away, **told}, 503 if away else 200
+        details = _workers()
+        away += [kind for kind in WORKER_KINDS if not details['processes'][kind]['alive']]
+    if reasons:
+        details['reasons'] = reasons
+    status = 'unavailable' if away else 'ok'
+    return {'status': status, 'away': away, **details}, 503 if away else 200
 
 
-def _back_room() -> dict:
+def _workers() -> JSONObject:
+    """Which processes of the workers live, and how long what is due has waited."""
     with deadline(READY_SECONDS), connection():
-        living, next_due = heartbeat.living(), job_table.next_due()
+        living = heartbeat.living()
+        next_due = job_table.next_due()
     never = {'alive': 0, 'seen_seconds_ago': None}
+    late = job_table.late_by(next_due, 0)
     return {
-        'processes': {kind: living.get(kind, never) for kind in KINDS},
-        'oldest_due_seconds': {kind: job_table.late_by(next_due, 0).get(kind) for kind in next_due},
+        'processes': {kind: living.get(kind, never) for kind in WORKER_KINDS},
+        'oldest_due_seconds': {kind: late.get(kind) for kind in next_due},
     }
 
 
-def _database() -> dict[str, str]:
+def _check_database() -> dict[str, str]:
+    """What PostgreSQL lacks, and why.
+
+    A newer schema is none of it: a release migrates first, and the old processes serve on.
+    """
     try:
         with deadline(READY_SECONDS), connection():
-            if missing := migrate.missing():
-                return {
-                    'schema': missing
-                }  # not a newer one: a release goes first, the old processes serve on
+            missing = migrate.missing()
     except (PeeweeException, ValueError) as error:
         return {'database': public_reason(error)}
-    return {}
+    return {'schema': missing} if missing else {}
 
 
-def _redis() -> dict[str, str]:
+def _check_redis() -> dict[str, str]:
     try:
         client().ping()
     except RedisError as error:
