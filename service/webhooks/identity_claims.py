@@ -15,7 +15,7 @@ from service.graph.outcome import Outcome
 from service.messages.fact import status_type
 from service.runtime.ids import is_id
 from service.runtime.timestamps import past_from_epoch
-from service.runtime.untrusted import as_dict, as_text, clean, identifier, objects
+from service.runtime.untrusted import as_dict, as_text, clean, identifier, list_of_dicts
 from service.webhooks.contact_lookup import participant
 from service.webhooks.item import Item, JsonObject
 
@@ -121,7 +121,7 @@ def _opts_out(status: JsonObject) -> bool:
 
 def of_update(item: Item, chatbots: list[str]) -> list[IdentityClaim]:
     """What a change of the field user_id_update says. Meta withdrew the field: it is tolerated."""
-    updates = objects(as_dict(item.change.value).get(UPDATE))
+    updates = list_of_dicts(as_dict(item.change.value).get(UPDATE))
     claims = [_of_update(chatbot_id, one) for one in updates for chatbot_id in chatbots]
     return [claim for claim in claims if claim]
 
