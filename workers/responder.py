@@ -18,9 +18,9 @@ from service.conversations.reply_queue import ClaimedReply
 from service.messages import view
 from service.messages.message import Message
 from service.replies import chat_history, responder_client
-from service.replies.chat_completion import answer_in, sentence_in
+from service.replies.chat_completion import find_answer, find_error_text
 from service.replies.chat_history import ChatMessage, PastMessage
-from service.replies.redaction import quotable
+from service.replies.redaction import redact
 from service.replies.reply_failure import NoReply
 from service.replies.responder_client import Answer
 from service.runtime import encryption
@@ -105,7 +105,7 @@ def _ask_openai(question: Question) -> list[SendBody]:
     if not key and not responder.get('base_url'):  # our own key goes only to our own server
         key = settings.AI_API_KEY
     past = [PastMessage(row['direction'], row['text'] or '') for row in question.history]
-    messages = chat_history.build(past, responder.get('system_prompt'))
+    messages = chat_history.build_messages(past, responder.get('system_prompt'))
     if not messages:
         return []  # none of the last messages is the customer's
     body = json.dumps(({'model': model} if model else {}) | {'messages': messages})
@@ -124,7 +124,7 @@ def _completion(answer: Answer, key: str | None, messages: list[ChatMessage]) ->
         return _text_of(answer)
     except NoReply as reason:
         written = [message['content'] for message in messages]
-        reason.details = quotable(reason.details, [key], written)
+        reason.details = redact(reason.details, [key], written)
         raise
 
 
@@ -134,10 +134,10 @@ def _text_of(answer: Answer) -> str:
     except NotJSON:
         body = {}
     if answer.status < 300:
-        return answer_in(body)
+        return find_answer(body)
     is_final = answer.status in FINAL_STATUSES
     title = f'the responder answered HTTP {answer.status}'
-    raise NoReply(title, sentence_in(body), final=is_final, wait=answer.wait)
+    raise NoReply(title, find_error_text(body), final=is_final, wait=answer.wait)
 
 
 def _ask_http(question: Question) -> list[SendBody]:

@@ -84,7 +84,7 @@ def find(contact_id: str) -> Conversation:
     return conversation
 
 
-def known_by(chatbot_id: str | None, value: str) -> list[str]:
+def find_ids(chatbot_id: str | None, value: str) -> list[str]:
     """Ids of the contacts that a phone, in any of its forms, or a BSUID leads to, or once led to.
 
     Of all chatbots when none is named.

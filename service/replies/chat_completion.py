@@ -46,15 +46,15 @@ ERROR_PLACES = (
 SPOKEN = ('text', 'output_text', None)  # types of parts that hold text for the customer
 
 
-def answer_in(completion: dict[str, Any]) -> str:
+def find_answer(completion: dict[str, Any]) -> str:
     """The text for the customer. Raises NoReply."""
     choices = list_of_dicts(completion.get('choices'))
     if not choices:
-        details = sentence_in(completion)
+        details = find_error_text(completion)
         raise NoReply('the AI answered something that is no chat completion', details)
     message = choices[0].get('message')
-    text: str = cleaned(without_thinking(_content(get_path(message, 'content'))).strip())
-    text = text or cleaned(without_thinking(get_text(message, 'refusal')).strip())
+    text: str = cleaned(strip_thinking(_content(get_path(message, 'content'))).strip())
+    text = text or cleaned(strip_thinking(get_text(message, 'refusal')).strip())
     if text:
         return text
     if get_path(message, 'tool_calls') or get_path(message, 'function_call'):
@@ -78,7 +78,7 @@ def _spoken(part: object) -> str:
     return text if isinstance(text, str) else ''
 
 
-def without_thinking(text: str) -> str:
+def strip_thinking(text: str) -> str:
     """What stands outside of all thinking, which may be nested.
 
     Thinking without a closing tag lasts to the end of the text. With a closing tag alone it began
@@ -108,6 +108,6 @@ def _final_channel(text: str) -> str:
     return final if is_there or CHANNEL not in text else ''
 
 
-def sentence_in(body: dict[str, Any]) -> str | None:
+def find_error_text(body: dict[str, Any]) -> str | None:
     """The server's sentence about an error; redaction.py makes it fit to be shown."""
     return next(filter(None, (get_text(body, *place) for place in ERROR_PLACES)), None)

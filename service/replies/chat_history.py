@@ -38,7 +38,7 @@ class Turn(NamedTuple):
     text: str
 
 
-def build(history: Iterable[PastMessage], system_prompt: str | None) -> list[ChatMessage]:
+def build_messages(history: Iterable[PastMessage], system_prompt: str | None) -> list[ChatMessage]:
     """The `messages` of a request, [] when the customer said nothing.
 
     `history`: the oldest message first. What the business wrote before the customer's first message

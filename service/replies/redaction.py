@@ -19,9 +19,7 @@ PART_OF_KEY = 6  # characters in a row that give away too much of a secret
 HIDDEN = '…'
 
 
-def quotable(
-    sentence: str | None, secrets: Iterable[str | None], texts: Iterable[str]
-) -> str | None:
+def redact(sentence: str | None, secrets: Iterable[str | None], texts: Iterable[str]) -> str | None:
     """The sentence without any part of `secrets` or `texts`; None when nothing is left of it."""
     seen = INVISIBLE.sub(' ', (sentence or '')[: 4 * MAX_LENGTH])
     shown = _one_line(seen)[:MAX_LENGTH]

@@ -29,7 +29,7 @@ def index() -> JSONObject:
         query = query.where(Conversation.username == username.removeprefix('@'))
     for name in ('phone', 'user_id'):
         if value := request_input.parameter(name):
-            query = query.where(Conversation.id.in_(contact.known_by(chatbot_id, value)))
+            query = query.where(Conversation.id.in_(contact.find_ids(chatbot_id, value)))
     if opted_out := request_input.choice('opted_out', ('true', 'false')):
         query = query.where(Conversation.opted_out_at.is_null(opted_out == 'false'))
     return pagination.page(query, Conversation, contact.serialize)

@@ -20,7 +20,7 @@ from service.content.text_split import split
 from service.content.whatsapp_format import to_whatsapp
 from service.conversations import opt_out_keywords
 from service.media.inbound_file import file_name
-from service.replies.redaction import quotable
+from service.replies.redaction import redact
 from service.runtime import logs
 from service.runtime.errors import Invalid
 from service.sending import recipients_csv
@@ -320,7 +320,7 @@ READERS = {
     'template': template_text,
     'log': logs.NUMBER.findall,
     'Markdown': to_whatsapp,
-    'quoted': lambda text: quotable(text, ['secret-key'], [text[:99]]),
+    'quoted': lambda text: redact(text, ['secret-key'], [text[:99]]),
     'sniff': lambda text: sniffed(text.encode()),
     'nulls': lambda text: without_nulls({'a': [{'b': None, 'c': one} for one in text]}),
     'schema': lambda text: send_schema.validate(
