@@ -1,16 +1,18 @@
 """Idempotency-Key: the same key and request give the first answer again, never a second message."""
 
 import hashlib
+import io
 import json
 from collections.abc import Callable
-from typing import Any
+from typing import IO, Any
 
 from flask import Response, current_app, request
 
-from service.runtime.db import db, execute, fetch
+from service.runtime.db import db, execute, fetch, no_connection
 from service.runtime.errors import GatewayError, Invalid
 from service.runtime.untrusted import UNSTORABLE
 
+READ_BYTES = 65536  # of a file that is only hashed, at a time
 FIND_ANSWER = """
 SELECT request_digest, answer::text FROM idempotency_key WHERE chatbot_id = %s AND key = %s
 """
@@ -23,6 +25,32 @@ VALUES (%(chatbot_id)s, %(key)s, %(digest)s, %(answer)s) ON CONFLICT DO NOTHING
 def digest_of_body(body: dict[str, Any]) -> bytes:
     """Equal for equal JSON, whatever its spaces and the order of its keys."""
     return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).digest()
+
+
+class HashedStream(io.RawIOBase):
+    """A stream that is hashed as it is read, after a text; its digest also reads what is left."""
+
+    def __init__(self, stream: IO[bytes], text: str) -> None:
+        self._stream = stream
+        self._hash = hashlib.sha256(text.encode('utf-8', 'surrogatepass'))
+        self._is_over = False
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        data = self._stream.read(len(buffer))
+        buffer[: len(data)] = data
+        self._hash.update(data)
+        self._is_over = not data
+        return len(data)
+
+    def digest(self) -> bytes:
+        if not self._is_over:
+            with no_connection():  # the caller may be slow
+                while self.read(READ_BYTES):
+                    pass
+        return self._hash.digest()
 
 
 class IdempotentRequest:

@@ -9,7 +9,7 @@ from service.runtime.db import db
 from service.runtime.errors import Invalid
 from service.sending.recipients import Personalisation, RecipientList
 from service.sending.recipients_csv import SIZE_LIMIT, read_rows
-from service.web import batches
+from service.web import bulk_order
 from tests.people import CHATBOT, sql
 
 HELLO = {'type': 'text', 'text': {'body': 'Hello {{name}}'}}
@@ -294,9 +294,9 @@ def test_no_connection_to_the_database_is_held_while_a_file_comes_in(
     acme, application, monkeypatch
 ):
     seen = []
-    read_csv = batches.read_csv
+    read_csv = bulk_order.read_csv
     monkeypatch.setattr(
-        batches, 'read_csv', lambda *given: seen.append(db.is_closed()) or read_csv(*given)
+        bulk_order, 'read_csv', lambda *given: seen.append(db.is_closed()) or read_csv(*given)
     )
     assert upload(acme, f'to,name\n{ANA},Ana\n').status_code == 202
     assert seen == [True]
