@@ -1,22 +1,33 @@
-"""Media that is expected → Meta's file servers → the storage: checked, in pieces, never whole in
-memory.
-"""
+"""Files that are due → Meta's file servers → the storage: checked, and in pieces."""
 
 import hashlib
 import logging
 import time
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
-from service.graph.media_client import GONE, LARGEST, MediaClient, NotFetched, failure, too_large
-from service.graph.outcome import OutcomeKind
+from urllib3 import BaseHTTPResponse
+
+from service.graph.media_client import (
+    GONE,
+    LARGEST,
+    Described,
+    MediaClient,
+    NotFetched,
+    failure,
+    too_large,
+)
+from service.graph.outcome import Outcome, OutcomeKind
 from service.media import inbound_file
+from service.media.inbound_file import ClaimedFile, FetchResult, StoredFile
 from service.media.storage import storage
 from service.media.storage_interface import StorageError, key_of
 from service.runtime import encryption
 from service.runtime.config import settings
 from service.runtime.db import connection
+from service.runtime.queues import RETRY
 from service.runtime.untrusted import as_dict, clean
 from workers import loop, pool
 
@@ -24,39 +35,27 @@ log = logging.getLogger(__name__)
 
 THREADS = 32
 BATCH_WINDOW = 0.2  # seconds; files that come within it are made safe together
-FRESH = timedelta(minutes=4)  # an address in a webhook is good for five
+URL_TRUSTED = timedelta(minutes=4)  # an address in a webhook is good for five
 
 
-def job():
-    return pool.BackgroundJob(THREADS, *Fetcher().parts(), batch_window=BATCH_WINDOW)
-
-
-@dataclass(slots=True)
-class Stored:
-    """What lies in the storage now."""
-
-    key: str
-    size: int
-    sha256: bytes
-    mime_type: str | None
+def job() -> pool.BackgroundJob:
+    """The part of workers/background.py."""
+    fetcher = Fetcher()
+    claim = partial(inbound_file.claim, lease=fetcher.lease)
+    return pool.BackgroundJob(THREADS, claim, fetcher.fetch, record, batch_window=BATCH_WINDOW)
 
 
 class Fetcher:
     """This process's connections to Meta, and how long a claim lasts."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.client = MediaClient(THREADS)
-        self.lease = 2 * settings.GRAPH_TIMEOUT + 20  # seconds; renewed while bytes arrive
+        self.lease: float = 2 * settings.GRAPH_TIMEOUT + 20  # seconds; renewed while bytes arrive
 
-    def parts(self):
-        return lambda limit: inbound_file.claim(limit, self.lease), self.fetch, record
-
-    def fetch(self, row):
-        """The file into the storage, on a thread of the pool: Stored, or the Outcome that says why
-        not.
-        """
+    def fetch(self, file: ClaimedFile) -> StoredFile | Outcome:
+        """Bring the file into the storage, on a thread of the pool; else say why not."""
         try:
-            return self._fetch(row, encryption.decrypt(row['access_token']))
+            return self._fetch(file, encryption.decrypt(file.access_token))
         except NotFetched as reason:
             return reason.outcome
         except encryption.Undecryptable as error:
@@ -64,46 +63,49 @@ class Fetcher:
         except StorageError as error:
             return failure(OutcomeKind.RETRY, str(error), 'storage').outcome
 
-    def _fetch(self, row, token):
-        """The address that came with the message saves a call; one that does not work is replaced,
-        once at once.
+    def _fetch(self, file: ClaimedFile, token: str) -> StoredFile:
+        """By the address in the message, which saves a call, else by one that Meta is asked for.
+
+        Meta is asked once more when that address does not work any more.
         """
-        if url := _given_address(row):
+        if url := _given_url(file):
             with suppress(NotFetched):
-                return self._download(row, url, token)
-        described = self._describe(row, token)
+                return self._download(file, url, token)
+        described = self._describe(file, token)
         try:
-            return self._download(row, described.url, token, described)
+            return self._download(file, described.url, token, described)
         except NotFetched as reason:
             if not reason.is_stale:
                 raise
-        described = self._describe(row, token)
-        return self._download(row, described.url, token, described)
+        described = self._describe(file, token)
+        return self._download(file, described.url, token, described)
 
-    def _describe(self, row, token):
-        described = self.client.describe(row['meta_id'], row['phone_number_id'], token)
+    def _describe(self, file: ClaimedFile, token: str) -> Described:
+        described = self.client.describe(file.meta_id, file.phone_number_id, token)
         if (described.size or 0) > LARGEST:
             raise too_large()
         return described
 
-    def _download(self, row, url, token, described=None):
-        """Into a draft, which becomes the file when it is what Meta announced."""
-        key, digest, size = key_of(row['chatbot_id'], row['id']), hashlib.sha256(), 0
+    def _download(
+        self, file: ClaimedFile, url: str, token: str, described: Described | None = None
+    ) -> StoredFile:
+        """Write it into a draft, which becomes the file when it is what Meta announced."""
+        key = key_of(file.chatbot_id, file.id)
+        digest = hashlib.sha256()
+        size = 0
         with self.client.download(url, token) as answer, storage().create(key) as draft:
-            for piece in self._pieces(row, answer):
+            for piece in self._pieces(file, answer):
                 size += len(piece)
                 if size > LARGEST:
                     raise too_large()
                 digest.update(piece)
                 draft.write(piece)
-            _check(row, described, size, digest.digest())
+            _check(file, described, size, digest.digest())
             draft.keep(soon=True)
-        mime_type = (
-            described and described.mime_type or clean(answer.headers.get('Content-Type'), 255)
-        )
-        return Stored(key, size, digest.digest(), mime_type)
+        mime_type = described and described.mime_type
+        return StoredFile(key, size, digest.digest(), mime_type or _content_type(answer))
 
-    def _pieces(self, row, answer):
+    def _pieces(self, file: ClaimedFile, answer: BaseHTTPResponse) -> Iterator[bytes]:
         """The bytes as they arrive. The claim is renewed meanwhile; who lost it stops."""
         renewed = time.monotonic()
         for piece in self.client.pieces(answer):
@@ -111,76 +113,87 @@ class Fetcher:
             now = time.monotonic()
             if now - renewed > self.lease / 4:
                 renewed = now
-                _renew(row, self.lease)
+                _renew(file, self.lease)
 
 
-def _renew(row, lease):
-    with suppress(*loop.AWAY), connection():  # else the lease may end, and another fetches it too
-        if not inbound_file.renew(row, lease):
+def _renew(file: ClaimedFile, lease: float) -> None:
+    """Keep the claim; without the database it may end, and another worker fetches the file, too."""
+    with suppress(*loop.AWAY), connection():
+        if not inbound_file.renew(file, lease):
             raise failure(OutcomeKind.RETRY, 'Another worker fetches the file', 'not_fetched')
 
 
-def _given_address(row):
-    is_fresh = row['attempts'] == 1 and datetime.now(UTC) - row['created_at'] < FRESH
-    return clean(as_dict(as_dict(row['content'])).get('url')) if is_fresh else None
+def _given_url(file: ClaimedFile) -> str | None:
+    """The address that came with the message, while it is good."""
+    is_fresh = file.attempts == 1 and datetime.now(UTC) - file.created_at < URL_TRUSTED
+    return clean(as_dict(file.content).get('url')) if is_fresh else None
 
 
-def _check(row, described, size, digest):
-    """Against all that Meta has promised. Raises NotFetched: tried again, four times in all."""
-    promised = {bytes(one) for one in (row['sha256'], described and described.sha256) if one}
+def _content_type(answer: BaseHTTPResponse) -> str | None:
+    return clean(answer.headers.get('Content-Type'), 255)
+
+
+def _check(file: ClaimedFile, described: Described | None, size: int, digest: bytes) -> None:
+    """Compare with all that Meta has promised. Raises NotFetched, final at the fourth attempt."""
+    promised = [file.sha256, described and described.sha256]
+    digests = {bytes(one) for one in promised if one}
     if described and described.size is not None and described.size != size:
         wrong = 'size'
-    elif promised - {digest}:
+    elif digests - {digest}:
         wrong = 'SHA-256'
     else:
         return
-    is_last = row['attempts'] > inbound_file.RETRY.max
-    raise failure(
-        OutcomeKind.FAILED if is_last else OutcomeKind.RETRY,
-        f'The file has another {wrong} than Meta announced',
-        GONE,
-    )
+    kind = OutcomeKind.FAILED if file.attempts > RETRY.max else OutcomeKind.RETRY
+    raise failure(kind, f'The file has another {wrong} than Meta announced', GONE)
 
 
-def record(batch):
-    """Write what became of files, then log, a line each."""
-    now, results, lost = datetime.now(UTC), [], _settle(batch)
-    for row, result in batch:
-        if lost and isinstance(result, Stored):
-            result = failure(OutcomeKind.RETRY, str(lost), 'storage').outcome
-        if isinstance(result, pool.Unrecordable):
-            result = failure(OutcomeKind.FAILED, str(result), 'not_recorded').outcome
+PoolResult = tuple[ClaimedFile, StoredFile | Outcome | Exception]  # an exception: a fault of ours
+
+
+def record(batch: Sequence[PoolResult]) -> None:
+    """Write what became of files, then log a line for each."""
+    now = datetime.now(UTC)
+    lost = _fsync(batch)
+    results: list[FetchResult] = []
+    for file, result in batch:
         if isinstance(result, Exception):
-            result = failure(
-                OutcomeKind.RETRY, f'internal error ({type(result).__name__})', 'not_fetched'
-            ).outcome
-        if isinstance(result, Stored):
-            results.append((row, result, None))
-        else:
-            result.delay = inbound_file.delay_after(result, row, now)
-            results.append((row, None, result))
+            result = _outcome_of_fault(result)
+        elif lost and isinstance(result, StoredFile):
+            result = failure(OutcomeKind.RETRY, str(lost), 'storage').outcome
+        if isinstance(result, Outcome):
+            result.delay = inbound_file.delay_after(result, file.attempts, file.written_at, now)
+        results.append((file, result))
     inbound_file.record(results)
-    for one in results:
-        _log(*one)
+    for file, fetched in results:
+        _log(file, fetched)
 
 
-def _settle(batch):
+def _outcome_of_fault(fault: Exception) -> Outcome:
+    if isinstance(fault, pool.Unrecordable):
+        return failure(OutcomeKind.FAILED, str(fault), 'not_recorded').outcome
+    title = f'internal error ({type(fault).__name__})'
+    return failure(OutcomeKind.RETRY, title, 'not_fetched').outcome
+
+
+def _fsync(batch: Sequence[PoolResult]) -> StorageError | None:
     """Make the batch's files safe; the reason when the storage cannot."""
     try:
-        storage().fsync([result.key for _, result in batch if isinstance(result, Stored)])
+        storage().fsync([result.key for _, result in batch if isinstance(result, StoredFile)])
     except StorageError as reason:
         return reason
     return None
 
 
-def _log(row, stored, outcome):
-    line = {
-        'message_id': row['message_id'],
-        'chatbot_id': row['chatbot_id'],
-        'attempt': row['attempts'],
+def _log(file: ClaimedFile, result: StoredFile | Outcome) -> None:
+    line: dict[str, object] = {
+        'message_id': file.message_id,
+        'chatbot_id': file.chatbot_id,
+        'attempt': file.attempts,
     }
-    if stored:
-        log.info('media', extra=line | {'outcome': 'stored', 'size': stored.size})
-    else:
-        line |= {'outcome': 'failed' if outcome.delay is None else 'retry', 'due_in': outcome.delay}
-        log.warning('media', extra=line | {name: outcome.error[name] for name in ('code', 'title')})
+    if isinstance(result, StoredFile):
+        log.info('media', extra=line | {'outcome': 'stored', 'size': result.size})
+        return
+    error = result.error or {}
+    line['outcome'] = 'failed' if result.delay is None else 'retry'
+    line['due_in'] = result.delay
+    log.warning('media', extra=line | {'code': error['code'], 'title': error['title']})

@@ -209,7 +209,7 @@ def _tell(news):
         outage.tell(news)
         for streak in news.ended:
             number = None if streak.scope == outage.ALL else streak.phone_number_id
-            inbound_file.go_on(number)
+            inbound_file.resume_number(number)
             read_receipt.retry_failed(number)
     if news.ended:
         wake(SEND)

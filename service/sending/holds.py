@@ -75,7 +75,7 @@ def release_account(chatbot_id: str) -> None:
         account.release(chatbot_id)
         execute_long(RELEASE_OF_ACCOUNT, ([HoldReason.ACCOUNT, HoldReason.TEMPLATE], chatbot_id))
         apply_template_stops()
-        inbound_file.account_goes_on(chatbot_id)
+        inbound_file.resume_account(chatbot_id)
 
 
 RELEASE_OF_TEMPLATE = f"""

@@ -12,7 +12,7 @@ from werkzeug.exceptions import RequestedRangeNotSatisfiable
 
 from service.content.file_names import for_people
 from service.content.file_types import KINDS, UNKNOWN, plain_type
-from service.media.inbound_file import Media, fetch_again, serialize
+from service.media.media import Media, fetch_again, serialize
 from service.media.storage import storage
 from service.media.storage_interface import Missing, StorageError
 from service.runtime.db import db, no_connection

@@ -10,7 +10,7 @@ from service.accounts.account import Account
 from service.content import message_schema
 from service.conversations.conversation import current_id
 from service.conversations.identity_store import known_phones
-from service.media import inbound_file
+from service.media import media
 from service.messages import message_list, read_receipt, view
 from service.messages.message import Message
 from service.messages.state_machine import Status
@@ -155,7 +155,7 @@ def serialize(messages: list[Message]) -> list[JSONObject]:
     inbound = [message.id for message in messages if message.direction == 'inbound']
     statuses = delivery_status.of_messages(left)
     receipts = read_receipt.of_messages(inbound)
-    files = inbound_file.of_messages(messages)
+    files = media.of_messages(messages)
     rows = view.serialize(messages)
     for message, row in zip(messages, rows, strict=True):
         row['media'] = files.get(message.id)

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from service.conversations import conversation, opt_out
 from service.conversations.conversation import Activity
-from service.media import inbound_file
+from service.media import expected_file
 from service.messages import echo, message
 from service.messages.message import MessageKey, ReceivedMessage
 from service.runtime.config import settings
@@ -77,7 +77,7 @@ def _store_echoes(unique: dict[MessageKey, Item]) -> list[Item]:
 def _new_items(unique: dict[MessageKey, Item], stored: dict[MessageKey, str]) -> list[Item]:
     """The items that were stored just now; the files that come with them are expected."""
     new = {key: item for key, item in unique.items() if key in stored}
-    inbound_file.expect([(stored[key], item) for key, item in new.items()])
+    expected_file.expect({stored[key]: item for key, item in new.items()})
     return list(new.values())
 
 

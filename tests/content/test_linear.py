@@ -19,7 +19,7 @@ from service.content.fields import without_nulls
 from service.content.text_split import split
 from service.content.whatsapp_format import to_whatsapp
 from service.conversations import opt_out_keywords
-from service.media.inbound_file import file_name
+from service.media.expected_file import file_name
 from service.replies.redaction import redact
 from service.runtime import logs
 from service.runtime.errors import Invalid

@@ -14,6 +14,7 @@ import pytest
 from service.graph import media_client
 from service.graph.outcome import Outcome
 from service.media import inbound_file
+from service.media.inbound_file import StoredFile
 from service.media.storage import storage
 from service.runtime.db import connection
 from tests.files import CONTENT, at_meta, attempts, comes_in, media_message, media_row
@@ -185,7 +186,7 @@ def test_a_file_that_is_not_safe_yet_does_not_count_as_stored(acme, meta, worker
     comes_in(meta, workers, media_message('77'))
     with connection():
         (claimed,) = inbound_file.claim(1, 60)
-        gone = fetch_media.Stored('ab/cd/nowhere', 9, hashlib.sha256(CONTENT).digest(), 'image/png')
+        gone = StoredFile('ab/cd/nowhere', 9, hashlib.sha256(CONTENT).digest(), 'image/png')
         fetch_media.record([(claimed, gone)])
     status, _, error, wait = media_row()
     assert (status, error['cause']) == ('fetching', 'storage')
@@ -197,10 +198,7 @@ def test_the_first_attempts_come_soon_and_the_others_until_meta_forgets():
     passing = Outcome('retry', error={})
 
     def waits(outcome, written, numbers=range(1, 9)):
-        return [
-            inbound_file.delay_after(outcome, {'attempts': n, 'written_at': now - written}, now)
-            for n in numbers
-        ]
+        return [inbound_file.delay_after(outcome, n, now - written, now) for n in numbers]
 
     assert waits(passing, timedelta()) == [2, 4, 8, 60, 600, 3600, 21600, 21600]
     assert waits(passing, timedelta(days=6, hours=23, minutes=30)) == [
@@ -226,9 +224,9 @@ def test_a_claim_counts_and_is_nobody_elses_until_its_lease_ends(acme, meta, wor
         assert inbound_file.claim(10, 60) == []
         sql('UPDATE media SET due_at = now()')
         (second,) = inbound_file.claim(10, 60)
-        assert (first['attempts'], second['attempts']) == (1, 2)
+        assert (first.attempts, second.attempts) == (1, 2)
         assert (inbound_file.renew(first, 60), inbound_file.renew(second, 60)) == (False, True)
-        inbound_file.record([(first, None, Outcome('failed', error={'code': 1}))])
+        inbound_file.record([(first, Outcome('failed', error={'code': 1}))])
         assert media_row()[0] == 'fetching'
 
 
