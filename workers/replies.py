@@ -8,7 +8,7 @@ from typing import Any
 
 from service.accounts.account import Account
 from service.conversations import reply_queue
-from service.conversations.reply_queue import ClaimedReply
+from service.conversations.reply_queue import ClaimedReply, ReplyError
 from service.messages import read_receipt
 from service.replies.reply_failure import NoReply
 from service.runtime.db import LOCKED, db, passes, sqlstate
@@ -114,7 +114,7 @@ def _fail(reply: ClaimedReply, reason: Exception) -> None:
     """Plan the next attempt, or give up; the conversation shows the error."""
     delay, is_counted = _next_attempt(reply, reason)
     is_final = delay is None
-    error: dict[str, Any] = {
+    error: ReplyError = {
         'title': _title(reason),
         'attempts': reply.attempts if is_counted else reply.attempts - 1,
         'final': is_final,

@@ -7,10 +7,11 @@ opted_out_by are computed: the latest by Meta's time counts, in whatever order i
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from enum import StrEnum
 from typing import Any, Protocol
 
 from service.conversations.contact import ContactEvent
-from service.conversations.opt_out_keywords import KeywordMatch, match_keyword
+from service.conversations.opt_out_keywords import KeywordMatch, MarketingChoice, match_keyword
 from service.graph.outcome import Outcome
 from service.runtime.db import execute, fetch
 from service.runtime.rows import execute_bulk
@@ -56,6 +57,15 @@ WHERE c.id = ANY(%s::uuid[]) AND c.group_id IS NULL AND EXISTS (
 """
 
 
+class Source(StrEnum):
+    """How we know what a person wants: conversation.opted_out_by."""
+
+    KEYWORD = 'keyword'  # their message was a keyword
+    USER_PREFERENCES = 'user_preferences'  # they told WhatsApp (docs/meta.md, section 5)
+    META = 'meta'  # Meta refused a message with OPTED_OUT_CODE
+    API = 'api'  # the platform said so
+
+
 class KeywordLists(Protocol):
     """An account, as far as its own words are concerned; None: the default ones."""
 
@@ -91,18 +101,18 @@ class Refusal(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """A person wants no marketing (`kind`: opt_out), or wants it (opt_in)."""
+    """A person wants no marketing, or wants it."""
 
     conversation_id: str
-    kind: str
-    by: str  # how we know: a value of conversation.opted_out_by
+    choice: MarketingChoice
+    by: Source
     at: datetime | None  # None: now
     detail: tuple[tuple[str, Any], ...] = ()  # what else is worth keeping: (name, value)
 
     def event(self, now: datetime) -> ContactEvent:
         """The row of contact_event that keeps it. No time lies in the future."""
         detail = {'by': self.by, **dict(self.detail)}
-        return ContactEvent(self.conversation_id, self.kind, detail, min(self.at or now, now))
+        return ContactEvent(self.conversation_id, self.choice, detail, min(self.at or now, now))
 
 
 def record(statements: Iterable[Statement]) -> list[str]:
@@ -118,7 +128,7 @@ def record(statements: Iterable[Statement]) -> list[str]:
     kept = {}
     for one in reversed(statements):  # of several with one time the first stays
         moved = replace(one, conversation_id=current[one.conversation_id])
-        kept[moved.conversation_id, moved.kind, moved.at] = moved
+        kept[moved.conversation_id, moved.choice, moved.at] = moved
     execute_bulk(INSERT_STATEMENTS, [one.event(now) for one in kept.values()])
     conversations = sorted(set(current.values()))
     recompute(conversations)
@@ -150,17 +160,15 @@ def from_keywords(messages: Iterable[InboundMessage]) -> list[Statement]:
     for message in messages:
         found = None if message.data.get('group_id') else _keyword(message)
         if found:
-            detail = (('word', found.word),)
-            statements.append(
-                Statement(message.conversation_id, found.kind, 'keyword', message.at, detail)
-            )
+            whose, said = message.conversation_id, (('word', found.word),)
+            statements.append(Statement(whose, found.choice, Source.KEYWORD, message.at, said))
     return statements
 
 
 def is_stop(message: InboundMessage) -> bool:
     """Whether a message is nothing but a STOP word."""
     found = _keyword(message)
-    return found is not None and found.kind == 'opt_out'
+    return found is not None and found.choice == MarketingChoice.OPT_OUT
 
 
 def _keyword(message: InboundMessage) -> KeywordMatch | None:
@@ -171,7 +179,13 @@ def _keyword(message: InboundMessage) -> KeywordMatch | None:
 def from_refusals(refusals: Iterable[Refusal]) -> list[Statement]:
     """The statements that Meta makes for people, by refusing marketing to them."""
     return [
-        Statement(one.conversation_id, 'opt_out', 'meta', one.at, (('code', OPTED_OUT_CODE),))
+        Statement(
+            one.conversation_id,
+            MarketingChoice.OPT_OUT,
+            Source.META,
+            one.at,
+            (('code', OPTED_OUT_CODE),),
+        )
         for one in refusals
         if one.conversation_id and (one.outcome.error or {}).get('code') == OPTED_OUT_CODE
     ]

@@ -3,6 +3,7 @@
 import re
 import unicodedata
 from collections.abc import Iterable
+from enum import StrEnum
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -37,10 +38,17 @@ MAX_LENGTH = 64  # characters of one of them
 BETWEEN = re.compile(r'[\W_]+')
 
 
+class MarketingChoice(StrEnum):
+    """What somebody wants of marketing; the kind of the contact_event that keeps it."""
+
+    OPT_OUT = 'opt_out'
+    OPT_IN = 'opt_in'
+
+
 class KeywordMatch(NamedTuple):
     """A message that is nothing but a keyword."""
 
-    kind: str  # opt_out or opt_in
+    choice: MarketingChoice
     word: str  # normalized
 
 
@@ -74,9 +82,9 @@ def match_keyword(
     for text in pressed or _written(data):
         word = normalize(text) if len(text) <= 4 * MAX_LENGTH else None
         if word and word in _keyword_list(opt_out, default_out):
-            return KeywordMatch('opt_out', word)
+            return KeywordMatch(MarketingChoice.OPT_OUT, word)
         if word and word in _keyword_list(opt_in, default_in):
-            return KeywordMatch('opt_in', word)
+            return KeywordMatch(MarketingChoice.OPT_IN, word)
     return None
 
 

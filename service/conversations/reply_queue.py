@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from time import monotonic
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
 from service.runtime.db import execute, to_json
 from service.runtime.ids import new_id
@@ -86,6 +86,16 @@ class ClaimedReply:
     claimed_at: float = field(default_factory=monotonic)
 
 
+class ReplyError(TypedDict):
+    """Why there is no reply, as callers see it of the conversation."""
+
+    title: str
+    attempts: int
+    final: bool  # the responder is not asked again
+    details: NotRequired[str]  # its server's own words, redacted
+    errors: NotRequired[dict[str | None, list[str]]]  # what is wrong with its answer, by field
+
+
 def claim(
     limit: int, lease: float, shares: dict[str, int], other_share: int
 ) -> Sequence[ClaimedReply]:
@@ -120,7 +130,7 @@ def finish(reply: ClaimedReply) -> bool:
 
 
 def fail(
-    reply: ClaimedReply, delay: float | None, error: dict[str, Any], is_counted: bool = True
+    reply: ClaimedReply, delay: float | None, error: ReplyError, is_counted: bool = True
 ) -> None:
     """End a claim without an answer, and keep the error with the conversation.
 

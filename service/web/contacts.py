@@ -7,7 +7,8 @@ from flask import Blueprint
 
 from service.conversations import contact
 from service.conversations.conversation import Conversation
-from service.conversations.opt_out import Statement, record
+from service.conversations.opt_out import Source, Statement, record
+from service.conversations.opt_out_keywords import MarketingChoice
 from service.runtime.db import db
 from service.sending import holds
 from service.web import pagination, request_input
@@ -46,17 +47,17 @@ def show(contact_id: UUID) -> JSONObject:
 @blueprint.post('/contacts/<uuid:contact_id>/opt-out')
 def opt_out(contact_id: UUID) -> JSONObject:
     """Record that this person wants no marketing, as the platform knows."""
-    return _record(contact_id, 'opt_out')
+    return _record(contact_id, MarketingChoice.OPT_OUT)
 
 
 @blueprint.post('/contacts/<uuid:contact_id>/opt-in')
 def opt_in(contact_id: UUID) -> JSONObject:
     """Record that this person wants marketing (again), as the platform knows."""
-    return _record(contact_id, 'opt_in')
+    return _record(contact_id, MarketingChoice.OPT_IN)
 
 
-def _record(contact_id: UUID, kind: str) -> JSONObject:
+def _record(contact_id: UUID, choice: MarketingChoice) -> JSONObject:
     conversation = contact.find(str(contact_id))
     with db.atomic():
-        holds.cancel_unwanted(record([Statement(conversation.id, kind, 'api', None)]))
+        holds.cancel_unwanted(record([Statement(conversation.id, choice, Source.API, None)]))
     return show(contact_id)

@@ -10,14 +10,19 @@ from datetime import datetime
 from service.content.person_id import named
 from service.conversations import opt_out
 from service.conversations.identity_claim import IdentityClaim
-from service.conversations.opt_out import Statement
+from service.conversations.opt_out import Source, Statement
+from service.conversations.opt_out_keywords import MarketingChoice
 from service.runtime.rows import Uuid, execute_bulk
 from service.runtime.timestamps import past_from_epoch
 from service.runtime.untrusted import as_dict, clean, identifier, list_of_dicts
 from service.sending import holds
 from service.webhooks.item import Item, JsonObject
 
-STATEMENT_KINDS = {'stop': 'opt_out', 'resume': 'opt_in', 'signup': 'opt_in'}
+CHOICES = {
+    'stop': MarketingChoice.OPT_OUT,
+    'resume': MarketingChoice.OPT_IN,
+    'signup': MarketingChoice.OPT_IN,
+}
 
 
 @dataclass(slots=True)
@@ -31,10 +36,10 @@ class Call:
 
 @dataclass(slots=True)
 class MarketingPreference:
-    """A person wants no marketing (`kind`: opt_out), or wants it (opt_in)."""
+    """A person wants no marketing, or wants it."""
 
     identity: IdentityClaim
-    kind: str
+    choice: MarketingChoice
     at: datetime
     detail: tuple[tuple[str, str], ...]  # what else Meta says: (name, value)
     conversation_id: str = ''
@@ -66,13 +71,13 @@ def _call(call: JsonObject, item: Item) -> Call | None:
 def _preference(preference: JsonObject, item: Item) -> MarketingPreference | None:
     ids = named(preference.get('user_id'), preference.get('wa_id'))
     value = clean(preference.get('value'), 64)
-    kind = STATEMENT_KINDS.get(value or '')
-    if preference.get('category') != 'marketing_messages' or not (kind and ids):
+    choice = CHOICES.get(value or '')
+    if preference.get('category') != 'marketing_messages' or not (choice and ids):
         return None
     detail = {'value': value, 'signup_id': identifier(preference.get('signup_id'))}
     return MarketingPreference(
         IdentityClaim(item.account.chatbot_id, **ids, why='user_preferences'),
-        kind,
+        choice,
         past_from_epoch(preference.get('timestamp')) or item.received_at,
         tuple((name, text) for name, text in detail.items() if text),
     )
@@ -116,8 +121,8 @@ def store(found: Iterable[CallOrPreference]) -> None:
 def _statement(preference: MarketingPreference) -> Statement:
     return Statement(
         preference.conversation_id,
-        preference.kind,
-        'user_preferences',
+        preference.choice,
+        Source.USER_PREFERENCES,
         preference.at,
         preference.detail,
     )
