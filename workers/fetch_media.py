@@ -58,7 +58,7 @@ class Fetcher:
             return self._fetch(file, encryption.decrypt(file.access_token))
         except NotFetched as reason:
             return reason.outcome
-        except encryption.Undecryptable as error:
+        except encryption.DecryptionError as error:
             return failure(OutcomeKind.HELD, str(error), 'undecryptable').outcome
         except StorageError as error:
             return failure(OutcomeKind.RETRY, str(error), 'storage').outcome

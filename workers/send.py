@@ -132,7 +132,7 @@ class Sender:
             return Outcome(OutcomeKind.EXPIRED)
         try:
             token = encryption.decrypt(row['access_token'])
-        except encryption.Undecryptable as error:
+        except encryption.DecryptionError as error:
             return Outcome(OutcomeKind.HELD, error=make_error(str(error), cause='undecryptable'))
         if row.get('ask_first') and not self.graph.answers(row['phone_number_id'], token):
             return Outcome(OutcomeKind.POSTPONED)

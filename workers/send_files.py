@@ -36,7 +36,7 @@ class NotNow(Exception):
     """Somebody else uploads the file, or too little is left of the message's lease"""
 
 
-class Refused(Exception):
+class FileNotAccepted(Exception):
     """Meta did not take the file; nothing was sent. Has the Outcome."""
 
     def __init__(self, outcome):
@@ -58,7 +58,7 @@ class Attacher:
             if stale := _stale(row, outcome):
                 self._forget(stale)
                 outcome = self._send(row, token)
-        except Refused as refusal:
+        except FileNotAccepted as refusal:
             return refusal.outcome
         except (NotNow, *loop.AWAY):
             return Outcome(OutcomeKind.POSTPONED)
@@ -67,7 +67,7 @@ class Attacher:
     def _send(self, row, token):
         for media_id, file in row['files'].items():
             if file is None:
-                raise Refused(_failed(f'The file {media_id} is not there any more'))
+                raise FileNotAccepted(_failed(f'The file {media_id} is not there any more'))
             if not file['meta_id']:
                 file |= {'meta_id': self._shared(row, file, token), 'age': 0}
         if row['expires_at'] and row['expires_at'] <= datetime.now(UTC):
@@ -120,11 +120,11 @@ class Attacher:
                 form = Form(file, self._pieces(row, file, stored))
                 outcome = self._graph.upload(file['number'], token, form)
         except storage_interface.Missing:
-            raise Refused(_failed('The file is not there any more')) from None
+            raise FileNotAccepted(_failed('The file is not there any more')) from None
         except storage_interface.StorageError as error:
-            raise Refused(_failed(str(error), OutcomeKind.RETRY)) from error
+            raise FileNotAccepted(_failed(str(error), OutcomeKind.RETRY)) from error
         if outcome.kind != OutcomeKind.ACCEPTED:
-            raise Refused(_naming(outcome, file))
+            raise FileNotAccepted(_naming(outcome, file))
         return outcome.media_id
 
     def _pieces(self, row, file, stored):

@@ -37,7 +37,7 @@ def _tell(graph, row):
         return _given_up('The account is not active')
     try:
         token = encryption.decrypt(row['access_token'])
-    except encryption.Undecryptable as error:
+    except encryption.DecryptionError as error:
         return _given_up(str(error))
     return graph.mark_read(row['phone_number_id'], token, row['wamid'], row['typing'])
 

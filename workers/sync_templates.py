@@ -4,7 +4,7 @@ import logging
 import random
 from functools import partial
 
-from service.graph.management_client import PATIENCE, ManagementClient, Refused
+from service.graph.management_client import PATIENCE, ManagementClient, ManagementError
 from service.graph.outcome import Outcome, OutcomeKind, make_error
 from service.runtime import encryption
 from service.runtime.config import settings
@@ -40,9 +40,9 @@ def _read(graph: ManagementClient, sync: ClaimedSync) -> TemplateList | Outcome:
         try:
             token = encryption.decrypt(encrypted)
             return graph.templates(sync.id, token)
-        except encryption.Undecryptable as error:
+        except encryption.DecryptionError as error:
             outcome = _held(str(error), 'undecryptable')
-        except Refused as error:
+        except ManagementError as error:
             outcome = error.outcome
             if outcome.kind != OutcomeKind.HELD:
                 break

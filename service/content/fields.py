@@ -167,7 +167,7 @@ def refuse_repeated(
         seen.add(value)
 
 
-class Refused(fields.Field[Any]):
+class ForbiddenField(fields.Field[Any]):
     """A field that may not be given, and why."""
 
     def __init__(self, sentence: str) -> None:

@@ -8,7 +8,7 @@ from marshmallow import INCLUDE, Schema, ValidationError, fields, validate, vali
 from service.content.fields import (
     MAX_WORD,
     ByType,
-    Refused,
+    ForbiddenField,
     exactly,
     link,
     parts,
@@ -294,9 +294,11 @@ def message(
     return Schema.from_dict(
         {
             'type': fields.String(),
-            'header': ByType(headers, required=header_required) if headers else Refused(NO_HEADER),
+            'header': ByType(headers, required=header_required)
+            if headers
+            else ForbiddenField(NO_HEADER),
             'body': only_text(body, body_required),
-            'footer': only_text(FOOTER, required=False) if footer else Refused(NO_FOOTER),
+            'footer': only_text(FOOTER, required=False) if footer else ForbiddenField(NO_FOOTER),
             'action': fields.Nested(action, required=True),
         }
     )()

@@ -20,7 +20,7 @@ from service.content.fields import (
     Body,
     ByType,
     Flag,
-    Refused,
+    ForbiddenField,
     fits_in,
     parts,
     storable,
@@ -89,7 +89,9 @@ class MessageSchema(Body):
     recipient = text(255, least=0)
     type = fields.String(validate=validate.Regexp(r'\A[a-z][a-z_]{0,63}\Z'))
     context = fields.Nested(ContextSchema)
-    biz_opaque_callback_data = Refused('The gateway needs it for itself: give a client_reference.')
+    biz_opaque_callback_data = ForbiddenField(
+        'The gateway needs it for itself: give a client_reference.'
+    )
     checked = Flag(data_key='validate', attribute='validate')
 
     def given(self, data: Any) -> Any:

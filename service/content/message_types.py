@@ -9,7 +9,7 @@ from service.content.fields import (
     MAX_WORD,
     Count,
     Flag,
-    Refused,
+    ForbiddenField,
     link,
     optional_strings,
     parts,
@@ -48,11 +48,11 @@ class DocumentSchema(CaptionedSchema):
 
 class AudioSchema(FileSchema):
     voice = Flag()  # true: shown as a voice message; Meta wants ogg with opus then
-    caption = Refused('An audio has no caption: send a text beside it.')
+    caption = ForbiddenField('An audio has no caption: send a text beside it.')
 
 
 class StickerSchema(FileSchema):
-    caption = Refused('A sticker has no caption: send a text beside it.')
+    caption = ForbiddenField('A sticker has no caption: send a text beside it.')
 
 
 class LocationSchema(Schema):

@@ -24,7 +24,7 @@ PATIENCE = 120  # seconds for all pages
 LARGEST_LIST = 32 * 2**20  # bytes, decoded, of all pages
 
 
-class Refused(Exception):
+class ManagementError(Exception):
     """What Meta did not do, as an Outcome: `held` is about the account, `failed` about the request,
     others pass.
     """
@@ -34,12 +34,12 @@ class Refused(Exception):
         self.outcome = outcome
 
 
-def _refused(kind: OutcomeKind, title: str, cause: str | None = None) -> Refused:
-    return Refused(Outcome(kind, error=make_error(title, cause=cause)))
+def _refused(kind: OutcomeKind, title: str, cause: str | None = None) -> ManagementError:
+    return ManagementError(Outcome(kind, error=make_error(title, cause=cause)))
 
 
 class ManagementClient:
-    """Connections to the Graph API for `concurrency` threads. Every call raises Refused."""
+    """Connections to the Graph API for `concurrency` threads. Every call raises ManagementError."""
 
     def __init__(self, concurrency: int = 1) -> None:
         self._meta = Connections(concurrency)
@@ -131,7 +131,7 @@ def _after(paging: dict[str, Any]) -> str | None:
 def _understood(answer: Answer) -> dict[str, Any]:
     body = json_of(answer)
     if answer.status >= 300:
-        raise Refused(refusal(answer, body or {}))
+        raise ManagementError(refusal(answer, body or {}))
     if body is None:
         raise _refused(OutcomeKind.UNKNOWN, 'Meta answered something that is not JSON', 'no_answer')
     return body

@@ -8,7 +8,7 @@ from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from service.runtime.config import settings
 
 
-class Undecryptable(Exception):
+class DecryptionError(Exception):
     """A stored secret was encrypted with a key that ENCRYPTION_KEYS does not hold"""
 
 
@@ -31,7 +31,7 @@ def _decrypt(token: str, keys: tuple[str, ...]) -> str:
     try:
         return _fernet(keys).decrypt(token.encode()).decode()
     except InvalidToken:
-        raise Undecryptable(Undecryptable.__doc__) from None
+        raise DecryptionError(DecryptionError.__doc__) from None
 
 
 @overload

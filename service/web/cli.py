@@ -52,7 +52,7 @@ def rotate_keys() -> None:
     """
     try:
         click.echo(f'{_rotate()} accounts re-encrypted.')
-    except encryption.Undecryptable as error:
+    except encryption.DecryptionError as error:
         raise click.ClickException(f'{error}; nothing was changed.') from None
 
 

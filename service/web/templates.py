@@ -11,7 +11,7 @@ from flask import Blueprint
 from service.accounts.account import Account
 from service.content.message_schema import check
 from service.graph.error_codes import explain
-from service.graph.management_client import ManagementClient, Refused
+from service.graph.management_client import ManagementClient, ManagementError
 from service.runtime import encryption
 from service.runtime.db import db, no_connection
 from service.runtime.errors import Conflict, Invalid, NotFound, Unavailable
@@ -167,12 +167,12 @@ def _at_meta(account):
     """
     try:
         whose = _waba_of(account), encryption.decrypt(account.access_token)
-    except encryption.Undecryptable as error:
+    except encryption.DecryptionError as error:
         raise Conflict(f'{error}.', **explain('undecryptable')) from None
     try:
         with no_connection():
             yield ManagementClient(), *whose
-    except Refused as refused:
+    except ManagementError as refused:
         template.request_sync([account.waba_id])  # an answer that was lost may have been a yes
         raise _problem(refused.outcome) from None
 
