@@ -1,10 +1,9 @@
-"""The templates of a WhatsApp Business account: shown as they were read, read again, made and
-deleted at Meta.
-"""
+"""Templates of a WhatsApp Business account: show them, read them again, create and delete them."""
 
-import base64
-import json
+from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
 
 from flask import Blueprint
 
@@ -12,9 +11,10 @@ from service.accounts.account import Account
 from service.content.message_schema import check
 from service.graph.error_codes import explain
 from service.graph.management_client import ManagementClient, ManagementError
+from service.graph.outcome import Outcome, OutcomeKind
 from service.runtime import encryption
 from service.runtime.db import db, no_connection
-from service.runtime.errors import Conflict, Invalid, NotFound, Unavailable
+from service.runtime.errors import Conflict, GatewayError, Invalid, NotFound, Unavailable
 from service.runtime.queues import ERRANDS, SEND, wake
 from service.runtime.untrusted import UNSTORABLE
 from service.sending import holds
@@ -22,24 +22,28 @@ from service.templates import template, template_sync
 from service.web import pagination, request_input
 from service.web.auth import guard
 from service.web.request_input import query_parameters
+from service.web.responses import Answer, JSONObject
 from service.web.template_schemas import new_template_schema, sync_schema
 
 blueprint = guard(Blueprint('templates', __name__))
-REQUIRED = ['Missing data for required field.']
-RETRY_AFTER = 5  # seconds, if Meta asks for none
-AS_KEPT = {'status': str.upper, 'category': str.lower}
+RETRY_AFTER_SECONDS = 5  # if Meta asks for none
+STORED_FORM = {'status': str.upper, 'category': str.lower}
 NOT_THERE = 'There is no such template; it may not have been read yet.'
+NO_WABA = 'The account has no waba_id yet: save it, or wait for the first webhook, which names it.'
+NO_TEMPLATE_ID = "Meta's id of this template is not known yet; it comes with the next reading."
 
 
 @blueprint.get('/templates')
 @query_parameters('chatbot_id', 'waba_id', *template_sync.FILTERS, 'limit', 'cursor')
-def index():
-    """By name and language, with how it stands with their reading."""
-    waba_id, limit = _waba_id(), pagination.page_size()
-    wanted = {name: request_input.parameter(name) for name in template_sync.FILTERS}
-    wanted = {name: AS_KEPT.get(name, str)(value) for name, value in wanted.items() if value}
-    rows = template_sync.list_templates(waba_id, wanted, _after(), limit + 1)
-    cursor = _cursor(rows[limit - 1]) if len(rows) > limit else None
+def index() -> JSONObject:
+    """List templates by name and language, and say when they were read."""
+    waba_id = _waba_id()
+    limit = pagination.page_size()
+    rows = template_sync.list_templates(waba_id, _filters(), _after(), limit + 1)
+    cursor = None
+    if len(rows) > limit:
+        last = rows[limit - 1]
+        cursor = pagination.encode_cursor(last['name'], last['language'])
     return {
         'data': rows[:limit],
         'next_cursor': cursor,
@@ -50,17 +54,15 @@ def index():
 
 @blueprint.get('/templates/<name>')
 @query_parameters('chatbot_id', 'waba_id', 'language')
-def show(name):
-    language = request_input.parameter('language')
-    if not language:
-        raise Invalid('language is required.', {'language': REQUIRED})
+def show(name: str) -> JSONObject:
+    language = request_input.required('language')
     _check_name(name)
-    return _found(_waba_id(), name, language)
+    return _find(_waba_id(), name, language)
 
 
 @blueprint.post('/templates/sync')
-def sync():
-    """Read them all again, now."""
+def sync() -> Answer:
+    """Read all templates again, now."""
     order = check(sync_schema, request_input.json_object())
     waba_id = _waba_of(Account.find(order['chatbot_id']))
     template.request_sync([waba_id], gap=0)
@@ -69,127 +71,133 @@ def sync():
 
 
 @blueprint.post('/templates')
-def create():
-    """Make one at Meta; 201 with what Meta says of it. Its approval comes later, by webhook."""
+def create() -> Answer:
+    """Create a template at Meta; 201 with what Meta says of it.
+
+    Its approval comes later, by webhook.
+    """
     order = check(new_template_schema, request_input.json_object())
     account = Account.find_active(order.pop('chatbot_id'))
-    with _at_meta(account) as (meta, *whose):
-        made = meta.create_template(*whose, order)
-    waba_id, told = (
-        account.waba_id,
-        {name: made[name] for name in ('id', 'status', 'category') if name in made},
-    )
+    with _at_meta(account) as waba:
+        created = waba.client.create_template(waba.id, waba.token, order)
+    facts = {name: created[name] for name in ('id', 'status', 'category') if name in created}
     with db.atomic():
-        template.request_sync([waba_id])
-        template_sync.save_templates(waba_id, [order | told])
+        template.request_sync([waba.id])
+        template_sync.save_templates(waba.id, [order | facts])
     wake(ERRANDS)
-    return _found(waba_id, order['name'], order['language']), 201
+    return _find(waba.id, order['name'], order['language']), 201
 
 
 @blueprint.delete('/templates/<name>')
 @query_parameters('chatbot_id', 'language', 'id')
-def delete(name):
-    """In one language (by that, or by Meta's id), or in all.
+def delete(name: str) -> JSONObject:
+    """Delete a template at Meta: in one language (by that, or by Meta's id), or in all.
 
     Meta keeps the name from being used again for a while.
     """
     _check_name(name)
-    account = Account.find_active(_required('chatbot_id'))
-    language, template_id = request_input.parameter('language'), request_input.parameter('id')
+    account = Account.find_active(request_input.required('chatbot_id'))
+    language = request_input.parameter('language')
+    template_id = request_input.parameter('id')
     if language and not template_id:
-        template_id = _found(_waba_of(account), name, language)['id']
+        template_id = _find(_waba_of(account), name, language)['id']
         if not template_id:
-            raise Conflict(
-                "Meta's id of this template is not known yet; it comes with the next reading."
-            )
-    with _at_meta(account) as (meta, *whose):
-        meta.delete_template(*whose, name, template_id)
-    holds.template_deleted(account.waba_id, name, language, template_id)
+            raise Conflict(NO_TEMPLATE_ID)
+    with _at_meta(account) as waba:
+        waba.client.delete_template(waba.id, waba.token, name, template_id)
+    holds.template_deleted(waba.id, name, language, template_id)
     wake(ERRANDS)
     wake(SEND)
     return {'deleted': True, 'name': name, 'language': language, 'id': template_id}
 
 
-def _required(name):
-    value = request_input.parameter(name)
-    if value is None:
-        raise Invalid(f'{name} is required.', {name: REQUIRED})
-    return value
+def _filters() -> dict[str, str]:
+    """The values of the list's filters, written as the table has them."""
+    given = {name: request_input.parameter(name) for name in template_sync.FILTERS}
+    return {name: STORED_FORM.get(name, str)(value) for name, value in given.items() if value}
 
 
-def _waba_id():
-    """Named itself, or by one of its chatbots."""
-    return request_input.parameter('waba_id') or _waba_of(Account.find(_required('chatbot_id')))
+def _waba_id() -> str:
+    """The WABA that a query names, itself or by one of its chatbots."""
+    waba_id = request_input.parameter('waba_id')
+    return waba_id or _waba_of(Account.find(request_input.required('chatbot_id')))
 
 
-def _waba_of(account):
-    if not account.waba_id:
-        raise Conflict(
-            'The account has no waba_id yet: save it, or wait for the first webhook, which names it.'
-        )
-    return account.waba_id
+def _waba_of(account: Account) -> str:
+    waba_id: str | None = account.waba_id
+    if not waba_id:
+        raise Conflict(NO_WABA)
+    return waba_id
 
 
-def _check_name(name):
+def _check_name(name: str) -> None:
     if UNSTORABLE.search(name):
         raise NotFound(NOT_THERE)
 
 
-def _found(waba_id, name, language):
-    rows = template_sync.list_templates(waba_id, {'name': name, 'language': language}, None, 1)
+def _find(waba_id: str, name: str, language: str) -> JSONObject:
+    filters = {'name': name, 'language': language}
+    rows = template_sync.list_templates(waba_id, filters, None, 1)
     if not rows:
         raise NotFound(NOT_THERE)
     return rows[0]
 
 
-def _cursor(row):
-    return base64.urlsafe_b64encode(json.dumps([row['name'], row['language']]).encode()).decode()
-
-
-def _after():
-    """(name, language) of the last template that was shown."""
+def _after() -> tuple[str, str] | None:
+    """(name, language) of the last template of the page before."""
     cursor = request_input.parameter('cursor')
-    try:
-        name, language = json.loads(base64.urlsafe_b64decode(cursor)) if cursor else (None, None)
-    except (ValueError, RecursionError, TypeError):
-        name = language = 0
-    if cursor and not all(
-        isinstance(part, str) and not UNSTORABLE.search(part) for part in (name, language)
-    ):
-        raise Invalid('cursor is not valid.', {'cursor': ['Not a cursor of ours.']})
-    return cursor and (name, language)
+    if not cursor:
+        return None
+    pair = pagination.decode_cursor(cursor)
+    if pair is None or UNSTORABLE.search(''.join(pair)):
+        raise request_input.invalid('cursor', 'Not a cursor of ours.')
+    return pair
+
+
+@dataclass(slots=True)
+class WABA:
+    """A WhatsApp Business account at Meta, with what a call about it needs."""
+
+    client: ManagementClient
+    id: str
+    token: str
 
 
 @contextmanager
-def _at_meta(account):
-    """(ManagementClient, WABA, token) for one call, during which others have the connection to the
-    database.
+def _at_meta(account: Account) -> Iterator[WABA]:
+    """The WABA of an account for one call, during which others have the database connection.
+
+    Raises Conflict, Invalid or Unavailable for what Meta refuses.
     """
+    waba_id = _waba_of(account)
     try:
-        whose = _waba_of(account), encryption.decrypt(account.access_token)
+        token = encryption.decrypt(account.access_token)
     except encryption.DecryptionError as error:
-        raise Conflict(f'{error}.', **explain('undecryptable')) from None
+        members: dict[str, Any] = {**explain('undecryptable')}
+        raise Conflict(f'{error}.', **members) from None
     try:
         with no_connection():
-            yield ManagementClient(), *whose
-    except ManagementError as refused:
-        template.request_sync([account.waba_id])  # an answer that was lost may have been a yes
-        raise _problem(refused.outcome) from None
+            yield WABA(ManagementClient(), waba_id, token)
+    except ManagementError as refusal:
+        template.request_sync([waba_id])  # an answer that was lost may have been a yes
+        raise _gateway_error(refusal.outcome) from None
 
 
-def _problem(outcome):
-    """Meta's refusal as an answer of ours: about the account, about the request, or to be tried
-    again.
-    """
-    error = outcome.error
-    sentence = f'Meta: {error["title"]}' + (f' ({error["details"]})' if error['details'] else '')
-    members = {name: error[name] for name in ('code', 'fbtrace_id')} | explain(
-        error.get('cause') or error['code']
-    )
-    if outcome.kind == 'held':
+def _gateway_error(outcome: Outcome) -> GatewayError:
+    """Meta's refusal as ours: about the account, about the request, or to be tried again."""
+    error: dict[str, Any] = outcome.error or {}
+    details = f' ({error["details"]})' if error['details'] else ''
+    sentence = f'Meta: {error["title"]}{details}'
+    members = {
+        'code': error['code'],
+        'fbtrace_id': error['fbtrace_id'],
+        **explain(error.get('cause') or error['code']),
+    }
+    if outcome.kind == OutcomeKind.HELD:
         return Conflict(sentence, **members)
-    if outcome.kind == 'failed':
+    if outcome.kind == OutcomeKind.FAILED:
         return Invalid(sentence, **members)
-    away = Unavailable(sentence, **members | {'code': error['code'] or 'meta_unreachable'})
-    away.retry_after = round(max(outcome.delay or 0, outcome.pause or 0, RETRY_AFTER))
+    members['code'] = error['code'] or 'meta_unreachable'
+    away = Unavailable(sentence, **members)
+    away.retry_after = round(max(outcome.delay or 0, outcome.pause or 0, RETRY_AFTER_SECONDS))
     return away
