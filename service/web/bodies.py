@@ -1,4 +1,6 @@
-"""Bodies of requests: none is longer than it may be, and none that was cut off is taken for whole."""
+"""Bodies of requests: none is longer than it may be, none that was cut off counts as whole."""
+
+from typing import IO, TYPE_CHECKING, cast
 
 from flask import Request, request
 from gunicorn.http.errors import ParseException
@@ -8,6 +10,9 @@ from werkzeug.wsgi import LimitedStream
 
 from service.runtime.errors import BadRequest, RequestTimeout
 
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
+
 BODY_LIMIT = 4 * 1024 * 1024  # bytes; Meta's batches have up to 3 MB (section 1.3)
 STREAMED = ('text/csv', 'multipart/form-data')  # their views read them piece by piece
 CUT_OFF = 'The body ended before its announced end; nothing was stored.'
@@ -16,28 +21,27 @@ TOO_SLOW = 'The body came too slowly; nothing was stored.'
 
 
 class Body(LimitedStream):
-    """As many bytes as Content-Length announces (`length`), or chunks up to their end, at most
-    `limit` bytes.
+    """The body's bytes: as many as Content-Length says (`length`), or chunks up to their end.
+
+    More than `limit` bytes raise RequestEntityTooLarge.
     """
 
-    def __init__(self, stream, length: int | None, limit: int):
+    def __init__(self, stream: IO[bytes], length: int | None, limit: int) -> None:
         super().__init__(stream, limit + 1 if length is None else length)
-        self._is_chunked, self._most = length is None, limit
+        self._is_chunked = length is None
+        self._byte_limit = limit
 
-    def readinto(self, buffer) -> int | None:
+    def readinto(self, buffer: 'WriteableBuffer') -> int | None:
         try:
-            size = super().readinto(buffer)
+            size = super().readinto(cast(bytearray, buffer))
         except ParseException:
             raise BadRequest(MALFORMED) from None
-        if self.tell() > self._most:
+        if self.tell() > self._byte_limit:
             raise RequestEntityTooLarge
         return size
 
     def on_disconnect(self, error: Exception | None = None) -> None:
-        """Nothing came any more.
-
-        Of chunks that is the end; gunicorn raises an error where it is missing.
-        """
+        """Nothing comes any more. That is the end of chunks; gunicorn's error says it was none."""
         if isinstance(error, TimeoutError):
             raise RequestTimeout(TOO_SLOW)
         if error is not None or not self._is_chunked:
@@ -45,17 +49,20 @@ class Body(LimitedStream):
 
 
 class WholeRequest(Request):
+    """A request whose body is a Body."""
+
     @cached_property
-    def stream(self) -> Body:
-        length, limit = self.content_length, self.max_content_length
+    def stream(self) -> IO[bytes]:
+        length = self.content_length
+        limit = self.max_content_length or BODY_LIMIT
         if length is None and 'Transfer-Encoding' not in self.headers:
             length = 0
         if length is not None and length > limit:
             raise RequestEntityTooLarge
-        return Body(self.input_stream, length, limit)
+        return cast(IO[bytes], Body(self.input_stream, length, limit))
 
 
 def read() -> None:
-    """Before a view has a database connection, so that who sends slowly holds none."""
+    """Read the body before a view has a database connection: a slow sender must not hold one."""
     if request.mimetype not in STREAMED:
         request.get_data()

@@ -1,8 +1,7 @@
-"""gthread's main loop for connections that wait on it: each for one thing, until its deadline, and
-nobody for another.
+"""gthread's main loop for connections that wait on it: each for one thing, until its deadline.
 
 Nothing here blocks: not the sending of an answer, not the end of a connection, not a client that
-says nothing.
+says nothing. So no connection waits for another one.
 """
 
 import logging
@@ -21,34 +20,36 @@ from service.web.callers import Caller
 
 log = logging.getLogger(__name__)
 
-PIECE = 64 * 1024  # bytes that are read at a time
-CLOSING = 2  # seconds that a client has to close after us
-DRAINED = 8 * 1024 * 1024  # bytes that it may still send meanwhile
-LAST_REQUEST = 5  # seconds for the rest of a request at SIGTERM
-LOOK = 0.25  # seconds between two looks for whose time is over
+OnReady = Callable[[Caller], None]
+
+RECV_BYTES = 64 * 1024  # at a time
+CLOSE_SECONDS = 2  # that a client has to close after us
+DRAIN_BYTES = 8 * 1024 * 1024  # that it may still send meanwhile
+LAST_REQUEST_SECONDS = 5  # for the rest of a request at SIGTERM
+CHECK_SECONDS = 0.25  # between two checks of deadlines
 
 
 class ConnectionLoop(ThreadWorker):
-    """A connection is `open`.
+    """A worker that watches its connections: `_open` are all, `_waiting` those the loop waits for.
 
-    While the loop waits for something on it, it is `waiting`, too; else a thread has it.
+    The others are in the hands of a thread.
     """
 
     def init_process(self) -> None:
         self._open: set[Caller] = set()
         self._waiting: set[Caller] = set()
-        self._next_look = 0.0
-        self._last = math.inf  # when stopping: until then a request that has begun may become whole
+        self._next_check = 0.0
+        self._stop_at = math.inf  # while stopping: until then a request may become whole
         super().init_process()
 
-    def _watch(self, caller: Caller, on_ready: Callable, event: int = selectors.EVENT_READ) -> None:
+    def _watch(self, caller: Caller, on_ready: OnReady, event: int = selectors.EVENT_READ) -> None:
         self._waiting.add(caller)
-        self.poller.register(caller.raw, event, partial(self._call, on_ready, caller))
+        self.poller.register(caller.raw, event, partial(self._on_event, on_ready, caller))
 
-    def _call(self, on_ready: Callable, caller: Caller, _: object) -> None:
-        """One connection's fault is not everybody's."""
+    def _on_event(self, on_ready: OnReady, caller: Caller, _: object) -> None:
+        """Let one connection go on. An error of it closes it, and no other one."""
         try:
-            if caller in self._waiting:  # else it was closed within this very turn
+            if caller in self._waiting:  # else it was closed in this very turn
                 on_ready(caller)
         except Exception as error:
             log.error('a connection failed', exc_info=error)
@@ -60,35 +61,35 @@ class ConnectionLoop(ThreadWorker):
             self.poller.unregister(caller.raw)
 
     def murder_pending(self) -> None:
-        """gthread calls it in each turn: whose time is over?"""
+        """End the connections whose time is over. gthread calls it in each turn."""
         super().murder_pending()
         now = time.monotonic()
-        if now >= self._next_look:
-            self._next_look = now + LOOK
-            is_over = now >= self._last
+        if now >= self._next_check:
+            self._next_check = now + CHECK_SECONDS
+            is_over = now >= self._stop_at
             late = [one for one in self._waiting if one.deadline <= now or one.framing and is_over]
             for caller in late:
-                self._too_late(caller)
+                self._on_deadline(caller)
 
-    def _too_late(self, caller: Caller) -> None:
+    def _on_deadline(self, caller: Caller) -> None:
         self._close(caller)
 
     # ---- the rest of an answer, and what comes after it
 
-    def _go_on(self, caller: Caller) -> None:
-        """A thread has given it back, or its answer has gone."""
+    def _continue(self, caller: Caller) -> None:
+        """Go on with a connection that a thread has given back, or whose answer has gone."""
         if caller.sock.unsent:
             caller.restart_deadline()
-            self._watch(caller, self._on_room, selectors.EVENT_WRITE)
+            self._watch(caller, self._on_writable, selectors.EVENT_WRITE)
         elif caller.keeps:
-            self._next(caller)
+            self._next_request(caller)
         else:
             self._close_gently(caller)
 
-    def _next(self, caller: Caller) -> None:
+    def _next_request(self, caller: Caller) -> None:
         raise NotImplementedError
 
-    def _on_room(self, caller: Caller) -> None:
+    def _on_writable(self, caller: Caller) -> None:
         try:
             caller.extend_deadline(caller.sock.flush())
         except OSError:
@@ -96,11 +97,12 @@ class ConnectionLoop(ThreadWorker):
             return
         if not caller.sock.unsent:
             self._unwatch(caller)
-            self._go_on(caller)
+            self._continue(caller)
 
     def _close_gently(self, caller: Caller) -> None:
-        """When the client has closed, or has had time to: unread bytes would make the kernel break
-        off the answer.
+        """Close when the client has closed, or has had time to.
+
+        At once, unread bytes would make the kernel break off the answer.
         """
         try:
             caller.raw.shutdown(socket.SHUT_WR)
@@ -108,18 +110,19 @@ class ConnectionLoop(ThreadWorker):
             self._close(caller)
             return
         caller.received.clear()
-        caller.drained, caller.deadline = 0, time.monotonic() + CLOSING
+        caller.drained = 0
+        caller.deadline = time.monotonic() + CLOSE_SECONDS
         self._watch(caller, self._drain)
 
     def _drain(self, caller: Caller) -> None:
         try:
-            size = len(caller.raw.recv(PIECE))
+            size = len(caller.raw.recv(RECV_BYTES))
         except BlockingIOError:
             return
         except OSError:
             size = 0
         caller.drained += size
-        if not size or caller.drained > DRAINED:
+        if not size or caller.drained > DRAIN_BYTES:
             self._close(caller)
 
     def _close(self, caller: Caller) -> None:
@@ -132,14 +135,12 @@ class ConnectionLoop(ThreadWorker):
     # ---- the end of the process
 
     def handle_exit(self, sig: int, frame: object) -> None:
-        """SIGTERM: what is under way is finished, and nobody waits long for a PostgreSQL that is
-        silent.
-        """
+        """Finish what is under way at SIGTERM, without long waits for a silent PostgreSQL."""
         watchdog.hurry()
         super().handle_exit(sig, frame)
 
     def is_parent_alive(self) -> bool:
-        """When gunicorn's master was killed, this process ends as at SIGTERM."""
+        """Whether gunicorn's master lives. When it was killed, this process ends as at SIGTERM."""
         if super().is_parent_alive():
             return True
         watchdog.hurry()
@@ -147,27 +148,25 @@ class ConnectionLoop(ThreadWorker):
         return False
 
     def _cap_keepalive(self, deadline: float) -> None:
-        """gthread calls it once, when it stops: the port is free, and who is silent holds nobody
-        up.
-        """
+        """Free the port and wait for no silent client. gthread calls it once, when it stops."""
         super()._cap_keepalive(deadline)
         for listener in self.sockets:
-            self._accept_the_last(listener)
+            self._accept_waiting(listener)
             listener.close()
-        self._last = time.monotonic() + LAST_REQUEST
+        self._stop_at = time.monotonic() + LAST_REQUEST_SECONDS
         for caller in self._waiting:
             if caller.framing is None:
                 caller.deadline = min(caller.deadline, deadline)
 
-    def _accept_the_last(self, listener: socket.socket) -> None:
-        """Who had connected before the end would be cut off by it."""
+    def _accept_waiting(self, listener: socket.socket) -> None:
+        """Accept those who had connected already: closing the listener would cut them off."""
         before = -1
         while before < self.nr_conns < self.worker_connections:
             before = self.nr_conns
             self.accept(listener)
 
     def murder_keepalived(self, force: bool = False) -> None:
-        """gthread calls it with `force` at the very end: no thread waits for its client any more."""
+        """With `force`, let no thread wait for its client. gthread does so at the very end."""
         super().murder_keepalived(force)
         for caller in self._open if force else ():
             with suppress(OSError):

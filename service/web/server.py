@@ -13,14 +13,14 @@ environment.check('web')
 
 
 def addresses(port: int) -> list[str]:
-    """Every address of the machine: of both families, where it has both."""
+    """Every address of the machine, of IPv6 and of IPv4, as far as it has them."""
     try:
         with socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as probe:
             probe.bind(('::', 0))
-            is_apart = probe.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY)
+            is_ipv6_only = probe.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY)
     except OSError:
         return [f'0.0.0.0:{port}']
-    return [f'[::]:{port}', *([f'0.0.0.0:{port}'] if is_apart else [])]
+    return [f'[::]:{port}', *([f'0.0.0.0:{port}'] if is_ipv6_only else [])]
 
 
 bind = addresses(variables.PORT)
@@ -38,11 +38,9 @@ worker_tmp_dir = '/dev/shm' if os.path.isdir('/dev/shm') else None  # noqa: S108
 
 
 class OutcomesOnly(Logger):
-    """No access log, nor the gathering of what would stand in it: each outcome has a line of its
-    own.
-    """
+    """gunicorn's logger without an access log: each outcome has a line of its own."""
 
-    def access(self, *request):
+    def access(self, *request: object) -> None:
         pass
 
 

@@ -1,7 +1,8 @@
-"""Meta's door: verification, and signed webhooks that are committed before they are answered."""
+"""Where Meta calls: its verification, and signed webhooks, committed before they are answered."""
 
 import logging
 import time
+from collections.abc import Sequence
 from itertools import count
 
 from flask import Blueprint, Response, request
@@ -16,21 +17,23 @@ from service.runtime.untrusted import UNSTORABLE
 from service.web.auth import is_one_of, verified_digest
 from service.webhooks.inbox import SignedBody, store_events
 
+Secrets = Sequence[str]
+
 log = logging.getLogger(__name__)
 blueprint = Blueprint('webhook', __name__, url_prefix='/whatsapp-cloud/webhook')
 rejected = count(1)
-FRESH = 2  # seconds that a path's secrets are known without asking PostgreSQL
-# chatbot_id: (monotonic time, secrets); only what has verified a body, so strangers' paths never
-# fill it
-_known = {}
+SECRETS_SECONDS = 2  # that the secrets of a path are known without asking PostgreSQL
+# By chatbot_id: (monotonic time, secrets). Only secrets that have verified a body are here, so
+# that the paths of strangers never fill it.
+_known_secrets: dict[str, tuple[float, Secrets]] = {}
 
 
 @blueprint.get('', defaults={'chatbot_id': None})
 @blueprint.get('/<chatbot_id>')
-def verify(chatbot_id):
-    """Meta asks whether this URL is ours (section 1.1).
+def verify(chatbot_id: str | None) -> Response:
+    """Answer Meta's question whether this URL is ours (section 1.1).
 
-    The challenge is a stranger's text: never HTML.
+    The challenge is a stranger's text, so it never goes out as HTML.
     """
     tokens = _secrets(chatbot_id, 'webhook_verify_token', (settings.WHATSAPP_VERIFY_TOKEN,))
     is_ours = is_one_of(request.args.get('hub.verify_token', ''), tokens)
@@ -50,8 +53,8 @@ def verify(chatbot_id):
 
 @blueprint.post('', defaults={'chatbot_id': None})
 @blueprint.post('/<chatbot_id>')
-def receive(chatbot_id):
-    """1. Check the signature over the raw bytes. 2. Commit them. 3. Ring. 4. Answer."""
+def receive(chatbot_id: str | None) -> Response:
+    """Check the signature over the raw bytes, commit them, wake the workers, then answer."""
     body = request.get_data(cache=False)
     secrets = _secrets(chatbot_id, 'app_secret', settings.WHATSAPP_APP_SECRET)
     digest = verified_digest(body, request.headers.get('X-Hub-Signature-256'), secrets)
@@ -64,22 +67,20 @@ def receive(chatbot_id):
         refused.is_logged = True
         raise refused
     if chatbot_id:
-        _known[chatbot_id] = (time.monotonic(), secrets)
+        _known_secrets[chatbot_id] = (time.monotonic(), secrets)
     store_events([SignedBody(chatbot_id or '', digest, body)])
     wake(INCOMING)
     return Response('OK', mimetype='text/plain')
 
 
-def fresh_secrets(chatbot_id):
-    """What verified a body of this path within FRESH seconds, else nothing."""
-    at, secrets = _known.get(chatbot_id, (0, ()))
-    return secrets if time.monotonic() - at < FRESH else ()
+def known_secrets(chatbot_id: str) -> Secrets:
+    """What verified a body of this path within SECRETS_SECONDS, else nothing."""
+    at, secrets = _known_secrets.get(chatbot_id, (0, ()))
+    return secrets if time.monotonic() - at < SECRETS_SECONDS else ()
 
 
-def _secrets(chatbot_id, column, shared):
-    """What verifies on a path: an account's own secret where it has one; nothing for a stranger's
-    path.
-    """
+def _secrets(chatbot_id: str | None, column: str, shared: Secrets) -> Secrets:
+    """What verifies on a path: the account's own secret, or `shared`; nothing for a stranger's."""
     if chatbot_id is None:
         return shared
     if UNSTORABLE.search(chatbot_id):

@@ -1,4 +1,6 @@
-"""The audit log: what Meta sent, byte for byte, and what became of every item."""
+"""The log of webhooks: what Meta sent, byte for byte, and what became of every item."""
+
+from uuid import UUID
 
 from flask import Blueprint
 
@@ -8,6 +10,7 @@ from service.web.auth import guard
 from service.web.request_input import query_parameters
 from service.webhooks import inbox
 from service.webhooks.inbox import WebhookEvent
+from service.webhooks.item import JsonObject
 
 blueprint = guard(Blueprint('audit', __name__))
 STATUSES = ('received', 'processed', 'failed', 'quarantined')
@@ -15,7 +18,7 @@ STATUSES = ('received', 'processed', 'failed', 'quarantined')
 
 @blueprint.get('/webhook-events')
 @query_parameters('status', 'limit', 'cursor')
-def index():
+def index() -> JsonObject:
     status = request_input.choice('status', STATUSES)
     query = WebhookEvent.without_body()
     query = query.where(WebhookEvent.status == status) if status else query
@@ -23,13 +26,13 @@ def index():
 
 
 @blueprint.get('/webhook-events/<uuid:event_id>')
-def show(event_id):
+def show(event_id: UUID) -> JsonObject:
     return WebhookEvent.find(str(event_id)).to_dict(body=True)
 
 
 @blueprint.post('/webhook-events/<uuid:event_id>/replay')
-def replay(event_id):
-    """Work it off once more, for instance after its account was created."""
+def replay(event_id: UUID) -> tuple[JsonObject, int]:
+    """Process an event once more, for instance after its account was created."""
     found = WebhookEvent.find(str(event_id))
     inbox.replay(found.id)
     wake(INCOMING)
