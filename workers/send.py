@@ -1,8 +1,8 @@
-"""Messages due → Graph API, within each number's rate, in order within a conversation."""
+"""Sends the messages that are due: within each number's rate, in order within a conversation."""
 
 import logging
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import cache
@@ -21,190 +21,205 @@ from service.runtime.config import settings
 from service.runtime.db import CONNECTION_LOST, connection, db, reason
 from service.runtime.logs import mask
 from service.runtime.queues import ERRANDS, SEND, wake
-from service.sending import delivery_status, dispatch, escalation, holds
+from service.sending import delivery_status, dispatch, escalation, holds, send_outcome
+from service.sending.dispatch import ClaimedMessage, SendableAccount
 from service.sending.escalation import SendFailure
 from service.sending.rate_limit import RateLimiter, RateRequest, scope_keys
+from service.sending.send_outcome import SendResult
 from service.webhooks import identity_claims
 from workers import loop
 from workers.pool import Unrecordable, WorkerPool
 from workers.send_files import AGAIN, Attacher
 
 log = logging.getLogger(__name__)
+Granted = dict[str, int]  # by phone_number_id: how many messages it may send now
 
 
 class Sender:
-    """This process's pool of SEND_CONCURRENCY threads, its share of the rates and its connections
-    to Meta.
-    """
+    """This process's threads for sending, its share of the rates, its connections to Meta."""
 
-    def __init__(self):
-        self.batch = max(1, settings.SEND_CONCURRENCY // 3)  # free places that are worth a claim
+    def __init__(self) -> None:
+        threads = settings.SEND_CONCURRENCY
+        self.batch = max(1, threads // 3)  # free places that are worth a claim
         self.pool = WorkerPool(
-            settings.SEND_CONCURRENCY, self.call, record, prefetch=self.batch - 1, batch_window=0.04
+            threads, self.call, record, prefetch=self.batch - 1, batch_window=0.04
         )
-        self.served = {}
-        self.graph = GraphClient(settings.SEND_CONCURRENCY)
-        self.rate_limiter = RateLimiter()
-        self.lease = (
-            2 * settings.GRAPH_TIMEOUT + 10
-        )  # seconds; it may wait for a thread as long as a call lasts
+        # A message may wait for a thread as long as a call takes. In seconds.
+        self.lease = 2 * settings.GRAPH_TIMEOUT + 10
+        self.graph = GraphClient(threads)
         self.attacher = Attacher(self.graph, self.lease)
-        self.away = {}  # scope: when this process saw that it is (monotonic seconds)
+        self.rate_limiter = RateLimiter()
+        # In monotonic seconds: when an account (chatbot_id) had its last turn, and when this
+        # process learned that a scope is away.
+        self.served: dict[str, float] = {}
+        self.away: dict[str, float] = {}
 
-    def step(self):
-        """Claim as much as places are free and rates allow; returns how many."""
-        found = sorted(
-            dispatch.sendable_accounts(), key=lambda row: self.served.get(row['chatbot_id'], 0)
-        )
-        rows = self._claim(found) if found else []
-        self.pool.submit(rows)
-        if rows and not self.pool.free:
+    def step(self) -> int:
+        """Claim as many messages as places are free and rates allow; returns how many."""
+        accounts = dispatch.sendable_accounts()
+        accounts.sort(key=lambda account: self.served.get(account.chatbot_id, 0))
+        messages = self._claim(accounts) if accounts else []
+        self.pool.submit(messages)
+        if messages and not self.pool.free:
             loop.more_is_due(SEND)
-        return len(rows)
+        return len(messages)
 
-    def _claim(self, found):
-        free = self.pool.free
+    def _claim(self, accounts: list[SendableAccount]) -> list[ClaimedMessage]:
+        """Claim messages of accounts that are given in the order of their turns."""
+        now = time.monotonic()
+        share = -(-self.pool.free // len(accounts))
         granted = self.rate_limiter.acquire(
-            {row['phone_number_id']: self._request(row, -(-free // len(found))) for row in found}
+            {account.phone_number_id: _request(account, share) for account in accounts}
         )
-        quota, now = {}, time.monotonic()
-        for row in found:  # in turns, the one that waited longest first
-            if row['away']:
-                continue
-            quota[row['chatbot_id']] = min(granted[row['phone_number_id']], free)
-            free -= quota[row['chatbot_id']]
-        rows = (
-            dispatch.claim({chatbot_id: n for chatbot_id, n in quota.items() if n}, self.lease)
-            if any(quota.values())
-            else []
-        ) + self._probes(found, granted)
-        claimed = Counter(row['chatbot_id'] for row in rows)
-        for row in found:
-            self.rate_limiter.release(
-                row['phone_number_id'], granted[row['phone_number_id']] - claimed[row['chatbot_id']]
-            )
-        # also those whose messages all wait for their conversations: else they would stand first
-        # for ever
-        self.served |= dict.fromkeys((chatbot_id for chatbot_id, n in quota.items() if n), now)
-        tokens = {row['chatbot_id']: row['access_token'] for row in found}
-        outbound_file.look_up(rows)
-        more = {'claimed_at': now, 'leased_until': now + self.lease}
-        return [row | more | {'access_token': tokens[row['chatbot_id']]} for row in rows]
+        quota = self._quota(accounts, granted)
+        messages = dispatch.claim(quota, self.lease) if quota else []
+        messages += self._probes(accounts, granted)
+        self._release_unused(accounts, granted, messages)
+        # Also accounts whose messages all wait for their conversations: else they would be first
+        # for ever.
+        self.served |= dict.fromkeys(quota, now)
+        outbound_file.look_up(messages)
+        tokens = {account.chatbot_id: account.access_token for account in accounts}
+        for message in messages:
+            message.access_token = tokens[message.chatbot_id]
+            message.claimed_at = now
+            message.leased_until = now + self.lease
+        return messages
 
-    def _probes(self, found, granted):
-        """Of each scope that is away and whose probe is due the one message that goes."""
-        scopes = {}
-        for row in found:
-            if row['away'] and granted[row['phone_number_id']]:
-                scopes.setdefault(row['away'], []).append(row['chatbot_id'])
-        return [
-            row
-            for scope, chatbots in scopes.items()
-            for row in dispatch.probe(scope, chatbots, self.lease)
-        ]
+    def _quota(self, accounts: list[SendableAccount], granted: Granted) -> dict[str, int]:
+        """How many messages to claim of each account (chatbot_id) that is not away."""
+        free = self.pool.free
+        quota = {}
+        for account in accounts:
+            count = min(granted[account.phone_number_id], free)
+            if count and not account.away:
+                quota[account.chatbot_id] = count
+                free -= count
+        return quota
 
-    @staticmethod
-    def _request(row, share):
-        own_app = row['chatbot_id'] if row['own_app'] else None
-        brakes = scope_keys(row['phone_number_id'], row['waba_id'], own_app)
-        wanted = 1 if row['away'] else share
-        return RateRequest(row['max_mps'] or settings.SEND_RATE, wanted, brakes)
+    def _probes(self, accounts: list[SendableAccount], granted: Granted) -> list[ClaimedMessage]:
+        """The message that goes as a probe of each scope that is away."""
+        scopes = defaultdict(list)
+        for account in accounts:
+            if account.away and granted[account.phone_number_id]:
+                scopes[account.away].append(account.chatbot_id)
+        probes = []
+        for scope, chatbots in scopes.items():
+            probes += dispatch.probe(scope, chatbots, self.lease)
+        return probes
 
-    def hear_of(self, news):
-        """What was claimed before and waits for a thread need not learn it by itself."""
-        self.away |= {streak.scope: time.monotonic() for streak in news.began}
+    def _release_unused(
+        self, accounts: list[SendableAccount], granted: Granted, messages: list[ClaimedMessage]
+    ) -> None:
+        claimed = Counter(message.chatbot_id for message in messages)
+        for account in accounts:
+            number = account.phone_number_id
+            self.rate_limiter.release(number, granted[number] - claimed[account.chatbot_id])
 
-    def _is_overtaken(self, row):
-        scopes = outage.ALL, outage.scope_of(row['phone_number_id'])
-        return any(row['claimed_at'] < self.away.get(scope, 0) for scope in scopes)
+    def notice(self, news: outage.News) -> None:
+        """Postpone what was claimed before an outage and still waits for a thread."""
+        now = time.monotonic()
+        self.away |= {streak.scope: now for streak in news.began}
 
-    def call(self, row):
+    def _was_claimed_before_outage(self, message: ClaimedMessage) -> bool:
+        scopes = (outage.ALL, outage.scope_of(message.phone_number_id))
+        return any(message.claimed_at < self.away.get(scope, 0) for scope in scopes)
+
+    def call(self, message: ClaimedMessage) -> SendResult:
         """One Graph call, on a thread of the pool, without a database connection."""
         began = time.perf_counter()
-        outcome = self._send(row)
+        outcome = self._send(message)
         milliseconds = round((time.perf_counter() - began) * 1000)
-        return outcome, datetime.now(UTC), milliseconds
+        return SendResult(message, outcome, datetime.now(UTC), milliseconds)
 
-    def _send(self, row):
-        if self._is_overtaken(row):
+    def _send(self, message: ClaimedMessage) -> Outcome:
+        if self._was_claimed_before_outage(message):
             return Outcome(OutcomeKind.POSTPONED)
-        if row['expires_at'] and row['expires_at'] <= datetime.now(UTC):
+        if message.expires_at and message.expires_at <= datetime.now(UTC):
             return Outcome(OutcomeKind.EXPIRED)
         try:
-            token = encryption.decrypt(row['access_token'])
+            token = encryption.decrypt(message.access_token) or ''
         except encryption.DecryptionError as error:
             return Outcome(OutcomeKind.HELD, error=make_error(str(error), cause='undecryptable'))
-        if row.get('ask_first') and not self.graph.answers(row['phone_number_id'], token):
+        if message.ask_first and not self.graph.answers(message.phone_number_id, token):
             return Outcome(OutcomeKind.POSTPONED)
-        if row['files']:
-            return self.attacher.send(row, token)
-        return self.graph.send(row['phone_number_id'], token, graph_body(row))
+        if message.files:
+            return self.attacher.send(message, token)
+        return self.graph.send(message.phone_number_id, token, graph_body(message))
+
+
+def _request(account: SendableAccount, share: int) -> RateRequest:
+    own_app = account.chatbot_id if account.own_app else None
+    brakes = scope_keys(account.phone_number_id, account.waba_id, own_app)
+    wanted = 1 if account.away else share
+    return RateRequest(account.max_mps or settings.SEND_RATE, wanted, brakes)
 
 
 @cache
-def sender():
+def sender() -> Sender:
     """Made at the first drain, after which it lives as long as the process."""
     return Sender()
 
 
-def drain():
+def drain() -> None:
     """The job of the send queue."""
     loop.drain(SEND, sender().step, sender().pool, enough=sender().batch)
 
 
-def close(timeout):
-    """Give back what no thread has begun with; let the rest finish and be recorded."""
+def close(timeout: float) -> bool:
+    """Release what no thread has begun with; let the rest finish and be recorded.
+
+    False when `timeout` seconds were not enough for that.
+    """
     if sender.cache_info().currsize == 0:
         return True
     end = time.monotonic() + timeout
     with suppress(CONNECTION_LOST), connection():  # else the leases see to it
         dispatch.release_claims(sender().pool.cancel_queued())
-    return sender().pool.close(end - time.monotonic())
+    return bool(sender().pool.close(end - time.monotonic()))
 
 
-def record(batch):
-    """Give back what was not called for, write the outcomes of all others."""
-    batch = [(row, _result_of(result)) for row, result in batch]
-    postponed = [row for row, (outcome, _, _) in batch if outcome.kind == OutcomeKind.POSTPONED]
+def record(batch: list[tuple[ClaimedMessage, SendResult | Exception]]) -> None:
+    """Release the messages that were postponed, write the outcomes of all others."""
+    results = [_result_of(message, result) for message, result in batch]
+    postponed = [one.message for one in results if one.outcome.kind == OutcomeKind.POSTPONED]
     dispatch.release_claims(postponed, AGAIN)
-    if len(postponed) < len(batch):
-        _record([one for one in batch if one[1][0].kind != OutcomeKind.POSTPONED])
+    called = [one for one in results if one.outcome.kind != OutcomeKind.POSTPONED]
+    if called:
+        _record(called)
 
 
-def _result_of(result):
-    """(outcome, time, milliseconds), also where an exception stands in the result's place."""
-    if not isinstance(result, Exception):
+def _result_of(message: ClaimedMessage, result: SendResult | Exception) -> SendResult:
+    """The result of a call, also where an exception stands in its place."""
+    if isinstance(result, SendResult):
         return result
     if isinstance(result, Unrecordable):
         error = make_error(str(result), cause='not_recorded')
-        return Outcome(OutcomeKind.FAILED, error=error), datetime.now(UTC), None
-    title = f'internal error ({type(result).__name__})'
-    error = make_error(title, cause='internal')
-    return Outcome(OutcomeKind.UNKNOWN, error=error), datetime.now(UTC), None
+        return SendResult(message, Outcome(OutcomeKind.FAILED, error=error), datetime.now(UTC))
+    error = make_error(f'internal error ({type(result).__name__})', cause='internal')
+    return SendResult(message, Outcome(OutcomeKind.UNKNOWN, error=error), datetime.now(UTC))
 
 
-def _record(batch):
-    """Write outcomes, join statuses that were faster, escalate; then log, a line each."""
-    results = [(row, outcome, at) for row, (outcome, at, _) in batch]
+def _record(results: list[SendResult]) -> None:
+    """Write outcomes, join statuses that were faster, escalate failures; log a line for each."""
+    accepted = [one for one in results if one.outcome.kind == OutcomeKind.ACCEPTED]
     with db.atomic():
-        news = dispatch.record(results)
-        accepted = [
-            row['id'] for row, outcome, _ in results if outcome.kind == OutcomeKind.ACCEPTED
-        ]
-        refusals = _join(accepted) if accepted else []
-        escalation.apply(refusals + [_refusal(*result) for result in results if result[1].error])
-    for row, (outcome, _, milliseconds) in batch:
-        _log(row, outcome, milliseconds)
-    _tell(news)
-    _learn(results)
+        news = send_outcome.record(results)
+        failures = _join_statuses([one.message.id for one in accepted])
+        failures += [_failure(one) for one in results if one.outcome.error]
+        escalation.apply(failures)
+    for result in results:
+        _log(result)
+    _tell_of_outages(news)
+    _link_identities(accepted)
 
 
-def _tell(news):
-    """Of outages that began or ended.
+def _tell_of_outages(news: outage.News) -> None:
+    """Tell this process and the waiting work of outages that began or ended.
 
-    The results are written: what is lost of this makes an outage less smooth.
+    The results are written already: an error here makes the outage less smooth, no more.
     """
-    sender().hear_of(news)
+    sender().notice(news)
     with suppress(PeeweeException):
         outage.tell(news)
         for streak in news.ended:
@@ -216,55 +231,55 @@ def _tell(news):
         wake(ERRANDS)
 
 
-def _learn(results):
-    """What Meta's answers tell of who is who.
+def _link_identities(accepted: list[SendResult]) -> None:
+    """Note which ids Meta's answers name as one person's.
 
-    Lost with this process, or with the database, statuses tell it again.
+    If that is lost with this process, or with the database, statuses tell it again.
     """
-    told = [
-        identity_claims.of_answer(row, outcome, at)
-        for row, outcome, at in results
-        if outcome.kind == OutcomeKind.ACCEPTED
-    ]
-    if told := list(filter(None, told)):
-        try:
-            identity.link(told, holds.resolve_conflict)
-        except PeeweeException as error:
-            log.warning(
-                'what answers tell of people was not noted', extra={'reason': reason(error)}
-            )
+    claims = [identity_claims.of_answer(one.message, one.outcome, one.at) for one in accepted]
+    found = [claim for claim in claims if claim]
+    if not found:
+        return
+    try:
+        identity.link(found, holds.resolve_conflict)
+    except PeeweeException as error:
+        told = {'reason': reason(error)}
+        log.warning('what answers tell of people was not noted', extra=told)
 
 
-def _join(accepted):
-    """What Meta told of them before their wamids were written; returns SendFailures."""
+def _join_statuses(accepted: list[str]) -> list[SendFailure]:
+    """Join what Meta told of messages before their wamids were written; the failures among it."""
+    if not accepted:
+        return []
     echo.delete_duplicates(accepted)
     return delivery_status.join_orphans(accepted)[1]
 
 
-def _refusal(row, outcome, at):
-    whose = (
-        row['chatbot_id'],
-        row['phone_number_id'],
-        outcome,
-        row['batch_id'],
-        row.get('access_token'),
+def _failure(result: SendResult) -> SendFailure:
+    message = result.message
+    return SendFailure(
+        chatbot_id=message.chatbot_id,
+        phone_number_id=message.phone_number_id,
+        outcome=result.outcome,
+        batch_id=message.batch_id,
+        access_token=message.access_token,
+        conversation_id=message.conversation_id,
+        at=result.at,
     )
-    return SendFailure(*whose, row['conversation_id'], at)
 
 
-def _log(row, outcome, milliseconds):
+def _log(result: SendResult) -> None:
+    message = result.message
+    outcome = result.outcome
     line = {
-        'message_id': row['id'],
-        'chatbot_id': row['chatbot_id'],
+        'message_id': message.id,
+        'chatbot_id': message.chatbot_id,
         'outcome': outcome.kind,
-        'attempt': row['attempts'],
-        'to': mask(row['recipient_to'] or row['recipient']),
-        'ms': milliseconds,
+        'attempt': message.attempts,
+        'to': mask(message.recipient_to or message.recipient),
+        'ms': result.milliseconds,
     }
     if outcome.error:
         line |= {'code': outcome.error['code'], 'title': outcome.error['title']}
-    log.log(
-        logging.INFO if outcome.kind == OutcomeKind.ACCEPTED else logging.WARNING,
-        'send',
-        extra=line,
-    )
+    is_accepted = outcome.kind == OutcomeKind.ACCEPTED
+    log.log(logging.INFO if is_accepted else logging.WARNING, 'send', extra=line)

@@ -11,6 +11,7 @@ import threading
 import time
 from concurrent.futures import Future
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from service.content.message_schema import graph_body
@@ -65,19 +66,19 @@ class Attacher:
         return outcome
 
     def _send(self, row, token):
-        for media_id, file in row['files'].items():
+        for media_id, file in row.files.items():
             if file is None:
                 raise FileNotAccepted(_failed(f'The file {media_id} is not there any more'))
             if not file['meta_id']:
                 file |= {'meta_id': self._shared(row, file, token), 'age': 0}
-        if row['expires_at'] and row['expires_at'] <= datetime.now(UTC):
+        if row.expires_at and row.expires_at <= datetime.now(UTC):
             return Outcome(OutcomeKind.EXPIRED)
-        if row['leased_until'] - time.monotonic() < self.lease / 2:
+        if row.leased_until - time.monotonic() < self.lease / 2:
             # it might be anybody's before the answer is here; the next time all is uploaded
             raise NotNow
-        content = outbound_file.with_meta_ids(row['type'], row['content'], row['files'])
+        content = outbound_file.with_meta_ids(row.type, row.content, row.files)
         return self._graph.send(
-            row['phone_number_id'], token, graph_body(row | {'content': content})
+            row.phone_number_id, token, graph_body(replace(row, content=content))
         )
 
     def _shared(self, row, file, token):
@@ -147,7 +148,7 @@ class Attacher:
         """
         with suppress(*loop.AWAY), connection():
             if outbound_file.renew(row, file, self.lease):
-                row['leased_until'] = now + self.lease
+                row.leased_until = now + self.lease
 
     @staticmethod
     def _forget(files):
@@ -161,7 +162,7 @@ def _stale(row, outcome):
     """The files whose ids may have expired, when that may be what Meta complains about."""
     if outcome.kind != OutcomeKind.FAILED or outcome.error['code'] not in COMPLAINTS:
         return []
-    return [file for file in row['files'].values() if file['age'] > FRESH]
+    return [file for file in row.files.values() if file['age'] > FRESH]
 
 
 def _failed(title, kind=OutcomeKind.FAILED):

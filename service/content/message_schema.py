@@ -1,7 +1,7 @@
 """Pure: the bodies that we send to Meta, and their check before they are queued."""
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 from marshmallow import (
     INCLUDE,
@@ -296,20 +296,32 @@ def address(
     return {'to': to} if to and not bsuid else {'recipient': bsuid or recipient}
 
 
-def graph_body(message: dict[str, Any]) -> dict[str, Any]:
-    """What is POSTed for a claimed message row.
+class StoredMessage(Protocol):
+    """What is read of a stored message to send it."""
+
+    id: str
+    type: str
+    recipient_to: str | None
+    recipient: str | None
+    content: Any
+    context: dict[str, Any] | None
+    extra: dict[str, Any] | None
+
+
+def graph_body(message: StoredMessage) -> dict[str, Any]:
+    """The body that is POSTed to Meta for a message.
 
     Rows of earlier versions have the number as the caller gave it.
     """
     body = {
         'messaging_product': 'whatsapp',
         'recipient_type': 'individual',
-        **(message['extra'] or {}),
+        **(message.extra or {}),
     }
-    body |= address(message['recipient_to'], message['recipient'], body['recipient_type'])
-    if message['context']:
-        body['context'] = message['context']
-    body['type'] = message['type']
-    body[message['type']] = message['content']
-    body['biz_opaque_callback_data'] = message['id']
+    body |= address(message.recipient_to, message.recipient, body['recipient_type'])
+    if message.context:
+        body['context'] = message.context
+    body['type'] = message.type
+    body[message.type] = message.content
+    body['biz_opaque_callback_data'] = message.id
     return body

@@ -29,7 +29,6 @@ DECIDED_WITHIN = (
 CLOCKS_DIFFER = 60  # seconds, PostgreSQL's and a worker's, at most
 LONGEST_WAIT = 600  # seconds that a conversation waits behind an unknown message
 
-Result = tuple[dict[str, Any], Outcome, datetime]  # a claimed row, what became of its call, when
 Told = tuple[str, Outcome, datetime]  # a phone_number_id, what became of a call, when
 
 
@@ -104,13 +103,9 @@ ON CONFLICT (scope) DO UPDATE SET several = excluded.several, failures = exclude
 COUNTED = ('scope', 'phone_number_id', 'several', 'failures', 'since', 'failed_at', 'is_away')
 
 
-def note(results: Iterable[Result]) -> News:
+def note(calls: Iterable[Told]) -> News:
     """Count the failures of a batch, in its transaction and before all else of it."""
-    told = [
-        (row['phone_number_id'], out, at)
-        for row, out, at in results
-        if out.tells_of_meta is not None
-    ]
+    told = [call for call in calls if call[1].tells_of_meta is not None]
     scopes = sorted({ALL, *(scope_of(number) for number, _, _ in told)})
     if (
         not told

@@ -16,7 +16,7 @@ from service.media import inbound_file
 from service.messages import read_receipt
 from service.runtime.db import fetch_dicts
 from service.runtime.queues import ERRANDS, INCOMING, SEND
-from service.sending import dispatch
+from service.sending import dispatch, send_outcome
 from service.templates import template_sync
 from service.webhooks import inbox
 
@@ -44,7 +44,7 @@ JOBS = (
     Job('replies', INCOMING, reply_queue.NEXT_DUE, reply_queue.claim,
         'workers.replies', (reply_queue.finish, reply_queue.fail)),
     Job('send', SEND, dispatch.NEXT_DUE, dispatch.claim,
-        'workers.send', (dispatch.record, dispatch.release_claims)),
+        'workers.send', (send_outcome.record, dispatch.release_claims)),
     Job('media', ERRANDS, inbound_file.NEXT_DUE, inbound_file.claim,
         'workers.fetch_media', (inbound_file.record,)),
     Job('receipts', ERRANDS, read_receipt.NEXT_DUE, read_receipt.claim,

@@ -137,21 +137,21 @@ def look_up(rows):
     """
     named = {}
     for row in rows:
-        row['files'] = {}
-        if row['type'] not in FILELESS:  # one that we do not know may carry some, too
-            row['files'] = dict.fromkeys(
-                part['id'].lower() for _, _, part in references({row['type']: row['content']})
+        row.files = {}
+        if row.type not in FILELESS:  # one that we do not know may carry some, too
+            row.files = dict.fromkeys(
+                part['id'].lower() for _, _, part in references({row.type: row.content})
             )
-            named |= dict.fromkeys((media_id, row['phone_number_id']) for media_id in row['files'])
+            named |= dict.fromkeys((media_id, row.phone_number_id) for media_id in row.files)
     if named:
         files = {
             (file['media_id'], file['number']): file
             for file in fetch_dicts(LOOK_UP, columns(named))
         }
         for row in rows:
-            for media_id in row['files']:
-                file = files.get((media_id, row['phone_number_id']))
-                row['files'][media_id] = file and dict(file)  # each its own: threads write into it
+            for media_id in row.files:
+                file = files.get((media_id, row.phone_number_id))
+                row.files[media_id] = file and dict(file)  # each its own: threads write into it
 
 
 def with_meta_ids(kind, content, files):
@@ -259,9 +259,9 @@ def renew(row, file, lease):
     """
     values = {
         'lease': lease,
-        'conversation': row['conversation_id'],
-        'message': row['id'],
-        'attempts': row['attempts'],
+        'conversation': row.conversation_id,
+        'message': row.id,
+        'attempts': row.attempts,
         'file': file['media_id'],
         'number': file['number'],
     }

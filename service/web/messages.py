@@ -11,12 +11,12 @@ from service.content import message_schema
 from service.conversations.conversation import current_id
 from service.conversations.identity_store import known_phones
 from service.media import media
-from service.messages import message_list, read_receipt, view
+from service.messages import message_list, message_status, read_receipt, view
 from service.messages.message import Message
 from service.messages.state_machine import Status
 from service.runtime.errors import Invalid
 from service.runtime.queues import ERRANDS, SEND, wake
-from service.sending import delivery_status, outbox, submit
+from service.sending import outbox, submit
 from service.web import pagination, request_input
 from service.web.auth import guard
 from service.web.idempotency import IdempotentRequest, digest_of_body
@@ -153,7 +153,7 @@ def serialize(messages: list[Message]) -> list[JSONObject]:
     """Messages as callers see them, with their files, receipts and status history."""
     left = [message.id for message in messages if message.has_left]
     inbound = [message.id for message in messages if message.direction == 'inbound']
-    statuses = delivery_status.of_messages(left)
+    statuses = message_status.of_messages(left)
     receipts = read_receipt.of_messages(inbound)
     files = media.of_messages(messages)
     rows = view.serialize(messages)

@@ -3,9 +3,8 @@
 Any id may stand in any field.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from datetime import datetime
-from typing import Any
 
 from service.content.person_id import PersonId, PersonIds, named, read
 from service.conversations.identity_claim import IdentityClaim
@@ -16,6 +15,7 @@ from service.messages.fact import status_type
 from service.runtime.ids import is_id
 from service.runtime.timestamps import past_from_epoch
 from service.runtime.untrusted import as_dict, as_text, clean, identifier, list_of_dicts
+from service.sending.dispatch import ClaimedMessage
 from service.webhooks.contact_lookup import participant
 from service.webhooks.item import Item, JsonObject
 
@@ -145,14 +145,16 @@ def _of_update(chatbot_id: str, update: JsonObject) -> IdentityClaim | None:
     )
 
 
-def of_answer(row: Mapping[str, Any], outcome: Outcome, at: datetime) -> IdentityClaim | None:
+def of_answer(
+    message: ClaimedMessage, outcome: Outcome, at: datetime
+) -> IdentityClaim | None:
     """What Meta's answer to a send adds to what was known; None when it says nothing new."""
-    if (row['extra'] or {}).get('recipient_type') == 'group':
+    if (message.extra or {}).get('recipient_type') == 'group':
         return None
-    sent_to = read(row['recipient_to'] or row['recipient'])
+    sent_to = read(message.recipient_to or message.recipient)
     shown = (outcome.wa_id, outcome.user_id)
     claim = IdentityClaim(
-        row['chatbot_id'],
+        message.chatbot_id,
         phone=outcome.wa_id,
         user=outcome.user_id,
         at=at,

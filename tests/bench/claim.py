@@ -93,10 +93,10 @@ class House:
 
     def claim(self, found):
         share = -(-EACH // len(found))
-        return self.dispatch.claim({row['chatbot_id']: share for row in found}, 30)
+        return self.dispatch.claim({account.chatbot_id: share for account in found}, 30)
 
     def claim_big(self, found):
-        return self.claim([row for row in found if row['chatbot_id'] == 'bot0'])
+        return self.claim([account for account in found if account.chatbot_id == 'bot0'])
 
     def explain(self, title, act):
         """Run it with every statement's plan printed."""

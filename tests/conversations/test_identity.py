@@ -5,6 +5,7 @@ nobody else's.
 import json
 import time
 from itertools import count
+from types import SimpleNamespace
 
 import pytest
 
@@ -307,12 +308,12 @@ def test_the_answer_tells_the_bsuid_behind_a_parent(backend, hear):
 
 def answer(message, **ids):
     """What workers/send.py learns from Meta's answer."""
-    row = {
-        'chatbot_id': CHATBOT,
-        'recipient_to': message['to'],
-        'recipient': message['recipient'],
-        'extra': None,
-    }
+    row = SimpleNamespace(
+        chatbot_id=CHATBOT,
+        recipient_to=message['to'],
+        recipient=message['recipient'],
+        extra=None,
+    )
     with connection():
         identity.link(
             [identity_claims.of_answer(row, Outcome('accepted', **ids), from_epoch(AT))],

@@ -6,6 +6,7 @@ import json
 import os
 import random
 from collections import defaultdict
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
@@ -68,13 +69,13 @@ class Gateway:
         assert self.meta.webhook(json.dumps(body).encode()).status_code == 200
 
     def answer(self, one):
-        row = {
-            'chatbot_id': CHATBOT,
-            'recipient_to': one.sent.row['to'],
-            'recipient': one.sent.row['recipient'],
-            'extra': None,
-        }
-        by_phone = bool(row['recipient_to'])
+        row = SimpleNamespace(
+            chatbot_id=CHATBOT,
+            recipient_to=one.sent.row['to'],
+            recipient=one.sent.row['recipient'],
+            extra=None,
+        )
+        by_phone = bool(row.recipient_to)
         outcome = Outcome(
             'accepted', wa_id=by_phone and one.phone or None, user_id=None if by_phone else one.user
         )

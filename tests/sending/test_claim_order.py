@@ -12,6 +12,7 @@ import pytest
 from service.graph.outcome import Outcome
 from service.runtime.db import connection, db
 from service.sending import dispatch, timers
+from service.sending.send_outcome import SendResult
 from tests.people import CHATBOT, envelope, sql, text_message, work_off_by
 from tests.stack import wait_until
 from workers import send
@@ -28,7 +29,7 @@ def acme(backend):
 def claim(count=100):
     """What one worker gets: ids in the order of the messages."""
     with connection():
-        return sorted(row['id'] for row in dispatch.claim({CHATBOT: count}, LEASE))
+        return sorted(row.id for row in dispatch.claim({CHATBOT: count}, LEASE))
 
 
 @contextmanager
@@ -129,12 +130,15 @@ def test_pairs_under_two_workers_with_inbound_beside_are_never_reversed(acme, me
             while sql("SELECT 1 FROM message WHERE status IN ('queued', 'sending') LIMIT 1"):
                 with connection():
                     rows = dispatch.claim({CHATBOT: 20}, LEASE)
-                    claimed.extend((row['conversation_id'], row['content']['body']) for row in rows)
+                    claimed.extend((row.conversation_id, row.content['body']) for row in rows)
                     accepted = [Outcome('accepted', wamid=f'wamid.{next(wamids)}') for _ in rows]
                     if rows:
                         at = datetime.now(UTC)
                         send.record(
-                            [(row, (one, at, 1)) for row, one in zip(rows, accepted, strict=True)]
+                            [
+                                (row, SendResult(row, one, at, 1))
+                                for row, one in zip(rows, accepted, strict=True)
+                            ]
                         )
         except Exception as error:
             errors.append(error)

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from service.graph.outcome import Outcome
 from service.runtime.db import connection
 from service.sending import dispatch
+from service.sending.send_outcome import SendResult
 from service.webhooks import inbox, process
 from tests.people import CHATBOT, envelope, sql, status_of
 from workers import send
@@ -46,13 +47,13 @@ def told(meta, workers):
 def claim():
     """The send worker takes what is due: {message id: claimed row}."""
     with connection():
-        return {row['id']: row for row in dispatch.claim({CHATBOT: 100}, 30)}
+        return {row.id: row for row in dispatch.claim({CHATBOT: 100}, 30)}
 
 
 def answered(row, kind='accepted', **outcome):
     """The send worker records what Meta answered."""
     with connection():
-        send.record([(row, (Outcome(kind, **outcome), datetime.now(UTC), 7))])
+        send.record([(row, SendResult(row, Outcome(kind, **outcome), datetime.now(UTC), 7))])
 
 
 def sent(backend, wamid, **more):

@@ -3,13 +3,15 @@ of answers.
 """
 
 import json
+from datetime import UTC, datetime
 
 import pytest
 
 from service.graph.error_codes import look_up
 from service.graph.outcome import Outcome
 from service.runtime.db import connection
-from service.sending import dispatch
+from service.sending import dispatch, send_outcome
+from service.sending.send_outcome import SendResult
 from tests.own_service import Platform
 from tests.people import CHATBOT, envelope, sql, status_of, text_message
 from tests.stack import PHONE_NUMBER_ID
@@ -178,7 +180,8 @@ def test_a_failed_status_that_was_faster_than_the_answer_is_retried_too(
         (row,) = dispatch.claim({CHATBOT: 9}, 60)
     assert told.failed(sent, 131016, wamid='wamid.fast')['status'] == 'queued'
     with connection():
-        dispatch.record([(row, Outcome('accepted', wamid='wamid.fast', wa_id='1'), None)])
+        outcome = Outcome('accepted', wamid='wamid.fast', wa_id='1')
+        send_outcome.record([SendResult(row, outcome, datetime.now(UTC))])
     message = acme.message(sent['id'])
     assert (message['status'], message['wamid']) == ('queued', None)
     due_now()

@@ -1,0 +1,241 @@
+"""What the outcome of a call makes of its message: accepted, queued once more, held or failed."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Protocol
+
+from service.conversations import service_window
+from service.graph import outage
+from service.graph.outcome import Outcome, OutcomeKind
+from service.messages.state_machine import HoldReason, Status
+from service.runtime.config import settings
+from service.runtime.db import db
+from service.runtime.queues import retry_delay
+from service.runtime.rows import Integer, Json, Jsonb, Uuid, execute_bulk
+from service.runtime.timestamps import to_rfc3339
+from service.sending.dispatch import PAIR_DEBT_SECONDS, ClaimedMessage
+
+MAX_TRIES = 100  # that are kept of a message: its first and its latest ones
+
+
+class Attempted(Protocol):
+    """What is read of a message to decide what a failed attempt makes of it."""
+
+    attempts: int
+    batch_id: str | None
+    has_fallback: bool
+
+
+@dataclass(frozen=True, slots=True)
+class SendResult:
+    """What became of a claimed message, and when. `milliseconds`: that its call took."""
+
+    message: ClaimedMessage
+    outcome: Outcome
+    at: datetime
+    milliseconds: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NextStep:
+    """The state after an attempt that Meta did not accept.
+
+    `delay`: seconds until somebody looks at the message again, None when nobody does.
+    """
+
+    status: Status
+    hold_reason: HoldReason | None = None
+    delay: float | None = None
+
+
+@dataclass(slots=True)
+class AcceptedMessage:
+    """What Meta's answer tells of a message that it has accepted."""
+
+    id: Uuid
+    wamid: str | None
+    wa_id: str | None
+    at: datetime
+
+
+@dataclass(slots=True)
+class FailedAttempt:
+    """What an attempt that Meta did not accept makes of its message.
+
+    `entry`: the message's new entry in `tries`; `uncounted`: it does not use up an attempt.
+    """
+
+    id: Uuid
+    attempts: Integer
+    status: str
+    hold_reason: str | None
+    delay: float | None
+    error: Json
+    entry: Jsonb
+    use_fallback: bool
+    uncounted: bool
+
+
+@dataclass(slots=True)
+class FreeConversation:
+    """A conversation whose next message may go, in `delay` seconds if that is not None."""
+
+    id: Uuid
+    delay: float | None
+
+
+# The conversation waits for the message that is tried again, or until the pair's burst allows one
+# more.
+RELEASE_CONVERSATIONS = f"""
+UPDATE conversation c SET send_after = greatest(now() + n.delay * interval '1 second',
+  CASE WHEN c.pair_free_at > now() + interval '{PAIR_DEBT_SECONDS} s'
+    THEN c.pair_free_at - interval '{PAIR_DEBT_SECONDS} s' END)
+FROM (
+  SELECT c.id, n.delay FROM {{rows}}
+    LEFT JOIN conversation_merged m ON m.id = n.id
+    JOIN conversation c ON c.id = coalesce(m.conversation_id, n.id)
+  ORDER BY c.id FOR NO KEY UPDATE OF c) n
+WHERE c.id = n.id
+"""
+# A status may have been faster than this answer: then the message is `failed` already, or this
+# attempt stands among its `tries`.
+ACCEPT_MESSAGES = """
+WITH accepted AS (
+UPDATE message m SET wamid = coalesce(m.wamid, n.wamid), answer_wa_id = n.wa_id, due_at = NULL,
+  updated_at = now(), error = CASE m.status WHEN 'failed' THEN m.error END,
+  accepted_at = coalesce(accepted_at, n.at), hold_reason = NULL,
+  status = CASE WHEN m.status IN ('queued', 'sending', 'unknown', 'held') THEN 'accepted'
+    ELSE m.status END
+FROM {rows}
+WHERE m.id = n.id AND NOT m.tries @> jsonb_build_array(jsonb_build_object('wamid', n.wamid))
+RETURNING m.id, m.chatbot_id, m.direction, m.type)
+INSERT INTO usage_log (message_id, chatbot_id, direction, type)
+SELECT * FROM accepted ON CONFLICT (message_id) DO NOTHING
+"""
+RECORD_FAILED_ATTEMPTS = f"""
+UPDATE message m SET status = n.status, hold_reason = n.hold_reason, error = n.error,
+  tries = CASE WHEN jsonb_array_length(m.tries) < {MAX_TRIES} THEN m.tries
+    ELSE m.tries - {MAX_TRIES // 2} END || n.entry,
+  due_at = now() + n.delay * interval '1 second', updated_at = now(),
+  attempts = CASE WHEN n.use_fallback THEN 0 WHEN n.uncounted THEN m.attempts - 1
+    ELSE m.attempts END,
+  {service_window.use_fallback('n.use_fallback')}
+FROM {{rows}} WHERE m.id = n.id AND m.status = 'sending' AND m.attempts = n.attempts
+"""
+
+
+def record(results: Iterable[SendResult]) -> outage.News:
+    """Write what became of claimed messages, in one transaction.
+
+    In the caller's transaction, if there is one, which is to begin with this. Returns what the
+    results tell of Meta's outages.
+    """
+    results = sorted(results, key=lambda result: result.message.id)
+    accepted = [one for one in results if one.outcome.kind == OutcomeKind.ACCEPTED]
+    failed = [one for one in results if one.outcome.kind != OutcomeKind.ACCEPTED]
+    with db.atomic():
+        news = outage.note((one.message.phone_number_id, one.outcome, one.at) for one in results)
+        attempts = [_failed_attempt(one, news) for one in failed]
+        waits: dict[str, float | None] = {}
+        waits |= dict.fromkeys(one.message.conversation_id for one in accepted)
+        for result, attempt in zip(failed, attempts, strict=True):
+            waits[result.message.conversation_id] = _wait_behind(result, attempt, news)
+        _free_conversations([FreeConversation(id_, delay) for id_, delay in waits.items()])
+        execute_bulk(ACCEPT_MESSAGES, [_accepted_message(one) for one in accepted])
+        execute_bulk(RECORD_FAILED_ATTEMPTS, attempts)
+    return news
+
+
+def next_step(message: Attempted, outcome: Outcome, is_away: bool = False) -> NextStep:
+    """The state after what Meta did not accept.
+
+    `is_away`: Meta is, and no number of attempts is too many.
+    """
+    if service_window.wants_fallback(message.has_fallback, outcome.error):
+        return NextStep(Status.QUEUED, delay=0)
+    if outcome.kind == OutcomeKind.RETRY:
+        return _retry(message.attempts, outcome.delay or 0, is_away)
+    if outcome.kind == OutcomeKind.UNKNOWN:
+        return NextStep(Status.UNKNOWN, delay=settings.UNKNOWN_GRACE_SECONDS)
+    if outcome.kind == OutcomeKind.HELD:
+        return NextStep(Status.HELD, _hold_reason(message, outcome))
+    return NextStep(Status(outcome.kind))
+
+
+def _retry(attempts: int, at_least: float, is_away: bool) -> NextStep:
+    if is_away:
+        return NextStep(Status.QUEUED, delay=at_least)
+    delay = retry_delay(attempts)
+    if delay is None:
+        return NextStep(Status.FAILED)
+    return NextStep(Status.QUEUED, delay=max(at_least, delay))
+
+
+def _hold_reason(message: Attempted, outcome: Outcome) -> HoldReason:
+    if message.batch_id and outcome.scope in ('bulk', 'template'):
+        return HoldReason.BATCH
+    return HoldReason.TEMPLATE if outcome.scope == 'template' else HoldReason.ACCOUNT
+
+
+def tries_entry(attempts: int, outcome: Outcome, at: datetime | None) -> dict[str, Any]:
+    """An entry of the message's `tries`."""
+    error = outcome.error or {}
+    return {
+        'attempt': attempts,
+        'at': at and to_rfc3339(at),
+        'outcome': outcome.kind,
+        'code': error.get('code'),
+        'title': error.get('title'),
+    }
+
+
+def _accepted_message(result: SendResult) -> AcceptedMessage:
+    outcome = result.outcome
+    return AcceptedMessage(result.message.id, outcome.wamid, outcome.wa_id, result.at)
+
+
+def _suffers(result: SendResult, news: outage.News) -> bool:
+    """Whether a call failed because Meta is away."""
+    is_away = news.is_away(result.message.phone_number_id)
+    return result.outcome.tells_of_meta is False and is_away
+
+
+def _failed_attempt(result: SendResult, news: outage.News) -> FailedAttempt:
+    message, outcome = result.message, result.outcome
+    suffers = _suffers(result, news)
+    step = next_step(message, outcome, suffers)
+    return FailedAttempt(
+        id=message.id,
+        attempts=message.attempts,
+        status=step.status,
+        hold_reason=step.hold_reason,
+        delay=step.delay,
+        error=outcome.error,
+        entry=tries_entry(message.attempts, outcome, result.at),
+        use_fallback=service_window.wants_fallback(message.has_fallback, outcome.error),
+        uncounted=suffers and outcome.kind == OutcomeKind.RETRY,
+    )
+
+
+def _wait_behind(result: SendResult, attempt: FailedAttempt, news: outage.News) -> float | None:
+    """Seconds that the others of a conversation wait behind a message, None when they do not.
+
+    They wait in order behind a message that is tried again. In an outage they also wait behind an
+    unknown message: they will all be sent after it.
+    """
+    if attempt.delay is not None:
+        if attempt.status == Status.UNKNOWN and _suffers(result, news):
+            return outage.wait_behind(attempt.delay)
+        if attempt.status == Status.QUEUED and result.outcome.blocks_conversation:
+            return attempt.delay
+    return None
+
+
+def _free_conversations(conversations: list[FreeConversation]) -> None:
+    """Let the next message of each conversation go.
+
+    A conversation that was merged while we waited for its row has another id by now: once more.
+    """
+    if execute_bulk(RELEASE_CONVERSATIONS, conversations) < len(conversations):
+        execute_bulk(RELEASE_CONVERSATIONS, conversations)

@@ -1,0 +1,225 @@
+"""What Meta's statuses make of their messages: they move a message forward only."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from service.conversations import service_window
+from service.graph.outcome import classify_error
+from service.messages import message
+from service.messages.message_status import DeliveryStatus
+from service.messages.state_machine import TOLD, UNDELIVERED, Status, moves_up
+from service.runtime.rows import Json, Jsonb, Uuid, execute_bulk
+from service.runtime.untrusted import clean
+from service.sending.dispatch import PAIR_DEBT_SECONDS
+from service.sending.escalation import SendFailure
+from service.sending.send_outcome import next_step, tries_entry
+
+
+@dataclass(slots=True)
+class TargetMessage:
+    """A message that statuses are about, locked; they change it here before it is written.
+
+    The fields with a default are not read from the row: see StatusChange.
+    """
+
+    id: str
+    chatbot_id: str
+    conversation_id: str
+    phone_number_id: str
+    wamid: str | None
+    status: str
+    error: dict[str, Any] | None
+    accepted_at: datetime | None
+    attempts: int
+    batch_id: str | None
+    tries: list[dict[str, Any]]
+    echo: bool
+    has_fallback: bool
+    hold_reason: str | None = None
+    delay: float | None = None
+    new_tries: list[dict[str, Any]] | None = None
+    use_fallback: bool = False
+    pair_delay: float | None = None  # seconds that Meta wants the pair to pause
+
+    def is_over(self, wamid: str) -> bool:
+        """Whether a wamid belongs to an earlier, failed attempt.
+
+        Such a status must not move the current attempt.
+        """
+        return any(entry.get('wamid') == wamid for entry in self.tries)
+
+
+News = list[tuple[TargetMessage, DeliveryStatus]]
+
+
+@dataclass(slots=True)
+class StatusChange:
+    """What statuses make of one message.
+
+    `delay`: seconds until it is due again, None when it is not; `new_tries`: attempts that Meta
+    has called failed.
+    """
+
+    id: Uuid
+    status: str
+    hold_reason: str | None
+    wamid: str | None
+    error: Json
+    accepted_at: datetime | None
+    delay: float | None
+    new_tries: Jsonb
+    use_fallback: bool
+
+
+@dataclass(slots=True)
+class PausedPair:
+    """A conversation whose person gets nothing for `delay` seconds."""
+
+    id: Uuid
+    delay: float
+
+
+@dataclass(slots=True)
+class Price:
+    """What Meta charges for a message."""
+
+    message_id: Uuid
+    category: str | None
+    pricing: Json
+
+
+CHANGE_MESSAGES = f"""
+UPDATE message m SET status = n.status, hold_reason = n.hold_reason, wamid = n.wamid,
+  error = n.error, tries = m.tries || coalesce(n.new_tries, '[]'),
+  due_at = now() + n.delay * interval '1 second', updated_at = now(),
+  accepted_at = coalesce(m.accepted_at, n.accepted_at, now()),
+  attempts = CASE WHEN n.use_fallback THEN 0 ELSE m.attempts END,
+  {service_window.use_fallback('n.use_fallback')}
+FROM {{rows}} WHERE m.id = n.id
+"""
+# Meta says that the pair's burst is used up: it is paid back first. A row that somebody holds is
+# being claimed or freed just now.
+PAUSE_PAIRS = f"""
+UPDATE conversation c SET
+  send_after = greatest(c.send_after, now() + n.delay * interval '1 second'),
+  pair_free_at = greatest(
+    c.pair_free_at, now() + ({PAIR_DEBT_SECONDS} + n.delay) * interval '1 second')
+FROM (
+  SELECT c.id, n.delay FROM conversation c JOIN {{rows}} USING (id)
+  WHERE c.group_id IS NULL ORDER BY c.id FOR NO KEY UPDATE OF c SKIP LOCKED) n
+WHERE c.id = n.id
+"""
+PRICE_MESSAGES = """
+UPDATE usage_log u SET category = coalesce(n.category, u.category), pricing = n.pricing
+FROM {rows} WHERE u.message_id = n.message_id
+"""
+
+
+def advance(news: News) -> list[SendFailure]:
+    """Move messages forward by statuses that are new; returns the failures that they tell of.
+
+    Failures come last: what is known to have arrived is not sent again.
+    """
+    changed = {}
+    prices = {}
+    failures = []
+    for target, status in sorted(news, key=lambda one: one[1].status == Status.FAILED):
+        if status.pricing:
+            category = clean(status.pricing.get('category'), 64)
+            prices[target.id] = Price(target.id, category, status.pricing)
+        if target.is_over(status.wamid):
+            continue
+        is_first = target.wamid is None
+        target.wamid = target.wamid or status.wamid
+        has_moved, failure = _apply_status(target, status)
+        if failure:
+            failures.append(failure)
+        if has_moved or is_first:
+            changed[target.id] = target
+    _write([changed[id_] for id_ in sorted(changed)])
+    execute_bulk(PRICE_MESSAGES, [prices[id_] for id_ in sorted(prices)])
+    return failures
+
+
+def _apply_status(target: TargetMessage, status: DeliveryStatus) -> tuple[bool, SendFailure | None]:
+    """Whether a status moves its message, and the failure that follows of it."""
+    state = _state_after(target, status)
+    if not moves_up(target.status, state):
+        return False, None
+    was_undelivered = target.status in UNDELIVERED
+    error = status.error if state == Status.FAILED else None
+    target.status = state
+    target.error = error
+    target.hold_reason = None
+    target.delay = None
+    target.accepted_at = target.accepted_at or status.timestamp
+    if error and was_undelivered and not target.echo:
+        return True, _apply_failure(target, status, error)
+    return True, None
+
+
+def _state_after(target: TargetMessage, status: DeliveryStatus) -> str:
+    """The state that a status speaks of: whatever Meta says of a message, it has accepted it.
+
+    A failure counts when it is one of this send, and of all participants.
+    """
+    is_whole_send = status.wamid == target.wamid and not status.participant
+    if status.status == Status.FAILED and is_whole_send:
+        return Status.FAILED
+    return status.status if status.status in TOLD else Status.ACCEPTED
+
+
+def _apply_failure(
+    target: TargetMessage, status: DeliveryStatus, error: dict[str, Any]
+) -> SendFailure:
+    """Let the error table decide as on an answer: the message may go again, or wait."""
+    outcome = classify_error(error)
+    step = next_step(target, outcome)
+    entry = tries_entry(target.attempts, outcome, status.timestamp) | {'wamid': status.wamid}
+    target.tries = [*target.tries, entry]
+    target.new_tries = [*(target.new_tries or ()), entry]
+    if step.status in (Status.QUEUED, Status.HELD):
+        target.status = step.status
+        target.hold_reason = step.hold_reason
+        target.delay = step.delay
+        target.wamid = None  # Meta's next answer brings another one
+        target.use_fallback = service_window.wants_fallback(target.has_fallback, error)
+        target.pair_delay = step.delay if outcome.scope == 'pair' else None
+    return SendFailure(
+        chatbot_id=target.chatbot_id,
+        phone_number_id=target.phone_number_id,
+        outcome=outcome,
+        batch_id=target.batch_id,
+        conversation_id=target.conversation_id,
+        at=status.timestamp,
+    )
+
+
+def _write(targets: Sequence[TargetMessage]) -> None:
+    """Write changed messages, which are in the order of their ids."""
+    if not targets:
+        return
+    execute_bulk(CHANGE_MESSAGES, [_change(target) for target in targets])
+    execute_bulk(PAUSE_PAIRS, _pauses(targets))
+    message.log_usage([target.id for target in targets])
+
+
+def _change(target: TargetMessage) -> StatusChange:
+    return StatusChange(
+        id=target.id,
+        status=target.status,
+        hold_reason=target.hold_reason,
+        wamid=target.wamid,
+        error=target.error,
+        accepted_at=target.accepted_at,
+        delay=target.delay,
+        new_tries=target.new_tries,
+        use_fallback=target.use_fallback,
+    )
+
+
+def _pauses(targets: Iterable[TargetMessage]) -> list[PausedPair]:
+    delays = {one.conversation_id: one.pair_delay for one in targets if one.pair_delay}
+    return [PausedPair(id_, delay) for id_, delay in delays.items()]
