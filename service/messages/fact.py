@@ -14,7 +14,7 @@ from service.runtime.ids import ID
 from service.runtime.rows import Json, fetch_as, fetch_bulk
 from service.runtime.untrusted import MAX_NAME, as_dict, clean
 
-FactKey = tuple[str, str, bytes]  # phone_number_id, wamid, digest
+Key = tuple[str | bytes, ...]  # of a status or a fact: one that comes twice has the same key
 
 
 class StatusItem(Protocol):
@@ -48,7 +48,7 @@ class Fact:
     digest: bytes
 
     @property
-    def key(self) -> FactKey:
+    def key(self) -> Key:
         return self.phone_number_id, self.wamid, self.digest
 
 
@@ -98,7 +98,7 @@ RETURNING phone_number_id, wamid, digest, message_id IS NOT NULL
 """
 
 
-def store(facts: Sequence[Fact]) -> dict[FactKey, str]:
+def store(facts: Sequence[Fact]) -> dict[Key, str]:
     """Keep facts, in the caller's transaction.
 
     Returns 'stored' or 'orphan' for the key of each new one.

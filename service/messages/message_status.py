@@ -8,10 +8,10 @@ from typing import Any
 
 from service.graph.outcome import first_error
 from service.messages import fact
+from service.messages.fact import Key
 from service.messages.state_machine import RANK
 from service.runtime.rows import Json, Uuid, fetch_as
 
-StatusKey = tuple[str, str, str, str]  # phone_number_id, wamid, status, participant
 Entry = dict[str, Any]  # of a message's `statuses`, as JSON for callers
 
 
@@ -36,7 +36,7 @@ class DeliveryStatus:
     message_id: Uuid | None = None
 
     @property
-    def key(self) -> StatusKey:
+    def key(self) -> Key:
         return self.phone_number_id, self.wamid, self.status, self.participant
 
     @property

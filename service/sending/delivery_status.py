@@ -3,7 +3,8 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from service.messages.message_status import DeliveryStatus, StatusKey
+from service.messages.fact import Key
+from service.messages.message_status import DeliveryStatus
 from service.runtime.ids import is_id
 from service.runtime.rows import Uuid, fetch_as, fetch_bulk, fetch_bulk_as
 from service.sending.escalation import SendFailure
@@ -46,7 +47,7 @@ ON CONFLICT DO NOTHING RETURNING phone_number_id, wamid, status, participant
 
 def store(
     statuses: Iterable[DeliveryStatus],
-) -> tuple[dict[StatusKey, str], list[SendFailure]]:
+) -> tuple[dict[Key, str], list[SendFailure]]:
     """Keep statuses and advance their messages, in the caller's transaction.
 
     Returns 'stored' or 'orphan' for the key of each new status (all others were known), and the

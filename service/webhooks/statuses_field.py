@@ -3,12 +3,11 @@
 from service.conversations import conversation
 from service.conversations.conversation import ProfileNames
 from service.graph.error_shapes import errors_in, told_errors
-from service.graph.outcome import first_error
 from service.messages import fact
 from service.messages.fact import Fact, status_type
+from service.messages.message_status import DeliveryStatus
 from service.runtime.untrusted import MAX_NAME, as_dict, clean
 from service.sending import delivery_status, escalation
-from service.sending.delivery_status import DeliveryStatus
 from service.webhooks import identity_claims
 from service.webhooks.contact_lookup import participant
 from service.webhooks.item import Item
@@ -57,7 +56,6 @@ def _read(item: Item) -> DeliveryStatus | Fact:
         participant=participant(data),
         timestamp=item.at,
         opaque=clean(data.get('biz_opaque_callback_data'), 512),
-        error=first_error(errors),
         errors=errors,
         pricing=as_dict(data.get('pricing')) or None,
         recipient={name: data[name] for name in data if name.startswith(RECIPIENT_PREFIXES)},
