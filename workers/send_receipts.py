@@ -59,7 +59,9 @@ def _outcome_of(result: Outcome | Exception) -> Outcome:
     if isinstance(result, pool.Unrecordable):
         return _given_up(str(result))
     if isinstance(result, Exception):
-        return replace(_given_up(f'internal error ({type(result).__name__})'), kind=OutcomeKind.RETRY)
+        return replace(
+            _given_up(f'internal error ({type(result).__name__})'), kind=OutcomeKind.RETRY
+        )
     return result
 
 
