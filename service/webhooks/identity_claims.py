@@ -145,9 +145,7 @@ def _of_update(chatbot_id: str, update: JsonObject) -> IdentityClaim | None:
     )
 
 
-def of_answer(
-    message: ClaimedMessage, outcome: Outcome, at: datetime
-) -> IdentityClaim | None:
+def of_answer(message: ClaimedMessage, outcome: Outcome, at: datetime) -> IdentityClaim | None:
     """What Meta's answer to a send adds to what was known; None when it says nothing new."""
     if (message.extra or {}).get('recipient_type') == 'group':
         return None
