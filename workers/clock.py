@@ -124,7 +124,7 @@ def _log_swept(**counts):
 def tidy():
     """What is kept for a time only."""
     heartbeat.forget_gone()
-    outage.forget_old()
+    outage.delete_old()
     execute(
         "DELETE FROM idempotency_key WHERE created_at < now() - %s * interval '1 hour'",
         (IDEMPOTENCY_HOURS,),

@@ -221,7 +221,7 @@ def _tell_of_outages(news: outage.News) -> None:
     """
     sender().notice(news)
     with suppress(PeeweeException):
-        outage.tell(news)
+        outage.apply_news(news)
         for streak in news.ended:
             number = None if streak.scope == outage.ALL else streak.phone_number_id
             inbound_file.resume_number(number)

@@ -124,8 +124,8 @@ class Account(Model):
         """The query, limited to accounts in one of SEND_STATES."""
         if send_state == 'held':
             return query.where(cls.send_state == 'held')
-        away = outage.now_away()
-        numbers = [row['phone_number_id'] for row in away.values()]
+        away = outage.current()
+        numbers = [one.phone_number_id for one in away.values()]
         is_away = (cls.phone_number_id.in_(numbers)) | Value(outage.ALL in away)
         return query.where(cls.send_state == 'ok', is_away if send_state == 'away' else ~is_away)
 
@@ -205,8 +205,8 @@ class Account(Model):
         """Refuse sends from now on. Hold what is queued as well (sending/holds.py)."""
         execute(DEACTIVATE_ACCOUNT, (self.chatbot_id,))
 
-    def to_dict(self, away: dict[str, dict[str, Any]] | None = None) -> dict[str, Any]:
-        """What a caller sees: no secret, only whether there is one. `away`: outage.now_away()."""
+    def to_dict(self, away: dict[str, outage.Outage] | None = None) -> dict[str, Any]:
+        """What a caller sees: no secret, only whether there is one. `away`: outage.current()."""
         has_secret = {'has_secret': self.responder_secret is not None}
         return {
             **{name: getattr(self, name) for name in PUBLIC_COLUMNS},
@@ -216,14 +216,14 @@ class Account(Model):
             **self._why_not_sent(outage.of_number(self.phone_number_id, away or {})),
         }
 
-    def _why_not_sent(self, away: dict[str, Any] | None) -> dict[str, Any]:
+    def _why_not_sent(self, away: outage.Outage | None) -> dict[str, Any]:
         """Why nothing is sent, shown like the error of a message: what it means and what to do."""
         if away and self.send_state == 'ok':
-            reason = {**away['error'], **explain('away')}
+            reason = {**away.error, **explain('away')}
             return {
                 'send_state': 'away',
                 'send_state_reason': reason,
-                'send_state_since': away['away_since'],
+                'send_state_since': away.away_since,
             }
         reason = self.send_state_reason
         if reason:

@@ -49,7 +49,7 @@ class ButtonsAction(Schema):
     buttons = parts(ButtonSchema, 1, MAX_BUTTONS, 'buttons', required=True)
 
     @validates_schema
-    def check_unique(self, data: dict[str, Any], **_: Any) -> None:
+    def check_unique(self, data: dict[str, Any], **_: object) -> None:
         for name in ('id', 'title'):
             values = [button['reply'][name] for button in data['buttons']]
             refuse_repeated(values, _of_button(name), f'{name}s of buttons')
@@ -88,7 +88,7 @@ class ListAction(Schema):
     sections = parts(RowsSchema, 1, MAX_SECTIONS, 'sections', required=True)
 
     @validates_schema
-    def check_rows(self, data: dict[str, Any], **_: Any) -> None:
+    def check_rows(self, data: dict[str, Any], **_: object) -> None:
         """Of the whole list, whatever its sections: how many, and that no id stands twice."""
         places = [
             (at, row)
@@ -132,7 +132,7 @@ class FlowParameters(Schema):
     flow_action_payload = fields.Nested(FlowPayload)
 
     @validates_schema
-    def check_flow(self, data: dict[str, Any], **_: Any) -> None:
+    def check_flow(self, data: dict[str, Any], **_: object) -> None:
         if ('flow_id' in data) == ('flow_name' in data):
             raise ValidationError('Exactly one of "flow_id" and "flow_name" is required.')
 
@@ -161,7 +161,7 @@ class ProductsAction(Schema):
     sections = parts(ProductsSchema, 1, MAX_SECTIONS, 'sections', required=True)
 
     @validates_schema
-    def check_products(self, data: dict[str, Any], **_: Any) -> None:
+    def check_products(self, data: dict[str, Any], **_: object) -> None:
         check_total(
             sum(len(section['product_items']) for section in data['sections']),
             MAX_PRODUCTS,
@@ -222,7 +222,7 @@ class CardAction(Schema):
     product_retailer_id = text(MAX_WORD)
 
     @validates_schema
-    def check_form(self, data: dict[str, Any], **_: Any) -> None:
+    def check_form(self, data: dict[str, Any], **_: object) -> None:
         if data.keys() not in self.FORMS:
             raise ValidationError('Must hold a link (name, parameters), or buttons, or a product.')
 
@@ -255,7 +255,7 @@ class CardSchema(Schema):
     action = fields.Nested(CardAction, required=True)
 
     @validates_schema
-    def check_header(self, data: dict[str, Any], **_: Any) -> None:
+    def check_header(self, data: dict[str, Any], **_: object) -> None:
         if 'header' not in data and 'catalog_id' not in data['action']:
             raise ValidationError('A card needs a header, an image or a video.', 'header')
 
@@ -267,7 +267,7 @@ class CardsAction(Schema):
     cards = parts(CardSchema, 2, MAX_CARDS, 'cards', required=True)
 
     @validates_schema
-    def check_cards(self, data: dict[str, Any], **_: Any) -> None:
+    def check_cards(self, data: dict[str, Any], **_: object) -> None:
         cards = data['cards']
         indexes = [card['card_index'] for card in cards]
         refuse_repeated(indexes, lambda at: ('cards', at, 'card_index'), 'indexes of cards')

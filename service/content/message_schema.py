@@ -122,7 +122,7 @@ class MessageSchema(Body):
         return [name for name in data if name in self.KNOWN] or others
 
     @validates_schema(pass_original=True, skip_on_field_errors=False)
-    def check_content(self, data: dict[str, Any], original: Any, **_: Any) -> None:
+    def check_content(self, data: dict[str, Any], original: Any, **_: object) -> None:
         """Exactly one content key, the one named like the type, and good."""
         if not isinstance(original, dict) or not isinstance(original.get('type') or '', str):
             return  # it has its error already
@@ -198,7 +198,7 @@ class AddressSchema(Body):
     recipient = fields.String(validate=bsuid)
 
     @validates_schema(pass_original=True, skip_on_field_errors=False)
-    def check_recipient(self, data: dict[str, Any], original: Any, **_: Any) -> None:
+    def check_recipient(self, data: dict[str, Any], original: Any, **_: object) -> None:
         if ('to' in original) == ('recipient' in original):
             raise ValidationError('Exactly one of "to" and "recipient" is required.', 'to')
         if 'recipient' in original and data.get('recipient_type') == 'group':
@@ -214,7 +214,7 @@ class AddressSchema(Body):
             raise ValidationError(problem, 'to')
 
     @post_load
-    def write_out(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
+    def write_out(self, data: dict[str, Any], **_: object) -> dict[str, Any]:
         return data | address(data.get('to'), data.get('recipient'), data.get('recipient_type'))
 
 
@@ -229,7 +229,7 @@ class WindowSchema(Body):
     force = Flag()
 
     @validates_schema
-    def check_fallback(self, data: dict[str, Any], **_: Any) -> None:
+    def check_fallback(self, data: dict[str, Any], **_: object) -> None:
         if data.get('type') == 'template' and 'fallback_template' in data:
             raise ValidationError('Only for a message that is no template.', 'fallback_template')
         if data.get('force') and 'fallback_template' in data:

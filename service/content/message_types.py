@@ -33,7 +33,7 @@ class FileSchema(Schema):
     link = link()
 
     @validates_schema
-    def check_source(self, data: dict[str, Any], **_: Any) -> None:
+    def check_source(self, data: dict[str, Any], **_: object) -> None:
         if ('id' in data) == ('link' in data):
             raise ValidationError('Exactly one of "id" and "link" is required.')
 
@@ -75,7 +75,7 @@ class NameSchema(Schema):
     formatted_name = text(required=True)
 
     @validates_schema
-    def check_parts(self, data: dict[str, Any], **_: Any) -> None:
+    def check_parts(self, data: dict[str, Any], **_: object) -> None:
         if not any(is_visible(part) for name, part in data.items() if name != 'formatted_name'):
             raise ValidationError(
                 'Beside formatted_name one more is needed: first_name, last_name, middle_name, '

@@ -123,7 +123,7 @@ class CarouselSchema(Schema):
     cards = parts(CardSchema, 1, MAX_CARDS, 'cards', required=True)
 
     @validates_schema
-    def check_unique(self, data: dict[str, Any], **_: Any) -> None:
+    def check_unique(self, data: dict[str, Any], **_: object) -> None:
         indexes = [card['card_index'] for card in data['cards']]
         refuse_repeated(indexes, lambda at: ('cards', at, 'card_index'), 'indexes of cards')
 

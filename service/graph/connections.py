@@ -29,25 +29,28 @@ class Answer:
 
 
 class _Watched(deadline.HTTPConnection):
-    """Notes the moment from which a request may have reached Meta: before it, trying again is safe.
+    """Notes when a request may have reached Meta: until then, trying again is safe.
 
-    The head waits for the body: both go with one call of the kernel, which costs as much as all of
-    urllib3's.
+    The head is sent together with the body in one system call; one more would cost as much as all
+    of urllib3 does.
     """
 
-    _head, _is_head = b'', False
+    _head: bytes = b''
+    _is_head: bool = False  # the next bytes to be sent are the head
 
-    def endheaders(self, *arguments: Any, **options: Any) -> None:
+    def endheaders(self, message_body: Any = None, *, encode_chunked: bool = False) -> None:
         self._is_head = True
-        super().endheaders(*arguments, **options)
+        super().endheaders(message_body, encode_chunked=encode_chunked)
 
-    def send(self, data: Any) -> None:
+    def send(self, data: bytes) -> None:  # type: ignore[override]  # urllib3 gives nothing else
         if self._is_head:
-            self._head, self._is_head = data, False
+            self._head = data
+            self._is_head = False
             return
         if self.sock is None and self.auto_open:
             self.connect()
-        data, self._head = self._head + data, b''
+        data = self._head + data
+        self._head = b''
         _left.bytes = True
         super().send(data)
 
@@ -87,7 +90,7 @@ def seconds_for(size: int) -> float:
 class Connections:
     """For `concurrency` threads, to the Graph API and to whatever addresses it gives."""
 
-    def __init__(self, concurrency: int):
+    def __init__(self, concurrency: int) -> None:
         self._manager = deadline.pool_manager(num_pools=8, maxsize=concurrency)
         self._manager.pool_classes_by_scheme = {'http': _HTTPPool, 'https': _HTTPSPool}
         self._graph = self._manager.connection_from_url(settings.GRAPH_API_URL)

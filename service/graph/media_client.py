@@ -62,7 +62,7 @@ def too_large() -> NotFetched:
 
 
 class MediaClient:
-    """Keep-alive connections to the Graph API and to Meta's file servers for `concurrency` threads."""
+    """Connections to the Graph API and Meta's file servers for `concurrency` threads."""
 
     def __init__(self, concurrency: int) -> None:
         self._meta = Connections(concurrency)

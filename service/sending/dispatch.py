@@ -100,7 +100,7 @@ FROM whatsapp_cloud_account a CROSS JOIN LATERAL (
   SELECT 1 FROM message m
   WHERE m.chatbot_id = a.chatbot_id AND m.status = 'queued' AND m.due_at <= now()
   ORDER BY m.priority, m.id LIMIT 1) due
-  LEFT JOIN LATERAL ({outage.AWAY}) away ON true
+  LEFT JOIN LATERAL ({outage.SCOPE_AWAY}) away ON true
 WHERE {MAY_SEND} AND (away.scope IS NULL OR away.probe_at <= now())
 """
 IS_DUE = """
@@ -209,12 +209,12 @@ def probe(scope: str, chatbots: list[str], lease: float) -> list[ClaimedMessage]
     `ask_first` is set when answers were lost before: something harmless should be tried first.
     """
     with db.atomic():
-        error = outage.due_probe(scope)
+        error = outage.lock_due_probe(scope)
         if error is None:
             return []
         found = fetch(FIND_PROBE, (chatbots,))
         claimed = _claim([Quota(found[0][0], 1)], lease, found[0][1]) if found else []
-        outage.probed(scope, bool(claimed))
+        outage.schedule_next_probe(scope, bool(claimed))
     for message in claimed:
         message.ask_first = error.get('cause') in LOST
     return claimed

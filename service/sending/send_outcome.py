@@ -135,7 +135,9 @@ def record(results: Iterable[SendResult]) -> outage.News:
     accepted = [one for one in results if one.outcome.kind == OutcomeKind.ACCEPTED]
     failed = [one for one in results if one.outcome.kind != OutcomeKind.ACCEPTED]
     with db.atomic():
-        news = outage.note((one.message.phone_number_id, one.outcome, one.at) for one in results)
+        news = outage.record_calls(
+            (one.message.phone_number_id, one.outcome, one.at) for one in results
+        )
         attempts = [_failed_attempt(one, news) for one in failed]
         waits: dict[str, float | None] = {}
         waits |= dict.fromkeys(one.message.conversation_id for one in accepted)

@@ -49,7 +49,7 @@ def index() -> JSONObject:
     limit = pagination.page_size()
     rows = Account.newest(state, request_input.parameter('cursor'), limit + 1)
     last = rows[limit - 1].chatbot_id if len(rows) > limit else None
-    away = outage.now_away()
+    away = outage.current()
     return {'data': [account.to_dict(away) for account in rows[:limit]], 'next_cursor': last}
 
 
@@ -109,7 +109,7 @@ def show_usage() -> JSONObject:
 
 def _serialize(chatbot_id: str) -> JSONObject:
     account = Account.find(chatbot_id)
-    return account.to_dict(outage.now_away()) | health_event.health(account)
+    return account.to_dict(outage.current()) | health_event.health(account)
 
 
 def _resume(chatbot_id: str) -> None:

@@ -364,5 +364,5 @@ def test_old_rows_are_forgotten(database):
             f"INSERT INTO graph_outage ({columns}) SELECT 'app', '1', 1, '{{}}', now(), now() - "
             "interval '25 hours'"
         )
-        outage.forget_old()
+        outage.delete_old()
     assert sql('SELECT * FROM graph_outage') == []
