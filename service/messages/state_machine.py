@@ -1,13 +1,10 @@
-"""The states of a message and the moves between them; service/sending alone makes these moves."""
+"""The states of a message and the moves between them. Only service/sending makes these moves."""
 
 from enum import StrEnum
 
 
 class Status(StrEnum):
-    """The states, as schema.sql has them.
-
-    Their order is their rank: what Meta tells moves a message up only.
-    """
+    """The states, as schema.sql has them, by rank: what Meta tells only moves a message up."""
 
     RECEIVED = 'received'  # inbound, for ever
     SCHEDULED = 'scheduled'
@@ -36,19 +33,17 @@ class HoldReason(StrEnum):
 OUTBOUND = tuple(status for status in Status if status is not Status.RECEIVED)
 RANK: dict[str, int] = {status: rank for rank, status in enumerate(OUTBOUND)}
 
-TOLD = frozenset(
-    (Status.SENT, Status.DELIVERED, Status.READ, Status.PLAYED)
-)  # Meta's names; it invents others
-ARRIVED = frozenset(
-    (Status.DELIVERED, Status.READ, Status.PLAYED)
-)  # a failure afterwards is a fact, no more
-# A failure from there may be tried again.
+# What Meta tells by these names. Names that it invents later mean that it has accepted the message.
+TOLD = frozenset((Status.SENT, Status.DELIVERED, Status.READ, Status.PLAYED))
+# From here a failure moves nothing: it is kept as a fact.
+ARRIVED = frozenset((Status.DELIVERED, Status.READ, Status.PLAYED))
+# From here a message may be tried again when it fails.
 UNDELIVERED = frozenset((Status.SENDING, Status.UNKNOWN, Status.ACCEPTED, Status.SENT))
 # What may still leave, or leave again.
 WAITING = frozenset((Status.SCHEDULED, Status.QUEUED, Status.HELD, Status.SENDING, Status.UNKNOWN))
 
-# Whatever Meta says of a message, it has accepted it, also one that was taken back after an earlier
-# attempt.
+# Whatever Meta says of a message, it has accepted it. That may also be a message that was cancelled
+# or expired after an earlier attempt.
 META_SAYS = frozenset((Status.ACCEPTED, *TOLD, Status.FAILED))
 ALLOWED: dict[str, frozenset[Status]] = {
     Status.RECEIVED: frozenset(),
@@ -57,8 +52,8 @@ ALLOWED: dict[str, frozenset[Status]] = {
     Status.HELD: META_SAYS | {Status.QUEUED, Status.SCHEDULED, Status.CANCELLED, Status.EXPIRED},
     Status.SENDING: META_SAYS | {Status.QUEUED, Status.HELD, Status.UNKNOWN, Status.EXPIRED},
     Status.UNKNOWN: META_SAYS | {Status.QUEUED, Status.HELD},
-    Status.ACCEPTED: TOLD
-    | {Status.FAILED, Status.QUEUED, Status.HELD},  # the last two: Meta says later that it failed
+    # Tried again, or held, when Meta says later that it failed.
+    Status.ACCEPTED: TOLD | {Status.FAILED, Status.QUEUED, Status.HELD},
     Status.SENT: ARRIVED | {Status.FAILED, Status.QUEUED, Status.HELD},
     Status.DELIVERED: frozenset((Status.READ, Status.PLAYED)),
     Status.READ: frozenset((Status.PLAYED,)),
@@ -70,5 +65,5 @@ ALLOWED: dict[str, frozenset[Status]] = {
 
 
 def moves_up(before: str, after: str) -> bool:
-    """Whether a status from Meta moves a message on: never back, and never from arrived to failed."""
+    """Whether a status from Meta moves a message: never back, never from arrived to failed."""
     return RANK[after] > RANK[before] and after in ALLOWED[before]

@@ -1,10 +1,13 @@
-"""What an error of Meta's means beyond its own message: the account is held, a batch stops, a
-number goes slower.
+"""Escalation: what a failure of one message means for others.
+
+The account is held, a batch stops, a number goes slower, or a person gets no more marketing.
 """
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from service.conversations import opt_out
 from service.graph.outcome import Outcome, OutcomeKind
@@ -13,13 +16,16 @@ from service.runtime.errors import Conflict
 from service.sending import batch, holds, rate_limit
 
 log = logging.getLogger(__name__)
+FIND_APP = """
+SELECT waba_id, app_secret IS NOT NULL FROM whatsapp_cloud_account WHERE chatbot_id = %s
+"""
 
 
 @dataclass(slots=True)
 class SendFailure:
     """An Outcome that Meta did not accept, and whose it was.
 
-    `access_token`: the one that was used, if one was.
+    `access_token`: the one that was used, if one was; `at`: when Meta refused the message.
     """
 
     chatbot_id: str
@@ -30,68 +36,62 @@ class SendFailure:
     conversation_id: str | None = None
     at: datetime | None = None
 
+    @property
+    def error(self) -> dict[str, Any]:
+        return self.outcome.error or {}
 
-def apply(refusals):
-    """In the transaction that settled the messages. Equal refusals count once."""
-    holds.cancel_unwanted(opt_out.record(opt_out.from_refusals(refusals)))
-    for refusal in {_sameness(refusal): refusal for refusal in refusals}.values():
-        scope = refusal.outcome.scope
+    @property
+    def consequence(self) -> tuple[object, ...]:
+        """What follows of it: failures for which this is equal count once."""
+        whose = (self.chatbot_id, self.phone_number_id, self.batch_id, self.access_token)
+        return *whose, self.outcome.kind, self.outcome.scope, self.outcome.pause
+
+
+def apply(failures: Sequence[SendFailure]) -> None:
+    """Do what failures lead to, in the transaction that wrote the messages' outcomes."""
+    holds.cancel_unwanted(opt_out.record(opt_out.from_refusals(failures)))
+    for failure in {one.consequence: one for one in failures}.values():
+        scope = failure.outcome.scope
         if scope in ('number', 'waba', 'app'):
-            _slow_down(refusal)
-        elif scope in ('bulk', 'template') and refusal.batch_id:
-            _stop_batch(refusal)
-        elif refusal.outcome.kind == OutcomeKind.HELD and scope != 'template':
-            _hold_account(refusal)
+            _slow_down(failure)
+        elif scope in ('bulk', 'template') and failure.batch_id:
+            _pause_batch(failure.batch_id, failure.error)
+        elif failure.outcome.kind == OutcomeKind.HELD and scope != 'template':
+            _hold_account(failure)
 
 
-def _sameness(refusal):
-    outcome = refusal.outcome
-    whose = refusal.chatbot_id, refusal.phone_number_id, refusal.batch_id, refusal.access_token
-    return *whose, outcome.kind, outcome.scope, outcome.pause
+def _hold_account(failure: SendFailure) -> None:
+    error = failure.error
+    if holds.hold_account(failure.chatbot_id, error, failure.access_token):
+        told = {'chatbot_id': failure.chatbot_id, 'code': error['code'], 'title': error['title']}
+        log.error('account held', extra=told)
 
 
-def _hold_account(refusal):
-    reason = refusal.outcome.error
-    if holds.hold_account(refusal.chatbot_id, reason, refusal.access_token):
-        log.error(
-            'account held',
-            extra={
-                'chatbot_id': refusal.chatbot_id,
-                'code': reason['code'],
-                'title': reason['title'],
-            },
-        )
-
-
-def _stop_batch(refusal):
+def _pause_batch(batch_id: str, error: dict[str, Any]) -> None:
     try:
-        batch.pause(refusal.batch_id, refusal.outcome.error)
+        batch.pause(batch_id, error)
     except Conflict:  # cancelled meanwhile
         return
-    log.error(
-        'batch paused', extra={'batch_id': refusal.batch_id, 'code': refusal.outcome.error['code']}
-    )
+    log.error('batch paused', extra={'batch_id': batch_id, 'code': error['code']})
 
 
-def _slow_down(refusal):
-    rate_limit.slow_down(_scope_key(refusal), refusal.outcome.pause)
-    extra = {
-        'scope': refusal.outcome.scope,
-        'phone_number_id': refusal.phone_number_id,
-        'pause': refusal.outcome.pause,
+def _slow_down(failure: SendFailure) -> None:
+    outcome = failure.outcome
+    rate_limit.slow_down(_brake_key(failure), outcome.pause)
+    told = {
+        'scope': outcome.scope,
+        'phone_number_id': failure.phone_number_id,
+        'pause': outcome.pause,
     }
-    log.warning('sending slowed down', extra=extra)
+    log.warning('sending slowed down', extra=told)
 
 
-def _scope_key(refusal):
-    if refusal.outcome.scope == 'number':
-        return rate_limit.scope_keys(refusal.phone_number_id, None, None)[0]
-    rows = fetch(
-        'SELECT waba_id, app_secret IS NOT NULL FROM whatsapp_cloud_account WHERE chatbot_id = %s',
-        (refusal.chatbot_id,),
-    )
-    waba_id, own_app = rows[0]
-    keys = rate_limit.scope_keys(
-        refusal.phone_number_id, waba_id, refusal.chatbot_id if own_app else None
-    )
-    return keys[1] if refusal.outcome.scope == 'waba' else keys[2]
+def _brake_key(failure: SendFailure) -> str:
+    """The key of the brake that slows down what the failure is about."""
+    number = failure.phone_number_id
+    if failure.outcome.scope == 'number':
+        return rate_limit.scope_keys(number, None, None)[0]
+    ((waba_id, has_own_app),) = fetch(FIND_APP, (failure.chatbot_id,))
+    own_app = failure.chatbot_id if has_own_app else None
+    _, of_waba, of_app = rate_limit.scope_keys(number, waba_id, own_app)
+    return of_waba if failure.outcome.scope == 'waba' else of_app

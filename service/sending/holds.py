@@ -1,10 +1,12 @@
-"""What an account, a template, a batch or a person's word does to messages that wait: hold,
-release, cancel or fail.
+"""Holds: what an account, a template, a batch or an opt-out does to messages that wait.
 
-Each noun's own row is moved by its own module; what follows for messages stands here.
+They are held, released, cancelled or failed. The row of the account itself (of the template, the
+batch, the person) is changed by its own module; what follows for messages stands here.
 """
 
 import logging
+from collections.abc import Iterable
+from typing import Any
 
 from service.accounts import account
 from service.accounts.account import MAY_SEND, Account
@@ -23,77 +25,95 @@ from service.templates.template_sync import ClaimedSync
 log = logging.getLogger(__name__)
 
 # They keep due_at: a wait that Meta asked for (131049: a day) goes on meanwhile.
-HOLD_OF_ACCOUNT = """
+HOLD_MESSAGES_OF_ACCOUNT = """
 UPDATE message m SET status = 'held', hold_reason = 'account', updated_at = now()
-FROM (SELECT id FROM message WHERE chatbot_id = %s AND status = 'queued' ORDER BY id FOR NO KEY UPDATE) d
+FROM (
+  SELECT id FROM message WHERE chatbot_id = %s AND status = 'queued'
+  ORDER BY id FOR NO KEY UPDATE) d
 WHERE m.id = d.id
 """
-# What crossed a hold or a release: read before, written after it.
+# Strays were queued by a transaction that had read the account before it was held.
 HOLD_STRAYS_OF_ACCOUNTS = f"""
 UPDATE message m SET status = 'held', hold_reason = 'account', updated_at = now()
 FROM whatsapp_cloud_account a
 WHERE a.chatbot_id = m.chatbot_id AND NOT ({MAY_SEND}) AND m.status = 'queued'
 """
-# From the number that the account has now: the other one may be what it was held for (33: deleted).
-RELEASE_OF_ACCOUNT = f"""
+# They go from the number that the account has now: it may have been held for its former number
+# (error 33: deleted).
+RELEASE_MESSAGES_OF_ACCOUNT = f"""
 UPDATE message m SET status = 'queued', hold_reason = NULL, due_at = greatest(m.due_at, now()),
   phone_number_id = d.phone_number_id, attempts = 0, error = NULL, updated_at = now()
 FROM (
   SELECT m.id, a.phone_number_id FROM message m JOIN whatsapp_cloud_account a USING (chatbot_id)
-  WHERE {MAY_SEND} AND m.status = 'held' AND m.hold_reason = ANY(%s)
-    AND a.chatbot_id = coalesce(%s, a.chatbot_id) ORDER BY m.id FOR NO KEY UPDATE OF m) d
+  WHERE {MAY_SEND} AND m.status = 'held' AND m.hold_reason = ANY(%(reasons)s)
+    AND a.chatbot_id = coalesce(%(chatbot)s, a.chatbot_id) ORDER BY m.id FOR NO KEY UPDATE OF m) d
 WHERE m.id = d.id
 """
 
 
-def hold_account(chatbot_id: str, reason: dict, access_token: str | None = None) -> bool:
-    """Meta refuses the account: its messages wait, all others go on.
+def hold_account(chatbot_id: str, reason: dict[str, Any], access_token: str | None = None) -> bool:
+    """Let the messages of an account wait, because Meta refuses it.
 
-    False when it has another token by now.
+    False when the account has another token by now.
     """
     with db.atomic():
         held = account.hold(chatbot_id, reason, access_token)
         if held:
-            execute_long(HOLD_OF_ACCOUNT, (chatbot_id,))
+            execute_long(HOLD_MESSAGES_OF_ACCOUNT, (chatbot_id,))
     return held
 
 
 def deactivate_account(found: Account) -> None:
-    """Sends are refused from now on, and what was queued is held until the account is connected
-    again.
-    """
+    """Refuse sends from now on, and hold what is queued until the account is connected again."""
     with db.atomic():
         found.deactivate()
-        execute_long(HOLD_OF_ACCOUNT, (found.chatbot_id,))
+        execute_long(HOLD_MESSAGES_OF_ACCOUNT, (found.chatbot_id,))
 
 
 def release_account(chatbot_id: str) -> None:
-    """Whatever held the account is mended: if it is active, what is held is due now, with all its
-    attempts.
+    """Make what is held due now, with all its attempts, because the account works again.
+
+    Nothing is due while the account is not active.
     """
+    reasons = [HoldReason.ACCOUNT, HoldReason.TEMPLATE]
     with db.atomic():
         account.release(chatbot_id)
-        execute_long(RELEASE_OF_ACCOUNT, ([HoldReason.ACCOUNT, HoldReason.TEMPLATE], chatbot_id))
+        execute_long(RELEASE_MESSAGES_OF_ACCOUNT, {'reasons': reasons, 'chatbot': chatbot_id})
         apply_template_stops()
         inbound_file.resume_account(chatbot_id)
 
 
-RELEASE_OF_TEMPLATE = f"""
-UPDATE message m SET status = CASE WHEN d.free THEN 'queued' ELSE 'held' END, error = NULL, attempts = 0,
-  hold_reason = CASE WHEN NOT d.free THEN 'account' END, updated_at = now(),
+RELEASE_MESSAGES = f"""
+UPDATE message m SET status = CASE WHEN d.free THEN 'queued' ELSE 'held' END, error = NULL,
+  attempts = 0, hold_reason = CASE WHEN NOT d.free THEN 'account' END, updated_at = now(),
   due_at = CASE WHEN d.free THEN greatest(m.due_at, now()) ELSE m.due_at END
 FROM (
   SELECT m.id, {MAY_SEND} AS free FROM message m JOIN whatsapp_cloud_account a USING (chatbot_id)
     JOIN {{templates}} ON t.name = m.template_name AND t.language = m.template_language
-  WHERE m.status = 'held' AND m.hold_reason = 'template' AND {{which}} ORDER BY m.id FOR NO KEY UPDATE OF m) d
+  WHERE m.status = 'held' AND m.hold_reason = 'template' AND {{which}}
+  ORDER BY m.id FOR NO KEY UPDATE OF m) d
 WHERE m.id = d.id
 """
-APPROVED = "t.waba_id = a.waba_id AND t.status = 'APPROVED'"
+IS_APPROVED = "t.waba_id = a.waba_id AND t.status = 'APPROVED'"
+RELEASE_MESSAGES_OF_TEMPLATE = RELEASE_MESSAGES.format(
+    templates='template t',
+    which=f"""{IS_APPROVED} AND a.waba_id = %(waba)s
+    AND t.name = coalesce(%(name)s, t.name) AND t.language = coalesce(%(language)s, t.language)""",
+)
+RELEASE_MESSAGES_OF_GONE_TEMPLATES = RELEASE_MESSAGES.format(
+    templates='unnest(%(names)s::text[], %(languages)s::text[]) AS t (name, language)',
+    which='a.waba_id = %(waba_id)s',
+)
+# What Meta itself refused waits until Meta says that the template goes again.
+RELEASE_STRAYS_OF_TEMPLATES = RELEASE_MESSAGES.format(
+    templates='template t', which=f"{IS_APPROVED} AND m.error ->> 'cause' = 'template_paused'"
+)
 # The template's stop is read in the same statement that obeys it.
 APPLY_STOPS = """
 WITH stopped AS (
 UPDATE message m SET status = d.status, hold_reason = d.hold_reason, updated_at = now(),
-  error = json_build_object('code', NULL, 'title', d.title, 'details', d.reason, 'fbtrace_id', NULL, 'cause', d.cause),
+  error = json_build_object('code', NULL, 'title', d.title, 'details', d.reason,
+    'fbtrace_id', NULL, 'cause', d.cause),
   due_at = CASE d.status WHEN 'held' THEN m.due_at END
 FROM (
   SELECT m.id, n.status, n.hold_reason, n.cause, n.title, t.reason
@@ -101,7 +121,8 @@ FROM (
     JOIN whatsapp_cloud_account a ON a.chatbot_id = m.chatbot_id AND a.waba_id = t.waba_id
     JOIN {rows} ON n.verdict = t.status
   WHERE t.status IN ('PAUSED', 'DISABLED', 'REJECTED', 'DELETED')
-    AND (m.status = 'queued' OR m.status = 'held' AND m.hold_reason = 'template' AND n.status = 'failed')
+    AND (m.status = 'queued'
+      OR m.status = 'held' AND m.hold_reason = 'template' AND n.status = 'failed')
   ORDER BY m.id FOR NO KEY UPDATE OF m) d
 WHERE m.id = d.id
 RETURNING m.chatbot_id, m.template_name, m.template_language, m.status, d.cause)
@@ -111,8 +132,9 @@ FROM stopped GROUP BY 1, 2, 3, 4, 5
 
 
 def apply_verdict(verdict: Verdict) -> None:
-    """In the transaction that kept what a webhook says of a template: free or stop what is made
-    from it.
+    """Release or stop messages by what a webhook says of their template.
+
+    In the transaction that kept it.
     """
     if verdict.frees:
         release_template(verdict.waba_id, verdict.name, verdict.language)
@@ -121,35 +143,36 @@ def apply_verdict(verdict: Verdict) -> None:
 
 
 def release_template(waba_id: str, name: str | None = None, language: str | None = None) -> int:
-    """What waited for a template that goes again, or for any of the WABA, is due; returns how many
-    messages.
+    """Make due what waited for a template that is approved, or for any of the WABA's.
+
+    Returns how many messages.
     """
-    which = f'{APPROVED} AND a.waba_id = %s AND t.name = coalesce(%s, t.name) AND t.language = coalesce(%s, t.language)'
-    statement = RELEASE_OF_TEMPLATE.format(templates='template t', which=which)
-    return execute_long(statement, (waba_id, name, language))
+    wanted = {'waba': waba_id, 'name': name, 'language': language}
+    return execute_long(RELEASE_MESSAGES_OF_TEMPLATE, wanted)
 
 
 def leave_to_meta(waba_id: str, keys: list[TemplateKey]) -> int:
-    """What waited for templates that are not known any more is due; returns how many messages."""
-    templates = 'unnest(%(names)s::text[], %(languages)s::text[]) AS t (name, language)'
-    statement = RELEASE_OF_TEMPLATE.format(templates=templates, which='a.waba_id = %(waba_id)s')
+    """Make due what waits for templates that are not known any more; returns how many messages.
+
+    Meta decides about them.
+    """
     values = {
         'names': [key.name for key in keys],
         'languages': [key.language for key in keys],
         'waba_id': waba_id,
     }
-    return execute_long(statement, values)
+    return execute_long(RELEASE_MESSAGES_OF_GONE_TEMPLATES, values)
 
 
 def apply_template_stops() -> int:
     """Hold or fail what is queued though its template is stopped; returns how many messages."""
     stopped = fetch_bulk_dicts(APPLY_STOPS, list(STOPS.values()))
-    for each in stopped:
-        log.warning('messages stopped by their template', extra=each)
-    return sum(each['messages'] for each in stopped)
+    for row in stopped:
+        log.warning('messages stopped by their template', extra=row)
+    return sum(row['messages'] for row in stopped)
 
 
-def apply_template_list(sync: ClaimedSync, found: list, delay: float) -> int:
+def apply_template_list(sync: ClaimedSync, found: list[Any], delay: float) -> int:
     """Keep the list of a WABA that was read; returns how many messages are due because of it."""
     with db.atomic():
         gone = template_sync.record_list(sync, found, delay)
@@ -163,7 +186,7 @@ def apply_template_list(sync: ClaimedSync, found: list, delay: float) -> int:
 def template_deleted(
     waba_id: str, name: str, language: str | None = None, template_id: str | None = None
 ) -> None:
-    """Meta has deleted it: what waits for it fails."""
+    """Fail what waits for a template that Meta has deleted."""
     with db.atomic():
         template_sync.mark_deleted(waba_id, name, language, template_id)
         apply_template_stops()
@@ -171,90 +194,95 @@ def template_deleted(
 
 # Also what is held already: else a new token would send it although the batch is paused. due_at
 # stays: a message that Meta wants to wait for a day (131049) waits for it also over a pause.
-HOLD_OF_BATCH = """
+HOLD_MESSAGES_OF_BATCH = """
 UPDATE message m SET status = 'held', hold_reason = 'batch', updated_at = now()
 FROM (
   SELECT id FROM message WHERE batch_id = %s AND status IN ('scheduled', 'queued', 'held')
   ORDER BY id FOR NO KEY UPDATE) d
 WHERE m.id = d.id
 """
-RESUME_OF_BATCH = f"""
-UPDATE message m SET status = d.status, hold_reason = CASE WHEN d.status = 'held' THEN 'account' END,
-  updated_at = now(), due_at = CASE WHEN d.status <> 'held' THEN greatest(m.due_at, m.send_at, now()) END
+RESUME_MESSAGES_OF_BATCH = f"""
+UPDATE message m SET status = d.status, updated_at = now(),
+  hold_reason = CASE WHEN d.status = 'held' THEN 'account' END,
+  due_at = CASE WHEN d.status <> 'held' THEN greatest(m.due_at, m.send_at, now()) END
 FROM (
   SELECT m.id, CASE WHEN m.send_at > now() THEN 'scheduled' WHEN {MAY_SEND} THEN 'queued'
     ELSE 'held' END AS status
   FROM message m JOIN whatsapp_cloud_account a USING (chatbot_id)
-  WHERE m.batch_id = %s AND m.status = 'held' AND m.hold_reason = 'batch' ORDER BY m.id FOR NO KEY UPDATE OF m) d
+  WHERE m.batch_id = %s AND m.status = 'held' AND m.hold_reason = 'batch'
+  ORDER BY m.id FOR NO KEY UPDATE OF m) d
 WHERE m.id = d.id
 """
-CANCEL_OF_BATCH = """
+CANCEL_MESSAGES_OF_BATCH = """
 UPDATE message m SET status = 'cancelled', hold_reason = NULL, due_at = NULL, updated_at = now()
 FROM (
   SELECT id FROM message WHERE batch_id = %s AND status IN ('scheduled', 'queued', 'held')
   ORDER BY id FOR NO KEY UPDATE) d
 WHERE m.id = d.id
 """
-# What crossed a pause or a cancel: read before, written after it.
+# Strays were queued by a transaction that had read the batch before it was paused or cancelled.
 MOVE_STRAYS_OF_BATCHES = """
 UPDATE message m SET status = CASE b.status WHEN 'paused' THEN 'held' ELSE 'cancelled' END,
   due_at = CASE b.status WHEN 'paused' THEN m.due_at END,
   hold_reason = CASE b.status WHEN 'paused' THEN 'batch' END, updated_at = now()
-FROM batch b WHERE m.batch_id = b.id AND b.status IN ('paused', 'cancelled') AND m.status IN ('scheduled', 'queued')
+FROM batch b
+WHERE m.batch_id = b.id AND b.status IN ('paused', 'cancelled')
+  AND m.status IN ('scheduled', 'queued')
 """
 
 
 def hold_batch(batch_id: str) -> None:
-    """In the transaction that paused the batch, like the next two."""
-    execute_long(HOLD_OF_BATCH, (batch_id,))
+    """Hold the messages of a batch, in the transaction that paused it."""
+    execute_long(HOLD_MESSAGES_OF_BATCH, (batch_id,))
 
 
 def resume_batch(batch_id: str) -> None:
-    """They go on as far as their account and their templates allow it."""
-    execute_long(RESUME_OF_BATCH, (batch_id,))
+    """Let the messages of a batch go on as far as their account and templates allow it.
+
+    In the transaction that resumed it.
+    """
+    execute_long(RESUME_MESSAGES_OF_BATCH, (batch_id,))
     apply_template_stops()
 
 
 def cancel_batch(batch_id: str) -> None:
-    """What nobody has claimed yet is taken back."""
-    execute_long(CANCEL_OF_BATCH, (batch_id,))
+    """Cancel what nobody has claimed yet, in the transaction that cancelled the batch."""
+    execute_long(CANCEL_MESSAGES_OF_BATCH, (batch_id,))
 
 
-CANCEL_UNWANTED = f"""
-UPDATE message m SET status = 'cancelled', hold_reason = NULL, due_at = NULL, error = %s, updated_at = now()
+CANCEL_UNWANTED_MESSAGES = f"""
+UPDATE message m SET status = 'cancelled', hold_reason = NULL, due_at = NULL, error = %s,
+  updated_at = now()
 FROM (
   SELECT m.id FROM conversation c JOIN message m ON m.conversation_id = c.id
-  WHERE c.id = ANY(%s::uuid[]) AND {UNWANTED} AND m.type = 'template' AND m.status IN ('scheduled', 'queued', 'held')
+  WHERE c.id = ANY(%s::uuid[]) AND {UNWANTED} AND m.type = 'template'
+    AND m.status IN ('scheduled', 'queued', 'held')
   ORDER BY m.id FOR NO KEY UPDATE OF m) d
 WHERE m.id = d.id
 """
 
 
-def cancel_unwanted(conversations: list[str]) -> None:
-    """Take back marketing that waits for who wants none, of conversations whose rows the caller
-    holds.
+def cancel_unwanted(conversations: Iterable[str]) -> None:
+    """Cancel marketing that waits for people who want none.
+
+    The caller holds the rows of these conversations.
     """
-    if conversations:
-        execute(CANCEL_UNWANTED, (to_json(opt_out.OPTED_OUT_ERROR), conversations))
+    ids = list(conversations)
+    if ids:
+        execute(CANCEL_UNWANTED_MESSAGES, (to_json(opt_out.OPTED_OUT_ERROR), ids))
 
 
 def resolve_conflict(conflict: IdentityConflict) -> None:
-    """Merge what is one person's; an opt-out of either half takes back what waits for the other."""
+    """Merge conversations of one person; an opt-out of either cancels what waits for the other."""
     with db.atomic():
         cancel_unwanted(conflict.resolve())
 
 
 def reconcile_strays() -> int:
-    """Move what missed the turn of its account, batch or template; returns how many messages."""
-    of_accounts = execute_long(HOLD_STRAYS_OF_ACCOUNTS)
-    of_accounts += execute_long(RELEASE_OF_ACCOUNT, ([HoldReason.ACCOUNT], None))
-    of_batches = execute_long(MOVE_STRAYS_OF_BATCHES)
-    return of_accounts + of_batches + _reconcile_strays_of_templates()
-
-
-def _reconcile_strays_of_templates() -> int:
-    """What Meta itself refused waits for Meta's word."""
-    ours = f"{APPROVED} AND m.error ->> 'cause' = 'template_paused'"
-    return apply_template_stops() + execute_long(
-        RELEASE_OF_TEMPLATE.format(templates='template t', which=ours)
-    )
+    """Move what missed a change of its account, batch or template; returns how many messages."""
+    count = execute_long(HOLD_STRAYS_OF_ACCOUNTS)
+    held = {'reasons': [HoldReason.ACCOUNT], 'chatbot': None}
+    count += execute_long(RELEASE_MESSAGES_OF_ACCOUNT, held)
+    count += execute_long(MOVE_STRAYS_OF_BATCHES)
+    count += apply_template_stops()
+    return count + execute_long(RELEASE_STRAYS_OF_TEMPLATES)
