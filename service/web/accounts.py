@@ -97,7 +97,7 @@ def lift_brakes(chatbot_id: str) -> JSONObject:
     """
     lifted = brake.lift(Account.find(chatbot_id))
     wake(SEND)
-    return lifted
+    return {**lifted}
 
 
 @blueprint.get('/usage')
