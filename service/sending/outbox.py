@@ -1,213 +1,249 @@
-"""The outbox: what is to be sent is stored here, and a person's moves on it: cancel, retry."""
+"""The outbox: messages to be sent are stored here, and a person may cancel or retry them."""
 
-import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from enum import IntEnum
+from typing import Any
 
 from service.accounts.account import MAY_SEND, Account
-from service.content.message_schema import is_one_time_code
 from service.media import outbound_file
-from service.messages.message import Message, related_wamid
+from service.messages.message import Message
 from service.messages.state_machine import HoldReason, Status
 from service.runtime.config import settings
-from service.runtime.db import columns, db, execute, fetch, fetch_dicts, to_json
+from service.runtime.db import db, execute, fetch
 from service.runtime.errors import Conflict
 from service.runtime.ids import new_id
+from service.runtime.rows import Integer, Json, Uuid, execute_bulk, fetch_bulk_dicts
 from service.sending import holds
-from service.templates import template
+from service.sending.outbound_message import OutboundMessage
 
-REPLY, SINGLE, BULK = 0, 1, 2  # priorities: who goes first when the rate is short
-AMPLE = 5000  # messages; more than the web processes take in for one chatbot in a second
-EXTRA = (
-    'recipient_type',
-    'recipient_identity_key_hash',
-    'messaging_account_id',
-)  # handed on as they are (section 6.1)
+# Fields of a message that are handed to Meta as they are (docs/meta.md, section 6.1).
+EXTRA_FIELDS = ('recipient_type', 'recipient_identity_key_hash', 'messaging_account_id')
 
-COLUMNS = {
-    'id': 'uuid',
-    'conversation_id': 'uuid',
-    'type': 'text',
-    'recipient_to': 'text',
-    'recipient': 'text',
-    'content': 'json',
-    'context': 'json',
-    'extra': 'json',
-    'client_reference': 'text',
-    'resends': 'int',
-    'refers_to': 'text',
-    'fallback': 'json',
-    'replaced': 'json',
-    'template_name': 'text',
-    'template_language': 'text',
-    'marketing': 'boolean',
-    'status': 'text',
-    'hold_reason': 'text',
-    'error': 'json',
-}  # of each message, with their types; the others are the same for all
-INSERT = f"""
-INSERT INTO message (chatbot_id, phone_number_id, priority, send_at, expires_at, batch_id, direction, due_at,
-  {', '.join(COLUMNS)})
-SELECT %(chatbot_id)s, %(number)s, %(priority)s, %(send_at)s, %(expires_at)s, %(batch_id)s, 'outbound',
-  CASE WHEN n.status IN ('scheduled', 'queued') THEN coalesce(%(send_at)s, now()) END,
-  {', '.join(f'n.{name}' for name in COLUMNS)}
-FROM unnest({', '.join(f'%({name})s::{kind}[]' for name, kind in COLUMNS.items())}) AS n ({', '.join(COLUMNS)})
+
+class Priority(IntEnum):
+    """Which messages of a number leave first when its rate is short."""
+
+    REPLY = 0
+    SINGLE = 1
+    BULK = 2
+
+
+@dataclass(frozen=True, slots=True)
+class QueueOptions:
+    """What is the same for all messages that are queued by one call."""
+
+    priority: Priority
+    send_at: datetime | None = None
+    expires_at: datetime | None = None
+    batch_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class InitialState:
+    """The state in which a message is stored."""
+
+    status: str
+    hold_reason: str | None = None
+    error: dict[str, Any] | None = None
+
+
+@dataclass(slots=True)
+class QueuedMessage:
+    """The columns of a message that are its own; the others are the same for all of one call."""
+
+    id: Uuid
+    conversation_id: Uuid
+    type: str
+    recipient_to: str | None
+    recipient: str | None
+    content: Json
+    context: Json
+    extra: Json
+    client_reference: str | None
+    resends: Integer
+    refers_to: str | None
+    fallback: Json
+    replaced: Json
+    template_name: str | None
+    template_language: str | None
+    marketing: bool
+    status: str
+    hold_reason: str | None
+    error: Json
+
+
+INSERT_MESSAGES = """
+INSERT INTO message (chatbot_id, phone_number_id, priority, send_at, expires_at, batch_id,
+  direction, due_at, {columns})
+SELECT %(chatbot_id)s, %(phone_number_id)s, %(priority)s, %(send_at)s, %(expires_at)s, %(batch_id)s,
+  'outbound', CASE WHEN status IN ('scheduled', 'queued') THEN coalesce(%(send_at)s, now()) END,
+  {columns}
+FROM {rows}
+"""
+INSERT_AND_RETURN_MESSAGES = INSERT_MESSAGES + 'RETURNING *'
+
+
+def queue(
+    account: Account, messages: Sequence[OutboundMessage], options: QueueOptions
+) -> list[Message]:
+    """Store messages and return them; wake the send queue after the commit.
+
+    They wait for `send_at`, or are held while the account or their template cannot send. Those of
+    a template that Meta rejected or deleted fail at once.
+    """
+    rows = _rows(account, messages, options)
+    values = _values(account, options)
+    return [Message(**row) for row in fetch_bulk_dicts(INSERT_AND_RETURN_MESSAGES, rows, **values)]
+
+
+def store(account: Account, messages: Sequence[OutboundMessage], options: QueueOptions) -> None:
+    """The same for so many messages that nobody wants them back."""
+    execute_bulk(INSERT_MESSAGES, _rows(account, messages, options), **_values(account, options))
+
+
+def _values(account: Account, options: QueueOptions) -> dict[str, Any]:
+    return {
+        'chatbot_id': account.chatbot_id,
+        'phone_number_id': account.phone_number_id,
+        'priority': int(options.priority),
+        'send_at': options.send_at,
+        'expires_at': options.expires_at,
+        'batch_id': options.batch_id,
+    }
+
+
+def _rows(
+    account: Account, messages: Sequence[OutboundMessage], options: QueueOptions
+) -> list[QueuedMessage]:
+    state = _initial_state(account, options.send_at)
+    return [_row(message, _state_by_template(message, state)) for message in messages]
+
+
+def _initial_state(account: Account, send_at: datetime | None) -> InitialState:
+    """The state as far as the account and the time decide about it."""
+    if send_at and send_at > datetime.now(UTC):
+        return InitialState(Status.SCHEDULED)
+    if account.may_send:
+        return InitialState(Status.QUEUED)
+    return InitialState(Status.HELD, HoldReason.ACCOUNT)
+
+
+def _state_by_template(message: OutboundMessage, state: InitialState) -> InitialState:
+    """The state if its template is stopped; a scheduled message is looked at when it is due."""
+    template = message.template
+    if state.status == Status.SCHEDULED or template is None or template.stop is None:
+        return state
+    stop = template.stop
+    return InitialState(stop.status, stop.hold_reason, stop.error(template.reason))
+
+
+def _row(message: OutboundMessage, state: InitialState) -> QueuedMessage:
+    body = message.body
+    key = message.template_key
+    extra = {name: body[name] for name in EXTRA_FIELDS if name in body}
+    return QueuedMessage(
+        id=new_id(),
+        conversation_id=message.conversation_id,
+        type=message.type,
+        recipient_to=body.get('to'),
+        recipient=body.get('recipient'),
+        content=message.content,
+        context=body.get('context'),
+        extra=extra or None,
+        client_reference=body.get('client_reference'),
+        resends=int(message.is_one_time_code),
+        refers_to=message.relates_to,
+        fallback=body.get('fallback_template'),
+        replaced=body.get('replaced'),
+        template_name=key.name if key else None,
+        template_language=key.language if key else None,
+        marketing=message.is_marketing,
+        status=state.status,
+        hold_reason=state.hold_reason,
+        error=state.error,
+    )
+
+
+AMPLE_ROOM = 5000  # messages: more than the web processes store for one chatbot in a second
+COUNT_SECONDS = 1  # as long a count is trusted, if there was ample room
+COUNT_WAITING = """
+SELECT count(*) FROM (
+  SELECT 1 FROM message WHERE chatbot_id = %(chatbot_id)s AND status = 'queued' UNION ALL
+  SELECT 1 FROM message WHERE chatbot_id = %(chatbot_id)s AND status = 'held'
+  LIMIT %(limit)s) waiting
 """
 
 
 @dataclass(frozen=True, slots=True)
-class Outgoing:
-    """A validated message (content.message_schema) and the conversation that it belongs to."""
+class WaitingCount:
+    """How many messages of a chatbot waited, and when (monotonic seconds) they were counted."""
 
-    conversation_id: str
-    message: dict
+    counted_at: float
+    waiting: int
 
 
-def queue(account: Account, messages: Sequence[Outgoing], priority: int, **when) -> list[Message]:
-    """Store messages; returns them as Messages.
+_counts: dict[str, WaitingCount] = {}
 
-    They wait for `send_at`, or are held while the account or their template cannot send; what is
-    made from a rejected template has failed. Wake the send queue after the commit. `templates`:
-    template.find_templates, if they were asked for already.
+
+def is_full(chatbot_id: str, more: int = 1) -> bool:
+    """Whether `more` messages would be too many for MAX_QUEUED.
+
+    For one message the last count is enough, if it is fresh and left ample room.
     """
-    return [
-        Message(**row)
-        for row in fetch_dicts(
-            f'{INSERT} RETURNING *', _values(account, messages, priority, **when)
-        )
-    ]
+    count = _counts.get(chatbot_id)
+    if more > 1 or count is None or not _is_good_enough(count):
+        values = {'chatbot_id': chatbot_id, 'limit': settings.MAX_QUEUED}
+        ((waiting,),) = fetch(COUNT_WAITING, values)
+        count = _counts[chatbot_id] = WaitingCount(time.monotonic(), waiting)
+    return count.waiting + more > settings.MAX_QUEUED
 
 
-def store(account: Account, messages: Sequence[Outgoing], priority: int, **when) -> None:
-    """The same for so many that nobody wants them back."""
-    execute(INSERT, _values(account, messages, priority, **when))
+def _is_good_enough(count: WaitingCount) -> bool:
+    is_fresh = time.monotonic() - count.counted_at <= COUNT_SECONDS
+    return is_fresh and count.waiting + 1 + AMPLE_ROOM <= settings.MAX_QUEUED
 
 
-def _values(
-    account, messages, priority, send_at=None, expires_at=None, batch_id=None, templates=None
-):
-    if templates is None:
-        templates = template.find_templates(account.waba_id, [one.message for one in messages])
-    shared = {
-        'chatbot_id': account.chatbot_id,
-        'number': account.phone_number_id,
-        'priority': priority,
-        'send_at': send_at,
-        'expires_at': expires_at,
-        'batch_id': batch_id,
-    }
-    state = _state(account, send_at)
-    rows = columns(
-        [_row(one) + _of_its_template(one.message, templates, state) for one in messages]
-    )
-    return shared | dict(zip(COLUMNS, rows, strict=True))
-
-
-def _state(account, send_at):
-    """(status, hold_reason, error) in which a message begins, as far as its account is concerned."""
-    if send_at and send_at > datetime.now(UTC):
-        return Status.SCHEDULED, None, None
-    return (
-        (Status.QUEUED, None, None) if account.may_send else (Status.HELD, HoldReason.ACCOUNT, None)
-    )
-
-
-def _of_its_template(message, templates, state):
-    """A scheduled message looks at its template when its time has come."""
-    key = template.template_key(message)
-    found = templates.get(key)
-    status, hold_reason, error = state
-    if status != Status.SCHEDULED and found and found.stop:
-        stop = found.stop
-        status, hold_reason, error = stop.status, stop.hold_reason, stop.error(found.reason)
-    name, language = (key.name, key.language) if key else (None, None)
-    is_marketing = template.is_marketing(message, templates)
-    return name, language, is_marketing, status, hold_reason, to_json(error)
-
-
-def _row(outgoing: Outgoing) -> tuple:
-    message = outgoing.message
-    kind = message.get('type') or 'text'
-    extra = {name: message[name] for name in EXTRA if name in message}
-    return (
-        new_id(),
-        outgoing.conversation_id,
-        kind,
-        message.get('to'),
-        message.get('recipient'),
-        json.dumps(message[kind]),
-        to_json(message.get('context')),
-        to_json(extra or None),
-        message.get('client_reference'),
-        int(is_one_time_code(message)),
-        related_wamid(kind, message[kind]),
-        to_json(message.get('fallback_template')),
-        to_json(message.get('replaced')),
-    )
-
-
-COUNT_WAITING = """
-SELECT count(*) FROM (
-  SELECT 1 FROM message WHERE chatbot_id = %s AND status = 'queued' UNION ALL
-  SELECT 1 FROM message WHERE chatbot_id = %s AND status = 'held' LIMIT %s) waiting
-"""
-_waiting = {}  # chatbot_id: (monotonic time, how many waited)
-
-
-def is_full(chatbot_id, more=1):
-    """Whether `more` would be too many for MAX_QUEUED; for one not counted anew within a second of
-    ample room.
-    """
-    at, waiting = _waiting.get(chatbot_id, (0, 0))
-    if more > 1 or time.monotonic() - at > 1 or waiting + more + AMPLE > settings.MAX_QUEUED:
-        waiting = fetch(COUNT_WAITING, (chatbot_id, chatbot_id, settings.MAX_QUEUED))[0][0]
-        _waiting[chatbot_id] = (time.monotonic(), waiting)
-    return waiting + more > settings.MAX_QUEUED
-
-
-CANCEL = """
+CANCEL_MESSAGE = """
 UPDATE message SET status = 'cancelled', hold_reason = NULL, due_at = NULL, updated_at = now()
 WHERE id = %s AND status IN ('scheduled', 'queued', 'held')
 """
-# Its earlier wamid is given up: Meta's answer brings another. Statuses of the first one still find
-# it by our id.
-RETRY = f"""
-UPDATE message m SET status = CASE WHEN {MAY_SEND} THEN 'queued' ELSE 'held' END,
-  hold_reason = CASE WHEN {MAY_SEND} THEN NULL ELSE 'account' END,
-  due_at = CASE WHEN {MAY_SEND} THEN now() END,
+# The message gives up its earlier wamid: Meta's answer brings another one. Statuses that name the
+# first wamid still find the message by our id.
+RETRY_MESSAGE = """
+UPDATE message m SET status = CASE WHEN {may_send} THEN 'queued' ELSE 'held' END,
+  hold_reason = CASE WHEN {may_send} THEN NULL ELSE 'account' END,
+  due_at = CASE WHEN {may_send} THEN now() END,
   attempts = 0, error = NULL, wamid = NULL, updated_at = now()
 FROM whatsapp_cloud_account a
 WHERE m.id = %s AND a.chatbot_id = m.chatbot_id AND m.status IN ('failed', 'unknown') AND NOT m.echo
   AND (m.expires_at IS NULL OR m.expires_at > now())
   AND NOT EXISTS (SELECT 1 FROM batch b WHERE b.id = m.batch_id AND b.status <> 'running')
-"""
+""".replace('{may_send}', MAY_SEND)
+NOT_RETRYABLE = (
+    'The message is {}: only failed or unknown ones can be retried, none after its expires_at, '
+    'none of a batch that is paused or cancelled, and none that was written on the business phone.'
+)
 
 
-def cancel(message):
-    """Take a message back that nobody has claimed yet. Raises Conflict afterwards."""
-    if not execute(CANCEL, (message.id,)):
-        sentence = (
-            f'The message is {Message.find(message.id).status} and can no longer be cancelled.'
+def cancel(message: Message) -> None:
+    """Take a message back that no worker has claimed yet. Raises Conflict afterwards."""
+    if not execute(CANCEL_MESSAGE, (message.id,)):
+        status = Message.find(message.id).status
+        raise Conflict(
+            f'The message is {status} and can no longer be cancelled.', code='not_cancellable'
         )
-        raise Conflict(sentence, code='not_cancellable')
 
 
-def retry(message):
-    """A person decides that a failed or unknown message goes once more, with all its attempts.
-
-    Raises Conflict.
-    """
+def retry(message: Message) -> None:
+    """Send a failed or unknown message once more, with all its attempts. Raises Conflict."""
     with db.atomic():
-        retried = execute(RETRY, (message.id,))
+        retried = execute(RETRY_MESSAGE, (message.id,))
         if retried:
             outbound_file.forget_those_of(message)
         holds.apply_template_stops()
     if not retried:
-        raise Conflict(
-            f'The message is {Message.find(message.id).status}: only failed or unknown ones can be retried,'
-            ' none after its expires_at, none of a batch that is paused or cancelled, and none that was'
-            ' written on the business phone.',
-            code='not_retryable',
-        )
+        status = Message.find(message.id).status
+        raise Conflict(NOT_RETRYABLE.format(status), code='not_retryable')

@@ -1,11 +1,10 @@
-"""Pure: a message with placeholders, what a row of a bulk fills into it, and whether the two make a
-good message.
-"""
+"""Pure: a message with placeholders, and what a recipient's parameters make of it."""
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
+from typing import Any
 
 from marshmallow import ValidationError
 
@@ -19,22 +18,23 @@ from service.runtime.untrusted import UNSTORABLE
 from service.templates.template import Template
 from service.templates.validation import DOES_NOT_FIT, Check
 
-Problems = dict[str, list[str]]
+Body = dict[str, Any]  # a checked message, as service.content.message_schema gives it
+Parameters = Mapping[str, Any]  # of one recipient: texts, once problems() has found no fault
+Problems = dict[str, list[str]]  # field: sentences
+CheckFilled = Callable[[Body], Problems]
 
-PLACEHOLDER = re.compile(
-    r'\{\{([^{}]*)\}\}'
-)  # blanks around the name are taken off afterwards: \s* here is not linear
-TOO_LONG = (
-    'no link ' + 'x' * 10_000
-)  # breaks every limit that a text may have, but those of a template's variables
-BROKEN_LINE = '\n'  # breaks these
+# Blanks around the name are taken off afterwards: with \s* in here the search is not linear.
+PLACEHOLDER = re.compile(r'\{\{([^{}]*)\}\}')
+# It breaks every limit that a text may have, but those of a template's variables.
+TOO_LONG = 'no link ' + 'x' * 10_000
+BROKEN_LINE = '\n'  # breaks the limits of a template's variables
 NO_VALUE = ['The message has a placeholder of this name, and there is no value for it.']
 TOO_MANY = f'At most {MAX_PARAMETERS} different ones are allowed.'
 TOO_MUCH = f'The values add more than {MAX_CONTENT:,} characters to the message.'
 
 
 class FilledSchema(WindowSchema, MessageSchema):
-    """The message that a row makes of it."""
+    """A message whose placeholders are filled."""
 
 
 message_schema = FilledSchema()
@@ -42,14 +42,14 @@ CHECKABLE = {field.data_key or name for name, field in message_schema.fields.ite
 
 
 class Personalisation:
-    """A message with placeholders, and what may be filled in. The message itself has been checked.
+    """A checked message with placeholders, and what may be filled in.
 
-    `definition`, `fallback`: its template and its fallback_template, if these are known. Raises
-    Invalid if no row can make it fit.
+    `definition` and `fallback` are what is known of its template and of its fallback_template.
+    Raises Invalid if no parameters can make it fit.
     """
 
     def __init__(
-        self, message: dict, definition: Template | None = None, fallback: Template | None = None
+        self, message: Body, definition: Template | None = None, fallback: Template | None = None
     ) -> None:
         self.message = message
         self.uses = Counter(placeholders(message))
@@ -57,46 +57,42 @@ class Personalisation:
         if len(self.names) > MAX_PARAMETERS:
             raise Invalid('The message has too many placeholders.', {'message': [TOO_MANY]})
         template = message.get('template') if message.get('type') == 'template' else None
+        # a template without components: all parameters become the variables of its body
         self.takes_all = isinstance(template, dict) and not template.get('components')
         self.is_checked = message.get('validate') is not False
-        self.row_checks = [
+        self.checks: list[CheckFilled] = [
             *_content_checks(message, self.names),
-            *self._template_checks(definition, fallback),
+            *self._template_checks('template', definition),
+            *self._template_checks('fallback_template', fallback),
         ]
 
-    def _template_checks(
-        self, definition: Template | None, fallback: Template | None
-    ) -> Iterator[Callable]:
-        """What each row's templates are checked by, against their definitions; those that are
-        always the same once.
-        """
-        for place, known in (('template', definition), ('fallback_template', fallback)):
-            if not (self.is_checked and known and known.components and self.message.get(place)):
-                continue
-            fits, sent = Check(known, place).problems, self.message[place]
-            if any(True for _ in placeholders(sent)) or (place == 'template' and self.takes_all):
-                yield lambda filled, fits=fits, place=place: fits(filled[place])
-            elif problems := fits(sent):
-                raise Invalid(
-                    DOES_NOT_FIT,
-                    {f'message.{name}': sentences for name, sentences in problems.items()},
-                )
+    def _template_checks(self, field: str, definition: Template | None) -> Iterator[CheckFilled]:
+        """How a filled template is checked against its definition.
 
-    def problems(self, parameters: dict) -> Problems:
-        """{field: [sentence]} of parameters that do not fit."""
+        A template that is the same for all recipients is checked here, once.
+        """
+        sent = self.message.get(field)
+        if not (self.is_checked and definition and definition.components and sent):
+            return
+        find_problems = Check(definition, field).problems
+        if has_placeholder(sent) or (field == 'template' and self.takes_all):
+            yield lambda filled: find_problems(filled[field])
+        elif problems := find_problems(sent):
+            errors = {f'message.{path}': sentences for path, sentences in problems.items()}
+            raise Invalid(DOES_NOT_FIT, errors)
+
+    def problems(self, parameters: Parameters) -> Problems:
+        """What is wrong with the parameters alone."""
         if self.takes_all and len(parameters) > MAX_PARAMETERS:
             return {'parameters': [TOO_MANY]}
-        found = {name: NO_VALUE for name in self.names - parameters.keys()}
+        found = dict.fromkeys(self.names - parameters.keys(), NO_VALUE)
         for name, value in parameters.items():
             if problem := self._problem(name, value):
                 found[name] = [problem]
-        if (
-            not found
-            and sum(self.uses.get(name, 1) * len(value) for name, value in parameters.items())
-            > MAX_CONTENT
-        ):
-            return {'parameters': [TOO_MUCH]}
-        return {f'parameters.{name}': found[name] for name in sorted(found)}
+        if found:
+            return {f'parameters.{name}': found[name] for name in sorted(found)}
+        added = sum(self.uses.get(name, 1) * len(value) for name, value in parameters.items())
+        return {'parameters': [TOO_MUCH]} if added > MAX_CONTENT else {}
 
     def _problem(self, name: str, value: object) -> str | None:
         if not (name in self.names or self.takes_all):
@@ -111,64 +107,59 @@ class Personalisation:
             return f'A value has at most {MAX_VARIABLE:,} characters, a name {MAX_WORD}.'
         return variable_problem(value) if self.is_checked and name not in self.names else None
 
-    def check(self, parameters: dict) -> Problems:
-        """{field: [sentence]} of everything that is wrong with the parameters and the message that
-        they make.
-        """
+    def check(self, parameters: Parameters) -> Problems:
+        """What is wrong with the parameters, or with the message that they make."""
         problems = self.problems(parameters)
-        if problems or not self.row_checks:
+        if problems or not self.checks:
             return problems
         filled = self.fill(parameters)
-        return next(filter(None, (check_row(filled) for check_row in self.row_checks)), {})
+        return next(filter(None, (check_filled(filled) for check_filled in self.checks)), {})
 
-    def fill(self, parameters: dict) -> dict:
+    def fill(self, parameters: Parameters) -> Body:
         """The message for one recipient."""
-        filled = _fill(self.message, parameters) if self.names else self.message
+        filled: Body = _fill(self.message, parameters) if self.names else self.message
         rest = {name: value for name, value in parameters.items() if name not in self.names}
         if self.takes_all and rest:
             filled = {**filled, 'template': {**filled['template'], 'components': [_body(rest)]}}
         return filled
 
 
-def _content_checks(message: dict, names: set[str]) -> Iterator[Callable[[dict], Problems]]:
-    """What a filled message is checked by once more: only what a value can have spoiled."""
+def _content_checks(message: Body, names: set[str]) -> Iterator[CheckFilled]:
+    """How a filled message is checked again: only for what a value can have spoiled."""
     if not names:
         return
-    if not _whole(_fill(message, dict.fromkeys(names, TOO_LONG))):
-        if paths := [
-            path.split('.') for path in _whole(_fill(message, dict.fromkeys(names, BROKEN_LINE)))
-        ]:
-            yield partial(_variables, paths)
+    if not _check_whole(_fill(message, dict.fromkeys(names, TOO_LONG))):
+        broken = _check_whole(_fill(message, dict.fromkeys(names, BROKEN_LINE)))
+        if broken:
+            yield partial(_check_variables, [path.split('.') for path in broken])
         return
     kind = message.get('type') or 'text'
-    if any(True for name, value in message.items() if name != kind for _ in placeholders(value)):
-        yield _whole
+    others = [value for name, value in message.items() if name != kind]
+    if has_placeholder(others):
+        yield _check_whole
     elif kind == 'interactive' and message[kind].get('type') in INTERACTIVE:
-        yield partial(
-            _parts, [name for name, value in message[kind].items() if [*placeholders(value)]]
-        )
+        filled = [name for name, value in message[kind].items() if has_placeholder(value)]
+        yield partial(_check_parts, filled)
     else:
         yield lambda filled: dict(flat(message_schema.content_problems(kind, filled)))
 
 
-def _whole(message: dict) -> Problems:
-    """{field: [sentence]} of a message, without what the gateway is told beside it."""
+def _check_whole(message: Body) -> Problems:
+    """Check a message, without the fields that only the gateway needs."""
     content = message.get('type') or 'text'
+    names = [name for name in message if name in CHECKABLE or name == content]
     try:
-        check(
-            message_schema,
-            {name: message[name] for name in message if name in CHECKABLE or name == content},
-        )
+        check(message_schema, {name: message[name] for name in names})
     except Invalid as error:
-        return error.errors
+        return error.errors or {}
     return {}
 
 
-def _variables(paths: list[list[str]], message: dict) -> Problems:
-    """The same of these texts alone: a schema for each of 10,000 rows would take seconds."""
+def _check_variables(paths: list[list[str]], message: Body) -> Problems:
+    """Check only the texts at these paths: a schema for each of 10,000 rows would take seconds."""
     found = {}
     for path in paths:
-        value = message
+        value: Any = message
         for name in path:
             value = value[int(name)] if isinstance(value, list) else value[name]
         if problem := variable_problem(value):
@@ -176,8 +167,8 @@ def _variables(paths: list[list[str]], message: dict) -> Problems:
     return found
 
 
-def _parts(names: list[str], message: dict) -> Problems:
-    """The same of these parts of an interactive message; they do not depend on the others."""
+def _check_parts(names: list[str], message: Body) -> Problems:
+    """Check only these parts of an interactive message; they do not depend on the others."""
     content = message['interactive']
     try:
         INTERACTIVE[content['type']].load({name: content[name] for name in names}, partial=True)
@@ -186,19 +177,21 @@ def _parts(names: list[str], message: dict) -> Problems:
     return {}
 
 
-def without_placeholders(problems, value):
-    """Problems of a content, without those of texts that are yet to be filled: they are looked at
-    then.
+def without_placeholders(problems: Any, value: object) -> Any:
+    """Problems of a content, without those of texts that are checked later, when they are filled.
+
+    Both are nested alike; a leaf of `problems` is a list of sentences.
     """
     if not isinstance(problems, dict):
         return None if isinstance(value, str) and PLACEHOLDER.search(value) else problems
-    kept = {
-        name: without_placeholders(inner, _inside(value, name)) for name, inner in problems.items()
-    }
-    return {name: inner for name, inner in kept.items() if inner}
+    kept = {}
+    for name, inner in problems.items():
+        if left := without_placeholders(inner, _part(value, name)):
+            kept[name] = left
+    return kept
 
 
-def _inside(value, name):
+def _part(value: object, name: str | int) -> object:
     if isinstance(value, list) and isinstance(name, int):
         return value[name]
     return value.get(name) if isinstance(value, dict) else None
@@ -211,12 +204,18 @@ def placeholders(value: object) -> Iterator[str]:
         part = waiting.pop()
         if isinstance(part, str):
             yield from map(str.strip, PLACEHOLDER.findall(part))
-        elif isinstance(part, dict | list):
-            waiting.extend(part.values() if isinstance(part, dict) else part)
+        elif isinstance(part, dict):
+            waiting.extend(part.values())
+        elif isinstance(part, list):
+            waiting.extend(part)
 
 
-def _fill(value, parameters):
-    """A copy in which every placeholder is its value; a value is never looked through again."""
+def has_placeholder(value: object) -> bool:
+    return any(True for _ in placeholders(value))
+
+
+def _fill(value: Any, parameters: Parameters) -> Any:
+    """A copy with a value for each placeholder; values are not searched for placeholders."""
     if isinstance(value, str):
         return PLACEHOLDER.sub(lambda match: parameters[match[1].strip()], value)
     if isinstance(value, list):
@@ -224,17 +223,16 @@ def _fill(value, parameters):
     if not isinstance(value, dict):
         return value
     filled = {}
-    for (
-        name,
-        part,
-    ) in value.items():  # no comprehension: as deep as a body may be nested, each would count twice
+    # no comprehension: it would count as a second level of recursion for each level of nesting
+    for name, part in value.items():
         filled[name] = _fill(part, parameters)
     return filled
 
 
-def _body(parameters: dict) -> dict:
-    """A template's body component: positional when the names are 1, 2, 3 …, else named (section
-    6.4).
+def _body(parameters: Parameters) -> dict[str, Any]:
+    """A template's body component (docs/meta.md, section 6.4).
+
+    Its variables are positional when their names are 1, 2, 3 and so on, else named.
     """
     numbers = [str(number) for number in range(1, len(parameters) + 1)]
     if parameters.keys() == set(numbers):

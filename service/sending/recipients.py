@@ -1,115 +1,124 @@
-"""Pure: one message to many, and which of its rows are good."""
+"""The recipients of a bulk, and which of them the message may be sent to."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from operator import itemgetter
+from typing import Any
 
 from service.content.file_types import LIMITS
 from service.content.person_id import read
 from service.conversations.identity_claim import IdentityClaim, addressee
 from service.runtime.errors import Conflict, Invalid
-from service.sending import send_policy
-from service.sending.outbox import Outgoing
-from service.sending.personalisation import PLACEHOLDER, Personalisation
+from service.sending.outbound_message import with_fallback
+from service.sending.personalisation import Body, Personalisation, Problems, has_placeholder
+from service.sending.recipient import Recipient
+from service.sending.send_policy import ALLOWED, Decision
 
-MAX_RECIPIENTS, MAX_REPORTED = 10_000, 1_000
+MAX_RECIPIENTS = 10_000
+MAX_REPORTED = 1_000  # rejected ones, and dropped ones, that the answer names
+TOO_MANY = (
+    f'More than {MAX_RECIPIENTS:,} recipients; nothing was stored. Send them in several bulks.'
+)
+NOBODY_LEFT = 'None of the recipients may get this message now; nothing was stored.'
+
+Conversations = Mapping[IdentityClaim, str]  # the conversation's id of each recipient
+FindKnownPhones = Callable[[str, Iterable[object]], set[str]]
+
+
+def nobody_known(chatbot_id: str, numbers: Iterable[object]) -> set[str]:
+    return set()
 
 
 @dataclass
 class RecipientList:
-    """What became of the rows: good ones by recipient, the others counted and, up to MAX_REPORTED,
-    reported.
+    """The accepted recipients of a bulk; all others are counted, and up to MAX_REPORTED reported.
+
+    `find_known_phones`: which numbers belong to customers (identity_store.known_phones).
+    `decisions`: by conversation; most have none and may be sent everything.
     """
 
     chatbot_id: str
     personalisation: Personalisation
-    known: Callable = lambda chatbot_id, numbers: (
-        set()
-    )  # known_ids.known_phones, or nobody is known
-    accepted: dict = field(default_factory=dict)  # {IdentityClaim: (line, recipient, parameters)}
+    find_known_phones: FindKnownPhones = nobody_known
+    accepted: dict[IdentityClaim, Recipient] = field(default_factory=dict)
     total: int = 0
     rejected: int = 0
     duplicates: int = 0
     dropped: int = 0
-    rejected_rows: list = field(default_factory=list)
-    dropped_rows: list = field(default_factory=list)
-    is_marketing: bool = False
-    standings: dict = field(
-        default_factory=dict
-    )  # {conversation id: admission.Standing}, of those who have one
+    rejected_rows: list[dict[str, Any]] = field(default_factory=list)
+    dropped_rows: list[dict[str, Any]] = field(default_factory=list)
+    decisions: Mapping[str, Decision] = field(default_factory=dict)
 
-    def add_rows(self, rows):
-        """Sort Rows. Raises Invalid at the first that is too many, or when none was good."""
-        doubtful = []
-        for row in rows:
+    def add_rows(self, recipients: Iterable[Recipient]) -> None:
+        """Accept or reject each one. Raises Invalid when there are too many, or none is good."""
+        doubtful: list[tuple[Recipient, Problems]] = []
+        for recipient in recipients:
             self.total += 1
             if self.total > MAX_RECIPIENTS:
                 raise Invalid(TOO_MANY, {'recipients': [TOO_MANY]})
-            errors = self._errors(row)
-            if 'to' in errors:
-                doubtful.append((row, errors))
+            problems = self._problems(recipient)
+            if 'to' in problems:
+                doubtful.append((recipient, problems))
             else:
-                self._sort(row, errors)
-        self._look_again(doubtful)
-        if not self.accepted:
-            problems = [
-                (row['line'], *error)
-                for row in self.rejected_rows
-                for error in row['errors'].items()
-            ]
-            errors = {f'line {line}, {name}': sentences for line, name, sentences in problems}
-            raise Invalid(
-                'There is no valid recipient; nothing was stored.',
-                errors or {'recipients': ['None given.']},
-            )
-
-    def _look_again(self, doubtful):
-        """Numbers that their country's plan refuses are good when Meta knows a customer under them."""
-        known = (
-            self.known(self.chatbot_id, [row.recipient.get('to') for row, _ in doubtful])
-            if doubtful
-            else set()
-        )
-        for row, errors in doubtful:
-            named = read(row.recipient.get('to'))
-            self._sort(
-                row, self._errors(row, is_known=True) if named and named.value in known else errors
-            )
+                self._add(recipient, problems)
+        if doubtful:
+            self._add_doubtful(doubtful)
         self.rejected_rows = sorted(self.rejected_rows, key=itemgetter('line'))[:MAX_REPORTED]
+        if not self.accepted:
+            raise Invalid('There is no valid recipient; nothing was stored.', self._all_errors())
 
-    def _sort(self, row, errors):
-        if errors:
+    def _add_doubtful(self, doubtful: list[tuple[Recipient, Problems]]) -> None:
+        """Numbers that break their country's plan are good if Meta knows a customer under them."""
+        numbers = [recipient.address.get('to') for recipient, _ in doubtful]
+        known = self.find_known_phones(self.chatbot_id, numbers)
+        for recipient, problems in doubtful:
+            person = read(recipient.address.get('to'))
+            if person and person.value in known:
+                problems = self._problems(recipient, is_known=True)
+            self._add(recipient, problems)
+
+    def _add(self, recipient: Recipient, problems: Problems) -> None:
+        if problems:
             self.rejected += 1
-            self.rejected_rows.append({'line': row.line, 'errors': errors})
+            self.rejected_rows.append({'line': recipient.line, 'errors': problems})
             return
-        identity = addressee(self.chatbot_id, {**self.personalisation.message, **row.recipient})
-        if identity in self.accepted:
+        message = {**self.personalisation.message, **recipient.address}
+        claim = addressee(self.chatbot_id, message)
+        if claim in self.accepted:
             self.duplicates += 1
         else:
-            self.accepted[identity] = row.line, row.recipient, row.parameters
+            self.accepted[claim] = recipient
 
-    def _errors(self, row, is_known=False):
-        """{field: [sentence]} of everything that is wrong with a row."""
-        if row.errors:
-            return row.errors
-        wrong = row.wrong_address(self.personalisation.message.get('recipient_type'), is_known)
-        return wrong | self.personalisation.check(row.parameters)
+    def _problems(self, recipient: Recipient, is_known: bool = False) -> Problems:
+        """Everything that is wrong with a recipient."""
+        if recipient.errors:
+            return recipient.errors
+        recipient_type = self.personalisation.message.get('recipient_type')
+        problems = recipient.check_address(recipient_type, is_known)
+        return problems | self.personalisation.check(recipient.parameters)
 
-    def count_once(self, conversations: dict[IdentityClaim, str]) -> None:
-        """Of rows that lead to one person, by whichever id, the first counts."""
+    def _all_errors(self) -> Problems:
+        errors: Problems = {}
+        for row in self.rejected_rows:
+            for name, sentences in row['errors'].items():
+                errors[f'line {row["line"]}, {name}'] = sentences
+        return errors or {'recipients': ['None given.']}
+
+    def count_once(self, conversations: Conversations) -> None:
+        """Keep the first of the recipients that lead to one person, by whichever id."""
         first: dict[str, IdentityClaim] = {}
-        for identity in list(self.accepted):
-            if first.setdefault(conversations[identity], identity) != identity:
-                del self.accepted[identity]
+        for claim in list(self.accepted):
+            if first.setdefault(conversations[claim], claim) != claim:
+                del self.accepted[claim]
                 self.duplicates += 1
 
-    def exclude(self, conversations, standings):
-        """Take out whom the message may not go to now. Raises Conflict when nobody is left."""
-        self.standings = standings
-        for identity in [one for one in self.accepted if conversations[one] in standings]:
-            _, objection = self._judged(self.personalisation.message, conversations[identity])
-            if objection:
-                self._exclude(identity, objection)
+    def exclude(self, conversations: Conversations, decisions: Mapping[str, Decision]) -> None:
+        """Take out whom the message may not be sent to. Raises Conflict when nobody is left."""
+        self.decisions = decisions
+        for claim in list(self.accepted):
+            denial = decisions.get(conversations[claim], ALLOWED).denial
+            if denial:
+                self._drop(claim, denial.sentence)
         if not self.accepted:
             raise Conflict(
                 NOBODY_LEFT,
@@ -118,31 +127,31 @@ class RecipientList:
                 dropped_rows=self.dropped_rows,
             )
 
-    def _judged(self, message, conversation):
-        return send_policy.judge(message, self.standings.get(conversation), self.is_marketing)
-
-    def _exclude(self, identity, objection):
-        line, recipient, _ = self.accepted.pop(identity)
+    def _drop(self, claim: IdentityClaim, sentence: str) -> None:
+        recipient = self.accepted.pop(claim)
         self.dropped += 1
         if self.dropped <= MAX_REPORTED:
-            self.dropped_rows.append(
-                {'line': line, 'errors': {next(iter(recipient)): [objection.sentence]}}
-            )
+            errors = {next(iter(recipient.address)): [sentence]}
+            self.dropped_rows.append({'line': recipient.line, 'errors': errors})
 
-    def messages(self, conversations: dict[IdentityClaim, str]) -> Iterator[Outgoing]:
-        """The message of each good row, made one by one: a long text to many is never held at once."""
-        for identity, (_, recipient, parameters) in self.accepted.items():
-            conversation = conversations[identity]
-            form, _ = self._judged(self.personalisation.fill(parameters), conversation)
-            yield Outgoing(conversation, {**form, **recipient})
+    def messages(self, conversations: Conversations) -> Iterator[tuple[str, Body]]:
+        """The conversation and the message of each recipient.
 
-    def with_other_files(self):
-        """The message, or what it is for each row when a placeholder decides which file it has."""
+        They are made one by one: a long text to many people is never held at once.
+        """
+        for claim, recipient in self.accepted.items():
+            conversation_id = conversations[claim]
+            body = self.personalisation.fill(recipient.parameters)
+            if self.decisions.get(conversation_id, ALLOWED).use_fallback:
+                body = with_fallback(body)
+            yield conversation_id, {**body, **recipient.address}
+
+    def with_other_files(self) -> Iterable[Body]:
+        """The message once, or filled for each recipient when a placeholder chooses its file."""
         if not _file_ids_vary(self.personalisation.message):
             return [self.personalisation.message]
-        return (
-            self.personalisation.fill(parameters) for _, _, parameters in self.accepted.values()
-        )
+        recipients = self.accepted.values()
+        return (self.personalisation.fill(recipient.parameters) for recipient in recipients)
 
 
 def _file_ids_vary(message: object) -> bool:
@@ -151,15 +160,10 @@ def _file_ids_vary(message: object) -> bool:
     while waiting:
         part = waiting.pop()
         if isinstance(part, dict):
-            ids = [part[kind].get('id') for kind in LIMITS if isinstance(part.get(kind), dict)]
-            if any(isinstance(one, str) and PLACEHOLDER.search(one) for one in ids):
+            files = [part[kind] for kind in LIMITS if isinstance(part.get(kind), dict)]
+            if has_placeholder([file.get('id') for file in files]):
                 return True
-        if isinstance(part, dict | list):
-            waiting.extend(part.values() if isinstance(part, dict) else part)
+            waiting.extend(part.values())
+        elif isinstance(part, list):
+            waiting.extend(part)
     return False
-
-
-NOBODY_LEFT = 'None of the recipients may get this message now; nothing was stored.'
-TOO_MANY = (
-    f'More than {MAX_RECIPIENTS:,} recipients; nothing was stored. Send them in several bulks.'
-)

@@ -3,14 +3,17 @@
 import csv
 import re
 from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from itertools import chain
 
 from service.runtime.errors import Invalid
 from service.runtime.untrusted import UNSTORABLE
-from service.sending.recipient import RECIPIENT, Recipient
+from service.sending.personalisation import Personalisation
+from service.sending.recipient import ADDRESS_FIELDS, Recipient
 
 SIZE_LIMIT = 8 * 1024 * 1024  # bytes
-NAMES = {
+COLUMN_NAMES = {
     'to': 'to',
     'phone': 'to',
     'recipient': 'recipient',
@@ -18,34 +21,45 @@ NAMES = {
 }
 QUOTED = re.compile('"[^"]*"')
 MAX_EMPTY = 1000  # rows: each costs as much as any other, and a file of 8 MiB has room for millions
-TOO_EMPTY = f'The file has more than {MAX_EMPTY:,} empty rows; nothing was stored. Take them out.'
-FEW = 20  # sentences about one header
+TOO_MANY_EMPTY = (
+    f'The file has more than {MAX_EMPTY:,} empty rows; nothing was stored. Take them out.'
+)
+MAX_HEADER_PROBLEMS = 20  # sentences about one header
 UNREADABLE = (
-    'The record that begins on line {} cannot be read: a quote is not closed or not doubled, a line ends '
-    'with CR alone, or a cell is longer than 131,072 characters.'
+    'The record that begins on line {} cannot be read: a quote is not closed or not doubled, a '
+    'line ends with CR alone, or a cell is longer than 131,072 characters.'
 )
 
 
-def read_rows(stream, personalisation):
-    """The recipients in a binary stream, for a message with these placeholders.
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One record of the file, and the line on which it begins."""
 
-    Raises Invalid for what makes the file as a whole unusable.
+    line: int
+    cells: list[str]
+
+
+def read_rows(stream: Iterable[bytes], personalisation: Personalisation) -> Iterator[Recipient]:
+    """The recipients of a binary stream.
+
+    Raises Invalid if the file as a whole cannot be used, or its header does not fit the message.
     """
-    records = _records(_lines(stream))
-    columns = _columns(next(records, (1, []))[1])
-    _check(columns, personalisation)
+    records = _read_records(_decode_lines(stream))
+    header = next(records, Record(1, []))
+    columns = _column_names(header.cells)
+    _check_header(columns, personalisation)
     empty = 0
-    for line, cells in records:
-        if any(cells):  # an empty line says nothing, nor does one of separators alone
-            yield _row(line, columns, cells)
+    for record in records:
+        if any(record.cells):  # else it is an empty line, or one with nothing but separators
+            yield _read_recipient(record, columns)
             continue
         empty += 1
         if empty > MAX_EMPTY:
-            raise Invalid(TOO_EMPTY, {'file': [TOO_EMPTY]})
+            raise Invalid(TOO_MANY_EMPTY, {'file': [TOO_MANY_EMPTY]})
 
 
-def _lines(stream):
-    """Decoded lines, with their ends. In UTF-8 no other character holds the byte of a line feed."""
+def _decode_lines(stream: Iterable[bytes]) -> Iterator[str]:
+    """Decoded lines with their ends. In UTF-8 no other character has the byte of a line feed."""
     for number, line in enumerate(stream, start=1):
         try:
             yield line.decode('utf-8-sig' if number == 1 else 'utf-8')
@@ -54,14 +68,14 @@ def _lines(stream):
             raise Invalid(sentence, {'file': [sentence]}) from None
 
 
-def _records(lines):
-    """(line on which it begins, cells) of each record, the header first."""
+def _read_records(lines: Iterator[str]) -> Iterator[Record]:
+    """All records of the file, the header first."""
     first = next(lines, '')
     reader = csv.reader(chain([first], lines), delimiter=_separator(first), strict=True)
     while True:
         line = reader.line_num + 1
         try:
-            yield line, next(reader)
+            yield Record(line, next(reader))
         except StopIteration:
             return
         except csv.Error:
@@ -69,61 +83,64 @@ def _records(lines):
             raise Invalid(sentence, {'file': [sentence]}) from None
 
 
-def _separator(header):
+def _separator(header: str) -> str:
     bare = QUOTED.sub('', header)
     return ';' if bare.count(';') > bare.count(',') else ','
 
 
-def _columns(header):
+def _column_names(header: list[str]) -> list[str]:
     names = [name.strip() for name in header]
-    return [NAMES.get(name.lower(), name) for name in names]
+    return [COLUMN_NAMES.get(name.lower(), name) for name in names]
 
 
-def _check(columns, personalisation):
-    problems = [*_wrong_form(columns)] or [*_wrong_parameters(columns, personalisation)]
+def _check_header(columns: list[str], personalisation: Personalisation) -> None:
+    problems = [*_form_problems(columns)] or [*_parameter_problems(columns, personalisation)]
     if problems:
         raise Invalid(
             'The header does not fit: the first line must name the columns.',
-            {'header': problems[:FEW]},
+            {'header': problems[:MAX_HEADER_PROBLEMS]},
         )
 
 
-def _wrong_form(columns):
+def _form_problems(columns: list[str]) -> Iterator[str]:
     if not any(columns):
         yield 'The first line is empty: it must name the columns.'
         return
     if any(UNSTORABLE.search(name) for name in columns):
         yield 'The header holds a NUL: save the file as UTF-8.'
         return
-    yield from (
-        f'Column {place} has no name.' for place, name in enumerate(columns, start=1) if not name
-    )
-    yield from (
-        f'Two columns mean "{name}".'
-        for name, count in Counter(columns).items()
-        if name and count > 1
-    )
+    for place, name in enumerate(columns, start=1):
+        if not name:
+            yield f'Column {place} has no name.'
+    for name, count in Counter(columns).items():
+        if name and count > 1:
+            yield f'Two columns mean "{name}".'
     if not {'to', 'recipient'} & set(columns):
         yield 'There is no column "to", "phone" or "recipient".'
 
 
-def _wrong_parameters(columns, personalisation):
-    given = [name for name in columns if name not in RECIPIENT]
-    if not personalisation.takes_all:
-        yield from (
-            f'The message does not use the column "{name}".'
-            for name in given
-            if name not in personalisation.names
-        )
+def _parameter_problems(columns: list[str], personalisation: Personalisation) -> Iterator[str]:
+    given = [name for name in columns if name not in ADDRESS_FIELDS]
+    for name in given:
+        if not personalisation.takes_all and name not in personalisation.names:
+            yield f'The message does not use the column "{name}".'
     for name in sorted(personalisation.names.difference(given)):
-        yield f'The message has the placeholder {{{{{name}}}}}, and there is no column of this name for it.'
-
-
-def _row(line, columns, cells):
-    if len(cells) != len(columns):
-        return Recipient(
-            line, errors={'line': [f'Has {len(cells)} cells, and the header has {len(columns)}.']}
+        placeholder = f'{{{{{name}}}}}'
+        yield (
+            f'The message has the placeholder {placeholder}, and there is no column of this name '
+            'for it.'
         )
-    named = dict(zip(columns, cells, strict=True))
-    recipient = {name: named.pop(name).strip() for name in RECIPIENT if name in named}
-    return Recipient(line, {name: cell for name, cell in recipient.items() if cell}, named)
+
+
+def _read_recipient(record: Record, columns: list[str]) -> Recipient:
+    cells = record.cells
+    if len(cells) != len(columns):
+        sentence = f'Has {len(cells)} cells, and the header has {len(columns)}.'
+        return Recipient(record.line, errors={'line': [sentence]})
+    parameters = dict(zip(columns, cells, strict=True))
+    address = {}
+    for name in ADDRESS_FIELDS:
+        cell = parameters.pop(name, '').strip()
+        if cell:
+            address[name] = cell
+    return Recipient(record.line, address, parameters)

@@ -1,117 +1,117 @@
-"""May this message go to this person now?
+"""May this message be sent to this person now?
 
-The 24-hour window decides about what is no template (section 8), the person's own word about
-marketing.
+The 24-hour window decides about everything but templates (docs/meta.md, section 8), and what the
+person said about marketing decides about marketing templates.
 """
 
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 from service.conversations import opt_out, service_window
-from service.runtime.db import fetch
 from service.runtime.errors import Conflict
+from service.runtime.rows import fetch_as
 from service.runtime.timestamps import to_rfc3339
-from service.templates import template
+from service.sending.outbound_message import OutboundMessage
 
-# Only of those about whom there is something to say: to most people everything may go.
-STANDINGS = f"""
-SELECT c.id, CASE WHEN {service_window.CLOSED} THEN c.last_inbound_at END, c.opted_out_at, c.opted_out_by
-FROM conversation c WHERE c.id = ANY(%s::uuid[]) AND ({service_window.CLOSED} OR c.opted_out_at IS NOT NULL)
-"""
-CLOSED = (
-    'The 24-hour window of this conversation closed at {}: until the customer writes again, only a template can be '
-    'sent. Send a template, or name a fallback_template; with "force": true it is left to Meta.'
+# Only conversations with a restriction: most people may be sent everything.
+FIND_RESTRICTED = """
+SELECT c.id AS conversation_id, CASE WHEN {closed} THEN c.last_inbound_at END AS last_inbound_at,
+  c.opted_out_at, c.opted_out_by
+FROM conversation c WHERE c.id = ANY(%s::uuid[]) AND ({closed} OR c.opted_out_at IS NOT NULL)
+""".replace('{closed}', service_window.CLOSED)
+WINDOW_CLOSED = (
+    'The 24-hour window of this conversation closed at {}: until the customer writes again, only a '
+    'template can be sent. Send a template, or name a fallback_template; with "force": true it is '
+    'left to Meta.'
 )
-NO_MARKETING = 'This person has wanted no marketing since {}: {}. Only messages that are no marketing can be sent.'
-SAID = {
-    'keyword': 'they wrote a STOP word', 'user_preferences': 'they told WhatsApp so',
-    'meta': f'Meta refused a message with {opt_out.OPTED_OUT_CODE}', 'api': 'the platform said so',
-}  # fmt: skip
+OPTED_OUT = (
+    'This person has wanted no marketing since {}: {}. Only messages that are no marketing can be '
+    'sent.'
+)
+REASONS = {
+    'keyword': 'they wrote a STOP word',
+    'user_preferences': 'they told WhatsApp so',
+    'meta': f'Meta refused a message with {opt_out.OPTED_OUT_CODE}',
+    'api': 'the platform said so',
+}
 
 
 @dataclass(frozen=True, slots=True)
-class Objection:
-    """Why a message may not go: a sentence for people, and what a program needs to know."""
+class Eligibility:
+    """What restricts the messages to a person.
 
-    sentence: str
-    members: dict
-
-
-@dataclass(frozen=True, slots=True)
-class Standing:
-    """What is known against a person's getting a message.
-
-    `last_inbound_at`: of a window that has closed.
+    `last_inbound_at`: None unless the window has closed. `opted_out_at`: None while they take
+    marketing.
     """
 
+    conversation_id: str
     last_inbound_at: datetime | None
     opted_out_at: datetime | None
     opted_out_by: str | None
 
 
-def standings(message, conversations, is_marketing):
-    """{conversation id: Standing}, one query for however many.
+@dataclass(frozen=True, slots=True)
+class Denial:
+    """Why a message may not be sent: a sentence for people, and members for programs."""
 
-    `message`: with its fallback_template and force.
-    """
-    is_free_form = message.get('type') != 'template'
-    if not conversations or not (is_marketing or (is_free_form and not message.get('force'))):
-        return {}
-    return {row[0]: Standing(*row[1:]) for row in fetch(STANDINGS, (list(conversations),))}
+    sentence: str
+    members: dict[str, Any] = field(default_factory=dict)
 
 
-def admit(message, conversation, templates):
-    """The message in the form in which it may go: as it is, or its fallback. Raises Conflict.
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """Whether a message may be sent: as it is, as its fallback, or not at all."""
 
-    `templates`: the result of template.find_templates.
-    """
-    is_marketing = template.is_marketing(message, templates)
-    standing = standings(message, [conversation], is_marketing).get(conversation)
-    form, objection = judge(message, standing, is_marketing)
-    if objection:
-        raise Conflict(objection.sentence, **objection.members)
-    return form
+    use_fallback: bool = False
+    denial: Denial | None = None
 
 
-def judge(message, standing, is_marketing):
-    """(the form in which it may go, None), or (None, Objection)."""
-    if standing is None:
-        return message, None
-    form = message
-    if standing.last_inbound_at and message.get('type') != 'template' and not message.get('force'):
-        if 'fallback_template' not in message:
-            return None, _closed(standing)
-        form = fallen_back(message)
-    if standing.opted_out_at and is_marketing and form.get('type') == 'template':
-        return None, _no_marketing(standing)
-    return form, None
+ALLOWED = Decision()
 
 
-def _closed(standing):
-    closed_at = to_rfc3339(service_window.closes_at(standing.last_inbound_at))
-    return Objection(
-        CLOSED.format(closed_at), {'code': 'window_closed', 'window_closed_at': closed_at}
-    )
+def require_allowed(message: OutboundMessage) -> OutboundMessage:
+    """The message as it may be sent: itself or its fallback. Raises Conflict."""
+    decisions = decide_all(message, [message.conversation_id])
+    decision = decisions.get(message.conversation_id, ALLOWED)
+    if decision.denial:
+        raise Conflict(decision.denial.sentence, **decision.denial.members)
+    return message.fallback() if decision.use_fallback else message
 
 
-def _no_marketing(standing):
-    since, by = to_rfc3339(standing.opted_out_at), standing.opted_out_by
-    members = {'code': 'opted_out', 'opted_out_at': since, 'opted_out_by': by}
-    return Objection(NO_MARKETING.format(since, SAID[by]), members)
+def decide_all(message: OutboundMessage, conversations: Collection[str]) -> dict[str, Decision]:
+    """What is decided about one message to many; conversations without a restriction are absent."""
+    restricted = find_restricted(message, conversations)
+    return {one.conversation_id: decide(message, one) for one in restricted}
 
 
-def fallen_back(message):
-    """The template that goes instead, and what it takes the place of."""
-    kind = message.get('type') or 'text'
-    rest = {
-        name: value
-        for name, value in message.items()
-        if name not in (kind, 'fallback_template', 'split')
-    }
-    replaced = {'type': kind, 'content': message[kind]}
-    return {
-        **rest,
-        'type': 'template',
-        'template': message['fallback_template'],
-        'replaced': replaced,
-    }
+def find_restricted(message: OutboundMessage, conversations: Collection[str]) -> list[Eligibility]:
+    """Restrictions of these conversations that may concern the message, in at most one query."""
+    if not conversations or not (message.is_marketing or message.needs_open_window):
+        return []
+    return fetch_as(Eligibility, FIND_RESTRICTED, (list(conversations),))
+
+
+def decide(message: OutboundMessage, eligibility: Eligibility) -> Decision:
+    """Whether a message may be sent to a person with these restrictions."""
+    is_closed = eligibility.last_inbound_at is not None and message.needs_open_window
+    if is_closed and 'fallback_template' not in message.body:
+        return Decision(denial=_window_closed(eligibility))
+    is_template = is_closed or message.type == 'template'
+    if eligibility.opted_out_at and message.is_marketing and is_template:
+        return Decision(denial=_opted_out(eligibility))
+    return Decision(use_fallback=is_closed)
+
+
+def _window_closed(eligibility: Eligibility) -> Denial:
+    closed_at = to_rfc3339(service_window.closes_at(eligibility.last_inbound_at))
+    members = {'code': 'window_closed', 'window_closed_at': closed_at}
+    return Denial(WINDOW_CLOSED.format(closed_at), members)
+
+
+def _opted_out(eligibility: Eligibility) -> Denial:
+    since = to_rfc3339(eligibility.opted_out_at)
+    source = str(eligibility.opted_out_by)  # set whenever opted_out_at is
+    members = {'code': 'opted_out', 'opted_out_at': since, 'opted_out_by': source}
+    return Denial(OPTED_OUT.format(since, REASONS[source]), members)

@@ -205,15 +205,6 @@ def _enumerate(names: list[str]) -> str:
     return ', '.join(names[:MAX_LISTED]) + rest
 
 
-def is_marketing(message: Message, templates: Templates) -> bool:
-    """Whether a message is of Meta's category marketing, or may become that.
-
-    `templates`: the result of find_templates.
-    """
-    found = (templates.get(template_key(message, field)) for field in TEMPLATE_FIELDS)
-    return any(template.is_marketing for template in found if template)
-
-
 # Seconds between two readings of a WABA that webhooks ask for: Meta allows 200 calls an hour
 # (section 8).
 SYNC_GAP_SECONDS = 30

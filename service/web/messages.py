@@ -43,7 +43,7 @@ def _send(body: JSONObject, idempotent: IdempotentRequest) -> Response:
     return answer
 
 
-def _queue(prepared: submit.Prepared) -> JSONObject:
+def _queue(prepared: submit.PreparedMessage) -> JSONObject:
     queued = submit.queue(prepared)
     (answer,) = serialize(queued[:1])
     if prepared.message.get('split'):

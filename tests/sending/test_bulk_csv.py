@@ -76,7 +76,7 @@ def read(data, message=HELLO):
 )
 def test_the_forms_that_programs_write_are_all_read(data):
     (row,) = read(data)
-    assert (row.recipient, row.parameters, row.errors) == ({'to': ANA}, {'name': 'Ana'}, {})
+    assert (row.address, row.parameters, row.errors) == ({'to': ANA}, {'name': 'Ana'}, {})
 
 
 def test_a_quoted_cell_holds_separators_quotes_and_line_ends_and_lines_are_those_of_the_file():

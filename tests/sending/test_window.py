@@ -7,6 +7,7 @@ import pytest
 
 from service.runtime.db import connection, db, execute, fetch
 from service.sending import send_policy
+from service.sending.outbound_message import OutboundMessage
 from tests.people import CHATBOT, CUSTOMER, envelope, sql, status_of, text_message
 
 FALLBACK = {'name': 'hello_world', 'language': {'code': 'en_US'}}
@@ -79,7 +80,8 @@ def test_the_last_microsecond_counts(acme, heard, age, closed):
     with connection(), db.atomic():  # in which now() stands still
         execute('UPDATE conversation SET last_inbound_at = now() - %s::interval', (age,))
         ((conversation,),) = fetch('SELECT id FROM conversation')
-        assert len(send_policy.standings({'type': 'text'}, [conversation], False)) == closed
+        message = OutboundMessage(conversation, {'type': 'text', 'text': {'body': 'Hi'}}, {})
+        assert len(send_policy.decide_all(message, [conversation])) == closed
 
 
 CONTENTS = [

@@ -12,6 +12,8 @@ from service.conversations.identity_claim import IdentityClaim
 from service.runtime.db import connection, db
 from service.runtime.queues import SEND, wake
 from service.sending import outbox
+from service.sending.outbound_message import OutboundMessage
+from service.sending.outbox import Priority, QueueOptions
 from tests.people import CHATBOT, sql
 from tests.stack import Processes, wait_until
 
@@ -45,7 +47,9 @@ def queue(chatbot_id, phone, priority, text='x'):
         conversation = next(iter(resolve([IdentityClaim(chatbot_id, phone=phone)]).values()))
         message = {'to': f'+{phone}', 'type': 'text', 'text': {'body': text}}
         (stored,) = outbox.queue(
-            Account.find(chatbot_id), [outbox.Outgoing(conversation, message)], priority
+            Account.find(chatbot_id),
+            [OutboundMessage(conversation, message, {})],
+            QueueOptions(priority),
         )
     return stored.id
 
@@ -95,7 +99,7 @@ def test_replies_overtake_a_bulk_of_ten_thousand(backend, stand_in, back_room):
     for turn in range(4):
         for chatbot_id, most in (('other', 1), (CHATBOT, 2)):
             began = time.time()
-            message_id = queue(chatbot_id, f'1202555020{turn}', outbox.REPLY)
+            message_id = queue(chatbot_id, f'1202555020{turn}', Priority.REPLY)
             wake(SEND)
             assert left_after(stand_in, message_id, began) < most
     counts = stand_in.get('/sends', counts='brief')
@@ -111,7 +115,7 @@ def test_replies_leave_before_single_sends_and_those_before_bulk(
 ):
     setting('SEND_CONCURRENCY', 1)
     backend.account()
-    for n, priority in enumerate((outbox.BULK, outbox.SINGLE, outbox.REPLY) * 3):
+    for n, priority in enumerate((Priority.BULK, Priority.SINGLE, Priority.REPLY) * 3):
         queue(CHATBOT, f'1202555010{n}', priority, str(priority))
     workers.send()
     assert texts(stand_in) == ['0'] * 3 + ['1'] * 3 + ['2'] * 3
@@ -121,7 +125,7 @@ def test_a_send_of_the_api_is_single_and_a_reply_overtakes_it(backend, workers, 
     setting('SEND_CONCURRENCY', 1)
     backend.account()
     backend.send('+12025550101', text='single')
-    queue(CHATBOT, '12025550102', outbox.REPLY, 'reply')
+    queue(CHATBOT, '12025550102', Priority.REPLY, 'reply')
     workers.send()
     assert texts(stand_in) == ['reply', 'single']
 

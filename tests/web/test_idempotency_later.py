@@ -133,7 +133,7 @@ def is_past(moment):
 def test_a_full_queue_does_not_change_the_answer(acme, door, setting, monkeypatch):
     first = door(acme, TEXT)
     setting('MAX_QUEUED', 1)
-    monkeypatch.setattr(outbox, '_waiting', {})
+    monkeypatch.setattr(outbox, '_counts', {})
     assert (
         acme.post('/send', {'chatbot_id': CHATBOT, 'to': f'+{CUSTOMER}', **TEXT}).status_code == 429
     )
