@@ -53,7 +53,7 @@ def chatbots_of_waba(waba_id: str | None, path: str) -> list[str]:
 
 
 class ReceivedItem(Protocol):
-    """A part of a webhook that tells of the number that it came to (webhooks.payload.Item)."""
+    """A part of a webhook that tells of the number that it came to (webhooks.item.Item)."""
 
     @property
     def account(self) -> ReceivingAccount | None: ...

@@ -16,7 +16,7 @@ from service.runtime.rows import Uuid, execute_bulk
 from service.runtime.timestamps import past_from_epoch
 from service.runtime.untrusted import as_dict, clean, identifier, list_of_dicts
 from service.sending import holds
-from service.webhooks.item import Item, JsonObject
+from service.webhooks.item import Item, ItemOutcome, JsonObject
 
 CHOICES = {
     'stop': MarketingChoice.OPT_OUT,
@@ -52,7 +52,7 @@ def read(item: Item) -> list[CallOrPreference]:
     """What a change of one of FIELDS holds. The change gets its outcome."""
     parts = list_of_dicts(as_dict(item.change.value).get(item.key))
     found = [FIELDS[item.key](part, item) for part in parts]
-    item.set_outcome('stored')
+    item.set_outcome(ItemOutcome.STORED)
     return [one for one in found if one]
 
 

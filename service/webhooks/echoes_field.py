@@ -2,7 +2,7 @@
 
 from service.content.person_id import named
 from service.webhooks import identity_claims, payload
-from service.webhooks.item import Item
+from service.webhooks.item import Item, ItemOutcome
 
 FIELD = 'smb_message_echoes'
 
@@ -15,7 +15,7 @@ def read(change: Item) -> list[Item]:
     usable = [echo for echo in written if echo.identity]
     lost = len(written) - len(usable)
     detail = f'{lost} of {len(written)} messages could not be used' if lost else None
-    change.set_outcome('stored', detail)
+    change.set_outcome(ItemOutcome.STORED, detail)
     return usable
 
 

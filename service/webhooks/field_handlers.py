@@ -12,9 +12,9 @@ from service.runtime.timestamps import past_from_epoch
 from service.runtime.untrusted import as_dict
 from service.sending import holds
 from service.templates import template_event
-from service.webhooks.item import Item
+from service.webhooks.item import Item, ItemOutcome
 
-OutcomeAndDetail = tuple[str, str | None]
+Handler = Callable[[Item], None]  # it sets the outcome of the change
 
 # What Meta documents beside `messages` (docs/meta.md, section 5).
 KNOWN_FIELDS = frozenset((
@@ -29,37 +29,42 @@ KNOWN_FIELDS = frozenset((
 ))  # fmt: skip
 
 
-def _handle_template(item: Item) -> OutcomeAndDetail:
+def _handle_template(item: Item) -> None:
     change = item.change
     at = past_from_epoch(change.time) or item.received_at
     verdict = template_event.on_template_event(item.key, change.waba_id, as_dict(change.value), at)
     if verdict is None:
         missing = 'no id of the WhatsApp Business account, or no name or language of a template'
-        return 'invalid', missing
+        item.set_outcome(ItemOutcome.INVALID, missing)
+        return
     holds.apply_verdict(verdict)
-    return 'stored', None
+    item.set_outcome(ItemOutcome.STORED)
 
 
-def _handle_health(item: Item) -> OutcomeAndDetail:
+def _handle_health(item: Item) -> None:
     change = item.change
-    return health_event.store_event(
+    outcome, detail = health_event.store_event(
         item.key, change.waba_id, change.value, time=change.time, received_at=item.received_at
     )
+    item.set_outcome(outcome, detail)
 
 
 # Of a whole WABA: on an account's own path nothing may come but what is about its own WABA.
-WABA_HANDLERS: dict[str, Callable[[Item], OutcomeAndDetail]] = {
+WABA_HANDLERS: dict[str, Handler] = {
     **dict.fromkeys(template_event.FIELDS, _handle_template),
     **dict.fromkeys(health_event.FIELDS, _handle_health),
 }
 
 
-def handle(item: Item) -> OutcomeAndDetail:
-    """Hand one change to its handler, if there is one; return its outcome and detail."""
+def handle(item: Item) -> None:
+    """Hand one change to its handler, if there is one. The change gets its outcome."""
     if handler := WABA_HANDLERS.get(item.key):
         if item.path and not speaks_for(item.path, item.change.waba_id):
-            return 'refused', "the WhatsApp Business account is not this account's"
-        return handler(item)
-    if item.key in KNOWN_FIELDS:
-        return 'stored', None
-    return 'ignored', 'unknown field, kept in the event'
+            foreign = "the WhatsApp Business account is not this account's"
+            item.set_outcome(ItemOutcome.REFUSED, foreign)
+        else:
+            handler(item)
+    elif item.key in KNOWN_FIELDS:
+        item.set_outcome(ItemOutcome.STORED)
+    else:
+        item.set_outcome(ItemOutcome.IGNORED, 'unknown field, kept in the event')

@@ -22,7 +22,7 @@ from service.runtime.db import CONNECTION_LOST, connection, deadline, execute
 from service.runtime.ids import new_id
 from service.runtime.model import JSON, Row
 from service.runtime.rows import Json, Uuid, execute_bulk, fetch_as
-from service.webhooks.item import Item
+from service.webhooks.item import Item, ItemOutcome
 
 STORE_SECONDS = 10  # for a commit of webhooks; then 503, and Meta repeats them
 # In one batch of one worker; a single body may have 3 MB (section 1.3).
@@ -166,7 +166,7 @@ def record_processed(results: Iterable[tuple[str, list[Item]]]) -> None:
 
 
 def _processed(event_id: str, items: list[Item]) -> ProcessedEvent:
-    is_unserved = any(item.outcome == 'refused' for item in items)
+    is_unserved = any(item.outcome == ItemOutcome.REFUSED for item in items)
     return ProcessedEvent(event_id, [item.report() for item in items], is_unserved)
 
 

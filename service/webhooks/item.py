@@ -20,6 +20,15 @@ class ItemKind(StrEnum):
     CHANGE = 'change'  # of any other field, or a part of the body that nothing reads
 
 
+class ItemOutcome(StrEnum):
+    STORED = 'stored'
+    DUPLICATE = 'duplicate'  # it is stored already
+    ORPHAN = 'orphan'  # a status whose message is not known yet
+    REFUSED = 'refused'  # it may not come in this way, or no account has its number
+    IGNORED = 'ignored'  # a field that is not known
+    INVALID = 'invalid'  # it cannot be used
+
+
 @dataclass(frozen=True, slots=True)
 class Change:
     """What a change of another field than `messages` says. All of it may have any shape."""
@@ -56,7 +65,7 @@ class Item:
     receiver: ReceivingAccount | None = None  # whose number it came to, None for a stranger's
     identity: IdentityClaim | None = None  # of whom it speaks, None when it names nobody
     conversation_id: str = ''  # where that person is, '' for somebody who is not known
-    outcome: str | None = None
+    outcome: ItemOutcome | None = None
     detail: str | None = None
 
     @property
@@ -77,7 +86,7 @@ class Item:
         return self.timestamp or self.received_at
 
     def set_outcome(self, outcome: str, detail: str | None = None) -> None:
-        self.outcome = outcome
+        self.outcome = ItemOutcome(outcome)
         self.detail = detail
 
     def report(self) -> dict[str, str | None]:

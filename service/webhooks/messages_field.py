@@ -15,7 +15,7 @@ from service.runtime.ids import new_id
 from service.runtime.untrusted import MAX_NAME, clean
 from service.sending import delivery_status, holds
 from service.webhooks import echoes_field, identity_claims
-from service.webhooks.item import Item, ItemKind, JsonObject
+from service.webhooks.item import Item, ItemKind, ItemOutcome, JsonObject
 
 log = logging.getLogger(__name__)
 
@@ -48,9 +48,9 @@ def _unique(items: list[Item]) -> dict[MessageKey, Item]:
     for item in items:
         key = (item.phone_number_id, item.wamid)
         if not item.conversation_id:
-            item.set_outcome('invalid', 'no sender')
+            item.set_outcome(ItemOutcome.INVALID, 'no sender')
         elif key in first:
-            item.set_outcome('duplicate')
+            item.set_outcome(ItemOutcome.DUPLICATE)
         else:
             first[key] = item
     return first
@@ -62,7 +62,7 @@ def _store_messages(unique: dict[MessageKey, Item]) -> list[Item]:
     if stored:
         message.log_usage(list(stored.values()))
     for key, item in unique.items():
-        item.set_outcome('stored' if key in stored else 'duplicate')
+        item.set_outcome(ItemOutcome.STORED if key in stored else ItemOutcome.DUPLICATE)
     return _new_items(unique, stored)
 
 

@@ -13,7 +13,7 @@ from service.runtime.queues import retry_delay
 from service.sending import holds
 from service.webhooks import inbox
 from service.webhooks.inbox import ClaimedEvent
-from service.webhooks.item import Item
+from service.webhooks.item import Item, ItemOutcome
 from service.webhooks.payload import NotAnEvent, flatten, parse
 from service.webhooks.routing import store_items
 
@@ -112,7 +112,7 @@ def _store_alone(item: Item) -> None:
         if passes(error):
             raise
         log.error('an item failed', exc_info=error, extra={'kind': item.kind})
-        item.set_outcome('invalid', f'could not be stored ({type(error).__name__})')
+        item.set_outcome(ItemOutcome.INVALID, f'could not be stored ({type(error).__name__})')
 
 
 def _record_failure(event: ClaimedEvent, error: Exception) -> None:

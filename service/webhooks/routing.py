@@ -23,8 +23,7 @@ from service.webhooks import (
     statuses_field,
 )
 from service.webhooks.calls_and_preferences import CallOrPreference
-from service.webhooks.field_handlers import OutcomeAndDetail
-from service.webhooks.item import Item, ItemKind
+from service.webhooks.item import Item, ItemKind, ItemOutcome
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +53,7 @@ def store_items(items: list[Item]) -> None:
     # After the conversations: what waits for a template is locked here. In the order of WABAs, so
     # that two workers with changes of several never wait for each other.
     for item in sorted(found.others, key=lambda item: item.change.waba_id or ''):
-        item.set_outcome(*_store_other(item))
+        _store_other(item)
     statuses_field.store(found.statuses)
     receiving_account.fill_in_accounts(found.people)
 
@@ -71,9 +70,9 @@ def _route(items: list[Item]) -> RoutedItems:
     found = RoutedItems()
     for item in items:
         if item.problem:
-            item.set_outcome('invalid', item.problem)
+            item.set_outcome(ItemOutcome.INVALID, item.problem)
         elif refusal := _refusal(item):
-            item.set_outcome('refused', refusal)
+            item.set_outcome(ItemOutcome.REFUSED, refusal)
         elif item.kind in (ItemKind.MESSAGE, ItemKind.STATUS):
             item.identity = identity_claims.of_item(item)
             is_message = item.kind == ItemKind.MESSAGE
@@ -91,7 +90,7 @@ def _route_change(item: Item, found: RoutedItems) -> None:
         found.calls_and_preferences += calls_and_preferences.read(item)
     elif item.key == identity_claims.UPDATE:
         found.id_updates += identity_claims.of_update(item, _chatbots(item))
-        item.set_outcome('stored')
+        item.set_outcome(ItemOutcome.STORED)
     else:
         found.others.append(item)
 
@@ -125,13 +124,14 @@ def _find_conversations(
         one.conversation_id = conversations.get(claim, '')
 
 
-def _store_other(item: Item) -> OutcomeAndDetail:
+def _store_other(item: Item) -> None:
     if item.kind == ItemKind.VALUE_ERROR:
-        return _store_value_error(item)
-    return field_handlers.handle(item)
+        _store_value_error(item)
+    else:
+        field_handlers.handle(item)
 
 
-def _store_value_error(item: Item) -> OutcomeAndDetail:
+def _store_value_error(item: Item) -> None:
     """Log an error that concerns no message, and send slower where it says so of the number."""
     error = error_from(item.data)
     number = item.phone_number_id
@@ -139,4 +139,5 @@ def _store_value_error(item: Item) -> OutcomeAndDetail:
     log.warning('meta reports an error', extra=extra)
     if number and look_up(error['code']).scope == 'number':
         rate_limit.slow_down(rate_limit.scope_keys(number, None, None)[0])
-    return 'stored', join_nonempty(': ', error['title'], error['details'])
+    detail = join_nonempty(': ', error['title'], error['details'])
+    item.set_outcome(ItemOutcome.STORED, detail)

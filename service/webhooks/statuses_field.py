@@ -10,7 +10,7 @@ from service.runtime.untrusted import MAX_NAME, as_dict, clean
 from service.sending import delivery_status, escalation
 from service.webhooks import identity_claims
 from service.webhooks.contact_lookup import participant
-from service.webhooks.item import Item
+from service.webhooks.item import Item, ItemOutcome
 
 RECIPIENT_PREFIXES = ('recipient_', 'parent_recipient_')  # of the keys that say whom it went to
 
@@ -24,8 +24,8 @@ def store(items: list[Item]) -> None:
     escalation.apply(failures)
     for item, one in zip(items, read, strict=True):
         # Of two with one key the first has the outcome, the other one comes again.
-        item.set_outcome(outcomes.pop(one.key, 'duplicate'))
-    _update_names([item for item in items if item.outcome != 'duplicate'])
+        item.set_outcome(outcomes.pop(one.key, ItemOutcome.DUPLICATE))
+    _update_names([item for item in items if item.outcome != ItemOutcome.DUPLICATE])
 
 
 def _update_names(items: list[Item]) -> None:
