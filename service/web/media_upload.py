@@ -3,9 +3,13 @@
 import hashlib
 import os
 from contextlib import suppress
+from dataclasses import dataclass
+from typing import IO, Any
+from uuid import UUID
 
 from flask import Blueprint, request
 from peewee import PeeweeException
+from werkzeug.datastructures import FileStorage
 from werkzeug.exceptions import UnsupportedMediaType
 
 from service.accounts.account import Account
@@ -18,64 +22,85 @@ from service.runtime.errors import Invalid, Unavailable
 from service.runtime.ids import new_id
 from service.runtime.untrusted import UNSTORABLE
 from service.web.auth import guard
+from service.web.responses import Answer, JSONObject
 
 blueprint = guard(Blueprint('uploads', __name__))
 OVERHEAD = 1024 * 1024  # bytes for what stands around the file
-FIELDS = (
-    'chatbot_id',
-    'type',
-    'filename',
-    'messaging_product',
-)  # the last: of Meta's own form, always the same
+# messaging_product: of Meta's own form, always the same.
+FIELDS = ('chatbot_id', 'type', 'filename', 'messaging_product')
 MAX_NAME = 240  # characters of a file name
+MAX_ENDING = 20  # of them, after the last dot
+AWAY = 'The storage for files is away; nothing was stored. Try again.'
+
+
+@dataclass(slots=True)
+class FileFacts:
+    """What the content of a file tells of it. `channels`: of Ogg with Opus, one or two."""
+
+    mime_type: str
+    size: int
+    sha256: bytes
+    channels: int | None
 
 
 @blueprint.post('/media')
-def create():
-    """201 once the file is stored and its row committed."""
+def create() -> Answer:
+    """Answer 201 once the file is stored and its row committed."""
     if request.mimetype != 'multipart/form-data':
         raise UnsupportedMediaType('Send multipart/form-data, with the file in the part "file".')
     request.max_content_length = max(file_types.LIMITS.values()) + OVERHEAD
-    with no_connection():  # a caller may take his time, and so may the storage
-        fields, file = _parts()
-        mime_type, size, digest = _examined(file, fields)
-        channels = file_types.channels(file.stream)
+    with no_connection():  # the caller may be slow, and so may the storage
+        fields, file = _read_form()
+        facts = _examine(file, fields.get('type'))
     account = Account.find_active(fields['chatbot_id'])
     media_id = new_id()
     key = key_of(account.chatbot_id, media_id)
     with no_connection():
-        _keep(key, file.stream)
-    name = _name(fields.get('filename') or file.filename)
-    stored = outbound_file.Uploaded(
-        media_id, account.chatbot_id, mime_type, channels, name, digest, size, key
+        _put(key, file.stream)
+    uploaded = outbound_file.Uploaded(
+        id=media_id,
+        chatbot_id=account.chatbot_id,
+        mime_type=facts.mime_type,
+        channels=facts.channels,
+        filename=_safe_name(fields.get('filename') or file.filename or ''),
+        sha256=facts.sha256,
+        size=facts.size,
+        storage_key=key,
     )
     try:
-        outbound_file.store(stored)
+        outbound_file.store(uploaded)
     except PeeweeException:
-        _drop(key)
+        _delete(key)
         raise
     return outbound_file.find(media_id), 201
 
 
 @blueprint.get('/media/<uuid:media_id>')
-def show(media_id):
+def show(media_id: UUID) -> JSONObject:
     return outbound_file.find(str(media_id))
 
 
-def _parts():
-    """The text fields and the file. werkzeug keeps what is longer than 500 kB of it on the disk.
+def _read_form() -> tuple[dict[str, str], FileStorage]:
+    """The text fields and the file. Raises Invalid.
 
-    Raises Invalid.
+    werkzeug keeps on the disk what is longer than 500 kB of the file.
     """
-    fields, files = {name: value for name, value in request.form.items() if value}, request.files
-    problems = {
-        name: ['Given more than once.'] for name, values in request.form.lists() if len(values) > 1
-    }
-    problems |= {
-        name: ['Unknown field.']
-        for name in (*request.form, *files)
-        if name not in (*FIELDS, 'file')
-    }
+    fields = {name: value for name, value in request.form.items() if value}
+    if problems := _form_problems(fields):
+        raise Invalid('One or more fields are not valid; see errors.', problems)
+    return fields, request.files['file']
+
+
+def _form_problems(fields: dict[str, str]) -> dict[str, list[str]]:
+    """{field: sentences} of what is wrong with the form."""
+    files = request.files
+    problems = {}
+    for name, values in request.form.lists():
+        if len(values) > 1:
+            problems[name] = ['Given more than once.']
+    for name in (*request.form, *files):
+        if name not in (*FIELDS, 'file'):
+            problems[name] = ['Unknown field.']
     if not fields.get('chatbot_id') or UNSTORABLE.search(fields['chatbot_id']):
         problems['chatbot_id'] = ['Missing data for required field.']
     if 'file' not in files:
@@ -85,45 +110,43 @@ def _parts():
     for name in FIELDS:
         if name in files:
             problems[name] = ['Must be a text, not a file.']
-    if problems:
-        raise Invalid('One or more fields are not valid; see errors.', problems)
-    return fields, files['file']
+    return problems
 
 
-def _examined(file, fields):
-    """(MIME type, size, SHA-256) of a file that WhatsApp takes. Raises Invalid."""
-    digest = hashlib.file_digest(file.stream, 'sha256').digest()
-    size = file.stream.tell()
+def _examine(file: FileStorage, claimed_type: str | None) -> FileFacts:
+    """The facts of a file that WhatsApp takes. Raises Invalid."""
+    stream: Any = file.stream  # werkzeug's types know less of it than it can do
+    sha256 = hashlib.file_digest(stream, 'sha256').digest()
+    size = stream.tell()
     if not size:
         raise Invalid('The file is empty.', {'file': ['The file is empty.']})
-    mime_type = file_types.sniff(file.stream)
-    if problem := file_types.problem(file.stream, mime_type, size):
+    mime_type = file_types.sniff(stream)
+    if problem := file_types.problem(stream, mime_type, size):
         raise Invalid('WhatsApp does not take this file.', {'file': [problem]})
-    if 'type' in fields and not file_types.agrees(fields['type'], mime_type):
-        raise Invalid(
-            'The type is not that of the file.',
-            {'type': [f'The content of the file is {mime_type}.']},
-        )
-    return mime_type, size, digest
+    if claimed_type and not file_types.agrees(claimed_type, mime_type):
+        problem = f'The content of the file is {mime_type}.'
+        raise Invalid('The type is not that of the file.', {'type': [problem]})
+    return FileFacts(mime_type, size, sha256, file_types.channels(stream))
 
 
-def _keep(key, stream):
+def _put(key: str, stream: IO[bytes]) -> None:
     stream.seek(0)
     try:
         storage().put(key, stream)
     except StorageError as error:
-        sentence = 'The storage for files is away; nothing was stored. Try again.'
-        raise Unavailable(sentence, code='storage_away') from error
+        raise Unavailable(AWAY, code='storage_away') from error
 
 
-def _drop(key):
-    """No row will ever know of it."""
+def _delete(key: str) -> None:
+    """Delete a file that no row will ever know of; if that fails, the file just stays."""
     with suppress(StorageError):
         storage().delete(key)
 
 
-def _name(given):
+def _safe_name(given: str) -> str | None:
     """A file name that harms nobody: no path, no control characters, not too long."""
-    name = ''.join(character for character in (given or '') if character.isprintable())
-    stem, ending = os.path.splitext(name.replace('\\', '/').rpartition('/')[2].strip('. '))
-    return stem[: MAX_NAME - len(ending[:20])] + ending[:20] or None
+    printable = ''.join(character for character in given if character.isprintable())
+    name = printable.replace('\\', '/').rpartition('/')[2].strip('. ')
+    stem, ending = os.path.splitext(name)
+    ending = ending[:MAX_ENDING]
+    return stem[: MAX_NAME - len(ending)] + ending or None
