@@ -14,7 +14,7 @@ from service.conversations import identity
 from service.graph import outage
 from service.graph.client import GraphClient
 from service.graph.outcome import Outcome, OutcomeKind, make_error
-from service.media import inbound_file, outbound_file
+from service.media import inbound_file, meta_upload
 from service.messages import echo, read_receipt
 from service.runtime import encryption
 from service.runtime.config import settings
@@ -29,7 +29,7 @@ from service.sending.send_outcome import SendResult
 from service.webhooks import identity_claims
 from workers import loop
 from workers.pool import Unrecordable, WorkerPool
-from workers.send_files import AGAIN, Attacher
+from workers.send_files import RETRY_AFTER_SECONDS, Attacher
 
 log = logging.getLogger(__name__)
 Granted = dict[str, int]  # by phone_number_id: how many messages it may send now
@@ -78,7 +78,7 @@ class Sender:
         # Also accounts whose messages all wait for their conversations: else they would be first
         # for ever.
         self.served |= dict.fromkeys(quota, now)
-        outbound_file.look_up(messages)
+        meta_upload.attach_files(messages)
         tokens = {account.chatbot_id: account.access_token for account in accounts}
         for message in messages:
             message.access_token = tokens[message.chatbot_id]
@@ -183,7 +183,7 @@ def record(batch: list[tuple[ClaimedMessage, SendResult | Exception]]) -> None:
     """Release the messages that were postponed, write the outcomes of all others."""
     results = [_result_of(message, result) for message, result in batch]
     postponed = [one.message for one in results if one.outcome.kind == OutcomeKind.POSTPONED]
-    dispatch.release_claims(postponed, AGAIN)
+    dispatch.release_claims(postponed, RETRY_AFTER_SECONDS)
     called = [one for one in results if one.outcome.kind != OutcomeKind.POSTPONED]
     if called:
         _record(called)

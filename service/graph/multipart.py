@@ -2,8 +2,8 @@
 from the storage.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from collections.abc import Iterable, Iterator
+from typing import Protocol
 
 from urllib3.filepost import choose_boundary, encode_multipart_formdata
 
@@ -11,27 +11,31 @@ from service.content.file_names import for_meta
 from service.content.file_types import plain_type
 
 
+class FormFile(Protocol):
+    """What is told of the file."""
+
+    mime_type: str
+    filename: str | None
+    size: int
+
+
 class Form:
-    """An iterable body with its headers.
+    """An iterable body with its headers. `pieces`: the bytes of the file."""
 
-    `file`: mime_type, filename and size; `pieces`: its bytes.
-    """
-
-    def __init__(self, file: Mapping[str, Any], pieces: Iterable[bytes]) -> None:
-        boundary, mime_type = choose_boundary(), plain_type(file['mime_type'])
+    def __init__(self, file: FormFile, pieces: Iterable[bytes]) -> None:
+        boundary = choose_boundary()
+        mime_type = plain_type(file.mime_type)
         fields: dict[str, str | tuple[str, bytes, str]] = {
             'messaging_product': 'whatsapp',
             'type': mime_type,
-            'file': (for_meta(file['filename'], mime_type), b'', mime_type),
+            'file': (for_meta(file.filename, mime_type), b'', mime_type),
         }
         whole, content_type = encode_multipart_formdata(fields, boundary)
         self._end = f'\r\n--{boundary}--\r\n'.encode()
-        self._beginning, self._pieces, self.size = (
-            whole.removesuffix(self._end),
-            pieces,
-            file['size'],
-        )
-        length = len(self._beginning) + file['size'] + len(self._end)
+        self._beginning = whole.removesuffix(self._end)
+        self._pieces = pieces
+        self.size = file.size
+        length = len(self._beginning) + file.size + len(self._end)
         self.headers = {'Content-Type': content_type, 'Content-Length': str(length)}
 
     def __iter__(self) -> Iterator[bytes]:

@@ -12,6 +12,7 @@ from service.accounts.account import MAY_SEND
 from service.conversations import opt_out, service_window
 from service.graph import outage
 from service.graph.outcome import LOST
+from service.media.meta_upload import FileToSend
 from service.messages.state_machine import Status
 from service.runtime.db import db, fetch, to_json
 from service.runtime.rows import Integer, Uuid, execute_bulk, fetch_as, fetch_bulk_as
@@ -75,7 +76,7 @@ class ClaimedMessage:
     access_token: str | None = None  # encrypted
     claimed_at: float = 0  # monotonic seconds, like the next one
     leased_until: float = 0
-    files: dict[str, Any] = field(default_factory=dict)  # outbound_file.look_up
+    files: dict[str, FileToSend | None] = field(default_factory=dict)  # meta_upload.attach_files
 
 
 @dataclass(slots=True)

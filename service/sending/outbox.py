@@ -8,7 +8,7 @@ from enum import IntEnum
 from typing import Any
 
 from service.accounts.account import MAY_SEND, Account
-from service.media import outbound_file
+from service.media import meta_upload
 from service.messages.message import Message
 from service.messages.state_machine import HoldReason, Status
 from service.runtime.config import settings
@@ -242,7 +242,7 @@ def retry(message: Message) -> None:
     with db.atomic():
         retried = execute(RETRY_MESSAGE, (message.id,))
         if retried:
-            outbound_file.forget_those_of(message)
+            meta_upload.forget_uploads_of(message)
         holds.apply_template_stops()
     if not retried:
         status = Message.find(message.id).status

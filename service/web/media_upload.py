@@ -57,7 +57,7 @@ def create() -> Answer:
     key = key_of(account.chatbot_id, media_id)
     with no_connection():
         _put(key, file.stream)
-    uploaded = outbound_file.Uploaded(
+    uploaded = outbound_file.UploadedFile(
         id=media_id,
         chatbot_id=account.chatbot_id,
         mime_type=facts.mime_type,
@@ -68,7 +68,7 @@ def create() -> Answer:
         storage_key=key,
     )
     try:
-        outbound_file.store(uploaded)
+        outbound_file.insert(uploaded)
     except PeeweeException:
         _delete(key)
         raise

@@ -186,7 +186,7 @@ def test_what_took_too_long_is_not_sent_on_the_rest_of_a_lease(
 
 
 def test_a_long_upload_holds_on_to_its_message(acme, workers, sender, stand_in, monkeypatch):
-    monkeypatch.setattr(send_files, 'RENEW', 0.1)
+    monkeypatch.setattr(send_files, 'RENEW_SECONDS', 0.1)
     stand_in.config(upload_rate=5.0 * MB)
     sender.lease = sender.attacher.lease = 4
     send(acme, 'document', id=document(acme, 16 * MB))
@@ -207,7 +207,7 @@ def test_a_database_that_is_away_lets_a_message_wait_not_fail(
         raise send_room.CONNECTION_LOST[0]
 
     with monkeypatch.context() as patch:
-        patch.setattr(send_files.outbound_file, 'claim', away)
+        patch.setattr(send_files.meta_upload, 'claim', away)
         send(acme, 'document', id=file)
         workers.send()
         assert states(acme) == [('queued', 0, [])]
