@@ -1,6 +1,4 @@
-"""Bodies that were cut off on their way: a 400 wherever the cut is and whoever reads them, and
-nothing is stored.
-"""
+"""Bodies that were cut off on their way: the answer is 400 and nothing is stored, at every cut."""
 
 import json
 import socket
@@ -31,9 +29,7 @@ def acme(backend):
 
 @pytest.fixture
 def post(web, acme):
-    """post(target, content_type, body, sent=…, end=…): announce `body`, send `sent`, then end so;
-    the answer.
-    """
+    """post(target, content_type, body, sent, end=…): announce `body`, send `sent`, then `end`."""
 
     def post(target, kind, body, sent, end='half-close', headers=(KEY,), chunked=False):
         length = 'Transfer-Encoding: chunked' if chunked else f'Content-Length: {len(body)}'

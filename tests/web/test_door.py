@@ -1,6 +1,4 @@
-"""Slow and quiet clients: whatever they are slow with, none holds a thread, the main loop, a stop
-or the port.
-"""
+"""Slow and quiet clients: none of them holds a thread, the main loop, a stop or the port."""
 
 import contextlib
 import io
@@ -99,9 +97,7 @@ def connect(web, backend):
 
 @pytest.fixture
 def start(schema, backend, tmp_path):
-    """start(workers=…, port=…, wait=…): a web process of this test's own, as Processes with .port
-    and .master.
-    """
+    """start(workers=…, port=…, wait=…): web processes of this test; with .port and .master."""
     backend.account()
     started = []
 

@@ -1,6 +1,4 @@
-"""The short way of webhooks through gunicorn: what it takes, what it leaves to Flask, and that both
-answer alike.
-"""
+"""The short way of webhooks: what it takes, what it leaves to Flask, and that both answer alike."""
 
 import contextlib
 import json

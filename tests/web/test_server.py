@@ -1,6 +1,4 @@
-"""gunicorn: where it listens, how long it keeps a connection, and how it refuses what never becomes
-a request.
-"""
+"""gunicorn: where it listens, how long it keeps a connection, how it refuses what is no request."""
 
 import json
 import socket

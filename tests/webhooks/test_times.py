@@ -1,6 +1,4 @@
-"""Times that Meta does not give, or gives in another unit: the time of receipt counts for the
-window and the order.
-"""
+"""Times that Meta does not give, or gives in another unit: then the time of receipt counts."""
 
 import time
 from datetime import UTC, datetime, timedelta

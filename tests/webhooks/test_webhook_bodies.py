@@ -1,6 +1,4 @@
-"""Bodies of every size and shape: what is properly signed is stored, and never stands in the way of
-the next.
-"""
+"""Bodies of every size and shape: each one that is signed is stored, and none holds up the next."""
 
 import json
 
