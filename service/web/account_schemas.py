@@ -47,7 +47,7 @@ class ResponderSchema(Body):
             raise ValidationError(problems)
 
 
-def keyword_list() -> fields.List:
+def keyword_list() -> 'fields.List[Any]':
     """A field: the words that an account takes for STOP, or for START; null: the default words."""
     return fields.List(
         Text(maximum=MAX_LENGTH), validate=validate.Length(max=MAX_WORDS), allow_none=True

@@ -77,7 +77,8 @@ def create() -> Answer:
 
 @blueprint.get('/media/<uuid:media_id>')
 def show(media_id: UUID) -> JSONObject:
-    return outbound_file.find(str(media_id))
+    file: JSONObject = outbound_file.find(str(media_id))
+    return file
 
 
 def _read_form() -> tuple[dict[str, str], FileStorage]:

@@ -97,9 +97,16 @@ def problem_body(
     return json.dumps(body | ({'errors': errors} if errors else {}), default=to_rfc3339)
 
 
-def problem(status: int, title: str, detail: str | None = None, **members: Any) -> Response:
-    """The answer to a request that failed; `members` as problem_body takes them."""
-    body = problem_body(status, title, detail, **members)
+def problem(
+    status: int,
+    title: str,
+    detail: str | None = None,
+    errors: JSONObject | None = None,
+    code: str | int = 'internal_error',
+    **members: object,
+) -> Response:
+    """The answer to a request that failed, with the body of problem_body."""
+    body = problem_body(status, title, detail, errors, code, **members)
     answer = Response(body, status, content_type='application/problem+json')
     if status == HTTPStatus.UNAUTHORIZED:
         answer.headers['WWW-Authenticate'] = 'Bearer'
@@ -109,8 +116,9 @@ def problem(status: int, title: str, detail: str | None = None, **members: Any) 
 def on_gateway_error(error: GatewayError) -> Response:
     if not error.is_logged:
         log_refusal(error.status, error.code, fields=len(error.errors or ()))
-    members = {'code': error.code, 'errors': error.errors, **error.members}
-    answer = problem(error.status, error.title, error.detail, **members)
+    answer = problem(
+        error.status, error.title, error.detail, error.errors, error.code, **error.members
+    )
     if error.retry_after:
         answer.headers['Retry-After'] = str(error.retry_after)
     return answer

@@ -93,7 +93,9 @@ class BulkMessageSchema(WindowSchema, MessageSchema):
 
     def content_problems(self, kind: str, message: Mapping[str, Any]) -> dict[str, Any]:
         """Problems but those of texts with a placeholder, which are checked when filled in."""
-        return without_placeholders(super().content_problems(kind, message), message)
+        problems = super().content_problems(kind, message)
+        unfilled: dict[str, Any] = without_placeholders(problems, message)
+        return unfilled
 
 
 class BulkSchema(TimesSchema):
