@@ -133,7 +133,7 @@ def advance(news: News) -> list[SendFailure]:
             continue
         is_first = target.wamid is None
         target.wamid = target.wamid or status.wamid
-        has_moved, failure = _apply_status(target, status)
+        has_moved, failure = apply_status(target, status)
         if failure:
             failures.append(failure)
         if has_moved or is_first:
@@ -143,7 +143,7 @@ def advance(news: News) -> list[SendFailure]:
     return failures
 
 
-def _apply_status(target: TargetMessage, status: DeliveryStatus) -> tuple[bool, SendFailure | None]:
+def apply_status(target: TargetMessage, status: DeliveryStatus) -> tuple[bool, SendFailure | None]:
     """Whether a status moves its message, and the failure that follows of it."""
     state = _state_after(target, status)
     if not moves_up(target.status, state):
