@@ -1,5 +1,6 @@
-"""The entry of the back room: `python -m workers incoming|send|errands|clock`; several names are a
-process each.
+"""The entry of the workers: `python -m workers incoming|send|errands|clock`.
+
+With several names each gets a process of its own.
 """
 
 import logging
@@ -8,7 +9,10 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
+from types import FrameType, ModuleType
+from typing import Any
 
 from redis import RedisError
 from rq import SimpleWorker
@@ -24,53 +28,55 @@ from workers import background, clock, incoming, send
 from workers.loop import stopping
 
 log = logging.getLogger(__name__)
-ROOMS = {'incoming': (INCOMING, incoming), 'send': (SEND, send), 'errands': (ERRANDS, background)}
+ROOMS: dict[str, tuple[str, ModuleType]] = {
+    'incoming': (INCOMING, incoming),
+    'send': (SEND, send),
+    'errands': (ERRANDS, background),
+}
 CONNECTIONS = {'incoming': 6, 'send': 6, 'errands': 4, 'clock': 1}  # to PostgreSQL, at most
 GRACE = 20  # seconds for what is in flight at SIGTERM, of the 25 that the contract gives
 AT_LAST = 23.5  # seconds after which a process ends even when something hangs that knows no limit
 
 
 class DrainWorker(SimpleWorker):
-    """An ordinary RQ worker that tells its drain when to stop, and soon finds Redis again."""
+    """An ordinary RQ worker that tells its drain when to stop and reconnects to Redis quickly."""
 
     max_connection_wait_time = 2.0
     kind = ''  # the name of this process
 
     @property
     def connection_timeout(self) -> int:
-        """For any answer of Redis, the longest being that there is no job; RQ's own outlasts what a
-        SIGTERM gives.
+        """Seconds for any answer of Redis; the slowest says that there is no job.
+
+        RQ's own value is longer than a SIGTERM allows.
         """
         return self.dequeue_timeout + 3
 
-    def _install_signal_handlers(self):
-        """RQ's take over from ours here: a SIGTERM that came just before would be heard by nobody."""
+    def _install_signal_handlers(self) -> None:
+        """Replace our handlers by RQ's, without losing a SIGTERM that came just before."""
         super()._install_signal_handlers()
         self._stop_requested = stopping.is_set()
 
-    def heartbeat(self, *arguments, **options):
-        """RQ's own, each time that its loop goes round; beside it the row by which /readyz knows
-        this process.
-        """
+    def heartbeat(self, *arguments: Any, **options: Any) -> None:
+        """Renew RQ's heartbeat, and the row by which /readyz knows this process."""
         super().heartbeat(*arguments, **options)
         process.beat(self.kind)
 
-    def handle_warm_shutdown_request(self):
+    def handle_warm_shutdown_request(self) -> None:
         stopping.set()
 
-    def set_shutdown_requested_date(self):
-        """RQ tells Redis, and does so in the signal's handler: when Redis is away, its error would
-        come out of whatever statement of a drain the signal met, and spoil what is being worked off
-        there.
+    def set_shutdown_requested_date(self) -> None:
+        """Do nothing. RQ would write to Redis from the signal's handler.
+
+        When Redis is away, its error would come out of any statement that the signal interrupts.
         """
 
-    def request_force_stop(self, signum, frame):
-        """A second signal changes nothing: a host sends SIGTERM to every process, and to a group
-        once more.
-        """
+    def request_force_stop(self, signum: int, frame: FrameType | None) -> None:
+        """Do nothing at a second signal: a host may send SIGTERM to a process and to its group."""
 
 
-def main(names):
+def main(names: list[str]) -> None:
+    """Run the named workers until SIGTERM."""
     if not names or not set(names) <= {*ROOMS, 'clock'}:
         sys.exit(f'usage: python -m workers {"|".join((*ROOMS, "clock"))} …')
     config.check('clock' if names == ['clock'] else 'worker')
@@ -81,8 +87,8 @@ def main(names):
         run(names[0])
 
 
-def together(names):
-    """A process for each, forked before anything is open; when one ends, this one included, all do."""
+def together(names: list[str]) -> None:
+    """Fork a process for each name, before anything is open; when one process ends, all end."""
     _on_signals(stop)  # before the first fork: no process is without for a moment
     lifeline = os.pipe()
     children = []
@@ -97,35 +103,37 @@ def together(names):
             return
         children.append(child)
     os.close(lifeline[0])
-    _on_signals(lambda *_: _tell(children))
+    _on_signals(lambda signum, frame: _terminate(children))
     if stopping.is_set():
-        _tell(children)
+        _terminate(children)
     sys.exit(_wait_for_all(children))
 
 
-def _outlive_nobody(lifeline):
+def _outlive_nobody(lifeline: int) -> None:
+    """End this process when its parent is gone."""
     os.read(lifeline, 1)  # nobody ever writes: this returns when the parent is gone
     os.kill(os.getpid(), signal.SIGTERM)
 
 
-def _tell(children):
+def _terminate(children: list[int]) -> None:
     for child in children:
         with suppress(ProcessLookupError):
             os.kill(child, signal.SIGTERM)
 
 
-def _wait_for_all(children):
-    """The worst exit code; one that ends by itself takes the others along."""
+def _wait_for_all(children: list[int]) -> int:
+    """Wait until all have ended, and end the others when one does; 1 when one failed, else 0."""
     worst = 0
     while children:
         child, status = os.wait()
         children.remove(child)
-        worst = worst or (os.waitstatus_to_exitcode(status) and 1)
-        _tell(children)
+        worst = worst or int(os.waitstatus_to_exitcode(status) != 0)
+        _terminate(children)
     return worst
 
 
-def run(name):
+def run(name: str) -> None:
+    """Be one worker until SIGTERM."""
     db.configure(CONNECTIONS[name])
     os.nice(10 if name == 'errands' else 0)  # where cores are few, what customers write comes first
     _on_signals(stop)
@@ -139,18 +147,18 @@ def run(name):
     with db.deadline(2):
         process.leave()
     log.info('stopped', extra={'worker': name})
-    signal.signal(
-        signal.SIGTERM, signal.SIG_IGN
-    )  # one more of them may come while Python takes itself down
+    # one more of them may come while Python shuts down
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
-def stop(signum, frame):
+def stop(signum: int, frame: FrameType | None) -> None:
     stopping.set()
 
 
-def _hear_at_once():
-    """While the main thread waits for a silent PostgreSQL, Python's signal handlers cannot run: a
-    thread hears.
+def _hear_at_once() -> None:
+    """Let a thread hear of signals, too.
+
+    Python's handlers cannot run while the main thread waits for a silent PostgreSQL.
     """
     read, write = os.pipe()
     os.set_blocking(write, False)
@@ -158,7 +166,7 @@ def _hear_at_once():
     threading.Thread(target=_hurry_at_signal, args=(read,), name='signals', daemon=True).start()
 
 
-def _hurry_at_signal(read):
+def _hurry_at_signal(read: int) -> None:
     while os.read(read, 1)[0] not in (signal.SIGTERM, signal.SIGINT):
         pass
     watchdog.hurry()
@@ -168,14 +176,15 @@ def _hurry_at_signal(read):
     os._exit(0)
 
 
-def _on_signals(handler):
+def _on_signals(handler: Callable[[int, FrameType | None], None]) -> None:
     signal.signal(signal.SIGTERM, handler)
     signal.signal(signal.SIGINT, handler)
 
 
-def work(name, queue_name, room):
-    """Run RQ workers, one after an outage of Redis another, until SIGTERM; then finish what is in
-    flight.
+def work(name: str, queue_name: str, room: ModuleType) -> None:
+    """Run an RQ worker until SIGTERM, then finish what is in flight.
+
+    After an outage of Redis another RQ worker is started.
     """
     while not stopping.is_set():
         _wait_for('redis', _why_no_redis)
@@ -192,7 +201,7 @@ def work(name, queue_name, room):
         log.warning('some calls were still in flight; the sweep settles them')
 
 
-def _worker(name, queue_name):
+def _worker(name: str, queue_name: str) -> DrainWorker:
     connection = connect(socket_connect_timeout=2)
     worker = DrainWorker(
         [queue_name],
@@ -206,19 +215,22 @@ def _worker(name, queue_name):
     return worker
 
 
-def _wait_for(what, why_not):
-    """Processes start in any order: wait while `why_not()` gives a reason, and say each new one,
-    now and then.
+def _wait_for(what: str, why_not: Callable[[], str | None]) -> None:
+    """Wait as long as `why_not()` gives a reason, and log it now and then.
+
+    Processes may start in any order.
     """
-    said, say_again = None, 0
+    said: str | None = None
+    say_again = 0.0
     while not stopping.is_set() and (why := why_not()):
         if why != said or time.monotonic() > say_again:
-            said, say_again = why, time.monotonic() + 5
+            said = why
+            say_again = time.monotonic() + 5
             log.warning('waiting', extra={'for': what, 'reason': why})
         stopping.wait(0.3)
 
 
-def _what_is_missing():
+def _what_is_missing() -> str | None:
     try:
         with connection():
             return migrate.missing()
@@ -226,11 +238,12 @@ def _what_is_missing():
         return reason(error)
 
 
-def _why_no_redis():
+def _why_no_redis() -> str | None:
     try:
         client().ping()
     except RedisError as error:
         return type(error).__name__
+    return None
 
 
 if __name__ == '__main__':

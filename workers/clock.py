@@ -1,10 +1,11 @@
-"""The periodic wake-up and sweep.
+"""The clock: wakes workers when something is due, and repairs what was left behind.
 
-A plain loop that may run in any number: every statement is safe to run twice.
+A plain loop. Any number of clocks may run: every statement is safe to run twice.
 """
 
 import logging
 import time
+from collections.abc import Callable
 from contextlib import suppress
 
 from redis import RedisError
@@ -18,35 +19,36 @@ from service.sending import delivery_status, escalation, holds, timers
 from workers.loop import stopping
 
 log = logging.getLogger(__name__)
-TICK = 0.5  # seconds between two looks; what falls due in between is rung for at its time
-SWEEP_EVERY = 2
-TIDY_EVERY = 600
+TICK = 0.5  # seconds between two rounds; for what falls due in between a worker is woken in time
+SWEEP_EVERY = 2  # seconds
+TIDY_EVERY = 600  # seconds
 IDEMPOTENCY_HOURS = 48
+LATE = 60  # seconds after which work that waits is late; also between two log lines about it
 
-LATE = (
-    60  # seconds after its time at which what waits is worth a line, at most one in as many seconds
-)
+DELETE_IDEMPOTENCY_KEYS = """
+DELETE FROM idempotency_key WHERE created_at < now() - %s * interval '1 hour'
+"""
 
 
-def run():
-    """Ring for what is due, sweep what was left lying, until SIGTERM."""
-    sweep_at = tidy_at = tell_at = 0
+def run() -> None:
+    """Wake workers, sweep and tidy until SIGTERM."""
+    sweep_at = tidy_at = report_at = 0.0
     while not stopping.is_set():
         began = time.monotonic()
         try:
             with connection():
-                each(promote)
+                _run_parts(promote)
                 heartbeat.beat('clock')
                 next_due = job_table.next_due()
                 if began >= sweep_at:
                     sweep()
                     sweep_at = began + SWEEP_EVERY
                 if began >= tidy_at:
-                    each(tidy)
+                    _run_parts(tidy)
                     tidy_at = began + TIDY_EVERY
-            if began >= tell_at and tell_of_late_work(next_due):
-                tell_at = began + LATE
-            _ring_in_time(job_table.until_next_ring(next_due), began + TICK)
+            if began >= report_at and report_late_work(next_due):
+                report_at = began + LATE
+            _wake_in_time(job_table.until_next_wakeup(next_due), began + TICK)
         except RedisError as error:
             log.warning('redis is away, work waits for it', extra={'reason': type(error).__name__})
         except Exception as error:
@@ -54,8 +56,11 @@ def run():
         stopping.wait(max(0.05, began + TICK - time.monotonic()))
 
 
-def each(*parts):
-    """Run them all: a row that PostgreSQL refuses in one stops neither the others nor the bells."""
+def _run_parts(*parts: Callable[[], None]) -> None:
+    """Run all parts: a row that PostgreSQL refuses in one stops neither the others nor the clock.
+
+    Raises what may pass by itself, as a lost connection does.
+    """
     for part in parts:
         try:
             part()
@@ -65,69 +70,71 @@ def each(*parts):
             log.error('a part of the clock failed', exc_info=error, extra={'part': part.__name__})
 
 
-def tell_of_late_work(next_due: dict[str, float | None]) -> bool:
+def report_late_work(next_due: dict[str, float | None]) -> bool:
+    """Log which kinds of work are late; whether there are any."""
     late = job_table.late_by(next_due, LATE)
     if late:
         log.warning('work is late', extra={'oldest_due_seconds': late})
     return bool(late)
 
 
-def _ring_in_time(waits, end):
+def _wake_in_time(waits: dict[str, float], end: float) -> None:
+    """Wake the workers of each queue when its first row is due, if that is before `end`."""
     began = time.monotonic()
     for name, wait in sorted(waits.items(), key=lambda item: item[1]):
         if began + wait < end:
             stopping.wait(max(0, began + wait - time.monotonic()))
             if name == SEND:
                 with connection():
-                    each(promote)
+                    _run_parts(promote)
             enqueue_drain(name)
 
 
-def promote():
-    """What its own time moves: a scheduled message is due, or one has expired."""
+def promote() -> None:
+    """Start scheduled messages that are due, and expire those whose time is over."""
     with db.atomic():
         timers.expire()
         if timers.start_scheduled():
             holds.apply_template_stops()
 
 
-def sweep():
-    """What a dead worker, a lost answer or a crossing of two transactions left behind."""
-    each(settle_lost, settle_strays, join_orphans)
+def sweep() -> None:
+    """Repair what a dead worker, a lost answer or two concurrent transactions left behind."""
+    _run_parts(settle_lost, settle_strays, join_orphans)
 
 
-def settle_lost():
+def settle_lost() -> None:
+    """Decide about messages whose worker died or whose answer was lost."""
     with db.atomic():
         lost = timers.expire_leases()
         resent, failed = timers.decide_unknown()
     _log_swept(lost=lost, resent=resent, failed=failed)
 
 
-def settle_strays():
+def settle_strays() -> None:
+    """Move messages that are held, or not held, against what their account or batch says."""
     with db.atomic():
         strays = holds.reconcile_strays()
     _log_swept(strays=strays)
 
 
-def join_orphans():
+def join_orphans() -> None:
+    """Apply statuses that came before their message was known."""
     with db.atomic():
         joined, refusals = delivery_status.join_orphans()
         escalation.apply(refusals)
     _log_swept(joined=joined)
 
 
-def _log_swept(**counts):
+def _log_swept(**counts: int) -> None:
     if any(counts.values()):
         log.info('swept', extra=counts)
 
 
-def tidy():
-    """What is kept for a time only."""
-    heartbeat.forget_gone()
+def tidy() -> None:
+    """Delete what is kept for a limited time."""
+    heartbeat.delete_old()
     outage.delete_old()
-    execute(
-        "DELETE FROM idempotency_key WHERE created_at < now() - %s * interval '1 hour'",
-        (IDEMPOTENCY_HOURS,),
-    )
+    execute(DELETE_IDEMPOTENCY_KEYS, (IDEMPOTENCY_HOURS,))
     with suppress(RedisError):
         forget_abandoned()

@@ -1,6 +1,6 @@
 """Webhook events → rows, then customers who wait → replies.
 
-One loop gathers both; a slow AI never delays an event.
+One loop does both, so a slow AI never delays an event.
 """
 
 from service.runtime.queues import INCOMING
@@ -8,12 +8,12 @@ from service.webhooks import process
 from workers import loop, replies
 
 
-def step():
-    """Events first; then the customers whose quiet time is over."""
+def step() -> int:
+    """Events first, then the customers who have waited long enough."""
     return loop.step_all([process.process_due, replies.replies_of_this_process().step])
 
 
-def drain():
+def drain() -> None:
     """The job of the incoming queue."""
     loop.drain(INCOMING, step, pool=replies.replies_of_this_process().pool)
 

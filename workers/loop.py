@@ -4,7 +4,9 @@ import logging
 import os
 import select
 import time
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from typing import Protocol
 
 from peewee import PeeweeException
 from playhouse.pool import MaxConnectionsExceeded
@@ -15,59 +17,73 @@ from service.runtime.queues import clear_wakeup, enqueue_drain, wake
 
 log = logging.getLogger(__name__)
 
-# seconds of one drain; then it wakes its successor, so that RQ's heartbeats and warm shutdown stay
-# ordinary
+# seconds of one drain; then it wakes its successor, so that RQ's heartbeats and warm shutdown work
+# as usual
 BUDGET = 5
-LINGER = 0.5  # seconds without work before a drain ends; a ring after that starts the next
-POLL_SECONDS = 0.02  # seconds between two looks while there is nothing
+LINGER = 0.5  # seconds without work after which a drain ends; a later wake-up starts the next
+POLL_SECONDS = 0.02  # between two steps while there is nothing to do
+FAILURE_REST_SECONDS = 0.2  # after a step that failed
 AWAY = (*CONNECTION_LOST, MaxConnectionsExceeded)  # it may work the next time
+
+Step = Callable[[], int]  # claims and submits what is due; returns how much it found
+
+
+class Pool(Protocol):
+    """What a drain has to know of the pool, or pools, that its steps fill."""
+
+    @property
+    def free(self) -> int: ...
+
+    def in_flight(self) -> Sequence[object]: ...
 
 
 class Stop:
-    """A flag for signal handlers: an Event's lock could be held by the very code that the signal
-    interrupts.
+    """A flag that a signal handler may set.
+
+    An Event does not do: its lock may be held by the very code that the signal interrupts.
     """
 
-    def __init__(self):
-        self._set, self._at = False, None
+    def __init__(self) -> None:
+        self._set = False
+        self._at: float | None = None
         self._read, self._write = os.pipe()
 
-    def is_set(self):
+    def is_set(self) -> bool:
         return self._set
 
-    def set(self):
+    def set(self) -> None:
         self._at = self._at or time.monotonic()
         self._set = True
         os.write(self._write, b'.')
 
-    def seconds(self):
-        """For how long it is set."""
-        return time.monotonic() - self._at if self._set else 0
+    def seconds(self) -> float:
+        """For how long it has been set."""
+        return time.monotonic() - self._at if self._set and self._at else 0
 
-    def clear(self):
-        self._set, self._at = False, None
+    def clear(self) -> None:
+        self._set = False
+        self._at = None
         os.read(self._read, 65536)
 
-    def wait(self, seconds):
-        """Sleep, at most until it is set; whether it is."""
+    def wait(self, seconds: float) -> bool:
+        """Sleep until it is set, at most so many seconds; whether it is set."""
         if not self._set:
             select.select([self._read], [], [], seconds)
         return self._set
 
 
-stopping = Stop()  # set at SIGTERM: claim nothing any more
+stopping = Stop()  # set at SIGTERM: nothing is claimed any more
 
 
-def drain(name, step, pool, enough=0, pace=0):
-    """Answer the bell of a queue: `step()` until it has found nothing for LINGER seconds.
+def drain(name: str, step: Step, pool: Pool, enough: int = 0, pace: float = 0) -> None:
+    """Work off a queue: repeat `step` until it has found nothing for LINGER seconds.
 
-    Never raises.
-
-    `step()` returns how much it found; it is taken when `enough` places of the pool are free. While
-    the pool is busy there is no rest: the end of a call may bring new work. `pace`: seconds between
-    two steps even when there is work.
+    Never raises. A step is taken when `enough` places of the pool are free. While calls are in
+    flight the drain goes on, as the end of one may bring new work. `pace`: seconds between two
+    steps even when there is work.
     """
-    end, idle_since = time.monotonic() + BUDGET, time.monotonic()
+    idle_since = time.monotonic()
+    end = idle_since + BUDGET
     with suppress(RedisError):  # the flag expires by itself
         clear_wakeup(name)
     while not stopping.is_set():
@@ -76,7 +92,7 @@ def drain(name, step, pool, enough=0, pace=0):
         if found or pool.in_flight():
             idle_since = now
         if now > end:
-            wake(name)  # whoever comes next goes on
+            wake(name)  # the next drain goes on
             return
         if now - idle_since > LINGER:
             return
@@ -84,13 +100,14 @@ def drain(name, step, pool, enough=0, pace=0):
             stopping.wait(rest)
 
 
-def step_all(steps):
-    """All of them, whatever goes wrong in one: work of one kind never waits for that of another.
+def step_all(steps: Sequence[Step]) -> int:
+    """Take all steps, even if one fails: work of one kind never waits for another kind.
 
-    How much they found; what went wrong is raised when no other found anything, so that the loop
-    takes a rest.
+    Returns how much they found. When one failed and no other found anything, its error is raised,
+    so that the loop takes a rest.
     """
-    found, failure = 0, None
+    found = 0
+    failure: Exception | None = None
     for step in steps:
         try:
             found += step()
@@ -103,11 +120,8 @@ def step_all(steps):
     return found
 
 
-def _guarded(step):
-    """A step with its connection.
-
-    What goes wrong is logged and tried again: the rows are as they were.
-    """
+def _guarded(step: Step) -> int:
+    """Take a step with a connection; a failure is logged, and the rows are as they were."""
     try:
         with connection():
             return step()
@@ -115,11 +129,11 @@ def _guarded(step):
         log.error(
             'a step failed and will be repeated', exc_info=error, extra={'reason': reason(error)}
         )
-        stopping.wait(0.2)
+        stopping.wait(FAILURE_REST_SECONDS)
         return 0
 
 
-def more_is_due(name):
-    """This worker has all it can take and there is more: wake another one."""
+def more_is_due(name: str) -> None:
+    """Wake another worker: this one has all it can take, and there is more."""
     with suppress(RedisError):
         enqueue_drain(name)

@@ -3,85 +3,111 @@
 import logging
 import threading
 import time
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from queue import Empty, SimpleQueue
+from typing import Any, Generic, Protocol, TypeVar
 
 from service.runtime.db import LOCKED, connection, passes, reason, sqlstate
 
 log = logging.getLogger(__name__)
 
+LARGEST_BATCH = 500  # results that are recorded together
+
+
+class ClaimedRow(Protocol):
+    """A claimed row of any table."""
+
+    @property
+    def id(self) -> str: ...
+
+
+RowT = TypeVar('RowT', bound=ClaimedRow)
+ResultT = TypeVar('ResultT')
+
 
 class Unrecordable(Exception):
-    """PostgreSQL refuses to store what a call brought.
+    """PostgreSQL refuses to store the result of a call.
 
-    `record` gets this in the result's place: a failure for good.
+    `record` gets this instead of the result: a permanent failure.
     """
 
-    def __init__(self, error):
+    def __init__(self, error: Exception) -> None:
         super().__init__(f'the result could not be stored ({type(error).__name__})')
 
 
-class WorkerPool:
-    """Threads that do slow calls, and one that records their results in batches; they outlive the
-    single drain.
-    """
+class WorkerPool(Generic[RowT, ResultT]):
+    """Threads that do slow calls, and one thread that records their results in batches."""
 
-    def __init__(self, size, do, record, prefetch=0, batch_window=0.002):
-        """`size` threads; `do(row)` gives a result and holds no connection meanwhile,
-        `record([(row, result), …])` writes what came within `batch_window` seconds. `prefetch` rows
-        more may wait, so that no thread waits for a claim.
+    def __init__(
+        self,
+        size: int,
+        do: Callable[[RowT], ResultT],
+        record: Callable[[list[tuple[RowT, ResultT | Exception]]], None],
+        prefetch: int = 0,
+        batch_window: float = 0.002,
+    ) -> None:
+        """Start `size` threads.
+
+        `do` gives the result of a row; it is called without a connection to PostgreSQL.
+        `record` writes all results that come within `batch_window` seconds.
+        `prefetch` more rows may wait, so that no thread has to wait for the next claim.
         """
-        self.room, self._do, self._record, self._batch_window = (
-            size + prefetch,
-            do,
-            record,
-            batch_window,
-        )
-        self._work, self._results = SimpleQueue(), SimpleQueue()
+        self.room = size + prefetch
         self._size = size
-        self._in_flight, self._unrecorded = {}, {}  # by id; single dict operations are atomic
+        self._do = do
+        self._record = record
+        self._batch_window = batch_window
+        self._work: SimpleQueue[RowT | None] = SimpleQueue()
+        self._results: SimpleQueue[tuple[RowT, ResultT | Exception] | None] = SimpleQueue()
+        # by id (a row may be claimed once more); single operations on a dict are atomic
+        self._in_flight: dict[str, RowT] = {}
+        self._unrecorded: dict[tuple[str, int], RowT] = {}
         for _ in range(size):
             threading.Thread(target=self._run, name='pool', daemon=True).start()
         threading.Thread(target=self._recorder, name='recorder', daemon=True).start()
 
     @property
-    def free(self):
+    def free(self) -> int:
+        """How many more rows may be submitted."""
         return self.room - len(self._in_flight)
 
-    def in_flight(self):
+    def in_flight(self) -> list[RowT]:
+        """The rows whose calls have not ended."""
         return list(self._in_flight.values())
 
-    def submit(self, rows):
+    def submit(self, rows: Sequence[RowT]) -> None:
+        """Have the calls of these rows made."""
         for row in rows:
-            self._in_flight[_id(row)] = self._unrecorded[_id(row), id(row)] = row
+            self._in_flight[row.id] = row
+            self._unrecorded[row.id, id(row)] = row
             self._work.put(row)
 
-    def _run(self):
+    def _run(self) -> None:
         while (row := self._work.get()) is not None:
+            result: ResultT | Exception
             try:
                 result = self._do(row)
             except Exception as error:  # a fault of ours; the row's lease or the recorder decides
                 log.error('a call failed unexpectedly', exc_info=error)
                 result = error
             self._results.put((row, result))
-            self._in_flight.pop(_id(row), None)
+            self._in_flight.pop(row.id, None)
 
-    def _recorder(self):
+    def _recorder(self) -> None:
         while (first := self._results.get()) is not None:
             batch = [first]
             time.sleep(self._batch_window)
-            try:
-                while len(batch) < 500:
-                    batch.append(self._results.get_nowait())
-            except Empty:
-                pass
+            with suppress(Empty):
+                while len(batch) < LARGEST_BATCH and (more := self._results.get_nowait()):
+                    batch.append(more)
             self._write(batch)
 
-    def _write(self, batch):
-        """Until it is written: what was done may not be forgotten while PostgreSQL is away.
+    def _write(self, batch: list[tuple[RowT, ResultT | Exception]]) -> None:
+        """Record a batch, however long it takes: results must survive an outage of PostgreSQL.
 
-        When PostgreSQL is there and does not take a batch, each row goes by itself, so that a bad
-        or a locked one costs only itself.
+        When PostgreSQL is there but refuses the batch, each row goes by itself, so that a bad or a
+        locked one costs only itself.
         """
         error = self._attempt(batch)
         while error and passes(error) and sqlstate(error) not in LOCKED:
@@ -93,14 +119,14 @@ class WorkerPool:
             error = self._attempt(batch)
         if not error:
             for row, _ in batch:
-                del self._unrecorded[_id(row), id(row)]
+                del self._unrecorded[row.id, id(row)]
         elif len(batch) > 1:
             for one in batch:
                 self._write([one])
         else:
-            self._refused(*batch[0], error)
+            self._handle_refusal(*batch[0], error)
 
-    def _attempt(self, batch):
+    def _attempt(self, batch: list[tuple[RowT, ResultT | Exception]]) -> Exception | None:
         """What went wrong; None when the batch is written."""
         try:
             with connection():
@@ -109,32 +135,30 @@ class WorkerPool:
             return error
         return None
 
-    def _refused(self, row, result, error):
-        """One row's result, not taken: a lock passes, and others go first; else its failure is
-        recorded instead.
-        """
+    def _handle_refusal(self, row: RowT, result: ResultT | Exception, error: Exception) -> None:
+        """Try a locked row again later; record the failure of one that PostgreSQL refuses."""
         if passes(error):
-            told = {'row': _id(row), 'reason': reason(error)}
+            told = {'row': row.id, 'reason': reason(error)}
             log.error('a result waits for the database', exc_info=error, extra=told)
             time.sleep(0.1)
             self._results.put((row, result))
             return
-        log.error('a result could not be recorded', exc_info=error, extra={'row': _id(row)})
-        if isinstance(
-            result, Unrecordable
-        ):  # not even that: its lease ends, and it is claimed once more
-            del self._unrecorded[_id(row), id(row)]
+        log.error('a result could not be recorded', exc_info=error, extra={'row': row.id})
+        if isinstance(result, Unrecordable):
+            # not even the failure: the lease ends, and the row is claimed once more
+            del self._unrecorded[row.id, id(row)]
         else:
             self._write([(row, Unrecordable(error))])
 
-    def cancel_queued(self):
+    def cancel_queued(self) -> list[RowT]:
         """Take back the rows that no thread has begun with."""
         rows = []
         with suppress(Empty):
-            while True:
-                rows.append(self._work.get_nowait())
+            while row := self._work.get_nowait():
+                rows.append(row)
         for row in rows:
-            del self._in_flight[_id(row)], self._unrecorded[_id(row), id(row)]
+            del self._in_flight[row.id]
+            del self._unrecorded[row.id, id(row)]
         return rows
 
     def dismiss(self) -> None:
@@ -143,11 +167,8 @@ class WorkerPool:
             self._work.put(None)
         self._results.put(None)
 
-    def close(self, timeout):
-        """Wait until everything in flight is done and recorded, at most `timeout` seconds.
-
-        True when it is.
-        """
+    def close(self, timeout: float) -> bool:
+        """Wait at most `timeout` seconds until everything is done and recorded; whether it is."""
         deadline = time.monotonic() + timeout
         while self._unrecorded and time.monotonic() < deadline:
             time.sleep(0.02)
@@ -155,24 +176,23 @@ class WorkerPool:
 
 
 class BackgroundJob:
-    """One kind of background job: rows that are due, a pool that does them, what is written of
-    them.
+    """One kind of background job: how its due rows are claimed, and the pool that does them."""
 
-    `claim(limit)` leases due rows (dicts with an `id`), `do`, `record` and `batch_window` are the
-    pool's.
-    """
+    def __init__(
+        self,
+        size: int,
+        claim: Callable[[int], Sequence[RowT]],
+        do: Callable[[RowT], ResultT],
+        record: Callable[[list[tuple[RowT, ResultT | Exception]]], None],
+        batch_window: float = 0.002,
+    ) -> None:
+        """`claim(limit)` leases due rows; all else is as WorkerPool has it."""
+        self.pool: WorkerPool[Any, Any] = WorkerPool(size, do, record, batch_window=batch_window)
+        self._claim = claim
 
-    def __init__(self, size, claim, do, record, batch_window=0.002):
-        self.pool, self._claim = WorkerPool(size, do, record, batch_window=batch_window), claim
-
-    def step(self):
-        """Take as many as there are threads free; returns how many."""
+    def step(self) -> int:
+        """Claim as many rows as there are free threads; returns how many it found."""
         free = self.pool.free
         rows = self._claim(free) if free else []
         self.pool.submit(rows)
         return len(rows)
-
-
-def _id(row):
-    """A claimed row's id, whether it is a dict or a dataclass."""
-    return row['id'] if isinstance(row, dict) else row.id

@@ -33,14 +33,13 @@ class Job:
     next_due: str
     claim: Callable[..., Any]  # due rows, leased or locked
     worker: str  # the module that does it, by name: the core does not import workers
-    record: tuple[
-        Callable[..., Any], ...
-    ]  # what came of it: one for all results, or one for each outcome
+    record: tuple[Callable[..., Any], ...]  # one for all results, or one for each outcome
 
 
 JOBS = (
     Job('webhooks', INCOMING, inbox.NEXT_DUE, inbox.claim,
-        'workers.incoming', (inbox.record_processed, inbox.quarantine, inbox.record_failure, inbox.postpone)),
+        'workers.incoming',
+        (inbox.record_processed, inbox.quarantine, inbox.record_failure, inbox.postpone)),
     Job('replies', INCOMING, reply_queue.NEXT_DUE, reply_queue.claim,
         'workers.replies', (reply_queue.finish, reply_queue.fail)),
     Job('send', SEND, dispatch.NEXT_DUE, dispatch.claim,
@@ -55,13 +54,13 @@ JOBS = (
 
 
 def next_due() -> dict[str, float | None]:
-    """Seconds until something of each kind is due; negative: the oldest is late by so much; None:
-    nothing waits.
+    """Seconds until the first row of each kind is due.
+
+    Negative: it is late by so much. None: nothing waits.
     """
     waits = [f'extract(epoch FROM ({job.next_due}) - now())::float8 AS {job.kind}' for job in JOBS]
-    return fetch_dicts(f'SELECT {", ".join(waits)}')[
-        0
-    ]  # one statement: the clock asks twice a second
+    # one statement for all: the clock asks twice a second
+    return fetch_dicts(f'SELECT {", ".join(waits)}')[0]
 
 
 def late_by(next_due: dict[str, float | None], seconds: float) -> dict[str, float]:
@@ -73,11 +72,14 @@ def late_by(next_due: dict[str, float | None], seconds: float) -> dict[str, floa
     }
 
 
-def until_next_ring(next_due: dict[str, float | None]) -> dict[str, float]:
-    """Seconds until each queue has to be woken, 0 for now; queues with nothing to do are left out."""
-    rings: dict[str, float] = {}
+def until_next_wakeup(next_due: dict[str, float | None]) -> dict[str, float]:
+    """Seconds until the workers of each queue have to be woken, 0 for now.
+
+    Queues with nothing to do are left out.
+    """
+    waits: dict[str, float] = {}
     for job in JOBS:
         wait = next_due[job.kind]
         if wait is not None:
-            rings[job.queue] = min(max(0, wait), rings.get(job.queue, math.inf))
-    return rings
+            waits[job.queue] = min(max(0, wait), waits.get(job.queue, math.inf))
+    return waits

@@ -1,5 +1,6 @@
-"""Which back-room processes live: a row each, renewed by its own loop, so that one that hangs is
-seen to.
+"""Which worker processes live: each renews a row of its own from its loop.
+
+A process that hangs does not renew its row, so it is seen.
 """
 
 import os
@@ -11,20 +12,22 @@ from service.runtime.db import CONNECTION_LOST, connection, execute, fetch_dicts
 from service.runtime.ids import new_id
 
 BEAT_EVERY = 10  # seconds
-ALIVE_SECONDS = (
-    45  # an idle RQ worker comes round every 5 s; a PostgreSQL that is silent stops it for 22
-)
+# an idle RQ worker comes round every 5 s; a PostgreSQL that is silent stops it for 22 s
+ALIVE_SECONDS = 45
 KEEP_HOURS = 24  # a process that was killed is shown for so long
 
-BEAT = """
+SAVE_HEARTBEAT = """
 INSERT INTO process AS p (id, kind, host, pid) VALUES (%(id)s, %(kind)s, %(host)s, %(pid)s)
 ON CONFLICT (id) DO UPDATE SET seen_at = now()
 """
-LIVING = """
+COUNT_PROCESSES = """
 SELECT kind, count(*) FILTER (WHERE seen_at > now() - %(alive)s * interval '1 second') AS alive,
   extract(epoch FROM now() - max(seen_at))::float8 AS seen_seconds_ago
 FROM process GROUP BY kind
 """
+DELETE_OWN = 'DELETE FROM process WHERE id = %s'
+DELETE_OLD = "DELETE FROM process WHERE seen_at < now() - %s * interval '1 hour'"
+
 _own: dict[str, Any] = {}  # of this process: its row's id, and when it was last renewed
 
 
@@ -41,29 +44,30 @@ def beat(kind: str) -> None:
     row = {'id': _own['id'], 'kind': kind, 'host': socket.gethostname()[:255], 'pid': os.getpid()}
     try:
         with connection():
-            execute(BEAT, row)
+            execute(SAVE_HEARTBEAT, row)
     except CONNECTION_LOST:  # whoever needs the database says so
         pass
 
 
 def leave() -> None:
-    """This process ends as it should."""
+    """Delete the row: this process ends as it should."""
     if _own.get('pid') == os.getpid():
         try:
             with connection():
-                execute('DELETE FROM process WHERE id = %s', (_own['id'],))
+                execute(DELETE_OWN, (_own['id'],))
         except CONNECTION_LOST:
             pass
 
 
 def living() -> dict[str, dict[str, int | float]]:
-    """{kind: {"alive": how many, "seen_seconds_ago": …}} of all that were seen within KEEP_HOURS."""
-    rows = fetch_dicts(LIVING, {'alive': ALIVE_SECONDS})
+    """Of each kind seen within KEEP_HOURS: {kind: {"alive": how many, "seen_seconds_ago": …}}."""
+    rows = fetch_dicts(COUNT_PROCESSES, {'alive': ALIVE_SECONDS})
     return {
         row['kind']: {'alive': row['alive'], 'seen_seconds_ago': round(row['seen_seconds_ago'], 1)}
         for row in rows
     }
 
 
-def forget_gone() -> None:
-    execute("DELETE FROM process WHERE seen_at < now() - %s * interval '1 hour'", (KEEP_HOURS,))
+def delete_old() -> None:
+    """Delete the rows of processes that were killed long ago."""
+    execute(DELETE_OLD, (KEEP_HOURS,))

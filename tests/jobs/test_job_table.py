@@ -98,4 +98,4 @@ def test_a_new_kind_costs_a_row(application, database, monkeypatch):
     assert list(oldest) == [*KINDS, 'events']
     assert 90 <= oldest['events'] < 120
     with connection():
-        assert job_table.until_next_ring(job_table.next_due()) == {'new-queue': 0}
+        assert job_table.until_next_wakeup(job_table.next_due()) == {'new-queue': 0}

@@ -70,11 +70,11 @@ def test_what_is_due_for_more_than_a_minute_is_a_warning_with_its_kind(backend, 
     backend.send(f'+{CUSTOMER}')
     meta.webhook(envelope([text_message()]))
     with connection():
-        assert not clock.tell_of_late_work(clock.job_table.next_due())
+        assert not clock.report_late_work(clock.job_table.next_due())
     sql("UPDATE message SET due_at = now() - interval '90 s'")
     sql("UPDATE webhook_event SET due_at = now() - interval '70 s'")
     with connection():
-        assert clock.tell_of_late_work(clock.job_table.next_due())
+        assert clock.report_late_work(clock.job_table.next_due())
     (line,) = lines(caplog, 'work is late')
     assert line['levelno'] == logging.WARNING
     assert {kind: seconds // 10 for kind, seconds in line['oldest_due_seconds'].items()} == {

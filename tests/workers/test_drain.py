@@ -3,6 +3,7 @@
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 
 import pytest
 from peewee import OperationalError, PeeweeException
@@ -113,14 +114,19 @@ class Ledger:
         self.results += [result for _, result in batch]
 
 
+@dataclass
+class Row:
+    id: int
+
+
 def rows(count):
-    return [{'id': number} for number in range(count)]
+    return [Row(number) for number in range(count)]
 
 
 @pytest.mark.parametrize('away', [OperationalError('gone'), MaxConnectionsExceeded()])
 def test_results_are_kept_while_postgresql_is_away(database, away):
     ledger = Ledger(away, away)
-    pool = WorkerPool(4, lambda row: row['id'], ledger)
+    pool = WorkerPool(4, lambda row: row.id, ledger)
     pool.submit(rows(6))
     assert pool.close(5)
     assert sorted(ledger.results) == list(range(6))
@@ -129,9 +135,7 @@ def test_results_are_kept_while_postgresql_is_away(database, away):
 
 def test_a_result_that_cannot_be_recorded_costs_only_itself(database):
     ledger = Ledger()
-    pool = WorkerPool(
-        8, lambda row: 'poison' if row['id'] == 3 else row['id'], ledger, batch_window=0.1
-    )
+    pool = WorkerPool(8, lambda row: 'poison' if row.id == 3 else row.id, ledger, batch_window=0.1)
     pool.submit(rows(6))
     assert pool.close(5)
     assert sorted(map(str, ledger.results)) == [
@@ -149,7 +153,7 @@ class Refuses(Ledger):
 
     def __call__(self, batch):
         if self.times and any(
-            row['id'] == 3 and not isinstance(result, Unrecordable) for row, result in batch
+            row.id == 3 and not isinstance(result, Unrecordable) for row, result in batch
         ):
             self.times -= 1
             raise state(self.code)
@@ -168,7 +172,7 @@ def state(code):
 )
 def test_a_result_that_postgresql_refuses_becomes_a_failure_and_stops_no_other(database, code):
     ledger = Refuses(code, times=100)
-    pool = WorkerPool(8, lambda row: row['id'], ledger, batch_window=0.1)
+    pool = WorkerPool(8, lambda row: row.id, ledger, batch_window=0.1)
     pool.submit(rows(6))
     assert pool.close(5)
     assert pool.free == 8
@@ -180,7 +184,7 @@ def test_a_result_that_postgresql_refuses_becomes_a_failure_and_stops_no_other(d
 @pytest.mark.parametrize('code', ['40P01', '40001', '57P01', '53300', '25006', '55P03', '57014'])
 def test_what_passes_is_waited_for_and_no_result_is_lost(database, code):
     ledger = Refuses(code, times=3)
-    pool = WorkerPool(8, lambda row: row['id'], ledger, batch_window=0.1)
+    pool = WorkerPool(8, lambda row: row.id, ledger, batch_window=0.1)
     pool.submit(rows(6))
     assert pool.close(10)
     assert ledger.times == 0
@@ -190,7 +194,7 @@ def test_what_passes_is_waited_for_and_no_result_is_lost(database, code):
 @pytest.mark.parametrize('code', ['55P03', '57014'])
 def test_a_row_that_somebody_holds_lets_the_others_be_recorded(database, code):
     ledger = Refuses(code, times=10000)
-    pool = WorkerPool(8, lambda row: row['id'], ledger, batch_window=0.1)
+    pool = WorkerPool(8, lambda row: row.id, ledger, batch_window=0.1)
     pool.submit(rows(6))
     wait_until(lambda: sorted(ledger.results) == [0, 1, 2, 4, 5])
     assert not pool.close(0.1)
@@ -201,7 +205,7 @@ def test_a_row_that_somebody_holds_lets_the_others_be_recorded(database, code):
 
 def test_a_call_that_raises_leaves_the_pool_at_work(database):
     ledger = Ledger()
-    pool = WorkerPool(1, lambda row: 1 // row['id'], ledger)
+    pool = WorkerPool(1, lambda row: 1 // row.id, ledger)
     pool.submit(rows(3))
     assert pool.close(5)
     assert [type(result) for result in ledger.results] == [ZeroDivisionError, int, int]
@@ -209,11 +213,11 @@ def test_a_call_that_raises_leaves_the_pool_at_work(database):
 
 def test_at_the_end_what_was_not_begun_is_given_back_and_the_rest_is_waited_for(database):
     ledger, go = Ledger(), threading.Event()
-    pool = WorkerPool(2, lambda row: go.wait() and row['id'], ledger, prefetch=3)
+    pool = WorkerPool(2, lambda row: go.wait() and row.id, ledger, prefetch=3)
     pool.submit(rows(5))
     wait_until(lambda: pool._work.qsize() == 3)
     assert pool.free == 0
-    assert [row['id'] for row in pool.cancel_queued()] == [2, 3, 4]
+    assert [row.id for row in pool.cancel_queued()] == [2, 3, 4]
     assert not pool.close(0.1)
     go.set()
     assert pool.close(5)
@@ -222,7 +226,7 @@ def test_at_the_end_what_was_not_begun_is_given_back_and_the_rest_is_waited_for(
 
 @pytest.fixture
 def pool(database):
-    return WorkerPool(1, lambda row: row['id'], Ledger())
+    return WorkerPool(1, lambda row: row.id, Ledger())
 
 
 def test_a_drain_goes_on_until_nothing_was_found_for_a_moment(database, pool, monkeypatch):
@@ -309,9 +313,9 @@ def test_under_steady_traffic_one_drain_job_waits_at_most(backend, back_room):
 
 def test_a_pool_that_is_dismissed_leaves_no_thread():
     before = set(threading.enumerate())
-    pool = WorkerPool(3, lambda row: row['id'], Ledger())
+    pool = WorkerPool(3, lambda row: row.id, Ledger())
     threads = set(threading.enumerate()) - before
-    pool.submit([{'id': n} for n in range(5)])
+    pool.submit(rows(5))
     assert pool.close(10)
     pool.dismiss()
     wait_until(lambda: not any(thread.is_alive() for thread in threads), 10)
