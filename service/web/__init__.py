@@ -1,1 +1,1 @@
-"""The HTTP API. The only room that knows Flask and gunicorn."""
+"""The HTTP API. Only this package knows Flask and gunicorn."""

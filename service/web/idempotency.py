@@ -4,22 +4,33 @@ import hashlib
 import io
 import json
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import IO, Any
 
 from flask import Response, current_app, request
 
-from service.runtime.db import db, execute, fetch, no_connection
+from service.runtime.db import db, execute, no_connection
 from service.runtime.errors import GatewayError, Invalid
+from service.runtime.rows import fetch_as
 from service.runtime.untrusted import UNSTORABLE
 
 READ_BYTES = 65536  # of a file that is only hashed, at a time
 FIND_ANSWER = """
-SELECT request_digest, answer::text FROM idempotency_key WHERE chatbot_id = %s AND key = %s
+SELECT request_digest AS digest, answer::text AS answer
+FROM idempotency_key WHERE chatbot_id = %s AND key = %s
 """
 STORE_ANSWER = """
 INSERT INTO idempotency_key (chatbot_id, key, request_digest, answer)
 VALUES (%(chatbot_id)s, %(key)s, %(digest)s, %(answer)s) ON CONFLICT DO NOTHING
 """
+
+
+@dataclass(slots=True)
+class StoredAnswer:
+    """The answer to the first request with a key, and which request that was."""
+
+    digest: memoryview
+    answer: str
 
 
 def digest_of_body(body: dict[str, Any]) -> bytes:
@@ -86,17 +97,18 @@ class IdempotentRequest:
     def first_answer(self) -> Response | None:
         """The answer of an earlier request with this key; Invalid when that was another request."""
         is_id = isinstance(self.chatbot_id, str) and not UNSTORABLE.search(self.chatbot_id)
-        rows = fetch(FIND_ANSWER, (self.chatbot_id, self.key)) if self.key and is_id else None
-        if not rows:
+        if not self.key or not is_id:
             return None
-        ((digest, answer),) = rows
-        if bytes(digest) != self._digest():
+        found = fetch_as(StoredAnswer, FIND_ANSWER, (self.chatbot_id, self.key))
+        if not found:
+            return None
+        if bytes(found[0].digest) != self._digest():
             raise Invalid(
                 'This Idempotency-Key was used with another body.',
                 {'Idempotency-Key': ['Was used with another body.']},
                 'idempotency_key_reused',
             )
-        return _accepted(answer, {'Idempotent-Replayed': 'true'})
+        return _accepted(found[0].answer, {'Idempotent-Replayed': 'true'})
 
     def answer(self, store: Callable[[], object]) -> Response:
         """202 with what `store` returns, stored under the key in the same transaction."""

@@ -77,8 +77,7 @@ def create() -> Answer:
 
 @blueprint.get('/media/<uuid:media_id>')
 def show(media_id: UUID) -> JSONObject:
-    file: JSONObject = outbound_file.find(str(media_id))
-    return file
+    return outbound_file.find(str(media_id))
 
 
 def _read_form() -> tuple[dict[str, str], FileStorage]:
