@@ -31,8 +31,8 @@ KNOWN_MOVES = {
     'holds.RELEASE_MESSAGES_OF_TEMPLATE': ('held', 'queued held'),
     'holds.RELEASE_STRAYS_OF_TEMPLATES': ('held', 'queued held'),
     'holds.RESUME_MESSAGES_OF_BATCH': ('held', 'scheduled queued held'),
-    'outbox.CANCEL': ('scheduled queued held', 'cancelled'),
-    'outbox.RETRY': ('failed unknown', 'queued held'),
+    'outbox.CANCEL_MESSAGE': ('scheduled queued held', 'cancelled'),
+    'outbox.RETRY_MESSAGE': ('failed unknown', 'queued held'),
     'send_outcome.ACCEPT_MESSAGES': ('queued sending unknown held', 'accepted'),
     'send_outcome.RECORD_FAILED_ATTEMPTS': ('sending', GIVEN),
     'status_change.CHANGE_MESSAGES': ('', GIVEN),
@@ -45,7 +45,8 @@ KNOWN_MOVES = {
 KNOWN_STARTS = {
     'echo.INSERT_ECHOES': 'sent',
     'message.INSERT_INBOUND_MESSAGES': 'received',
-    'outbox.INSERT': GIVEN,
+    'outbox.INSERT_AND_RETURN_MESSAGES': GIVEN,
+    'outbox.INSERT_MESSAGES': GIVEN,
 }
 # Which states Python gives to a statement, where the statement itself names its sources. Those of
 # CHANGE_MESSAGES depend on the state before, see below.
