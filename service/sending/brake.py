@@ -95,7 +95,7 @@ def _read(scope: str, brake: Mapping[bytes | str, bytes | str], now: float) -> B
     factor = float(brake.get(b'factor', 1))
     slowed_at = float(brake.get(b'at', now))
     paused_until = float(brake.get(b'until', 0))
-    recovered = max(0, now - slowed_at) / rate_limit.RECOVERY
+    recovered = max(0, now - slowed_at) / rate_limit.RECOVERY_SECONDS
     return {
         'scope': scope,
         'factor': round(min(1, factor + recovered), 3),

@@ -10,11 +10,11 @@ from redis.commands.core import Script
 
 from service.runtime.queues import client
 
-WINDOW = 1.03  # seconds: a little more than one, for what the way to Meta compresses
+WINDOW_SECONDS = 1.03  # more than one: on their way to Meta messages may move closer together
 
-# A sliding window for each number: never more than `rate` messages in any WINDOW. Its list holds
-# the times of the last `rate` messages; a message may go when the one `rate` places before it is
-# WINDOW old. One call handles all numbers of a claim.
+# A sliding window for each number: never more than `rate` messages within WINDOW_SECONDS. Its list
+# holds the times of the last `rate` messages; a message may leave when the one `rate` places before
+# it has left the window. One call handles all numbers of a claim.
 # After a rest a second's worth of messages may leave at once. Then they leave evenly, a tenth of a
 # second's worth at a time: of two bursts on a busy machine the first may arrive late and the second
 # in time, and Meta would count both within one second.
@@ -77,7 +77,7 @@ if pause > 0 then
 end
 redis.call('PEXPIRE', KEYS[1], math.ceil((ARGV[1] + pause) * 1000))
 """
-RECOVERY = 60  # seconds in which a brake comes off, evenly
+RECOVERY_SECONDS = 60  # in which a brake comes off, evenly
 
 BrakeKeys = tuple[str, str, str]  # in Redis: of a number, of its WABA, of its app
 
@@ -101,9 +101,9 @@ def scope_keys(phone_number_id: str, waba_id: str | None, own_app: str | None) -
 
 
 def slow_down(key: str, pause: float | None = None) -> None:
-    """Halve a brake's rate; it recovers within RECOVERY seconds. `pause`: seconds without any."""
+    """Halve the rate of a brake. `pause`: seconds in which nothing is sent, if Meta asks for it."""
     with suppress(RedisError):
-        client().eval(SLOW_DOWN, 1, key, RECOVERY, pause or 0)
+        client().eval(SLOW_DOWN, 1, key, RECOVERY_SECONDS, pause or 0)
 
 
 class RateLimiter:
@@ -145,7 +145,7 @@ class RateLimiter:
         self, requests: Mapping[str, RateRequest]
     ) -> tuple[bytes | None, dict[str, int]]:
         keys: list[str] = []
-        arguments: list[float | bytes | str] = [WINDOW, RECOVERY]
+        arguments: list[float | bytes | str] = [WINDOW_SECONDS, RECOVERY_SECONDS]
         for number, request in requests.items():
             keys += [f'sent:{number}', *request.brakes]
             released = self._released.pop(number, (0, ''))
@@ -157,7 +157,7 @@ class RateLimiter:
     def _acquire_locally(self, number: str, request: RateRequest) -> int:
         now = time.monotonic()
         rate = max(1, int(request.rate * self.LOCAL_SHARE))
-        recent = [at for at in self._local.get(number, ()) if at > now - WINDOW]
+        recent = [at for at in self._local.get(number, ()) if at > now - WINDOW_SECONDS]
         granted = max(0, min(request.wanted, rate - len(recent)))
         self._local[number] = recent + [now] * granted
         return granted
