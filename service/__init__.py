@@ -28,8 +28,8 @@ each other (each only those above it):
                   when the next is due.
     web           The HTTP API. The only room that knows Flask and gunicorn.
 
-A customer writes: web (door, webhook) -> webhooks (inbox, process, payload, messages_field) ->
-conversations, messages; later workers.replies -> replies -> sending (outbox).
+A customer writes: web (door, webhook) -> webhooks (inbox, process, payload, routing,
+messages_field) -> conversations, messages; later workers.replies -> replies -> sending (outbox).
 
 The backend sends: web (messages) -> sending (submit, send_policy, outbox), a row `queued`; then
 workers.send -> sending (dispatch) -> graph -> sending (dispatch, escalation); Meta's statuses come

@@ -122,9 +122,21 @@ def _activities(stored: Iterable[Item]) -> list[Activity]:
             activity.wrote_at = item.at
         if item.kind == ItemKind.MESSAGE and _wants_reply(item):
             activity.reply_after = settings.REPLY_QUIET_SECONDS
-        for name, value in _profile(item).items():
-            setattr(activity, name, value)
+        _add_person(activity, item)
     return list(activities.values())
+
+
+def _add_person(activity: Activity, item: Item) -> None:
+    """Add what an item shows of the person; nothing of a group."""
+    identity = item.identity
+    if identity is None or identity.group:
+        return
+    names = identity_claims.profile(item)
+    activity.wa_id = identity.phone or activity.wa_id
+    activity.user_id = identity.user or activity.user_id
+    activity.parent_user_id = identity.parent or activity.parent_user_id
+    activity.username = names.get('username') or activity.username
+    activity.name = names.get('name') or activity.name
 
 
 def _wants_reply(item: Item) -> bool:
@@ -141,7 +153,7 @@ def _wants_reply(item: Item) -> bool:
 
 
 def _warn_of_no_responder(chatbot_id: str) -> None:
-    """A customer waits for nobody: worth a line, but not one for every message."""
+    """Warn that a customer's message is answered by nobody, but not for every message."""
     now = time.monotonic()
     if now - _warned_at.get(chatbot_id, -WARNING_SECONDS) >= WARNING_SECONDS:
         _warned_at[chatbot_id] = now
@@ -149,13 +161,3 @@ def _warn_of_no_responder(chatbot_id: str) -> None:
             'no reply: the account has no responder and AI_BASE_URL is not set',
             extra={'chatbot_id': chatbot_id},
         )
-
-
-def _profile(item: Item) -> dict[str, str]:
-    """What is known of the person, by the columns of conversation; nothing of a group."""
-    identity = item.identity
-    if identity is None or identity.group:
-        return {}
-    ids = {'wa_id': identity.phone, 'user_id': identity.user, 'parent_user_id': identity.parent}
-    names: dict[str, str] = identity_claims.profile(item)
-    return {name: value for name, value in ids.items() if value} | names

@@ -58,14 +58,14 @@ def parse(body: bytes) -> JsonObject:
     return event
 
 
-def _float(only_digits: str) -> float | str:
+def _float(text: str) -> float | str:
     """A number; one that is infinite to Python stays text."""
-    value = float(only_digits)
-    return value if math.isfinite(value) else only_digits
+    value = float(text)
+    return value if math.isfinite(value) else text
 
 
-def _int(only_digits: str) -> int | str:
-    return int(only_digits) if len(only_digits) <= MAX_DIGITS else only_digits
+def _int(text: str) -> int | str:
+    return int(text) if len(text) <= MAX_DIGITS else text
 
 
 def flatten(event: JsonObject, received_at: datetime | None = None, path: str = '') -> list[Item]:
@@ -114,7 +114,7 @@ def _items_of_change(change: JsonObject, entry: JsonObject) -> list[Item]:
     return items
 
 
-def _change(field: str, value: Any, entry: JsonObject, number: str) -> Item:
+def _change(field: str, value: object, entry: JsonObject, number: str) -> Item:
     change = Change(value, waba_id=identifier(entry.get('id')), time=entry.get('time'))
     is_too_deep = field not in READ_ONE_BY_ONE and is_deep({'value': value, 'time': change.time})
     problem = TOO_DEEP if is_too_deep else None
