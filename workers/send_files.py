@@ -183,7 +183,7 @@ def _stale_files(message: ClaimedMessage, outcome: Outcome) -> list[FileToSend]:
 
 
 def _failed(title: str, kind: OutcomeKind = OutcomeKind.FAILED) -> Outcome:
-    return Outcome(kind, error=make_error(title, cause=meta_upload.NO_FILE))
+    return Outcome(kind, error=make_error(title, cause=meta_upload.MEDIA_UPLOAD_ERROR))
 
 
 def _with_file_named(outcome: Outcome, file: FileToSend) -> Outcome:

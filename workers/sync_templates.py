@@ -16,8 +16,10 @@ from workers import pool
 
 log = logging.getLogger(__name__)
 THREADS = 2
-HOUR, DAY = 3600, 86400  # seconds: after failures, and after a success
-LEAST_PAUSE = 2  # seconds after a failure, however many webhooks ask for the next reading
+READ_EVERY_SECONDS = 86400
+SPREAD_SECONDS = 3600  # so that not all WABAs are read at one time
+RETRY_SECONDS = 3600  # after the quick attempts have failed
+LEAST_PAUSE_SECONDS = 2  # after a failure, however many webhooks ask for the next reading
 
 TemplateList = list[object]  # as Meta gives it
 Result = TemplateList | Outcome | Exception  # an exception: a fault of ours
@@ -66,7 +68,7 @@ def _record(batch: list[tuple[ClaimedSync, Result]]) -> None:
 
 
 def _record_list(sync: ClaimedSync, found: TemplateList) -> None:
-    delay = DAY + random.uniform(0, HOUR)  # so that not all are read at one time
+    delay = READ_EVERY_SECONDS + random.uniform(0, SPREAD_SECONDS)
     released = holds.apply_template_list(sync, found, delay)
     line = {'waba_id': sync.id, 'count': len(found), 'released': released}
     log.info('templates read', extra=line)
@@ -80,9 +82,9 @@ def _record_failure(sync: ClaimedSync, outcome: Outcome) -> None:
     wait = max(outcome.delay or 0, outcome.pause or 0)
     if sync.tokens:
         is_passing = outcome.kind in (OutcomeKind.RETRY, OutcomeKind.UNKNOWN)
-        delay = max((is_passing and retry_delay(sync.attempts)) or HOUR, wait)
+        delay = max((is_passing and retry_delay(sync.attempts)) or RETRY_SECONDS, wait)
     error = outcome.error or {}
-    template_sync.record_failure(sync, delay, error, max(wait, LEAST_PAUSE))
+    template_sync.record_failure(sync, delay, error, max(wait, LEAST_PAUSE_SECONDS))
     line = {
         'waba_id': sync.id,
         'attempt': sync.attempts,

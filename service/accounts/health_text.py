@@ -56,7 +56,7 @@ class HealthEvent:
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """What one event settles.
+    """One thing that holds because of an event.
 
     `key`: a later fact with the same key takes its place. `text`: None when it holds no more.
     """
@@ -202,7 +202,7 @@ def _restriction(kind: str, until: datetime | None) -> str:
     return f'{what}, {end}.'
 
 
-LIMITS = (  # the last two are Meta's older names
+LIMIT_FIELDS = (  # the last two are Meta's older names
     'max_daily_conversations_per_business',
     'max_daily_conversation_per_phone',
     'current_limit',
@@ -211,7 +211,7 @@ LIMITS = (  # the last two are Meta's older names
 
 def _limit(value: Value) -> str | None:
     """How many people may be written to first, which Meta gives as TIER_2K or as 2000."""
-    for name in LIMITS:
+    for name in LIMIT_FIELDS:
         tier = identifier(value.get(name))
         if tier:
             return _limit_of(tier.upper().removeprefix('TIER_'))

@@ -15,8 +15,6 @@ from service.runtime.queues import ERRANDS, wake
 from service.runtime.rows import Json, Uuid, execute_bulk
 from service.runtime.untrusted import as_dict, clean, digest_of, identifier
 
-Error = dict[str, Any]  # the contract's `error`
-
 DESCRIBING = ('mime_type', 'filename', 'sha256', 'status', 'url')  # fields of a file
 UNAVAILABLE = 131052  # Meta could not take the file from the customer: over 100 MB (section 2)
 # Control characters, and those that turn fdp.exe into exe.pdf.
@@ -91,7 +89,7 @@ def _expected_file(message_id: str, item: MessageItem) -> ExpectedFile | None:
     )
 
 
-def _error_in_place(is_file: bool, errors: object) -> Error | None:
+def _error_in_place(is_file: bool, errors: object) -> dict[str, Any] | None:
     """The error that Meta gives in the place of a file.
 
     It may give it also with a message that it calls unsupported.
@@ -103,7 +101,7 @@ def _error_in_place(is_file: bool, errors: object) -> Error | None:
     return None
 
 
-def _error_without_id(body: dict[str, Any]) -> Error | None:
+def _error_without_id(body: dict[str, Any]) -> dict[str, Any] | None:
     """The error of a file that Meta describes without an id to fetch it by.
 
     Meta says `"status": "undownloaded"` then, say.

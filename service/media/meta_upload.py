@@ -13,7 +13,7 @@ from service.runtime.db import db, execute, fetch
 from service.runtime.rows import Uuid, fetch_bulk_as
 
 ID_HOURS = 29 * 24  # that Meta's id is used; Meta keeps it for 30 days
-NO_FILE = 131053  # Meta's code for a message whose file it does not have
+MEDIA_UPLOAD_ERROR = 131053  # Meta's code for a message whose file it does not have
 
 
 @dataclass(slots=True)
@@ -148,7 +148,7 @@ class FailedMessage(Protocol):
 
 def forget_uploads_of(message: FailedMessage) -> None:
     """A person sends a message again whose file Meta did not have: it is uploaded anew."""
-    if (message.error or {}).get('code') != NO_FILE:
+    if (message.error or {}).get('code') != MEDIA_UPLOAD_ERROR:
         return
     references = find_references({message.type: message.content})
     media_ids = [reference.media_id for reference in references]

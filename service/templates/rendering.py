@@ -7,7 +7,7 @@ from typing import Any
 from service.content.plain_text import parameter_text
 from service.runtime.untrusted import as_dict, get_text, join_nonempty, list_of_dicts
 
-PLACEHOLDER = re.compile(r'\{\{\s*(\w+)\s*\}\}')
+TEMPLATE_VARIABLE = re.compile(r'\{\{\s*(\w+)\s*\}\}')
 
 Component = dict[str, Any]  # of a template, or of a send: an object as Meta or a caller gives it
 Components = dict[str, Component]  # by type
@@ -88,4 +88,4 @@ def _filled(text: str, parameters: list[Component]) -> str:
     values |= {
         get_text(parameter, 'parameter_name'): parameter_text(parameter) for parameter in parameters
     }
-    return PLACEHOLDER.sub(lambda found: values.get(found[1]) or found[0], text)
+    return TEMPLATE_VARIABLE.sub(lambda found: values.get(found[1]) or found[0], text)

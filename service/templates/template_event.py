@@ -16,7 +16,7 @@ FIELDS = frozenset(
 )
 APPROVING_EVENTS = frozenset(('APPROVED', 'REINSTATED', 'UNARCHIVED'))
 # Meta repeats for days what it could not deliver: an old stop may be over by now.
-LATE = timedelta(minutes=5)
+LATE_AFTER = timedelta(minutes=5)
 
 SAVE_TEMPLATE_EVENT = """
 INSERT INTO template AS t (waba_id, name, language, id, status, category, quality, reason)
@@ -80,7 +80,7 @@ def _columns(
     field: str, value: dict[str, Any], verdict: Verdict, at: datetime | None
 ) -> dict[str, object]:
     """The parameters of SAVE_TEMPLATE_EVENT."""
-    is_late = verdict.stops and at is not None and at < datetime.now(UTC) - LATE
+    is_late = verdict.stops and at is not None and at < datetime.now(UTC) - LATE_AFTER
     return {
         'waba_id': verdict.waba_id,
         'name': verdict.name,
