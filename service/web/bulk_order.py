@@ -12,20 +12,20 @@ from service.runtime.untrusted import is_deep
 from service.sending import batch as batches
 from service.sending import recipients_csv, submit
 from service.sending.recipients import RecipientList
-from service.web.request_input import TOO_DEEP
+from service.web.request_input import BODY_TOO_DEEP
 from service.web.responses import JSONObject
 from service.web.send_schemas import csv_schema
 
 # Exactly one of these says what is sent.
-KINDS = ('message', 'text', 'template')
-OPTIONS = (*KINDS, 'language', 'force')
+MESSAGE_OPTIONS = ('message', 'text', 'template')
+OPTIONS = (*MESSAGE_OPTIONS, 'language', 'force')
 CSV_PARAMETERS = (*(name for name in csv_schema.fields if name != 'message'), *OPTIONS)
-FLAGS = {'true': True, 'yes': True, '1': True, 'false': False, 'no': False, '0': False}
+TRUTH_WORDS = {'true': True, 'yes': True, '1': True, 'false': False, 'no': False, '0': False}
 
 
 def check_order(given: Mapping[str, Any]) -> JSONObject:
     """The order that query parameters or options stand for. Raises Invalid."""
-    kinds = [name for name in KINDS if name in given]
+    kinds = [name for name in MESSAGE_OPTIONS if name in given]
     if len(kinds) != 1:
         problem = 'Exactly one of message, text and template is required.'
         raise Invalid(problem, {name: [problem] for name in kinds or ['message']})
@@ -51,13 +51,13 @@ def _message(kind: str, given: Mapping[str, Any]) -> object:
     except (ValueError, RecursionError):
         raise Invalid('message is not JSON.', {'message': ['Not JSON.']}) from None
     if isinstance(message, dict) and is_deep(message):
-        raise Invalid(TOO_DEEP, {'message': ['Nested too deeply.']})
+        raise Invalid(BODY_TOO_DEEP, {'message': ['Nested too deeply.']})
     return message
 
 
 def _flag(value: object) -> object:
     """The truth of a query's text; what is neither yes nor no stays as it is, and is refused."""
-    return FLAGS.get(value.lower(), value) if isinstance(value, str) else value
+    return TRUTH_WORDS.get(value.lower(), value) if isinstance(value, str) else value
 
 
 def read_csv(order: JSONObject, stream: BinaryIO) -> RecipientList:

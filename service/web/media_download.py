@@ -26,12 +26,12 @@ from service.web.auth import guard
 from service.web.responses import Answer
 
 blueprint = guard(Blueprint('files', __name__))
-HEADERS = {
+SAFETY_HEADERS = {
     'X-Content-Type-Options': 'nosniff',
     'Content-Security-Policy': "sandbox; default-src 'none'",
     'Cache-Control': 'private',
 }
-NO_FILE = (
+FILE_AWAY = (
     'The storage does not give the file now. '
     'A directory (MEDIA_URL) must be one that web and workers share.'
 )
@@ -108,12 +108,14 @@ def _is_lost(media: Media) -> bool:
     except Missing:
         return True
     except StorageError as error:
-        raise Unavailable(NO_FILE, code='storage_away') from error
+        raise Unavailable(FILE_AWAY, code='storage_away') from error
     return False
 
 
 def _answer(file: StoredFile) -> Response:
-    answer = Response(headers=HEADERS, content_type=file.content_type, direct_passthrough=True)
+    answer = Response(
+        headers=SAFETY_HEADERS, content_type=file.content_type, direct_passthrough=True
+    )
     answer.headers.set('Content-Disposition', 'attachment', **_names(file.name))
     answer.set_etag(file.sha256.hex())
     answer.last_modified = file.stored_at.replace(microsecond=0)
@@ -160,7 +162,7 @@ def _fill(answer: Response, file: StoredFile) -> None:
         try:
             answer.response = storage().open(file.key, start, length)
         except StorageError as error:
-            raise Unavailable(NO_FILE, code='storage_away') from error
+            raise Unavailable(FILE_AWAY, code='storage_away') from error
 
 
 def _wants_range(answer: Response) -> bool:

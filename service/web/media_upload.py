@@ -27,10 +27,10 @@ from service.web.responses import Answer, JSONObject
 blueprint = guard(Blueprint('uploads', __name__))
 OVERHEAD = 1024 * 1024  # bytes for what stands around the file
 # messaging_product: of Meta's own form, always the same.
-FIELDS = ('chatbot_id', 'type', 'filename', 'messaging_product')
-MAX_NAME = 240  # characters of a file name
+FORM_FIELDS = ('chatbot_id', 'type', 'filename', 'messaging_product')
+MAX_FILE_NAME = 240  # characters of a file name
 MAX_ENDING = 20  # of them, after the last dot
-AWAY = 'The storage for files is away; nothing was stored. Try again.'
+STORAGE_AWAY = 'The storage for files is away; nothing was stored. Try again.'
 
 
 @dataclass(slots=True)
@@ -99,7 +99,7 @@ def _form_problems(fields: dict[str, str]) -> dict[str, list[str]]:
         if len(values) > 1:
             problems[name] = ['Given more than once.']
     for name in (*request.form, *files):
-        if name not in (*FIELDS, 'file'):
+        if name not in (*FORM_FIELDS, 'file'):
             problems[name] = ['Unknown field.']
     if not fields.get('chatbot_id') or UNSTORABLE.search(fields['chatbot_id']):
         problems['chatbot_id'] = ['Missing data for required field.']
@@ -107,7 +107,7 @@ def _form_problems(fields: dict[str, str]) -> dict[str, list[str]]:
         problems['file'] = ['A part "file" with a file name is required.']
     elif len(files.getlist('file')) > 1:
         problems['file'] = ['One file at a time.']
-    for name in FIELDS:
+    for name in FORM_FIELDS:
         if name in files:
             problems[name] = ['Must be a text, not a file.']
     return problems
@@ -134,7 +134,7 @@ def _put(key: str, stream: IO[bytes]) -> None:
     try:
         storage().put(key, stream)
     except StorageError as error:
-        raise Unavailable(AWAY, code='storage_away') from error
+        raise Unavailable(STORAGE_AWAY, code='storage_away') from error
 
 
 def _delete(key: str) -> None:
@@ -149,4 +149,4 @@ def _safe_name(given: str) -> str | None:
     name = printable.replace('\\', '/').rpartition('/')[2].strip('. ')
     stem, ending = os.path.splitext(name)
     ending = ending[:MAX_ENDING]
-    return stem[: MAX_NAME - len(ending)] + ending or None
+    return stem[: MAX_FILE_NAME - len(ending)] + ending or None

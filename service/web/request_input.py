@@ -18,7 +18,7 @@ from service.runtime.untrusted import UNSTORABLE, is_deep
 
 NAME_SHOWN = 100  # characters of a parameter's name that an answer repeats
 PARAMETER_MAX = 2000  # characters
-TOO_DEEP = 'The body is nested too deeply.'
+BODY_TOO_DEEP = 'The body is nested too deeply.'
 View = TypeVar('View', bound=Callable[..., Any])
 
 
@@ -106,13 +106,13 @@ def json_object() -> dict[str, Any]:
     try:
         body = request.get_json()
     except RecursionError:
-        raise BadRequest(TOO_DEEP, code='nested_too_deeply') from None
+        raise BadRequest(BODY_TOO_DEEP, code='nested_too_deeply') from None
     except NotJSON:
         raise BadRequest('The body is not valid JSON.', code='malformed_json') from None
     if not isinstance(body, dict):
         raise BadRequest('The body is not a JSON object.', code='malformed_json')
     if is_deep(body):  # it could be stored, but never be written out again
-        raise BadRequest(TOO_DEEP, code='nested_too_deeply')
+        raise BadRequest(BODY_TOO_DEEP, code='nested_too_deeply')
     return body
 
 

@@ -32,7 +32,7 @@ HTTP_CODES = {
     416: 'range_not_satisfiable',
 }  # of werkzeug's own refusals
 # Longer than a phone number, because the id stands in the log.
-REQUEST_ID = re.compile(r'[A-Za-z0-9_-]{20,128}')
+PROXY_REQUEST_ID = re.compile(r'[A-Za-z0-9_-]{20,128}')
 GUARDED = re.compile(r'/whatsapp-cloud/(?!webhook(/|$))')
 
 
@@ -64,7 +64,7 @@ def set_request_id() -> None:
     A proxy's own id is kept, so that its log fits ours.
     """
     from_proxy = request.headers.get('X-Request-Id', '')
-    logs.request_id.set(from_proxy if REQUEST_ID.fullmatch(from_proxy) else uuid.uuid4().hex)
+    logs.request_id.set(from_proxy if PROXY_REQUEST_ID.fullmatch(from_proxy) else uuid.uuid4().hex)
 
 
 def add_request_id(answer: Response) -> Response:

@@ -14,7 +14,9 @@ NUMBER_ID = re.compile(r'\A[A-Za-z0-9_-]{1,64}\Z')  # it becomes part of a URL
 # It becomes part of a URL, too, and clients resolve "." and "..".
 CHATBOT_ID = re.compile(r'\A(?!\.{1,2}\Z)[A-Za-z0-9._@:+-]{1,255}\Z')
 TEMPLATE_NAME = re.compile(r'\A[a-z0-9_]{1,512}\Z')
-TOKEN = re.compile(r'\A(?!["\'])[!-~]{1,4096}\Z')  # it becomes a header; quotes were pasted with it
+ACCESS_TOKEN = re.compile(
+    r'\A(?!["\'])[!-~]{1,4096}\Z'
+)  # it becomes a header; quotes were pasted with it
 SECRET_BYTES = 12  # of a webhook secret, decoded; Standard Webhooks advises 24 to 64
 YEARS = range(1970, 9999)  # a change of the offset never leads out of the calendar
 
@@ -86,5 +88,5 @@ template_name_form = validate.Regexp(
     TEMPLATE_NAME, error='Must be 1 to 512 characters of a-z, 0-9 and _.'
 )
 token_form = validate.Regexp(
-    TOKEN, error='Not a token: 1 to 4096 ASCII characters, no space, no quotes around it.'
+    ACCESS_TOKEN, error='Not a token: 1 to 4096 ASCII characters, no space, no quotes around it.'
 )

@@ -26,7 +26,7 @@ from service.web.responses import Answer, JSONObject
 from service.web.template_schemas import new_template_schema, sync_schema
 
 blueprint = guard(Blueprint('templates', __name__))
-RETRY_AFTER_SECONDS = 5  # if Meta asks for none
+LEAST_RETRY_AFTER = 5  # if Meta asks for none
 STORED_FORM = {'status': str.upper, 'category': str.lower}
 NOT_THERE = 'There is no such template; it may not have been read yet.'
 NO_WABA = 'The account has no waba_id yet: save it, or wait for the first webhook, which names it.'
@@ -199,5 +199,5 @@ def _gateway_error(outcome: Outcome) -> GatewayError:
         return Invalid(sentence, **members)
     members['code'] = error['code'] or 'meta_unreachable'
     away = Unavailable(sentence, **members)
-    away.retry_after = round(max(outcome.delay or 0, outcome.pause or 0, RETRY_AFTER_SECONDS))
+    away.retry_after = round(max(outcome.delay or 0, outcome.pause or 0, LEAST_RETRY_AFTER))
     return away
