@@ -1,6 +1,6 @@
 """Bodies of requests: none is longer than it may be, none that was cut off counts as whole."""
 
-from typing import IO, TYPE_CHECKING, cast
+from typing import IO, cast
 
 from flask import Request, request
 from gunicorn.http.errors import ParseException
@@ -9,9 +9,6 @@ from werkzeug.utils import cached_property
 from werkzeug.wsgi import LimitedStream
 
 from service.runtime.errors import BadRequest, RequestTimeout
-
-if TYPE_CHECKING:
-    from _typeshed import WriteableBuffer
 
 BODY_LIMIT = 4 * 1024 * 1024  # bytes; Meta's batches have up to 3 MB (section 1.3)
 STREAMED = ('text/csv', 'multipart/form-data')  # their views read them piece by piece
@@ -31,7 +28,7 @@ class Body(LimitedStream):
         self._is_chunked = length is None
         self._byte_limit = limit
 
-    def readinto(self, buffer: 'WriteableBuffer') -> int | None:
+    def readinto(self, buffer: object) -> int | None:
         try:
             size = super().readinto(cast(bytearray, buffer))
         except ParseException:
