@@ -174,7 +174,7 @@ def close(timeout: float) -> bool:
     if sender.cache_info().currsize == 0:
         return True
     end = time.monotonic() + timeout
-    with suppress(CONNECTION_LOST), connection():  # else the leases see to it
+    with suppress(*CONNECTION_LOST), connection():  # else the leases see to it
         dispatch.release_claims(sender().pool.cancel_queued())
     return bool(sender().pool.close(end - time.monotonic()))
 

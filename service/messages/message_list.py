@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any, TypeAlias
 
-from peewee import JOIN, Query, Tuple, fn
+from peewee import JOIN, ModelSelect, Tuple, fn
 
 from service.accounts.account import Account
 from service.content.person_id import PersonId, read
@@ -12,6 +13,7 @@ from service.messages.message import Message
 from service.runtime.db import fetch
 from service.runtime.ids import id_at
 
+MessageQuery: TypeAlias = 'ModelSelect[Message]'
 CLOCK_SKEW = timedelta(days=1)  # between the clock that made an id and the database's, generously
 FIRST_ID = '00000000-0000-0000-0000-000000000000'
 # By the kind of an id, the kinds of conversation_identity that it may be stored as.
@@ -47,18 +49,18 @@ WHERE chatbot_id IN (
 """
 
 
-def with_wamid(query: Query, wamid: str) -> Query:
+def with_wamid(query: MessageQuery, wamid: str) -> MessageQuery:
     ids = []
     for statement in BOTH_DIRECTIONS:
         ids += [id_ for (id_,) in fetch(statement, {'wamid': wamid})]
     return query.where(Message.id.in_(ids))
 
 
-def sent_to(query: Query, chatbot_id: str | None, value: str) -> Query:
+def sent_to(query: MessageQuery, chatbot_id: str | None, value: str) -> MessageQuery:
     """Those that went to a phone (however it is written), to a BSUID or to a group."""
     named = read(value) or PersonId('group', value)
     values = [named.value]
-    to = Message.recipient_to
+    to: Any = Message.recipient_to
     if named.kind == 'phone':
         values = candidates(named.value)
         to = fn.regexp_replace(Message.recipient_to, '[^0-9]', '', 'g')
@@ -71,7 +73,7 @@ def sent_to(query: Query, chatbot_id: str | None, value: str) -> Query:
     )
 
 
-def created(query: Query, after: datetime | None, before: datetime | None) -> Query:
+def created(query: MessageQuery, after: datetime | None, before: datetime | None) -> MessageQuery:
     """Those that were stored after one time and before another.
 
     Ids rise with time, so their index finds the place.
@@ -104,12 +106,12 @@ WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type 
 
 def complete_until() -> datetime:
     """The time before which no change can come any more."""
-    now = fetch(READ_CLOCK)[0][0]
-    oldest = fetch(FIND_OLDEST_TRANSACTION)[0][0]
+    now: datetime = fetch(READ_CLOCK)[0][0]
+    oldest: datetime | None = fetch(FIND_OLDEST_TRANSACTION)[0][0]
     return min(now, oldest) if oldest else now
 
 
-def changed(query: Query, behind: Cursor, limit: int) -> list[Message]:
+def changed(query: MessageQuery, behind: Cursor, limit: int) -> list[Message]:
     """At most `limit` messages of a query in the order of their changes, after a cursor.
 
     The messages of each chatbot are found by its own index.

@@ -4,7 +4,6 @@ from functools import partial
 from uuid import UUID
 
 from flask import Blueprint, Response
-from peewee import Query
 
 from service.accounts.account import Account
 from service.content import message_schema
@@ -13,6 +12,7 @@ from service.conversations.identity_store import known_phones
 from service.media import media
 from service.messages import message_list, message_status, read_receipt, view
 from service.messages.message import Message
+from service.messages.message_list import MessageQuery
 from service.messages.state_machine import Status
 from service.runtime.errors import Invalid
 from service.runtime.queues import ERRANDS, SEND, wake
@@ -127,9 +127,9 @@ def index() -> JSONObject:
     return pagination.page(query, Message, serialize)
 
 
-def _filtered() -> Query:
+def _filtered() -> MessageQuery:
     """The messages that the query parameters ask for."""
-    query: Query = Message.select()
+    query = Message.select()
     chatbot_id = request_input.parameter('chatbot_id')
     conversation_id = request_input.identifier('conversation_id')
     for column, value in (
