@@ -1,4 +1,4 @@
-"""Files that are due → Meta's file servers → the storage: checked, and in pieces."""
+"""Fetches the files that are due from Meta's file servers into the storage, in pieces."""
 
 import hashlib
 import logging
@@ -39,7 +39,7 @@ URL_TRUSTED = timedelta(minutes=4)  # an address in a webhook is good for five
 
 
 def job() -> pool.BackgroundJob:
-    """The part of workers/background.py."""
+    """The background job: see workers/background.py."""
     fetcher = Fetcher()
     claim = partial(inbound_file.claim, lease=fetcher.lease)
     return pool.BackgroundJob(THREADS, claim, fetcher.fetch, record, batch_window=BATCH_WINDOW)
@@ -64,7 +64,7 @@ class Fetcher:
             return failure(OutcomeKind.RETRY, str(error), 'storage').outcome
 
     def _fetch(self, file: ClaimedFile, token: str) -> StoredFile:
-        """By the address in the message, which saves a call, else by one that Meta is asked for.
+        """Download from the message's own address, which saves a call, or ask Meta for one.
 
         Meta is asked once more when that address does not work any more.
         """
@@ -117,7 +117,7 @@ class Fetcher:
 
 
 def _renew(file: ClaimedFile, lease: float) -> None:
-    """Keep the claim; without the database it may end, and another worker fetches the file, too."""
+    """Renew the claim; while the database is away it may end, and another worker begins as well."""
     with suppress(*loop.AWAY), connection():
         if not inbound_file.renew(file, lease):
             raise failure(OutcomeKind.RETRY, 'Another worker fetches the file', 'not_fetched')
@@ -134,7 +134,7 @@ def _content_type(answer: BaseHTTPResponse) -> str | None:
 
 
 def _check(file: ClaimedFile, described: Described | None, size: int, digest: bytes) -> None:
-    """Compare with all that Meta has promised. Raises NotFetched, final at the fourth attempt."""
+    """Compare the file with what Meta announced. Raises NotFetched, final at the fourth attempt."""
     promised = [file.sha256, described and described.sha256]
     digests = {bytes(one) for one in promised if one}
     if described and described.size is not None and described.size != size:

@@ -1,4 +1,4 @@
-"""WABAs whose templates are due → Graph API → the table of templates."""
+"""Reads the template lists of the WABAs that are due from the Graph API into the database."""
 
 import logging
 import random
@@ -26,7 +26,7 @@ Result = TemplateList | Outcome | Exception  # an exception: a fault of ours
 
 
 def job() -> pool.BackgroundJob:
-    """The part of workers/background.py."""
+    """The background job: see workers/background.py."""
     lease = PATIENCE + settings.GRAPH_TIMEOUT + 10
     claim = partial(template_sync.claim, lease=lease)
     return pool.BackgroundJob(THREADS, claim, partial(_read, ManagementClient(THREADS)), _record)
@@ -77,7 +77,10 @@ def _record_list(sync: ClaimedSync, found: TemplateList) -> None:
 
 
 def _record_failure(sync: ClaimedSync, outcome: Outcome) -> None:
-    """Passing faults are tried again like messages are, then each hour; without a token none is."""
+    """Try a transient fault again after the delays of a message, all others after an hour.
+
+    Without a token there is no new attempt until somebody asks for one.
+    """
     delay = None
     wait = max(outcome.delay or 0, outcome.pause or 0)
     if sync.tokens:

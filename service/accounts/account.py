@@ -171,7 +171,7 @@ class Account(Model):
 
     @classmethod
     def _request_templates(cls, row: dict[str, Any]) -> None:
-        """Another WABA, or another token that may read more: its templates are due.
+        """Ask for a reading of the templates when the WABA or the token is new: it may read more.
 
         Wake ERRANDS after the commit.
         """
@@ -182,7 +182,7 @@ class Account(Model):
 
     @classmethod
     def _to_columns(cls, data: dict[str, Any]) -> dict[str, Any]:
-        """What a caller sends as columns: secrets encrypted, the responder's apart from it."""
+        """The columns for what a caller sends; secrets are encrypted, in columns of their own."""
         row = {name: value for name, value in data.items() if name != 'responder'}
         if 'responder' in data:
             responder = dict(data['responder'] or {})
@@ -198,7 +198,7 @@ class Account(Model):
 
     @property
     def may_send(self) -> bool:
-        """MAY_SEND, of a row that has been read."""
+        """The condition MAY_SEND, for an account that has been read."""
         return self.active and self.send_state == 'ok'
 
     def deactivate(self) -> None:
@@ -248,17 +248,17 @@ WHERE chatbot_id = %s
 
 
 def hold(chatbot_id: str, reason: dict[str, Any], access_token: str | None = None) -> bool:
-    """Meta refuses the account: it sends nothing until it is released.
+    """Stop the account, which Meta refuses, until it is released.
 
-    False when it has another token than `access_token` by now; else hold its messages
-    (sending/holds.py).
+    False when it has another token than `access_token` by now: nothing is held then. Hold its
+    messages as well (sending/holds.py).
     """
     values = {'chatbot_id': chatbot_id, 'reason': json.dumps(reason), 'token': access_token}
     return bool(execute(HOLD_ACCOUNT, values))
 
 
 def release(chatbot_id: str) -> None:
-    """Whatever held the account is mended."""
+    """Let the account send again: the cause of its hold is gone."""
     execute(RELEASE_ACCOUNT, (chatbot_id,))
 
 

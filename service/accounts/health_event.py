@@ -1,4 +1,4 @@
-"""What Meta tells of a WABA or a number (section 5): the latest of each field is its health."""
+"""Account webhooks (docs/meta.md, section 5): the latest event of each field is the health."""
 
 import hashlib
 import json

@@ -1,4 +1,4 @@
-"""Pure: what Meta's account webhooks (section 5) mean, in sentences that a person understands."""
+"""Pure: account webhooks (docs/meta.md, section 5) in sentences that a person understands."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -67,7 +67,7 @@ class Fact:
 
 
 def summary(field: str, value: Value) -> str:
-    """One sentence on one event."""
+    """What one event means, in one sentence."""
     tell = SENTENCES.get(field)
     return tell(value) if tell else f'{_words(field)} changed.'.capitalize()
 
@@ -107,7 +107,7 @@ def _facts_of(event: HealthEvent) -> Iterator[Fact]:
 
 
 def _single_fact(event: HealthEvent) -> Fact | None:
-    """The fact of an event that has one besides the limit."""
+    """The fact that an event tells besides a limit, unless it is a list of restrictions."""
     if event.field in FACTS:
         return Fact(FACTS[event.field], summary(event.field, event.value))
     if event.event in QUALITY:

@@ -1,4 +1,4 @@
-"""Whose number a webhook came to: what the way in needs to know of accounts, for a whole batch."""
+"""The accounts whose numbers webhooks came to, as the processing of webhooks needs them."""
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from service.templates import template
 
 @dataclass(frozen=True, slots=True)
 class ReceivingAccount:
-    """An account as the way in sees it.
+    """An account, as the processing of webhooks sees it.
 
     `own_app`: it has an app secret, and so a webhook path, of its own; `responder`: its kind, None
     for the default.
@@ -81,7 +81,7 @@ FROM {rows} WHERE a.chatbot_id = n.chatbot_id
 
 
 def fill_in_accounts(items: Iterable[ReceivedItem]) -> None:
-    """Keep what nobody told us of an account and the items of a batch do; without news no query.
+    """Fill in what the accounts lack and the items of a batch tell; no query when that is nothing.
 
     The templates of a WABA that nobody knew are read at the clock's next look.
     """
@@ -96,7 +96,7 @@ def fill_in_accounts(items: Iterable[ReceivedItem]) -> None:
 
 
 def _news(account: ReceivingAccount, item: ReceivedItem) -> AccountNews:
-    """What the account lacks and the item has. An app of its own could name another one's WABA."""
+    """What the account lacks and the item tells; no WABA from an app that could name another's."""
     lacks_waba = not account.waba_id and not account.own_app
     display = None if account.display_phone_number else item.display_phone_number
     return AccountNews(account.chatbot_id, display, item.waba_id if lacks_waba else None)

@@ -16,7 +16,8 @@ from service.runtime.rows import Json, Uuid, execute_bulk
 from service.runtime.untrusted import as_dict, clean, digest_of, identifier
 
 DESCRIBING = ('mime_type', 'filename', 'sha256', 'status', 'url')  # fields of a file
-UNAVAILABLE = 131052  # Meta could not take the file from the customer: over 100 MB (section 2)
+# Meta could not take the file from the customer: over 100 MB (docs/meta.md, section 2).
+UNAVAILABLE = 131052
 # Control characters, and those that turn fdp.exe into exe.pdf.
 NOT_IN_NAMES = re.compile('[\x00-\x1f\x7f\u200e\u200f\u202a-\u202e\u2066-\u2069]')
 
@@ -55,7 +56,7 @@ class MessageItem(Protocol):
 
 
 def expect(messages: Mapping[str, MessageItem]) -> None:
-    """Write a row for each file of new messages, {message id: item}, in their transaction."""
+    """Write a row for each file of new messages ({message id: item}), in their transaction."""
     found = [_expected_file(message_id, item) for message_id, item in messages.items()]
     files = [file for file in found if file]
     if files:
@@ -64,7 +65,7 @@ def expect(messages: Mapping[str, MessageItem]) -> None:
 
 
 def _expected_file(message_id: str, item: MessageItem) -> ExpectedFile | None:
-    """None for a message without a file."""
+    """The row for the file of a message, None for a message without one."""
     kind = item.data.get('type')
     if not isinstance(kind, str):
         kind = ''
@@ -92,7 +93,7 @@ def _expected_file(message_id: str, item: MessageItem) -> ExpectedFile | None:
 def _error_in_place(is_file: bool, errors: object) -> dict[str, Any] | None:
     """The error that Meta gives in the place of a file.
 
-    It may give it also with a message that it calls unsupported.
+    Meta gives one also with a message that it calls unsupported.
     """
     for error in map(error_from, errors_in(errors)):
         says_something = error['code'] is not None or error['details']
@@ -104,7 +105,7 @@ def _error_in_place(is_file: bool, errors: object) -> dict[str, Any] | None:
 def _error_without_id(body: dict[str, Any]) -> dict[str, Any] | None:
     """The error of a file that Meta describes without an id to fetch it by.
 
-    Meta says `"status": "undownloaded"` then, say.
+    For example with `"status": "undownloaded"`.
     """
     if not any(clean(body.get(name)) for name in DESCRIBING):
         return None

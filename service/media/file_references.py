@@ -1,4 +1,4 @@
-"""Pure: where messages name files that callers gave us, and Meta's ids in their place.
+"""Pure: finds the files of ours that a message names, and puts Meta's ids in their place.
 
 An id of ours in a message is a UUID, anything else is Meta's.
 """
@@ -62,7 +62,7 @@ class FileAtMeta(Protocol):
 
 
 def with_meta_ids(message_type: str, content: object, files: Mapping[str, FileAtMeta]) -> object:
-    """A message's content as Meta is to have it. `files`: by our id."""
+    """A message's content with Meta's ids instead of ours. `files`: by our id."""
     body: dict[str, Any] = {message_type: _copy(content)}
     for reference in find_references(body):
         file = files[reference.media_id]

@@ -11,7 +11,7 @@ from service.runtime.db import db, execute
 from service.runtime.queues import RETRY, patient_delay
 from service.runtime.rows import Integer, Json, Uuid, execute_bulk, fetch_as
 
-KEPT_BY_META = timedelta(days=7)  # from the message on (section 6.3)
+KEPT_BY_META = timedelta(days=7)  # from the message on (docs/meta.md, section 6.3)
 
 NEXT_DUE = "SELECT min(due_at) FROM media WHERE status = 'fetching'"
 # A claimed file shows no error: what has one is waiting, and a release may make it due.
@@ -39,6 +39,7 @@ UPDATE media x SET status = n.status, due_at = now() + n.delay * interval '1 sec
 FROM {rows}
 WHERE x.id = n.id AND x.attempts = n.attempts AND x.status = 'fetching'
 """
+# A file that a worker fetches just now shows no error, and is left to that worker.
 RESUME_NUMBER = """
 UPDATE media SET due_at = now() WHERE id IN (
   SELECT id FROM media WHERE status = 'fetching' AND error IS NOT NULL
@@ -53,7 +54,10 @@ WHERE chatbot_id = %s AND status = 'fetching' AND error IS NOT NULL
 
 @dataclass(frozen=True, slots=True)
 class ClaimedFile:
-    """A file to be fetched. `content`: what the message says of it; `written_at`: the message."""
+    """A file that this process fetches.
+
+    `content`: what the message says of it; `written_at`: when the message was written.
+    """
 
     id: str
     chatbot_id: str
@@ -103,7 +107,7 @@ def claim(limit: int, lease: float) -> list[ClaimedFile]:
 
 
 def renew(file: ClaimedFile, lease: float) -> bool:
-    """Keep a claim for `lease` seconds more. False when it is somebody else's by now."""
+    """Renew a claim for `lease` seconds. False when somebody else has it by now."""
     values = {'lease': lease, 'id': file.id, 'attempts': file.attempts}
     return bool(execute(RENEW_CLAIM, values))
 
@@ -152,10 +156,10 @@ def delay_after(
 
 
 def resume_number(phone_number_id: str | None) -> int:
-    """Meta is back, for a number or for all (None): what has failed is due; returns how many."""
+    """Make failed files due, of one number or of all (None); returns how many."""
     return execute(RESUME_NUMBER, (phone_number_id,))
 
 
 def resume_account(chatbot_id: str) -> None:
-    """Whatever held the account is mended: what has failed is due, but nothing in work."""
+    """Make the account's failed files due: the cause of its hold is gone."""
     execute(RESUME_ACCOUNT, (chatbot_id,))

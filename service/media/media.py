@@ -57,8 +57,8 @@ WHERE id = %(id)s AND meta_id IS NOT NULL
 def fetch_again(media: Media, is_lost: bool = False) -> None:
     """Fetch a file from Meta once more, because a person asks for it.
 
-    One that a worker has in hand is left to it. `is_lost`: it was stored, and the storage has it no
-    more. Raises Conflict when there is nothing to fetch.
+    A file that a worker fetches just now is left to it. `is_lost`: it was stored, and the storage
+    does not have it any more. Raises Conflict when there is nothing to fetch.
     """
     is_begun = execute(RESTART_FETCH, {'id': media.id, 'is_lost': is_lost})
     if is_begun or media.status == 'fetching':

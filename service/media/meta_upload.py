@@ -1,7 +1,7 @@
-"""Meta's ids for the files that callers gave us (section 6.3).
+"""Meta's ids for the files that callers gave us (docs/meta.md, section 6.3).
 
 Meta's id of a file belongs to one number and is good for 30 days. The row in media_upload says who
-uploads the file to Meta: it is leased, and whoever comes too late for it comes again.
+uploads the file to Meta: it is leased, and who comes too late for the lease tries again later.
 """
 
 from collections.abc import Sequence
@@ -126,13 +126,13 @@ def find_meta_id(file: FileToSend) -> str | None:
 
 
 def record(file: FileToSend, meta_id: str | None) -> None:
-    """Meta has the file. None: it has not, and somebody else may try."""
+    """Keep Meta's id of an uploaded file and end the lease; None: Meta did not take the file."""
     values = {'media_id': file.media_id, 'number': file.number, 'meta_id': meta_id}
     execute(RECORD_UPLOAD, values)
 
 
 def forget(file: FileToSend) -> None:
-    """Meta does not know its id any more; a newer one that somebody got meanwhile stays."""
+    """Forget an id that Meta does not know any more; a newer id of the same file stays."""
     values = {'media_id': file.media_id, 'number': file.number, 'meta_id': file.meta_id}
     execute(FORGET_META_ID, values)
 
@@ -147,7 +147,7 @@ class FailedMessage(Protocol):
 
 
 def forget_uploads_of(message: FailedMessage) -> None:
-    """A person sends a message again whose file Meta did not have: it is uploaded anew."""
+    """Forget Meta's ids of a message's files when Meta did not have them: they go up once more."""
     if (message.error or {}).get('code') != MEDIA_UPLOAD_ERROR:
         return
     references = find_references({message.type: message.content})
@@ -181,7 +181,7 @@ WHERE media_id = %(media_id)s AND phone_number_id = %(number)s AND lease_until I
 
 
 def renew(message: SendingMessage, file: FileToSend, lease: float) -> bool:
-    """Hold on for `lease` seconds more to what an upload holds. False when some of it is lost."""
+    """Renew all leases of an upload for `lease` seconds. False when one of them was lost."""
     values = {
         'lease': lease,
         'conversation_id': message.conversation_id,

@@ -69,7 +69,7 @@ def find(media_id: str) -> dict[str, Any]:
 
 
 def check(chatbot_id: str, messages: Iterable[dict[str, Any]], *path: str) -> None:
-    """Whether the files that messages name are there and fit, with one query at most.
+    """Check that the files that messages name are there and fit, with one query at most.
 
     `path`: of each message, for the errors. Raises Invalid.
     """

@@ -50,7 +50,7 @@ class Directory(Storage):
     def fsync(self, keys: list[str]) -> None:
         """Make files and their names safe from a power failure.
 
-        Many at once: each call makes the disk's journal wait, and PostgreSQL with it.
+        Call it once for many: each call makes others wait for the disk, PostgreSQL among them.
         """
         with _storage_errors():
             self._fsync([self._path(key) for key in keys])

@@ -97,7 +97,7 @@ class _Body:
 
 
 def _config(query: dict[str, str]) -> Config:
-    """Settings that storage of others than Amazon understands: paths, and old checksums."""
+    """Settings that storage of other makers understands: buckets as paths, and old checksums."""
     return Config(
         s3={'addressing_style': 'path' if 'endpoint_url' in query else 'auto'},
         request_checksum_calculation='when_required',

@@ -1,4 +1,4 @@
-"""Pure: what a template reads like with the parameters of a send, where its definition is known."""
+"""Pure: the text of a template message, from the template's definition and the parameters."""
 
 import re
 from collections.abc import Iterator
@@ -16,8 +16,8 @@ Components = dict[str, Component]  # by type
 def render(definition: object, content: object) -> str:
     """The text of a template message; '' when its `definition` has no body.
 
-    `definition`: the template's components as Meta gives them. What a parameter is missing for
-    stays a placeholder. Meta does not tell the text of authentication templates.
+    `definition`: the template's components as Meta gives them. A variable without a
+    parameter stays a placeholder. Meta does not tell the text of authentication templates.
     """
     given = list_of_dicts(as_dict(content).get('components'))
     parts = _by_type(definition)

@@ -1,4 +1,4 @@
-"""The templates that a message may name: found among what Meta told, checked, stopped or not."""
+"""The templates that messages name: whether they are known, fit the message, and may be sent."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -17,7 +17,7 @@ Error = dict[str, Any]  # the contract's `error`
 
 @dataclass(frozen=True, slots=True, order=True)
 class TemplateKey:
-    """What a template is called within its WABA."""
+    """The name and language of a template; a WABA has one template for each pair."""
 
     name: str
     language: str
@@ -25,7 +25,7 @@ class TemplateKey:
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """What becomes of a message whose template got this verdict from Meta, with its error."""
+    """How a verdict of Meta's on a template stops the messages that are made from it."""
 
     verdict: str
     status: str  # of the message
@@ -126,7 +126,7 @@ def find_templates(waba_id: str | None, messages: Iterable[Message]) -> Template
 
 
 def find_fitting(waba_id: str | None, messages: Sequence[Message]) -> Templates:
-    """The known templates of messages that give them what they want.
+    """The known templates of messages, after a check that the messages fit them.
 
     A message with "validate": false is not checked. Raises Invalid.
     """
@@ -148,7 +148,7 @@ def _is_checked(message: Message) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class ListedTemplate:
-    """What the list of a WABA calls a template; both are None when the list is empty."""
+    """A template in the list of its WABA; without a name it says that the list is empty."""
 
     name: str | None
     language: str | None
@@ -190,7 +190,10 @@ def find_unlisted(
 def _describe_missing(
     field: str, key: TemplateKey, languages: Mapping[str, list[str]]
 ) -> tuple[str, list[str]]:
-    """The path of a missing template, and what to say; `languages`: of each template there is."""
+    """The path of a missing template, and a sentence on it.
+
+    `languages`: those of each template that exists.
+    """
     if key.name in languages:
         has = f'It has: {_enumerate(languages[key.name])}.'
         sentence = f'The template "{key.name}" has no language "{key.language}". {has}'
@@ -206,7 +209,7 @@ def _enumerate(names: list[str]) -> str:
 
 
 # Seconds between two readings of a WABA that webhooks ask for: Meta allows 200 calls an hour
-# (section 8).
+# (docs/meta.md, section 8).
 SYNC_GAP_SECONDS = 30
 REQUEST_SYNC = """
 INSERT INTO template_sync AS s (waba_id) SELECT unnest(%(waba_ids)s::text[])

@@ -1,4 +1,4 @@
-"""What Meta's webhooks say of a template: kept in its row, and a verdict for its messages."""
+"""Template webhooks: what Meta says is kept in the template's row, with a verdict for messages."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -33,7 +33,7 @@ WHERE %(late_since)s::timestamptz IS NULL OR t.updated_at <= %(late_since)s
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What a webhook says of a template. `status`: None when it speaks of something else."""
+    """What a webhook decides about a template. `status`: None when it decides nothing."""
 
     waba_id: str
     name: str
@@ -52,11 +52,12 @@ class Verdict:
 def on_template_event(
     field: str, waba_id: str | None, value: dict[str, Any], at: datetime | None = None
 ) -> Verdict | None:
-    """Keep what a template webhook (section 5) says, and ask for a new reading of all templates.
+    """Keep what a template webhook says, and ask for a new reading of all templates of the WABA.
 
     Returns the Verdict, None when the webhook names no template. What the verdict does to messages
     is the caller's part (sending/holds.py). `at`: Meta's time. A stop that comes late changes
-    nothing when something newer is known: the reading decides.
+    nothing when something newer is known: the reading decides. The fields are described in
+    docs/meta.md, section 5.
     """
     name = clean(value.get('message_template_name'), 512)
     language = clean(value.get('message_template_language'), 64)
@@ -108,7 +109,7 @@ def _category(field: str, value: dict[str, Any]) -> str | None:
 
 
 def _reason(value: dict[str, Any]) -> str | None:
-    """Why Meta rejects or pauses it: its word for it, and what it explains beside."""
+    """Why Meta rejects or pauses it: its word for the reason, then its explanations."""
     rejection = as_dict(value.get('rejection_info'))
     other = as_dict(value.get('other_info'))
     told = (

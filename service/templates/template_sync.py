@@ -1,4 +1,4 @@
-"""The reading of a WABA's templates: which WABA is due, what was read, what is gone."""
+"""Reading the template lists of WABAs: which is due, what was read, what is gone."""
 
 import json
 from collections.abc import Iterable
@@ -81,7 +81,7 @@ class TemplateRow:
 
 
 def claim(limit: int, lease: float) -> list[ClaimedSync]:
-    """WABAs whose templates are to be read, for `lease` seconds."""
+    """Take WABAs whose templates are to be read, for `lease` seconds."""
     values = {'limit': limit, 'lease': lease, 'max_tokens': MAX_TOKENS}
     return fetch_as(ClaimedSync, CLAIM_SYNCS, values)
 
@@ -89,8 +89,8 @@ def claim(limit: int, lease: float) -> list[ClaimedSync]:
 def record_list(sync: ClaimedSync, found: list[Any], delay: float) -> list[TemplateKey] | None:
     """Keep the list that was read and delete what is gone, in the caller's transaction.
 
-    Returns what is gone (sending/holds.py: what follows for messages); None when the reading came
-    too late, and nothing was kept.
+    Returns the templates that are gone; what that does to messages is the caller's part
+    (sending/holds.py). None when the reading came too late, and nothing was kept.
     """
     if not _finish(sync, delay, is_done=True):
         return None
@@ -116,7 +116,7 @@ def _finish(
     pause: float | None = None,
     is_done: bool = False,
 ) -> bool:
-    """Give the lease back. False when it was somebody else's by then."""
+    """Give the lease back. False when somebody else had it by then."""
     values = {
         'id': sync.id,
         'due_at': sync.due_at,
@@ -144,7 +144,7 @@ def save_templates(
 
 
 def _row(given: dict[str, Any]) -> TemplateRow | None:
-    """Its row, None for what is no template."""
+    """The row of a template, None for something that is no template."""
     name = clean(given.get('name'), 512)
     language = clean(given.get('language'), 64)
     if not (name and language):
