@@ -117,7 +117,7 @@ class Personalisation:
 
     def fill(self, parameters: Parameters) -> Body:
         """The message for one recipient."""
-        filled: Body = _fill(self.message, parameters) if self.names else self.message
+        filled = _fill_message(self.message, parameters) if self.names else self.message
         rest = {name: value for name, value in parameters.items() if name not in self.names}
         if self.takes_all and rest:
             filled = {**filled, 'template': {**filled['template'], 'components': [_body(rest)]}}
@@ -128,8 +128,8 @@ def _content_checks(message: Body, names: set[str]) -> Iterator[CheckFilled]:
     """How a filled message is checked again: only for what a value can have spoiled."""
     if not names:
         return
-    if not _check_whole(_fill(message, dict.fromkeys(names, TOO_LONG))):
-        broken = _check_whole(_fill(message, dict.fromkeys(names, BROKEN_LINE)))
+    if not _check_whole(_fill_message(message, dict.fromkeys(names, TOO_LONG))):
+        broken = _check_whole(_fill_message(message, dict.fromkeys(names, BROKEN_LINE)))
         if broken:
             yield partial(_check_variables, [path.split('.') for path in broken])
         return
@@ -177,17 +177,20 @@ def _check_parts(names: list[str], message: Body) -> Problems:
     return {}
 
 
-def without_placeholders(problems: Any, value: object) -> Any:
+def without_placeholders(problems: dict[str, Any], content: object) -> dict[str, Any]:
     """Problems of a content, without those of texts that are checked later, when they are filled.
 
-    Both are nested alike; a leaf of `problems` is a list of sentences.
+    `problems` is nested like the content, with lists of sentences in the place of texts.
     """
-    if not isinstance(problems, dict):
-        return None if isinstance(value, str) and PLACEHOLDER.search(value) else problems
     kept = {}
     for name, inner in problems.items():
-        if left := without_placeholders(inner, _part(value, name)):
-            kept[name] = left
+        part = _part(content, name)
+        if isinstance(inner, dict):
+            inner = without_placeholders(inner, part)
+        elif isinstance(part, str) and PLACEHOLDER.search(part):
+            continue
+        if inner:
+            kept[name] = inner
     return kept
 
 
@@ -214,7 +217,11 @@ def has_placeholder(value: object) -> bool:
     return any(True for _ in placeholders(value))
 
 
-def _fill(value: Any, parameters: Parameters) -> Any:
+def _fill_message(message: Body, parameters: Parameters) -> Body:
+    return {name: _fill(part, parameters) for name, part in message.items()}
+
+
+def _fill(value: object, parameters: Parameters) -> object:
     """A copy with a value for each placeholder; values are not searched for placeholders."""
     if isinstance(value, str):
         return PLACEHOLDER.sub(lambda match: parameters[match[1].strip()], value)
@@ -223,7 +230,8 @@ def _fill(value: Any, parameters: Parameters) -> Any:
     if not isinstance(value, dict):
         return value
     filled = {}
-    # no comprehension: it would count as a second level of recursion for each level of nesting
+    # No comprehension: before Python 3.12 each one is a call of its own, and twice as many levels
+    # of a deep body would count against the limit of recursion.
     for name, part in value.items():
         filled[name] = _fill(part, parameters)
     return filled
