@@ -2,13 +2,13 @@
 
 from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
+from typing import cast
 
-from service.conversations.identity_claim import PREVIOUS_PHONE, IdentityClaim, Key
+from service.conversations.identity_claim import PREVIOUS_PHONE, IdentityClaim, Key, in_order
 from service.conversations.identity_resolution import Resolution
 from service.conversations.identity_resolver import IdentityResolver
 from service.conversations.identity_store import (
     IdentityOwner,
-    StoredId,
     find_owners,
     update_seen_at,
 )
@@ -53,7 +53,13 @@ def resolve(claims: Iterable[IdentityClaim], hold: bool = False) -> dict[Identit
     resolver.write()
     if hold:
         _note_seen(claims, owners)
-    return {claim: conversation_id for claim, conversation_id in found.items() if conversation_id}
+    return _without_strangers(found)
+
+
+def _without_strangers(found: Found) -> dict[IdentityClaim, str]:
+    if None in found.values():
+        found = {claim: known for claim, known in found.items() if known}
+    return cast(dict[IdentityClaim, str], found)
 
 
 def link(
@@ -90,18 +96,17 @@ def _lock(found: Found, resolution: Resolution, hold: bool, is_alone: bool) -> b
     return execute(lock, (sorted(wanted),)) == len(wanted)
 
 
-def _keys_to_find(claim: IdentityClaim) -> list[Key]:
-    keys = claim.keys()
+def _keys_to_find(claim: IdentityClaim) -> tuple[Key, ...]:
     if claim.phone and claim.at and not claim.user:
-        keys.append(Key(claim.chatbot_id, PREVIOUS_PHONE, claim.phone))
-    return keys
+        return (*claim.keys, Key(claim.chatbot_id, PREVIOUS_PHONE, claim.phone))
+    return claim.keys
 
 
 def _find_known(claim: IdentityClaim, owners: Owners) -> str | None:
     """The conversation that all keys of a claim lead to; None when it has to be resolved."""
     if claim.is_change or _is_before_handover(claim, owners):
         return None
-    its_owners = [owners.get(key) for key in claim.keys()]
+    its_owners = [owners.get(key) for key in claim.keys]
     if _is_first_sight(claim, its_owners):
         return None
     found = {owner.conversation_id if owner else None for owner in its_owners}
@@ -131,7 +136,7 @@ def _find_unresolved(found: Found, owners: Owners) -> list[IdentityClaim]:
         if not conversation_id and _matters(claim, owners)
     }
     concerned = {
-        owners[key].conversation_id for claim in unknown for key in claim.keys() if key in owners
+        owners[key].conversation_id for claim in unknown for key in claim.keys if key in owners
     }
     return [claim for claim, known in found.items() if claim in unknown or known in concerned]
 
@@ -140,24 +145,20 @@ def _matters(claim: IdentityClaim, owners: Owners) -> bool:
     """Whether there is anything to resolve: not for one that only updates, of strangers."""
     if not claim.updates_only or claim.message_id:
         return True
-    return any(key in owners for key in claim.keys())
+    return any(key in owners for key in claim.keys)
 
 
 def _note_seen(claims: Iterable[IdentityClaim], owners: Owners) -> None:
     """Note when people were last seen, of phones and BSUIDs that came together; to the day."""
-    seen: dict[tuple[Key, str], datetime] = {}
+    seen: dict[Key, datetime] = {}
     for claim in claims:
         if claim.phone and claim.at and not claim.updates_only:
-            for key in claim.keys():
+            for key in claim.keys:
                 owner = owners.get(key)
                 if owner and _is_worth_noting(claim, owner):
-                    place = (key, owner.conversation_id)
-                    seen[place] = max(claim.at, seen.get(place, claim.at))
+                    seen[key] = max(claim.at, seen.get(key, claim.at))
     update_seen_at(
-        [
-            StoredId(key.chatbot_id, key.kind, key.value, owner_id, seen[key, owner_id])
-            for key, owner_id in sorted(seen)
-        ]
+        [IdentityOwner.of(key, owners[key].conversation_id, seen[key]) for key in in_order(seen)]
     )
 
 

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from service.conversations.identity_claim import PARENT, PHONE, USER, IdentityClaim, Key
+from service.conversations.identity_claim import PARENT, PHONE, USER, IdentityClaim, Key, in_order
 from service.conversations.identity_conditions import takes_over
 from service.conversations.identity_journal import IdentityJournal
 from service.conversations.identity_match import IdentityMatcher
@@ -20,7 +20,7 @@ class IdentityAssigner:
 
     def assign(self, claim: IdentityClaim, conversation_id: str) -> None:
         """Give a conversation the keys of a claim, as far as they are theirs."""
-        for key in claim.keys():
+        for key in claim.keys:
             self._assign_key(claim, key, conversation_id)
         if claim.is_change and claim.at:
             self._free_previous(claim, conversation_id, claim.at)
@@ -85,7 +85,7 @@ class IdentityAssigner:
 
         Their others are nobody's until somebody writes from them.
         """
-        for key in sorted(self._phones_of(claim, conversation_id) - _forms_of_phone(claim)):
+        for key in in_order(self._phones_of(claim, conversation_id) - _forms_of_phone(claim)):
             self._end(claim, key, conversation_id, at)
         for key in claim.permanent_keys():
             if claim.gives_up(key):

@@ -1,8 +1,9 @@
 """Pure: the keys by which people are known, and what a message or a status claims of somebody."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
+from operator import attrgetter
 from typing import Any
 
 from service.content.person_id import PersonId, named
@@ -18,13 +19,16 @@ SUPERSEDED = 'replaced'  # whose BSUID it was, and since when another one stands
 PREVIOUS = {PHONE: PREVIOUS_PHONE, USER: SUPERSEDED}
 
 
-@dataclass(frozen=True, slots=True, order=True)
+@dataclass(frozen=True, slots=True)
 class Key:
     """One id of a person or a group, as one chatbot knows it."""
 
     chatbot_id: str
     kind: str
     value: str
+
+    def __hash__(self) -> int:
+        return hash(self.value)  # on the hot path: values differ enough, all three would cost more
 
     @property
     def is_phone(self) -> bool:
@@ -40,6 +44,11 @@ class Key:
         if not self.is_phone:
             return []
         return [Key(self.chatbot_id, PHONE, form) for form in candidates(self.value)[1:]]
+
+
+def in_order(keys: Iterable[Key]) -> list[Key]:
+    """Keys in the order in which everybody reads and writes them."""
+    return sorted(keys, key=attrgetter('chatbot_id', 'kind', 'value'))
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,13 +68,18 @@ class IdentityClaim:
     message_id: str | None = None  # of ours that it speaks of, when it only updates
     lock: bool = False  # it only updates, but more is going to be written of them: lock their row
 
-    def keys(self) -> list[Key]:
-        """All keys that it names."""
-        if self.group:
-            return [Key(self.chatbot_id, GROUP, self.group)]
+    keys: tuple[Key, ...] = field(init=False, compare=False)  # all that it names, the surest first
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, 'keys', tuple(self._name_keys()))
+
+    def _name_keys(self) -> Iterator[Key]:
         own = ((USER, self.user), (PARENT, self.parent), (PHONE, self.phone))
-        keys = [Key(self.chatbot_id, kind, value) for kind, value in own if value]
-        return keys + self.other_keys()
+        for kind, value in ((GROUP, self.group),) if self.group else own:
+            if value:
+                yield Key(self.chatbot_id, kind, value)
+        if self.other_ids and not self.group:
+            yield from self.other_keys()
 
     def other_keys(self) -> list[Key]:
         return [Key(self.chatbot_id, one.kind, one.value) for one in self.other_ids]
@@ -75,11 +89,11 @@ class IdentityClaim:
 
     def permanent_keys(self) -> list[Key]:
         """What leads to one person, or group, for ever."""
-        return [key for key in self.keys() if key.kind in (USER, GROUP)]
+        return [key for key in self.keys if key.kind in (USER, GROUP)]
 
     def transferable_keys(self) -> list[Key]:
         """What comes and goes; of a change, what they had before comes first."""
-        keys = [key for key in self.keys() if key.kind in (PARENT, PHONE)]
+        keys = [key for key in self.keys if key.kind in (PARENT, PHONE)]
         earlier = self.other_keys() if self.is_change else []
         return sorted(keys, key=lambda key: key not in earlier) if earlier else keys
 

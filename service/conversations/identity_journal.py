@@ -3,9 +3,17 @@
 from service.conversations import contact, identity_store
 from service.conversations.contact import ContactEvent
 from service.conversations.conversation import ShownIds
-from service.conversations.identity_claim import GROUP, PARENT, PHONE, USER, IdentityClaim, Key
+from service.conversations.identity_claim import (
+    GROUP,
+    PARENT,
+    PHONE,
+    USER,
+    IdentityClaim,
+    Key,
+    in_order,
+)
 from service.conversations.identity_resolution import Description, IdChange, Resolution
-from service.conversations.identity_store import NewConversation, StoredId
+from service.conversations.identity_store import IdentityOwner, NewConversation
 
 NAMES = {PHONE: 'phone', USER: 'user_id', PARENT: 'parent_user_id'}  # in the history
 
@@ -50,7 +58,7 @@ class IdentityJournal:
         """Show the ids of a claim, if they are the latest by Meta's time or the only ones."""
         shown = self.resolution.shown.setdefault(conversation_id, Description())
         is_news = claim.at is not None and (shown.at is None or claim.at >= shown.at)
-        for key in claim.keys():
+        for key in claim.keys:
             if (is_news or key.kind not in shown.ids) and self._is_shown(
                 claim, key, conversation_id
             ):
@@ -70,8 +78,8 @@ class IdentityJournal:
         changed = sorted(resolution.touched & resolution.shown.keys())
         identity_store.write(
             created=[self._new_conversation(id_) for id_ in resolution.created],
-            moved=[self._stored_id(key) for key in sorted(resolution.moved)],
-            freed=sorted(resolution.freed),
+            moved=[self._moved_key(key) for key in in_order(resolution.moved)],
+            freed=in_order(resolution.freed),
             shown=[self._shown_ids(id_) for id_ in changed],
         )
         contact.add_events([self._event(change) for change in resolution.events.values()])
@@ -98,10 +106,10 @@ class IdentityJournal:
             parent_user_id=shown.ids.get(PARENT),
         )
 
-    def _stored_id(self, key: Key) -> StoredId:
+    def _moved_key(self, key: Key) -> IdentityOwner:
         owner = self.resolution.moved[key]
         owner_id = self.resolution.current(owner.conversation_id)
-        return StoredId(key.chatbot_id, key.kind, key.value, owner_id, owner.seen_at)
+        return IdentityOwner.of(key, owner_id, owner.seen_at)
 
     def _event(self, change: IdChange) -> ContactEvent:
         detail = {

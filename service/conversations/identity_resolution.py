@@ -75,7 +75,7 @@ class Resolution:
 
     def set_owner(self, key: Key, conversation_id: str, at: datetime | None) -> None:
         """Give a key an owner, or a later time; of a previous owner `at` is until when."""
-        self.owners[key] = self.moved[key] = IdentityOwner(conversation_id, at)
+        self.owners[key] = self.moved[key] = IdentityOwner.of(key, conversation_id, at)
         self.touched.add(conversation_id)
 
     def unite(self, claim: IdentityClaim, gone: str, kept: str, is_certain: bool = False) -> str:

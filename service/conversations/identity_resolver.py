@@ -11,6 +11,7 @@ from service.conversations.identity_claim import (
     USER,
     IdentityClaim,
     Key,
+    in_order,
 )
 from service.conversations.identity_journal import IdentityJournal
 from service.conversations.identity_match import IdentityMatcher
@@ -60,13 +61,17 @@ class IdentityResolver:
 
 def read(claims: Sequence[IdentityClaim]) -> Resolution:
     """All that is known of the ids that claims name."""
-    keys = {key for claim in claims for key in claim.keys()}
+    keys = {key for claim in claims for key in claim.keys}
     for key in [key for key in keys if key.kind in PREVIOUS]:
         keys |= {key.previous_owner, *key.variants()}
     misfiled = {_as_phone(key): key for key in keys if key.kind in (USER, PARENT)}
     owners = identity_store.find_owners(keys | misfiled.keys())
-    refiled = {misfiled[key]: owners.pop(key) for key in sorted(owners.keys() & misfiled.keys())}
-    missing = {key: owner for key, owner in refiled.items() if key not in owners}
+    refiled = {misfiled[key]: owners.pop(key) for key in in_order(owners.keys() & misfiled.keys())}
+    missing = {
+        key: IdentityOwner.of(key, owner.conversation_id, owner.seen_at)
+        for key, owner in refiled.items()
+        if key not in owners
+    }
     owners |= missing
     message_ids = sorted({claim.message_id for claim in claims if claim.message_id})
     addressees = identity_store.find_addressees(message_ids)

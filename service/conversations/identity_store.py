@@ -7,7 +7,7 @@ from typing import cast
 
 from service.content.person_id import named
 from service.conversations.conversation import ShownIds, update_ids
-from service.conversations.identity_claim import PARENT, PHONE, USER, Key
+from service.conversations.identity_claim import PARENT, PHONE, USER, Key, in_order
 from service.conversations.merge import FIND_WITH_BSUID
 from service.runtime.db import connection, fetch
 from service.runtime.rows import Uuid, execute_bulk, fetch_as, fetch_bulk_as
@@ -60,26 +60,22 @@ WHERE (i.chatbot_id, i.kind, i.value, i.conversation_id)
 
 @dataclass(slots=True)
 class IdentityOwner:
-    """Whose a key is, and Meta's time of the latest evidence."""
-
-    conversation_id: str
-    seen_at: datetime | None
-
-    @property
-    def until(self) -> datetime:
-        """Of a previous owner: until when the key was theirs. Such a row always has a time."""
-        return cast(datetime, self.seen_at)
-
-
-@dataclass(slots=True)
-class StoredId:
-    """A row of conversation_identity."""
+    """Whose a key is, and Meta's time of the latest claim: a row of conversation_identity."""
 
     chatbot_id: str
     kind: str
     value: str
     conversation_id: Uuid
     seen_at: datetime | None
+
+    @classmethod
+    def of(cls, key: Key, conversation_id: str, seen_at: datetime | None) -> 'IdentityOwner':
+        return cls(key.chatbot_id, key.kind, key.value, conversation_id, seen_at)
+
+    @property
+    def until(self) -> datetime:
+        """Of a previous owner: until when the key was theirs. Such a row always has a time."""
+        return cast(datetime, self.seen_at)
 
 
 @dataclass(slots=True)
@@ -116,11 +112,9 @@ class PhoneMove:
 
 def find_owners(keys: Iterable[Key], keep: bool = False) -> dict[Key, IdentityOwner]:
     """The owners of those keys that are known; with `keep` their conversations stay."""
-    rows = fetch_bulk_as(StoredId, FIND_AND_KEEP_OWNERS if keep else FIND_OWNERS, sorted(keys))
-    return {
-        Key(row.chatbot_id, row.kind, row.value): IdentityOwner(row.conversation_id, row.seen_at)
-        for row in rows
-    }
+    statement = FIND_AND_KEEP_OWNERS if keep else FIND_OWNERS
+    owners = fetch_bulk_as(IdentityOwner, statement, in_order(keys))
+    return {Key(owner.chatbot_id, owner.kind, owner.value): owner for owner in owners}
 
 
 def known_phones(chatbot_id: str, given: Iterable[object]) -> set[str]:
@@ -159,7 +153,7 @@ def find_shown_ids(conversations: list[str]) -> dict[str, dict[str, str | None]]
 
 def write(
     created: Sequence[NewConversation],
-    moved: Sequence[StoredId],
+    moved: Sequence[IdentityOwner],
     freed: Sequence[Key],
     shown: Sequence[ShownIds],
 ) -> None:
@@ -173,6 +167,6 @@ def write(
     update_ids(shown)
 
 
-def update_seen_at(seen: Sequence[StoredId]) -> None:
+def update_seen_at(seen: Sequence[IdentityOwner]) -> None:
     """Note when people were last seen with these ids, unless they have others by now."""
     execute_bulk(UPDATE_SEEN_AT, seen)

@@ -160,7 +160,7 @@ def of_answer(message: ClaimedMessage, outcome: Outcome, at: datetime) -> Identi
         other_ids=(sent_to,) if sent_to and sent_to.value not in shown else (),
         updates_only=True,
     )
-    return claim if len(claim.keys()) > 1 else None
+    return claim if len(claim.keys) > 1 else None
 
 
 def profile(item: Item) -> dict[str, str]:
