@@ -164,7 +164,12 @@ def list_events(
 
 def serialize_event(row: dict[str, Any]) -> dict[str, Any]:
     """A row of list_events as callers see it."""
-    received_at = row.pop('received_at')
-    event = HealthEvent(**row)
-    shown = {'id': event.id, 'field': event.field} | _serialize(event)
-    return shown | {'received_at': received_at}
+    return {
+        'id': row['id'],
+        'field': row['field'],
+        'event': row['event'],
+        'at': row['at'],
+        'value': row['value'],
+        'summary': summary(row['field'], row['value']),
+        'received_at': row['received_at'],
+    }
