@@ -22,8 +22,8 @@ from service.sending import rate_limit
 from service.sending.dispatch import PAIR_DEBT_SECONDS
 
 log = logging.getLogger(__name__)
-SCOPES = ('number', 'waba', 'app')  # in the order of rate_limit.scope_keys
-CODES = [str(code) for code, known in BY_CODE.items() if known.scope in SCOPES]
+BRAKE_SCOPES = ('number', 'waba', 'app')  # in the order of rate_limit.scope_keys
+BRAKE_CODES = [str(code) for code, known in BY_CODE.items() if known.scope in BRAKE_SCOPES]
 
 # What waits as long as Meta asked for: the messages, and the conversations that they keep waiting.
 # Not a conversation of which a message is being sent.
@@ -74,7 +74,7 @@ def of_account(account: Account) -> list[Brake]:
         seconds, microseconds = redis.time()
         found = [redis.hgetall(key) for key in _keys(account)]
     now = seconds + microseconds / 1e6
-    brakes = [_read(scope, brake, now) for scope, brake in zip(SCOPES, found, strict=True)]
+    brakes = [_read(scope, brake, now) for scope, brake in zip(BRAKE_SCOPES, found, strict=True)]
     return [brake for brake in brakes if brake['factor'] < 1 or brake['paused_until']]
 
 
@@ -109,7 +109,7 @@ def lift(account: Account) -> Lifted:
     with _redis() as redis:
         redis.delete(*_keys(account))
     is_probed = outage.probe_now(account.phone_number_id)
-    values: dict[str, Any] = {'chatbot_id': account.chatbot_id, 'codes': CODES}
+    values: dict[str, Any] = {'chatbot_id': account.chatbot_id, 'codes': BRAKE_CODES}
     execute(FREE_CONVERSATIONS, values | {'debt': PAIR_DEBT_SECONDS})
     freed = execute(MAKE_MESSAGES_DUE, values)
     extra = {

@@ -29,8 +29,8 @@ PLACEHOLDER = re.compile(r'\{\{([^{}]*)\}\}')
 TOO_LONG = 'no link ' + 'x' * 10_000
 BROKEN_LINE = '\n'  # breaks the limits of a template's variables
 NO_VALUE = ['The message has a placeholder of this name, and there is no value for it.']
-TOO_MANY = f'At most {MAX_PARAMETERS} different ones are allowed.'
-TOO_MUCH = f'The values add more than {MAX_CONTENT:,} characters to the message.'
+TOO_MANY_PARAMETERS = f'At most {MAX_PARAMETERS} different ones are allowed.'
+TOO_MUCH_TEXT = f'The values add more than {MAX_CONTENT:,} characters to the message.'
 
 
 class FilledSchema(WindowSchema, MessageSchema):
@@ -55,7 +55,9 @@ class Personalisation:
         self.uses = Counter(placeholders(message))
         self.names = set(self.uses)
         if len(self.names) > MAX_PARAMETERS:
-            raise Invalid('The message has too many placeholders.', {'message': [TOO_MANY]})
+            raise Invalid(
+                'The message has too many placeholders.', {'message': [TOO_MANY_PARAMETERS]}
+            )
         template = message.get('template') if message.get('type') == 'template' else None
         # a template without components: all parameters become the variables of its body
         self.takes_all = isinstance(template, dict) and not template.get('components')
@@ -84,7 +86,7 @@ class Personalisation:
     def problems(self, parameters: Parameters) -> Problems:
         """What is wrong with the parameters alone."""
         if self.takes_all and len(parameters) > MAX_PARAMETERS:
-            return {'parameters': [TOO_MANY]}
+            return {'parameters': [TOO_MANY_PARAMETERS]}
         found = dict.fromkeys(self.names - parameters.keys(), NO_VALUE)
         for name, value in parameters.items():
             if problem := self._problem(name, value):
@@ -92,7 +94,7 @@ class Personalisation:
         if found:
             return {f'parameters.{name}': found[name] for name in sorted(found)}
         added = sum(self.uses.get(name, 1) * len(value) for name, value in parameters.items())
-        return {'parameters': [TOO_MUCH]} if added > MAX_CONTENT else {}
+        return {'parameters': [TOO_MUCH_TEXT]} if added > MAX_CONTENT else {}
 
     def _problem(self, name: str, value: object) -> str | None:
         if not (name in self.names or self.takes_all):

@@ -12,11 +12,11 @@ from service.runtime.errors import Conflict, Invalid
 from service.sending.outbound_message import with_fallback
 from service.sending.personalisation import Body, Personalisation, Problems, has_placeholder
 from service.sending.recipient import Recipient
-from service.sending.send_policy import ALLOWED, Decision
+from service.sending.send_policy import UNRESTRICTED, Decision
 
 MAX_RECIPIENTS = 10_000
 MAX_REPORTED = 1_000  # rejected ones, and dropped ones, that the answer names
-TOO_MANY = (
+TOO_MANY_RECIPIENTS = (
     f'More than {MAX_RECIPIENTS:,} recipients; nothing was stored. Send them in several bulks.'
 )
 NOBODY_LEFT = 'None of the recipients may get this message now; nothing was stored.'
@@ -55,7 +55,7 @@ class RecipientList:
         for recipient in recipients:
             self.total += 1
             if self.total > MAX_RECIPIENTS:
-                raise Invalid(TOO_MANY, {'recipients': [TOO_MANY]})
+                raise Invalid(TOO_MANY_RECIPIENTS, {'recipients': [TOO_MANY_RECIPIENTS]})
             problems = self._problems(recipient)
             if 'to' in problems:
                 doubtful.append((recipient, problems))
@@ -116,7 +116,7 @@ class RecipientList:
         """Take out whom the message may not be sent to. Raises Conflict when nobody is left."""
         self.decisions = decisions
         for claim in list(self.accepted):
-            denial = decisions.get(conversations[claim], ALLOWED).denial
+            denial = decisions.get(conversations[claim], UNRESTRICTED).denial
             if denial:
                 self._drop(claim, denial.sentence)
         if not self.accepted:
@@ -142,7 +142,7 @@ class RecipientList:
         for claim, recipient in self.accepted.items():
             conversation_id = conversations[claim]
             body = self.personalisation.fill(recipient.parameters)
-            if self.decisions.get(conversation_id, ALLOWED).use_fallback:
+            if self.decisions.get(conversation_id, UNRESTRICTED).use_fallback:
                 body = with_fallback(body)
             yield conversation_id, {**body, **recipient.address}
 

@@ -19,7 +19,7 @@ COLUMN_NAMES = {
     'recipient': 'recipient',
     'client_reference': 'client_reference',
 }
-QUOTED = re.compile('"[^"]*"')
+QUOTED_CELL = re.compile('"[^"]*"')
 MAX_EMPTY = 1000  # rows: each costs as much as any other, and a file of 8 MiB has room for millions
 TOO_MANY_EMPTY = (
     f'The file has more than {MAX_EMPTY:,} empty rows; nothing was stored. Take them out.'
@@ -84,7 +84,7 @@ def _read_records(lines: Iterator[str]) -> Iterator[Record]:
 
 
 def _separator(header: str) -> str:
-    bare = QUOTED.sub('', header)
+    bare = QUOTED_CELL.sub('', header)
     return ';' if bare.count(';') > bare.count(',') else ','
 
 

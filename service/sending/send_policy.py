@@ -68,13 +68,13 @@ class Decision:
     denial: Denial | None = None
 
 
-ALLOWED = Decision()
+UNRESTRICTED = Decision()
 
 
 def require_allowed(message: OutboundMessage) -> OutboundMessage:
     """The message as it may be sent: itself or its fallback. Raises Conflict."""
     decisions = decide_all(message, [message.conversation_id])
-    decision = decisions.get(message.conversation_id, ALLOWED)
+    decision = decisions.get(message.conversation_id, UNRESTRICTED)
     if decision.denial:
         raise Conflict(decision.denial.sentence, **decision.denial.members)
     return message.fallback() if decision.use_fallback else message
