@@ -9,13 +9,13 @@ from peewee import DateTimeField, SmallIntegerField, TextField
 
 from service.conversations import service_window
 from service.runtime.db import fetch
-from service.runtime.model import JSON, Row
+from service.runtime.model import JSON, Model
 from service.runtime.rows import Uuid, execute_bulk
 
 FIND_MERGED_INTO = 'SELECT conversation_id FROM conversation_merged WHERE id = %s'
 
 
-class Conversation(Row):
+class Conversation(Model):
     NOUN = 'conversation'
 
     id = TextField(primary_key=True)

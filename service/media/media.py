@@ -9,7 +9,7 @@ from service.graph.error_class import ErrorClass
 from service.graph.error_codes import explain, look_up
 from service.runtime.db import execute
 from service.runtime.errors import Conflict, NotFound
-from service.runtime.model import JSON, Row
+from service.runtime.model import JSON, Model
 
 # Message types that bring a file; `voice` is an old one that is still seen.
 FILE_TYPES = frozenset(('image', 'video', 'audio', 'voice', 'document', 'sticker'))
@@ -18,7 +18,7 @@ TYPES_WITH_MEDIA = FILE_TYPES | {'unsupported', 'unknown'}
 STILL_TRIED = 'Nothing to do: it is tried again by itself.'
 
 
-class Media(Row):
+class Media(Model):
     """A file. `message_id`: of the message that it came with, None when a caller gave it to us."""
 
     NOUN = 'media'

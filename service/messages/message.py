@@ -7,7 +7,7 @@ from datetime import datetime
 from peewee import BooleanField, DateTimeField, SmallIntegerField, TextField
 
 from service.runtime.db import execute
-from service.runtime.model import JSON, Row
+from service.runtime.model import JSON, Model
 from service.runtime.rows import Json, JsonText, Uuid, fetch_bulk
 from service.runtime.untrusted import MAX_ID, as_dict, clean
 
@@ -21,7 +21,7 @@ REFERENCES = {
 }
 
 
-class Message(Row):
+class Message(Model):
     NOUN = 'message'
 
     id = TextField(primary_key=True)

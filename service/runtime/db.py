@@ -1,5 +1,6 @@
-"""The PostgreSQL database: a small pool, opened and closed at the edges (request, drain step),
-never before a fork.
+"""The PostgreSQL database: a small pool of connections.
+
+They are opened and closed at the edges (a request, a step of a drain), never before a fork.
 """
 
 import json
@@ -8,7 +9,7 @@ import select
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
@@ -24,55 +25,49 @@ from service.runtime.config import settings
 from service.runtime.watchdog import watchdog
 
 CONNECTION_LOST = (OperationalError, InterfaceError)
-# SQLSTATE classes of what passes: no connection, read-only for a moment, a deadlock, too little of
-# something, locked, shut down, a disk. All others are about the statement or its values, which will
-# be refused the next time, too.
+# SQLSTATE classes of passing errors: no connection, read-only for a moment, a deadlock, too few
+# resources, locked, shut down, a disk. All others are about the statement or its values, and would
+# come again.
 PASSING = ('08', '25', '40', '53', '55', '57', '58')
 LOCK_NOT_AVAILABLE = '55P03'
-LOCKED = (
-    LOCK_NOT_AVAILABLE,
-    '57014',
-)  # the server is there: somebody else's lock, or a statement that took too long
+STATEMENT_TOOK_TOO_LONG = '57014'
+LOCKED = (LOCK_NOT_AVAILABLE, STATEMENT_TOOK_TOO_LONG)  # the server is there
 
 CONNECT_SECONDS = 3  # for each address of the server
-PLACE_SECONDS = 10  # until another one gives his connection back
-ANSWER_SECONDS = (
-    22  # for one statement; after that the connection is dead, whatever the kernel believes
-)
+POOL_SECONDS = 10  # until another thread gives its connection back
+# for one statement; after that the connection is dead, whatever the kernel believes
+ANSWER_SECONDS = 22
 CONNECT = {
     'connect_timeout': CONNECT_SECONDS,
     'application_name': 'whatsapp-gateway',
     'client_encoding': 'UTF8',
-    'keepalives_idle': 10,  # seconds; with the two below a peer that is gone is noticed in 22
+    'keepalives_idle': 10,  # seconds; with the two below a dead peer is noticed after 22
     'keepalives_interval': 4,
     'keepalives_count': 3,
     'tcp_user_timeout': 20_000,  # milliseconds
 }
-# What the server ends by itself, also for a client it cannot see any more. SET LOCAL, in the
-# statement's own packet: PgBouncer refuses them as start-up options, and behind it a SET would meet
-# whoever gets the connection next.
+# The server's own time limits, which hold also when it cannot see the client any more. They are
+# set in the statement's own packet, with SET LOCAL: PgBouncer refuses them as start-up options, and
+# behind PgBouncer a SET would last for the next client of the connection.
 LIMITS = 'SET LOCAL statement_timeout = 20000; SET LOCAL lock_timeout = 10000; '
 LONG_SECONDS = 62  # for a statement that may go through all of an account's messages
 LONG = 'SET LOCAL statement_timeout = 60000; '
 BEGIN = f'BEGIN; {LIMITS}SET LOCAL idle_in_transaction_session_timeout = 20000'
 
-PLACE = re.compile(
-    r'connection to server (?:at|on) .*? failed: '
-)  # libpq's, before the server's own words
+# libpq's words before the server's own
+PREFIX = re.compile(r'connection to server (?:at|on) .*? failed: ')
 SEVERITY = re.compile(r'^[^\s:"]+ ?:\s\s')  # "FATAL:  ", in the server's language
 QUOTED = re.compile(r'"[^"]*"')
 
-UUID_AS_TEXT = new_type((2950,), 'UUID', lambda value, cursor: value)  # ids are text in this house
-_local = (
-    threading.local()
-)  # .end: when (monotonic) the time of a deadline() block is up; .is_long: in execute_long()
-
+UUID_AS_TEXT = new_type((2950,), 'UUID', lambda value, cursor: value)  # ids are text here
+# .end: when (monotonic) the time of a deadline() block is up; .is_long: in execute_long()
+_local = threading.local()
 
 Parameters = Sequence[Any] | Mapping[str, Any]
 
 
 class Cursor(cursor):
-    """A statement that is not answered in time ends with its connection."""
+    """Closes its connection when a statement is not answered in time."""
 
     answer_seconds = ANSWER_SECONDS
 
@@ -81,9 +76,8 @@ class Cursor(cursor):
         wait = watchdog.begin(self.connection, _seconds_left(seconds))
         try:
             return super().execute(sql, params)
-        except (
-            ReadOnlySqlTransaction
-        ) as error:  # after a failover this is no primary any more: look for another
+        except ReadOnlySqlTransaction as error:
+            # after a failover this is no primary any more: look for another
             self.connection.close()
             raise psycopg2.OperationalError(str(error)) from error
         except psycopg2.Error as error:
@@ -96,7 +90,7 @@ class Cursor(cursor):
 
 
 class Database(PostgresqlDatabase):
-    """Peewee's database with a pool in which nobody waits while another one connects."""
+    """Peewee's database with a pool in which no thread waits while another one connects."""
 
     def __init__(self) -> None:
         self._idle: deque[Connection] = deque()
@@ -105,11 +99,12 @@ class Database(PostgresqlDatabase):
 
     def init(self, database: str, max_connections: int = 10, **parameters: Any) -> None:  # type: ignore[override]
         self.close_idle()
-        self._places = threading.Semaphore(max_connections)
+        self._free_places = threading.Semaphore(max_connections)
         super().init(database, **parameters)
 
     def _connect(self) -> Connection:
-        places, seconds = self._places, _seconds_left(PLACE_SECONDS)
+        places = self._free_places
+        seconds = _seconds_left(POOL_SECONDS)
         if not seconds:
             raise psycopg2.OperationalError('no time is left to wait for it')
         if not places.acquire(timeout=seconds):
@@ -121,19 +116,16 @@ class Database(PostgresqlDatabase):
             raise
 
     def _idle_one(self) -> Connection | None:
-        """The one used last that is still there.
-
-        Who hung up has left a farewell in the idle socket.
-        """
+        """The idle connection that was used last, if the server has not closed it."""
         while self._idle:
             try:
                 conn = self._idle.pop()
             except IndexError:
                 break
             if not conn.closed:
-                farewell = select.poll()
-                farewell.register(conn.fileno(), select.POLLIN)
-                if not farewell.poll(0):
+                goodbye = select.poll()  # of a server that closed it there is something to read
+                goodbye.register(conn.fileno(), select.POLLIN)
+                if not goodbye.poll(0):
                     return conn
             conn.close()
         return None
@@ -150,7 +142,7 @@ class Database(PostgresqlDatabase):
             else:
                 conn.close()
         finally:
-            self._places.release()
+            self._free_places.release()
 
     def close_idle(self) -> None:
         while self._idle:
@@ -168,9 +160,8 @@ class Database(PostgresqlDatabase):
         super().execute_sql(BEGIN)
 
     def execute_sql(self, sql: str, params: Parameters | None = None) -> cursor:
-        answered: cursor = super().execute_sql(
-            sql if self.in_transaction() else LIMITS + sql, params
-        )
+        limited = sql if self.in_transaction() else LIMITS + sql
+        answered: cursor = super().execute_sql(limited, params)
         return answered
 
 
@@ -178,35 +169,27 @@ db = Database()
 
 
 def configure(max_connections: int = 10) -> None:
-    """Name the server; nothing is opened."""
-    db.init(
-        settings.DATABASE_URL, max_connections=max_connections, cursor_factory=Cursor, **CONNECT
-    )
+    """Name the server, without connecting to it."""
+    db.init(settings.DATABASE_URL, max_connections, cursor_factory=Cursor, **CONNECT)
 
 
 def passes(error: Exception) -> bool:
-    """Whether the database may take the same thing the next time.
-
-    An error without a state is a lost connection.
-    """
-    state = sqlstate(error)
-    return (
-        state[:2] in PASSING
-        if state
-        else isinstance(error, (*CONNECTION_LOST, MaxConnectionsExceeded))
-    )
+    """Whether the same statement may succeed the next time."""
+    if state := sqlstate(error):
+        return state[:2] in PASSING
+    return isinstance(error, (*CONNECTION_LOST, MaxConnectionsExceeded))  # the connection is lost
 
 
 def sqlstate(error: Exception) -> str | None:
-    """PostgreSQL's code of an error, None when it is not PostgreSQL that speaks."""
+    """PostgreSQL's code of an error, None for an error that is not PostgreSQL's."""
     return getattr(getattr(error, 'orig', error), 'pgcode', None)
 
 
 @contextmanager
 def connection() -> Iterator[Database]:
-    """A connection of the pool for a block.
+    """Use a connection of the pool within a block, or the open one if there is one.
 
-    Joins an open one; afterwards a broken one is closed for good.
+    A broken one is closed for good afterwards.
     """
     if not db.is_closed():
         yield db
@@ -223,9 +206,7 @@ def connection() -> Iterator[Database]:
 
 @contextmanager
 def deadline(seconds: float) -> Iterator[None]:
-    """Within the block PostgreSQL has so many seconds in all: for a free connection and for every
-    answer.
-    """
+    """Limit the time of a block: for getting a connection and for all answers together."""
     before = getattr(_local, 'end', None)
     end = time.monotonic() + seconds
     _local.end = end if before is None else min(before, end)
@@ -243,28 +224,27 @@ def _seconds_left(at_most: float) -> float:
 def reason(error: Exception) -> str:
     """Why PostgreSQL refused or was lost, in its own words, on one line.
 
-    May name hosts and users, but no secret.
-
-    Of any other error only the kind: its text may quote what was to be stored.
+    It may name hosts and users, but no secret. Of any other error only the type is told, since
+    its text may quote what was to be stored.
     """
     if not isinstance(error, (*CONNECTION_LOST, MaxConnectionsExceeded, psycopg2.OperationalError)):
         return type(error).__name__
     lines = str(getattr(error, 'orig', error)).splitlines()
     refusals = [
-        SEVERITY.sub('', PLACE.sub('', line)).strip() for line in lines if PLACE.match(line)
+        SEVERITY.sub('', PREFIX.sub('', line)).strip() for line in lines if PREFIX.match(line)
     ]
     told = '; '.join(dict.fromkeys(refusals or lines[:1]))
     return told[:300] or type(error).__name__
 
 
 def public_reason(error: Exception) -> str:
-    """The same for strangers: without the names that PostgreSQL quotes."""
+    """The reason without the names that PostgreSQL quotes, for answers to anybody."""
     return QUOTED.sub('"…"', reason(error))
 
 
 @contextmanager
 def no_connection() -> Iterator[None]:
-    """Within a request: while somebody takes his time, others have its connection."""
+    """Give a request's connection back to the pool within a block that takes long."""
     db.close()
     try:
         yield
@@ -290,9 +270,7 @@ def execute(sql: str, params: Parameters = ()) -> int:
 
 
 def execute_long(sql: str, params: Parameters = ()) -> int:
-    """The same with a minute's time: for a statement that may go through all messages of an account
-    or a template.
-    """
+    """Execute a statement that may take a minute, as one about all messages of an account does."""
     _local.is_long = True
     try:
         return execute(LONG + sql, params)
@@ -300,14 +278,9 @@ def execute_long(sql: str, params: Parameters = ()) -> int:
         _local.is_long = False
 
 
-def columns(rows: Iterable[tuple[Any, ...]]) -> list[list[Any]]:
-    """Rows (tuples) as the parameters of unnest(): a list for each column."""
-    return [list(column) for column in zip(*rows, strict=True)]
-
-
 def to_json(value: object) -> str | None:
-    """A json column's text, None for None.
+    """A value as the text of a json column; None for None.
 
-    ASCII only: \\u0000 and lone surrogates stay the escapes that json keeps.
+    ASCII only, so \\u0000 and lone surrogates stay escapes, which the type json keeps.
     """
     return None if value is None else json.dumps(value)

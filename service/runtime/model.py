@@ -3,14 +3,14 @@
 import json
 from typing import Any, Self
 
-from peewee import Model, TextField
+import peewee
 
 from service.runtime.db import db
 from service.runtime.errors import NotFound
 
 
-class JSON(TextField):
-    """A json column: psycopg2 gives it back parsed."""
+class JSON(peewee.TextField):
+    """A json column; psycopg2 reads it as parsed JSON."""
 
     def db_value(self, value: object) -> str | None:
         return None if value is None else json.dumps(value)
@@ -19,10 +19,10 @@ class JSON(TextField):
         return value
 
 
-class Row(Model):
-    """A table with an id of ours."""
+class Model(peewee.Model):
+    """A table whose rows have an id."""
 
-    NOUN: str | None = None
+    NOUN: str | None = None  # what an answer calls such a row
     id: Any  # each table names its own column
 
     class Meta:
@@ -30,6 +30,7 @@ class Row(Model):
 
     @classmethod
     def find(cls, row_id: str) -> Self:
+        """The row with this id. Raises NotFound."""
         row = cls.get_or_none(cls.id == row_id)
         if row is None:
             raise NotFound(f'There is no such {cls.NOUN}.')

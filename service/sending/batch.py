@@ -16,7 +16,7 @@ from service.runtime.config import settings
 from service.runtime.db import db, execute
 from service.runtime.errors import Conflict
 from service.runtime.ids import new_id
-from service.runtime.model import JSON, Row
+from service.runtime.model import JSON, Model
 from service.runtime.rows import fetch_as
 from service.sending import holds
 from service.sending.recipients import RecipientList
@@ -26,7 +26,7 @@ PACE_SECONDS = 60
 PACE_MESSAGES = 10
 
 
-class Batch(Row):
+class Batch(Model):
     NOUN = 'batch'
 
     id = TextField(primary_key=True)

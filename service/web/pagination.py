@@ -15,7 +15,7 @@ from peewee import Query
 from service.messages.message import Message
 from service.messages.message_list import Cursor
 from service.runtime.ids import is_id
-from service.runtime.model import Row
+from service.runtime.model import Model
 from service.runtime.timestamps import from_rfc3339, to_rfc3339
 from service.web.request_input import identifier, invalid, parameter
 from service.web.responses import JSONObject
@@ -25,7 +25,7 @@ LIMIT_MAX = 200
 
 
 def page(
-    query: Query, model: type[Row], serialize: Callable[[list[Any]], list[JSONObject]]
+    query: Query, model: type[Model], serialize: Callable[[list[Any]], list[JSONObject]]
 ) -> JSONObject:
     """One page of a query over a model, the newest rows first."""
     limit = page_size()

@@ -20,7 +20,7 @@ from peewee import (
 
 from service.runtime.db import CONNECTION_LOST, connection, deadline, execute
 from service.runtime.ids import new_id
-from service.runtime.model import JSON, Row
+from service.runtime.model import JSON, Model
 from service.runtime.rows import Json, Uuid, execute_bulk, fetch_as
 from service.webhooks.item import Item, ItemOutcome
 
@@ -30,7 +30,7 @@ MAX_EVENTS = 200
 MAX_BYTES = 4_000_000
 
 
-class WebhookEvent(Row):
+class WebhookEvent(Model):
     NOUN = 'webhook event'
 
     id = TextField(primary_key=True)

@@ -82,7 +82,7 @@ def test_nobody_waits_while_another_one_connects(proxy):
         proxy.silence()
         other = threading.Thread(target=connect_in_vain)
         other.start()
-        wait_until(lambda: db.db._places._value == 1)
+        wait_until(lambda: db.db._free_places._value == 1)
     with db.connection():  # the one that was just given back
         assert other.is_alive()
     other.join()
@@ -94,7 +94,7 @@ def connect_in_vain():
 
 
 def test_a_place_that_nobody_gives_back_is_waited_for_and_no_place_is_lost(proxy, monkeypatch):
-    monkeypatch.setattr(db, 'PLACE_SECONDS', 0.3)
+    monkeypatch.setattr(db, 'POOL_SECONDS', 0.3)
     proxy.silence()
     for _ in range(2):
         connect_in_vain()
