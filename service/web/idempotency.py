@@ -5,7 +5,7 @@ import io
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import IO, Any
+from typing import IO, Any, cast
 
 from flask import Response, current_app, request
 
@@ -49,9 +49,10 @@ class HashedStream(io.RawIOBase):
     def readable(self) -> bool:
         return True
 
-    def readinto(self, buffer: Any) -> int:
-        data = self._stream.read(len(buffer))
-        buffer[: len(data)] = data
+    def readinto(self, buffer: object) -> int:
+        view = memoryview(cast(bytearray, buffer))
+        data = self._stream.read(len(view))
+        view[: len(data)] = data
         self._hash.update(data)
         self._is_over = not data
         return len(data)

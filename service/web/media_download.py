@@ -64,8 +64,8 @@ def fetch(message_id: UUID) -> Answer:
 
 
 @dataclass(frozen=True, slots=True)
-class StoredFile:
-    """A file that lies in the storage."""
+class ServedFile:
+    """A file that lies in the storage, as it is answered with."""
 
     key: str
     size: int
@@ -75,7 +75,7 @@ class StoredFile:
     stored_at: datetime
 
 
-def _stored(media: Media) -> StoredFile:
+def _stored(media: Media) -> ServedFile:
     """The file of a row. Raises Conflict when there is none, or not yet."""
     if media.status != 'stored':
         raise _not_stored(media)
@@ -83,7 +83,7 @@ def _stored(media: Media) -> StoredFile:
     content_type = _content_type(media)
     name = for_people(row.filename, content_type, otherwise=str(row.message_id or row.id))
     sha256 = bytes(row.sha256)
-    return StoredFile(row.storage_key, row.size, sha256, content_type, name, row.updated_at)
+    return ServedFile(row.storage_key, row.size, sha256, content_type, name, row.updated_at)
 
 
 def _not_stored(media: Media) -> Conflict:
@@ -112,7 +112,7 @@ def _is_lost(media: Media) -> bool:
     return False
 
 
-def _answer(file: StoredFile) -> Response:
+def _answer(file: ServedFile) -> Response:
     answer = Response(
         headers=SAFETY_HEADERS, content_type=file.content_type, direct_passthrough=True
     )
@@ -148,7 +148,7 @@ def _ascii_name(name: str) -> str:
     return (stem.translate(NO_FOLDERS).lstrip('. ') or 'file') + ending.translate(NO_FOLDERS)
 
 
-def _fill(answer: Response, file: StoredFile) -> None:
+def _fill(answer: Response, file: ServedFile) -> None:
     """Set the body and its length; the database is not needed from here on."""
     start = 0
     length = file.size

@@ -3,7 +3,6 @@
 import base64
 import re
 from datetime import UTC, datetime
-from typing import Any
 
 from marshmallow import ValidationError, fields, validate
 
@@ -14,9 +13,8 @@ NUMBER_ID = re.compile(r'\A[A-Za-z0-9_-]{1,64}\Z')  # it becomes part of a URL
 # It becomes part of a URL, too, and clients resolve "." and "..".
 CHATBOT_ID = re.compile(r'\A(?!\.{1,2}\Z)[A-Za-z0-9._@:+-]{1,255}\Z')
 TEMPLATE_NAME = re.compile(r'\A[a-z0-9_]{1,512}\Z')
-ACCESS_TOKEN = re.compile(
-    r'\A(?!["\'])[!-~]{1,4096}\Z'
-)  # it becomes a header; quotes were pasted with it
+# It becomes a header. Quotes at its beginning were copied with it by mistake.
+ACCESS_TOKEN = re.compile(r'\A(?!["\'])[!-~]{1,4096}\Z')
 SECRET_BYTES = 12  # of a webhook secret, decoded; Standard Webhooks advises 24 to 64
 YEARS = range(1970, 9999)  # a change of the offset never leads out of the calendar
 
@@ -24,9 +22,13 @@ YEARS = range(1970, 9999)  # a change of the offset never leads out of the calen
 class Text(fields.String):
     """A string that a text column can hold, of a given length, and that shows something."""
 
-    def __init__(self, minimum: int = 1, maximum: int = 255, **arguments: Any) -> None:
+    def __init__(
+        self, maximum: int = 255, required: bool = False, allow_none: bool | None = None
+    ) -> None:
         super().__init__(
-            validate=[validate.Length(minimum, maximum), storable, visible], **arguments
+            validate=[validate.Length(1, maximum), storable, visible],
+            required=required,
+            allow_none=allow_none,
         )
 
 
@@ -41,12 +43,11 @@ class Pasted(fields.String):
 class PastedURL(Pasted, fields.URL):
     """An http or https URL that was copied; a host on the local network needs no dot."""
 
-    def __init__(self, **arguments: Any) -> None:
+    def __init__(self) -> None:
         super().__init__(
             schemes={'http', 'https'},
             require_tld=False,
             validate=[validate.Length(1, MAX_LINK), wholly_visible],
-            **arguments,
         )
 
 
