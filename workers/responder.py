@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from service.accounts.account import Account
-from service.content.message_schema import MessageSchema, address, check
+from service.content.graph_body import address
+from service.content.message_schema import MessageSchema, check
 from service.content.text_split import split
 from service.content.whatsapp_format import to_whatsapp
 from service.conversations.conversation import Conversation

@@ -9,7 +9,7 @@ from functools import cache
 
 from peewee import PeeweeException
 
-from service.content.message_schema import graph_body
+from service.content.graph_body import graph_body
 from service.conversations import identity
 from service.graph import outage
 from service.graph.client import GraphClient

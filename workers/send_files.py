@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from service.content.message_schema import graph_body
+from service.content.graph_body import graph_body
 from service.graph.client import GraphClient
 from service.graph.multipart import Form
 from service.graph.outcome import Outcome, OutcomeKind, make_error

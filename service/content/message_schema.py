@@ -1,7 +1,7 @@
 """Pure: the bodies that we send to Meta, and their check before they are queued."""
 
 from collections.abc import Iterator, Mapping
-from typing import Any, Protocol
+from typing import Any
 
 from marshmallow import (
     INCLUDE,
@@ -27,6 +27,7 @@ from service.content.fields import (
     text,
     without_nulls,
 )
+from service.content.graph_body import address
 from service.content.interactive import INTERACTIVE
 from service.content.message_types import (
     MAX_CONTACTS,
@@ -40,7 +41,7 @@ from service.content.message_types import (
     StickerSchema,
     TextSchema,
 )
-from service.content.person_id import named, read
+from service.content.person_id import read
 from service.content.template_parameters import NamedSchema, TemplateSchema, storable_throughout
 from service.runtime.errors import Invalid
 
@@ -279,49 +280,3 @@ def _parameter_texts(parameters: object) -> Iterator[str]:
     for one in parameters if isinstance(parameters, list) else ():
         if isinstance(one, dict) and isinstance(one.get('text'), str):
             yield one['text']
-
-
-def address(
-    to: str | None, recipient: str | None, recipient_type: str | None = None
-) -> dict[str, str | None]:
-    """Whom a message goes to, as Meta has to get it: without a "+", it may put a country code of
-    its own in front.
-    """
-    if recipient_type == 'group':
-        return {'to': to}
-    ids = named(to, recipient)
-    if phone := ids.get('phone'):
-        return {'to': f'+{phone}'}
-    bsuid = ids.get('user') or ids.get('parent')
-    return {'to': to} if to and not bsuid else {'recipient': bsuid or recipient}
-
-
-class StoredMessage(Protocol):
-    """What is read of a stored message to send it."""
-
-    id: str
-    type: str
-    recipient_to: str | None
-    recipient: str | None
-    content: Any
-    context: dict[str, Any] | None
-    extra: dict[str, Any] | None
-
-
-def graph_body(message: StoredMessage) -> dict[str, Any]:
-    """The body that is POSTed to Meta for a message.
-
-    Rows of earlier versions have the number as the caller gave it.
-    """
-    body = {
-        'messaging_product': 'whatsapp',
-        'recipient_type': 'individual',
-        **(message.extra or {}),
-    }
-    body |= address(message.recipient_to, message.recipient, body['recipient_type'])
-    if message.context:
-        body['context'] = message.context
-    body['type'] = message.type
-    body[message.type] = message.content
-    body['biz_opaque_callback_data'] = message.id
-    return body

@@ -15,7 +15,8 @@ from flask import Blueprint, Response, request
 from werkzeug.exceptions import RequestedRangeNotSatisfiable
 
 from service.content.file_names import for_people
-from service.content.file_types import KINDS, UNKNOWN, plain_type
+from service.content.file_signatures import UNKNOWN
+from service.content.file_types import KINDS, plain_type
 from service.media.media import Media, fetch_again, serialize
 from service.media.storage import storage
 from service.media.storage_interface import Missing, StorageError

@@ -13,7 +13,7 @@ from werkzeug.datastructures import FileStorage
 from werkzeug.exceptions import UnsupportedMediaType
 
 from service.accounts.account import Account
-from service.content import file_types
+from service.content import file_containers, file_types
 from service.media import outbound_file
 from service.media.storage import storage
 from service.media.storage_interface import StorageError, key_of
@@ -126,7 +126,7 @@ def _examine(file: FileStorage, claimed_type: str | None) -> FileFacts:
     if claimed_type and not file_types.agrees(claimed_type, mime_type):
         problem = f'The content of the file is {mime_type}.'
         raise Invalid('The type is not that of the file.', {'type': [problem]})
-    return FileFacts(mime_type, size, sha256, file_types.channels(stream))
+    return FileFacts(mime_type, size, sha256, file_containers.channels(stream))
 
 
 def _put(key: str, stream: IO[bytes]) -> None:

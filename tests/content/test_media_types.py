@@ -9,8 +9,9 @@ import zipfile
 
 import pytest
 
-from service.content import file_types
-from service.content.file_types import KB, MB, OPENXML
+from service.content import file_signatures, file_types
+from service.content.file_signatures import OPENXML
+from service.content.file_types import KB, MB
 from tests.stack import ROOT
 
 SAMPLES = ROOT / 'tests' / 'samples'
@@ -45,7 +46,7 @@ def old_office(stream):
         name.encode('utf-16-le').ljust(128, b'\0') for name in ('Root Entry', stream)
     )
     head = (
-        file_types.OLE
+        file_signatures.OLE
         + bytes(16)
         + struct.pack('<HHHH', 0x3E, 3, 0xFFFE, 9)
         + bytes(16)
@@ -102,7 +103,7 @@ def test_a_real_file_is_known_by_its_content(name, mime_type, kind):
         (old_office('WordDocument'), 'application/msword'),
         (old_office('PowerPoint Document'), 'application/vnd.ms-powerpoint'),
         (old_office('Installer'), 'application/x-ole-storage'),
-        (file_types.OLE, 'application/octet-stream'),
+        (file_signatures.OLE, 'application/octet-stream'),
     ],
 )
 def test_an_office_document_is_told_from_an_archive_by_its_parts(content, mime_type):
