@@ -193,7 +193,7 @@ def _log(file: ClaimedFile, result: StoredFile | Outcome) -> None:
     if isinstance(result, StoredFile):
         log.info('media', extra=line | {'outcome': 'stored', 'size': result.size})
         return
-    error = result.error or {}
+    error = result.reason
     line['outcome'] = 'failed' if result.delay is None else 'retry'
     line['due_in'] = result.delay
     log.warning('media', extra=line | {'code': error['code'], 'title': error['title']})

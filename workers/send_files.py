@@ -175,8 +175,7 @@ class Attacher:
 
 def _stale_files(message: ClaimedMessage, outcome: Outcome) -> list[FileToSend]:
     """The files whose ids may have expired, when that may be what Meta complains about."""
-    code = (outcome.error or {}).get('code')
-    if outcome.kind != OutcomeKind.FAILED or code not in UNKNOWN_ID_CODES:
+    if outcome.kind != OutcomeKind.FAILED or outcome.code not in UNKNOWN_ID_CODES:
         return []
     files = (file for file in message.files.values() if file)
     return [file for file in files if (file.age or 0) > ID_TRUSTED_SECONDS]
@@ -189,7 +188,7 @@ def _failed(title: str, kind: OutcomeKind = OutcomeKind.FAILED) -> Outcome:
 def _with_file_named(outcome: Outcome, file: FileToSend) -> Outcome:
     """The same outcome with the file in its details: a message may have several."""
     name = f'"{file.filename}"' if file.filename else file.media_id
-    error = outcome.error or {}
+    error = outcome.reason
     said = error['details'] or error['title']
     details = f'{name} ({file.mime_type}, {file.size:,} bytes) was not taken: {said}'
-    return replace(outcome, error=error | {'details': details})
+    return replace(outcome, error={**error, 'details': details})

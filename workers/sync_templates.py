@@ -86,12 +86,12 @@ def _record_failure(sync: ClaimedSync, outcome: Outcome) -> None:
     if sync.tokens:
         is_passing = outcome.kind in (OutcomeKind.RETRY, OutcomeKind.UNKNOWN)
         delay = max((is_passing and retry_delay(sync.attempts)) or RETRY_SECONDS, wait)
-    error = outcome.error or {}
+    error = outcome.reason
     template_sync.record_failure(sync, delay, error, max(wait, LEAST_PAUSE_SECONDS))
     line = {
         'waba_id': sync.id,
         'attempt': sync.attempts,
-        'code': error.get('code'),
-        'title': error.get('title'),
+        'code': error['code'],
+        'title': error['title'],
     }
     log.warning('templates could not be read', extra=line)

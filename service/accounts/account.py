@@ -17,6 +17,7 @@ from peewee import (
 
 from service.graph import outage
 from service.graph.error_codes import explain
+from service.graph.outcome import ErrorDict
 from service.runtime import encryption
 from service.runtime.db import db, execute, fetch, fetch_dicts
 from service.runtime.errors import BadRequest, Conflict, Invalid, NotFound
@@ -247,7 +248,7 @@ WHERE chatbot_id = %s
 """
 
 
-def hold(chatbot_id: str, reason: dict[str, Any], access_token: str | None = None) -> bool:
+def hold(chatbot_id: str, reason: ErrorDict, access_token: str | None = None) -> bool:
     """Stop the account, which Meta refuses, until it is released.
 
     False when it has another token than `access_token` by now: nothing is held then. Hold its

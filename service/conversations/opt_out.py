@@ -12,19 +12,13 @@ from typing import Any, Protocol
 
 from service.conversations.contact import ContactEvent
 from service.conversations.opt_out_keywords import KeywordMatch, MarketingChoice, match_keyword
-from service.graph.outcome import Outcome
+from service.graph.outcome import Outcome, make_error
 from service.runtime.db import execute, fetch
 from service.runtime.rows import execute_bulk
 
 OPTED_OUT_CODE = 131050  # Meta's, for marketing to somebody who wants none
 # The error of a message that is cancelled for it.
-OPTED_OUT_ERROR = {
-    'code': None,
-    'title': 'The person wants no marketing',
-    'details': None,
-    'fbtrace_id': None,
-    'cause': 'opted_out',
-}
+OPTED_OUT_ERROR = make_error('The person wants no marketing', cause='opted_out')
 # In SQL: whether a message `m` that is a template, or becomes one, must not go to its
 # conversation `c`.
 UNWANTED = 'm.marketing AND c.opted_out_at IS NOT NULL'
@@ -187,5 +181,5 @@ def from_refusals(refusals: Iterable[Refusal]) -> list[Statement]:
             (('code', OPTED_OUT_CODE),),
         )
         for one in refusals
-        if one.conversation_id and (one.outcome.error or {}).get('code') == OPTED_OUT_CODE
+        if one.conversation_id and one.outcome.code == OPTED_OUT_CODE
     ]

@@ -18,7 +18,14 @@ from service.content.person_id import named
 from service.graph.connections import Answer, Connections, has_left, seconds_for
 from service.graph.error_shapes import error_in
 from service.graph.multipart import Form
-from service.graph.outcome import Outcome, OutcomeKind, classify_error, error_from, make_error
+from service.graph.outcome import (
+    ErrorDict,
+    Outcome,
+    OutcomeKind,
+    classify_error,
+    error_from,
+    make_error,
+)
 from service.runtime.bounded_answer import Unreadable
 from service.runtime.untrusted import MAX_ID, clean, identifier
 
@@ -74,9 +81,8 @@ class GraphClient:
         outcome = self._call(path, access_token, form, form.headers, _uploaded, seconds)
         if outcome.kind != OutcomeKind.UNKNOWN:
             return outcome
-        return replace(
-            outcome, kind=OutcomeKind.RETRY, error=(outcome.error or {}) | {'cause': 'unreachable'}
-        )
+        error: ErrorDict = {**outcome.reason, 'cause': 'unreachable'}
+        return replace(outcome, kind=OutcomeKind.RETRY, error=error)
 
     def _post(
         self, phone_number_id: str, access_token: str, body: dict[str, Any], understood: Understood
@@ -169,7 +175,7 @@ def _first(body: dict[str, Any], name: str) -> dict[str, Any]:
     )
 
 
-def _refused(error: dict[str, Any], answer: Answer) -> Outcome:
+def _refused(error: ErrorDict, answer: Answer) -> Outcome:
     wait = _retry_after(answer)
     return classify_error(error, answer.status, delay=wait, pause=wait or _regain(answer))
 

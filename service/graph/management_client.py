@@ -30,7 +30,7 @@ class ManagementError(Exception):
     """
 
     def __init__(self, outcome: Outcome) -> None:
-        super().__init__((outcome.error or {})['title'])
+        super().__init__(outcome.reason['title'])
         self.outcome = outcome
 
 

@@ -32,7 +32,7 @@ class NotFetched(Exception):
     """Why there are no bytes: an Outcome, and the HTTP status if there was an answer."""
 
     def __init__(self, outcome: Outcome, http_status: int | None = None) -> None:
-        super().__init__((outcome.error or {})['title'])
+        super().__init__(outcome.reason['title'])
         self.outcome, self.http_status = outcome, http_status
 
     @property
@@ -173,15 +173,14 @@ def _of_an_id(outcome: Outcome) -> Outcome:
     """Of a read nothing is unknown, and only a code that is known to be final is. 100: the id is no
     more.
     """
-    error = outcome.error or {}
     if (
         outcome.kind == OutcomeKind.UNKNOWN
-        or error['code'] not in BY_CODE
+        or outcome.code not in BY_CODE
         and outcome.kind == OutcomeKind.FAILED
     ):
         outcome.kind = OutcomeKind.RETRY
-    if error['code'] == 100:
-        error['cause'] = GONE
+    if outcome.code == 100:
+        outcome.reason['cause'] = GONE
     return outcome
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from service.graph.outcome import Outcome
+from service.graph.outcome import ErrorDict, Outcome
 from service.runtime.db import execute, fetch
 from service.runtime.rows import Integer, Json, execute_bulk, fetch_as
 
@@ -232,7 +232,7 @@ UPDATE graph_outage SET probe_at = now() + %s * interval '1 second' WHERE scope 
 """
 
 
-def lock_due_probe(scope: str) -> dict[str, Any] | None:
+def lock_due_probe(scope: str) -> ErrorDict | None:
     """The latest error of a scope whose probe is due, else None.
 
     Nobody else gets this probe before the transaction ends; see schedule_next_probe().
@@ -266,7 +266,7 @@ class Outage:
 
     scope: str
     phone_number_id: str
-    error: dict[str, Any]  # the contract's, of the latest failure
+    error: ErrorDict  # of the latest failure
     away_since: datetime
 
 

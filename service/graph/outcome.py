@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
 from service.graph.error_class import ErrorClass
 from service.graph.error_codes import look_up
@@ -20,6 +20,19 @@ class OutcomeKind(StrEnum):
     UNKNOWN = 'unknown'
     POSTPONED = 'postponed'  # no call was made: it is not its time
     EXPIRED = 'expired'  # no call was made: it is too late
+
+
+class ErrorDict(TypedDict):
+    """The contract's `error`, as it stands in rows and is shown to callers.
+
+    `code`: Meta's; `cause`: ours where Meta has no code for it (error_codes.OUR_OWN), not shown.
+    """
+
+    code: int | None
+    title: str
+    details: str | None
+    fbtrace_id: str | None
+    cause: NotRequired[str | int]
 
 
 KINDS = {
@@ -42,11 +55,23 @@ class Outcome:
     wa_id: str | None = None
     user_id: str | None = None
     media_id: str | None = None  # of an upload
-    error: dict[str, Any] | None = None  # the contract's
+    error: ErrorDict | None = None
     delay: float | None = None  # seconds, when more is asked for than the retry policy gives
     blocks_conversation: bool = True  # a retry holds up the messages behind it
     scope: str | None = None  # what else slows down or stops (error_codes.SCOPES)
     pause: float | None = None  # seconds that Meta wants the scope to pause
+
+    @property
+    def code(self) -> int | None:
+        """Meta's code of its error, None when it has no error or Meta gave no code."""
+        return self.error['code'] if self.error else None
+
+    @property
+    def reason(self) -> ErrorDict:
+        """The error of an outcome that has one, as every call has that Meta did not accept."""
+        if self.error is None:
+            raise ValueError(f'{self.kind} has no error')
+        return self.error
 
     @property
     def tells_of_meta(self) -> bool | None:
@@ -66,7 +91,7 @@ class Outcome:
 
 
 def classify_error(
-    error: dict[str, Any],
+    error: ErrorDict,
     http_status: int = 400,
     delay: float | None = None,
     pause: float | None = None,
@@ -93,21 +118,20 @@ def make_error(
     details: str | None = None,
     fbtrace_id: str | None = None,
     cause: str | int | None = None,
-) -> dict[str, Any]:
-    """The contract's `error`.
-
-    `cause`: what there is no code of Meta's for (error_codes.OUR_OWN).
-    """
-    error: dict[str, Any] = {
+) -> ErrorDict:
+    """An error of ours, or one of Meta's in the contract's form."""
+    error: ErrorDict = {
         'code': code,
         'title': title,
         'details': details,
         'fbtrace_id': fbtrace_id,
     }
-    return error | {'cause': cause} if cause else error
+    if cause:
+        error['cause'] = cause
+    return error
 
 
-def error_from(meta: dict[str, Any]) -> dict[str, Any]:
+def error_from(meta: dict[str, Any]) -> ErrorDict:
     """Meta's error object (an answer's or a status's) as the contract's `error`."""
     return make_error(
         clean(title_in(meta), 500) or 'Error',
@@ -117,7 +141,7 @@ def error_from(meta: dict[str, Any]) -> dict[str, Any]:
     )
 
 
-def first_error(errors: object) -> dict[str, Any] | None:
+def first_error(errors: object) -> ErrorDict | None:
     """The first of Meta's `errors`, whatever their shape, as the contract's `error`, or None."""
     found = errors_in(errors)
     return error_from(found[0]) if found else None

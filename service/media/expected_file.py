@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from service.accounts.receiving_account import ReceivingAccount
 from service.graph.error_shapes import errors_in, told_errors
-from service.graph.outcome import error_from, make_error
+from service.graph.outcome import ErrorDict, error_from, make_error
 from service.media.media import FILE_TYPES
 from service.runtime.db import db
 from service.runtime.ids import new_id
@@ -90,7 +90,7 @@ def _expected_file(message_id: str, item: MessageItem) -> ExpectedFile | None:
     )
 
 
-def _error_in_place(is_file: bool, errors: object) -> dict[str, Any] | None:
+def _error_in_place(is_file: bool, errors: object) -> ErrorDict | None:
     """The error that Meta gives in the place of a file.
 
     Meta gives one also with a message that it calls unsupported.
@@ -102,7 +102,7 @@ def _error_in_place(is_file: bool, errors: object) -> dict[str, Any] | None:
     return None
 
 
-def _error_without_id(body: dict[str, Any]) -> dict[str, Any] | None:
+def _error_without_id(body: dict[str, Any]) -> ErrorDict | None:
     """The error of a file that Meta describes without an id to fetch it by.
 
     For example with `"status": "undownloaded"`.

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from service.graph.outcome import first_error
+from service.graph.outcome import ErrorDict, first_error
 from service.messages import fact
 from service.messages.fact import Key
 from service.messages.state_machine import RANK
@@ -40,7 +40,7 @@ class DeliveryStatus:
         return self.phone_number_id, self.wamid, self.status, self.participant
 
     @property
-    def error(self) -> dict[str, Any] | None:
+    def error(self) -> ErrorDict | None:
         """The first of its errors, as the contract's `error`."""
         return first_error(self.errors)
 

@@ -11,6 +11,7 @@ from peewee import DateTimeField, IntegerField, TextField
 
 from service.accounts.account import Account
 from service.graph.error_codes import explain
+from service.graph.outcome import ErrorDict
 from service.messages.state_machine import WAITING
 from service.runtime.config import settings
 from service.runtime.db import db, execute
@@ -158,7 +159,7 @@ WHERE id = %(id)s AND status = ANY(%(allowed)s)
 """
 
 
-def pause(batch_id: str, reason: dict[str, Any] | None = None) -> None:
+def pause(batch_id: str, reason: ErrorDict | None = None) -> None:
     """Hold what has not left until the batch is resumed.
 
     `reason`: Meta's error, None when a person wants it. Raises Conflict when it was cancelled.
@@ -181,7 +182,7 @@ def _set_status(
     status: str,
     allowed: list[str],
     move_messages: Callable[[str], None],
-    reason: dict[str, Any] | None = None,
+    reason: ErrorDict | None = None,
 ) -> None:
     values = {
         'id': batch_id,

@@ -7,10 +7,9 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from service.conversations import opt_out
-from service.graph.outcome import Outcome, OutcomeKind
+from service.graph.outcome import ErrorDict, Outcome, OutcomeKind
 from service.runtime.db import fetch
 from service.runtime.errors import Conflict
 from service.sending import batch, holds, rate_limit
@@ -37,10 +36,6 @@ class SendFailure:
     at: datetime | None = None
 
     @property
-    def error(self) -> dict[str, Any]:
-        return self.outcome.error or {}
-
-    @property
     def consequence(self) -> tuple[object, ...]:
         """What follows of it: failures for which this is equal count once."""
         whose = (self.chatbot_id, self.phone_number_id, self.batch_id, self.access_token)
@@ -55,19 +50,19 @@ def apply(failures: Sequence[SendFailure]) -> None:
         if scope in ('number', 'waba', 'app'):
             _slow_down(failure)
         elif scope in ('bulk', 'template') and failure.batch_id:
-            _pause_batch(failure.batch_id, failure.error)
+            _pause_batch(failure.batch_id, failure.outcome.reason)
         elif failure.outcome.kind == OutcomeKind.HELD and scope != 'template':
             _hold_account(failure)
 
 
 def _hold_account(failure: SendFailure) -> None:
-    error = failure.error
+    error = failure.outcome.reason
     if holds.hold_account(failure.chatbot_id, error, failure.access_token):
         told = {'chatbot_id': failure.chatbot_id, 'code': error['code'], 'title': error['title']}
         log.error('account held', extra=told)
 
 
-def _pause_batch(batch_id: str, error: dict[str, Any]) -> None:
+def _pause_batch(batch_id: str, error: ErrorDict) -> None:
     try:
         batch.pause(batch_id, error)
     except Conflict:  # cancelled meanwhile

@@ -13,6 +13,7 @@ from service.accounts.account import MAY_SEND, Account
 from service.conversations import opt_out
 from service.conversations.merge import IdentityConflict
 from service.conversations.opt_out import UNWANTED
+from service.graph.outcome import ErrorDict
 from service.media import inbound_file
 from service.messages.state_machine import HoldReason
 from service.runtime.db import db, execute, execute_long, to_json
@@ -51,7 +52,7 @@ WHERE m.id = d.id
 """
 
 
-def hold_account(chatbot_id: str, reason: dict[str, Any], access_token: str | None = None) -> bool:
+def hold_account(chatbot_id: str, reason: ErrorDict, access_token: str | None = None) -> bool:
     """Let the messages of an account wait, because Meta refuses it.
 
     False when the account has another token by now.

@@ -8,6 +8,7 @@ from enum import IntEnum
 from typing import Any
 
 from service.accounts.account import MAY_SEND, Account
+from service.graph.outcome import ErrorDict
 from service.media import meta_upload
 from service.messages.message import Message
 from service.messages.state_machine import HoldReason, Status
@@ -47,7 +48,7 @@ class InitialState:
 
     status: str
     hold_reason: str | None = None
-    error: dict[str, Any] | None = None
+    error: ErrorDict | None = None
 
 
 @dataclass(slots=True)

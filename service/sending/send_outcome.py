@@ -182,13 +182,12 @@ def _hold_reason(message: Attempted, outcome: Outcome) -> HoldReason:
 
 def tries_entry(attempts: int, outcome: Outcome, at: datetime | None) -> dict[str, Any]:
     """An entry of the message's `tries`."""
-    error = outcome.error or {}
     return {
         'attempt': attempts,
         'at': at and to_rfc3339(at),
         'outcome': outcome.kind,
-        'code': error.get('code'),
-        'title': error.get('title'),
+        'code': outcome.code,
+        'title': outcome.error['title'] if outcome.error else None,
     }
 
 

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from service.conversations import service_window
-from service.graph.outcome import classify_error
+from service.graph.outcome import ErrorDict, classify_error
 from service.messages import message
 from service.messages.message_status import DeliveryStatus
 from service.messages.state_machine import TOLD, UNDELIVERED, Status, moves_up
@@ -30,7 +30,7 @@ class TargetMessage:
     phone_number_id: str
     wamid: str | None
     status: str
-    error: dict[str, Any] | None
+    error: ErrorDict | None
     accepted_at: datetime | None
     attempts: int
     batch_id: str | None
@@ -171,9 +171,7 @@ def _state_after(target: TargetMessage, status: DeliveryStatus) -> str:
     return status.status if status.status in TOLD else Status.ACCEPTED
 
 
-def _apply_failure(
-    target: TargetMessage, status: DeliveryStatus, error: dict[str, Any]
-) -> SendFailure:
+def _apply_failure(target: TargetMessage, status: DeliveryStatus, error: ErrorDict) -> SendFailure:
     """Let the error table decide as on an answer: the message may go again, or wait."""
     outcome = classify_error(error)
     step = next_step(target, outcome)

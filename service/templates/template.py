@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from service.graph.outcome import ErrorDict
 from service.runtime.db import execute, fetch
 from service.runtime.errors import Invalid
 from service.runtime.queues import ERRANDS, wake
@@ -12,7 +13,6 @@ from service.runtime.rows import fetch_as, fetch_bulk_as
 from service.templates import validation
 
 Message = dict[str, Any]  # a checked message, as service.content.message_schema gives it
-Error = dict[str, Any]  # the contract's `error`
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -33,7 +33,7 @@ class Stop:
     cause: str
     title: str
 
-    def error(self, details: str | None) -> Error:
+    def error(self, details: str | None) -> ErrorDict:
         return {
             'code': None,
             'title': self.title,

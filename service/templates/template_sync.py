@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from service.graph.outcome import ErrorDict
 from service.runtime.db import execute, fetch_dicts, to_json
 from service.runtime.rows import Json, execute_bulk, fetch_as
 from service.runtime.untrusted import as_dict, clean, identifier, is_deep
-from service.templates.template import Error, TemplateKey, request_sync
+from service.templates.template import TemplateKey, request_sync
 
 MAX_TOKENS = 3  # of the accounts of a WABA: a token that may send may not be allowed to read
 
@@ -104,7 +105,7 @@ def record_list(sync: ClaimedSync, found: list[Any], delay: float) -> list[Templ
     return fetch_as(TemplateKey, DELETE_GONE, values)
 
 
-def record_failure(sync: ClaimedSync, delay: float | None, error: Error, pause: float) -> None:
+def record_failure(sync: ClaimedSync, delay: float | None, error: ErrorDict, pause: float) -> None:
     """Try again in `delay` seconds (None: not by itself), and never within `pause` seconds."""
     _finish(sync, delay, error=error, pause=pause)
 
@@ -112,7 +113,7 @@ def record_failure(sync: ClaimedSync, delay: float | None, error: Error, pause: 
 def _finish(
     sync: ClaimedSync,
     delay: float | None,
-    error: Error | None = None,
+    error: ErrorDict | None = None,
     pause: float | None = None,
     is_done: bool = False,
 ) -> bool:

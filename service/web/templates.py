@@ -185,10 +185,10 @@ def _at_meta(account: Account) -> Iterator[WABA]:
 
 def _gateway_error(outcome: Outcome) -> GatewayError:
     """Meta's refusal as ours: about the account, about the request, or to be tried again."""
-    error: dict[str, Any] = outcome.error or {}
+    error = outcome.reason
     details = f' ({error["details"]})' if error['details'] else ''
     sentence = f'Meta: {error["title"]}{details}'
-    members = {
+    members: dict[str, Any] = {
         'code': error['code'],
         'fbtrace_id': error['fbtrace_id'],
         **explain(error.get('cause') or error['code']),
