@@ -32,8 +32,8 @@ A customer writes: web (door, webhook) -> webhooks (inbox, process, payload, rou
 messages_field) -> conversations, messages; later workers.replies -> replies -> sending (outbox).
 
 The backend sends: web (messages) -> sending (submit, send_policy, outbox), a row `queued`; then
-workers.send -> sending (dispatch) -> graph -> sending (dispatch, escalation); Meta's statuses come
-in by webhooks -> sending (delivery_status).
+workers.send -> sending (dispatch) -> graph -> sending (send_outcome, escalation); Meta's statuses
+come in by webhooks -> sending (delivery_status, status_change).
 """
 
 # From the bottom up; tests/system/test_layout.py holds every import against it.
