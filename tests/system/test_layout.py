@@ -194,6 +194,49 @@ def test_a_statement_that_moves_a_message_would_be_found(statement, moves):
     assert moves_a_message(statement) == moves
 
 
+BY_POSITION = re.compile(r'\bunnest\s*\(\s*%s', re.IGNORECASE)
+
+
+def test_many_rows_are_bound_by_the_names_of_their_fields():
+    """Else a column in the middle breaks a statement silently: service/runtime/rows.py."""
+    assert [name_of(path) for path in OURS if any(map(BY_POSITION.search, strings(path)))] == []
+    assert BY_POSITION.search('FROM unnest(%s::uuid[], %s::text[]) AS n (id, name)')
+
+
+COMPREHENSIONS = ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp
+
+
+def nested_comprehensions(tree):
+    """The lines of comprehensions that stand in another one."""
+    return [
+        inner.lineno
+        for outer in ast.walk(tree)
+        if isinstance(outer, COMPREHENSIONS)
+        for inner in ast.walk(outer)
+        if inner is not outer and isinstance(inner, COMPREHENSIONS)
+    ]
+
+
+def test_no_comprehension_stands_in_another_one():
+    found = {name_of(path): nested_comprehensions(tree_of(path)) for path in OURS}
+    assert {name: lines for name, lines in found.items() if lines} == {}
+    assert nested_comprehensions(ast.parse('[[b for b in a] for a in c]')) == [1]
+
+
+def hand_formatted(path):
+    """(line, how far it is indented) of each statement that ruff is told to leave alone."""
+    for number, line in enumerate(path.read_text().splitlines(), 1):
+        if line.rstrip().endswith('# fmt: skip'):
+            yield number, len(line) - len(line.lstrip())
+
+
+def test_only_tables_of_data_are_formatted_by_hand():
+    """They stand at the top of a module, and there are few."""
+    found = {name_of(path): list(hand_formatted(path)) for path in OURS}
+    assert [name for name, lines in found.items() if any(indent for _, indent in lines)] == []
+    assert sum(map(len, found.values())) <= 12
+
+
 def test_the_front_door_is_imported_by_wsgi_and_itself_alone():
     assert importers([*CORE, *WORKERS], 'service.web') == set()
     assert 'wsgi.py' in importers(OURS, 'service.web')
