@@ -8,12 +8,11 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
-from urllib3 import BaseHTTPResponse
-
 from service.graph.media_client import (
     GONE,
     LARGEST,
     Described,
+    Download,
     MediaClient,
     NotFetched,
     failure,
@@ -105,7 +104,7 @@ class Fetcher:
         mime_type = described and described.mime_type
         return StoredFile(key, size, digest.digest(), mime_type or _content_type(answer))
 
-    def _pieces(self, file: ClaimedFile, answer: BaseHTTPResponse) -> Iterator[bytes]:
+    def _pieces(self, file: ClaimedFile, answer: Download) -> Iterator[bytes]:
         """The bytes as they arrive. The claim is renewed meanwhile; who lost it stops."""
         renewed = time.monotonic()
         for piece in self.client.pieces(answer):
@@ -129,7 +128,7 @@ def _given_url(file: ClaimedFile) -> str | None:
     return clean(as_dict(file.content).get('url')) if is_fresh else None
 
 
-def _content_type(answer: BaseHTTPResponse) -> str | None:
+def _content_type(answer: Download) -> str | None:
     return clean(answer.headers.get('Content-Type'), 255)
 
 

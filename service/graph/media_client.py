@@ -20,6 +20,8 @@ from service.runtime import deadline
 from service.runtime.config import settings
 from service.runtime.untrusted import clean, digest_of
 
+Download = urllib3.BaseHTTPResponse  # the answer that a file comes in
+
 CHUNK = 256 * 1024  # bytes in memory at a time
 LARGEST = 100 * 2**20  # bytes, of any file (section 6.3)
 HOSTS = ('facebook.com', 'fbsbx.com', 'fbcdn.net', 'whatsapp.com', 'whatsapp.net')
@@ -87,7 +89,7 @@ class MediaClient:
         )
 
     @contextmanager
-    def download(self, url: str, token: str) -> Iterator[urllib3.BaseHTTPResponse]:
+    def download(self, url: str, token: str) -> Iterator[Download]:
         """The answer, whose bytes pieces() reads; its connection is free again afterwards.
 
         Raises NotFetched.
@@ -102,7 +104,7 @@ class MediaClient:
                 answer.close()  # what was read to its end is back in the pool by now
 
     @staticmethod
-    def pieces(answer: urllib3.BaseHTTPResponse) -> Iterator[bytes]:
+    def pieces(answer: Download) -> Iterator[bytes]:
         """The bytes as they arrive.
 
         Raises NotFetched when they come more slowly than any file may.
@@ -116,7 +118,7 @@ class MediaClient:
                 )
             yield piece
 
-    def _follow(self, url: str, token: str) -> urllib3.BaseHTTPResponse:
+    def _follow(self, url: str, token: str) -> Download:
         """GET, through redirects that stay with Meta."""
         for _ in range(REDIRECTS + 1):
             answer = self._get(url, token)
@@ -130,7 +132,7 @@ class MediaClient:
             url = urljoin(url, target)
         raise failure(OutcomeKind.RETRY, 'Meta redirects without end', 'not_fetched')
 
-    def _get(self, url: str, token: str) -> urllib3.BaseHTTPResponse:
+    def _get(self, url: str, token: str) -> Download:
         if not self.is_metas(url):
             raise failure(
                 OutcomeKind.RETRY, 'The address of the file is not at Meta', 'not_fetched'
@@ -164,7 +166,7 @@ def _network() -> Iterator[None]:
         ) from error
 
 
-def _piece(answer: urllib3.BaseHTTPResponse) -> bytes:
+def _piece(answer: Download) -> bytes:
     with deadline.within(settings.GRAPH_TIMEOUT):
         return answer.read1(CHUNK)
 
@@ -184,7 +186,7 @@ def _of_an_id(outcome: Outcome) -> Outcome:
     return outcome
 
 
-def _of_an_address(answer: urllib3.BaseHTTPResponse) -> Outcome:
+def _of_an_address(answer: Download) -> Outcome:
     """A file server speaks HTTP alone. A refusal of a fresh address may be the token's fault."""
     kind = OutcomeKind.HELD if answer.status == 401 else OutcomeKind.RETRY
     return failure(

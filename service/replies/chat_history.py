@@ -61,5 +61,9 @@ def build_messages(history: Iterable[PastMessage], system_prompt: str | None) ->
 def _turns(history: Iterable[PastMessage]) -> list[Turn]:
     said = [Turn(ROLES[one.direction], cleaned(one.text)) for one in history]
     said = [turn for turn in said if turn.text.strip()]
-    groups = groupby(said, key=lambda turn: turn.role)
-    return [Turn(role, '\n'.join(turn.text for turn in group)) for role, group in groups]
+    return [_joined(group) for _, group in groupby(said, key=lambda turn: turn.role)]
+
+
+def _joined(turns: Iterable[Turn]) -> Turn:
+    first, *others = turns
+    return Turn(first.role, '\n'.join([first.text, *(turn.text for turn in others)]))

@@ -1,4 +1,4 @@
-"""Meta, her customers and an instant AI in one process: `python -m tests.bench.turn_load PORT WEB_PORT`.
+"""Meta, her customers and an instant AI: `python -m tests.bench.turn_load PORT WEB_PORT`.
 
 Each line on stdin, {"rate", "seconds", "warm_up", "known"}, is a run: customers write at that rate,
 whether or not the gateway keeps up (open loop), 7 of 10 of them known. Each reply's call is
