@@ -1,5 +1,6 @@
 """Bodies that were cut off on their way: the answer is 400 and nothing is stored, at every cut."""
 
+import io
 import json
 import socket
 import struct
@@ -9,9 +10,11 @@ import pytest
 from urllib3 import encode_multipart_formdata
 
 from service.content.file_types import MB
+from service.runtime.db import db
 from service.web.auth import sign
 from tests.content.test_media_types import sample
 from tests.people import APP_SECRET, CHATBOT, envelope, sql, text_message
+from tests.web.clients import SEND
 
 KEY = 'Authorization: Bearer test-key'
 HEADER = b'to,name\r\n'
@@ -214,3 +217,25 @@ def test_malformed_chunks_are_a_400(post, web, target, body):
     )
     assert (status, counted()) == (400, 0)
     assert 'unexpected error' not in web.processes.logs('web')
+
+
+def test_a_body_is_read_before_a_database_connection_is_taken(backend, application):
+    backend.account()
+    seen = []
+
+    class Slow(io.BytesIO):
+        def readinto(self, buffer):
+            seen.append(db.is_closed())
+            return super().readinto(buffer)
+
+    body = json.dumps(SEND).encode()
+    for path in ('/send', '/account', '/messages/01930000-0000-7000-8000-000000000000/read'):
+        application.test_client().post(
+            f'/whatsapp-cloud{path}',
+            input_stream=Slow(body),
+            content_length=len(body),
+            headers={'Authorization': 'Bearer test-key', 'Content-Type': 'application/json'},
+        )
+    assert seen
+    assert all(seen)
+    assert sql('SELECT count(*) FROM message') == [(1,)]

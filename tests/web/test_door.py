@@ -1,48 +1,19 @@
 """Slow and quiet clients: none of them holds a thread, the main loop, a stop or the port."""
 
 import contextlib
-import io
-import json
-import os
-import signal
-import socket
 import time
 
-import psutil
 import pytest
 import requests
 from urllib3 import encode_multipart_formdata
 
 from service.content.file_types import MB
-from service.runtime.db import db
-from service.web.auth import sign
-from tests.people import APP_SECRET, CHATBOT, envelope, sql, text_message
-from tests.stack import Processes, free_port, wait_until
+from tests.people import CHATBOT
+from tests.stack import Processes, free_port
+from tests.web.clients import head, order, status, webhook
 
 MANY = 48  # three for each thread of the worker
-KEY = 'Authorization: Bearer test-key'
 QUICK = 'gunicorn -c python:tests.quick_server wsgi:app'
-SEND = {'chatbot_id': CHATBOT, 'to': '+12025550143', 'type': 'text', 'text': {'body': 'Hello'}}
-
-
-def head(line, *headers, length=None, key=KEY):
-    length = [] if length is None else [f'Content-Length: {length}']
-    return '\r\n'.join(
-        [f'{line} HTTP/1.1', 'Host: gateway', key, *length, *headers, '', '']
-    ).encode()
-
-
-def webhook(text='Hello'):
-    body = json.dumps(envelope([text_message(text, f'wamid.{time.time_ns()}')])).encode()
-    line = 'POST /whatsapp-cloud/webhook'
-    return head(line, f'X-Hub-Signature-256: {sign(body, APP_SECRET)}', length=len(body)) + body
-
-
-def order(**more):
-    body = json.dumps(SEND | more).encode()
-    return (
-        head('POST /whatsapp-cloud/send', 'Content-Type: application/json', length=len(body)) + body
-    )
 
 
 def upload(length, kind='multipart/form-data; boundary=x'):
@@ -74,54 +45,6 @@ SLOW = {
 }
 
 
-@pytest.fixture
-def connect(web, backend):
-    """connect(raw): a connection to the web process on which that was sent.
-
-    Closed after the test.
-    """
-    backend.account()
-    with contextlib.ExitStack() as stack:
-
-        def connect(raw=b'', port=web.port, room=None):
-            connection = stack.enter_context(socket.socket())
-            if room:
-                connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, room)
-            connection.settimeout(30)
-            connection.connect(('127.0.0.1', port))
-            connection.sendall(raw)
-            return connection
-
-        yield connect
-
-
-@pytest.fixture
-def start(schema, backend, tmp_path):
-    """start(workers=…, port=…, wait=…): web processes of this test; with .port and .master."""
-    backend.account()
-    started = []
-
-    def start(workers=1, port=None, wait=True):
-        processes = Processes(tmp_path / str(len(started)), {'WEB_CONCURRENCY': str(workers)})
-        processes.port = port or free_port()
-        started.append(processes)
-        (processes.master,) = processes.start('web', env={'PORT': str(processes.port)})
-        if wait:
-            wait_until(lambda: serves(processes), 30, message=lambda: processes.logs('web'))
-        return processes
-
-    yield start
-    for processes in started:
-        processes.stop_all()
-
-
-def serves(processes):
-    """Whether a worker of these very processes answers."""
-    with contextlib.suppress(requests.RequestException):
-        is_ok = requests.get(f'http://127.0.0.1:{processes.port}/healthz', timeout=10).ok
-        return is_ok and 'Booting worker' in processes.logs('web')
-
-
 @pytest.fixture(scope='module')
 def quick(schema, tmp_path_factory):
     """The port of a web process whose patience is short, and its processes."""
@@ -131,18 +54,6 @@ def quick(schema, tmp_path_factory):
     processes.wait_port(processes.port)
     yield processes
     processes.stop_all()
-
-
-def status(connection):
-    """The status code of the next answer; 0 when the connection is closed instead."""
-    data = b''
-    with contextlib.suppress(ConnectionResetError):
-        while b'\r\n\r\n' not in data and (more := connection.recv(1)):
-            data += more
-    found = data.split()
-    length = data.lower().partition(b'content-length: ')[2].split(b'\r\n')[0]
-    connection.recv(int(length or 0), socket.MSG_WAITALL)
-    return int(found[1]) if found else 0
 
 
 def everybody_is_served(connect, url):
@@ -273,77 +184,3 @@ def test_when_the_room_is_full_the_one_that_is_idle_goes(connect, quick):
     quiet = [connect(b'', quick.port) for _ in range(120)]
     assert [status(connect(raw, quick.port)) for raw in (order(), webhook())] == [202, 200]
     assert status(quiet[0]) == 0
-
-
-@pytest.mark.alone
-@pytest.mark.parametrize(
-    'raw', [b'', webhook()[:60], order()[:-5]], ids=['nothing', 'half a head', 'half a body']
-)
-def test_a_silent_connection_does_not_hold_a_stop(connect, start, raw):
-    processes = start()
-    silent = connect(raw, processes.port)
-    began = time.monotonic()
-    assert processes.stop('web') == [0]
-    assert time.monotonic() - began < 12
-    assert status(silent) in (0, 408)
-
-
-def test_at_a_stop_what_is_under_way_is_finished(connect, start):
-    processes = start()
-    half = [
-        (connect(raw[:-5], processes.port), raw, code)
-        for raw, code in ((order(), 202), (webhook(), 200))
-    ]
-    assert serves(processes)  # by now the first part has arrived
-    processes.master.send(signal.SIGTERM)
-    wait_until(lambda: not accepts(processes.port), 20)
-    for connection, raw, code in half:
-        connection.sendall(raw[-5:])
-        assert status(connection) == code
-    assert processes.stop('web') == [0]
-
-
-def accepts(port):
-    with socket.socket() as probe:
-        return probe.connect_ex(('127.0.0.1', port)) == 0
-
-
-@pytest.mark.alone
-def test_after_kill_9_of_the_master_the_next_one_starts_and_nobody_loses_a_request(connect, start):
-    processes = start(workers=2)
-    orphans = psutil.Process(processes.master.pid).children()
-    raw = order()
-    half = connect(raw[:-5], processes.port)
-    assert serves(processes)  # by now the first part has arrived
-    os.kill(processes.master.pid, signal.SIGKILL)
-    heir = start(port=processes.port, wait=False)
-    half.sendall(raw[-5:])
-    assert status(half) == 202
-    wait_until(lambda: serves(heir), 30, message=lambda: heir.logs('web'))
-    wait_until(
-        lambda: not any(one.is_running() and one.status() != 'zombie' for one in orphans), 20
-    )
-    assert status(connect(webhook(), heir.port)) == 200
-    assert heir.master.returncode is None
-
-
-def test_a_body_is_read_before_a_database_connection_is_taken(backend, application):
-    backend.account()
-    seen = []
-
-    class Slow(io.BytesIO):
-        def readinto(self, buffer):
-            seen.append(db.is_closed())
-            return super().readinto(buffer)
-
-    body = json.dumps(SEND).encode()
-    for path in ('/send', '/account', '/messages/01930000-0000-7000-8000-000000000000/read'):
-        application.test_client().post(
-            f'/whatsapp-cloud{path}',
-            input_stream=Slow(body),
-            content_length=len(body),
-            headers={'Authorization': 'Bearer test-key', 'Content-Type': 'application/json'},
-        )
-    assert seen
-    assert all(seen)
-    assert sql('SELECT count(*) FROM message') == [(1,)]

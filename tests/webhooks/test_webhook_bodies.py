@@ -24,15 +24,6 @@ def nested(depth, inner='0'):
     return '[' * depth + inner + ']' * depth
 
 
-def holding(value):
-    """A webhook whose message holds a value, given as JSON text, under a key that nobody knows."""
-    return (
-        json.dumps(envelope([text_message(wamid='wamid.odd', odd='@')]))
-        .replace('"@"', value)
-        .encode()
-    )
-
-
 @pytest.fixture(scope='module')
 def web(schema, tmp_path_factory):
     """The real web process, for what a test client cannot send."""
@@ -261,44 +252,6 @@ def test_parts_of_an_envelope_that_cannot_be_used_are_invalid_items(meta, backen
     workers.incoming()
     assert set(backend.outcomes()) == {('change', 'invalid')}
     assert [event['status'] for event in backend.events()] == ['processed']
-
-
-ODDITIES = {
-    'NaN': 'NaN',
-    'Infinity': '-Infinity',
-    'a huge float': '1e999',
-    'a tiny float': '1e-999',
-    'a long integer': '9' * 300,
-    'a very long integer': '-' + '9' * 6000,
-    'a long fraction': '0.' + '1' * 6000,
-    'nested 400 deep': nested(400),
-    'nested 490 deep': nested(490),
-    'surrogates': '"\\ud83d \\ude00\\ud83d"',
-    'NULs': '{"\\u0000": "\\u0000"}',
-    'equal keys': '{"a": 1, "a": 2}',
-}
-
-
-@pytest.mark.parametrize('value', ODDITIES.values(), ids=ODDITIES)
-def test_an_odd_value_costs_neither_its_message_nor_the_lists(meta, backend, workers, value):
-    backend.account()
-    assert meta.webhook(holding(value)).status_code == 200
-    assert meta.webhook(GOOD).status_code == 200
-    workers.incoming()
-    assert backend.outcomes() == [('message', 'stored')] * 2
-    assert [message['wamid'] for message in backend.messages()] == ['wamid.neighbour', 'wamid.odd']
-
-
-@pytest.mark.parametrize('value', ODDITIES.values(), ids=ODDITIES)
-def test_an_odd_content_costs_neither_its_message_nor_the_lists(meta, backend, workers, value):
-    backend.account()
-    body = json.dumps(envelope([{**text_message(wamid='wamid.odd'), 'text': '@'}])).replace(
-        '"@"', value
-    )
-    assert meta.webhook(body.encode()).status_code == 200
-    workers.incoming()
-    assert backend.outcomes() == [('message', 'stored')]
-    assert [message['wamid'] for message in backend.messages()] == ['wamid.odd']
 
 
 @pytest.mark.parametrize('encoding', ['utf-8-sig', 'utf-16', 'utf-16-le', 'utf-32'])
