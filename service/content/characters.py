@@ -64,6 +64,7 @@ def is_emoji(text: str) -> bool:
 MAX_VARIABLE = 32_768
 BREAKS = re.compile('[\t\n\v\f\r\x1c-\x1e\x85\u2028\u2029]')
 MANY_BLANKS = re.compile(r'\s{5}')
+REFUSED = '(Meta refuses it with 132018)'
 
 
 def variable_problem(text: str) -> str | None:
@@ -75,7 +76,7 @@ def variable_problem(text: str) -> str | None:
     if len(text) > MAX_VARIABLE:
         return f'1 to {MAX_VARIABLE} characters are allowed, this has {len(text)}.'
     if BREAKS.search(text):
-        return 'A variable of a template must have no line end and no tab (Meta refuses it with 132018).'
+        return f'A variable of a template must have no line end and no tab {REFUSED}.'
     if MANY_BLANKS.search(text):
-        return 'A variable of a template must have no more than four blanks in a row (Meta refuses it with 132018).'
+        return f'A variable of a template must have no more than four blanks in a row {REFUSED}.'
     return None

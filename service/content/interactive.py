@@ -111,7 +111,7 @@ def message(
 
 
 class PaymentSchema(Schema):
-    """order_details and order_status: what stands in them differs by country, and Meta checks it."""
+    """order_details and order_status: their contents differ by country, and Meta checks them."""
 
     class Meta:
         unknown = INCLUDE

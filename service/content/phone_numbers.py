@@ -72,9 +72,8 @@ def candidates(wa_id: str) -> list[str]:
 def problem(text: str, is_known: bool = False) -> str | None:
     """What is wrong with a phone number, as a sentence; None if it may exist.
 
-    Lengths are checked, ranges are not: test numbers and ranges younger than the library's tables
-    must pass. And no plan of a country's speaks against a number under which Meta knows a customer
-    (`is_known`).
+    Lengths are checked, ranges are not: test numbers, and ranges newer than the library's tables,
+    must pass. `is_known`: Meta knows a customer under it, so its country's rules are not asked.
     """
     number = digits(text)
     wrong = _wrong_form(visible(text).translate(SIGNS), number)
@@ -84,17 +83,23 @@ def problem(text: str, is_known: bool = False) -> str | None:
     return first if first and all(_wrong_length(form) for form in candidates(number)[1:]) else None
 
 
+BEGINNING = 'a phone number begins with its country code, like +55, not with 0.'
+
+
 def _wrong_form(bare: str, number: str) -> str | None:
     if any(character.isalpha() for character in bare):
         return 'A phone number has no letters.'
     if not FORM.fullmatch(bare):
-        return 'A phone number has the digits 0 to 9, a "+" at its beginning, spaces and "-", ".", "(", ")", no more.'
+        return (
+            'A phone number has the digits 0 to 9, a "+" at its beginning, spaces and "-", ".", '
+            '"(", ")", no more.'
+        )
     if not number:
         return 'The phone number is missing.'
     if number.startswith('00'):
-        return 'Write "+" in the place of 00: a phone number begins with its country code, like +55, not with 0.'
+        return f'Write "+" in the place of 00: {BEGINNING}'
     if number.startswith('0'):
-        return 'A phone number begins with its country code, like +55, not with 0.'
+        return BEGINNING[0].upper() + BEGINNING[1:]
     if len(number) < SHORTEST:
         return 'Too short: a phone number has its country code, area code and number.'
     if len(number) > LONGEST:
@@ -103,18 +108,18 @@ def _wrong_form(bare: str, number: str) -> str | None:
 
 
 def _is_plain(number: str) -> bool:
-    """Whether country code and length fit as they stand: most numbers, in a sixth of the time that
-    parsing takes.
+    """Whether country code and length are right as they stand.
+
+    That is so of most numbers, and takes a sixth of the time of parsing.
     """
     for length in (1, 2, 3):
         if int(number[:length]) in COUNTRY_CODE_TO_REGION_CODE:
-            code, rest = int(number[:length]), number[length:]
+            rest = number[length:]
             if not rest or rest.startswith('0'):
                 return False
-            plain = PhoneNumber(country_code=code, national_number=int(rest))
-            return (
-                phonenumbers.is_possible_number_with_reason(plain) == ValidationResult.IS_POSSIBLE
-            )
+            plain = PhoneNumber(country_code=int(number[:length]), national_number=int(rest))
+            result = phonenumbers.is_possible_number_with_reason(plain)
+            return result == ValidationResult.IS_POSSIBLE
     return False
 
 
@@ -128,9 +133,8 @@ def _wrong_length(number: str) -> str | None:
             return 'No country has the code that this number begins with.'
         return 'Too short: a phone number has its country code, area code and number.'
     code = str(parsed.country_code)
-    if number[len(code)] == '0' and not phonenumbers.national_significant_number(parsed).startswith(
-        '0'
-    ):
+    national = phonenumbers.national_significant_number(parsed)
+    if number[len(code)] == '0' and not national.startswith('0'):
         return f'Leave out the 0 after the country code +{code}.'
     return _sentence(phonenumbers.is_possible_number_with_reason(parsed), code)
 
@@ -139,7 +143,13 @@ def _sentence(result: int, code: str) -> str | None:
     if result == ValidationResult.IS_POSSIBLE:
         return None
     if result == ValidationResult.TOO_LONG:
-        return f'Too long for the country code +{code}: it has digits too many, or another country code.'
+        return (
+            f'Too long for the country code +{code}: '
+            'it has digits too many, or another country code.'
+        )
     if result == ValidationResult.INVALID_LENGTH:
         return f'No number of the country code +{code} has so many digits.'
-    return f'Too short for the country code +{code}: digits are missing, or the country code itself is.'
+    return (
+        f'Too short for the country code +{code}: '
+        'digits are missing, or the country code itself is.'
+    )

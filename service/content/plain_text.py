@@ -1,15 +1,14 @@
-"""Pure: what a person would read in a message, of every type and both directions.
+"""Pure: what a person would read in a message of any type and direction.
 
-Odd content never raises.
-
-Words of ours stand in brackets, everything else is what somebody wrote or chose.
+Odd content never raises. Words of ours stand in brackets; everything else was written or chosen by
+somebody.
 """
 
 import json
 from collections.abc import Callable
-from decimal import Decimal
 from typing import Any
 
+from service.content.order_text import item_text, total_text
 from service.runtime.timestamps import from_epoch, to_rfc3339
 from service.runtime.untrusted import (
     as_dict,
@@ -23,7 +22,6 @@ from service.runtime.untrusted import (
 
 DELETED = '[deleted]'
 UNTOLD = frozenset(('flow_token',))  # of a form's answers: for machines
-LARGEST = 10**15  # of a quantity or a price that is worth a sum
 
 
 def read(kind: str, content: object) -> str:
@@ -86,44 +84,8 @@ def _reaction(kind: str, content: object) -> str:
 def _order(kind: str, content: object) -> str:
     items = list_of_dicts(as_dict(content).get('product_items'))
     return join_nonempty(
-        '\n', _labelled(kind, get_text(content, 'text')), *map(_item, items), _total(items)
+        '\n', _labelled(kind, get_text(content, 'text')), *map(item_text, items), total_text(items)
     )
-
-
-def _item(item: dict[str, Any]) -> str:
-    what = f'{get_text(item, "quantity") or "?"} × {get_text(item, "product_retailer_id") or "?"}'
-    price = join_nonempty(
-        ' ',
-        _money(item.get('item_price')) or get_text(item, 'item_price'),
-        get_text(item, 'currency'),
-    )
-    return f'{what} at {price}' if price else what
-
-
-def _total(items: list[dict[str, Any]]) -> str:
-    """Of one currency, and if every part of it is a number."""
-    parts = [(_number(item.get('quantity')), _number(item.get('item_price'))) for item in items]
-    currencies = {get_text(item, 'currency') for item in items}
-    known = [
-        (quantity, price) for quantity, price in parts if quantity is not None and price is not None
-    ]
-    if len(currencies) != 1 or len(known) < len(parts):
-        return ''
-    total = sum((quantity * price for quantity, price in known), Decimal())
-    return join_nonempty(' ', 'Total', _money(total), *currencies)
-
-
-def _number(value: object) -> Decimal | None:
-    if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
-        return None
-    return Decimal(str(value)) if -LARGEST < value < LARGEST else None
-
-
-def _money(value: object) -> str:
-    amount = _number(value)
-    if amount is None:
-        return ''
-    return f'{amount:.0f}' if amount == amount.to_integral_value() else f'{amount:.2f}'
 
 
 def _system(kind: str, content: object) -> str:
@@ -143,9 +105,7 @@ def _edit(kind: str, content: object) -> str:
 
 
 def _template(kind: str, content: object) -> str:
-    """Its name and its parameters; where its definition is known, service.templates.rendering says
-    more.
-    """
+    """Its name and parameters; service.templates.rendering says more of a known template."""
     components = list_of_dicts(as_dict(content).get('components'))
     values = [
         _parameter(one)
@@ -236,9 +196,7 @@ def _call_permission(content: dict[str, Any]) -> str:
 
 
 def _parts(content: object) -> str:
-    """Header, body, footer and what can be tapped, of an interactive message of ours or of one of
-    its cards.
-    """
+    """Header, body, footer and buttons of an interactive message of ours, or of a card of it."""
     header = as_dict(as_dict(content).get('header'))
     kind = get_text(header, 'type')
     media = _media(kind, header.get(kind)) if kind in MEDIA else ''
@@ -286,23 +244,35 @@ def _section(section: dict[str, Any]) -> list[str]:
 
 
 def _of_any_kind(kind: str, content: object) -> str:
-    """A type that is younger than this page: whatever looks like words in it."""
+    """The text of a type that is not known here: whatever looks like text in it."""
     found = (get_text(content, name) for name in ('caption', 'body', 'text', 'title', 'name'))
     return _labelled(kind, next(filter(None, found), ''))
 
 
 MEDIA = ('image', 'video', 'audio', 'voice', 'document', 'sticker')
 INTERACTIVE_REPLIES = {
-    'button_reply': _button_reply, 'list_reply': _list_reply, 'nfm_reply': _form,
+    'button_reply': _button_reply,
+    'list_reply': _list_reply,
+    'nfm_reply': _form,
     'call_permission_reply': _call_permission,
-}  # fmt: skip
+}
 READERS: dict[str, Callable[[str, object], str]] = {
-    'text': _text, **dict.fromkeys(MEDIA, _media), 'location': _location, 'contacts': _contacts, 'button': _button,
-    'interactive': _interactive, 'reaction': _reaction, 'order': _order, 'template': _template, 'edit': _edit,
-    'system': _system, 'unsupported': _unsupported, 'unknown': _unsupported,
+    'text': _text,
+    **dict.fromkeys(MEDIA, _media),
+    'location': _location,
+    'contacts': _contacts,
+    'button': _button,
+    'interactive': _interactive,
+    'reaction': _reaction,
+    'order': _order,
+    'template': _template,
+    'edit': _edit,
+    'system': _system,
+    'unsupported': _unsupported,
+    'unknown': _unsupported,
     'request_welcome': lambda kind, content: '[chat opened]',
     'revoke': lambda kind, content: '[deleted a message]',
-}  # fmt: skip
+}
 
 
 def parameter_text(parameter: dict[str, Any]) -> str:

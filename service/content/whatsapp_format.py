@@ -71,7 +71,7 @@ def _in_fence(fence: str | None, stripped: str, line: str, result: list[str]) ->
 
 
 def _line(line: str, lines: list[str], at: int, result: list[str], is_markdown: bool) -> int:
-    """One line that is no code and no table; returns where to go on: a heading may be underlined."""
+    """Format a line that is no code and no table; returns the index of the next line."""
     stripped = line.strip()
     level = len(stripped) - len(stripped.lstrip('#'))
     if 1 <= level <= 6 and stripped[level : level + 1] in (' ', '\t'):
@@ -155,7 +155,7 @@ def _token(token: re.Match[str]) -> str:
 
 
 def _code_spans(line: str) -> dict[int, int]:
-    """{where a run of backticks begins: where the span ends that the next run of as many closes}."""
+    """Spans of code: {where their first backtick stands: where they end}."""
     spans: dict[int, int] = {}
     waiting: dict[int, int] = {}
     for run in reversed([(found.start(), found.end()) for found in re.finditer('`+', line)]):

@@ -1,4 +1,4 @@
-"""The body of an HTTP answer: read to its end and decoded, but never more of it than it may have."""
+"""Reads the body of an HTTP answer, decoded, up to a limit of its size."""
 
 import zlib
 
@@ -6,15 +6,12 @@ import urllib3
 from urllib3.exceptions import HTTPError
 
 PLAIN = ('', 'identity')
-WINDOWS = {
-    'gzip': (31,),
-    'x-gzip': (31,),
-    'deflate': (15, -15),
-}  # for zlib; a deflate is sent with a head or without
+# zlib's wbits; `deflate` is sent with a head or without one
+WINDOWS = {'gzip': (31,), 'x-gzip': (31,), 'deflate': (15, -15)}
 
 
 class Unreadable(HTTPError):
-    """The text says why, without what stands in it: `more than …`, `in a Content-Encoding …`"""
+    """The body cannot be read; the text says why, without any of the body."""
 
 
 def read(answer: urllib3.BaseHTTPResponse, most: int) -> bytes:

@@ -47,18 +47,16 @@ class Formatter(logging.Formatter):
             line['exception'] = self.formatException(record.exc_info)
         return json.dumps(line, default=str)
 
-    def formatException(self, exc_info: ExcInfo) -> list[str]:  # type: ignore[override]  # one line of JSON, not text
-        """Where it happened and what kind it is; not its text, which may quote a message or a
-        number.
-        """
+    # one line of JSON, not text
+    def formatException(self, exc_info: ExcInfo) -> list[str]:  # type: ignore[override]
+        """Its type and where it happened, not its text, which may quote a message or a number."""
         kind, error, trace = exc_info
         if kind is None:
             return []
         frames: list[str] = []
         while trace:
-            frames.append(
-                f'{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno} {trace.tb_frame.f_code.co_name}'
-            )
+            code = trace.tb_frame.f_code
+            frames.append(f'{code.co_filename}:{trace.tb_lineno} {code.co_name}')
             trace = trace.tb_next
         sqlstate = getattr(getattr(error, 'orig', error), 'pgcode', None)
         return [

@@ -87,7 +87,7 @@ def fetch_bulk_as(
 
 
 def fetch_as(row_type: type[T], statement: str, parameters: Parameters = ()) -> list[T]:
-    """All rows of a statement as objects of a dataclass whose fields are called like its columns."""
+    """All rows of a statement as objects of a dataclass with a field for each column."""
     cursor = db.execute_sql(statement, parameters)
     names = tuple(column.name for column in cursor.description or ())
     rows = cursor.fetchall()

@@ -1,11 +1,10 @@
-"""The release's locks on tables, taken beside running processes: all of them before anything is
-changed.
+"""The release's locks on tables, all taken before anything is changed, while processes run.
 
-Transactions of the others hold some tables and wait for more, not all in one order; so does the
-release, and then each waits for the other. At first the release gives way: when it cannot have a
-table soon, it gives back all it has. When that has led nowhere, it keeps what it has, and cancels
-the statement of whoever holds a table and waits for one of the release's: no more than PostgreSQL
-does to one in a deadlock. They take up their transaction again.
+Other transactions lock some tables and wait for more, not all in the same order. So does the
+release, and each may wait for the other. At first the release gives way: when it does not get a
+lock soon, it releases all it has and tries again. When that has not helped, it keeps its locks and
+cancels the statement of whoever holds a table and waits for one of the release's. That is what
+PostgreSQL does to one of two in a deadlock; the cancelled transaction is tried again.
 """
 
 import logging
@@ -24,16 +23,16 @@ from service.runtime.db import reason
 log = logging.getLogger(__name__)
 PATIENCE = 120  # seconds until it is given up
 GIVE_WAY_SECONDS = 10  # of them
-# Milliseconds for one table: below PostgreSQL's deadlock_timeout (1 s), so that nobody is ended for
-# being in a circle with us; later above it, as an autovacuum gives way only to who waits for
-# longer.
-SHORTLY, FIRMLY = 300, 3000
+# Milliseconds for one table: first below PostgreSQL's deadlock_timeout (1 s), so that it cancels
+# nobody because of us; later above it, as an autovacuum gives way only to one that waits longer.
+SHORT_TIMEOUT, FIRM_TIMEOUT = 300, 3000
 CANCEL_EVERY = 0.1  # seconds
 # In the order in which most transactions first touch the tables, to read or to write.
 ORDER = (
-    'webhook_event', 'whatsapp_cloud_account', 'conversation', 'conversation_identity', 'conversation_merged',
-    'contact_event', 'account_event', 'template_sync', 'template', 'message', 'media', 'media_upload', 'read_receipt',
-    'message_status', 'message_fact', 'usage_log', 'idempotency_key', 'batch', 'graph_outage', 'process',
+    'webhook_event', 'whatsapp_cloud_account', 'conversation', 'conversation_identity',
+    'conversation_merged', 'contact_event', 'account_event', 'template_sync', 'template', 'message',
+    'media', 'media_upload', 'read_receipt', 'message_status', 'message_fact', 'usage_log',
+    'idempotency_key', 'batch', 'graph_outage', 'process',
 )  # fmt: skip
 
 
@@ -47,11 +46,9 @@ class Locked(Exception):
 
 
 def until_free(connect: Connect, change: Change) -> tuple[int, int]:
-    """What `change(cursor, firmness)` returns: in a transaction, done again while it gets no lock.
+    """Run `change(cursor, firmness)` in a transaction, again while it gets no lock; its result.
 
-    Raises Locked.
-
-    `firmness` is a context for take().
+    `firmness` is a context for take(). Raises Locked.
     """
     began = time.monotonic()
     with closing(connect()) as database:
@@ -73,7 +70,7 @@ def until_free(connect: Connect, change: Change) -> tuple[int, int]:
 
 
 def take(cursor: cursor, tables: Collection[str]) -> None:
-    """Lock those of `tables` that exist, in everybody's order."""
+    """Lock those of `tables` that exist, in the order that others use as well."""
     for table in filter(tables.__contains__, ORDER):
         cursor.execute('SELECT to_regclass(%s) IS NOT NULL', (table,))
         if value(cursor):
@@ -81,25 +78,28 @@ def take(cursor: cursor, tables: Collection[str]) -> None:
 
 
 def value(cursor: cursor) -> Any:
-    """What a statement found, which asks for one value; None if there is no row."""
+    """The single value that a statement found; None when there is no row."""
     row = cursor.fetchone()
     return row[0] if row else None
 
 
 CANCEL_CIRCLES = """
 SELECT pg_cancel_backend(pid) FROM (
-  SELECT DISTINCT a.pid FROM pg_stat_activity a JOIN pg_locks l USING (pid) JOIN pg_class c ON c.oid = l.relation
-  WHERE c.relname = ANY(%s) AND l.granted AND a.datname = current_database() AND pg_has_role(a.usesysid, 'MEMBER')
+  SELECT DISTINCT a.pid FROM pg_stat_activity a JOIN pg_locks l USING (pid)
+    JOIN pg_class c ON c.oid = l.relation
+  WHERE c.relname = ANY(%s) AND l.granted AND a.datname = current_database()
+    AND pg_has_role(a.usesysid, 'MEMBER')
     AND %s = ANY(pg_blocking_pids(a.pid))) AS circle
 """
 
 
 @contextmanager
 def _firmness(is_firm: bool, cursor: cursor, connect: Connect) -> Iterator[None]:
-    """How the transaction of `cursor` waits for locks; firm, it has another connection that cancels
-    circles.
+    """Set how long the transaction of `cursor` waits for a lock.
+
+    When `is_firm`, another connection cancels the statements that wait for it in a circle.
     """
-    cursor.execute('SET LOCAL lock_timeout = %s', (FIRMLY if is_firm else SHORTLY,))
+    cursor.execute('SET LOCAL lock_timeout = %s', (FIRM_TIMEOUT if is_firm else SHORT_TIMEOUT,))
     if not is_firm:
         yield
         return
@@ -122,18 +122,19 @@ def _cancel(connect: Connect, pid: int, over: threading.Event) -> None:
                 cursor.execute(CANCEL_CIRCLES, ([*ORDER], pid))
 
 
-IN_THE_WAY = """
-SELECT DISTINCT a.pid, coalesce(nullif(a.application_name, ''), a.backend_type) AS name, a.state, c.relname,
-  extract(epoch FROM now() - a.xact_start)::int AS seconds
+FIND_BLOCKER = """
+SELECT DISTINCT a.pid, coalesce(nullif(a.application_name, ''), a.backend_type) AS name,
+  a.state, c.relname, extract(epoch FROM now() - a.xact_start)::int AS seconds
 FROM pg_locks l JOIN pg_stat_activity a USING (pid) JOIN pg_class c ON c.oid = l.relation
-WHERE l.granted AND l.pid <> pg_backend_pid() AND a.datname = current_database() AND c.relname = ANY(%s)
+WHERE l.granted AND l.pid <> pg_backend_pid() AND a.datname = current_database()
+  AND c.relname = ANY(%s)
 ORDER BY seconds DESC NULLS LAST LIMIT 1
 """
 
 
 def _in_the_way(cursor: cursor) -> str | None:
-    """The oldest transaction that holds one of our tables, in words; None when it has just ended."""
-    cursor.execute(IN_THE_WAY, (['schema_version', *ORDER],))
+    """The oldest transaction that holds one of our tables, in words; None when there is none."""
+    cursor.execute(FIND_BLOCKER, (['schema_version', *ORDER],))
     for pid, name, state, table, seconds in cursor.fetchall():
         return f'{table} by process {pid} ({name}, {state}, for {seconds} s)'
     return None

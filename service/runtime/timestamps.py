@@ -34,7 +34,7 @@ def from_rfc3339(text: str) -> datetime | None:
 
 
 def from_epoch(value: object) -> datetime | None:
-    """Meta's seconds since 1970 (digits or a whole number) as a time; None when it makes no sense."""
+    """Meta's seconds since 1970, as digits or a whole number; None when they make no sense."""
     if isinstance(value, str):
         value = int(value) if SECONDS.fullmatch(value) else None
     if isinstance(value, bool) or not isinstance(value, int | float) or value != value // 1:
