@@ -18,8 +18,9 @@ UNSEEN_KINDS = frozenset(('Cc', 'Cf', 'Zs', 'Zl', 'Zp'))
 
 
 def is_visible(text: str) -> bool:
-    """Whether a person sees anything of it: not of blanks, zero-width marks, fillers and the like
-    alone.
+    """Whether a person sees anything of a text.
+
+    Blanks, zero-width marks, fillers and the like are not visible.
     """
     return any(map(_is_seen, text))
 
@@ -54,9 +55,7 @@ EMOJI = re.compile(f'{FLAG}|{REGION}|{KEYCAP}|{PICTURE}(?:\u200d{PICTURE}){{0,9}
 
 
 def is_emoji(text: str) -> bool:
-    """Whether it is one emoji: a picture, a flag, a keycap, or several pictures that are joined to
-    one.
-    """
+    """Whether a text is one emoji: a picture, a flag, a keycap or joined pictures."""
     return EMOJI.fullmatch(text) is not None
 
 
@@ -68,9 +67,7 @@ REFUSED = '(Meta refuses it with 132018)'
 
 
 def variable_problem(text: str) -> str | None:
-    """Why Meta takes no such text for a variable of a template (132018), as a sentence; None when
-    it does.
-    """
+    """Why Meta refuses a text as a variable of a template, as a sentence; else None."""
     if not is_visible(text):
         return 'A variable of a template must show something: this is empty or nothing but blanks.'
     if len(text) > MAX_VARIABLE:

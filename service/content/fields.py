@@ -44,8 +44,9 @@ def without_nulls(value: Any) -> Any:
 
 
 class Body(Schema):
-    """What a caller sends: null is as if the field were left out, but where null is a value of its
-    own.
+    """The schema of what a caller sends.
+
+    A field that is null is left out, unless null is a value of it.
     """
 
     def load(self, data: Any, **options: Any) -> Any:

@@ -44,9 +44,10 @@ def iso_media(stream: BinaryIO, head: bytes) -> str:
 def _box(stream: BinaryIO, name: bytes) -> bytes:
     """A top-level box of an MPEG-4 file, empty when there is none.
 
-    Length 0: to the end; 1: a long one follows.
+    A length of 0 means to the end of the file, 1 that a longer length follows.
     """
-    position, size = 0, size_of(stream)
+    position = 0
+    size = size_of(stream)
     for _ in range(MAX_BOXES):
         header = read_at(stream, position, 16) if position < size else b''
         if len(header) < 16:
@@ -64,14 +65,14 @@ def _handlers(index: bytes) -> set[bytes]:
 
 
 def ogg(stream: BinaryIO, head: bytes) -> str:
-    """WhatsApp plays Opus alone."""
+    """What an Ogg file holds: WhatsApp plays only Opus."""
     first = head[:512]
     marks = ((b'theora', 'video/ogg'), (b'OpusHead', 'audio/ogg'), (b'vorbis', 'audio/vorbis'))
     return next((mime_type for mark, mime_type in marks if mark in first), 'application/x-ogg')
 
 
 def channels(stream: BinaryIO) -> int | None:
-    """Of Ogg with Opus: one, or two for stereo; None for what is none."""
+    """How many channels a file of Ogg with Opus has; None for any other file."""
     head = read_at(stream, 0, 512)
     at = head.find(b'OpusHead') if head.startswith(b'OggS') else -1
     return head[at + 9] if 0 <= at < len(head) - 9 else None

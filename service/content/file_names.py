@@ -1,5 +1,6 @@
-"""Pure: file names that end in what the file is; without, Meta refuses an upload and people cannot
-open a file.
+"""Pure: file names with an ending that says what the file is.
+
+Without it Meta refuses an upload, and people cannot open a file.
 """
 
 import os
@@ -35,8 +36,9 @@ KNOWN = frozenset(ending for pair in ENDINGS.values() for endings in pair for en
 
 
 def for_people(name: str | None, mime_type: str, otherwise: str = 'file') -> str:
-    """The name with an ending that says what the file is; `otherwise`: the name of one without a
-    name.
+    """The name with an ending that says what the file is.
+
+    `otherwise`: the name of a file without a name.
     """
     return _fitting(name or otherwise, *ENDINGS.get(plain_type(mime_type), ((), ())))
 
@@ -50,8 +52,9 @@ def for_meta(name: str | None, mime_type: str) -> str:
 
 
 def _fitting(name: str, *allowed: tuple[str, ...]) -> str:
-    """One of the other files' endings is replaced; anything else behind a dot may be a part of the
-    name.
+    """The name with the right ending instead of another known one.
+
+    Anything else behind a dot may be a part of the name.
     """
     endings = [ending for some in allowed for ending in some]
     stem, ending = os.path.splitext(name)

@@ -8,8 +8,9 @@ from service.content.person_id import named
 def address(
     to: str | None, recipient: str | None, recipient_type: str | None = None
 ) -> dict[str, str | None]:
-    """Whom a message goes to, as Meta has to get it: without a "+", it may put a country code of
-    its own in front.
+    """The recipient of a message, as Meta needs it.
+
+    Without a "+" Meta may put a country code of its own in front of a number.
     """
     if recipient_type == 'group':
         return {'to': to}

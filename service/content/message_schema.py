@@ -260,8 +260,9 @@ def flat(messages: dict[str, Any], prefix: str = '') -> Iterator[tuple[str, list
 
 
 def is_one_time_code(message: dict[str, Any]) -> bool:
-    """Whether a template looks like category authentication: only those have a button with the
-    body's own code.
+    """Whether a template looks like one of the category authentication.
+
+    Only these have a button with the same code as the body.
     """
     components = (
         message['template'].get('components') if message.get('type') == 'template' else None

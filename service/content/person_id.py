@@ -33,8 +33,9 @@ MINUS = '\u2212'  # a sign of mathematics, no dash to Unicode
 
 @dataclass(frozen=True, slots=True)
 class PersonId:
-    """`kind`: phone (`value`: digits with the country code), user (a BSUID) or parent (a parent
-    BSUID).
+    """An id of a person.
+
+    `kind`: phone (`value`: digits with country code), user (a BSUID) or parent (a parent BSUID).
     """
 
     kind: str
@@ -74,8 +75,9 @@ def named(*values: object) -> PersonIds:
 def in_place(
     given: Mapping[str, object], phone: str = 'from', user: str = 'from_user_id'
 ) -> dict[str, object]:
-    """Two keys of a sender as Meta gave it, each id under its own; what cannot be read stays where
-    it is.
+    """Two keys of a sender as Meta gave them, each id under the right one.
+
+    What cannot be read stays where it is.
     """
     ids = named(given.get(user), given.get(phone))
     left = {name: None if read(given.get(name)) else given.get(name) for name in (phone, user)}

@@ -47,7 +47,8 @@ def _media(kind: str, content: object) -> str:
 
 def _location(kind: str, content: object) -> str:
     place = join_nonempty(', ', get_text(content, 'name'), get_text(content, 'address'))
-    latitude, longitude = get_text(content, 'latitude'), get_text(content, 'longitude')
+    latitude = get_text(content, 'latitude')
+    longitude = get_text(content, 'longitude')
     return _labelled(
         kind,
         join_nonempty(' ', place, f'({latitude}, {longitude})' if latitude and longitude else ''),
@@ -209,7 +210,8 @@ def _parts(content: object) -> str:
 
 
 def _choices(action: dict[str, Any]) -> list[str]:
-    parameters, sections = action.get('parameters'), list_of_dicts(action.get('sections'))
+    parameters = action.get('parameters')
+    sections = list_of_dicts(action.get('sections'))
     taps = [
         get_text(one, 'reply', 'title') or get_text(one, 'quick_reply', 'title')
         for one in list_of_dicts(action.get('buttons'))

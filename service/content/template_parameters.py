@@ -1,5 +1,6 @@
-"""Pure: how a template and its parameters are written in a send (section 6.2); whether they fit is
-asked elsewhere.
+"""Pure: the form of a template and its parameters in a send (section 6.2).
+
+Whether they fit the template is checked in service/templates/validation.py.
 """
 
 from typing import Any

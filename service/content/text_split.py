@@ -52,9 +52,7 @@ def _last_break(text: str, start: int, end: int) -> int | None:
 
 
 def _between_signs(text: str, start: int, end: int) -> int:
-    """The last place, at most LONGEST before the end, that does not tear what people see as one
-    sign.
-    """
+    """The last place, at most LONGEST before the end, that does not cut a visible sign apart."""
     return next(
         (at for at in range(end, max(end - LONGEST, start), -1) if not _is_inside(text, start, at)),
         end,

@@ -1,8 +1,8 @@
-"""Pure: Markdown, as language models write it, as WhatsApp shows it: *bold*, _italic_, ~struck~,
-`code`, lists, quotes.
+"""Pure: turns Markdown, as language models write it, into what WhatsApp shows.
 
-WhatsApp knows no headings, links or tables. A line is looked at once and its marks are matched by
-stacks, so that the time grows with the length, whatever is in it.
+That is *bold*, _italic_, ~struck~, `code`, lists and quotes; WhatsApp has no headings, links or
+tables. Each line is read once and its marks are matched by stacks, so the time grows with the
+length, whatever the text is.
 """
 
 import re
@@ -26,19 +26,20 @@ TOKEN = re.compile(
 )
 MEANS = {'**': '*', '__': '*', '***': '*_', '___': '*_', '~~': '~', '*': '_'}
 LINKED = re.compile(r'(?:(.{1,300}): )?(https?://\S{1,2000})')
-STRONG = re.compile(
-    r'\*\*|__|~~|^ {0,3}#{1,6} |\]\(|^ {0,3}```', re.MULTILINE
-)  # so it is Markdown, not WhatsApp's own
+# a text with one of these is Markdown, not WhatsApp's own formatting
+STRONG = re.compile(r'\*\*|__|~~|^ {0,3}#{1,6} |\]\(|^ {0,3}```', re.MULTILINE)
 
 
 def to_whatsapp(markdown: str) -> str:
     """The same text in WhatsApp's formatting; one that is WhatsApp's already stays as it is."""
-    is_markdown, lines = bool(STRONG.search(markdown)), markdown.replace('\r\n', '\n').split('\n')
+    is_markdown = bool(STRONG.search(markdown))
+    lines = markdown.replace('\r\n', '\n').split('\n')
     result: list[str] = []
     fence: str | None = None
     at = 0
     while at < len(lines):
-        line, at = lines[at], at + 1
+        line = lines[at]
+        at += 1
         stripped = line.strip()
         if fence or stripped.startswith(FENCES):
             fence = _in_fence(fence, stripped, line, result)
@@ -99,7 +100,7 @@ def _heading(text: str) -> str:
 
 
 def _is_ruler(line: str) -> bool:
-    """The line below a table's head: |---|:-:|"""
+    """Whether it is the line below a table's head, like |---|:-:|."""
     return '-' in line and '|' in line and not line.strip().strip('|-: \t')
 
 
@@ -147,7 +148,8 @@ def _inline(line: str, is_markdown: bool) -> str:
 
 def _token(token: re.Match[str]) -> str:
     if token['link']:
-        label, url = token['text'].strip().strip('*_'), token['url']
+        label = token['text'].strip().strip('*_')
+        url = token['url']
         return f'{label}: {url}' if label and label != url else url
     if token['escaped']:
         return token['escaped'][1]
@@ -173,11 +175,10 @@ def _mark(
     open_marks: dict[str, int],
     is_markdown: bool,
 ) -> None:
-    """A mark opens when a word follows it, and closes the last open one of its kind when a word is
-    before it.
-    """
+    """Read a mark: it opens before a word, and closes the last one of its kind behind a word."""
     mark = token['mark']
-    before, after = line[token.start() - 1 : token.start()], line[token.end() : token.end() + 1]
+    before = line[token.start() - 1 : token.start()]
+    after = line[token.end() : token.end() + 1]
     if _is_code(mark, before, after) or mark == '*' and not is_markdown:
         pieces.append(mark)
     elif before and not before.isspace() and mark in open_marks:
@@ -199,7 +200,8 @@ def _close(mark: str, pieces: list[str], open_marks: dict[str, int]) -> None:
     begin = open_marks.pop(mark)
     for other in [other for other, place in open_marks.items() if place > begin]:
         del open_marks[other]  # opened inside and not closed there
-    sign, inside = MEANS[mark], ''.join(pieces[begin + 1 :])
+    sign = MEANS[mark]
+    inside = ''.join(pieces[begin + 1 :])
     if link := LINKED.fullmatch(inside):  # a sign behind an address would be part of it
         pieces[begin:] = [f'{sign}{link[1]}{sign[::-1]}: {link[2]}' if link[1] else link[2]]
     else:

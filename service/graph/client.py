@@ -1,4 +1,4 @@
-"""The Graph API: one call, what its answer means, and Meta's error codes in one table.
+"""The client of the Graph API: a call, and what its answer means.
 
 urllib3 is the engine of `requests`; used directly it costs less than half the CPU a call
 (docs/performance.md).
@@ -27,7 +27,7 @@ from service.graph.outcome import (
     make_error,
 )
 from service.runtime.bounded_answer import Unreadable
-from service.runtime.untrusted import MAX_ID, clean, identifier
+from service.runtime.untrusted import MAX_ID, as_dict, clean, identifier
 
 JSON_BODY = {'Content-Type': 'application/json'}
 DAY = 86400  # seconds; no wait that Meta asks for is longer
@@ -41,17 +41,15 @@ class GraphClient:
         self._meta = Connections(concurrency)
 
     def send(self, phone_number_id: str, access_token: str, body: dict[str, Any]) -> Outcome:
-        """POST one message (section 6.1).
-
-        Never raises for what the network or Meta may do; returns an Outcome.
-        """
+        """POST one message (section 6.1); raises nothing, whatever the network or Meta does."""
         return self._post(phone_number_id, access_token, body, _accepted)
 
     def mark_read(
         self, phone_number_id: str, access_token: str, wamid: str, typing: bool = False
     ) -> Outcome:
-        """Show a customer's message as read, and the business typing (section 6.2); harmless to
-        repeat. An Outcome.
+        """Show a customer's message as read, and the business as typing (section 6.2).
+
+        Harmless to repeat.
         """
         body: dict[str, Any] = {
             'messaging_product': 'whatsapp',
@@ -73,11 +71,9 @@ class GraphClient:
         return answer.status not in (500, 502, 503, 504)
 
     def upload(self, phone_number_id: str, access_token: str, form: Form) -> Outcome:
-        """POST a file (section 6.3), a graph_upload.Form; harmless to repeat.
-
-        An Outcome, never unknown.
-        """
-        path, seconds = f'{phone_number_id}/media', seconds_for(form.size)
+        """POST a file (section 6.3). Harmless to repeat, so the outcome is never unknown."""
+        path = f'{phone_number_id}/media'
+        seconds = seconds_for(form.size)
         outcome = self._call(path, access_token, form, form.headers, _uploaded, seconds)
         if outcome.kind != OutcomeKind.UNKNOWN:
             return outcome
@@ -123,7 +119,7 @@ def _understand(answer: Answer, understood: Understood) -> Outcome:
 
 
 def json_of(answer: Answer) -> dict[str, Any] | None:
-    """The JSON object of a graph_http.Answer, None when it is none."""
+    """The JSON object of an answer; None when it is not one."""
     try:
         body = json.loads(answer.data)
     except (ValueError, RecursionError):
@@ -168,11 +164,7 @@ def _uploaded(body: dict[str, Any]) -> Outcome:
 
 def _first(body: dict[str, Any], name: str) -> dict[str, Any]:
     elements = body.get(name)
-    return (
-        elements[0]
-        if isinstance(elements, list) and elements and isinstance(elements[0], dict)
-        else {}
-    )
+    return as_dict(elements[0]) if isinstance(elements, list) and elements else {}
 
 
 def _refused(error: ErrorDict, answer: Answer) -> Outcome:
@@ -191,9 +183,7 @@ def _retry_after(answer: Answer) -> float | None:
 
 
 def _regain(answer: Answer) -> float | None:
-    """Seconds until Meta gives access again: X-Business-Use-Case-Usage says it in minutes (section
-    7).
-    """
+    """Seconds until Meta gives access again; the header tells minutes (section 7)."""
     try:
         usage = json.loads(answer.headers.get('X-Business-Use-Case-Usage', '{}'))
         minutes = [

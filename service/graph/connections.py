@@ -1,6 +1,4 @@
-"""Calls to Meta over keep-alive connections: each ends in time, and no answer is larger than it may
-be.
-"""
+"""Calls to Meta over keep-alive connections, limited in time and in the size of the answer."""
 
 import threading
 from collections.abc import Iterable, Mapping

@@ -82,8 +82,9 @@ def code_in(error: dict[str, Any]) -> int | None:
 
 
 def _text(value: object) -> str | None:
-    """Text that says something; of an object what it calls its details or message, of a list all of
-    it.
+    """A text that says something, else None.
+
+    Of an object its details or message, of a list all texts.
     """
     value = _unpacked(value)
     return (

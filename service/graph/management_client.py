@@ -25,8 +25,9 @@ LARGEST_LIST = 32 * 2**20  # bytes, decoded, of all pages
 
 
 class ManagementError(Exception):
-    """What Meta did not do, as an Outcome: `held` is about the account, `failed` about the request,
-    others pass.
+    """What Meta did not do, as an Outcome.
+
+    `held` is about the account, `failed` about the request; others may pass by themselves.
     """
 
     def __init__(self, outcome: Outcome) -> None:
@@ -48,17 +49,20 @@ class ManagementClient:
         """All templates of a WABA, as Meta gives them."""
         found: list[Any] = []
         after: str | None = None
-        left, deadline = LARGEST_LIST, time.monotonic() + PATIENCE
+        left = LARGEST_LIST  # bytes
+        deadline = time.monotonic() + PATIENCE
         for _ in range(MAX_PAGES):
             query = {'fields': FIELDS, 'limit': PAGE} | ({'after': after} if after else {})
             answer = self._answer('GET', waba_id, token, query, most=left)
-            page, left = _understood(answer), left - len(answer.data)
+            page = _understood(answer)
+            left -= len(answer.data)
             if not isinstance(page.get('data'), list):
                 raise _refused(
                     OutcomeKind.FAILED, 'Meta answered something that is no list of templates'
                 )
             found += page['data']
-            before, after = after, _after(as_dict(page.get('paging')))
+            before = after
+            after = _after(as_dict(page.get('paging')))
             if not after:
                 return found
             if after == before or time.monotonic() > deadline:
@@ -99,11 +103,12 @@ class ManagementClient:
         body: dict[str, Any] | None = None,
         most: int = MAX_ANSWER,
     ) -> Answer:
-        path = f'{quote(waba_id, safe="")}/message_templates' + (
-            f'?{urlencode(query)}' if query else ''
-        )
+        path = f'{quote(waba_id, safe="")}/message_templates'
+        if query:
+            path += f'?{urlencode(query)}'
         try:
-            text, headers = (json.dumps(body), JSON_BODY) if body else (None, None)
+            text = json.dumps(body) if body else None
+            headers = JSON_BODY if body else None
             return self._meta.call(method, path, token, text, headers, most=most)
         except Unreadable as error:
             raise _refused(OutcomeKind.RETRY, f'Meta answered {error}', 'no_answer') from None

@@ -39,9 +39,7 @@ class NotFetched(Exception):
 
     @property
     def is_stale(self) -> bool:
-        """Addresses live for five minutes: before anything else is suspected, a fresh one is asked
-        for.
-        """
+        """Whether to ask for a new address first: addresses are valid for five minutes."""
         return self.http_status in (401, 403, 404, 410)
 
 
@@ -78,7 +76,8 @@ class MediaClient:
         body = json_of(answer) or {}
         if answer.status != 200:
             raise NotFetched(_of_an_id(refusal(answer, body)), answer.status)
-        url, size = clean(body.get('url')), body.get('file_size')
+        url = clean(body.get('url'))
+        size = body.get('file_size')
         if not url:
             raise failure(
                 OutcomeKind.RETRY, 'Meta described the file without an address', 'not_fetched'
@@ -109,7 +108,8 @@ class MediaClient:
 
         Raises NotFetched when they come more slowly than any file may.
         """
-        began, size = time.monotonic(), 0
+        began = time.monotonic()
+        size = 0
         while piece := _piece(answer):
             size += len(piece)
             if time.monotonic() - began > seconds_for(size):
@@ -172,8 +172,10 @@ def _piece(answer: Download) -> bytes:
 
 
 def _of_an_id(outcome: Outcome) -> Outcome:
-    """Of a read nothing is unknown, and only a code that is known to be final is. 100: the id is no
-    more.
+    """The Outcome of an answer about the id of a file.
+
+    Nothing of a read is unknown, and only a code that is known to be final is final. 100: the id is
+    gone.
     """
     if (
         outcome.kind == OutcomeKind.UNKNOWN

@@ -1,6 +1,4 @@
-"""The body of an upload to Meta (section 6.3): multipart, its file passed on in pieces as it comes
-from the storage.
-"""
+"""The body of an upload to Meta (section 6.3): multipart, its file streamed from the storage."""
 
 from collections.abc import Iterable, Iterator
 from typing import Protocol

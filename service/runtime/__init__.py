@@ -1,3 +1,4 @@
-"""What every process stands on: settings, the database, Redis, logs, time limits; knows no message
-and no account.
+"""The base of every process: settings, the database, Redis, logs, time limits.
+
+It knows of no message and no account.
 """

@@ -15,10 +15,9 @@ class Unreadable(HTTPError):
 
 
 def read(answer: urllib3.BaseHTTPResponse, most: int) -> bytes:
-    """Of an answer that was asked for with preload_content=False; its connection is free
-    afterwards.
+    """Read the body of an answer that was asked for with preload_content=False.
 
-    Raises Unreadable, and what urllib3 raises while it reads.
+    Its connection is free afterwards. Raises Unreadable, and what urllib3 raises while it reads.
     """
     try:
         encoding = answer.headers.get('Content-Encoding', '').strip().lower()

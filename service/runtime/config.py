@@ -32,9 +32,7 @@ class ConfigError(Exception):
 
 
 def text(value: str) -> str:
-    """One line of visible characters: what goes into a header or is compared with what somebody
-    typed.
-    """
+    """One line of visible characters: for a header, or to be compared with what somebody typed."""
     if UNSEEN.search(value):
         raise ValueError('holds a character that cannot be seen (a line end, a tab or the like)')
     return value
@@ -137,8 +135,9 @@ def database_url(value: str) -> str:
 
 
 def media_url(value: str) -> str:
-    """Where files are kept: file:///directory, file:directory (of the working directory), or
-    s3://bucket/prefix.
+    """Where files are kept.
+
+    file:///directory, file:directory (in the working directory) or s3://bucket/prefix.
     """
     parts = _split(value)
     if parts.scheme not in ('file', 's3'):
@@ -273,16 +272,15 @@ settings = Settings()
 
 
 def is_command() -> bool:
-    """Whether `flask COMMAND` loads the application: then the command itself checks what it needs,
-    --help nothing.
+    """Whether `flask COMMAND` loads the application.
+
+    Then the command itself checks what it needs, and --help needs nothing.
     """
     return os.environ.get('FLASK_RUN_FROM_CLI') == 'true' and 'run' not in sys.argv
 
 
 def check(process: str) -> None:
-    """Stop a process whose environment is missing or malformed, with one line that names the
-    variable.
-    """
+    """Stop a process whose environment is missing or wrong, with a line that names the variable."""
     try:
         for name, (_, default) in VARIABLES.items():
             if default is not REQUIRED or name in NEEDED_BY[process]:

@@ -34,9 +34,10 @@ _call = (
 
 @contextmanager
 def within(seconds: float, idle: float | None = None) -> Iterator[None]:
-    """Until the block's end, this thread's calls have so many seconds together: to resolve a name,
-    to connect, to send, to wait and to read the whole answer. `idle`: no single wait of theirs may
-    be longer. Needed around every call of a `pool_manager()`.
+    """Limit the time of this thread's calls in a block to so many seconds together.
+
+    They are for resolving a name, connecting, sending, waiting and reading the whole answer. No
+    single wait may be longer than `idle`. Needed around every call of a `pool_manager()`.
     """
     outer = getattr(_call, 'ends_at', None), getattr(_call, 'idle', None)
     ends_at = time.monotonic() + seconds
@@ -51,11 +52,12 @@ def within(seconds: float, idle: float | None = None) -> Iterator[None]:
 
 
 def seconds_left() -> float:
-    """Of this thread's call, for its next wait. Raises TimeoutError when there are none."""
+    """How long this thread's call may wait next. Raises TimeoutError when its time is over."""
     ends_at: float | None = getattr(_call, 'ends_at', None)
     if ends_at is None:
         raise RuntimeError('a call without a time limit: use within(seconds)')
-    left, idle = ends_at - time.monotonic(), cast(float | None, _call.idle)
+    left = ends_at - time.monotonic()
+    idle = cast(float | None, _call.idle)
     if left <= 0:
         raise TimeoutError('the time for the whole call is over')
     return left if idle is None else min(left, idle)
@@ -71,7 +73,7 @@ def pool_manager(**options: Any) -> urllib3.PoolManager:
 class TimedSocket:
     """A connected socket, each of whose operations gets what is left of the call's time."""
 
-    def __init__(self, sock: socket.socket):
+    def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
         self.head_left: int | None = (
             None  # bytes that an answer's head may still have, None: its body is read
@@ -93,7 +95,7 @@ class TimedSocket:
 class _Received(io.RawIOBase):
     """What comes in on a TimedSocket."""
 
-    def __init__(self, timed: TimedSocket, raw: socket.SocketIO):
+    def __init__(self, timed: TimedSocket, raw: socket.SocketIO) -> None:
         self._timed, self._raw = timed, raw
 
     def readable(self) -> bool:
@@ -116,11 +118,13 @@ class _Received(io.RawIOBase):
 
 
 class _FinalResponse(http.client.HTTPResponse):
-    """The answer, whose head has a limit, and not what comes before it: http.client takes a 102 or
-    103 for the answer, and the answer for that of the connection's next call.
+    """The final answer, whose head has a limit of size.
+
+    http.client takes a 102 or 103 before it for the answer, and the answer for that of the
+    connection's next call.
     """
 
-    def __init__(self, sock: TimedSocket, *arguments: Any, **options: Any):
+    def __init__(self, sock: TimedSocket, *arguments: Any, **options: Any) -> None:
         super().__init__(cast(socket.socket, sock), *arguments, **options)
         self._timed = sock
 
@@ -184,8 +188,9 @@ class HTTPSPool(urllib3.HTTPSConnectionPool):
 
 
 def _connected(host: str, port: int, options: Iterable[tuple[Any, ...]]) -> socket.socket:
-    """To the first of the addresses that answers; each gets its share of the time that is left, TLS
-    gets the rest.
+    """Connect to the first address that answers.
+
+    Each address gets its share of the time that is left, and TLS gets the rest.
     """
     addresses = _addresses(host, port)
     failure = OSError('the name has no address')

@@ -21,8 +21,9 @@ request_id: ContextVar[str | None] = ContextVar(
 
 
 def mask(number: str | None) -> str | None:
-    """A phone number or user id with its middle hidden; a wamid, which holds the number, becomes
-    its end.
+    """A phone number or user id with its middle hidden, and of a wamid only the end.
+
+    A wamid holds the phone number.
     """
     if not number:
         return None

@@ -7,8 +7,9 @@ from email.utils import parsedate_to_datetime
 
 
 def seconds(headers: Mapping[str, str], most: float) -> float | None:
-    """From `retry-after-ms` (OpenAI and those like it) or Retry-After (seconds or a date), 0 to
-    `most`; else None.
+    """How long an answer asks to wait, 0 to `most` seconds; None when it does not say.
+
+    In `retry-after-ms` (OpenAI and services like it) or in Retry-After (seconds or a date).
     """
     milliseconds = _number(headers.get('retry-after-ms'))
     asked = headers.get('retry-after')

@@ -12,8 +12,9 @@ from service.runtime.untrusted import UNSTORABLE, is_deep
 
 
 class NotJSON(ValueError):
-    """Not a JSON object, or one that is nested too deeply; the text says which, without what stands
-    in it
+    """Not a JSON object, or one that is nested too deeply.
+
+    The text says why, without anything of the content.
     """
 
 

@@ -1,10 +1,9 @@
-"""Ends waits for a PostgreSQL that fell silent: whose statement lasts too long loses its
-connection's socket.
+"""Closes the connection of a statement that PostgreSQL does not answer in time.
 
 libpq waits for an answer in C, for ever, and meanwhile no signal is heard. The kernel notices a
 peer that acknowledges nothing (`tcp_user_timeout`, keepalives), but not a proxy or a server that
-takes bytes and says nothing. So a thread of its own looks at the waits of all others, and shuts the
-sockets of the late ones: libpq finds its connection closed.
+takes bytes and stays silent. So a thread of its own watches the waits of all others and shuts the
+sockets of the late ones: libpq then finds its connection closed.
 """
 
 import os
@@ -22,9 +21,7 @@ HURRY_SECONDS = 5  # what is left for a wait once the process is to stop
 
 @dataclass(slots=True, eq=False)
 class Wait:
-    """One statement under way on a connection, until when (monotonic) it may last, and whether it
-    was ended.
-    """
+    """A statement under way: until when (monotonic) it may last, and whether it was cut off."""
 
     conn: connection
     until: float
@@ -33,8 +30,9 @@ class Wait:
 
 
 class Watchdog:
-    """The waits of a process and the thread that looks at them; it begins with the first wait after
-    a fork.
+    """The waits of a process, and the thread that watches them.
+
+    The thread starts with the first wait, and again after a fork.
     """
 
     def __init__(self) -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from workers.thread_shares import COSTLY, PROVEN, RESERVE, ThreadShares
+from workers.thread_shares import RESERVED, RESERVED_FOR_PROVEN, SLOW_SECONDS, ThreadShares
 
 SIZE = 64
 
@@ -44,7 +44,7 @@ def test_accounts_that_nobody_knows_yet_leave_threads_to_each_other_and_to_the_p
     shares.ended('quick', 0.5)
     in_flight = fill(shares, names)
     assert max(count(in_flight, name) for name in names) <= 8
-    assert SIZE - len(in_flight) >= PROVEN
+    assert SIZE - len(in_flight) >= RESERVED_FOR_PROVEN
     assert shares.open_to(in_flight)[0]['quick'] >= 1
     assert (shares.open_to(in_flight)[1] >= 1) == (accounts < 20)
 
@@ -56,7 +56,7 @@ def test_however_many_drip_somebody_new_is_asked(accounts):
         shares.ended(name, 30)
     in_flight = fill(shares, names)
     assert all(count(in_flight, name) >= 1 for name in names) or accounts > 4
-    assert SIZE - len(in_flight) > RESERVE // 2  # a claim of several may take a few of the last
+    assert SIZE - len(in_flight) > RESERVED // 2  # a claim of several may take a few of the last
     assert shares.open_to(in_flight)[1] >= 1
 
 
@@ -77,9 +77,9 @@ def test_what_is_under_way_for_long_counts_as_slow_before_it_ends():
 
 def test_the_last_threads_are_for_the_quick():
     shares = ThreadShares(SIZE)
-    shares.ended('slow', COSTLY + 1)
-    shares.ended('quick', COSTLY - 1)
-    in_flight = [Ask(f'x{n}') for n in range(SIZE - RESERVE)]
+    shares.ended('slow', SLOW_SECONDS + 1)
+    shares.ended('quick', SLOW_SECONDS - 1)
+    in_flight = [Ask(f'x{n}') for n in range(SIZE - RESERVED)]
     open_to, others = shares.open_to(in_flight)
     assert (open_to['slow'], open_to['quick'] > 0, others > 0) == (0, True, True)
 
