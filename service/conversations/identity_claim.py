@@ -101,6 +101,10 @@ class IdentityClaim:
         """Whether it says that they had this key before, and no longer have it."""
         return self.is_change and key in self.other_keys()
 
+    def is_known_by_old(self, key: Key | None) -> bool:
+        """Whether an id of before a change tells whose it is: not if the BSUID of before does."""
+        return self.gives_up(key) and all(one.kind != USER for one in self.other_ids)
+
 
 def addressee(chatbot_id: str, message: Mapping[str, Any]) -> IdentityClaim:
     """Whom a validated message (content/message_schema.py) goes to."""

@@ -83,7 +83,7 @@ class IdentityMatcher:
         with_bsuid = self.resolution.with_bsuid
         has_bsuid = bool(claim.permanent_keys())
         if found is None:
-            is_other = has_bsuid and owner in with_bsuid and not claim.gives_up(key)
+            is_other = has_bsuid and owner in with_bsuid and not claim.is_known_by_old(key)
             return None if is_other else owner
         if owner not in with_bsuid:
             return self.resolution.unite(claim, owner, found)

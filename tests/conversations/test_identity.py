@@ -99,6 +99,17 @@ NEWS = {
 }
 
 
+def test_news_of_another_bsuid_are_not_of_whoever_had_the_old_phone_before(backend, hear):
+    """Ben had the phone, then Ana, of whom nothing came until she changed numbers, too."""
+    hear(wrote(phone=OLD, user=BEN), news(wa_id=NEW, user_id=ANA_NEW, previous_user_id=ANA))
+    hear(wrote(AT + 200, user=ANA_NEW), wrote(AT + 201, user=BEN))
+    ben, ana = of(backend, user_id=BEN), of(backend, user_id=ANA_NEW)
+    assert ben['id'] != ana['id']
+    assert (ben['wa_id'], ana['wa_id']) == (None, NEW)
+    assert len(backend.messages(conversation_id=ben['id'])) == 2
+    assert of(backend, user_id=ANA)['id'] == ana['id']
+
+
 @pytest.mark.parametrize('name', NEWS)
 def test_a_changed_number_takes_the_conversation_along_and_leaves_the_old_phone_to_whoever_has_it(
     backend, hear, name

@@ -169,6 +169,11 @@ CASES = {
     'a change with her old phone': Case(
         HER_ID | HER_PHONE, change((PHONE, OLD), user=UNKNOWN, phone=NEW, at=HANDOVER), ANA
     ),
+    'a change with an old phone of somebody with another BSUID than the one of before': Case(
+        HIS_ID | HIS_PHONE,
+        change((USER, HERS), (PHONE, OLD), user=UNKNOWN, phone=NEW, at=HANDOVER),
+        None,
+    ),
     'a change with an old phone that somebody was seen with since': Case(
         HIS_ID | {(PHONE, OLD): (BEN, AFTER)},
         change((PHONE, OLD), user=UNKNOWN, phone=NEW, at=HANDOVER),
