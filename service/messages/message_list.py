@@ -14,10 +14,12 @@ from service.runtime.db import fetch
 from service.runtime.ids import id_at
 
 MessageQuery: TypeAlias = 'ModelSelect[Message]'
-CLOCK_SKEW = timedelta(days=1)  # between the clock that made an id and the database's, generously
+ID_CLOCK_SKEW = timedelta(
+    days=1
+)  # between the clock that made an id and the database's, generously
 FIRST_ID = '00000000-0000-0000-0000-000000000000'
 # By the kind of an id, the kinds of conversation_identity that it may be stored as.
-KINDS = {
+STORED_KINDS = {
     'phone': ['phone', 'former'],
     'user': ['user', 'replaced'],
     'parent': ['parent'],
@@ -64,7 +66,7 @@ def sent_to(query: MessageQuery, chatbot_id: str | None, value: str) -> MessageQ
     if named.kind == 'phone':
         values = candidates(named.value)
         to = fn.regexp_replace(Message.recipient_to, '[^0-9]', '', 'g')
-    wanted = {'chatbot': chatbot_id, 'kinds': KINDS[named.kind], 'values': values}
+    wanted = {'chatbot': chatbot_id, 'kinds': STORED_KINDS[named.kind], 'values': values}
     conversations = [id_ for (id_,) in fetch(FIND_CONVERSATIONS, wanted)]
     return query.where(
         (Message.direction == 'outbound')
@@ -79,9 +81,9 @@ def created(query: MessageQuery, after: datetime | None, before: datetime | None
     Ids rise with time, so their index finds the place.
     """
     if after:
-        query = query.where(Message.created_at > after, Message.id >= id_at(after, -CLOCK_SKEW))
+        query = query.where(Message.created_at > after, Message.id >= id_at(after, -ID_CLOCK_SKEW))
     if before:
-        query = query.where(Message.created_at < before, Message.id <= id_at(before, CLOCK_SKEW))
+        query = query.where(Message.created_at < before, Message.id <= id_at(before, ID_CLOCK_SKEW))
     return query
 
 

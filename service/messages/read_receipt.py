@@ -17,7 +17,12 @@ from service.runtime.rows import Integer, Json, Uuid, execute_bulk, fetch_as
 
 TYPING_SECONDS = 25  # as long as Meta shows it (section 6.2): told later, it helps nobody
 MAX_AGE_DAYS = 30  # of a message; for older ones Meta takes no receipt
-SPOKEN = ('reaction', 'system', 'edit', 'revoke')  # types that nobody reads as a message of its own
+UNREAD_TYPES = (
+    'reaction',
+    'system',
+    'edit',
+    'revoke',
+)  # types that nobody reads as a message of its own
 
 
 @dataclass(slots=True)
@@ -59,7 +64,7 @@ class ReceiptResult:
 
 
 # Told once is enough, but for the typing, which starts again.
-ASK = f"""
+REQUEST_RECEIPTS = f"""
 INSERT INTO read_receipt AS r (message_id, chatbot_id, typing_until, due_at)
 SELECT m.id, m.chatbot_id,
   CASE WHEN n.typing THEN now() + interval '{TYPING_SECONDS} s' END, now()
@@ -68,8 +73,10 @@ ON CONFLICT (message_id) DO UPDATE SET due_at = now(), attempts = 0, error = NUL
   typing_until = coalesce(excluded.typing_until, r.typing_until)
 WHERE r.told_at IS NULL OR excluded.typing_until IS NOT NULL
 """
-ASK_ONE = ASK.format(messages='message m JOIN (VALUES (%s::uuid, %s)) AS n (id, typing) USING (id)')
-ASK_BEFORE_REPLIES = ASK.format(
+REQUEST_RECEIPT = REQUEST_RECEIPTS.format(
+    messages='message m JOIN (VALUES (%s::uuid, %s)) AS n (id, typing) USING (id)'
+)
+REQUEST_RECEIPTS_BEFORE_REPLIES = REQUEST_RECEIPTS.format(
     messages="""
   {rows} CROSS JOIN LATERAL (
     SELECT id, chatbot_id FROM message
@@ -83,7 +90,7 @@ def ask(message: Message, typing: bool) -> None:
     """It is due at once. Raises Conflict for a message of ours."""
     if message.direction != 'inbound':
         raise Conflict('Only a message from a customer can be marked as read.')
-    execute(ASK_ONE, (message.id, typing))
+    execute(REQUEST_RECEIPT, (message.id, typing))
 
 
 def ask_before_replies(claimed: Iterable[ClaimedReply]) -> int:
@@ -96,7 +103,7 @@ def ask_before_replies(claimed: Iterable[ClaimedReply]) -> int:
         for reply in claimed
         if reply.read_receipts != 'none'
     ]
-    return execute_bulk(ASK_BEFORE_REPLIES, wanted, spoken=list(SPOKEN))
+    return execute_bulk(REQUEST_RECEIPTS_BEFORE_REPLIES, wanted, spoken=list(UNREAD_TYPES))
 
 
 NEXT_DUE = 'SELECT min(due_at) FROM read_receipt WHERE due_at IS NOT NULL'

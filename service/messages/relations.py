@@ -107,7 +107,7 @@ FROM {rows} JOIN message m USING (phone_number_id, refers_to)
 WHERE m.refers_to IS NOT NULL
   AND m.status IN ('received', 'accepted', 'sent', 'delivered', 'read', 'played')
 """
-FIND_TEMPLATES = """
+FIND_TEMPLATE_COMPONENTS = """
 SELECT a.chatbot_id, t.name, t.language, t.components
 FROM {rows}
   JOIN whatsapp_cloud_account a USING (chatbot_id)
@@ -118,7 +118,7 @@ FROM {rows}
 def find_templates(messages: Sequence[Message]) -> Templates:
     """The components of the templates that messages are made from."""
     wanted = {_template_key(one) for one in messages if one.type == 'template'}
-    found = fetch_bulk(FIND_TEMPLATES, list(wanted))
+    found = fetch_bulk(FIND_TEMPLATE_COMPONENTS, list(wanted))
     return {TemplateKey(*key): components for *key, components in found}
 
 

@@ -13,7 +13,7 @@ from service.messages.message import Message
 from service.runtime.untrusted import as_dict
 
 Shown = dict[str, Any]  # a message, or an entry of its `statuses`, as JSON for callers
-COLUMNS = (
+SHOWN_COLUMNS = (
     'id', 'chatbot_id', 'conversation_id', 'direction', 'type', 'status', 'wamid', 'content',
     'context', 'extra', 'client_reference', 'attempts', 'error', 'tries', 'hold_reason', 'batch_id',
     'send_at', 'expires_at', 'timestamp', 'created_at', 'updated_at',
@@ -39,7 +39,7 @@ def _serialize(message: Message) -> Shown:
     sender = as_dict(message.sender)
     extra = as_dict(message.extra)
     return {
-        **{name: getattr(message, name) for name in COLUMNS},
+        **{name: getattr(message, name) for name in SHOWN_COLUMNS},
         'text': read(message.type, message.content),
         'origin': message.origin,
         'referral': extra.get('referral'),

@@ -104,7 +104,7 @@ FROM whatsapp_cloud_account a CROSS JOIN LATERAL (
   LEFT JOIN LATERAL ({outage.SCOPE_AWAY}) away ON true
 WHERE {MAY_SEND} AND (away.scope IS NULL OR away.probe_at <= now())
 """
-IS_DUE = """
+MAY_BE_CLAIMED = """
 m.status = 'queued' AND m.due_at <= now() AND (m.expires_at IS NULL OR m.expires_at > now())
 """
 # One message at a time and conversation, in order: `send_after` stands in the conversation's row,
@@ -121,7 +121,7 @@ open AS MATERIALIZED (
   SELECT o.* FROM quota CROSS JOIN LATERAL (
     SELECT m.id AS message_id, m.priority, c.id, c.group_id, c.last_inbound_at, c.opted_out_at
     FROM message m JOIN conversation c ON c.id = m.conversation_id
-    WHERE m.chatbot_id = quota.chatbot_id AND {IS_DUE}
+    WHERE m.chatbot_id = quota.chatbot_id AND {MAY_BE_CLAIMED}
       AND (c.send_after IS NULL OR c.send_after <= now())
       AND (%(only)s::uuid IS NULL OR m.id = %(only)s)
     ORDER BY m.priority, m.id LIMIT quota.n FOR NO KEY UPDATE OF c SKIP LOCKED) o),
@@ -132,7 +132,7 @@ first AS MATERIALIZED (
       m.fallback IS NOT NULL AND {service_window.CLOSED} AS use_fallback,
       {opt_out.UNWANTED} AND (m.type = 'template'
         OR m.fallback IS NOT NULL AND {service_window.CLOSED}) AS unwanted
-    FROM message m WHERE m.id = c.message_id AND m.conversation_id = c.id AND {IS_DUE}
+    FROM message m WHERE m.id = c.message_id AND m.conversation_id = c.id AND {MAY_BE_CLAIMED}
     FOR NO KEY UPDATE SKIP LOCKED) f),
 busy AS (
   UPDATE conversation c SET send_after = now() + %(lease)s * interval '1 second',
