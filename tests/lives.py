@@ -8,11 +8,10 @@ NUMBERS = [f'1202555{n:04}' for n in range(6)]
 
 
 class World:
-    """People, what they do, and what Meta tells of it: `told` is a list of Told, in the order in
-    which it happened.
+    """People, what they do, and what Meta tells of it: `told`, in the order in which it happened.
 
-    Numbers are `handed_on` to others, and then everybody shows a BSUID; or they are not, and people
-    may show a phone alone, as before April 2026.
+    Either numbers are `handed_on` to others, and everybody shows a BSUID; or they are not, and
+    people may show a phone alone, as before April 2026.
     """
 
     def __init__(self, handed_on):
@@ -91,9 +90,7 @@ class World:
 
 
 def written(one):
-    """(phone, BSUID) as Meta may write them: with a plus, with marks, and where no phone is shown
-    the BSUID for it.
-    """
+    """(phone, BSUID) as Meta may write them: with a plus, with marks, the BSUID as the phone."""
     phone = (
         one.phone
         and [one.phone, f'+{one.phone}', f'\u202a+{one.phone[0]}\u00a0{one.phone[1:]}\u202c'][

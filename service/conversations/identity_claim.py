@@ -102,7 +102,7 @@ class IdentityClaim:
         return self.is_change and key in self.other_keys()
 
     def is_known_by_old(self, key: Key | None) -> bool:
-        """Whether an id of before a change tells whose it is: not if the BSUID of before does."""
+        """Whether a change names its person by this old key alone, without the old BSUID."""
         return self.gives_up(key) and all(one.kind != USER for one in self.other_ids)
 
 

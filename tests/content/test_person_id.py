@@ -1,6 +1,4 @@
-"""What a value names somebody by: a BSUID wherever Meta puts it, the digits of a phone however they
-are written.
-"""
+"""What a value names somebody by: a BSUID in any field, a phone however it is written."""
 
 import time
 

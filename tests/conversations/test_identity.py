@@ -1,6 +1,4 @@
-"""Numbers change hands, BSUIDs are made anew, news comes late: a person keeps one conversation, and
-nobody else's.
-"""
+"""A person keeps one conversation when numbers change hands, BSUIDs are new or news comes late."""
 
 import json
 import time

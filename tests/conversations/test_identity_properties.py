@@ -1,6 +1,4 @@
-"""Random lives of people with phones and BSUIDs, told by webhooks that come late, twice and in any
-order.
-"""
+"""Random lives of people with phones and BSUIDs, told late, twice and in any order."""
 
 import json
 import os
@@ -41,9 +39,7 @@ class Gateway:
         self.backend, self.meta, self.heard = backend, meta, []
 
     def hear(self, batch):
-        """One POST of everything that Meta tells in it; what the backend and the send worker do
-        happens before.
-        """
+        """Send and answer what stands in a batch, then POST all that Meta tells in it."""
         posts = []
         for one in batch:
             if one.kind == 'send':
@@ -84,9 +80,7 @@ class Gateway:
             identity.link([told] if told else [], holds.resolve_conflict)
 
     def understood(self):
-        """({message's wamid: conversation}, {(kind, value): conversation}, the ids that each
-        shows).
-        """
+        """Which conversation each wamid and each (kind, value) has, and which ids are shown."""
         with connection():
             of = dict(
                 db.execute_sql(
@@ -142,9 +136,7 @@ class Groups:
 
 
 def check_that_one_person_has_one(of, heard, groups):
-    """Messages that evidence links, by ids that only one person ever had, stand in one
-    conversation.
-    """
+    """Messages with ids that only one person ever had stand in one conversation."""
     homes = defaultdict(set)
     for one in heard:
         homes[groups.root(one.id)].add(of[f'wamid.{one.id}'])
@@ -202,9 +194,7 @@ def forget(gateway):
 
 
 def disorder(told, seed, late):
-    """Everything told, some of it twice, at most `late` places later than it happened; a send is
-    where it was.
-    """
+    """Everything told, some of it twice, up to `late` places later; a send stays where it was."""
     chance = random.Random(seed)
     placed = []
     for at, one in enumerate(told):

@@ -1,6 +1,4 @@
-"""Rows that an earlier version spoiled by taking for a phone what is none: schema.sql mends them,
-and who is one person is one again.
-"""
+"""Rows in which an earlier version took for a phone what is none are mended by schema.sql."""
 
 import json
 
