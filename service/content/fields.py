@@ -17,9 +17,7 @@ MAX_LINK, MAX_WORD, MAX_TEXT = (
     255,
     1000,
 )  # characters: of a link, of an id or a name, of a text without a limit
-MAX_CONTENT = (
-    131_072  # characters of a whole content, as JSON: whatever stands in it, and however deep
-)
+MAX_CONTENT = 131_072  # characters of a whole content as JSON, whatever it holds
 ASK = 'To send it all the same, add "validate": false.'
 FREE_FORM = (
     'flow_action_payload',
@@ -113,10 +111,10 @@ class Flag(fields.Boolean):
 
 
 def text(most: int = MAX_TEXT, least: int = 1, **arguments: Any) -> fields.String:
-    """A field: a string of so many characters, which shows something if it is needed."""
-    validators: list[Callable[[Any], None]] = (
-        [Count(least, most), visible] if least else [Count(least, most)]
-    )
+    """A field: a string of so many characters; one that is needed has to be visible."""
+    validators: list[Callable[[Any], None]] = [Count(least, most)]
+    if least:
+        validators.append(visible)
     return fields.String(validate=validators, **arguments)
 
 
@@ -154,9 +152,9 @@ def optional_strings(*names: str) -> type[Schema]:
 def refuse_repeated(
     values: Iterable[Hashable], path: Callable[[int], tuple[str | int, ...]], what: str
 ) -> None:
-    """Raise at the first that stood before.
+    """Raise ValidationError at the first value that stood before.
 
-    `values`: in order; `path`: where it stands, from its position.
+    `path`: where a value stands in the body, from its position.
     """
     seen: set[Hashable] = set()
     for position, value in enumerate(values):
@@ -193,7 +191,9 @@ class ByType(fields.Field[Any]):
         **arguments: Any,
     ) -> None:
         super().__init__(**arguments)
-        self.schemas, self.any_case, self.default = schemas, any_case, default
+        self.schemas = schemas
+        self.any_case = any_case
+        self.default = default
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Any:
         if not isinstance(value, dict):
@@ -208,7 +208,7 @@ class ByType(fields.Field[Any]):
 
 
 class AsGiven(fields.Nested):
-    """An object that is checked, and handed on as it was given, but for nulls."""
+    """An object that is checked and then passed on as it was given, without nulls."""
 
     def _deserialize(
         self,

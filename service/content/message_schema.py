@@ -80,7 +80,8 @@ class MessageSchema(Body):
         # the key named like the type, handed on as given; any other is refused below, by its name
         unknown = INCLUDE
 
-    KNOWN, UNCHECKED = Contents().fields, UncheckedContents().fields
+    KNOWN = Contents().fields
+    UNCHECKED = UncheckedContents().fields
 
     messaging_product = fields.String(validate=validate.Equal('whatsapp'))
     recipient_type = fields.String(validate=validate.OneOf(['individual', 'group']))
@@ -103,12 +104,8 @@ class MessageSchema(Body):
         if 'type' not in data and len(kinds := self.kinds(data)) == 1:
             data['type'] = kinds[0]
         kind = data.get('type')
-        if (
-            isinstance(kind, str)
-            and kind in self.KNOWN
-            and kind in data
-            and data.get('validate') is not False
-        ):
+        is_known = isinstance(kind, str) and kind in self.KNOWN and kind in data
+        if is_known and data.get('validate') is not False:
             data[kind] = without_nulls(data[kind])
         return data
 
@@ -264,14 +261,13 @@ def is_one_time_code(message: dict[str, Any]) -> bool:
 
     Only these have a button with the same code as the body.
     """
-    components = (
-        message['template'].get('components') if message.get('type') == 'template' else None
-    )
+    if message.get('type') != 'template':
+        return False
+    components = message['template'].get('components')
     texts: dict[str | None, set[str]] = {'body': set(), 'button': set()}
     for component in components if isinstance(components, list) else ():
-        kind = (
-            str(component.get('type')).lower() if isinstance(component, dict) else None
-        )  # Meta takes either case
+        # Meta takes either case
+        kind = str(component.get('type')).lower() if isinstance(component, dict) else None
         if kind in texts:
             texts[kind].update(_parameter_texts(component.get('parameters')))
     return bool(texts['body'] & texts['button'])

@@ -21,9 +21,8 @@ PHONE = re.compile(
 )  # the shortest numbers have 5 digits with their country code, the longest 15
 LONGEST = 255  # characters of a value, with its marks
 SIGNS = str.maketrans('', '', '().-')  # what people write between digits, beside blanks
-FORMLESS = frozenset(
-    ('Zs', 'Zl', 'Zp', 'Cf')
-)  # blanks of all kinds; directions, joiners, soft hyphens
+# categories of Unicode: blanks of all kinds; directions, joiners, soft hyphens
+FORMLESS = frozenset(('Zs', 'Zl', 'Zp', 'Cf'))
 FORMLESS_TOO = frozenset(  # fillers and variation selectors, which Unicode files elsewhere
     '\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u2800\u3164\uffa0'
     + ''.join(map(chr, range(0xFE00, 0xFE10)))
@@ -43,9 +42,9 @@ class PersonId:
 
 
 def read(value: object) -> PersonId | None:
-    """What a value is.
+    """The id that a value is; None when it is none.
 
-    Letter case of a BSUID counts; digits of other alphabets are none; a number may be an int.
+    The letter case of a BSUID counts, digits of other alphabets do not, and a number may be an int.
     """
     if isinstance(value, int) and not isinstance(value, bool) and 0 < value < 10**15:
         value = str(value)
@@ -67,7 +66,7 @@ class PersonIds(TypedDict, total=False):
 
 
 def named(*values: object) -> PersonIds:
-    """The ids among values, of each kind the first."""
+    """The ids among values: the first of each kind."""
     found = [one for one in map(read, values) if one]
     return cast(PersonIds, {one.kind: one.value for one in reversed(found)})
 
@@ -88,7 +87,7 @@ def in_place(
 
 
 def visible(text: str) -> str:
-    """Without blanks and what cannot be seen; every dash is a hyphen."""
+    """A text without blanks and invisible characters, and with each dash as a hyphen."""
     if text.isascii():
         return text.replace(' ', '')
     return ''.join(map(_visible, text))

@@ -250,9 +250,8 @@ class Settings:
             read, default = VARIABLES[name]
         except KeyError:
             raise AttributeError(name) from None
-        value: object = (
-            os.environ.get(name, '').strip() or default
-        )  # a copied secret often brings a line end
+        # a copied secret often has a line end
+        value: object = os.environ.get(name, '').strip() or default
         if value is REQUIRED:
             raise ConfigError(f'{name} is missing: see .env.example')
         if isinstance(value, str):

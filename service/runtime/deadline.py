@@ -27,9 +27,8 @@ MAX_HEAD = 65536  # bytes of an answer's head, all 1xx before it included
 
 # As socket.getaddrinfo() gives them: family, kind, protocol, canonical name, and the address.
 Address = tuple[socket.AddressFamily, socket.SocketKind, int, str, tuple[Any, ...]]
-_call = (
-    threading.local()
-)  # of this thread's call: .ends_at, by time.monotonic(), and .idle, seconds
+# of this thread's call: .ends_at, by time.monotonic(), and .idle, seconds
+_call = threading.local()
 
 
 @contextmanager
@@ -41,10 +40,8 @@ def within(seconds: float, idle: float | None = None) -> Iterator[None]:
     """
     outer = getattr(_call, 'ends_at', None), getattr(_call, 'idle', None)
     ends_at = time.monotonic() + seconds
-    _call.ends_at, _call.idle = (
-        ends_at if outer[0] is None else min(ends_at, outer[0]),
-        idle or outer[1],
-    )
+    _call.ends_at = ends_at if outer[0] is None else min(ends_at, outer[0])
+    _call.idle = idle or outer[1]
     try:
         yield
     finally:
@@ -64,20 +61,19 @@ def seconds_left() -> float:
 
 
 def pool_manager(**options: Any) -> urllib3.PoolManager:
-    """Keep-alive connections that keep to the time of within(); nothing is repeated by itself."""
+    """Keep-alive connections with the time limits of within(); no call is repeated by itself."""
     manager = urllib3.PoolManager(retries=False, **options)
     manager.pool_classes_by_scheme = {'http': HTTPPool, 'https': HTTPSPool}
     return manager
 
 
 class TimedSocket:
-    """A connected socket, each of whose operations gets what is left of the call's time."""
+    """A connected socket whose operations may last as long as the call has time left."""
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
-        self.head_left: int | None = (
-            None  # bytes that an answer's head may still have, None: its body is read
-        )
+        # bytes that the head of an answer may still have; None while its body is read
+        self.head_left: int | None = None
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._sock, name)
@@ -93,10 +89,11 @@ class TimedSocket:
 
 
 class _Received(io.RawIOBase):
-    """What comes in on a TimedSocket."""
+    """The bytes that arrive on a TimedSocket."""
 
     def __init__(self, timed: TimedSocket, raw: socket.SocketIO) -> None:
-        self._timed, self._raw = timed, raw
+        self._timed = timed
+        self._raw = raw
 
     def readable(self) -> bool:
         return True
@@ -148,7 +145,7 @@ class _FinalResponse(http.client.HTTPResponse):
 
 
 class Timed(urllib3.connection.HTTPConnection):
-    """Of a connection of urllib3's: it connects, sends and reads within the time of the call."""
+    """A connection of urllib3 that connects, sends and reads within the time of the call."""
 
     response_class = _FinalResponse
 
@@ -212,14 +209,14 @@ def _connected(host: str, port: int, options: Iterable[tuple[Any, ...]]) -> sock
 
 
 def _addresses(host: str, port: int) -> Sequence[Address]:
-    """What the resolver says.
+    """The addresses of a host.
 
-    It knows no limit of ours: who waits for it too long leaves it alone.
+    The resolver cannot be stopped, so it has a thread of its own, which is left alone when it takes
+    too long.
     """
     found: Future[Sequence[Address]] = Future()
-    threading.Thread(
-        target=_resolve, args=(found, host, port), name='resolver', daemon=True
-    ).start()
+    arguments = (found, host, port)
+    threading.Thread(target=_resolve, args=arguments, name='resolver', daemon=True).start()
     return found.result(seconds_left())
 
 

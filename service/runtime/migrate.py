@@ -28,7 +28,7 @@ CONNECT_PATIENCE = 60  # seconds that a release waits for PostgreSQL
 
 
 class PatientCursor(Cursor):
-    """For a section of schema.sql, which may have to go through every row."""
+    """A cursor for a section of schema.sql, which may have to go through every row."""
 
     answer_seconds = 3600
 
@@ -54,20 +54,16 @@ def missing() -> str | None:
     if fetch("SELECT to_regclass('schema_version') IS NULL")[0][0]:
         return 'no release has made the tables'
     version = fetch('SELECT coalesce(max(version), 0) FROM schema_version')[0][0]
-    return (
-        f'of version {version}, {needed()} is needed: run the release'
-        if version < needed()
-        else None
-    )
+    if version < needed():
+        return f'of version {version}, {needed()} is needed: run the release'
+    return None
 
 
 def upgrade() -> tuple[int, int]:
     """Bring the database to the newest version; returns (from, to).
 
-    One transaction, one at a time, safe to repeat.
-
-    Beside running processes: it has all its locks before it changes anything. Raises
-    table_locks.Locked.
+    In one transaction, and by one process at a time; safe to repeat, and while other processes run:
+    it has all its locks before it changes anything. Raises table_locks.Locked.
     """
     return table_locks.until_free(_connect, _apply)
 
@@ -114,6 +110,7 @@ def _connect() -> connection:
 
 
 def main() -> None:
+    """Apply schema.sql; ends with one line when it cannot."""
     config.check('release')
     logs.configure()
     try:

@@ -42,9 +42,9 @@ class Watchdog:
         self._hurried_at: float | None = None
 
     def begin(self, conn: connection, seconds: float) -> Wait:
-        """A statement goes out on `conn` and has `seconds`.
+        """Watch a statement on `conn` that may last so many seconds.
 
-        Call end() with what is returned, whatever happens.
+        Call end() with what this returns, whatever happens.
         """
         if self._pid != os.getpid():
             self._start()
@@ -54,27 +54,30 @@ class Watchdog:
         return wait
 
     def end(self, wait: Wait) -> None:
-        with (
-            self._lock
-        ):  # not while it is being cut: its socket's number may soon be somebody else's
+        """Stop watching a statement.
+
+        Not while it is being cut off: the number of its socket may soon be another socket's.
+        """
+        with self._lock:
             self._waits.discard(wait)
 
     def hurry(self) -> None:
-        """The process is to stop: from now on no wait lasts longer than HURRY_SECONDS."""
+        """Let no wait last longer than HURRY_SECONDS from now on: the process is to stop."""
         self._hurried_at = self._hurried_at or time.monotonic()
 
     def relax(self) -> None:
-        """It goes on after all (tests)."""
+        """Take hurry() back (tests)."""
         self._hurried_at = None
 
     def _start(self) -> None:
         with self._lock:
             if self._pid == os.getpid():
                 return
-            self._pid, self._waits = os.getpid(), set()
-        threading.Thread(target=self._look, name='watchdog', daemon=True).start()
+            self._pid = os.getpid()
+            self._waits = set()
+        threading.Thread(target=self._watch, name='watchdog', daemon=True).start()
 
-    def _look(self) -> None:
+    def _watch(self) -> None:
         while True:
             time.sleep(LOOK_EVERY)
             now = time.monotonic()
@@ -92,7 +95,7 @@ class Watchdog:
 
 
 def _shut(conn: connection) -> None:
-    """On a second descriptor of the same socket: closing the first is libpq's."""
+    """Shut a connection's socket, by a second descriptor: libpq has to close the first."""
     with suppress(Exception), socket.socket(fileno=os.dup(conn.fileno())) as its_socket:
         its_socket.shutdown(socket.SHUT_RDWR)
 
