@@ -84,18 +84,18 @@ def of_status(item: StatusItem, chatbot_id: str) -> Fact:
 
 
 # While nobody knows whose fact it is, it has no message: FIND_FACTS finds it by the wamid.
-INSERT_FACTS = f"""
-INSERT INTO message_fact (message_id, {{columns}})
+INSERT_FACTS = """
+INSERT INTO message_fact (message_id, {columns})
 SELECT coalesce(
   (SELECT m.id FROM message m
-   WHERE m.id = CASE WHEN n.opaque ~ '^{ID}$' THEN n.opaque::uuid END
+   WHERE m.id = CASE WHEN n.opaque ~ '^{id}$' THEN n.opaque::uuid END
      AND m.chatbot_id = n.chatbot_id AND m.direction = 'outbound'),
   (SELECT m.id FROM message m WHERE m.phone_number_id = n.phone_number_id AND m.wamid = n.wamid
      AND m.direction = 'outbound' AND m.wamid IS NOT NULL LIMIT 1)), n.*
-FROM {{rows}}
+FROM {rows}
 ON CONFLICT (phone_number_id, wamid, digest) DO NOTHING
 RETURNING phone_number_id, wamid, digest, message_id IS NOT NULL
-"""
+""".replace('{id}', ID)
 
 
 def store(facts: Sequence[Fact]) -> dict[Key, str]:

@@ -64,15 +64,15 @@ class ReceiptResult:
 
 
 # Told once is enough, but for the typing, which starts again.
-REQUEST_RECEIPTS = f"""
+REQUEST_RECEIPTS = """
 INSERT INTO read_receipt AS r (message_id, chatbot_id, typing_until, due_at)
 SELECT m.id, m.chatbot_id,
-  CASE WHEN n.typing THEN now() + interval '{TYPING_SECONDS} s' END, now()
-FROM {{messages}}
+  CASE WHEN n.typing THEN now() + interval '{typing_seconds} s' END, now()
+FROM {messages}
 ON CONFLICT (message_id) DO UPDATE SET due_at = now(), attempts = 0, error = NULL,
   typing_until = coalesce(excluded.typing_until, r.typing_until)
 WHERE r.told_at IS NULL OR excluded.typing_until IS NOT NULL
-"""
+""".replace('{typing_seconds}', str(TYPING_SECONDS))
 REQUEST_RECEIPT = REQUEST_RECEIPTS.format(
     messages='message m JOIN (VALUES (%s::uuid, %s)) AS n (id, typing) USING (id)'
 )
@@ -107,7 +107,7 @@ def ask_before_replies(claimed: Iterable[ClaimedReply]) -> int:
 
 
 NEXT_DUE = 'SELECT min(due_at) FROM read_receipt WHERE due_at IS NOT NULL'
-CLAIM_RECEIPTS = f"""
+CLAIM_RECEIPTS = """
 UPDATE read_receipt r SET due_at = now() + %(lease)s * interval '1 second',
   attempts = least(r.attempts + 1, 32767), error = NULL
 FROM (
@@ -117,8 +117,8 @@ JOIN message m ON m.id = due.message_id JOIN whatsapp_cloud_account a USING (cha
 WHERE r.message_id = due.message_id
 RETURNING r.message_id AS id, r.chatbot_id, r.due_at, r.attempts,
   coalesce(r.typing_until > now(), false) AS typing, m.phone_number_id, m.wamid,
-  m.created_at < now() - interval '{24 * MAX_AGE_DAYS} hours' AS too_old, a.access_token, a.active
-"""
+  m.created_at < now() - interval '{max_age_hours} hours' AS too_old, a.access_token, a.active
+""".replace('{max_age_hours}', str(24 * MAX_AGE_DAYS))
 # Only under the lease that it was told with: a receipt that was asked for once more meanwhile is
 # due again.
 RECORD_RESULTS = """

@@ -94,16 +94,16 @@ SELECT min(due_at) FROM message
 WHERE status IN ('scheduled', 'queued', 'sending', 'unknown') AND status IN ('scheduled', 'queued')
 """
 # The order by priority names the index: without it the planner may scan the table.
-FIND_SENDABLE_ACCOUNTS = f"""
+FIND_SENDABLE_ACCOUNTS = """
 SELECT a.chatbot_id, a.phone_number_id, a.access_token, a.max_mps, a.waba_id,
   a.app_secret IS NOT NULL AS own_app, away.scope AS away
 FROM whatsapp_cloud_account a CROSS JOIN LATERAL (
   SELECT 1 FROM message m
   WHERE m.chatbot_id = a.chatbot_id AND m.status = 'queued' AND m.due_at <= now()
   ORDER BY m.priority, m.id LIMIT 1) due
-  LEFT JOIN LATERAL ({outage.SCOPE_AWAY}) away ON true
-WHERE {MAY_SEND} AND (away.scope IS NULL OR away.probe_at <= now())
-"""
+  LEFT JOIN LATERAL ({scope_away}) away ON true
+WHERE {may_send} AND (away.scope IS NULL OR away.probe_at <= now())
+""".replace('{scope_away}', outage.SCOPE_AWAY).replace('{may_send}', MAY_SEND)
 MAY_BE_CLAIMED = """
 m.status = 'queued' AND m.due_at <= now() AND (m.expires_at IS NULL OR m.expires_at > now())
 """
@@ -115,13 +115,14 @@ m.status = 'queued' AND m.due_at <= now() AND (m.expires_at IS NULL OR m.expires
 # send now: the fair share. If the window has closed meanwhile, the fallback is sent
 # (`use_fallback`). Marketing to a person who wants none is cancelled (`unwanted`).
 # `first` is looked up by the message's key: a plain join may read all that is due.
-CLAIM_MESSAGES = f"""
-WITH quota AS (SELECT * FROM {{rows}}),
+CLAIM_MESSAGES = (
+    """
+WITH quota AS (SELECT * FROM {rows}),
 open AS MATERIALIZED (
   SELECT o.* FROM quota CROSS JOIN LATERAL (
     SELECT m.id AS message_id, m.priority, c.id, c.group_id, c.last_inbound_at, c.opted_out_at
     FROM message m JOIN conversation c ON c.id = m.conversation_id
-    WHERE m.chatbot_id = quota.chatbot_id AND {MAY_BE_CLAIMED}
+    WHERE m.chatbot_id = quota.chatbot_id AND {may_be_claimed}
       AND (c.send_after IS NULL OR c.send_after <= now())
       AND (%(only)s::uuid IS NULL OR m.id = %(only)s)
     ORDER BY m.priority, m.id LIMIT quota.n FOR NO KEY UPDATE OF c SKIP LOCKED) o),
@@ -129,27 +130,32 @@ head AS (SELECT DISTINCT ON (id) * FROM open ORDER BY id, priority, message_id),
 first AS MATERIALIZED (
   SELECT f.* FROM head c CROSS JOIN LATERAL (
     SELECT m.id, m.conversation_id,
-      m.fallback IS NOT NULL AND {service_window.CLOSED} AS use_fallback,
-      {opt_out.UNWANTED} AND (m.type = 'template'
-        OR m.fallback IS NOT NULL AND {service_window.CLOSED}) AS unwanted
-    FROM message m WHERE m.id = c.message_id AND m.conversation_id = c.id AND {MAY_BE_CLAIMED}
+      m.fallback IS NOT NULL AND {closed} AS use_fallback,
+      {unwanted} AND (m.type = 'template'
+        OR m.fallback IS NOT NULL AND {closed}) AS unwanted
+    FROM message m WHERE m.id = c.message_id AND m.conversation_id = c.id AND {may_be_claimed}
     FOR NO KEY UPDATE SKIP LOCKED) f),
 busy AS (
   UPDATE conversation c SET send_after = now() + %(lease)s * interval '1 second',
     pair_free_at = CASE WHEN c.group_id IS NULL
-      THEN greatest(c.pair_free_at, now()) + interval '{PAIR_GAP_SECONDS} s' END
+      THEN greatest(c.pair_free_at, now()) + interval '{pair_gap_seconds} s' END
   WHERE c.id = ANY (ARRAY(SELECT conversation_id FROM first WHERE NOT unwanted)))
 UPDATE message m SET status = CASE WHEN unwanted THEN 'cancelled' ELSE 'sending' END,
   attempts = CASE WHEN unwanted THEN attempts WHEN use_fallback THEN 1
     ELSE least(attempts + 1, 32767) END,
   error = CASE WHEN unwanted THEN %(cancelled_for)s::json ELSE error END, updated_at = now(),
   due_at = CASE WHEN NOT unwanted THEN now() + %(lease)s * interval '1 second' END,
-  {service_window.use_fallback('first.use_fallback')}
+  {use_fallback}
 FROM first WHERE m.id = first.id
 RETURNING m.id, m.chatbot_id, m.conversation_id, m.phone_number_id, m.type, m.recipient_to,
   m.recipient, m.content, m.context, m.extra, m.attempts, m.expires_at, m.batch_id,
   m.fallback IS NOT NULL AS has_fallback, m.status
-"""
+""".replace('{may_be_claimed}', MAY_BE_CLAIMED)
+    .replace('{closed}', service_window.CLOSED)
+    .replace('{unwanted}', opt_out.UNWANTED)
+    .replace('{pair_gap_seconds}', str(PAIR_GAP_SECONDS))
+    .replace('{use_fallback}', service_window.use_fallback('first.use_fallback'))
+)
 
 
 def sendable_accounts() -> list[SendableAccount]:
@@ -222,16 +228,16 @@ def probe(scope: str, chatbots: list[str], lease: float) -> list[ClaimedMessage]
 
 
 # The conversation first, and only while the message is still ours.
-RELEASE_UNSENT_CONVERSATIONS = f"""
+RELEASE_UNSENT_CONVERSATIONS = """
 UPDATE conversation c SET send_after = now() + n.delay * interval '1 second',
-  pair_free_at = c.pair_free_at - interval '{PAIR_GAP_SECONDS} s'
+  pair_free_at = c.pair_free_at - interval '{pair_gap_seconds} s'
 FROM (
-  SELECT c.id, n.delay FROM {{rows}}
+  SELECT c.id, n.delay FROM {rows}
     JOIN message m ON m.id = n.id AND m.status = 'sending' AND m.attempts = n.attempts
     JOIN conversation c ON c.id = m.conversation_id
   ORDER BY c.id FOR NO KEY UPDATE OF c) n
 WHERE c.id = n.id
-"""
+""".replace('{pair_gap_seconds}', str(PAIR_GAP_SECONDS))
 REQUEUE_MESSAGES = """
 UPDATE message m SET status = 'queued', attempts = m.attempts - 1, updated_at = now(),
   due_at = now() + n.delay * interval '1 second'

@@ -34,22 +34,22 @@ FROM (
 WHERE m.id = d.id
 """
 # Strays were queued by a transaction that had read the account before it was held.
-HOLD_STRAYS_OF_ACCOUNTS = f"""
+HOLD_STRAYS_OF_ACCOUNTS = """
 UPDATE message m SET status = 'held', hold_reason = 'account', updated_at = now()
 FROM whatsapp_cloud_account a
-WHERE a.chatbot_id = m.chatbot_id AND NOT ({MAY_SEND}) AND m.status = 'queued'
-"""
+WHERE a.chatbot_id = m.chatbot_id AND NOT ({may_send}) AND m.status = 'queued'
+""".replace('{may_send}', MAY_SEND)
 # They go from the number that the account has now: it may have been held for its former number
 # (error 33: deleted).
-RELEASE_MESSAGES_OF_ACCOUNT = f"""
+RELEASE_MESSAGES_OF_ACCOUNT = """
 UPDATE message m SET status = 'queued', hold_reason = NULL, due_at = greatest(m.due_at, now()),
   phone_number_id = d.phone_number_id, attempts = 0, error = NULL, updated_at = now()
 FROM (
   SELECT m.id, a.phone_number_id FROM message m JOIN whatsapp_cloud_account a USING (chatbot_id)
-  WHERE {MAY_SEND} AND m.status = 'held' AND m.hold_reason = ANY(%(reasons)s)
+  WHERE {may_send} AND m.status = 'held' AND m.hold_reason = ANY(%(reasons)s)
     AND a.chatbot_id = coalesce(%(chatbot)s, a.chatbot_id) ORDER BY m.id FOR NO KEY UPDATE OF m) d
 WHERE m.id = d.id
-"""
+""".replace('{may_send}', MAY_SEND)
 
 
 def hold_account(chatbot_id: str, reason: ErrorDict, access_token: str | None = None) -> bool:
@@ -84,17 +84,17 @@ def release_account(chatbot_id: str) -> None:
         inbound_file.resume_account(chatbot_id)
 
 
-RELEASE_MESSAGES = f"""
+RELEASE_MESSAGES = """
 UPDATE message m SET status = CASE WHEN d.free THEN 'queued' ELSE 'held' END, error = NULL,
   attempts = 0, hold_reason = CASE WHEN NOT d.free THEN 'account' END, updated_at = now(),
   due_at = CASE WHEN d.free THEN greatest(m.due_at, now()) ELSE m.due_at END
 FROM (
-  SELECT m.id, {MAY_SEND} AS free FROM message m JOIN whatsapp_cloud_account a USING (chatbot_id)
-    JOIN {{templates}} ON t.name = m.template_name AND t.language = m.template_language
-  WHERE m.status = 'held' AND m.hold_reason = 'template' AND {{which}}
+  SELECT m.id, {may_send} AS free FROM message m JOIN whatsapp_cloud_account a USING (chatbot_id)
+    JOIN {templates} ON t.name = m.template_name AND t.language = m.template_language
+  WHERE m.status = 'held' AND m.hold_reason = 'template' AND {which}
   ORDER BY m.id FOR NO KEY UPDATE OF m) d
 WHERE m.id = d.id
-"""
+""".replace('{may_send}', MAY_SEND)
 IS_APPROVED = "t.waba_id = a.waba_id AND t.status = 'APPROVED'"
 RELEASE_MESSAGES_OF_TEMPLATE = RELEASE_MESSAGES.format(
     templates='template t',
@@ -202,18 +202,18 @@ FROM (
   ORDER BY id FOR NO KEY UPDATE) d
 WHERE m.id = d.id
 """
-RESUME_MESSAGES_OF_BATCH = f"""
+RESUME_MESSAGES_OF_BATCH = """
 UPDATE message m SET status = d.status, updated_at = now(),
   hold_reason = CASE WHEN d.status = 'held' THEN 'account' END,
   due_at = CASE WHEN d.status <> 'held' THEN greatest(m.due_at, m.send_at, now()) END
 FROM (
-  SELECT m.id, CASE WHEN m.send_at > now() THEN 'scheduled' WHEN {MAY_SEND} THEN 'queued'
+  SELECT m.id, CASE WHEN m.send_at > now() THEN 'scheduled' WHEN {may_send} THEN 'queued'
     ELSE 'held' END AS status
   FROM message m JOIN whatsapp_cloud_account a USING (chatbot_id)
   WHERE m.batch_id = %s AND m.status = 'held' AND m.hold_reason = 'batch'
   ORDER BY m.id FOR NO KEY UPDATE OF m) d
 WHERE m.id = d.id
-"""
+""".replace('{may_send}', MAY_SEND)
 CANCEL_MESSAGES_OF_BATCH = """
 UPDATE message m SET status = 'cancelled', hold_reason = NULL, due_at = NULL, updated_at = now()
 FROM (
@@ -251,16 +251,16 @@ def cancel_batch(batch_id: str) -> None:
     execute_long(CANCEL_MESSAGES_OF_BATCH, (batch_id,))
 
 
-CANCEL_UNWANTED_MESSAGES = f"""
+CANCEL_UNWANTED_MESSAGES = """
 UPDATE message m SET status = 'cancelled', hold_reason = NULL, due_at = NULL, error = %s,
   updated_at = now()
 FROM (
   SELECT m.id FROM conversation c JOIN message m ON m.conversation_id = c.id
-  WHERE c.id = ANY(%s::uuid[]) AND {UNWANTED} AND m.type = 'template'
+  WHERE c.id = ANY(%s::uuid[]) AND {unwanted} AND m.type = 'template'
     AND m.status IN ('scheduled', 'queued', 'held')
   ORDER BY m.id FOR NO KEY UPDATE OF m) d
 WHERE m.id = d.id
-"""
+""".replace('{unwanted}', UNWANTED)
 
 
 def cancel_unwanted(conversations: Iterable[str]) -> None:

@@ -87,17 +87,17 @@ class FreeConversation:
 
 # The conversation waits for the message that is tried again, or until the pair's burst allows one
 # more.
-RELEASE_CONVERSATIONS = f"""
+RELEASE_CONVERSATIONS = """
 UPDATE conversation c SET send_after = greatest(now() + n.delay * interval '1 second',
-  CASE WHEN c.pair_free_at > now() + interval '{PAIR_DEBT_SECONDS} s'
-    THEN c.pair_free_at - interval '{PAIR_DEBT_SECONDS} s' END)
+  CASE WHEN c.pair_free_at > now() + interval '{pair_debt_seconds} s'
+    THEN c.pair_free_at - interval '{pair_debt_seconds} s' END)
 FROM (
-  SELECT c.id, n.delay FROM {{rows}}
+  SELECT c.id, n.delay FROM {rows}
     LEFT JOIN conversation_merged m ON m.id = n.id
     JOIN conversation c ON c.id = coalesce(m.conversation_id, n.id)
   ORDER BY c.id FOR NO KEY UPDATE OF c) n
 WHERE c.id = n.id
-"""
+""".replace('{pair_debt_seconds}', str(PAIR_DEBT_SECONDS))
 # A status may have been faster than this answer: then the message is `failed` already, or this
 # attempt stands among its `tries`.
 ACCEPT_MESSAGES = """
@@ -113,16 +113,20 @@ RETURNING m.id, m.chatbot_id, m.direction, m.type)
 INSERT INTO usage_log (message_id, chatbot_id, direction, type)
 SELECT * FROM accepted ON CONFLICT (message_id) DO NOTHING
 """
-RECORD_FAILED_ATTEMPTS = f"""
+RECORD_FAILED_ATTEMPTS = (
+    """
 UPDATE message m SET status = n.status, hold_reason = n.hold_reason, error = n.error,
-  tries = CASE WHEN jsonb_array_length(m.tries) < {MAX_TRIES} THEN m.tries
-    ELSE m.tries - {MAX_TRIES // 2} END || n.entry,
+  tries = CASE WHEN jsonb_array_length(m.tries) < {max_tries} THEN m.tries
+    ELSE m.tries - {half} END || n.entry,
   due_at = now() + n.delay * interval '1 second', updated_at = now(),
   attempts = CASE WHEN n.use_fallback THEN 0 WHEN n.uncounted THEN m.attempts - 1
     ELSE m.attempts END,
-  {service_window.use_fallback('n.use_fallback')}
-FROM {{rows}} WHERE m.id = n.id AND m.status = 'sending' AND m.attempts = n.attempts
-"""
+  {use_fallback}
+FROM {rows} WHERE m.id = n.id AND m.status = 'sending' AND m.attempts = n.attempts
+""".replace('{max_tries}', str(MAX_TRIES))
+    .replace('{half}', str(MAX_TRIES // 2))
+    .replace('{use_fallback}', service_window.use_fallback('n.use_fallback'))
+)
 
 
 def record(results: Iterable[SendResult]) -> outage.News:

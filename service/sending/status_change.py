@@ -90,27 +90,27 @@ class Price:
     pricing: Json
 
 
-CHANGE_MESSAGES = f"""
+CHANGE_MESSAGES = """
 UPDATE message m SET status = n.status, hold_reason = n.hold_reason, wamid = n.wamid,
   error = n.error, tries = m.tries || coalesce(n.new_tries, '[]'),
   due_at = now() + n.delay * interval '1 second', updated_at = now(),
   accepted_at = coalesce(m.accepted_at, n.accepted_at, now()),
   attempts = CASE WHEN n.use_fallback THEN 0 ELSE m.attempts END,
-  {service_window.use_fallback('n.use_fallback')}
-FROM {{rows}} WHERE m.id = n.id
-"""
+  {use_fallback}
+FROM {rows} WHERE m.id = n.id
+""".replace('{use_fallback}', service_window.use_fallback('n.use_fallback'))
 # Meta says that the pair's burst is used up: it is paid back first. A row that somebody holds is
 # being claimed or freed just now.
-PAUSE_PAIRS = f"""
+PAUSE_PAIRS = """
 UPDATE conversation c SET
   send_after = greatest(c.send_after, now() + n.delay * interval '1 second'),
   pair_free_at = greatest(
-    c.pair_free_at, now() + ({PAIR_DEBT_SECONDS} + n.delay) * interval '1 second')
+    c.pair_free_at, now() + ({pair_debt_seconds} + n.delay) * interval '1 second')
 FROM (
-  SELECT c.id, n.delay FROM conversation c JOIN {{rows}} USING (id)
+  SELECT c.id, n.delay FROM conversation c JOIN {rows} USING (id)
   WHERE c.group_id IS NULL ORDER BY c.id FOR NO KEY UPDATE OF c SKIP LOCKED) n
 WHERE c.id = n.id
-"""
+""".replace('{pair_debt_seconds}', str(PAIR_DEBT_SECONDS))
 PRICE_MESSAGES = """
 UPDATE usage_log u SET category = coalesce(n.category, u.category), pricing = n.pricing
 FROM {rows} WHERE u.message_id = n.message_id

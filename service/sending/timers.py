@@ -26,32 +26,32 @@ WHERE id IN (
 # A one-time code that comes late or twice helps nobody: templates that Meta calls authentication
 # are not sent again. (Nor are those that look like it: outbox.queue starts them with their resend
 # used up.)
-DECIDE_UNKNOWN = f"""
+DECIDE_UNKNOWN = """
 UPDATE message m SET updated_at = now(), resends = resends + CASE WHEN d.resend THEN 1 ELSE 0 END,
   status = CASE WHEN NOT d.resend THEN 'failed' WHEN d.free THEN 'queued' ELSE 'held' END,
   hold_reason = CASE WHEN d.resend AND NOT d.free THEN 'account' END,
   due_at = CASE WHEN d.resend AND d.free THEN now() END
 FROM (
-  SELECT m.id, {MAY_SEND} AS free, a.on_unknown = 'resend' AND m.resends = 0
+  SELECT m.id, {may_send} AS free, a.on_unknown = 'resend' AND m.resends = 0
     AND t.category IS DISTINCT FROM 'authentication' AS resend
   FROM message m JOIN whatsapp_cloud_account a USING (chatbot_id)
     LEFT JOIN template t ON t.waba_id = a.waba_id
       AND t.name = m.template_name AND t.language = m.template_language
-  WHERE m.status = 'unknown' AND m.due_at <= now() AND {ONE_CLOCK}
+  WHERE m.status = 'unknown' AND m.due_at <= now() AND {one_clock}
   ORDER BY m.id LIMIT 1000 FOR NO KEY UPDATE OF m SKIP LOCKED) d
 WHERE m.id = d.id
 RETURNING d.resend
-"""
-START_SCHEDULED = f"""
+""".replace('{may_send}', MAY_SEND).replace('{one_clock}', ONE_CLOCK)
+START_SCHEDULED = """
 UPDATE message m SET status = CASE WHEN d.free THEN 'queued' ELSE 'held' END, updated_at = now(),
   hold_reason = CASE WHEN d.free THEN NULL ELSE 'account' END,
   due_at = CASE WHEN d.free THEN m.due_at END
 FROM (
-  SELECT m.id, {MAY_SEND} AS free FROM message m JOIN whatsapp_cloud_account a USING (chatbot_id)
-  WHERE m.status = 'scheduled' AND m.due_at <= now() AND {ONE_CLOCK}
+  SELECT m.id, {may_send} AS free FROM message m JOIN whatsapp_cloud_account a USING (chatbot_id)
+  WHERE m.status = 'scheduled' AND m.due_at <= now() AND {one_clock}
   ORDER BY m.id LIMIT 10000 FOR NO KEY UPDATE OF m SKIP LOCKED) d
 WHERE m.id = d.id
-"""
+""".replace('{may_send}', MAY_SEND).replace('{one_clock}', ONE_CLOCK)
 EXPIRE_MESSAGES = """
 UPDATE message SET status = 'expired', hold_reason = NULL, due_at = NULL, updated_at = now()
 WHERE id IN (
