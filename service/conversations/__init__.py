@@ -1,1 +1,1 @@
-"""People and their conversations: who is who, when they wrote, what they want, when a reply is due."""
+"""People and their conversations: who is who, what they wrote and want, when a reply is due."""
