@@ -1,4 +1,4 @@
-"""The error table: every code of the fact sheet, what is decided for it, and the page that shows
+"""The error table: every code of docs/meta.md, what is decided for it, and the page that shows
 it.
 """
 
@@ -16,7 +16,7 @@ from service.graph.error_codes import TABLE, explain, look_up
 from service.graph.own_errors import OUR_OWN, UNKNOWN
 from tests.stack import ROOT
 
-# Section 7 of the fact sheet, decided where it leaves a choice
+# Section 7 of docs/meta.md, decided where it leaves a choice
 SHEET = {
     ErrorClass.TRANSIENT: [
         1, 2, 4, 17, 32, 613, 80007, 80008, 130429, 131000, 131016, 131056, 133000, 133004, 135000,

@@ -1,4 +1,4 @@
-"""Pure: what Meta checks of a message's content, by type (fact sheet, section 6.2).
+"""Pure: what Meta checks of a message's content, by type (docs/meta.md, section 6.2).
 
 A problem is (code, details).
 """

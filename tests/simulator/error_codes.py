@@ -1,4 +1,4 @@
-"""Pure: Meta's error codes as the fact sheet (section 7) has them,
+"""Pure: Meta's error codes as docs/meta.md (section 7) has them,
 and the two shapes they come in.
 """
 
