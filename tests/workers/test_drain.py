@@ -293,7 +293,7 @@ def test_processes_wait_for_servers_that_are_not_up_and_end_at_sigterm(tmp_path)
         processes.start(name)
     for name in processes.children:
         wait_until(lambda name=name: '"waiting"' in processes.logs(name), 20)
-    assert processes.stop_all(5) == {'worker_send': [0], 'worker_incoming': [0], 'clock': [0]}
+    assert processes.stop_all() == {'worker_send': [0], 'worker_incoming': [0], 'clock': [0]}
 
 
 @pytest.mark.alone
