@@ -104,37 +104,48 @@ FROM whatsapp_cloud_account a CROSS JOIN LATERAL (
   LEFT JOIN LATERAL ({scope_away}) away ON true
 WHERE {may_send} AND (away.scope IS NULL OR away.probe_at <= now())
 """.replace('{scope_away}', outage.SCOPE_AWAY).replace('{may_send}', MAY_SEND)
+SPARE = 16  # messages of an account that a claim looks at beyond what may be sent
 MAY_BE_CLAIMED = """
 m.status = 'queued' AND m.due_at <= now() AND (m.expires_at IS NULL OR m.expires_at > now())
 """
 # One message at a time and conversation, in order: `send_after` stands in the conversation's row,
-# so that a second worker sees it. The conversation is locked first (`open`), and only then its
-# first message (`first`): a worker that held a message without its conversation would let another
-# worker take the next one. If somebody else holds the first message, or it has moved on since the
-# statement began, the conversation waits for the next claim. `quota` says how many each account may
-# send now: the fair share. If the window has closed meanwhile, the fallback is sent
-# (`use_fallback`). Marketing to a person who wants none is cancelled (`unwanted`).
+# so that a second worker sees it. Each conversation's first message is found without a lock
+# (`head`); then the conversation is locked, once (`open`), and only then its message (`first`): a
+# worker that held a message without its conversation would let another worker take the next one,
+# and a lock that is tried for each message may be free again at the second. SPARE more are looked
+# at, so that conversations that somebody else holds do not keep the others waiting. If somebody
+# else holds the first message, or it has moved on since the statement began, the conversation waits
+# for the next claim. `quota` says how many each account may send now: the fair share. If the window
+# has closed meanwhile, the fallback is sent (`use_fallback`). Marketing to a person who wants none is cancelled (`unwanted`).
 # `first` is looked up by the message's key: a plain join may read all that is due.
 CLAIM_MESSAGES = (
     """
 WITH quota AS (SELECT * FROM {rows}),
-open AS MATERIALIZED (
-  SELECT o.* FROM quota CROSS JOIN LATERAL (
-    SELECT m.id AS message_id, m.priority, c.id, c.group_id, c.last_inbound_at, c.opted_out_at
+due AS MATERIALIZED (
+  SELECT d.*, quota.n FROM quota CROSS JOIN LATERAL (
+    SELECT m.id AS message_id, m.priority, m.chatbot_id, m.conversation_id
     FROM message m JOIN conversation c ON c.id = m.conversation_id
     WHERE m.chatbot_id = quota.chatbot_id AND {may_be_claimed}
       AND (c.send_after IS NULL OR c.send_after <= now())
       AND (%(only)s::uuid IS NULL OR m.id = %(only)s)
-    ORDER BY m.priority, m.id LIMIT quota.n FOR NO KEY UPDATE OF c SKIP LOCKED) o),
-head AS (SELECT DISTINCT ON (id) * FROM open ORDER BY id, priority, message_id),
+    ORDER BY m.priority, m.id LIMIT quota.n + {spare}) d),
+head AS (
+  SELECT DISTINCT ON (conversation_id) * FROM due ORDER BY conversation_id, priority, message_id),
+open AS MATERIALIZED (
+  SELECT c.*, head.message_id, head.n, row_number() OVER (
+    PARTITION BY head.chatbot_id ORDER BY head.priority, head.message_id) AS place
+  FROM head CROSS JOIN LATERAL (
+    SELECT id, group_id, last_inbound_at, opted_out_at FROM conversation
+    WHERE id = head.conversation_id AND (send_after IS NULL OR send_after <= now())
+    FOR NO KEY UPDATE SKIP LOCKED) c),
 first AS MATERIALIZED (
-  SELECT f.* FROM head c CROSS JOIN LATERAL (
+  SELECT f.* FROM open c CROSS JOIN LATERAL (
     SELECT m.id, m.conversation_id,
       m.fallback IS NOT NULL AND {closed} AS use_fallback,
       {unwanted} AND (m.type = 'template'
         OR m.fallback IS NOT NULL AND {closed}) AS unwanted
     FROM message m WHERE m.id = c.message_id AND m.conversation_id = c.id AND {may_be_claimed}
-    FOR NO KEY UPDATE SKIP LOCKED) f),
+    FOR NO KEY UPDATE SKIP LOCKED) f WHERE c.place <= c.n),
 busy AS (
   UPDATE conversation c SET send_after = now() + %(lease)s * interval '1 second',
     pair_free_at = CASE WHEN c.group_id IS NULL
@@ -154,6 +165,7 @@ RETURNING m.id, m.chatbot_id, m.conversation_id, m.phone_number_id, m.type, m.re
     .replace('{closed}', service_window.CLOSED)
     .replace('{unwanted}', opt_out.UNWANTED)
     .replace('{pair_gap_seconds}', str(PAIR_GAP_SECONDS))
+    .replace('{spare}', str(SPARE))
     .replace('{use_fallback}', service_window.use_fallback('first.use_fallback'))
 )
 

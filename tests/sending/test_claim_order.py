@@ -159,3 +159,33 @@ def test_pairs_under_two_workers_with_inbound_beside_are_never_reversed(acme, me
         said.setdefault(conversation, []).append(text)
     assert len(said) == PAIRS
     assert {tuple(texts) for texts in said.values()} == {('1', '2')}
+
+
+def test_a_conversation_that_is_locked_for_moments_never_gives_its_second_message(acme):
+    """Its lock is tried once in a claim: tried for each message, it may be free at the second."""
+    sent = [acme.send()['id'] for _ in range(30)]
+    over = threading.Event()
+
+    def hold_for_moments():
+        while not over.is_set():
+            with connection(), db.atomic():
+                lock('conversation')()
+
+    threads = [threading.Thread(target=hold_for_moments) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    try:
+        claimed = [rows for _ in range(300) if (rows := claim_and_give_back())]
+    finally:
+        over.set()
+        for thread in threads:
+            thread.join(60)
+    assert claimed
+    assert {tuple(rows) for rows in claimed} == {(sent[0],)}
+
+
+def claim_and_give_back():
+    claimed = claim()
+    sql("UPDATE message SET status = 'queued', due_at = now() WHERE status = 'sending'")
+    sql('UPDATE conversation SET send_after = NULL, pair_free_at = NULL')
+    return claimed
