@@ -116,8 +116,9 @@ m.status = 'queued' AND m.due_at <= now() AND (m.expires_at IS NULL OR m.expires
 # at, so that conversations that somebody else holds do not keep the others waiting. If somebody
 # else holds the first message, or it has moved on since the statement began, the conversation waits
 # for the next claim. `quota` says how many each account may send now: the fair share. If the window
-# has closed meanwhile, the fallback is sent (`use_fallback`). Marketing to a person who wants none is cancelled (`unwanted`).
-# `first` is looked up by the message's key: a plain join may read all that is due.
+# has closed meanwhile, the fallback is sent (`use_fallback`). Marketing to a person who wants none
+# is cancelled (`unwanted`). `first` is looked up by the message's key: a plain join may read all
+# that is due.
 CLAIM_MESSAGES = (
     """
 WITH quota AS (SELECT * FROM {rows}),
