@@ -88,24 +88,26 @@ Replies = dict[tuple[str, str, str], str]  # chatbot_id, phone_number_id, wamid:
 Related = dict[Place, list[RelatedMessage]]
 Templates = dict[TemplateKey, Any]  # their components
 
-# Each half by its own index.
+# Each half by its own index. LATERAL with OFFSET 0 is a look-up for each row, here and below: a
+# join could become one that reads all messages.
 FIND_REPLIED_TO = """
-WITH n AS (SELECT * FROM {rows})
-SELECT m.chatbot_id, m.phone_number_id, m.wamid, m.id
-FROM n JOIN message m USING (phone_number_id, wamid)
-WHERE m.direction = 'inbound'
-UNION ALL
-SELECT m.chatbot_id, m.phone_number_id, m.wamid, m.id
-FROM n JOIN message m USING (phone_number_id, wamid)
-WHERE m.direction = 'outbound' AND m.wamid IS NOT NULL
+SELECT m.chatbot_id, m.phone_number_id, m.wamid, m.id FROM {rows} CROSS JOIN LATERAL (
+  SELECT * FROM message m
+  WHERE m.phone_number_id = n.phone_number_id AND m.wamid = n.wamid AND m.direction = 'inbound'
+  UNION ALL
+  SELECT * FROM message m
+  WHERE m.phone_number_id = n.phone_number_id AND m.wamid = n.wamid AND m.direction = 'outbound'
+  OFFSET 0) m
 """
 # Ours count once Meta has accepted them.
 FIND_RELATED = """
 SELECT m.id, m.conversation_id, m.phone_number_id, m.refers_to, m.direction, m.type, m.content,
   m.sender, coalesce(m.timestamp, m.accepted_at, m.created_at) AS at
-FROM {rows} JOIN message m USING (phone_number_id, refers_to)
-WHERE m.refers_to IS NOT NULL
-  AND m.status IN ('received', 'accepted', 'sent', 'delivered', 'read', 'played')
+FROM {rows} CROSS JOIN LATERAL (
+  SELECT * FROM message m
+  WHERE m.phone_number_id = n.phone_number_id AND m.refers_to = n.refers_to
+    AND m.status IN ('received', 'accepted', 'sent', 'delivered', 'read', 'played')
+  OFFSET 0) m
 """
 FIND_TEMPLATE_COMPONENTS = """
 SELECT a.chatbot_id, t.name, t.language, t.components
