@@ -2,22 +2,26 @@
 
 import logging
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any
 
-from service.accounts.account import Account
 from service.conversations import reply_queue
-from service.conversations.reply_queue import ClaimedReply, ReplyError
+from service.conversations.reply_queue import ClaimedReply, ReplyError, ReplyOutcome
 from service.messages import read_receipt
+from service.replies.question import Question, read_questions
 from service.replies.reply_failure import NoReply
-from service.runtime.db import LOCKED, db, passes, sqlstate
+from service.runtime.db import LOCKED, connection, db, passes, sqlstate
 from service.runtime.errors import Invalid
 from service.runtime.queues import ERRANDS, SEND, retry_delay, wake
 from service.runtime.untrusted import clean
 from service.sending import submit
+from service.sending.submit import PreparedReply
+from workers import responder
 from workers.pool import Unrecordable, WorkerPool
-from workers.responder import ask
+from workers.responder import SendBody
 from workers.thread_shares import ThreadShares
 
 log = logging.getLogger(__name__)
@@ -32,8 +36,20 @@ PATIENCE = timedelta(minutes=10)
 # Seconds, renewed while the responder thinks: what a dead worker asked is soon asked again.
 LEASE = 12
 
-Messages = list[dict[str, Any]]  # addressed bodies of POST /send
-Answer = Messages | Exception
+Answer = list[SendBody] | Exception
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """A claimed reply and its question, None when it could not be read with the others."""
+
+    reply: ClaimedReply
+    question: Question | None
+
+    @property
+    def id(self) -> str:
+        """Of the conversation, as the pool wants it."""
+        return self.reply.id
 
 
 class Replies:
@@ -50,9 +66,12 @@ class Replies:
         free = self.pool.free
         if not free:
             return 0
-        shares, other_share = self.shares.open_to(self.pool.in_flight())
+        in_flight = [ask.reply for ask in self.pool.in_flight()]
+        shares, other_share = self.shares.open_to(in_flight)
         replies = reply_queue.claim(max(1, free // 4), LEASE, shares, other_share)
-        self.pool.submit(replies)
+        if not replies:
+            return 0
+        self.pool.submit(_with_questions(replies))
         if read_receipt.ask_before_replies(replies):
             wake(ERRANDS)
         return len(replies)
@@ -60,19 +79,34 @@ class Replies:
     def _renew_leases(self) -> None:
         if time.monotonic() - self.renewed > LEASE / 4:
             self.renewed = time.monotonic()
-            reply_queue.renew_leases([reply.id for reply in self.pool.in_flight()], LEASE)
+            reply_queue.renew_leases([ask.id for ask in self.pool.in_flight()], LEASE)
 
-    def ask(self, reply: ClaimedReply) -> Answer:
+    def ask(self, ask: Ask) -> Answer:
         """What the responder wants to be sent, or why there is nothing of it."""
-        if reply.attempts > MAX_CLAIMS:
+        if ask.reply.attempts > MAX_CLAIMS:
             return NoReply(f'no outcome of {MAX_CLAIMS} asks could be stored')
         began = time.monotonic()
         try:
-            return ask(reply)
+            return responder.ask(ask.question or _read_alone(ask.reply))
         except (NoReply, Invalid) as reason:
             return reason
         finally:
-            self.shares.ended(reply.chatbot_id, time.monotonic() - began)
+            self.shares.ended(ask.reply.chatbot_id, time.monotonic() - began)
+
+
+def _with_questions(replies: Sequence[ClaimedReply]) -> list[Ask]:
+    """Read all questions at once. If that fails, each thread reads its own, and may fail alone."""
+    questions: Sequence[Question | None] = [None] * len(replies)
+    try:
+        questions = read_questions(replies)
+    except Exception as error:
+        log.error('questions are read one by one', exc_info=error)
+    return [Ask(*pair) for pair in zip(replies, questions, strict=True)]
+
+
+def _read_alone(reply: ClaimedReply) -> Question:
+    with connection():
+        return read_questions([reply])[0]
 
 
 @cache
@@ -89,43 +123,41 @@ def close(timeout: float) -> bool:
     return is_done
 
 
-def record(batch: list[tuple[ClaimedReply, Answer]]) -> None:
-    """Queue what responders answered, each with its conversation's claim in one transaction."""
-    for reply, answer in batch:
-        if isinstance(answer, Exception):
-            _fail(reply, answer)
-        else:
-            _queue(reply, answer)
-
-
-def _queue(reply: ClaimedReply, messages: Messages) -> None:
+def record(batch: Sequence[tuple[Ask, Answer]]) -> None:
+    """End the claims and queue the answers of those that were still held, in one transaction."""
+    outcomes = [_outcome(ask.reply, answer) for ask, answer in batch]
     with db.atomic():
-        is_ours = reply_queue.finish(reply)
-        account = Account.find(reply.chatbot_id)
-        if is_ours and messages:
-            submit.queue_reply(account, reply.id, messages)
-    if is_ours and messages:
+        held = reply_queue.record(outcomes)
+        answers = [
+            PreparedReply(ask.reply.chatbot_id, ask.reply.id, answer)
+            for ask, answer in batch
+            if ask.reply.key in held and answer and not isinstance(answer, Exception)
+        ]
+        if answers:
+            submit.queue_replies(answers)
+    if answers:
         wake(SEND)
-    outcome = 'queued' if is_ours else 'late'
-    log.info('reply', extra=_log_fields(reply, outcome) | {'messages': len(messages)})
+    for (ask, answer), outcome in zip(batch, outcomes, strict=True):
+        _log(ask.reply, answer, outcome, ask.reply.key in held)
 
 
-def _fail(reply: ClaimedReply, reason: Exception) -> None:
-    """Plan the next attempt, or give up; the conversation shows the error."""
-    delay, is_counted = _next_attempt(reply, reason)
-    is_final = delay is None
-    error: ReplyError = {
-        'title': _title(reason),
-        'attempts': reply.attempts if is_counted else reply.attempts - 1,
-        'final': is_final,
-    }
+def _outcome(reply: ClaimedReply, answer: Answer) -> ReplyOutcome:
+    """What is written of a reply: when it failed, the error and the next attempt."""
+    outcome = ReplyOutcome(reply.id, reply.claim, reply.due_at)
+    if isinstance(answer, Exception):
+        outcome.delay, outcome.is_counted = _next_attempt(reply, answer)
+        attempts = reply.attempts if outcome.is_counted else reply.attempts - 1
+        outcome.error = _error(answer, attempts, is_final=outcome.delay is None)
+    return outcome
+
+
+def _error(reason: Exception, attempts: int, is_final: bool) -> ReplyError:
+    error: ReplyError = {'title': _title(reason), 'attempts': attempts, 'final': is_final}
     if isinstance(reason, NoReply) and reason.details:
         error['details'] = reason.details
     if isinstance(reason, Invalid):
         error['errors'] = _shortened(reason.errors or {})
-    reply_queue.fail(reply, delay, error, is_counted)
-    outcome = 'failed' if is_final else 'retry'
-    log.warning('reply', extra=_log_fields(reply, outcome) | {'reason': error['title']})
+    return error
 
 
 def _next_attempt(reply: ClaimedReply, reason: Exception) -> tuple[float | None, bool]:
@@ -162,5 +194,11 @@ def _shortened(errors: dict[str, list[str]]) -> dict[str | None, list[str]]:
     return {clean(name, 100): messages[:5] for name, messages in list(errors.items())[:20]}
 
 
-def _log_fields(reply: ClaimedReply, outcome: str) -> dict[str, Any]:
-    return {'conversation_id': reply.id, 'chatbot_id': reply.chatbot_id, 'outcome': outcome}
+def _log(reply: ClaimedReply, answer: Answer, outcome: ReplyOutcome, is_held: bool) -> None:
+    fields: dict[str, Any] = {'conversation_id': reply.id, 'chatbot_id': reply.chatbot_id}
+    if isinstance(answer, Exception):
+        fields['outcome'] = 'failed' if outcome.delay is None else 'retry'
+        log.warning('reply', extra=fields | {'reason': _title(answer)})
+    else:
+        fields['outcome'] = 'queued' if is_held else 'late'
+        log.info('reply', extra=fields | {'messages': len(answer)})

@@ -6,7 +6,6 @@ import hmac
 import json
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from service.accounts.account import Account
@@ -15,23 +14,19 @@ from service.content.message_schema import MessageSchema, check
 from service.content.text_split import split
 from service.content.whatsapp_format import to_whatsapp
 from service.conversations.conversation import Conversation
-from service.conversations.reply_queue import ClaimedReply
-from service.messages import view
-from service.messages.message import Message
 from service.replies import chat_history, responder_client
 from service.replies.chat_completion import find_answer, find_error_text
 from service.replies.chat_history import ChatMessage, PastMessage
+from service.replies.question import Question
 from service.replies.redaction import redact
 from service.replies.reply_failure import NoReply
 from service.replies.responder_client import Answer
 from service.runtime import encryption
 from service.runtime.config import settings
-from service.runtime.db import connection
 from service.runtime.strict_json import NotJSON, cleaned, parse_object
 from service.runtime.timestamps import to_rfc3339
 from service.sending import submit
 
-HISTORY = 20  # the last messages that the responder sees
 MAX_MESSAGES = 20  # in one answer; each of them is billed
 # HTTP statuses of an AI's server after which it is not asked again: it would answer the same.
 FINAL_STATUSES = frozenset((400, 401, 402, 403, 404, 405, 410, 413, 415, 422))
@@ -41,21 +36,11 @@ message_schema = MessageSchema()
 SendBody = dict[str, Any]  # as for POST /send
 
 
-@dataclass(frozen=True, slots=True)
-class Question:
-    """What a responder is asked about."""
-
-    account: Account
-    conversation: Conversation
-    history: list[dict[str, Any]]  # messages as callers see them, the oldest first
-
-
-def ask(reply: ClaimedReply) -> list[SendBody]:
+def ask(question: Question) -> list[SendBody]:
     """The messages that the account's responder answers, checked and addressed.
 
     Raises NoReply when there is no usable answer, Invalid when one of its messages breaks a rule.
     """
-    question = _question(reply)
     responder = question.account.responder
     bodies = RESPONDERS[responder['kind'] if responder else 'openai'](question)
     if len(bodies) > MAX_MESSAGES:
@@ -64,21 +49,6 @@ def ask(reply: ClaimedReply) -> list[SendBody]:
     checked = [check(message_schema, body) for body in bodies]
     messages = submit.prepare_reply(question.account, checked)
     return [_addressed(message, question.conversation) for message in messages]
-
-
-def _question(reply: ClaimedReply) -> Question:
-    with connection():
-        account = Account.find(reply.chatbot_id)
-        conversation = Conversation.find(reply.id)
-        return Question(account, conversation, _history(reply.id))
-
-
-def _history(conversation_id: str) -> list[dict[str, Any]]:
-    """The last messages, the oldest first; without what was edited away or deleted."""
-    is_shown = Message.type.not_in(('edit', 'revoke'))
-    said = Message.select().where(Message.conversation_id == conversation_id, is_shown)
-    latest = list(said.order_by(Message.id.desc()).limit(HISTORY))
-    return [row | {'revisions': []} for row in view.serialize(latest[::-1])]
 
 
 def _addressed(message: SendBody, conversation: Conversation) -> SendBody:

@@ -1,6 +1,7 @@
 """Accounts: one chatbot, its number, its token and its responder."""
 
 import json
+from collections.abc import Iterable
 from typing import Any, Self
 
 from peewee import (
@@ -21,12 +22,10 @@ from service.graph.outcome import ErrorDict
 from service.runtime import encryption
 from service.runtime.db import db, execute, fetch, fetch_dicts
 from service.runtime.errors import BadRequest, Conflict, Invalid, NotFound
-from service.runtime.model import JSON
+from service.runtime.model import JSON, columns_of
 from service.runtime.untrusted import UNSTORABLE
 from service.templates import template
 
-# On the path of every send: Peewee takes as long to compose a query as PostgreSQL to answer it.
-FIND_ACCOUNT = 'SELECT * FROM whatsapp_cloud_account WHERE chatbot_id = %s'
 # Saves wait for each other, so that no two chatbots get one number.
 LOCK_ACCOUNTS = "SELECT pg_advisory_xact_lock(hashtextextended('accounts', 1))"
 
@@ -90,10 +89,16 @@ class Account(Model):
     @classmethod
     def find(cls, chatbot_id: str) -> Self:
         """The account of a chatbot. Raises NotFound."""
-        rows = [] if UNSTORABLE.search(chatbot_id) else fetch_dicts(FIND_ACCOUNT, (chatbot_id,))
-        if not rows:
+        found = {} if UNSTORABLE.search(chatbot_id) else cls.find_all([chatbot_id])
+        if not found:
             raise NotFound(f'There is no chatbot "{chatbot_id}".', code='unknown_chatbot')
-        return cls(**rows[0])
+        return found[chatbot_id]
+
+    @classmethod
+    def find_all(cls, chatbot_ids: Iterable[str]) -> dict[str, Self]:
+        """The accounts that there are of these chatbots, by chatbot_id."""
+        rows = fetch_dicts(FIND_ACCOUNTS, {'chatbot_ids': sorted(set(chatbot_ids))})
+        return {row['chatbot_id']: cls(**row) for row in rows}
 
     @classmethod
     def find_active(cls, chatbot_id: str) -> Self:
@@ -232,6 +237,10 @@ class Account(Model):
         return {'send_state_reason': reason}
 
 
+# On the path of every send: Peewee takes as long to compose a query as PostgreSQL to answer it.
+FIND_ACCOUNTS = """
+SELECT {columns} FROM whatsapp_cloud_account a WHERE a.chatbot_id = ANY(%(chatbot_ids)s)
+""".replace('{columns}', columns_of(Account, 'a'))
 DEACTIVATE_ACCOUNT = """
 UPDATE whatsapp_cloud_account SET active = false, updated_at = now() WHERE chatbot_id = %s
 """

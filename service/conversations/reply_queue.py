@@ -9,9 +9,11 @@ from datetime import datetime
 from time import monotonic
 from typing import Any, NotRequired, TypedDict
 
-from service.runtime.db import execute, to_json
+from service.conversations.conversation import Conversation
+from service.runtime.db import execute, fetch_dicts
 from service.runtime.ids import new_id
-from service.runtime.rows import fetch_as
+from service.runtime.model import columns_of
+from service.runtime.rows import Json, Uuid, fetch_bulk
 
 NEXT_DUE = """
 SELECT min(greatest(c.reply_due_at, c.reply_lease_until, c.paused_until)) FROM conversation c
@@ -47,29 +49,30 @@ FROM (
     JOIN whatsapp_cloud_account a USING (chatbot_id)
   WHERE {is_due} ORDER BY c.id FOR NO KEY UPDATE OF c SKIP LOCKED) due
 WHERE c.id = due.id
-RETURNING c.id, c.chatbot_id, c.reply_due_at AS due_at, c.reply_claim AS claim,
-  c.reply_attempts AS attempts, c.last_inbound_at, due.read_receipts
-""".replace('{is_due}', IS_DUE)
+RETURNING {conversation}, c.reply_claim, due.read_receipts
+""".replace('{is_due}', IS_DUE).replace('{conversation}', columns_of(Conversation, 'c'))
 RENEW_LEASES = """
 UPDATE conversation SET reply_lease_until = now() + %s * interval '1 second' WHERE id IN (
   SELECT id FROM conversation WHERE id = ANY(%s::uuid[]) AND reply_claim IS NOT NULL
   ORDER BY id FOR NO KEY UPDATE SKIP LOCKED)
 """
 # Somebody who wrote while the responder was thinking has moved reply_due_at: it stays.
-FINISH_REPLY = """
-UPDATE conversation SET reply_claim = NULL, reply_lease_until = NULL, reply_error = NULL,
-  reply_attempts = 0,
-  reply_due_at = CASE reply_due_at WHEN %(due_at)s THEN NULL ELSE reply_due_at END,
+RECORD_OUTCOMES = """
+UPDATE conversation c SET reply_claim = NULL, reply_lease_until = NULL, reply_error = n.error,
+  reply_attempts = CASE WHEN n.error IS NULL THEN 0
+                   ELSE greatest(0, c.reply_attempts - (NOT n.is_counted)::int) END,
+  reply_due_at = CASE c.reply_due_at WHEN n.due_at THEN now() + n.delay * interval '1 second'
+                 ELSE c.reply_due_at END,
   updated_at = now()
-WHERE id = %(id)s AND reply_claim = %(claim)s
+FROM (
+  SELECT n.* FROM {rows} JOIN conversation c ON c.id = n.id AND c.reply_claim = n.claim
+  ORDER BY c.id FOR NO KEY UPDATE OF c) n
+WHERE c.id = n.id
+RETURNING n.id, n.claim
 """
-FAIL_REPLY = """
-UPDATE conversation SET reply_claim = NULL, reply_lease_until = NULL, reply_error = %(error)s,
-  updated_at = now(), reply_attempts = greatest(0, reply_attempts - %(uncounted)s),
-  reply_due_at = CASE reply_due_at WHEN %(due_at)s THEN now() + %(delay)s * interval '1 second'
-                 ELSE reply_due_at END
-WHERE id = %(id)s AND reply_claim = %(claim)s
-"""
+
+
+Claim = tuple[str, str]  # the conversation's id, and who holds it
 
 
 @dataclass(slots=True)
@@ -83,7 +86,12 @@ class ClaimedReply:
     attempts: int  # this one counts already
     last_inbound_at: datetime | None
     read_receipts: str  # as the account has it: none, read or typing
+    conversation: Conversation  # as it was claimed
     claimed_at: float = field(default_factory=monotonic)
+
+    @property
+    def key(self) -> Claim:
+        return self.id, self.claim
 
 
 class ReplyError(TypedDict):
@@ -94,6 +102,22 @@ class ReplyError(TypedDict):
     final: bool  # the responder is not asked again
     details: NotRequired[str]  # its server's own words, redacted
     errors: NotRequired[dict[str | None, list[str]]]  # what is wrong with its answer, by field
+
+
+@dataclass(slots=True)
+class ReplyOutcome:
+    """What came of a claimed reply: it was answered, or there is an error.
+
+    `delay`: seconds until the responder is asked again, None: it is not. `is_counted`: whether this
+    was an attempt.
+    """
+
+    id: Uuid
+    claim: Uuid
+    due_at: datetime
+    error: Json | None = None  # a ReplyError
+    delay: float | None = None
+    is_counted: bool = True
 
 
 def claim(
@@ -111,7 +135,20 @@ def claim(
         'shares': list(shares.values()),
         'share': other_share,
     }
-    return fetch_as(ClaimedReply, CLAIM_REPLIES, parameters)
+    return [_claimed(**row) for row in fetch_dicts(CLAIM_REPLIES, parameters)]
+
+
+def _claimed(reply_claim: str, read_receipts: str, **columns: Any) -> ClaimedReply:
+    return ClaimedReply(
+        id=columns['id'],
+        chatbot_id=columns['chatbot_id'],
+        due_at=columns['reply_due_at'],
+        claim=reply_claim,
+        attempts=columns['reply_attempts'],
+        last_inbound_at=columns['last_inbound_at'],
+        read_receipts=read_receipts,
+        conversation=Conversation(**columns),
+    )
 
 
 def renew_leases(conversation_ids: Sequence[str], lease: float) -> None:
@@ -119,30 +156,10 @@ def renew_leases(conversation_ids: Sequence[str], lease: float) -> None:
     execute(RENEW_LEASES, (lease, list(conversation_ids)))
 
 
-def finish(reply: ClaimedReply) -> bool:
-    """End a claim whose answer the caller queues in the same transaction.
+def record(outcomes: Sequence[ReplyOutcome]) -> set[Claim]:
+    """End claims; the caller queues the answers in the same transaction.
 
-    False when the claim is no longer ours: then nothing may be queued. A customer who wrote in the
-    meantime is answered once more.
+    Returns those that were still held: of all others nothing may be queued. A customer who wrote in
+    the meantime is answered once more.
     """
-    held = {'id': reply.id, 'claim': reply.claim, 'due_at': reply.due_at}
-    return execute(FINISH_REPLY, held) > 0
-
-
-def fail(
-    reply: ClaimedReply, delay: float | None, error: ReplyError, is_counted: bool = True
-) -> None:
-    """End a claim without an answer, and keep the error with the conversation.
-
-    `delay`: seconds until the responder is asked again, None: it is not; `is_counted`: whether this
-    was an attempt.
-    """
-    parameters = {
-        'id': reply.id,
-        'claim': reply.claim,
-        'due_at': reply.due_at,
-        'delay': delay,
-        'error': to_json(error),
-        'uncounted': int(not is_counted),
-    }
-    execute(FAIL_REPLY, parameters)
+    return set(fetch_bulk(RECORD_OUTCOMES, outcomes))

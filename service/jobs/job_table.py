@@ -41,7 +41,7 @@ JOBS = (
         'workers.incoming',
         (inbox.record_processed, inbox.quarantine, inbox.record_failure, inbox.postpone)),
     Job('replies', INCOMING, reply_queue.NEXT_DUE, reply_queue.claim,
-        'workers.replies', (reply_queue.finish, reply_queue.fail)),
+        'workers.replies', (reply_queue.record,)),
     Job('send', SEND, dispatch.NEXT_DUE, dispatch.claim,
         'workers.send', (send_outcome.record, dispatch.release_claims)),
     Job('media', ERRANDS, inbound_file.NEXT_DUE, inbound_file.claim,

@@ -30,7 +30,8 @@ def serialize(messages: Sequence[Message]) -> list[Shown]:
         row = _serialize(message)
         row['reply_to'] = relations.reply_to(message, replied_to)
         row['text'] = relations.render_template(message, templates) or row['text']
-        rows.append(row | relations.changes_by(relations.related_to(message, related), message))
+        row |= relations.changes_by(relations.related_to(message, related), message)
+        rows.append(row)
     return rows
 
 

@@ -9,6 +9,11 @@ from service.runtime.db import db
 from service.runtime.errors import NotFound
 
 
+def columns_of(model: type[peewee.Model], alias: str) -> str:
+    """The columns that a model knows, in SQL: of its table under an alias."""
+    return ', '.join(f'{alias}.{name}' for name in model._meta.sorted_field_names)
+
+
 class JSON(peewee.TextField):
     """A json column; psycopg2 reads it as parsed JSON."""
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import IntEnum
+from itertools import chain
 from typing import Any
 
 from service.accounts.account import MAY_SEND, Account
@@ -43,6 +44,14 @@ class QueueOptions:
 
 
 @dataclass(frozen=True, slots=True)
+class AccountMessages:
+    """Messages of one account that are to be stored."""
+
+    account: Account
+    messages: Sequence[OutboundMessage]
+
+
+@dataclass(frozen=True, slots=True)
 class InitialState:
     """The state in which a message is stored."""
 
@@ -56,6 +65,8 @@ class QueuedMessage:
     """The columns of a message that are its own; the others are the same for all of one call."""
 
     id: Uuid
+    chatbot_id: str
+    phone_number_id: str
     conversation_id: Uuid
     type: str
     recipient_to: str | None
@@ -77,11 +88,9 @@ class QueuedMessage:
 
 
 INSERT_MESSAGES = """
-INSERT INTO message (chatbot_id, phone_number_id, priority, send_at, expires_at, batch_id,
-  direction, due_at, {columns})
-SELECT %(chatbot_id)s, %(phone_number_id)s, %(priority)s, %(send_at)s, %(expires_at)s, %(batch_id)s,
-  'outbound', CASE WHEN status IN ('scheduled', 'queued') THEN coalesce(%(send_at)s, now()) END,
-  {columns}
+INSERT INTO message (priority, send_at, expires_at, batch_id, direction, due_at, {columns})
+SELECT %(priority)s, %(send_at)s, %(expires_at)s, %(batch_id)s, 'outbound',
+  CASE WHEN status IN ('scheduled', 'queued') THEN coalesce(%(send_at)s, now()) END, {columns}
 FROM {rows}
 """
 INSERT_AND_RETURN_MESSAGES = INSERT_MESSAGES + 'RETURNING *'
@@ -96,19 +105,18 @@ def queue(
     a template that Meta rejected or deleted fail at once.
     """
     rows = _rows(account, messages, options)
-    values = _values(account, options)
+    values = _values(options)
     return [Message(**row) for row in fetch_bulk_dicts(INSERT_AND_RETURN_MESSAGES, rows, **values)]
 
 
-def store(account: Account, messages: Sequence[OutboundMessage], options: QueueOptions) -> None:
-    """The same for so many messages that nobody wants them back."""
-    execute_bulk(INSERT_MESSAGES, _rows(account, messages, options), **_values(account, options))
+def store(of_accounts: Sequence[AccountMessages], options: QueueOptions) -> None:
+    """The same for messages of any accounts that nobody wants back, in one statement."""
+    rows = [_rows(one.account, one.messages, options) for one in of_accounts]
+    execute_bulk(INSERT_MESSAGES, list(chain.from_iterable(rows)), **_values(options))
 
 
-def _values(account: Account, options: QueueOptions) -> dict[str, Any]:
+def _values(options: QueueOptions) -> dict[str, Any]:
     return {
-        'chatbot_id': account.chatbot_id,
-        'phone_number_id': account.phone_number_id,
         'priority': int(options.priority),
         'send_at': options.send_at,
         'expires_at': options.expires_at,
@@ -120,7 +128,7 @@ def _rows(
     account: Account, messages: Sequence[OutboundMessage], options: QueueOptions
 ) -> list[QueuedMessage]:
     state = _initial_state(account, options.send_at)
-    return [_row(message, _state_by_template(message, state)) for message in messages]
+    return [_row(account, message, _state_by_template(message, state)) for message in messages]
 
 
 def _initial_state(account: Account, send_at: datetime | None) -> InitialState:
@@ -141,12 +149,14 @@ def _state_by_template(message: OutboundMessage, state: InitialState) -> Initial
     return InitialState(stop.status, stop.hold_reason, stop.error(template.reason))
 
 
-def _row(message: OutboundMessage, state: InitialState) -> QueuedMessage:
+def _row(account: Account, message: OutboundMessage, state: InitialState) -> QueuedMessage:
     body = message.body
     key = message.template_key
     extra = {name: body[name] for name in EXTRA_FIELDS if name in body}
     return QueuedMessage(
         id=new_id(),
+        chatbot_id=account.chatbot_id,
+        phone_number_id=account.phone_number_id,
         conversation_id=message.conversation_id,
         type=message.type,
         recipient_to=body.get('to'),

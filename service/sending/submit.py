@@ -29,7 +29,7 @@ from service.runtime.errors import Invalid, TooManyQueued
 from service.sending import batch, outbox, send_policy
 from service.sending.batch import Batch
 from service.sending.outbound_message import OutboundMessage, split_text
-from service.sending.outbox import Priority, QueueOptions
+from service.sending.outbox import AccountMessages, Priority, QueueOptions
 from service.sending.personalisation import Body, Personalisation, has_placeholder
 from service.sending.recipients import Conversations, RecipientList
 from service.templates import template
@@ -45,6 +45,15 @@ class PreparedMessage:
     account: Account
     message: Body
     templates: Templates
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedReply:
+    """A responder's answer to one conversation: bodies that prepare_reply returned, addressed."""
+
+    chatbot_id: str
+    conversation_id: str
+    bodies: Sequence[Body]
 
 
 def prepare(account: Account, message: Body) -> PreparedMessage:
@@ -131,7 +140,7 @@ def _store_messages(
     while some := list(islice(addressed, ROWS_PER_INSERT)):
         templates = template.find_templates(account.waba_id, [body for _, body in some])
         messages = [OutboundMessage(where, body, templates) for where, body in some]
-        outbox.store(account, messages, options)
+        outbox.store([AccountMessages(account, messages)], options)
 
 
 def prepare_reply(account: Account, messages: Sequence[Body]) -> list[Body]:
@@ -142,18 +151,23 @@ def prepare_reply(account: Account, messages: Sequence[Body]) -> list[Body]:
     return _fit(account, messages)[0]
 
 
-def queue_reply(account: Account, conversation_id: str, bodies: Sequence[Body]) -> None:
-    """Step 5 of the messages that prepare_reply returned."""
-    templates = template.find_templates(account.waba_id, bodies)
-    messages = [OutboundMessage(conversation_id, body, templates) for body in bodies]
-    outbox.queue(account, messages, QueueOptions(Priority.REPLY))
+def queue_replies(replies: Sequence[PreparedReply]) -> None:
+    """Step 5 of any number of answers, of whatever accounts, in one statement."""
+    accounts = Account.find_all(reply.chatbot_id for reply in replies)
+    of_accounts = [_messages_of(accounts[reply.chatbot_id], reply) for reply in replies]
+    outbox.store(of_accounts, QueueOptions(Priority.REPLY))
+
+
+def _messages_of(account: Account, reply: PreparedReply) -> AccountMessages:
+    templates = template.find_templates(account.waba_id, reply.bodies)
+    messages = [OutboundMessage(reply.conversation_id, body, templates) for body in reply.bodies]
+    return AccountMessages(account, messages)
 
 
 def _fit(account: Account, messages: Sequence[Body]) -> tuple[list[Body], Templates]:
     """Step 1: the messages with wamids, and what is known of their templates."""
     outbound_file.check(account.chatbot_id, messages)
-    with connection():
-        templates = template.find_fitting(account.waba_id, messages)
+    templates = template.find_fitting(account.waba_id, messages)
     return [with_wamids(account.chatbot_id, message) for message in messages], templates
 
 

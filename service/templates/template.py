@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from service.graph.outcome import ErrorDict
-from service.runtime.db import execute, fetch
+from service.runtime.db import connection, execute, fetch
 from service.runtime.errors import Invalid
 from service.runtime.queues import ERRANDS, wake
 from service.runtime.rows import fetch_as, fetch_bulk_as
@@ -130,8 +130,11 @@ def find_fitting(waba_id: str | None, messages: Sequence[Message]) -> Templates:
 
     A message with "validate": false is not checked. Raises Invalid.
     """
-    found = find_templates(waba_id, messages)
-    problems = find_unlisted(waba_id, messages, found)
+    if not any(_named_in(messages)):
+        return {}
+    with connection():
+        found = find_templates(waba_id, messages)
+        problems = find_unlisted(waba_id, messages, found)
     checked = [message for message in messages if _is_checked(message)]
     for message in checked if found else ():
         for field in TEMPLATE_FIELDS:

@@ -313,7 +313,7 @@ def test_an_ask_that_postgresql_was_away_for_is_no_attempt(
     backend, platform, write, workers, monkeypatch
 ):
     with monkeypatch.context() as away:
-        away.setattr('workers.responder._history', lambda conversation: lost_connection())
+        away.setattr('workers.replies.read_questions', lambda replies: lost_connection())
         write('One')
         for _ in range(5):
             workers.incoming()

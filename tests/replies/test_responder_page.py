@@ -13,6 +13,7 @@ from contextlib import contextmanager
 
 import pytest
 
+from service.replies import question
 from service.replies.responder_client import MAX_ANSWER
 from service.runtime.config import VARIABLES
 from tests.people import envelope, text_message
@@ -80,7 +81,7 @@ def test_the_figures_are_those_of_the_code():
     assert f'`RESPONDER_TIMEOUT` ({VARIABLES["RESPONDER_TIMEOUT"][1]} s)' in PAGE
     assert MAX_ANSWER == 2**20
     assert f'| number | {responder.MAX_MESSAGES} messages |' in PAGE
-    assert f'the last {responder.HISTORY}, ' in PAGE
+    assert f'the last {question.HISTORY}, ' in PAGE
     assert f'{THREADS} threads' in PAGE
     (told,) = re.findall(r'^- ([\d, and]+) are not repeated', PAGE, re.MULTILINE)
     assert set(map(int, re.findall(r'\d+', told))) == responder.FINAL_STATUSES
