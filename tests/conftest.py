@@ -118,6 +118,15 @@ def setting(monkeypatch, database):
     return change
 
 
+@pytest.fixture
+def no_redis(setting):
+    """Redis has gone away; forgotten clients make new connections."""
+    setting('REDIS_URL', f'redis://127.0.0.1:{stack.free_port()}/0')
+    queues._clients.clear()
+    yield
+    queues._clients.clear()
+
+
 @pytest.fixture(scope='session')
 def application(schema):
     return create_app()

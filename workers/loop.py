@@ -13,7 +13,7 @@ from playhouse.pool import MaxConnectionsExceeded
 from redis import RedisError
 
 from service.runtime.db import CONNECTION_LOST, connection, reason
-from service.runtime.queues import clear_wakeup, enqueue_drain, wake
+from service.runtime.queues import clear_wakeup, wake
 
 log = logging.getLogger(__name__)
 
@@ -131,9 +131,3 @@ def _guarded(step: Step) -> int:
         )
         stopping.wait(FAILURE_REST_SECONDS)
         return 0
-
-
-def more_is_due(name: str) -> None:
-    """Wake another worker: this one has all it can take, and there is more."""
-    with suppress(RedisError):
-        enqueue_drain(name)

@@ -61,7 +61,7 @@ class Sender:
         messages = self._claim(accounts) if accounts else []
         self.pool.submit(messages)
         if messages and not self.pool.free:
-            loop.more_is_due(SEND)
+            wake(SEND)  # another worker: this one has all it can take, and there is more
         return len(messages)
 
     def _claim(self, accounts: list[SendableAccount]) -> list[ClaimedMessage]:

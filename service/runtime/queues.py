@@ -33,7 +33,9 @@ RETRY = Retry(max=3, interval=[2, 4, 8])
 # seconds between the attempts after those, where losing the work is worse than waiting
 SLOW_DELAYS = (60, 600, 3600, 21600)
 FLAG_SECONDS = 5  # a wake-up flag whose job was lost stops nobody for longer
-WAKE_EVERY = 0.015  # seconds between two rounds of a process's wake-ups
+# Seconds between two rings of a process for one queue. Whatever is committed meanwhile is found by
+# the drain of the first: it looks for longer (workers.loop.LINGER).
+RING_EVERY = 0.3
 
 _clients: dict[int, Redis] = {}
 
@@ -76,13 +78,11 @@ def queue(name: str, connection: Redis | None = None) -> Queue:
     return Queue(name, connection=connection or client(), serializer=JSONSerializer)
 
 
-# One waiting job is enough: it has claimed nothing yet. An expired flag does not tell whether there
-# is one; the queue's length does.
+# One waiting job is enough: it has claimed nothing yet. The flag may have expired while it waits.
 MAY_ENQUEUE = """
 if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
 redis.call('SET', KEYS[1], '1', 'EX', ARGV[1])
-if redis.call('DEL', KEYS[2]) == 1 or redis.call('LLEN', KEYS[3]) == 0 then return 1 end
-return 0
+return redis.call('LLEN', KEYS[2]) == 0
 """
 
 
@@ -92,7 +92,7 @@ def enqueue_drain(name: str) -> None:
     Raises RedisError when Redis is away.
     """
     waiting = queue(name)
-    if client().eval(MAY_ENQUEUE, 3, *_wakeup_flags(name), waiting.key, FLAG_SECONDS):
+    if client().eval(MAY_ENQUEUE, 2, _wakeup_flag(name), waiting.key, FLAG_SECONDS):
         waiting.enqueue(
             DRAINS[name],
             retry=RETRY,
@@ -108,16 +108,12 @@ def clear_wakeup(name: str) -> None:
 
     It has to be called before the drain claims rows, or a row could be missed.
     """
-    requested, started = _wakeup_flags(name)
-    both = client().pipeline()
-    both.delete(requested)
-    both.set(started, '1', ex=FLAG_SECONDS)
-    both.execute()
+    client().delete(_wakeup_flag(name))
 
 
-def _wakeup_flags(name: str) -> tuple[str, str]:
-    """The keys of two flags: a drain was requested, and one has started since."""
-    return f'bell:{name}', f'bell:{name}:answered'
+def _wakeup_flag(name: str) -> str:
+    """The key of a flag: a drain was requested, and none has begun since."""
+    return f'bell:{name}'
 
 
 def forget_abandoned() -> None:
@@ -136,7 +132,8 @@ class WakeupThread:
     """Enqueues drains from a thread of its own, so that no request ever waits for Redis."""
 
     def __init__(self) -> None:
-        self._names: set[str] = set()
+        self._names: set[str] = set()  # queues that are to be woken
+        self._free_at: dict[str, float] = {}  # when (monotonic) a queue may be woken again
         self._marked = threading.Event()
         self._pid: int | None = None
         self._lock = threading.Lock()
@@ -144,6 +141,8 @@ class WakeupThread:
 
     def wake(self, name: str) -> None:
         """Mark a queue after a commit; returns at once and never fails."""
+        if self._pid == os.getpid() and name in self._names:
+            return  # it will be rung for what was committed by now
         self._names.add(name)
         if self._pid != os.getpid():
             self._start()
@@ -156,12 +155,21 @@ class WakeupThread:
                 threading.Thread(target=self._run, name='wakeup', daemon=True).start()
 
     def _run(self) -> None:
+        seconds: float | None = None
         while True:
-            self._marked.wait()
+            self._marked.wait(seconds)
             self._marked.clear()
-            while self._names:
-                self._enqueue(self._names.pop())
-            time.sleep(WAKE_EVERY)
+            seconds = self._ring()
+
+    def _ring(self) -> float | None:
+        """Wake the marked queues that may be woken; seconds until the next one, None without."""
+        for name in list(self._names):
+            if time.monotonic() >= self._free_at.get(name, 0):
+                self._names.discard(name)  # first: what is committed from now on marks it again
+                self._free_at[name] = time.monotonic() + RING_EVERY
+                self._enqueue(name)
+        times = [self._free_at.get(name, 0) for name in list(self._names)]
+        return max(0, min(times) - time.monotonic()) if times else None
 
     def _enqueue(self, name: str) -> None:
         try:

@@ -1,103 +1,24 @@
-"""The bells and the one loop: a ring is never lost, a result is never forgotten."""
+"""The one loop and its pools: what is due is done, a result is never forgotten."""
 
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import pytest
 from peewee import OperationalError, PeeweeException
 from playhouse.pool import MaxConnectionsExceeded
-from redis import RedisError
-from rq.registry import ScheduledJobRegistry, StartedJobRegistry
 
 from service.runtime import queues
 from service.runtime.db import connection, db
-from service.runtime.queues import SEND, clear_wakeup, enqueue_drain, wake
+from service.runtime.queues import SEND, enqueue_drain
 from tests.people import sql
 from tests.stack import Processes, free_port, wait_until
-from workers import clock, loop
+from workers import loop
 from workers.pool import Unrecordable, WorkerPool
 
 
 def jobs():
     return queues.queue(SEND).jobs
-
-
-@pytest.fixture
-def no_redis(setting):
-    """Redis has gone away; forgotten clients make new connections."""
-    setting('REDIS_URL', f'redis://127.0.0.1:{free_port()}/0')
-    queues._clients.clear()
-    yield
-    queues._clients.clear()
-
-
-def test_rings_coalesce_until_a_drain_answers(database):
-    for _ in range(5):
-        enqueue_drain(SEND)
-    assert len(jobs()) == 1
-    clear_wakeup(SEND)
-    enqueue_drain(SEND)
-    assert len(jobs()) == 2
-
-
-def test_one_job_waits_however_long_its_drain_is_busy(database):
-    enqueue_drain(SEND)
-    for _ in range(3):
-        queues.client().delete(f'bell:{SEND}')  # the flag has expired, the job still waits
-        enqueue_drain(SEND)
-    assert len(jobs()) == 1
-
-
-def test_the_jobs_of_killed_workers_do_not_pile_up(database):
-    enqueue_drain(SEND)
-    (job,) = jobs()
-    registry = StartedJobRegistry(queue=queues.queue(SEND))
-    queues.client().lpop(queues.queue(SEND).key)
-    job.set_status('started')
-    queues.client().zadd(
-        registry.key, {f'{job.id}:its-execution': 1}
-    )  # its worker has not been heard of since 1970
-    registry.cleanup()  # what every worker does now and then
-    assert queues.client().exists(job.key)
-    with connection():
-        clock.tidy()
-    assert not queues.client().exists(job.key)
-    assert len(ScheduledJobRegistry(queue=queues.queue(SEND))) == 0
-
-
-def test_a_bell_whose_job_was_lost_rings_again_soon(database):
-    enqueue_drain(SEND)
-    assert 0 < queues.client().ttl(f'bell:{SEND}') <= queues.FLAG_SECONDS
-    queues.client().flushdb()
-    enqueue_drain(SEND)
-    assert len(jobs()) == 1
-
-
-def test_a_job_carries_no_work_only_the_retry_policy(database):
-    enqueue_drain(SEND)
-    (job,) = jobs()
-    assert (job.func_name, list(job.args), job.kwargs) == ('workers.send.drain', [], {})
-    assert (job.retries_left, job.retry_intervals, job.description) == (3, [2, 4, 8], 'drain')
-    assert [queues.retry_delay(attempts) for attempts in (1, 2, 3, 4, 5)] == [2, 4, 8, None, None]
-
-
-def test_many_threads_that_wake_ring_once(database):
-    with ThreadPoolExecutor(20) as pool:
-        list(pool.map(wake, [SEND] * 200))
-    wait_until(jobs)
-    time.sleep(queues.WAKE_EVERY * 3)
-    assert len(jobs()) == 1
-
-
-def test_wake_never_waits_and_never_fails_without_redis(no_redis):
-    began = time.monotonic()
-    for _ in range(100):
-        wake(SEND)
-    assert time.monotonic() - began < 2
-    with pytest.raises(RedisError):
-        enqueue_drain(SEND)
 
 
 class Ledger:
@@ -249,6 +170,7 @@ def test_a_drain_answers_the_bell_before_it_looks(database, pool, monkeypatch):
     """
     monkeypatch.setattr(loop, 'LINGER', 0.05)
     enqueue_drain(SEND)
+    queues.client().delete(queues.queue(SEND).key)  # a worker takes the job
     rung = []
 
     def step():
@@ -258,7 +180,7 @@ def test_a_drain_answers_the_bell_before_it_looks(database, pool, monkeypatch):
         return 0
 
     loop.drain(SEND, step, pool)
-    assert rung == [2]
+    assert rung == [1]
 
 
 @pytest.mark.parametrize('trouble', [OperationalError('gone'), MaxConnectionsExceeded()])
