@@ -1,6 +1,7 @@
 """claim → do → record, until nothing is due: the only loop."""
 
 import logging
+import math
 import os
 import select
 import time
@@ -12,6 +13,7 @@ from peewee import PeeweeException
 from playhouse.pool import MaxConnectionsExceeded
 from redis import RedisError
 
+from service.jobs import job_table
 from service.runtime.db import CONNECTION_LOST, connection, reason
 from service.runtime.queues import clear_wakeup, wake
 
@@ -21,7 +23,8 @@ log = logging.getLogger(__name__)
 # as usual
 BUDGET = 5
 LINGER = 0.5  # seconds without work after which a drain ends; a later wake-up starts the next
-POLL_SECONDS = 0.02  # between two steps while there is nothing to do
+PACE = 0.025  # seconds from the beginning of a step to that of the next
+STEP_SECONDS = 1  # after which a step is taken though nothing is due: leases are renewed in it
 FAILURE_REST_SECONDS = 0.2  # after a step that failed
 AWAY = (*CONNECTION_LOST, MaxConnectionsExceeded)  # it may work the next time
 
@@ -75,29 +78,62 @@ class Stop:
 stopping = Stop()  # set at SIGTERM: nothing is claimed any more
 
 
-def drain(name: str, step: Step, pool: Pool, enough: int = 0, pace: float = 0) -> None:
+def drain(name: str, step: Step, pool: Pool, enough: int = 0, pace: float = PACE) -> None:
     """Work off a queue: repeat `step` until it has found nothing for LINGER seconds.
 
-    Never raises. A step is taken when `enough` places of the pool are free. While calls are in
-    flight the drain goes on, as the end of one may bring new work. `pace`: seconds between two
-    steps even when there is work.
+    Never raises. A step is taken when `enough` places of the pool are free, `pace` seconds at least
+    after the beginning of the last one: what comes in between goes together. While calls are in
+    flight the drain goes on, as the end of one may bring new work.
     """
-    idle_since = time.monotonic()
-    end = idle_since + BUDGET
     with suppress(RedisError):  # the flag expires by itself
         clear_wakeup(name)
-    while not stopping.is_set():
-        found = _guarded(step) if pool.free >= enough else 0
+    Drain(name, step, pool, enough, pace).run()
+
+
+class Drain:
+    """One drain, from the bell until it has nothing to do or hands over to its successor."""
+
+    def __init__(self, name: str, step: Step, pool: Pool, enough: int, pace: float) -> None:
+        self._name, self._step, self._pool = name, step, pool
+        self._enough, self._pace = enough, pace
+        self._idle_since = time.monotonic()
+        self._stepped = -math.inf  # in monotonic seconds: the last step
+        self._end = self._idle_since + BUDGET
+        self._is_busy = True  # the bell has rung
+
+    def run(self) -> None:
+        """Take steps with a connection that is kept; after a failure with another one."""
+        while self._goes_on():
+            try:
+                with connection():
+                    while self._goes_on():
+                        self._take_turn()
+            except (PeeweeException, *AWAY) as error:  # the rows are as they were
+                told = {'reason': reason(error)}
+                log.error('a step failed and will be repeated', exc_info=error, extra=told)
+                stopping.wait(FAILURE_REST_SECONDS)
+        if time.monotonic() > self._end:
+            wake(self._name)  # the next drain goes on
+
+    def _goes_on(self) -> bool:
         now = time.monotonic()
-        if found or pool.in_flight():
-            idle_since = now
-        if now > end:
-            wake(name)  # the next drain goes on
-            return
-        if now - idle_since > LINGER:
-            return
-        if rest := pace if found else max(pace, POLL_SECONDS):
-            stopping.wait(rest)
+        return not stopping.is_set() and now <= self._end and now - self._idle_since <= LINGER
+
+    def _take_turn(self) -> None:
+        """Take a step if there is something to do, then rest until the next one may be taken."""
+        began = time.monotonic()
+        found = 0
+        if self._pool.free >= self._enough and self._is_due(began):
+            self._stepped = began
+            found = self._step()
+            self._is_busy = found > 1  # who found several will find some the next time, too
+        if found or self._pool.in_flight():
+            self._idle_since = time.monotonic()
+        stopping.wait(max(0, began + self._pace - time.monotonic()))
+
+    def _is_due(self, now: float) -> bool:
+        """Whether to take a step, by one cheap look where the last one found nothing or one."""
+        return self._is_busy or now - self._stepped > STEP_SECONDS or job_table.is_due(self._name)
 
 
 def step_all(steps: Sequence[Step]) -> int:
@@ -118,16 +154,3 @@ def step_all(steps: Sequence[Step]) -> int:
     if failure:
         log.error('a step failed and will be repeated', exc_info=failure)
     return found
-
-
-def _guarded(step: Step) -> int:
-    """Take a step with a connection; a failure is logged, and the rows are as they were."""
-    try:
-        with connection():
-            return step()
-    except (PeeweeException, *AWAY) as error:
-        log.error(
-            'a step failed and will be repeated', exc_info=error, extra={'reason': reason(error)}
-        )
-        stopping.wait(FAILURE_REST_SECONDS)
-        return 0

@@ -9,12 +9,13 @@ an owner and a worker.
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from service.conversations import reply_queue
 from service.media import inbound_file
 from service.messages import read_receipt
-from service.runtime.db import fetch_dicts
+from service.runtime.db import fetch, fetch_dicts
 from service.runtime.queues import ERRANDS, INCOMING, SEND
 from service.sending import dispatch, send_outcome
 from service.templates import template_sync
@@ -61,6 +62,17 @@ def next_due() -> dict[str, float | None]:
     waits = [f'extract(epoch FROM ({job.next_due}) - now())::float8 AS {job.kind}' for job in JOBS]
     # one statement for all: the clock asks twice a second
     return fetch_dicts(f'SELECT {", ".join(waits)}')[0]
+
+
+@cache
+def _is_due_statement(queue: str) -> str:
+    firsts = ', '.join(f'({job.next_due})' for job in JOBS if job.queue == queue)
+    return f'SELECT least({firsts}) <= now()'
+
+
+def is_due(queue: str) -> bool:
+    """Whether a row of the queue's kinds is due: one look, for a drain that has nothing to do."""
+    return bool(fetch(_is_due_statement(queue))[0][0])
 
 
 def late_by(next_due: dict[str, float | None], seconds: float) -> dict[str, float]:

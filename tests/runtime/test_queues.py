@@ -120,7 +120,7 @@ def test_a_drain_looks_for_longer_than_a_process_keeps_silent():
     """The drain of one ring begins after it, so whatever is committed before the next ring may come
     is found by its looks.
     """
-    assert queues.RING_EVERY + 2 * loop.POLL_SECONDS < loop.LINGER
+    assert queues.RING_EVERY + 2 * loop.PACE < loop.LINGER
 
 
 def test_wake_never_waits_and_never_fails_without_redis(no_redis):

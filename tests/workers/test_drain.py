@@ -1,8 +1,11 @@
-"""The one loop and its pools: what is due is done, a result is never forgotten."""
+"""The one loop and its pools: what is due is done in turns, a result is never forgotten."""
 
+import statistics
 import threading
 import time
 from dataclasses import dataclass
+from itertools import pairwise
+from types import SimpleNamespace
 
 import pytest
 from peewee import OperationalError, PeeweeException
@@ -150,20 +153,111 @@ def pool(database):
     return WorkerPool(1, lambda row: row.id, Ledger())
 
 
-def test_a_drain_goes_on_until_nothing_was_found_for_a_moment(database, pool, monkeypatch):
-    monkeypatch.setattr(loop, 'LINGER', 0.1)
+@pytest.fixture
+def due(monkeypatch):
+    """What the loop's looks say, and how often it looked."""
+    there = SimpleNamespace(answer=True, looks=0)
+
+    def look(queue):
+        there.looks += 1
+        return there.answer
+
+    monkeypatch.setattr(loop.job_table, 'is_due', look)
+    return there
+
+
+def drain(step, pool, **options):
+    loop.drain(SEND, step, pool, **options)
+
+
+def test_a_drain_goes_on_until_nothing_was_found_for_a_moment(pool, due, monkeypatch):
+    monkeypatch.setattr(loop, 'LINGER', 0.2)
     found = [2, 0, 1, 0, 0, 3]
-    loop.drain(SEND, lambda: found.pop(0) if found else 0, pool)
+    drain(lambda: found.pop(0) if found else 0, pool)
     assert found == []
 
 
-def test_a_drain_that_has_had_its_time_wakes_its_successor(database, pool, monkeypatch):
+def test_between_the_beginnings_of_two_steps_is_a_pace_also_while_there_is_work(pool, due):
+    began = []
+
+    def step():
+        began.append(time.monotonic())
+        time.sleep(0.03)
+        return 5 if len(began) < 8 else 0
+
+    drain(step, pool, pace=0.1)
+    gaps = [later - earlier for earlier, later in pairwise(began)]
+    assert min(gaps) > 0.099
+    assert statistics.median(gaps) < 0.13  # counted from a step's beginning
+
+
+def test_what_is_not_due_costs_a_look_and_no_step(pool, due):
+    due.answer = False
+    found = [1]
+    drain(lambda: found.pop(), pool)  # a second step would raise IndexError
+    assert due.looks > 5
+
+
+def test_where_a_step_finds_several_the_next_one_comes_without_a_look(pool, due):
+    due.answer = False
+    found = [2, 3, 4, 0]
+    drain(lambda: found.pop(0), pool)
+    assert found == []
+
+
+def test_while_calls_are_in_flight_a_step_comes_in_time_to_renew_their_leases(due, monkeypatch):
+    monkeypatch.setattr(loop, 'STEP_SECONDS', 0.2)
+    due.answer = False
+    steps, done = [], threading.Event()
+    pool = WorkerPool(1, lambda row: done.wait(10), Ledger())
+    pool.submit(rows(1))
+
+    def step():
+        steps.append(time.monotonic())
+        if len(steps) == 5:
+            done.set()
+        return 0
+
+    drain(step, pool)
+    assert len(steps) >= 5
+
+
+def test_a_full_pool_is_neither_looked_for_nor_stepped_for(due, monkeypatch):
+    monkeypatch.setattr(loop, 'BUDGET', 0.3)
+    done = threading.Event()
+    pool = WorkerPool(1, lambda row: done.wait(10), Ledger())
+    pool.submit(rows(1))
+    drain(lambda: pytest.fail('no place is free'), pool, enough=1)
+    done.set()
+    assert due.looks == 0
+    assert pool.close(10)
+
+
+def test_a_drain_keeps_its_connection_and_takes_another_after_a_failure(pool, due):
+    connections, steps = [], [1, 1, OperationalError('gone'), 1, 1]
+
+    def step():
+        connections.append(db.connection())
+        found = steps.pop(0) if steps else 0
+        if isinstance(found, Exception):
+            db.connection().close()
+            raise found
+        return found
+
+    drain(step, pool)
+    assert len(set(connections[:3])) == 1
+    assert len(set(connections[3:])) == 1
+    assert connections[0] is not connections[-1]
+    assert db.is_closed()
+
+
+def test_a_drain_that_has_had_its_time_wakes_its_successor(pool, due, monkeypatch):
     monkeypatch.setattr(loop, 'BUDGET', 0.1)
-    loop.drain(SEND, lambda: 1, pool)
+    drain(lambda: 1, pool)
     wait_until(jobs, 2)
 
 
-def test_a_drain_answers_the_bell_before_it_looks(database, pool, monkeypatch):
+def test_a_drain_answers_the_bell_before_it_looks(pool, due, monkeypatch):
     """A row that is committed while a drain looks rings anew.
 
     Its ring is not taken for an old one.
@@ -179,13 +273,12 @@ def test_a_drain_answers_the_bell_before_it_looks(database, pool, monkeypatch):
             rung.append(len(jobs()))
         return 0
 
-    loop.drain(SEND, step, pool)
+    drain(step, pool)
     assert rung == [1]
 
 
 @pytest.mark.parametrize('trouble', [OperationalError('gone'), MaxConnectionsExceeded()])
-def test_a_step_that_fails_is_repeated(database, pool, monkeypatch, trouble):
-    monkeypatch.setattr(loop, 'LINGER', 0.3)
+def test_a_step_that_fails_is_repeated(pool, due, trouble):
     steps = [trouble, 1, 0]
 
     def step():
@@ -194,14 +287,14 @@ def test_a_step_that_fails_is_repeated(database, pool, monkeypatch, trouble):
             raise found
         return found
 
-    loop.drain(SEND, step, pool)
+    drain(step, pool)
     assert steps == []
 
 
-def test_a_drain_works_without_redis(no_redis, pool, monkeypatch):
+def test_a_drain_works_without_redis(no_redis, pool, due, monkeypatch):
     monkeypatch.setattr(loop, 'LINGER', 0.05)
     found = [1]
-    loop.drain(SEND, lambda: found.pop() if found else 0, pool)
+    drain(lambda: found.pop() if found else 0, pool)
     assert found == []
 
 
