@@ -82,7 +82,8 @@ class Door(ConnectionLoop):
 
     def init_process(self) -> None:
         self._transfers = ThreadPoolExecutor(TRANSFER_THREADS, thread_name_prefix='transfer')
-        self._group_commit = GroupCommit(partial(self.method_queue.defer, self._on_committed))
+        on_committed = partial(self.method_queue.defer, self._on_committed)
+        self._group_commit = GroupCommit(on_committed, lambda: self.nr_conns)
         super().init_process()
 
     # ---- connections

@@ -7,13 +7,16 @@ that does not verify) goes through Flask.
 """
 
 import logging
+import math
 import re
 import threading
+import time
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from email.utils import formatdate
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 
 from service.runtime.config import settings
 from service.runtime.db import reason
@@ -47,6 +50,10 @@ REQUEST_ID = re.compile(
 REQUIRED_HEADERS = (b'content-length:', b'x-hub-signature-256:')  # each once
 UNUSUAL_HEADERS = (b'transfer-encoding:', b'expect:', b'upgrade:')
 MAX_LOGGED_IDS = 20  # requests that one line of the log names
+# From the beginning of a commit to that of the next are COMMIT_SECONDS, unless so many wait, or
+# all who are connected: then nobody is left who could join.
+COMMIT_SECONDS = 0.015
+ENOUGH_WAIT = 8
 
 
 @dataclass(slots=True)
@@ -139,10 +146,12 @@ class GroupCommit:
     """Commits webhooks, many at a time, and answers them, in a thread of its own.
 
     Then `done` gets their callers, in that thread. The main loop calls the other methods.
+    `connected`: how many connections there are.
     """
 
-    def __init__(self, done: Callable[[list[Caller]], None]) -> None:
+    def __init__(self, done: Callable[[list[Caller]], None], connected: Callable[[], int]) -> None:
         self._done = done
+        self._connected = connected
         self._gathered: list[WaitingCaller] = []
         self._batches: SimpleQueue[list[WaitingCaller]] = SimpleQueue()
         threading.Thread(target=self._run, name='group-commit', daemon=True).start()
@@ -157,14 +166,26 @@ class GroupCommit:
             self._gathered = []
 
     def _run(self) -> None:
+        began = -math.inf
         while True:
             batch = self._batches.get()
-            while not self._batches.empty():
-                batch += self._batches.get()
+            self._join(batch, until=began + COMMIT_SECONDS)
+            began = time.monotonic()
             parts = _store([waiting.webhook for waiting in batch])
             for waiting in batch:
                 _send_answer(waiting, parts)
             self._done([waiting.caller for waiting in batch])
+
+    def _join(self, batch: list[WaitingCaller], until: float) -> None:
+        """Add to a batch what has come, and what comes `until` then if few wait."""
+        with suppress(Empty):
+            while True:
+                seconds = until - time.monotonic()
+                is_enough = len(batch) >= min(ENOUGH_WAIT, self._connected())
+                if is_enough or seconds <= 0:
+                    batch += self._batches.get_nowait()
+                else:
+                    batch += self._batches.get(timeout=seconds)
 
 
 def _store(webhooks: list[Webhook]) -> AnswerParts:
