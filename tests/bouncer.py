@@ -2,6 +2,7 @@
 
 import os
 import pwd
+import re
 import shutil
 import struct
 from urllib.parse import urlsplit
@@ -28,6 +29,7 @@ default_pool_size = 4
 """
 TRACKED = {'user', 'database', 'application_name', 'client_encoding', 'datestyle', 'timezone'}
 PROTOCOL_3 = 196608
+SESSION_KEY = re.compile(rb'K\0\0\0\x0c.{8}', re.DOTALL)  # the server's process, and a secret
 
 
 class PgBouncer:
@@ -75,7 +77,10 @@ class PgBouncer:
 
 
 class StrictProxy(Proxy):
-    """Refuses a start-up parameter that PgBouncer does not track, in its words."""
+    """Refuses a start-up parameter that PgBouncer does not track, in its words.
+
+    Like PgBouncer it tells its clients a number of its own in place of the server's process.
+    """
 
     def refusal(self, data):
         if len(data) < 8 or struct.unpack('!I', data[4:8])[0] != PROTOCOL_3:
@@ -88,3 +93,6 @@ class StrictProxy(Proxy):
                 )
                 return b'E' + struct.pack('!I', len(told) + 4) + told
         return None
+
+    def answer(self, data):
+        return SESSION_KEY.sub(lambda key: key[0][:5] + os.urandom(8), data, count=1)

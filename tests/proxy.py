@@ -75,8 +75,15 @@ class Proxy:
                     client.close()
                     server.close()
                     return
-                (server if one is client else client).sendall(data)
+                if one is client:
+                    server.sendall(data)
+                else:
+                    client.sendall(self.answer(data))
 
     def refusal(self, data):
         """What a client is told instead of an answer of the server's; here nobody is refused."""
         return None
+
+    def answer(self, data):
+        """What a client gets of the server's answer; here all of it, as it is."""
+        return data

@@ -170,6 +170,12 @@ def yes_or_no(value: str) -> bool:
     return value.lower() == 'yes'
 
 
+def auto_or_no(value: str) -> str:
+    if value.lower() not in ('auto', 'no'):
+        raise ValueError('must be auto or no')
+    return value.lower()
+
+
 def log_level(value: str) -> str:
     if value.upper() not in ('DEBUG', 'INFO', 'WARNING', 'ERROR', 'CRITICAL'):
         raise ValueError('must be DEBUG, INFO, WARNING, ERROR or CRITICAL')
@@ -179,6 +185,7 @@ def log_level(value: str) -> str:
 REQUIRED = object()
 VARIABLES: dict[str, tuple[Callable[[str], object], object]] = {
     'DATABASE_URL': (database_url, REQUIRED),
+    'DATABASE_PREPARE': (auto_or_no, 'auto'),
     'REDIS_URL': (url('redis', 'rediss', 'unix'), REQUIRED),
     'REDIS_TLS_VERIFY': (yes_or_no, 'yes'),
     'PORT': (number(int, 1, 65535), '8000'),
@@ -222,6 +229,7 @@ class Settings:
     """`settings.PORT` and so on: each variable is read and checked at its first use, then kept."""
 
     DATABASE_URL: str
+    DATABASE_PREPARE: str
     REDIS_URL: str
     REDIS_TLS_VERIFY: bool
     PORT: int

@@ -17,11 +17,11 @@ import psycopg2
 from peewee import InterfaceError, OperationalError, PostgresqlDatabase
 from playhouse.pool import MaxConnectionsExceeded
 from psycopg2.errors import ReadOnlySqlTransaction
-from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import cursor, new_type, register_type
 from psycopg2.sql import Composable
 
 from service.runtime.config import settings
+from service.runtime.session import Session, set_local
 from service.runtime.watchdog import watchdog
 
 CONNECTION_LOST = (OperationalError, InterfaceError)
@@ -46,13 +46,8 @@ CONNECT = {
     'keepalives_count': 3,
     'tcp_user_timeout': 20_000,  # milliseconds
 }
-# The server's own time limits, which hold also when it cannot see the client any more. They are
-# set in the statement's own packet, with SET LOCAL: PgBouncer refuses them as start-up options, and
-# behind PgBouncer a SET would last for the next client of the connection.
-LIMITS = 'SET LOCAL statement_timeout = 20000; SET LOCAL lock_timeout = 10000; '
 LONG_SECONDS = 62  # for a statement that may go through all of an account's messages
-LONG = 'SET LOCAL statement_timeout = 60000; '
-BEGIN = f'BEGIN; {LIMITS}SET LOCAL idle_in_transaction_session_timeout = 20000'
+LONG = set_local({'statement_timeout': 60_000})
 
 # libpq's words before the server's own
 PREFIX = re.compile(r'connection to server (?:at|on) .*? failed: ')
@@ -93,7 +88,7 @@ class Database(PostgresqlDatabase):
     """Peewee's database with a pool in which no thread waits while another one connects."""
 
     def __init__(self) -> None:
-        self._idle: deque[Connection] = deque()
+        self._idle: deque[Session] = deque()
         super().__init__(None, autoconnect=False)
         self._lock = nullcontext()  # what it would guard is each thread's own
 
@@ -102,7 +97,7 @@ class Database(PostgresqlDatabase):
         self._free_places = threading.Semaphore(max_connections)
         super().init(database, **parameters)
 
-    def _connect(self) -> Connection:
+    def _connect(self) -> Session:
         places = self._free_places
         seconds = _seconds_left(POOL_SECONDS)
         if not seconds:
@@ -115,7 +110,7 @@ class Database(PostgresqlDatabase):
             places.release()
             raise
 
-    def _idle_one(self) -> Connection | None:
+    def _idle_one(self) -> Session | None:
         """The idle connection that was used last, if the server has not closed it."""
         while self._idle:
             try:
@@ -130,12 +125,17 @@ class Database(PostgresqlDatabase):
             conn.close()
         return None
 
-    def _open(self) -> Connection:
-        conn: Connection = super()._connect()  # type: ignore[misc]  # not in the types of Peewee
-        register_type(UUID_AS_TEXT, conn)
-        return conn
+    def _open(self) -> Session:
+        session: Session = super()._connect()  # type: ignore[misc]  # not in the types of Peewee
+        register_type(UUID_AS_TEXT, session)
+        try:
+            session.find_out()
+        except BaseException:
+            session.close()
+            raise
+        return session
 
-    def _close(self, conn: Connection) -> None:
+    def _close(self, conn: Session) -> None:
         try:
             if not conn.closed and self._adapter.is_connection_reusable(conn):  # type: ignore[attr-defined]
                 self._idle.append(conn)
@@ -157,12 +157,17 @@ class Database(PostgresqlDatabase):
         self.close_idle()
 
     def begin(self) -> None:  # type: ignore[override]  # nobody asks for another isolation
-        super().execute_sql(BEGIN)
+        super().execute_sql(self._session().begin)
 
     def execute_sql(self, sql: str, params: Parameters | None = None) -> cursor:
-        limited = sql if self.in_transaction() else LIMITS + sql
-        answered: cursor = super().execute_sql(limited, params)
+        has_limits = self.in_transaction() or self.is_closed()
+        limits = '' if has_limits else self._session().limits
+        answered: cursor = super().execute_sql(limits + sql, params)
         return answered
+
+    def _session(self) -> Session:
+        session: Session = self.connection()
+        return session
 
 
 db = Database()
@@ -170,7 +175,8 @@ db = Database()
 
 def configure(max_connections: int = 10) -> None:
     """Name the server, without connecting to it."""
-    db.init(settings.DATABASE_URL, max_connections, cursor_factory=Cursor, **CONNECT)
+    factories = {'connection_factory': Session, 'cursor_factory': Cursor}
+    db.init(settings.DATABASE_URL, max_connections, **factories, **CONNECT)
 
 
 def passes(error: Exception) -> bool:

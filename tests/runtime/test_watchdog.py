@@ -10,7 +10,7 @@ import pytest
 from peewee import OperationalError
 from playhouse.pool import MaxConnectionsExceeded
 
-from service.runtime import db, watchdog
+from service.runtime import db, session, watchdog
 from service.runtime.config import settings
 from tests.proxy import Proxy
 from tests.stack import wait_until
@@ -54,13 +54,18 @@ def test_a_process_that_is_to_stop_waits_shortly(database, monkeypatch):
         watchdog.watchdog.relax()
 
 
-def test_a_statement_over_all_messages_has_longer(database, monkeypatch):
+@pytest.mark.parametrize('prepare', ['auto', 'no'])
+def test_a_statement_over_all_messages_has_longer(setting, monkeypatch, prepare):
+    setting('DATABASE_PREPARE', prepare)
     monkeypatch.setattr(db.Cursor, 'answer_seconds', 0.3)
-    monkeypatch.setattr(db, 'LIMITS', 'SET LOCAL statement_timeout = 200; ')
+    monkeypatch.setitem(session.LIMITS, 'statement_timeout', 200)
+    monkeypatch.setattr(session.Session, 'limits', 'SET LOCAL statement_timeout = 200; ')
+    db.db.close_all()
     with db.connection():
         assert db.execute_long('SELECT pg_sleep(1.5)') == 1
     with ends_within(6, 'statement timeout'), db.connection():
         db.fetch('SELECT pg_sleep(1.5)')
+    db.db.close_all()
 
 
 @pytest.fixture
