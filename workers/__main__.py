@@ -23,6 +23,7 @@ from service.runtime import config, db, logs, migrate
 from service.runtime import heartbeat as process
 from service.runtime.db import CONNECTION_LOST, connection, reason
 from service.runtime.queues import ERRANDS, INCOMING, SEND, client, connect
+from service.runtime.session import deadline
 from service.runtime.watchdog import watchdog
 from workers import background, clock, incoming, send
 from workers.loop import stopping
@@ -144,7 +145,7 @@ def run(name: str) -> None:
         clock.run()
     else:
         work(name, *ROOMS[name])
-    with db.deadline(2):
+    with deadline(2):
         process.leave()
     log.info('stopped', extra={'worker': name})
     # one more of them may come while Python shuts down

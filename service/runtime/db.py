@@ -7,22 +7,18 @@ import json
 import re
 import select
 import threading
-import time
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import psycopg2
 from peewee import InterfaceError, OperationalError, PostgresqlDatabase
 from playhouse.pool import MaxConnectionsExceeded
-from psycopg2.errors import ReadOnlySqlTransaction
 from psycopg2.extensions import cursor, new_type, register_type
-from psycopg2.sql import Composable
 
 from service.runtime.config import settings
-from service.runtime.session import Session, set_local
-from service.runtime.watchdog import watchdog
+from service.runtime.session import LONG, Cursor, Parameters, Session, long_time, seconds_left
 
 CONNECTION_LOST = (OperationalError, InterfaceError)
 # SQLSTATE classes of passing errors: no connection, read-only for a moment, a deadlock, too few
@@ -35,8 +31,6 @@ LOCKED = (LOCK_NOT_AVAILABLE, STATEMENT_TOOK_TOO_LONG)  # the server is there
 
 CONNECT_SECONDS = 3  # for each address of the server
 POOL_SECONDS = 10  # until another thread gives its connection back
-# for one statement; after that the connection is dead, whatever the kernel believes
-ANSWER_SECONDS = 22
 CONNECT = {
     'connect_timeout': CONNECT_SECONDS,
     'application_name': 'whatsapp-gateway',
@@ -46,8 +40,6 @@ CONNECT = {
     'keepalives_count': 3,
     'tcp_user_timeout': 20_000,  # milliseconds
 }
-LONG_SECONDS = 62  # for a statement that may go through all of an account's messages
-LONG = set_local({'statement_timeout': 60_000})
 
 # libpq's words before the server's own
 PREFIX = re.compile(r'connection to server (?:at|on) .*? failed: ')
@@ -55,33 +47,6 @@ SEVERITY = re.compile(r'^[^\s:"]+ ?:\s\s')  # "FATAL:  ", in the server's langua
 QUOTED = re.compile(r'"[^"]*"')
 
 UUID_AS_TEXT = new_type((2950,), 'UUID', lambda value, cursor: value)  # ids are text here
-# .end: when (monotonic) the time of a deadline() block is up; .is_long: in execute_long()
-_local = threading.local()
-
-Parameters = Sequence[Any] | Mapping[str, Any]
-
-
-class Cursor(cursor):
-    """Closes its connection when a statement is not answered in time."""
-
-    answer_seconds = ANSWER_SECONDS
-
-    def execute(self, sql: str | bytes | Composable, params: Parameters | None = None) -> None:
-        seconds = LONG_SECONDS if getattr(_local, 'is_long', False) else self.answer_seconds
-        wait = watchdog.begin(self.connection, _seconds_left(seconds))
-        try:
-            return super().execute(sql, params)
-        except ReadOnlySqlTransaction as error:
-            # after a failover this is no primary any more: look for another
-            self.connection.close()
-            raise psycopg2.OperationalError(str(error)) from error
-        except psycopg2.Error as error:
-            if not wait.cut:
-                raise
-            waited = time.monotonic() - wait.began
-            raise psycopg2.OperationalError(f'no answer for {waited:.0f} s') from error
-        finally:
-            watchdog.end(wait)
 
 
 class Database(PostgresqlDatabase):
@@ -99,7 +64,7 @@ class Database(PostgresqlDatabase):
 
     def _connect(self) -> Session:
         places = self._free_places
-        seconds = _seconds_left(POOL_SECONDS)
+        seconds = seconds_left(POOL_SECONDS)
         if not seconds:
             raise psycopg2.OperationalError('no time is left to wait for it')
         if not places.acquire(timeout=seconds):
@@ -157,13 +122,29 @@ class Database(PostgresqlDatabase):
         self.close_idle()
 
     def begin(self) -> None:  # type: ignore[override]  # nobody asks for another isolation
-        super().execute_sql(self._session().begin)
+        """Send nothing yet: BEGIN goes in one packet with the first statement."""
+
+    def commit(self) -> None:
+        if not self._session().is_idle:
+            super().commit()
+
+    def rollback(self) -> None:
+        session = self._session()
+        if not (session.is_idle or session.is_lost):
+            super().rollback()
 
     def execute_sql(self, sql: str, params: Parameters | None = None) -> cursor:
-        has_limits = self.in_transaction() or self.is_closed()
-        limits = '' if has_limits else self._session().limits
-        answered: cursor = super().execute_sql(limits + sql, params)
+        answered: cursor = super().execute_sql(self._before() + sql, params)
         return answered
+
+    def _before(self) -> str:
+        """What goes before a statement, in one packet with it."""
+        if self.is_closed():
+            return ''
+        session = self._session()
+        if not self.in_transaction():
+            return session.limits
+        return session.begin if session.is_idle else ''
 
     def _session(self) -> Session:
         session: Session = self.connection()
@@ -208,23 +189,6 @@ def connection() -> Iterator[Database]:
         raise
     finally:
         db.close()
-
-
-@contextmanager
-def deadline(seconds: float) -> Iterator[None]:
-    """Limit the time of a block: for getting a connection and for all answers together."""
-    before = getattr(_local, 'end', None)
-    end = time.monotonic() + seconds
-    _local.end = end if before is None else min(before, end)
-    try:
-        yield
-    finally:
-        _local.end = before
-
-
-def _seconds_left(at_most: float) -> float:
-    end = getattr(_local, 'end', None)
-    return at_most if end is None else max(0, min(at_most, end - time.monotonic()))
 
 
 def reason(error: Exception) -> str:
@@ -277,11 +241,8 @@ def execute(sql: str, params: Parameters = ()) -> int:
 
 def execute_long(sql: str, params: Parameters = ()) -> int:
     """Execute a statement that may take a minute, as one about all messages of an account does."""
-    _local.is_long = True
-    try:
+    with long_time():
         return execute(LONG + sql, params)
-    finally:
-        _local.is_long = False
 
 
 def to_json(value: object) -> str | None:

@@ -15,7 +15,8 @@ from psycopg2.extensions import connection, cursor
 from service.runtime import config, logs, table_locks
 from service.runtime.config import settings
 from service.runtime.db import CONNECT as CONNECTION
-from service.runtime.db import Cursor, fetch, reason
+from service.runtime.db import fetch, reason
+from service.runtime.session import Cursor
 
 log = logging.getLogger(__name__)
 FILE = Path(__file__).resolve().parents[2] / 'schema.sql'

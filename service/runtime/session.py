@@ -1,35 +1,62 @@
-"""A connection to PostgreSQL, which finds out whether a pooler stands in between.
+"""A connection to PostgreSQL and its time limits, the server's and our own.
 
-A direct connection has a session of the server for itself, so its time limits are set once. Behind
-a pooler like PgBouncer in transaction mode each transaction may run in another session, which other
+A direct connection has a session of the server for itself, so its limits are set once. Behind a
+pooler like PgBouncer in transaction mode each transaction may run in another session, which other
 clients use before and after: there the limits go with each transaction, and nothing is left behind.
 """
 
-from psycopg2.extensions import connection
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg2
+from psycopg2.errors import ReadOnlySqlTransaction
+from psycopg2.extensions import (
+    TRANSACTION_STATUS_IDLE,
+    TRANSACTION_STATUS_UNKNOWN,
+    connection,
+    cursor,
+)
+from psycopg2.sql import Composable
 
 from service.runtime.config import settings
+from service.runtime.watchdog import watchdog
 
+# for one statement; after that the connection is dead, whatever the kernel believes
+ANSWER_SECONDS = 22
+LONG_SECONDS = 62  # for a statement that may go through all of an account's messages
 # The server's own time limits in milliseconds, which hold also when it cannot see the client any
 # more. PgBouncer refuses them as start-up options.
 STATEMENT_LIMITS = {'statement_timeout': 20_000, 'lock_timeout': 10_000}
 LIMITS = STATEMENT_LIMITS | {'idle_in_transaction_session_timeout': 20_000}
+LONG_LIMITS = {'statement_timeout': 60_000}
+
+# .end: when (monotonic) the time of a deadline() block is up; .is_long: in a long_time() block
+_local = threading.local()
+
+Parameters = Sequence[Any] | Mapping[str, Any]
 
 
-def set_local(limits: dict[str, int]) -> str:
+def _set_local(limits: dict[str, int]) -> str:
     """SQL that sets limits until the end of the transaction; it goes before a statement."""
     return ''.join(f'SET LOCAL {name} = {limit}; ' for name, limit in limits.items())
 
 
+LONG = _set_local(LONG_LIMITS)
+
+
 class Session(connection):
-    """A connection, and the SQL that goes in one packet with what is executed on it.
+    """A connection, and what goes before a statement on it, in one packet.
 
     `is_direct`: it has a session of the server for itself; `limits`: goes before a statement
-    outside of transactions; `begin`: begins a transaction.
+    outside of transactions; `begin`: before the first one of a transaction.
     """
 
     is_direct = False
-    limits = set_local(STATEMENT_LIMITS)
-    begin = 'BEGIN; ' + set_local(LIMITS)
+    limits = _set_local(STATEMENT_LIMITS)
+    begin = 'BEGIN; ' + _set_local(LIMITS)
 
     def find_out(self) -> None:
         """See whether the server itself is at the other end; if it is, set the limits for good.
@@ -45,3 +72,64 @@ class Session(connection):
                 self.is_direct = True
                 self.limits = ''
                 self.begin = 'BEGIN; '
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no transaction has begun."""
+        return self.get_transaction_status() == TRANSACTION_STATUS_IDLE
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether the server is gone, which undoes what was not committed."""
+        return self.get_transaction_status() == TRANSACTION_STATUS_UNKNOWN
+
+
+class Cursor(cursor):
+    """Closes its connection when a statement is not answered in time."""
+
+    answer_seconds = ANSWER_SECONDS
+
+    def execute(self, sql: str | bytes | Composable, params: Parameters | None = None) -> None:
+        seconds = LONG_SECONDS if getattr(_local, 'is_long', False) else self.answer_seconds
+        wait = watchdog.begin(self.connection, seconds_left(seconds))
+        try:
+            return super().execute(sql, params)
+        except ReadOnlySqlTransaction as error:
+            # after a failover this is no primary any more: look for another
+            self.connection.close()
+            raise psycopg2.OperationalError(str(error)) from error
+        except psycopg2.Error as error:
+            if not wait.cut:
+                raise
+            waited = time.monotonic() - wait.began
+            raise psycopg2.OperationalError(f'no answer for {waited:.0f} s') from error
+        finally:
+            watchdog.end(wait)
+
+
+@contextmanager
+def deadline(seconds: float) -> Iterator[None]:
+    """Limit the time of a block: for getting a connection and for all answers together."""
+    before = getattr(_local, 'end', None)
+    end = time.monotonic() + seconds
+    _local.end = end if before is None else min(before, end)
+    try:
+        yield
+    finally:
+        _local.end = before
+
+
+def seconds_left(at_most: float) -> float:
+    """How long to wait for something that may take `at_most` seconds, within the deadline."""
+    end = getattr(_local, 'end', None)
+    return at_most if end is None else max(0, min(at_most, end - time.monotonic()))
+
+
+@contextmanager
+def long_time() -> Iterator[None]:
+    """Let the statements of a block take a minute; LONG goes before each of them."""
+    _local.is_long = True
+    try:
+        yield
+    finally:
+        _local.is_long = False

@@ -10,8 +10,9 @@ from redis import RedisError
 
 from service.jobs import job_table
 from service.runtime import heartbeat, migrate
-from service.runtime.db import connection, deadline, public_reason
+from service.runtime.db import connection, public_reason
 from service.runtime.queues import client
+from service.runtime.session import deadline
 from service.web.request_input import check_names, choice
 from service.web.responses import Answer, JSONObject
 

@@ -18,10 +18,11 @@ from peewee import (
     TextField,
 )
 
-from service.runtime.db import CONNECTION_LOST, connection, deadline, execute
+from service.runtime.db import CONNECTION_LOST, connection, execute
 from service.runtime.ids import new_id
 from service.runtime.model import JSON, Model
 from service.runtime.rows import Json, Uuid, execute_bulk, fetch_as
+from service.runtime.session import deadline
 from service.webhooks.item import Item, ItemOutcome
 
 STORE_SECONDS = 10  # for a commit of webhooks; then 503, and Meta repeats them

@@ -3,14 +3,12 @@ with.
 """
 
 import time
-from contextlib import closing, nullcontext
+from contextlib import closing
 
 import psycopg2
 import pytest
 
-from service.runtime import db
-from service.runtime.config import settings
-from tests.bouncer import BINARY, PgBouncer, StrictProxy
+from tests.bouncer import BINARY, PgBouncer
 from tests.gateway import ENTRIES, Gateway
 from tests.people import contact, envelope, sql, text_message
 from tests.stack import wait_until
@@ -29,32 +27,6 @@ FOLLOWED = {
 LEFT_BEHIND = "SELECT name FROM pg_settings WHERE source = 'session'"
 
 
-@pytest.fixture
-def by_way_of(database):
-    """by_way_of(url): this process's PostgreSQL is there, until the test ends."""
-
-    def change(url, prepare='auto'):
-        patch.setenv('DATABASE_URL', url)
-        patch.setenv('DATABASE_PREPARE', prepare)
-        settings.forget()
-        db.db.close_all()
-        db.configure()
-
-    with pytest.MonkeyPatch.context() as patch:
-        yield change
-    db.db.close_all()
-    settings.forget()
-    db.configure()
-
-
-@pytest.fixture
-def strict(postgres, by_way_of):
-    port = int(postgres.url.rsplit(':', 1)[1].split('/')[0])
-    with StrictProxy(port) as proxy:
-        by_way_of(proxy.before(postgres.url))
-        yield proxy
-
-
 def test_nothing_is_asked_for_at_start_up_that_pgbouncer_refuses(strict, backend):
     backend.account()
     assert backend.send()['status'] == 'queued'
@@ -66,58 +38,6 @@ def test_why_it_refuses_is_told(strict, postgres, by_way_of, application):
     answer = application.test_client().get('/readyz')
     assert answer.status_code == 503
     assert answer.json['reasons'] == {'database': 'unsupported startup parameter: options'}
-
-
-@pytest.fixture(params=['direct', 'pooled', 'hidden pooler'])
-def way(request, postgres, by_way_of):
-    """How PostgreSQL is reached."""
-    if request.param == 'pooled':
-        request.getfixturevalue('strict')
-    else:
-        by_way_of(postgres.url, 'no' if request.param == 'hidden pooler' else 'auto')
-    return request.param
-
-
-LIMITS = """
-SELECT current_setting('statement_timeout'), current_setting('lock_timeout'),
-  current_setting('idle_in_transaction_session_timeout')
-"""
-
-
-def left_behind():
-    """The limits as the next client of a pooler would find them."""
-    with db.db.connection().cursor() as cursor:
-        cursor.execute(LIMITS)
-        return cursor.fetchone()
-
-
-def test_limits_hold_in_each_transaction_and_only_a_direct_connection_keeps_them(way):
-    with db.connection():
-        alone = db.fetch(LIMITS)
-        with db.db.atomic():
-            within = db.fetch(LIMITS) + db.fetch(LIMITS)
-        kept = left_behind()
-    assert within == [('20s', '10s', '20s')] * 2
-    assert alone[0][:2] == ('20s', '10s')
-    assert kept == (('20s', '10s', '20s') if way == 'direct' else ('0', '0', '0'))
-
-
-def test_on_a_direct_connection_a_statement_goes_alone(way):
-    with db.connection():
-        ((sent,),) = db.fetch('SELECT current_query()')
-    assert sent.endswith('SELECT current_query()')
-    assert sent.startswith('SELECT' if way == 'direct' else 'SET LOCAL statement_timeout')
-
-
-@pytest.mark.parametrize('in_transaction', [True, False])
-def test_a_statement_over_all_messages_has_a_minute_and_leaves_none_to_others(way, in_transaction):
-    keep_limit = "SELECT set_config('test.limit', current_setting('statement_timeout'), false)"
-    with db.connection():
-        before = left_behind()
-        with db.db.atomic() if in_transaction else nullcontext():
-            db.execute_long(keep_limit)
-        assert db.fetch("SELECT current_setting('test.limit')") == [('1min',)]
-        assert left_behind() == before
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from playhouse.pool import MaxConnectionsExceeded
 
 from service.runtime import db, session, watchdog
 from service.runtime.config import settings
+from service.runtime.session import deadline
 from tests.proxy import Proxy
 from tests.stack import wait_until
 
@@ -27,7 +28,7 @@ def ends_within(seconds, message):
 
 
 def test_a_statement_without_an_answer_ends_with_its_connection(database, monkeypatch):
-    monkeypatch.setattr(db.Cursor, 'answer_seconds', 0.3)
+    monkeypatch.setattr(session.Cursor, 'answer_seconds', 0.3)
     with ends_within(6, 'no answer for'), db.connection():
         db.fetch(SLEEP)
     with db.connection():
@@ -35,10 +36,10 @@ def test_a_statement_without_an_answer_ends_with_its_connection(database, monkey
 
 
 def test_a_block_has_so_many_seconds_in_all(database):
-    with ends_within(6, 'no answer for'), db.deadline(0.5), db.connection():
+    with ends_within(6, 'no answer for'), deadline(0.5), db.connection():
         db.fetch('SELECT pg_sleep(0.1)')
         db.fetch(SLEEP)
-    with ends_within(1, 'no time is left'), db.deadline(5), db.deadline(0), db.connection():
+    with ends_within(1, 'no time is left'), deadline(5), deadline(0), db.connection():
         pass
     with db.connection():
         db.fetch('SELECT pg_sleep(0.6)')  # outside the block there is time again
@@ -57,7 +58,7 @@ def test_a_process_that_is_to_stop_waits_shortly(database, monkeypatch):
 @pytest.mark.parametrize('prepare', ['auto', 'no'])
 def test_a_statement_over_all_messages_has_longer(setting, monkeypatch, prepare):
     setting('DATABASE_PREPARE', prepare)
-    monkeypatch.setattr(db.Cursor, 'answer_seconds', 0.3)
+    monkeypatch.setattr(session.Cursor, 'answer_seconds', 0.3)
     monkeypatch.setitem(session.LIMITS, 'statement_timeout', 200)
     monkeypatch.setattr(session.Session, 'limits', 'SET LOCAL statement_timeout = 200; ')
     db.db.close_all()
