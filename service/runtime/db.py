@@ -17,8 +17,9 @@ from peewee import InterfaceError, OperationalError, PostgresqlDatabase
 from playhouse.pool import MaxConnectionsExceeded
 from psycopg2.extensions import cursor, new_type, register_type
 
+from service.runtime.array_literal import Parameters, with_arrays
 from service.runtime.config import settings
-from service.runtime.session import LONG, Cursor, Parameters, Session, long_time, seconds_left
+from service.runtime.session import LONG, Cursor, Session, long_time, seconds_left
 
 CONNECTION_LOST = (OperationalError, InterfaceError)
 # SQLSTATE classes of passing errors: no connection, read-only for a moment, a deadlock, too few
@@ -134,7 +135,8 @@ class Database(PostgresqlDatabase):
             super().rollback()
 
     def execute_sql(self, sql: str, params: Parameters | None = None) -> cursor:
-        answered: cursor = super().execute_sql(self._before() + sql, params)
+        given = with_arrays(params) if params else params
+        answered: cursor = super().execute_sql(self._before() + sql, given)
         return answered
 
     def _before(self) -> str:

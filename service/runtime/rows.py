@@ -23,8 +23,8 @@ from functools import cache
 from types import NoneType
 from typing import Annotated, Any, ClassVar, Protocol, TypeVar, get_args, get_type_hints
 
+from service.runtime.array_literal import Parameters
 from service.runtime.db import db, execute, fetch, fetch_dicts, to_json
-from service.runtime.session import Parameters
 
 T = TypeVar('T')
 

@@ -7,9 +7,8 @@ clients use before and after: there the limits go with each transaction, and not
 
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import psycopg2
 from psycopg2.errors import ReadOnlySqlTransaction
@@ -21,6 +20,7 @@ from psycopg2.extensions import (
 )
 from psycopg2.sql import Composable
 
+from service.runtime.array_literal import Parameters
 from service.runtime.config import settings
 from service.runtime.watchdog import watchdog
 
@@ -35,8 +35,6 @@ LONG_LIMITS = {'statement_timeout': 60_000}
 
 # .end: when (monotonic) the time of a deadline() block is up; .is_long: in a long_time() block
 _local = threading.local()
-
-Parameters = Sequence[Any] | Mapping[str, Any]
 
 
 def _set_local(limits: dict[str, int]) -> str:
