@@ -77,9 +77,10 @@ class Replies:
         return len(replies)
 
     def _renew_leases(self) -> None:
-        if time.monotonic() - self.renewed > LEASE / 4:
+        asked = [ask.id for ask in self.pool.in_flight()]
+        if asked and time.monotonic() - self.renewed > LEASE / 4:
             self.renewed = time.monotonic()
-            reply_queue.renew_leases([ask.id for ask in self.pool.in_flight()], LEASE)
+            reply_queue.renew_leases(asked, LEASE)
 
     def ask(self, ask: Ask) -> Answer:
         """What the responder wants to be sent, or why there is nothing of it."""
