@@ -75,6 +75,7 @@ def redis_server():
     """
     REDIS.start()
     yield REDIS
+    queues._wakeup_thread._names.clear()  # nobody is woken any more
     REDIS.stop()
 
 
