@@ -104,7 +104,7 @@ FROM whatsapp_cloud_account a CROSS JOIN LATERAL (
   LEFT JOIN LATERAL ({scope_away}) away ON true
 WHERE {may_send} AND (away.scope IS NULL OR away.probe_at <= now())
 """.replace('{scope_away}', outage.SCOPE_AWAY).replace('{may_send}', MAY_SEND)
-SPARE = 16  # messages of an account that a claim looks at beyond what may be sent
+SPARE = 4  # messages of an account that a claim looks at beyond what may be sent
 MAY_BE_CLAIMED = """
 m.status = 'queued' AND m.due_at <= now() AND (m.expires_at IS NULL OR m.expires_at > now())
 """

@@ -17,7 +17,7 @@ from pathlib import Path
 
 CONNECTIONS = 48
 WARM_UP, SECONDS = 1, 4
-STOCK = 12000 * (WARM_UP + SECONDS)  # more than are ever sent
+STOCK = 24000 * (WARM_UP + SECONDS)  # more than are ever sent
 SAMPLE = Path(__file__).parent.parent / 'payloads' / 'in_text.json'
 WAMID = re.compile(rb'wamid\.[\w=]+')
 LENGTH = re.compile(rb'content-length: *(\d+)', re.IGNORECASE)

@@ -1,4 +1,4 @@
-"""(g) The whole turn: a customer's webhook, the AI, the answer's Graph call, its three statuses.
+"""(h) The whole turn: a customer's webhook, the AI, the answer's Graph call, its three statuses.
 
 All processes of the Procfile are real, PostgreSQL durable, the load open: customers write at a
 rate, whether or not the gateway keeps up. With `--against PATH` the same is measured of another
@@ -41,7 +41,7 @@ def run(options):
         sides = [stack.enter_context(Side('ours', ROOT))]
         if options.against:
             sides.append(stack.enter_context(Side('theirs', options.against)))
-        report.title('(g) a turn: message, AI, answer, three statuses')
+        report.title('(h) a turn: message, AI, answer, three statuses')
         report.note(machine(sides[0].stand))
         for rate in options.rates or RATES:
             show_rate(rate, in_turn(sides, options.pairs, partial(Side.measure, rate=rate)))
