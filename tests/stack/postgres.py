@@ -10,10 +10,11 @@ import signal
 import subprocess
 from pathlib import Path
 
+import psutil
 import psycopg2
 
 from .children import Child, wait_for_server
-from .waiting import free_port
+from .waiting import free_port, wait_until
 
 
 class Postgres:
@@ -65,6 +66,26 @@ class Postgres:
         if self._child:
             self._child.stop(signal.SIGQUIT if crash else signal.SIGINT)
             self._child = None
+
+    def processes(self):
+        """[the server, and all that it has started]."""
+        server = psutil.Process(self._child.pid)
+        return [server, *server.children(recursive=True)]
+
+    def kill(self, known=()):
+        """SIGKILL to all its processes: what no commit has waited for is gone, as when the power
+        fails. `known`: processes() of a moment ago. Else it goes on for as long as they are listed.
+        """
+        os.kill(self._child.pid, signal.SIGSTOP)  # it would end the others, or start them anew
+        for process in known[1:]:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process.pid, signal.SIGKILL)
+        others = self.processes()[1:]
+        for process in others:
+            process.kill()
+        self._child.stop(signal.SIGKILL)
+        wait_until(lambda: all(map(has_ended, others)))  # for the next start, their memory is free
+        self._child = None
 
     def restart(self, crash=False):
         self.stop(crash)
@@ -136,6 +157,14 @@ class Postgres:
         if not (postgres_bin() / 'postgres').stat().st_mode & 0o001:
             subprocess.run(['chmod', '-R', 'o+rX', postgres_bin().parent], check=True)
         return {'user': nobody.pw_uid, 'group': nobody.pw_gid, 'extra_groups': []}
+
+
+def has_ended(process):
+    """Also when nobody has taken note of its end yet."""
+    try:
+        return process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
 
 
 class GivenPostgres:
