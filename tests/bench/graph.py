@@ -76,6 +76,7 @@ class Connection(asyncio.Protocol):
         if len(self.buffer) < head + 4 + (int(length[1]) if length else 0):
             return
         request, self.buffer = self.buffer, b''
+        self.head = request[:head]
         self.answer(request.split(b' ', 2)[1], request[head + 4 :])
 
     def answer(self, path, body):

@@ -47,8 +47,8 @@ ACCEPTED = (
 class World:
     """Who wrote what and when, and which replies came."""
 
-    def __init__(self, web_port):
-        self.web_port, self.secret = web_port, os.environ['WHATSAPP_APP_SECRET'].encode()
+    def __init__(self, web_port, secret):
+        self.web_port, self.secret = web_port, secret.encode()
         self.loop, self.run_id = asyncio.get_running_loop(), os.urandom(3).hex()
         self.numbers, self.callers, self.waiting = count(1), [], []
         self.written, self.replied, self.known = {}, {}, []
@@ -64,7 +64,9 @@ class World:
             self.callers.pop().transport.close()
 
     def post(self, body):
-        request = signed(self.web_port, b'/whatsapp-cloud/webhook', self.secret, body.encode())
+        self.send(signed(self.web_port, b'/whatsapp-cloud/webhook', self.secret, body.encode()))
+
+    def send(self, request):
         if self.callers:
             self.callers.pop().send(request)
         else:
@@ -75,6 +77,12 @@ class World:
             caller.send(self.waiting.pop(0))
         else:
             self.callers.append(caller)
+
+    def answered(self, request, is_stored):
+        self.refused += not is_stored
+
+    def cut_off(self, request, error):
+        sys.exit(f'the gateway closed a connection: {error}')
 
     def write(self, phone):
         number = next(self.numbers)
@@ -168,14 +176,14 @@ class Caller(asyncio.Protocol):
     """One keep-alive connection to the gateway; a request at a time."""
 
     def __init__(self, world):
-        self.world, self.buffer = world, b''
+        self.world, self.buffer, self.request = world, b'', None
 
     def connection_made(self, transport):
-        self.transport, self.busy = transport, False
+        self.transport = transport
         self.world.free(self)
 
     def send(self, request):
-        self.busy = True
+        self.request = request
         self.transport.write(request)
 
     def data_received(self, data):
@@ -184,14 +192,14 @@ class Caller(asyncio.Protocol):
         if not end or len(body) < int(LENGTH.search(head)[1]):
             return
         self.buffer = b''
-        self.world.refused += not head.startswith(b'HTTP/1.1 200')
-        self.busy = False
+        request, self.request = self.request, None
+        self.world.answered(request, head.startswith(b'HTTP/1.1 200'))
         self.world.free(self)
 
     def connection_lost(self, error):
         """An idle one is closed after a while; never one that waits for its answer."""
-        if self.busy:
-            sys.exit(f'the gateway closed a connection: {error}')
+        if self.request:
+            self.world.cut_off(self.request, error)
         if self in self.world.callers:
             self.world.callers.remove(self)
             self.world.loop.create_task(self.world.connect())
@@ -226,7 +234,7 @@ def say(**facts):
 
 
 async def main(port, web_port):
-    world = World(web_port)
+    world = World(web_port, os.environ['WHATSAPP_APP_SECRET'])
     await world.loop.create_server(lambda: Meta(world), '127.0.0.1', port, backlog=1024)
     orders = asyncio.StreamReader()
     await world.loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(orders), sys.stdin)
