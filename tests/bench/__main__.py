@@ -2,7 +2,8 @@
 docs/performance.md.
 
 Apart from them: `python -m tests.bench turn [--against PATH] [--rates 5 80 240]`, the whole turn;
-`python -m tests.bench faults [--messages 10000] [--faults 100] [--seed N]`, where everything dies.
+`python -m tests.bench faults [--messages 10000] [--faults 100] [--seed N]`, where everything dies;
+`python -m tests.bench crashes [--kills 50] [--rate 20] [--seed N]`, where PostgreSQL does.
 """
 
 import argparse
@@ -12,7 +13,7 @@ import time
 from . import report
 
 PARTS = ('webhook', 'send', 'journey', 'bulk', 'media', 'door')
-APART = ('turn', 'faults')  # they take their time: only when they are asked for
+APART = ('turn', 'faults', 'crashes')  # they take their time: only when they are asked for
 
 
 def main():
@@ -46,7 +47,16 @@ def arguments():
     )
     parser.add_argument('--faults', type=int, default=100, help='faults: how many')
     parser.add_argument(
-        '--seed', type=int, help='faults: of what is drawn at random; printed by each run'
+        '--seed', type=int, help='faults, crashes: of what is drawn at random; each run prints it'
+    )
+    parser.add_argument('--kills', type=int, default=50, help='crashes: how many')
+    parser.add_argument('--rate', type=int, default=20, help='crashes: turns a second')
+    parser.add_argument(
+        '--forgetful',
+        nargs='*',
+        choices=('web', 'worker_incoming', 'worker_send', 'clock'),
+        metavar='ENTRY',
+        help='crashes: these, or all, with synchronous_commit=off: promises must break',
     )
     parser.add_argument(
         '--workers', action='store_true', help='send: also one, two and four workers'
