@@ -1,7 +1,7 @@
 """What Meta's statuses make of their messages: they move a message forward only."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -42,6 +42,10 @@ class TargetMessage:
     new_tries: list[dict[str, Any]] | None = None
     use_fallback: bool = False
     pair_delay: float | None = None  # seconds that Meta wants the pair to pause
+    was_accepted: bool = field(init=False)  # before these statuses: it is counted already
+
+    def __post_init__(self) -> None:
+        self.was_accepted = self.accepted_at is not None
 
     def is_over(self, wamid: str) -> bool:
         """Whether a wamid belongs to an earlier, failed attempt.
@@ -111,9 +115,12 @@ FROM (
   WHERE c.group_id IS NULL ORDER BY c.id FOR NO KEY UPDATE OF c SKIP LOCKED) n
 WHERE c.id = n.id
 """.replace('{pair_debt_seconds}', str(PAIR_DEBT_SECONDS))
+# Meta tells the same price with each status: a row is written for the first one.
 PRICE_MESSAGES = """
 UPDATE usage_log u SET category = coalesce(n.category, u.category), pricing = n.pricing
 FROM {rows} WHERE u.message_id = n.message_id
+  AND (u.category IS DISTINCT FROM coalesce(n.category, u.category)
+    OR u.pricing::text IS DISTINCT FROM n.pricing::text)
 """
 
 
@@ -201,7 +208,9 @@ def _write(targets: Sequence[TargetMessage]) -> None:
         return
     execute_bulk(CHANGE_MESSAGES, [_change(target) for target in targets])
     execute_bulk(PAUSE_PAIRS, _pauses(targets))
-    message.log_usage([target.id for target in targets])
+    accepted = [target.id for target in targets if not target.was_accepted]
+    if accepted:
+        message.log_usage(accepted)
 
 
 def _change(target: TargetMessage) -> StatusChange:
