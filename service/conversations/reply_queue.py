@@ -15,10 +15,12 @@ from service.runtime.ids import new_id
 from service.runtime.model import columns_of
 from service.runtime.rows import Json, Uuid, fetch_bulk
 
+# Why `LIMIT (SELECT …)`: see service/jobs/job_table.py.
 NEXT_DUE = """
-SELECT min(greatest(c.reply_due_at, c.reply_lease_until, c.paused_until)) FROM conversation c
-  JOIN whatsapp_cloud_account a USING (chatbot_id)
-WHERE c.reply_due_at IS NOT NULL AND a.active
+WITH waiting AS (
+  SELECT chatbot_id, greatest(reply_due_at, reply_lease_until, paused_until) AS due_at
+  FROM conversation WHERE reply_due_at IS NOT NULL ORDER BY reply_due_at LIMIT (SELECT 1000000))
+SELECT min(due_at) FROM waiting JOIN whatsapp_cloud_account a USING (chatbot_id) WHERE a.active
 """
 # In SQL, of a conversation `c` and its account `a`: whether its responder may be asked now.
 IS_DUE = """
@@ -35,7 +37,7 @@ waiting AS MATERIALIZED (
   FROM conversation c JOIN whatsapp_cloud_account a USING (chatbot_id)
   WHERE {is_due} AND c.chatbot_id <> ALL(ARRAY(SELECT chatbot_id FROM share WHERE n = 0))
     AND (%(share)s > 0 OR c.chatbot_id = ANY(ARRAY(SELECT chatbot_id FROM share)))
-  ORDER BY c.reply_due_at LIMIT 200),
+  ORDER BY c.reply_due_at LIMIT (SELECT 200)),
 chosen AS MATERIALIZED (
   SELECT w.id, w.reply_due_at FROM (
     SELECT *, row_number() OVER (PARTITION BY chatbot_id ORDER BY reply_due_at, id) AS place

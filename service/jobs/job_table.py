@@ -4,6 +4,11 @@ A job is always the same three steps: a worker claims rows that are due, does th
 a connection, and records what came of it. The owner of the rows offers claim, record and next_due,
 side by side; the clock wakes the queue's workers when something is due. A new kind is a row here,
 an owner and a worker.
+
+A claim and a next_due walk the index of the rows that wait, in its order: only a walk takes out the
+entries of rows that are done, any other plan reads them again until the next vacuum. On tables
+without statistics PostgreSQL prefers such a plan, unless a part of the rows seems to be enough: so
+it is not told how many are wanted, `LIMIT (SELECT n)`.
 """
 
 import math

@@ -18,7 +18,7 @@ NEXT_DUE = "SELECT min(due_at) FROM media WHERE status = 'fetching'"
 CLAIM_FILES = """
 WITH due AS (
   SELECT id FROM media WHERE status = 'fetching' AND due_at <= now()
-  ORDER BY due_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED)
+  ORDER BY due_at LIMIT (SELECT %(limit)s) FOR UPDATE SKIP LOCKED)
 UPDATE media x SET due_at = now() + %(lease)s * interval '1 second',
   attempts = least(x.attempts + 1, 32767), error = NULL
 FROM due, message m, whatsapp_cloud_account a

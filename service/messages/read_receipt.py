@@ -108,13 +108,13 @@ def ask_before_replies(claimed: Iterable[ClaimedReply]) -> int:
 
 NEXT_DUE = 'SELECT min(due_at) FROM read_receipt WHERE due_at IS NOT NULL'
 CLAIM_RECEIPTS = """
+WITH due AS MATERIALIZED (
+  SELECT message_id FROM read_receipt WHERE due_at <= now() ORDER BY due_at
+  LIMIT (SELECT %(limit)s) FOR NO KEY UPDATE SKIP LOCKED)
 UPDATE read_receipt r SET due_at = now() + %(lease)s * interval '1 second',
   attempts = least(r.attempts + 1, 32767), error = NULL
-FROM (
-  SELECT message_id FROM read_receipt WHERE due_at <= now() ORDER BY due_at LIMIT %(limit)s
-  FOR NO KEY UPDATE SKIP LOCKED) due
-JOIN message m ON m.id = due.message_id JOIN whatsapp_cloud_account a USING (chatbot_id)
-WHERE r.message_id = due.message_id
+FROM message m JOIN whatsapp_cloud_account a USING (chatbot_id)
+WHERE r.message_id = ANY (ARRAY(SELECT message_id FROM due)) AND m.id = r.message_id
 RETURNING r.message_id AS id, r.chatbot_id, r.due_at, r.attempts,
   coalesce(r.typing_until > now(), false) AS typing, m.phone_number_id, m.wamid,
   m.created_at < now() - interval '{max_age_hours} hours' AS too_old, a.access_token, a.active

@@ -118,11 +118,16 @@ def _insert(rows: list[SignedBody]) -> None:
             execute_bulk(REOPEN_KNOWN_EVENTS, [EventKey(row.digest, row.path) for row in rows])
 
 
-NEXT_DUE = "SELECT min(due_at) FROM webhook_event WHERE status = 'received'"
+# Why `LIMIT (SELECT …)`: see service/jobs/job_table.py.
+NEXT_DUE = """
+WITH waiting AS (
+  SELECT due_at FROM webhook_event WHERE status = 'received' ORDER BY id LIMIT (SELECT 1000000))
+SELECT min(due_at) FROM waiting
+"""
 CLAIM_EVENTS = """
 WITH due AS MATERIALIZED (
   SELECT id, size FROM webhook_event WHERE status = 'received' AND due_at <= now()
-  ORDER BY id LIMIT %(limit)s FOR UPDATE SKIP LOCKED),
+  ORDER BY id LIMIT (SELECT %(limit)s) FOR UPDATE SKIP LOCKED),
 picked AS (SELECT id, sum(size) OVER (ORDER BY id) - size AS before FROM due)
 SELECT e.id, e.path, e.body, e.attempts, e.received_at FROM webhook_event e JOIN picked USING (id)
 WHERE before < %(max_bytes)s ORDER BY id

@@ -1,0 +1,110 @@
+"""Looking for due work walks an index of what waits, on tables that nobody has analysed yet.
+
+A walk takes the entries of rows that are done out of the index. Any other plan reads them again at
+each look, until the next vacuum: thousands after a minute of traffic.
+"""
+
+import json
+
+import pytest
+
+from service.conversations import reply_queue
+from service.jobs.job_table import JOBS
+from service.media import inbound_file
+from service.messages import read_receipt
+from service.runtime.db import connection, db, execute, fetch
+from service.sending import dispatch
+from service.webhooks import inbox
+
+# Where each kind's rows wait. (The templates of a WABA are a row in a table of a few.)
+TABLES = {
+    'webhooks': 'webhook_event',
+    'replies': 'conversation',
+    'send': 'message',
+    'media': 'media',
+    'receipts': 'read_receipt',
+}
+CLAIMS = {
+    'webhooks': lambda: inbox.claim(),
+    'replies': lambda: reply_queue.claim(64, 12, {}, 16),
+    'send': lambda: dispatch.claim({'acme': 80}, 30),
+    'media': lambda: inbound_file.claim(8, 30),
+    'receipts': lambda: read_receipt.claim(8, 30),
+}
+DONE = 3000
+UUID = "lpad(to_hex(n), 32, '0')::uuid"
+FILL = f"""
+INSERT INTO webhook_event (id, status, digest, size, body)
+SELECT {UUID}, 'processed', n::text::bytea, 800, repeat('x', 800)::bytea
+FROM generate_series(1, {DONE}) n;
+INSERT INTO conversation (id, chatbot_id) SELECT {UUID}, 'acme' FROM generate_series(1, {DONE}) n;
+INSERT INTO message (id, chatbot_id, conversation_id, direction, phone_number_id, type, status,
+  wamid, content)
+SELECT {UUID}, 'acme', {UUID}, 'outbound', '3', 'text', 'read', n::text, '{{"body": "Hello"}}'
+FROM generate_series(1, {DONE}) n;
+INSERT INTO media (id, chatbot_id, message_id, status, storage_key)
+SELECT {UUID}, 'acme', {UUID}, 'stored', n::text FROM generate_series(1, {DONE}) n;
+INSERT INTO read_receipt (message_id, chatbot_id)
+SELECT {UUID}, 'acme' FROM generate_series(1, {DONE}) n
+"""
+
+
+@pytest.fixture
+def young_tables(database):
+    """Tables with rows that are done and without statistics, in front of the real ones."""
+    with connection(), db.atomic() as transaction:
+        for table in TABLES.values():
+            execute(f'CREATE TEMP TABLE {table} (LIKE public.{table} INCLUDING ALL) ON COMMIT DROP')
+        execute(FILL)
+        yield
+        transaction.rollback()
+
+
+def statement_of(claim, monkeypatch):
+    """The statement that a claim sends, and its parameters."""
+    sent = []
+
+    def execute_sql(statement, parameters=None):
+        sent.append((statement, parameters))
+        return type(db).execute_sql(db, statement, parameters)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(db, 'execute_sql', execute_sql)
+        claim()
+    return next(one for one in sent if 'SKIP LOCKED' in one[0])
+
+
+def bad_scans(statement, parameters, table):
+    """What a plan reads of a table without a walk, but for look-ups by its key."""
+    ((plan,),) = fetch(f'EXPLAIN (FORMAT JSON) {statement}', parameters)
+    left = [(plan if isinstance(plan, list) else json.loads(plan))[0]['Plan']]
+    found = []
+    while left:
+        node = left.pop()
+        left += node.get('Plans', [])
+        kind, index = node['Node Type'], node.get('Index Name', '')
+        if kind == 'Bitmap Index Scan' and index.startswith(table):
+            found += [] if index.endswith('_pkey') else [f'{kind} on {index}']
+        elif kind == 'Seq Scan' and node['Relation Name'] == table:
+            found.append(f'{kind} on {table}')
+    return found
+
+
+@pytest.mark.parametrize('kind', TABLES)
+def test_the_next_due_row_is_found_by_a_walk(young_tables, kind):
+    (job,) = (job for job in JOBS if job.kind == kind)
+    assert bad_scans(job.next_due, None, TABLES[kind]) == []
+
+
+@pytest.mark.parametrize('kind', TABLES)
+def test_due_rows_are_claimed_by_a_walk(young_tables, kind, monkeypatch):
+    statement, parameters = statement_of(CLAIMS[kind], monkeypatch)
+    assert bad_scans(statement, parameters, TABLES[kind]) == []
+
+
+def test_accounts_with_due_messages_are_found_by_a_walk(young_tables):
+    assert bad_scans(dispatch.FIND_SENDABLE_ACCOUNTS, None, 'message') == []
+
+
+def test_every_kind_is_looked_at():
+    assert {job.kind for job in JOBS} - {*TABLES} == {'templates'}
