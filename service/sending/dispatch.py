@@ -94,11 +94,19 @@ SELECT min(due_at) FROM message
 WHERE status IN ('scheduled', 'queued', 'sending', 'unknown')
   AND status NOT IN ('sending', 'unknown')
 """
+# From one account that has something queued to the next: of the others there may be thousands.
 # The order by priority names the index: without it the planner may scan the table.
 FIND_SENDABLE_ACCOUNTS = """
+WITH RECURSIVE waiting (chatbot_id) AS (
+  (SELECT chatbot_id FROM message WHERE status = 'queued' ORDER BY chatbot_id LIMIT 1)
+  UNION ALL
+  SELECT (
+    SELECT m.chatbot_id FROM message m WHERE m.status = 'queued' AND m.chatbot_id > w.chatbot_id
+    ORDER BY m.chatbot_id LIMIT 1)
+  FROM waiting w WHERE w.chatbot_id IS NOT NULL)
 SELECT a.chatbot_id, a.phone_number_id, a.access_token, a.max_mps, a.waba_id,
   a.app_secret IS NOT NULL AS own_app, away.scope AS away
-FROM whatsapp_cloud_account a CROSS JOIN LATERAL (
+FROM waiting JOIN whatsapp_cloud_account a USING (chatbot_id) CROSS JOIN LATERAL (
   SELECT 1 FROM message m
   WHERE m.chatbot_id = a.chatbot_id AND m.status = 'queued' AND m.due_at <= now()
   ORDER BY m.priority, m.id LIMIT 1) due
