@@ -23,6 +23,7 @@ from service.runtime import encryption
 from service.runtime.db import db, execute, fetch, fetch_dicts
 from service.runtime.errors import BadRequest, Conflict, Invalid, NotFound
 from service.runtime.model import JSON, columns_of
+from service.runtime.prepared import Prepared
 from service.runtime.untrusted import UNSTORABLE
 from service.templates import template
 
@@ -238,9 +239,10 @@ class Account(Model):
 
 
 # On the path of every send: Peewee takes as long to compose a query as PostgreSQL to answer it.
-FIND_ACCOUNTS = """
-SELECT {columns} FROM whatsapp_cloud_account a WHERE a.chatbot_id = ANY(%(chatbot_ids)s)
-""".replace('{columns}', columns_of(Account, 'a'))
+FIND_ACCOUNTS = Prepared(
+    'SELECT {columns} FROM whatsapp_cloud_account a WHERE a.chatbot_id = ANY(%(chatbot_ids)s)',
+    columns=columns_of(Account, 'a'),
+)
 DEACTIVATE_ACCOUNT = """
 UPDATE whatsapp_cloud_account SET active = false, updated_at = now() WHERE chatbot_id = %s
 """

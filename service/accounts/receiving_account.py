@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from service.runtime.db import fetch
+from service.runtime.prepared import Prepared
 from service.runtime.rows import execute_bulk, fetch_as
 from service.templates import template
 
@@ -28,11 +29,11 @@ class ReceivingAccount:
     responder: str | None
 
 
-ACCOUNTS_OF_NUMBERS = """
+ACCOUNTS_OF_NUMBERS = Prepared("""
 SELECT chatbot_id, phone_number_id, display_phone_number, waba_id, active,
   app_secret IS NOT NULL AS own_app, opt_out_words, opt_in_words, responder ->> 'kind' AS responder
 FROM whatsapp_cloud_account WHERE phone_number_id = ANY(%s)
-"""
+""")
 # An app of its own speaks for its own account alone, the common one for all that have none.
 CHATBOTS_OF_WABA = """
 SELECT chatbot_id FROM whatsapp_cloud_account

@@ -10,6 +10,7 @@ from peewee import DateTimeField, SmallIntegerField, TextField
 from service.conversations import service_window
 from service.runtime.db import fetch
 from service.runtime.model import JSON, Model
+from service.runtime.prepared import Prepared
 from service.runtime.rows import Uuid, execute_bulk
 
 FIND_MERGED_INTO = 'SELECT conversation_id FROM conversation_merged WHERE id = %s'
@@ -102,16 +103,6 @@ SET_NAMES = f"""
 UPDATE_IDS = """
 UPDATE conversation c SET {ids} FROM {rows} WHERE c.id = n.id
 """.replace('{ids}', SET_IDS)
-RECORD_INBOUND = """
-UPDATE conversation c SET
-  last_inbound_at = greatest(c.last_inbound_at,
-    CASE WHEN n.wrote_at > now() THEN now() ELSE n.wrote_at END),
-  last_message_at = greatest(c.last_message_at, n.said_at),
-  reply_due_at = coalesce(clock_timestamp() + n.reply_after * interval '1 second', c.reply_due_at),
-  reply_attempts = CASE WHEN n.reply_after IS NULL THEN c.reply_attempts ELSE 0 END,
-  {names}, {ids}
-FROM {rows} WHERE c.id = n.id
-""".replace('{names}', SET_NAMES).replace('{ids}', SET_IDS)
 # A status locks its message first, everybody else the conversation: so that the two never wait for
 # each other, a conversation that somebody else holds is left out.
 UPDATE_PROFILE_NAMES = """
@@ -165,6 +156,22 @@ class ProfileNames:
 def update_ids(ids: Sequence[ShownIds]) -> None:
     """Show these ids of conversations; the caller holds their rows."""
     execute_bulk(UPDATE_IDS, ids)
+
+
+RECORD_INBOUND = Prepared.for_rows(Activity)(
+    """
+UPDATE conversation c SET
+  last_inbound_at = greatest(c.last_inbound_at,
+    CASE WHEN n.wrote_at > now() THEN now() ELSE n.wrote_at END),
+  last_message_at = greatest(c.last_message_at, n.said_at),
+  reply_due_at = coalesce(clock_timestamp() + n.reply_after * interval '1 second', c.reply_due_at),
+  reply_attempts = CASE WHEN n.reply_after IS NULL THEN c.reply_attempts ELSE 0 END,
+  {names}, {ids}
+FROM {rows} WHERE c.id = n.id
+""",
+    names=SET_NAMES,
+    ids=SET_IDS,
+)
 
 
 def record_inbound(activities: Sequence[Activity]) -> None:

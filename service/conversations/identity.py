@@ -14,13 +14,14 @@ from service.conversations.identity_store import (
 )
 from service.conversations.merge import IdentityConflict, lock_accounts
 from service.runtime.db import db, execute
+from service.runtime.prepared import Prepared
 
-KEEP_CONVERSATIONS = """
+KEEP_CONVERSATIONS = Prepared("""
 SELECT 1 FROM conversation WHERE id = ANY(%s::uuid[]) ORDER BY id FOR KEY SHARE
-"""
-LOCK_CONVERSATIONS = """
+""")
+LOCK_CONVERSATIONS = Prepared("""
 SELECT 1 FROM conversation WHERE id = ANY(%s::uuid[]) ORDER BY id FOR NO KEY UPDATE
-"""
+""")
 # The newest time that a key was seen is written once a day: any moment within the time that a phone
 # is somebody's is enough to tell it from what came before and after.
 DAY = timedelta(days=1)

@@ -10,14 +10,16 @@ from service.conversations.conversation import ShownIds, update_ids
 from service.conversations.identity_claim import PARENT, PHONE, USER, Key, in_order
 from service.conversations.merge import FIND_WITH_BSUID
 from service.runtime.db import connection, fetch
+from service.runtime.prepared import Prepared
 from service.runtime.rows import Uuid, execute_bulk, fetch_as, fetch_bulk_as
 
-FIND_OWNERS = """
+OWNERS = """
 SELECT i.chatbot_id, i.kind, i.value, i.conversation_id, i.seen_at FROM conversation_identity i
 JOIN {rows} USING (chatbot_id, kind, value)
 """
-KEEP_OWNERS = ' JOIN conversation c ON c.id = i.conversation_id ORDER BY c.id FOR KEY SHARE OF c'
-FIND_AND_KEEP_OWNERS = FIND_OWNERS + KEEP_OWNERS
+FIND_OWNERS = Prepared.for_rows(Key)(OWNERS)
+KEEP_OWNERS = 'JOIN conversation c ON c.id = i.conversation_id ORDER BY c.id FOR KEY SHARE OF c'
+FIND_AND_KEEP_OWNERS = Prepared.for_rows(Key)(OWNERS + KEEP_OWNERS)
 FIND_PHONES = """
 SELECT chatbot_id, kind, value FROM conversation_identity
 WHERE kind = 'phone' AND conversation_id = ANY(%s::uuid[])
@@ -33,28 +35,6 @@ WHERE m.id = ANY(%s::uuid[]) AND m.direction = 'outbound' AND c.group_id IS NULL
 """
 FIND_SHOWN_IDS = """
 SELECT id, wa_id, user_id, parent_user_id, known_at FROM conversation WHERE id = ANY(%s::uuid[])
-"""
-CREATE_CONVERSATIONS = 'INSERT INTO conversation ({columns}) SELECT * FROM {rows}'
-CLEAR_PHONES = """
-UPDATE conversation c SET wa_id = NULL
-FROM {rows} JOIN conversation_identity i USING (chatbot_id, kind, value)
-WHERE c.id = i.conversation_id AND i.kind = 'phone' AND c.wa_id = i.value
-  AND n.owner_id IS DISTINCT FROM c.id
-"""
-DELETE_IDS = """
-DELETE FROM conversation_identity i USING {rows}
-WHERE (i.chatbot_id, i.kind, i.value) = (n.chatbot_id, n.kind, n.value)
-"""
-ASSIGN_IDS = """
-INSERT INTO conversation_identity ({columns}) SELECT * FROM {rows}
-ON CONFLICT (chatbot_id, kind, value) DO UPDATE
-  SET conversation_id = excluded.conversation_id, seen_at = excluded.seen_at
-"""
-UPDATE_SEEN_AT = """
-UPDATE conversation_identity i SET seen_at = n.seen_at FROM {rows}
-WHERE (i.chatbot_id, i.kind, i.value, i.conversation_id)
-    = (n.chatbot_id, n.kind, n.value, n.conversation_id)
-  AND (i.seen_at IS NULL OR i.seen_at < n.seen_at)
 """
 
 
@@ -151,6 +131,26 @@ def find_shown_ids(conversations: list[str]) -> dict[str, dict[str, str | None]]
     }
 
 
+CREATE_CONVERSATIONS = Prepared.for_rows(NewConversation)(
+    'INSERT INTO conversation ({columns}) SELECT * FROM {rows}'
+)
+CLEAR_PHONES = Prepared.for_rows(PhoneMove)("""
+UPDATE conversation c SET wa_id = NULL
+FROM {rows} JOIN conversation_identity i USING (chatbot_id, kind, value)
+WHERE c.id = i.conversation_id AND i.kind = 'phone' AND c.wa_id = i.value
+  AND n.owner_id IS DISTINCT FROM c.id
+""")
+DELETE_IDS = """
+DELETE FROM conversation_identity i USING {rows}
+WHERE (i.chatbot_id, i.kind, i.value) = (n.chatbot_id, n.kind, n.value)
+"""
+ASSIGN_IDS = Prepared.for_rows(IdentityOwner)("""
+INSERT INTO conversation_identity ({columns}) SELECT * FROM {rows}
+ON CONFLICT (chatbot_id, kind, value) DO UPDATE
+  SET conversation_id = excluded.conversation_id, seen_at = excluded.seen_at
+""")
+
+
 def write(
     created: Sequence[NewConversation],
     moved: Sequence[IdentityOwner],
@@ -165,6 +165,14 @@ def write(
     execute_bulk(DELETE_IDS, freed)
     execute_bulk(ASSIGN_IDS, moved)
     update_ids(shown)
+
+
+UPDATE_SEEN_AT = Prepared.for_rows(IdentityOwner)("""
+UPDATE conversation_identity i SET seen_at = n.seen_at FROM {rows}
+WHERE (i.chatbot_id, i.kind, i.value, i.conversation_id)
+    = (n.chatbot_id, n.kind, n.value, n.conversation_id)
+  AND (i.seen_at IS NULL OR i.seen_at < n.seen_at)
+""")
 
 
 def update_seen_at(seen: Sequence[IdentityOwner]) -> None:

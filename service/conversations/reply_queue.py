@@ -13,6 +13,7 @@ from service.conversations.conversation import Conversation
 from service.runtime.db import execute, fetch_dicts
 from service.runtime.ids import new_id
 from service.runtime.model import columns_of
+from service.runtime.prepared import Prepared
 from service.runtime.rows import Json, Uuid, fetch_bulk
 
 # Why `LIMIT (SELECT …)`: see service/jobs/job_table.py.
@@ -29,7 +30,8 @@ IS_DUE = """
     AND (c.paused_until IS NULL OR c.paused_until < now())"""
 # The longest waiting first, each account up to its share of the threads. Only the first 200 are
 # looked at; accounts without a share are left out before, so that they cannot fill these 200.
-CLAIM_REPLIES = """
+CLAIM_REPLIES = Prepared(
+    """
 WITH share AS (
   SELECT * FROM unnest(%(chatbots)s::text[], %(shares)s::int[]) AS s (chatbot_id, n)),
 waiting AS MATERIALIZED (
@@ -52,26 +54,15 @@ FROM (
   WHERE {is_due} ORDER BY c.id FOR NO KEY UPDATE OF c SKIP LOCKED) due
 WHERE c.id = due.id
 RETURNING {conversation}, c.reply_claim, due.read_receipts
-""".replace('{is_due}', IS_DUE).replace('{conversation}', columns_of(Conversation, 'c'))
-RENEW_LEASES = """
+""",
+    is_due=IS_DUE,
+    conversation=columns_of(Conversation, 'c'),
+)
+RENEW_LEASES = Prepared("""
 UPDATE conversation SET reply_lease_until = now() + %s * interval '1 second' WHERE id IN (
   SELECT id FROM conversation WHERE id = ANY(%s::uuid[]) AND reply_claim IS NOT NULL
   ORDER BY id FOR NO KEY UPDATE SKIP LOCKED)
-"""
-# Somebody who wrote while the responder was thinking has moved reply_due_at: it stays.
-RECORD_OUTCOMES = """
-UPDATE conversation c SET reply_claim = NULL, reply_lease_until = NULL, reply_error = n.error,
-  reply_attempts = CASE WHEN n.error IS NULL THEN 0
-                   ELSE greatest(0, c.reply_attempts - (NOT n.is_counted)::int) END,
-  reply_due_at = CASE c.reply_due_at WHEN n.due_at THEN now() + n.delay * interval '1 second'
-                 ELSE c.reply_due_at END,
-  updated_at = now()
-FROM (
-  SELECT n.* FROM {rows} JOIN conversation c ON c.id = n.id AND c.reply_claim = n.claim
-  ORDER BY c.id FOR NO KEY UPDATE OF c) n
-WHERE c.id = n.id
-RETURNING n.id, n.claim
-"""
+""")
 
 
 Claim = tuple[str, str]  # the conversation's id, and who holds it
@@ -156,6 +147,22 @@ def _claimed(reply_claim: str, read_receipts: str, **columns: Any) -> ClaimedRep
 def renew_leases(conversation_ids: Sequence[str], lease: float) -> None:
     """Lengthen the leases of replies that this process is still asking for."""
     execute(RENEW_LEASES, (lease, list(conversation_ids)))
+
+
+# Somebody who wrote while the responder was thinking has moved reply_due_at: it stays.
+RECORD_OUTCOMES = Prepared.for_rows(ReplyOutcome)("""
+UPDATE conversation c SET reply_claim = NULL, reply_lease_until = NULL, reply_error = n.error,
+  reply_attempts = CASE WHEN n.error IS NULL THEN 0
+                   ELSE greatest(0, c.reply_attempts - (NOT n.is_counted)::int) END,
+  reply_due_at = CASE c.reply_due_at WHEN n.due_at THEN now() + n.delay * interval '1 second'
+                 ELSE c.reply_due_at END,
+  updated_at = now()
+FROM (
+  SELECT n.* FROM {rows} JOIN conversation c ON c.id = n.id AND c.reply_claim = n.claim
+  ORDER BY c.id FOR NO KEY UPDATE OF c) n
+WHERE c.id = n.id
+RETURNING n.id, n.claim
+""")
 
 
 def record(outcomes: Sequence[ReplyOutcome]) -> set[Claim]:

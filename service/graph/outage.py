@@ -15,6 +15,7 @@ from typing import Any
 
 from service.graph.outcome import ErrorDict, Outcome
 from service.runtime.db import execute, fetch
+from service.runtime.prepared import Prepared
 from service.runtime.rows import Integer, Json, execute_bulk, fetch_as
 
 log = logging.getLogger(__name__)
@@ -81,7 +82,11 @@ class News:
 
 
 LOCK_STREAKS = "SELECT pg_advisory_xact_lock(hashtextextended('outages', 1))"
-FIND_STREAKS = 'SELECT * FROM graph_outage WHERE scope = ANY(%s) ORDER BY scope'
+FIND_STREAKS = Prepared("""
+SELECT scope, phone_number_id, since, failed_at, error, several, failures, away_since, probe_at,
+  probes
+FROM graph_outage WHERE scope = ANY(%s) ORDER BY scope
+""")
 DELETE_STREAKS = 'DELETE FROM graph_outage WHERE scope = ANY(%s) OR %s'
 SAVE_STREAKS = """
 INSERT INTO graph_outage AS o

@@ -12,15 +12,15 @@ it is not told how many are wanted, `LIMIT (SELECT n)`.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 from service.conversations import reply_queue
 from service.media import inbound_file
 from service.messages import read_receipt
 from service.runtime.db import fetch, fetch_dicts
+from service.runtime.prepared import Prepared
 from service.runtime.queues import ERRANDS, INCOMING, SEND
 from service.sending import dispatch, send_outcome
 from service.templates import template_sync
@@ -59,25 +59,35 @@ JOBS = (
 )  # fmt: skip
 
 
+def _wait(jobs: Iterable[Job]) -> Prepared:
+    waits = [f'extract(epoch FROM ({job.next_due}) - now())::float8 AS {job.kind}' for job in jobs]
+    return Prepared(f'SELECT {", ".join(waits)}')
+
+
+# one statement for all: the clock asks twice a second
+FIND_WAITS = _wait(JOBS)
+
+
 def next_due() -> dict[str, float | None]:
     """Seconds until the first row of each kind is due.
 
     Negative: it is late by so much. None: nothing waits.
     """
-    waits = [f'extract(epoch FROM ({job.next_due}) - now())::float8 AS {job.kind}' for job in JOBS]
-    # one statement for all: the clock asks twice a second
-    return fetch_dicts(f'SELECT {", ".join(waits)}')[0]
+    return fetch_dicts(FIND_WAITS)[0]
 
 
-@cache
-def _is_due_statement(queue: str) -> str:
+def _look(queue: str) -> Prepared:
     firsts = ', '.join(f'({job.next_due})' for job in JOBS if job.queue == queue)
-    return f'SELECT least({firsts}) <= now()'
+    return Prepared(f'SELECT least({firsts}) <= now()')
+
+
+QUEUES = sorted({job.queue for job in JOBS})
+LOOKS = {queue: _look(queue) for queue in QUEUES}
 
 
 def is_due(queue: str) -> bool:
     """Whether a row of the queue's kinds is due: one look, for a drain that has nothing to do."""
-    return bool(fetch(_is_due_statement(queue))[0][0])
+    return bool(fetch(LOOKS[queue])[0][0])
 
 
 def late_by(next_due: dict[str, float | None], seconds: float) -> dict[str, float]:

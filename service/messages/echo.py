@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from service.messages.message import MessageKey, ReceivedMessage
 from service.runtime.db import execute, fetch
+from service.runtime.prepared import Prepared
 from service.runtime.rows import fetch_bulk
 
 # A message that we sent ourselves is stored already, however Meta tells of it.
@@ -29,12 +30,13 @@ def insert(echoes: Sequence[ReceivedMessage]) -> dict[MessageKey, str]:
 
 
 # An echo and the message of ours that it repeats.
-FIND_DUPLICATES = """
-SELECT e.id
-FROM message m JOIN message e ON e.echo AND e.phone_number_id = m.phone_number_id
-  AND e.wamid = m.wamid
-WHERE m.id = ANY(%s::uuid[]) AND NOT m.echo
-"""
+FIND_DUPLICATES = Prepared("""
+SELECT e.id FROM (
+  SELECT phone_number_id, wamid FROM message WHERE id = ANY(%s::uuid[]) AND NOT echo OFFSET 0) m
+CROSS JOIN LATERAL (
+  SELECT id FROM message
+  WHERE phone_number_id = m.phone_number_id AND wamid = m.wamid AND echo OFFSET 0) e
+""")
 # A stored file stays: a message may name it to send it on.
 DELETE_ECHOES = (
     'UPDATE message_status SET message_id = NULL WHERE message_id = ANY(%s::uuid[])',

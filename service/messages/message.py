@@ -8,6 +8,7 @@ from peewee import BooleanField, DateTimeField, SmallIntegerField, TextField
 
 from service.runtime.db import execute
 from service.runtime.model import JSON, Model
+from service.runtime.prepared import Prepared
 from service.runtime.rows import Json, JsonText, Uuid, fetch_bulk
 from service.runtime.untrusted import MAX_ID, as_dict, clean
 
@@ -110,12 +111,12 @@ class ReceivedMessage:
         return self.phone_number_id, self.wamid
 
 
-INSERT_INBOUND_MESSAGES = """
+INSERT_INBOUND_MESSAGES = Prepared.for_rows(ReceivedMessage)("""
 INSERT INTO message ({columns}, direction, status)
-SELECT n.*, 'inbound', 'received' FROM {rows}
+SELECT {columns}, 'inbound', 'received' FROM {rows}
 ON CONFLICT (phone_number_id, wamid) WHERE direction = 'inbound' DO NOTHING
 RETURNING phone_number_id, wamid, id
-"""
+""")
 
 
 def insert_inbound(messages: Sequence[ReceivedMessage]) -> dict[MessageKey, str]:
@@ -126,12 +127,12 @@ def insert_inbound(messages: Sequence[ReceivedMessage]) -> dict[MessageKey, str]
     return {(number, wamid): id_ for number, wamid, id_ in stored}
 
 
-LOG_USAGE = """
+LOG_USAGE = Prepared("""
 INSERT INTO usage_log (message_id, chatbot_id, direction, type)
 SELECT id, chatbot_id, direction, type FROM message
 WHERE id = ANY(%s::uuid[]) AND NOT echo ORDER BY id
 ON CONFLICT (message_id) DO NOTHING
-"""
+""")
 
 
 def log_usage(message_ids: Sequence[str]) -> None:

@@ -110,7 +110,7 @@ NEXT_DUE = 'SELECT min(due_at) FROM read_receipt WHERE due_at IS NOT NULL'
 CLAIM_RECEIPTS = """
 WITH due AS MATERIALIZED (
   SELECT message_id FROM read_receipt WHERE due_at <= now() ORDER BY due_at
-  LIMIT (SELECT %(limit)s) FOR NO KEY UPDATE SKIP LOCKED)
+  LIMIT (SELECT %(limit)s::bigint) FOR NO KEY UPDATE SKIP LOCKED)
 UPDATE read_receipt r SET due_at = now() + %(lease)s * interval '1 second',
   attempts = least(r.attempts + 1, 32767), error = NULL
 FROM message m JOIN whatsapp_cloud_account a USING (chatbot_id)

@@ -14,6 +14,7 @@ from typing import Any
 from service.content.person_id import in_place
 from service.content.plain_text import DELETED, read
 from service.messages.message import Message
+from service.runtime.prepared import Prepared
 from service.runtime.rows import Uuid, fetch_bulk, fetch_bulk_as
 from service.runtime.untrusted import as_dict, clean, get_text, identifier
 from service.templates.rendering import render
@@ -90,7 +91,7 @@ Templates = dict[TemplateKey, Any]  # their components
 
 # Each half by its own index. LATERAL with OFFSET 0 is a look-up for each row, here and below: a
 # join could become one that reads all messages.
-FIND_REPLIED_TO = """
+FIND_REPLIED_TO = Prepared.for_rows(RepliedTo)("""
 SELECT m.chatbot_id, m.phone_number_id, m.wamid, m.id FROM {rows} CROSS JOIN LATERAL (
   SELECT * FROM message m
   WHERE m.phone_number_id = n.phone_number_id AND m.wamid = n.wamid AND m.direction = 'inbound'
@@ -98,9 +99,9 @@ SELECT m.chatbot_id, m.phone_number_id, m.wamid, m.id FROM {rows} CROSS JOIN LAT
   SELECT * FROM message m
   WHERE m.phone_number_id = n.phone_number_id AND m.wamid = n.wamid AND m.direction = 'outbound'
   OFFSET 0) m
-"""
+""")
 # Ours count once Meta has accepted them.
-FIND_RELATED = """
+FIND_RELATED = Prepared.for_rows(Referred)("""
 SELECT m.id, m.conversation_id, m.phone_number_id, m.refers_to, m.direction, m.type, m.content,
   m.sender, coalesce(m.timestamp, m.accepted_at, m.created_at) AS at
 FROM {rows} CROSS JOIN LATERAL (
@@ -108,7 +109,7 @@ FROM {rows} CROSS JOIN LATERAL (
   WHERE m.phone_number_id = n.phone_number_id AND m.refers_to = n.refers_to
     AND m.status IN ('received', 'accepted', 'sent', 'delivered', 'read', 'played')
   OFFSET 0) m
-"""
+""")
 FIND_TEMPLATE_COMPONENTS = """
 SELECT a.chatbot_id, t.name, t.language, t.components
 FROM {rows}

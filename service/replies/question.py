@@ -12,15 +12,20 @@ from service.messages.message import Message
 from service.messages.view import Shown
 from service.runtime.db import fetch_dicts
 from service.runtime.model import columns_of
+from service.runtime.prepared import Prepared
 
 HISTORY = 20  # the last messages that the responder sees
 # An edit or a deletion is shown in the message that it is about.
-FIND_HISTORIES = """
-SELECT {columns} FROM unnest(%(conversation_ids)s::uuid[]) AS n (id) CROSS JOIN LATERAL (
+FIND_HISTORIES = Prepared(
+    """
+SELECT {columns}
+FROM unnest(%(conversation_ids)s::uuid[]) AS n (id) CROSS JOIN LATERAL (
   SELECT * FROM message m WHERE m.conversation_id = n.id AND m.type NOT IN ('edit', 'revoke')
   ORDER BY m.id DESC LIMIT %(limit)s) m
 ORDER BY m.id
-""".replace('{columns}', columns_of(Message, 'm'))
+""",
+    columns=columns_of(Message, 'm'),
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,12 +13,13 @@ from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import psycopg2
-from peewee import InterfaceError, OperationalError, PostgresqlDatabase
+from peewee import InterfaceError, NotSupportedError, OperationalError, PostgresqlDatabase
 from playhouse.pool import MaxConnectionsExceeded
 from psycopg2.extensions import cursor, new_type, register_type
 
 from service.runtime.array_literal import Parameters, with_arrays
 from service.runtime.config import settings
+from service.runtime.prepared import Prepared
 from service.runtime.session import LONG, Cursor, Session, long_time, seconds_left
 
 CONNECTION_LOST = (OperationalError, InterfaceError)
@@ -28,6 +29,7 @@ CONNECTION_LOST = (OperationalError, InterfaceError)
 PASSING = ('08', '25', '40', '53', '55', '57', '58')
 LOCK_NOT_AVAILABLE = '55P03'
 STATEMENT_TOOK_TOO_LONG = '57014'
+UNKNOWN_STATEMENT = '26000'
 LOCKED = (LOCK_NOT_AVAILABLE, STATEMENT_TOOK_TOO_LONG)  # the server is there
 
 CONNECT_SECONDS = 3  # for each address of the server
@@ -136,7 +138,31 @@ class Database(PostgresqlDatabase):
 
     def execute_sql(self, sql: str, params: Parameters | None = None) -> cursor:
         given = with_arrays(params) if params else params
-        answered: cursor = super().execute_sql(self._before() + sql, given)
+        if isinstance(sql, Prepared) and not self.is_closed() and self._session().is_direct:
+            return self._execute_prepared(sql, given)
+        return self._send(sql, given)
+
+    def _execute_prepared(self, statement: Prepared, params: Parameters | None) -> cursor:
+        session = self._session()
+        if statement.name not in session.prepared:
+            super().execute_sql(statement.prepare)
+            session.prepared.add(statement.name)
+        is_first = session.is_idle
+        try:
+            return self._send(statement.execute, params)
+        except (NotSupportedError, OperationalError) as error:
+            if not _is_outdated(error):
+                raise
+            if not is_first:  # what came before is lost: the whole transaction has to come again
+                session.close()
+                raise OperationalError('a prepared statement is outdated') from error
+        self.rollback()
+        super().execute_sql('DEALLOCATE ALL')
+        session.prepared.clear()
+        return self._send(statement, params)
+
+    def _send(self, sql: str, params: Parameters | None) -> cursor:
+        answered: cursor = super().execute_sql(self._before() + sql, params)
         return answered
 
     def _before(self) -> str:
@@ -167,6 +193,13 @@ def passes(error: Exception) -> bool:
     if state := sqlstate(error):
         return state[:2] in PASSING
     return isinstance(error, (*CONNECTION_LOST, MaxConnectionsExceeded))  # the connection is lost
+
+
+def _is_outdated(error: Exception) -> bool:
+    """Whether a prepared statement is unknown to the server, or what it returns has other types."""
+    diagnostics = getattr(getattr(error, 'orig', error), 'diag', None)
+    origin = getattr(diagnostics, 'source_function', None)
+    return sqlstate(error) == UNKNOWN_STATEMENT or origin == 'RevalidateCachedQuery'
 
 
 def sqlstate(error: Exception) -> str | None:

@@ -25,6 +25,7 @@ from typing import Annotated, Any, ClassVar, Protocol, TypeVar, get_args, get_ty
 
 from service.runtime.array_literal import Parameters
 from service.runtime.db import db, execute, fetch, fetch_dicts, to_json
+from service.runtime.prepared import Prepared
 
 T = TypeVar('T')
 
@@ -114,9 +115,13 @@ def _text(statement: str, row_type: type) -> str:
     columns = _columns(row_type)
     names = ', '.join(columns)
     arrays = ', '.join(f'%({name})s::{column.type}[]' for name, column in columns.items())
-    return statement.replace('{rows}', f'unnest({arrays}) AS n ({names})').replace(
-        '{columns}', names
-    )
+    text = statement.replace('{rows}', f'unnest({arrays}) AS n ({names})')
+    text = text.replace('{columns}', names)
+    if not isinstance(statement, Prepared):
+        return text
+    if statement.row_type is not row_type:
+        raise TypeError(f'it is prepared for rows of {statement.row_type}, not of {row_type}')
+    return Prepared(text)
 
 
 @cache

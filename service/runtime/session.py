@@ -7,7 +7,7 @@ clients use before and after: there the limits go with each transaction, and not
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import psycopg2
@@ -32,32 +32,47 @@ LONG_SECONDS = 62  # for a statement that may go through all of an account's mes
 STATEMENT_LIMITS = {'statement_timeout': 20_000, 'lock_timeout': 10_000}
 LIMITS = STATEMENT_LIMITS | {'idle_in_transaction_session_timeout': 20_000}
 LONG_LIMITS = {'statement_timeout': 60_000}
+# A prepared statement has one plan for all values, made when the tables may have been empty. Only
+# plans that touch the fewest rows may seem cheap then, however few rows there are.
+PLANNING = {
+    'enable_seqscan': 'off',
+    'enable_bitmapscan': 'off',  # it has no order
+    'cpu_tuple_cost': 1,
+    'cpu_index_tuple_cost': 1,
+    'jit': 'off',  # such costs would start it, and parallel workers
+    'max_parallel_workers_per_gather': 0,
+    'plan_cache_mode': 'force_generic_plan',
+}
 
 # .end: when (monotonic) the time of a deadline() block is up; .is_long: in a long_time() block
 _local = threading.local()
 
 
-def _set_local(limits: dict[str, int]) -> str:
-    """SQL that sets limits until the end of the transaction; it goes before a statement."""
-    return ''.join(f'SET LOCAL {name} = {limit}; ' for name, limit in limits.items())
+def _set(values: Mapping[str, object], command: str = 'SET') -> str:
+    """SQL that goes before a statement, in one packet."""
+    return ''.join(f'{command} {name} = {value}; ' for name, value in values.items())
 
 
-LONG = _set_local(LONG_LIMITS)
+ONCE = _set(LIMITS) + _set(PLANNING)
+# Such a statement has plans of its own, for all the rows that it reads.
+LONG = _set(LONG_LIMITS | dict.fromkeys(PLANNING, 'DEFAULT'), 'SET LOCAL')
 
 
 class Session(connection):
     """A connection, and what goes before a statement on it, in one packet.
 
     `is_direct`: it has a session of the server for itself; `limits`: goes before a statement
-    outside of transactions; `begin`: before the first one of a transaction.
+    outside of transactions; `begin`: before the first one of a transaction; `prepared`: names of
+    statements, on a direct connection.
     """
 
     is_direct = False
-    limits = _set_local(STATEMENT_LIMITS)
-    begin = 'BEGIN; ' + _set_local(LIMITS)
+    prepared: set[str]
+    limits = _set(STATEMENT_LIMITS, 'SET LOCAL')
+    begin = 'BEGIN; ' + _set(LIMITS, 'SET LOCAL')
 
     def find_out(self) -> None:
-        """See whether the server itself is at the other end; if it is, set the limits for good.
+        """See whether the server itself is at the other end; if so, set for good what is to hold.
 
         A pooler has told its client another process number than that of the session behind it.
         """
@@ -66,8 +81,9 @@ class Session(connection):
         with self.cursor() as cursor:
             cursor.execute('SELECT pg_backend_pid()')
             if cursor.fetchone() == (self.get_backend_pid(),):
-                cursor.execute(''.join(f'SET {name} = {limit}; ' for name, limit in LIMITS.items()))
+                cursor.execute(ONCE)
                 self.is_direct = True
+                self.prepared = set()
                 self.limits = ''
                 self.begin = 'BEGIN; '
 
@@ -91,7 +107,7 @@ class Cursor(cursor):
         seconds = LONG_SECONDS if getattr(_local, 'is_long', False) else self.answer_seconds
         wait = watchdog.begin(self.connection, seconds_left(seconds))
         try:
-            return super().execute(sql, params)
+            return super().execute(sql, params or None)
         except ReadOnlySqlTransaction as error:
             # after a failover this is no primary any more: look for another
             self.connection.close()

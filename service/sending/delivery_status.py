@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from service.messages.fact import Key
 from service.messages.message_status import DeliveryStatus
 from service.runtime.ids import is_id
+from service.runtime.prepared import Prepared
 from service.runtime.rows import Uuid, fetch_as, fetch_bulk, fetch_bulk_as
 from service.sending.escalation import SendFailure
 from service.sending.status_change import News, TargetMessage, advance
@@ -30,19 +31,21 @@ class KnownWamid:
     wamid: str
 
 
-LOCK_TARGETS = """
+LOCK_TARGETS = Prepared.for_rows(MessageAddress)("""
 SELECT id, chatbot_id, conversation_id, phone_number_id, wamid, status, error, accepted_at,
   attempts, batch_id, tries, echo, fallback IS NOT NULL AS has_fallback
 FROM message WHERE id IN (
-  SELECT m.id FROM message m JOIN {rows} USING (phone_number_id, wamid)
-  WHERE m.direction = 'outbound' AND m.wamid IS NOT NULL
+  SELECT m.id FROM {rows} CROSS JOIN LATERAL (
+    SELECT id FROM message
+    WHERE phone_number_id = n.phone_number_id AND wamid = n.wamid AND direction = 'outbound'
+    OFFSET 0) m
   UNION SELECT id FROM message WHERE id = ANY(%(ids)s::uuid[]) AND direction = 'outbound')
 ORDER BY id FOR NO KEY UPDATE
-"""
-INSERT_STATUSES = """
+""")
+INSERT_STATUSES = Prepared.for_rows(DeliveryStatus)("""
 INSERT INTO message_status ({columns}) SELECT * FROM {rows}
 ON CONFLICT DO NOTHING RETURNING phone_number_id, wamid, status, participant
-"""
+""")
 
 
 def store(
@@ -91,22 +94,35 @@ def _with_targets(statuses: Iterable[DeliveryStatus], targets: Targets) -> News:
 # `message_id` also stands for `opaque`: the message is found by it.
 LINK_ORPHANS = """
 WITH orphan AS (
-  SELECT s.id, m.id AS message_id
-  FROM {messages} m JOIN message_status s USING (phone_number_id, wamid)
-  WHERE s.message_id IS NULL AND {which}
+  SELECT s.id, m.id AS message_id FROM {orphans}
   FOR NO KEY UPDATE OF s SKIP LOCKED)
 UPDATE message_status s SET message_id = orphan.message_id FROM orphan WHERE s.id = orphan.id
 RETURNING s.chatbot_id, s.phone_number_id, s.wamid, s.status, s.participant, s.timestamp,
   s.message_id AS opaque, s.errors, s.pricing, s.recipient, s.message_id
 """
-IS_SENT = "m.direction = 'outbound' AND m.wamid IS NOT NULL"
-LINK_ORPHANS_OF_MESSAGES = LINK_ORPHANS.format(
-    messages='message', which=f'{IS_SENT} AND m.id = ANY(%(ids)s::uuid[])'
+# num_nulls() keeps out the index of all orphans.
+OF_EACH = """
+{messages} m CROSS JOIN LATERAL (
+  SELECT id FROM message_status
+  WHERE phone_number_id = m.phone_number_id AND wamid = m.wamid AND num_nulls(message_id) = 1
+  OFFSET 0) s
+"""
+SENT = """
+(SELECT * FROM (
+  SELECT id, phone_number_id, wamid, direction FROM message
+  WHERE id = ANY(%(ids)s::uuid[]) OFFSET 0) m
+WHERE direction = 'outbound')
+"""
+LINK_ORPHANS_OF_MESSAGES = Prepared(LINK_ORPHANS.format(orphans=OF_EACH.format(messages=SENT)))
+LINK_ORPHANS_BY_WAMIDS = Prepared.for_rows(KnownWamid)(
+    LINK_ORPHANS.format(orphans=OF_EACH.format(messages='(SELECT * FROM {rows})'))
 )
-LINK_RECENT_ORPHANS = LINK_ORPHANS.format(
-    messages='message', which=f"{IS_SENT} AND s.received_at > now() - interval '1 hour'"
-)
-LINK_ORPHANS_BY_WAMIDS = LINK_ORPHANS.format(messages='(SELECT * FROM {rows})', which='true')
+RECENT = """
+message m JOIN message_status s USING (phone_number_id, wamid)
+WHERE s.message_id IS NULL AND m.direction = 'outbound' AND m.wamid IS NOT NULL
+  AND s.received_at > now() - interval '1 hour'
+"""
+LINK_RECENT_ORPHANS = LINK_ORPHANS.format(orphans=RECENT)
 
 
 def _adopt_orphans(news: News) -> News:

@@ -15,6 +15,7 @@ from service.graph.outcome import LOST
 from service.media.meta_upload import FileToSend
 from service.messages.state_machine import Status
 from service.runtime.db import db, fetch, to_json
+from service.runtime.prepared import Prepared, fill
 from service.runtime.rows import Integer, Uuid, execute_bulk, fetch_as, fetch_bulk_as
 
 log = logging.getLogger(__name__)
@@ -95,8 +96,10 @@ WHERE status IN ('scheduled', 'queued', 'sending', 'unknown')
   AND status NOT IN ('sending', 'unknown')
 """
 # From one account that has something queued to the next: of the others there may be thousands.
-# The order by priority names the index: without it the planner may scan the table.
-FIND_SENDABLE_ACCOUNTS = """
+# The order by priority names the index: without it the planner may scan the table. OFFSET 0 keeps
+# the index of due times out of it.
+FIND_SENDABLE_ACCOUNTS = Prepared(
+    """
 WITH RECURSIVE waiting (chatbot_id) AS (
   (SELECT chatbot_id FROM message WHERE status = 'queued' ORDER BY chatbot_id LIMIT 1)
   UNION ALL
@@ -107,16 +110,18 @@ WITH RECURSIVE waiting (chatbot_id) AS (
 SELECT a.chatbot_id, a.phone_number_id, a.access_token, a.max_mps, a.waba_id,
   a.app_secret IS NOT NULL AS own_app, away.scope AS away
 FROM waiting JOIN whatsapp_cloud_account a USING (chatbot_id) CROSS JOIN LATERAL (
-  SELECT 1 FROM message m
-  WHERE m.chatbot_id = a.chatbot_id AND m.status = 'queued' AND m.due_at <= now()
-  ORDER BY m.priority, m.id LIMIT 1) due
+  SELECT 1 FROM (
+    SELECT due_at FROM message WHERE chatbot_id = a.chatbot_id AND status = 'queued'
+    ORDER BY priority, id OFFSET 0) m
+  WHERE m.due_at <= now() LIMIT 1) due
   LEFT JOIN LATERAL ({scope_away}) away ON true
 WHERE {may_send} AND (away.scope IS NULL OR away.probe_at <= now())
-""".replace('{scope_away}', outage.SCOPE_AWAY).replace('{may_send}', MAY_SEND)
+""",
+    scope_away=outage.SCOPE_AWAY,
+    may_send=MAY_SEND,
+)
 SPARE = 4  # messages of an account that a claim looks at beyond what may be sent
-MAY_BE_CLAIMED = """
-m.status = 'queued' AND m.due_at <= now() AND (m.expires_at IS NULL OR m.expires_at > now())
-"""
+MAY_GO_NOW = 'm.due_at <= now() AND (m.expires_at IS NULL OR m.expires_at > now())'
 # One message at a time and conversation, in order: `send_after` stands in the conversation's row,
 # so that a second worker sees it. Each conversation's first message is found without a lock
 # (`head`); then the conversation is locked, once (`open`), and only then its message (`first`): a
@@ -126,18 +131,21 @@ m.status = 'queued' AND m.due_at <= now() AND (m.expires_at IS NULL OR m.expires
 # else holds the first message, or it has moved on since the statement began, the conversation waits
 # for the next claim. `quota` says how many each account may send now: the fair share. If the window
 # has closed meanwhile, the fallback is sent (`use_fallback`). Marketing to a person who wants none
-# is cancelled (`unwanted`). `first` is looked up by the message's key: a plain join may read all
-# that is due.
-CLAIM_MESSAGES = (
+# is cancelled (`unwanted`). Whatever the statistics say, messages are read in the order of
+# their index until there are enough (OFFSET 0 keeps the other conditions out), and `first` by the
+# message's key (|| '' keeps out the indexes of all that is queued).
+CLAIM = fill(
     """
 WITH quota AS (SELECT * FROM {rows}),
 due AS MATERIALIZED (
   SELECT d.*, quota.n FROM quota CROSS JOIN LATERAL (
-    SELECT m.id AS message_id, m.priority, m.chatbot_id, m.conversation_id
-    FROM message m JOIN conversation c ON c.id = m.conversation_id
-    WHERE m.chatbot_id = quota.chatbot_id AND {may_be_claimed}
-      AND (c.send_after IS NULL OR c.send_after <= now())
-      AND (%(only)s::uuid IS NULL OR m.id = %(only)s)
+    SELECT m.id AS message_id, m.priority, quota.chatbot_id, m.conversation_id
+    FROM (
+      SELECT id, conversation_id, priority, due_at, expires_at FROM message
+      WHERE chatbot_id = quota.chatbot_id AND status = 'queued'{only}
+      ORDER BY priority, id OFFSET 0) m
+      JOIN conversation c ON c.id = m.conversation_id
+    WHERE {may_go_now} AND (c.send_after IS NULL OR c.send_after <= now())
     ORDER BY m.priority, m.id LIMIT quota.n + {spare}) d),
 head AS (
   SELECT DISTINCT ON (conversation_id) * FROM due ORDER BY conversation_id, priority, message_id),
@@ -154,7 +162,8 @@ first AS MATERIALIZED (
       m.fallback IS NOT NULL AND {closed} AS use_fallback,
       {unwanted} AND (m.type = 'template'
         OR m.fallback IS NOT NULL AND {closed}) AS unwanted
-    FROM message m WHERE m.id = c.message_id AND m.conversation_id = c.id AND {may_be_claimed}
+    FROM message m WHERE m.id = c.message_id AND m.conversation_id = c.id
+      AND m.status || '' = 'queued' AND {may_go_now}
     FOR NO KEY UPDATE SKIP LOCKED) f WHERE c.place <= c.n),
 busy AS (
   UPDATE conversation c SET send_after = now() + %(lease)s * interval '1 second',
@@ -171,13 +180,16 @@ FROM first WHERE m.id = first.id
 RETURNING m.id, m.chatbot_id, m.conversation_id, m.phone_number_id, m.type, m.recipient_to,
   m.recipient, m.content, m.context, m.extra, m.attempts, m.expires_at, m.batch_id,
   m.fallback IS NOT NULL AS has_fallback, m.status
-""".replace('{may_be_claimed}', MAY_BE_CLAIMED)
-    .replace('{closed}', service_window.CLOSED)
-    .replace('{unwanted}', opt_out.UNWANTED)
-    .replace('{pair_gap_seconds}', str(PAIR_GAP_SECONDS))
-    .replace('{spare}', str(SPARE))
-    .replace('{use_fallback}', service_window.use_fallback('first.use_fallback'))
+""",
+    may_go_now=MAY_GO_NOW,
+    closed=service_window.CLOSED,
+    unwanted=opt_out.UNWANTED,
+    pair_gap_seconds=PAIR_GAP_SECONDS,
+    spare=SPARE,
+    use_fallback=service_window.use_fallback('first.use_fallback'),
 )
+CLAIM_MESSAGES = Prepared.for_rows(Quota)(CLAIM, only='')
+CLAIM_ONE = fill(CLAIM, only=' AND id = %(only)s')
 
 
 def sendable_accounts() -> list[SendableAccount]:
@@ -206,14 +218,9 @@ def claim(quota: Mapping[str, int], lease: float) -> list[ClaimedMessage]:
 
 
 def _claim(quotas: list[Quota], lease: float, only: str | None = None) -> list[ClaimedMessage]:
-    claimed = fetch_bulk_as(
-        ClaimedMessage,
-        CLAIM_MESSAGES,
-        quotas,
-        lease=lease,
-        only=only,
-        cancelled_for=to_json(opt_out.OPTED_OUT_ERROR),
-    )
+    statement = CLAIM_ONE if only else CLAIM_MESSAGES
+    values = {'lease': lease, 'only': only, 'cancelled_for': to_json(opt_out.OPTED_OUT_ERROR)}
+    claimed = fetch_bulk_as(ClaimedMessage, statement, quotas, **values)
     return [message for message in claimed if message.status == Status.SENDING]
 
 
@@ -249,22 +256,25 @@ def probe(scope: str, chatbots: list[str], lease: float) -> list[ClaimedMessage]
     return claimed
 
 
-# The conversation first, and only while the message is still ours.
-RELEASE_UNSENT_CONVERSATIONS = """
+# The conversation first, and only while the message is still ours. (|| '' as above.)
+RELEASE_UNSENT_CONVERSATIONS = Prepared.for_rows(ReleasedClaim)(
+    """
 UPDATE conversation c SET send_after = now() + n.delay * interval '1 second',
   pair_free_at = c.pair_free_at - interval '{pair_gap_seconds} s'
 FROM (
   SELECT c.id, n.delay FROM {rows}
-    JOIN message m ON m.id = n.id AND m.status = 'sending' AND m.attempts = n.attempts
+    JOIN message m ON m.id = n.id AND m.status || '' = 'sending' AND m.attempts = n.attempts
     JOIN conversation c ON c.id = m.conversation_id
   ORDER BY c.id FOR NO KEY UPDATE OF c) n
 WHERE c.id = n.id
-""".replace('{pair_gap_seconds}', str(PAIR_GAP_SECONDS))
-REQUEUE_MESSAGES = """
+""",
+    pair_gap_seconds=PAIR_GAP_SECONDS,
+)
+REQUEUE_MESSAGES = Prepared.for_rows(ReleasedClaim)("""
 UPDATE message m SET status = 'queued', attempts = m.attempts - 1, updated_at = now(),
   due_at = now() + n.delay * interval '1 second'
-FROM {rows} WHERE m.id = n.id AND m.status = 'sending' AND m.attempts = n.attempts
-"""
+FROM {rows} WHERE m.id = n.id AND m.status || '' = 'sending' AND m.attempts = n.attempts
+""")
 
 
 def release_claims(messages: Iterable[ClaimedMessage], delay: float = 0) -> None:

@@ -17,6 +17,8 @@ from service.runtime.config import settings
 from service.runtime.db import db, execute, fetch
 from service.runtime.errors import Conflict
 from service.runtime.ids import new_id
+from service.runtime.model import columns_of
+from service.runtime.prepared import Prepared
 from service.runtime.rows import Integer, Json, Uuid, execute_bulk, fetch_bulk_dicts
 from service.sending import holds
 from service.sending.outbound_message import OutboundMessage
@@ -87,13 +89,15 @@ class QueuedMessage:
     error: Json
 
 
-INSERT_MESSAGES = """
+INSERT_MESSAGES = Prepared.for_rows(QueuedMessage)("""
 INSERT INTO message (priority, send_at, expires_at, batch_id, direction, due_at, {columns})
 SELECT %(priority)s, %(send_at)s, %(expires_at)s, %(batch_id)s, 'outbound',
   CASE WHEN status IN ('scheduled', 'queued') THEN coalesce(%(send_at)s, now()) END, {columns}
 FROM {rows}
-"""
-INSERT_AND_RETURN_MESSAGES = INSERT_MESSAGES + 'RETURNING *'
+""")
+INSERT_AND_RETURN_MESSAGES = Prepared.for_rows(QueuedMessage)(
+    f'{INSERT_MESSAGES} RETURNING {columns_of(Message, "message")}'
+)
 
 
 def queue(

@@ -11,6 +11,7 @@ from service.graph.outcome import Outcome, OutcomeKind
 from service.messages.state_machine import HoldReason, Status
 from service.runtime.config import settings
 from service.runtime.db import db
+from service.runtime.prepared import Prepared
 from service.runtime.queues import retry_delay
 from service.runtime.rows import Integer, Json, Jsonb, Uuid, execute_bulk
 from service.runtime.timestamps import to_rfc3339
@@ -87,20 +88,24 @@ class FreeConversation:
 
 # The conversation waits for the message that is tried again, or until the pair's burst allows one
 # more.
-RELEASE_CONVERSATIONS = """
+RELEASE_CONVERSATIONS = Prepared.for_rows(FreeConversation)(
+    """
 UPDATE conversation c SET send_after = greatest(now() + n.delay * interval '1 second',
   CASE WHEN c.pair_free_at > now() + interval '{pair_debt_seconds} s'
     THEN c.pair_free_at - interval '{pair_debt_seconds} s' END)
 FROM (
   SELECT c.id, n.delay FROM {rows}
-    LEFT JOIN conversation_merged m ON m.id = n.id
+    LEFT JOIN LATERAL (
+      SELECT conversation_id FROM conversation_merged WHERE id = n.id OFFSET 0) m ON true
     JOIN conversation c ON c.id = coalesce(m.conversation_id, n.id)
   ORDER BY c.id FOR NO KEY UPDATE OF c) n
 WHERE c.id = n.id
-""".replace('{pair_debt_seconds}', str(PAIR_DEBT_SECONDS))
+""",
+    pair_debt_seconds=PAIR_DEBT_SECONDS,
+)
 # A status may have been faster than this answer: then the message is `failed` already, or this
 # attempt stands among its `tries`.
-ACCEPT_MESSAGES = """
+ACCEPT_MESSAGES = Prepared.for_rows(AcceptedMessage)("""
 WITH accepted AS (
 UPDATE message m SET wamid = coalesce(m.wamid, n.wamid), answer_wa_id = n.wa_id, due_at = NULL,
   updated_at = now(), error = CASE m.status WHEN 'failed' THEN m.error END,
@@ -112,8 +117,8 @@ WHERE m.id = n.id AND NOT m.tries @> jsonb_build_array(jsonb_build_object('wamid
 RETURNING m.id, m.chatbot_id, m.direction, m.type)
 INSERT INTO usage_log (message_id, chatbot_id, direction, type)
 SELECT * FROM accepted ON CONFLICT (message_id) DO NOTHING
-"""
-RECORD_FAILED_ATTEMPTS = (
+""")
+RECORD_FAILED_ATTEMPTS = Prepared.for_rows(FailedAttempt)(
     """
 UPDATE message m SET status = n.status, hold_reason = n.hold_reason, error = n.error,
   tries = CASE WHEN jsonb_array_length(m.tries) < {max_tries} THEN m.tries
@@ -122,10 +127,11 @@ UPDATE message m SET status = n.status, hold_reason = n.hold_reason, error = n.e
   attempts = CASE WHEN n.use_fallback THEN 0 WHEN n.uncounted THEN m.attempts - 1
     ELSE m.attempts END,
   {use_fallback}
-FROM {rows} WHERE m.id = n.id AND m.status = 'sending' AND m.attempts = n.attempts
-""".replace('{max_tries}', str(MAX_TRIES))
-    .replace('{half}', str(MAX_TRIES // 2))
-    .replace('{use_fallback}', service_window.use_fallback('n.use_fallback'))
+FROM {rows} WHERE m.id = n.id AND m.status || '' = 'sending' AND m.attempts = n.attempts
+""",
+    max_tries=MAX_TRIES,
+    half=MAX_TRIES // 2,
+    use_fallback=service_window.use_fallback('n.use_fallback'),
 )
 
 

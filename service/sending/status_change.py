@@ -10,6 +10,7 @@ from service.graph.outcome import ErrorDict, classify_error
 from service.messages import message
 from service.messages.message_status import DeliveryStatus
 from service.messages.state_machine import TOLD, UNDELIVERED, Status, moves_up
+from service.runtime.prepared import Prepared
 from service.runtime.rows import Json, Jsonb, Uuid, execute_bulk
 from service.runtime.untrusted import clean
 from service.sending.dispatch import PAIR_DEBT_SECONDS
@@ -94,7 +95,8 @@ class Price:
     pricing: Json
 
 
-CHANGE_MESSAGES = """
+CHANGE_MESSAGES = Prepared.for_rows(StatusChange)(
+    """
 UPDATE message m SET status = n.status, hold_reason = n.hold_reason, wamid = n.wamid,
   error = n.error, tries = m.tries || coalesce(n.new_tries, '[]'),
   due_at = now() + n.delay * interval '1 second', updated_at = now(),
@@ -102,7 +104,9 @@ UPDATE message m SET status = n.status, hold_reason = n.hold_reason, wamid = n.w
   attempts = CASE WHEN n.use_fallback THEN 0 ELSE m.attempts END,
   {use_fallback}
 FROM {rows} WHERE m.id = n.id
-""".replace('{use_fallback}', service_window.use_fallback('n.use_fallback'))
+""",
+    use_fallback=service_window.use_fallback('n.use_fallback'),
+)
 # Meta says that the pair's burst is used up: it is paid back first. A row that somebody holds is
 # being claimed or freed just now.
 PAUSE_PAIRS = """
@@ -116,12 +120,12 @@ FROM (
 WHERE c.id = n.id
 """.replace('{pair_debt_seconds}', str(PAIR_DEBT_SECONDS))
 # Meta tells the same price with each status: a row is written for the first one.
-PRICE_MESSAGES = """
+PRICE_MESSAGES = Prepared.for_rows(Price)("""
 UPDATE usage_log u SET category = coalesce(n.category, u.category), pricing = n.pricing
 FROM {rows} WHERE u.message_id = n.message_id
   AND (u.category IS DISTINCT FROM coalesce(n.category, u.category)
     OR u.pricing::text IS DISTINCT FROM n.pricing::text)
-"""
+""")
 
 
 def advance(news: News) -> list[SendFailure]:

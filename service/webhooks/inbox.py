@@ -21,6 +21,7 @@ from peewee import (
 from service.runtime.db import CONNECTION_LOST, connection, execute
 from service.runtime.ids import new_id
 from service.runtime.model import JSON, Model
+from service.runtime.prepared import Prepared
 from service.runtime.rows import Json, Uuid, execute_bulk, fetch_as
 from service.runtime.session import deadline
 from service.webhooks.item import Item, ItemOutcome
@@ -82,11 +83,11 @@ class EventKey:
     path: str
 
 
-INSERT_EVENTS = """
+INSERT_EVENTS = Prepared.for_rows(SignedBody)("""
 INSERT INTO webhook_event ({columns}, size)
-SELECT n.*, octet_length(n.body) FROM {rows}
+SELECT {columns}, octet_length(n.body) FROM {rows}
 ON CONFLICT (digest, path) DO NOTHING
-"""
+""")
 # An event that failed, or of which an item was refused, is processed again when it comes again.
 # DO UPDATE above would wait for the worker that has the event in hand, and Meta with it.
 REOPEN_KNOWN_EVENTS = """
@@ -124,14 +125,14 @@ WITH waiting AS (
   SELECT due_at FROM webhook_event WHERE status = 'received' ORDER BY id LIMIT (SELECT 1000000))
 SELECT min(due_at) FROM waiting
 """
-CLAIM_EVENTS = """
+CLAIM_EVENTS = Prepared("""
 WITH due AS MATERIALIZED (
   SELECT id, size FROM webhook_event WHERE status = 'received' AND due_at <= now()
-  ORDER BY id LIMIT (SELECT %(limit)s) FOR UPDATE SKIP LOCKED),
+  ORDER BY id LIMIT (SELECT %(limit)s::bigint) FOR UPDATE SKIP LOCKED),
 picked AS (SELECT id, sum(size) OVER (ORDER BY id) - size AS before FROM due)
 SELECT e.id, e.path, e.body, e.attempts, e.received_at FROM webhook_event e JOIN picked USING (id)
 WHERE before < %(max_bytes)s ORDER BY id
-"""
+""")
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,11 +160,11 @@ class ProcessedEvent:
     unserved: bool
 
 
-RECORD_PROCESSED = """
+RECORD_PROCESSED = Prepared.for_rows(ProcessedEvent)("""
 UPDATE webhook_event e SET status = 'processed', items = n.items, unserved = n.unserved,
   error = NULL, processed_at = now()
 FROM {rows} WHERE e.id = n.id
-"""
+""")
 
 
 def record_processed(results: Iterable[tuple[str, list[Item]]]) -> None:

@@ -94,6 +94,7 @@ def test_a_new_kind_costs_a_row(application, database, monkeypatch):
         JOBS[0], kind='events', queue='new-queue', next_due="SELECT now() - interval '90 s'"
     )
     monkeypatch.setattr(job_table, 'JOBS', (*JOBS, new))
+    monkeypatch.setattr(job_table, 'FIND_WAITS', job_table._wait(job_table.JOBS))
     oldest = application.test_client().get('/readyz?deep=1').json['oldest_due_seconds']
     assert list(oldest) == [*KINDS, 'events']
     assert 90 <= oldest['events'] < 120

@@ -41,12 +41,15 @@ def test_on_a_direct_connection_a_statement_goes_alone(way):
 
 @pytest.mark.parametrize('in_transaction', [True, False])
 def test_a_statement_over_all_messages_has_a_minute_and_leaves_none_to_others(way, in_transaction):
-    keep_limit = "SELECT set_config('test.limit', current_setting('statement_timeout'), false)"
+    keep_limit = """
+    SELECT set_config('test.limit', current_setting('statement_timeout') || ' ' ||
+      current_setting('enable_seqscan') || ' ' || current_setting('cpu_tuple_cost'), false)
+    """
     with db.connection():
         before = left_behind()
         with db.db.atomic() if in_transaction else nullcontext():
             db.execute_long(keep_limit)
-        assert db.fetch("SELECT current_setting('test.limit')") == [('1min',)]
+        assert db.fetch("SELECT current_setting('test.limit')") == [('1min on 0.01',)]
         assert left_behind() == before
 
 

@@ -59,7 +59,7 @@ def test_a_process_that_is_to_stop_waits_shortly(database, monkeypatch):
 def test_a_statement_over_all_messages_has_longer(setting, monkeypatch, prepare):
     setting('DATABASE_PREPARE', prepare)
     monkeypatch.setattr(session.Cursor, 'answer_seconds', 0.3)
-    monkeypatch.setitem(session.LIMITS, 'statement_timeout', 200)
+    monkeypatch.setattr(session, 'ONCE', 'SET statement_timeout = 200; ')
     monkeypatch.setattr(session.Session, 'limits', 'SET LOCAL statement_timeout = 200; ')
     db.db.close_all()
     with db.connection():
