@@ -2,10 +2,10 @@
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 from service.conversations import reply_queue
@@ -13,7 +13,8 @@ from service.conversations.reply_queue import ClaimedReply, ReplyError, ReplyOut
 from service.messages import read_receipt
 from service.replies.question import Question, read_questions
 from service.replies.reply_failure import NoReply
-from service.runtime.db import LOCKED, connection, db, passes, sqlstate
+from service.runtime.db import LOCKED, connection, db, execute, passes, sqlstate
+from service.runtime.durability import MAKE_SEEN_DURABLE, worked_out_again
 from service.runtime.errors import Invalid
 from service.runtime.queues import ERRANDS, SEND, retry_delay, wake
 from service.runtime.untrusted import clean
@@ -68,13 +69,12 @@ class Replies:
             return 0
         in_flight = [ask.reply for ask in self.pool.in_flight()]
         shares, other_share = self.shares.open_to(in_flight)
-        replies = reply_queue.claim(max(1, free // 4), LEASE, shares, other_share)
-        if not replies:
-            return 0
-        self.pool.submit(_with_questions(replies))
-        if read_receipt.ask_before_replies(replies):
+        claim = partial(reply_queue.claim, max(1, free // 4), LEASE, shares, other_share)
+        asks = _claim_with_questions(claim)
+        self.pool.submit(asks)
+        if read_receipt.ask_before_replies(ask.reply for ask in asks):
             wake(ERRANDS)
-        return len(replies)
+        return len(asks)
 
     def _renew_leases(self) -> None:
         asked = [ask.id for ask in self.pool.in_flight()]
@@ -95,19 +95,28 @@ class Replies:
             self.shares.ended(ask.reply.chatbot_id, time.monotonic() - began)
 
 
-def _with_questions(replies: Sequence[ClaimedReply]) -> list[Ask]:
-    """Read all questions at once. If that fails, each thread reads its own, and may fail alone."""
-    questions: Sequence[Question | None] = [None] * len(replies)
+def _claim_with_questions(claim: Callable[[], Sequence[ClaimedReply]]) -> list[Ask]:
+    """Read all questions at once. If that fails, each thread reads its own, and may fail alone.
+
+    A responder is told ids of messages that others may have stored with commits that wait for
+    nothing. They are read before the commit of the claim, which waits for those, too: so after a
+    crash of PostgreSQL they are the same.
+    """
     try:
-        questions = read_questions(replies)
+        with db.atomic():
+            replies = claim()
+            questions = read_questions(replies) if replies else []
+        return [Ask(*pair) for pair in zip(replies, questions, strict=True)]
     except Exception as error:
         log.error('questions are read one by one', exc_info=error)
-    return [Ask(*pair) for pair in zip(replies, questions, strict=True)]
+    return [Ask(reply, None) for reply in claim()]
 
 
 def _read_alone(reply: ClaimedReply) -> Question:
     with connection():
-        return read_questions([reply])[0]
+        (question,) = read_questions([reply])
+        execute(MAKE_SEEN_DURABLE)
+    return question
 
 
 @cache
@@ -124,6 +133,7 @@ def close(timeout: float) -> bool:
     return is_done
 
 
+@worked_out_again()
 def record(batch: Sequence[tuple[Ask, Answer]]) -> None:
     """End the claims and queue the answers of those that were still held, in one transaction."""
     outcomes = [_outcome(ask.reply, answer) for ask, answer in batch]

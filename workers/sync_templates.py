@@ -8,6 +8,7 @@ from service.graph.management_client import PATIENCE, ManagementClient, Manageme
 from service.graph.outcome import Outcome, OutcomeKind, make_error
 from service.runtime import encryption
 from service.runtime.config import settings
+from service.runtime.durability import worked_out_again
 from service.runtime.queues import SEND, retry_delay, wake
 from service.sending import holds
 from service.templates import template_sync
@@ -55,6 +56,7 @@ def _held(title: str, cause: str | None = None) -> Outcome:
     return Outcome(OutcomeKind.HELD, error=make_error(title, cause=cause))
 
 
+@worked_out_again()
 def _record(batch: list[tuple[ClaimedSync, Result]]) -> None:
     for sync, result in batch:
         if isinstance(result, list):

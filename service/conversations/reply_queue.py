@@ -11,6 +11,7 @@ from typing import Any, NotRequired, TypedDict
 
 from service.conversations.conversation import Conversation
 from service.runtime.db import execute, fetch_dicts
+from service.runtime.durability import worked_out_again
 from service.runtime.ids import new_id
 from service.runtime.model import columns_of
 from service.runtime.prepared import Prepared
@@ -144,6 +145,7 @@ def _claimed(reply_claim: str, read_receipts: str, **columns: Any) -> ClaimedRep
     )
 
 
+@worked_out_again()
 def renew_leases(conversation_ids: Sequence[str], lease: float) -> None:
     """Lengthen the leases of replies that this process is still asking for."""
     execute(RENEW_LEASES, (lease, list(conversation_ids)))

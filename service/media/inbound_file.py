@@ -1,13 +1,13 @@
 """Files that came with messages, while workers fetch them: claimed, stored, or given up."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 from service.graph.outcome import Outcome, OutcomeKind
-from service.runtime.db import db, execute
+from service.runtime.db import execute
+from service.runtime.durability import worked_out_again
 from service.runtime.queues import RETRY, patient_delay
 from service.runtime.rows import Integer, Json, Uuid, execute_bulk, fetch_as
 
@@ -100,31 +100,24 @@ class FetchRecord:
 FetchResult = tuple[ClaimedFile, StoredFile | Outcome]
 
 
+@worked_out_again()
 def claim(limit: int, lease: float) -> list[ClaimedFile]:
     """Take files that are due for `lease` seconds, and count the attempt."""
-    with _without_fsync():
-        return fetch_as(ClaimedFile, CLAIM_FILES, {'limit': limit, 'lease': lease})
+    return fetch_as(ClaimedFile, CLAIM_FILES, {'limit': limit, 'lease': lease})
 
 
+@worked_out_again()
 def renew(file: ClaimedFile, lease: float) -> bool:
     """Renew a claim for `lease` seconds. False when somebody else has it by now."""
     values = {'lease': lease, 'id': file.id, 'attempts': file.attempts}
     return bool(execute(RENEW_CLAIM, values))
 
 
+@worked_out_again()
 def record(results: Sequence[FetchResult]) -> None:
     """Write what became of claimed files: each is stored, or has the Outcome that says why not."""
     in_order = sorted(results, key=lambda result: result[0].id)
-    with _without_fsync():
-        execute_bulk(RECORD_FETCHES, [_record(file, result) for file, result in in_order])
-
-
-@contextmanager
-def _without_fsync() -> Iterator[None]:
-    """A transaction that does not wait for the disk: losing it costs one more download."""
-    with db.atomic():
-        execute('SET LOCAL synchronous_commit = off')
-        yield
+    execute_bulk(RECORD_FETCHES, [_record(file, result) for file, result in in_order])
 
 
 def _record(file: ClaimedFile, result: StoredFile | Outcome) -> FetchRecord:

@@ -12,6 +12,7 @@ from typing import Any
 from service.conversations.reply_queue import ClaimedReply
 from service.messages.message import Message
 from service.runtime.db import execute, fetch_dicts
+from service.runtime.durability import worked_out_again
 from service.runtime.errors import Conflict
 from service.runtime.rows import Integer, Json, Uuid, execute_bulk, fetch_as
 
@@ -128,11 +129,13 @@ FROM {rows} WHERE r.message_id = n.id AND r.due_at = n.lease
 """
 
 
+@worked_out_again()
 def claim(limit: int, lease: float) -> list[ClaimedReceipt]:
     """Receipts that are due, for `lease` seconds."""
     return fetch_as(ClaimedReceipt, CLAIM_RECEIPTS, {'limit': limit, 'lease': lease})
 
 
+@worked_out_again()
 def record(results: Iterable[ReceiptResult]) -> None:
     """Write what became of claimed receipts."""
     execute_bulk(RECORD_RESULTS, sorted(results, key=attrgetter('id')))

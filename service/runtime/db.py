@@ -19,6 +19,7 @@ from psycopg2.extensions import cursor, new_type, register_type
 
 from service.runtime.array_literal import Parameters, with_arrays
 from service.runtime.config import settings
+from service.runtime.durability import commit_option
 from service.runtime.prepared import Prepared
 from service.runtime.session import LONG, Cursor, Session, long_time, seconds_left
 
@@ -126,6 +127,7 @@ class Database(PostgresqlDatabase):
 
     def begin(self) -> None:  # type: ignore[override]  # nobody asks for another isolation
         """Send nothing yet: BEGIN goes in one packet with the first statement."""
+        self._session().commit_option = commit_option()
 
     def commit(self) -> None:
         if not self._session().is_idle:
@@ -171,8 +173,8 @@ class Database(PostgresqlDatabase):
             return ''
         session = self._session()
         if not self.in_transaction():
-            return session.limits
-        return session.begin if session.is_idle else ''
+            return session.limits + commit_option()
+        return session.begin + session.commit_option if session.is_idle else ''
 
     def _session(self) -> Session:
         session: Session = self.connection()

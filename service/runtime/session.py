@@ -62,14 +62,15 @@ class Session(connection):
     """A connection, and what goes before a statement on it, in one packet.
 
     `is_direct`: it has a session of the server for itself; `limits`: goes before a statement
-    outside of transactions; `begin`: before the first one of a transaction; `prepared`: names of
-    statements, on a direct connection.
+    outside of transactions; `begin`: before the first one of a transaction, and behind it
+    `commit_option` of this one; `prepared`: names of statements, on a direct connection.
     """
 
     is_direct = False
     prepared: set[str]
     limits = _set(STATEMENT_LIMITS, 'SET LOCAL')
     begin = 'BEGIN; ' + _set(LIMITS, 'SET LOCAL')
+    commit_option = ''
 
     def find_out(self) -> None:
         """See whether the server itself is at the other end; if so, set for good what is to hold.

@@ -8,6 +8,7 @@ from typing import Any
 
 from service.graph.outcome import ErrorDict
 from service.runtime.db import execute, fetch_dicts, to_json
+from service.runtime.durability import worked_out_again
 from service.runtime.rows import Json, execute_bulk, fetch_as
 from service.runtime.untrusted import as_dict, clean, identifier, is_deep
 from service.templates.template import TemplateKey, request_sync
@@ -81,6 +82,7 @@ class TemplateRow:
     reason: str | None
 
 
+@worked_out_again()
 def claim(limit: int, lease: float) -> list[ClaimedSync]:
     """Take WABAs whose templates are to be read, for `lease` seconds."""
     values = {'limit': limit, 'lease': lease, 'max_tokens': MAX_TOKENS}

@@ -9,6 +9,7 @@ from collections import Counter
 
 from service.conversations.merge import IdentityConflict
 from service.runtime.db import LOCK_NOT_AVAILABLE, LOCKED, db, passes, sqlstate
+from service.runtime.durability import worked_out_again
 from service.runtime.queues import retry_delay
 from service.sending import holds
 from service.webhooks import inbox
@@ -20,6 +21,7 @@ from service.webhooks.routing import store_items
 log = logging.getLogger(__name__)
 
 
+@worked_out_again()
 def process_due() -> int:
     """Process a batch of the events that are due; return how many, 0 when none is left."""
     try:
