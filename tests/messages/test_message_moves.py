@@ -16,7 +16,10 @@ from tests.stack import ROOT
 FILES = [*(ROOT / 'service').rglob('*.py'), *(ROOT / 'workers').glob('*.py')]
 # The states from which and to which each statement moves messages.
 KNOWN_MOVES = {
-    'dispatch.CLAIM_MESSAGES': ('queued', 'sending cancelled'),
+    **dict.fromkeys(
+        ('dispatch.CLAIM', 'dispatch.CLAIM_MESSAGES', 'dispatch.CLAIM_ONE'),
+        ('queued', 'sending cancelled'),
+    ),
     'dispatch.REQUEUE_MESSAGES': ('sending', 'queued'),
     'holds.APPLY_STOPS': ('queued held', GIVEN),
     'holds.CANCEL_MESSAGES_OF_BATCH': ('scheduled queued held', 'cancelled'),
