@@ -1,7 +1,8 @@
 """`python -m tests.bench [webhook] [send] [journey] [bulk] [media] [door]`: the figures of
 docs/performance.md.
 
-Apart from them: `python -m tests.bench turn [--against PATH] [--rates 5 80 240]`, the whole turn;
+Apart from them: `python -m tests.bench turn [--against PATH] [--rates 5 80 240] [--rest]
+[--saturation] [--filled] [--processes 1 2 4]`, the whole turn;
 `python -m tests.bench faults [--messages 10000] [--faults 100] [--seed N]`, where everything dies;
 `python -m tests.bench crashes [--kills 50] [--rate 20] [--seed N]`, where PostgreSQL does.
 """
@@ -36,7 +37,24 @@ def arguments():
     parser.add_argument(
         '--against', metavar='PATH', help='turn: another checkout, in turn with ours'
     )
-    parser.add_argument('--rates', type=int, nargs='+', help='turn: turns a second; 5 80 240')
+    parser.add_argument('--rates', nargs='+', default=[], help='turn: turns a second; 5 80 240')
+    parser.add_argument(
+        '--rest', type=int, nargs='?', const=20, metavar='SECONDS', help='turn: CPU while idle'
+    )
+    parser.add_argument(
+        '--saturation', action='store_true', help='turn: the highest rate; without any of these all'
+    )
+    parser.add_argument(
+        '--filled',
+        type=int,
+        nargs='?',
+        const=1_000_000,
+        metavar='MESSAGES',
+        help='turn: also on a database that holds so many messages; 1000000',
+    )
+    parser.add_argument(
+        '--processes', nargs='+', default=[], help='turn: so many of each worker; 1 2 4'
+    )
     parser.add_argument(
         '--pairs', type=int, default=3, help='runs of ours and of the reference, in turn'
     )
@@ -70,12 +88,19 @@ def arguments():
     parser.add_argument(
         '--only',
         action='store_true',
-        help='send: of these, without the comparison; turn: neither rest nor saturation',
+        help='send: of these, without the comparison; turn: the rates alone',
     )
     parser.add_argument(
         '--profile', action='store_true', help='py-spy on our process in its first run'
     )
-    return parser.parse_args()
+    options = parser.parse_args()
+    options.rates, options.processes = numbers(options.rates), numbers(options.processes)
+    return options
+
+
+def numbers(words):
+    """Of `5 80 240` as of `5,80,240`."""
+    return [int(one) for one in ','.join(words).split(',') if one]
 
 
 if __name__ == '__main__':

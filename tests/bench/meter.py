@@ -6,6 +6,7 @@ import os
 import statistics
 import time
 from dataclasses import dataclass
+from itertools import chain
 
 import psutil
 
@@ -13,15 +14,16 @@ MIB = 2**20
 
 
 class Tree:
-    """A process with everything it started,
+    """Processes with everything they started,
     ended children too (their time stands with the parent).
     """
 
-    def __init__(self, pid):
-        self.root = psutil.Process(pid)
+    def __init__(self, *pids):
+        self.roots = [psutil.Process(pid) for pid in pids]
 
     def members(self):
-        return [self.root, *self.root.children(recursive=True)]
+        children = (root.children(recursive=True) for root in self.roots)
+        return [*self.roots, *chain.from_iterable(children)]
 
     def cpu(self):
         """Seconds, user and system."""
@@ -44,10 +46,17 @@ class Tree:
 
 @dataclass
 class Span:
-    """What passed between two readings: seconds, and CPU seconds by name."""
+    """What passed between two readings: seconds, and CPU seconds by name and of all the machine."""
 
     seconds: float
     cpu: dict
+    busy: float
+
+    @property
+    def foreign(self):
+        """The share of the machine's work that was none of the trees'."""
+        ours = sum(self.cpu.values())
+        return 1 - ours / max(self.busy, ours)
 
     def per(self, name, count):
         """CPU milliseconds of one tree for each of `count` things."""
@@ -61,16 +70,21 @@ class Watch:
         self.trees = trees
 
     def start(self):
-        self._cpu, self._at = self._read(), time.monotonic()
+        self._cpu, self._busy, self._at = self._read(), busy_seconds(), time.monotonic()
 
     def stop(self):
-        seconds = time.monotonic() - self._at
-        return Span(
-            seconds, {name: value - self._cpu[name] for name, value in self._read().items()}
-        )
+        seconds, busy = time.monotonic() - self._at, busy_seconds() - self._busy
+        cpu = {name: value - self._cpu[name] for name, value in self._read().items()}
+        return Span(seconds, cpu, busy)
 
     def _read(self):
         return {name: tree.cpu() for name, tree in self.trees.items()}
+
+
+def busy_seconds():
+    """CPU seconds that this machine has worked since its start, for whomever."""
+    times = psutil.cpu_times()
+    return sum(times) - times.idle - times.iowait - times.guest - times.guest_nice
 
 
 def quantile(values, share):

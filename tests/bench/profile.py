@@ -27,7 +27,7 @@ def profiled(wanted, tree, name):
         tool,
         'record',
         '-p',
-        str(tree.root.pid),
+        str(tree.roots[0].pid),
         '--subprocesses',
         '--gil',
         '--threads',

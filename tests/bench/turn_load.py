@@ -1,4 +1,8 @@
-"""Meta, her customers and an instant AI: `python -m tests.bench.turn_load PORT WEB_PORT`.
+"""Meta, her customers and an instant AI:
+`python -m tests.bench.turn_load PORT WEB_PORT NUMBER KNOWN`.
+
+NUMBER: the phone_number_id that they write to; KNOWN: how many of tests/many_rows.py the database
+holds, of whom those who are known are then drawn.
 
 Each line on stdin, {"rate", "seconds", "warm_up", "known"}, is a run: customers write at that rate,
 whether or not the gateway keeps up (open loop), 7 of 10 of them known. Each reply's call is
@@ -12,6 +16,8 @@ import os
 import sys
 import time
 from itertools import count
+
+from tests.stack import PHONE_NUMBER_ID
 
 from .graph import Connection, completion
 from .load import LENGTH, signed
@@ -47,8 +53,8 @@ ACCEPTED = (
 class World:
     """Who wrote what and when, and which replies came."""
 
-    def __init__(self, web_port, secret):
-        self.web_port, self.secret = web_port, secret.encode()
+    def __init__(self, web_port, secret, number=PHONE_NUMBER_ID):
+        self.web_port, self.secret, self.number = web_port, secret.encode(), number
         self.loop, self.run_id = asyncio.get_running_loop(), os.urandom(3).hex()
         self.numbers, self.callers, self.waiting = count(1), [], []
         self.written, self.replied, self.known = {}, {}, []
@@ -64,7 +70,8 @@ class World:
             self.callers.pop().transport.close()
 
     def post(self, body):
-        self.send(signed(self.web_port, b'/whatsapp-cloud/webhook', self.secret, body.encode()))
+        body = body.replace(PHONE_NUMBER_ID, self.number).encode()
+        self.send(signed(self.web_port, b'/whatsapp-cloud/webhook', self.secret, body))
 
     def send(self, request):
         if self.callers:
@@ -229,12 +236,19 @@ def quantile(values, share):
     return values[min(len(values) - 1, int(share * len(values)))] if values else None
 
 
+def customers_of(conversations):
+    """KNOWN customers, from all over those that tests/many_rows.py gives to its first account."""
+    step = max(1, conversations // KNOWN)
+    return [f'1202{n // 10 * 10 + 1:07d}' for n in range(0, conversations, step)][:KNOWN]
+
+
 def say(**facts):
     print(json.dumps(facts), flush=True)
 
 
-async def main(port, web_port):
-    world = World(web_port, os.environ['WHATSAPP_APP_SECRET'])
+async def main(port, web_port, number, known):
+    world = World(web_port, os.environ['WHATSAPP_APP_SECRET'], number)
+    world.known += customers_of(known)
     await world.loop.create_server(lambda: Meta(world), '127.0.0.1', port, backlog=1024)
     orders = asyncio.StreamReader()
     await world.loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(orders), sys.stdin)
@@ -247,4 +261,4 @@ async def main(port, web_port):
 
 
 if __name__ == '__main__':
-    asyncio.run(main(int(sys.argv[1]), int(sys.argv[2])))
+    asyncio.run(main(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], int(sys.argv[4])))
