@@ -139,7 +139,7 @@ class Side:
                 if not any(self.bears(rate) for _ in range(TRIES)):
                     break
                 good = rate
-        span = watch.stop()
+            span = watch.stop()
         return {'rate': good, 'foreign': span.foreign, 'waits': waits.told()}
 
     def bears(self, rate):
