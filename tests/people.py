@@ -12,7 +12,7 @@ import requests
 
 from service.runtime.db import connection, db
 from service.web.auth import sign
-from service.webhooks import process
+from service.webhooks import inbox, process
 from tests.stack import PHONE_NUMBER_ID, Processes, free_port
 from workers import background, clock, incoming, replies, send
 
@@ -225,6 +225,15 @@ def work_off_by(count):
     assert errors == []
 
 
+def call_bus():
+    """Make statuses due that wait for the next full fifth of a second."""
+    sql(
+        "UPDATE webhook_event SET due_at = now() WHERE status = 'received' AND due_at > now()"
+        " AND due_at <= received_at + %s * interval '1 second'",
+        inbox.BUS_SECONDS,
+    )
+
+
 class Workers:
     """The drains without RQ around them, for tests of what they do; test_journeys.py has the real
     processes.
@@ -254,6 +263,7 @@ class Workers:
         """Work off all events that are due, then ask for the replies that are due and wait for
         them.
         """
+        call_bus()
         self._until_idle(incoming.step, lambda: replies.replies_of_this_process().pool)
 
     def send(self):

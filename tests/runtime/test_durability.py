@@ -8,7 +8,7 @@ from service.runtime import db
 from service.runtime.durability import worked_out_again
 from service.runtime.ids import new_id
 from tests.own_service import Platform
-from tests.people import CHATBOT, Customers, envelope, sql, status_of, text_message
+from tests.people import CHATBOT, Customers, call_bus, envelope, sql, status_of, text_message
 from workers import incoming, replies, responder
 
 WAITS, WAITS_NOT = 'on', 'off'
@@ -91,6 +91,7 @@ def test_of_a_turn_only_what_is_worked_out_again_may_be_lost(
     assert set(sent.values()) == {WAITS}
     statuses = envelope(statuses=[status_of(stand_in.sends()[0]['wamid'], 'delivered')])
     assert commits(meta.webhook, statuses) == {'webhook_event': WAITS}
+    call_bus()
     told = commits(hear)
     assert {'webhook_event', 'message', 'message_status'} <= set(told)
     assert set(told.values()) == {WAITS_NOT}

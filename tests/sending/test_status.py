@@ -15,7 +15,7 @@ from service.runtime.db import connection
 from service.sending import dispatch
 from service.sending.send_outcome import SendResult
 from service.webhooks import inbox, process
-from tests.people import CHATBOT, envelope, sql, status_of
+from tests.people import CHATBOT, call_bus, envelope, sql, status_of
 from workers import send
 
 AT = 1790000000
@@ -343,6 +343,7 @@ def test_whatever_the_order_the_end_is_the_same(
 
 
 def two_workers():
+    call_bus()
     defaults, inbox.claim.__defaults__ = inbox.claim.__defaults__, (1,)
     try:
         threads = [threading.Thread(target=work_off) for _ in range(2)]
