@@ -1,5 +1,6 @@
 -- The tables of the gateway: the truth about what is stored. `python -m service.runtime.migrate` applies each numbered section
--- once, in order, in one transaction under a lock; a shipped section never changes, a change is a new section.
+-- once, in order, under a lock; a shipped section never changes, a change is a new section. All in one transaction; beside rows
+-- of an earlier version, a section with CONCURRENTLY goes statement by statement.
 -- json, not jsonb: Meta's bodies may hold \u0000 and lone surrogates, which jsonb refuses and json keeps.
 
 -- version 1
@@ -595,3 +596,66 @@ CREATE TABLE process (
     started_at timestamptz NOT NULL DEFAULT now(),
     seen_at timestamptz NOT NULL DEFAULT now()
 );
+
+-- version 8: a status of Meta's changes no index of its message
+
+-- What indexes may know of a message: they hold nothing that changes with each status, so that PostgreSQL writes the new
+-- row beside the old one and leaves all indexes as they are (HOT). Kept by a trigger, for the former version's processes too.
+ALTER TABLE message
+    ADD COLUMN waiting text,                            -- the status of a message that somebody has to act on, else null
+    ADD COLUMN changed_minute timestamptz NOT NULL DEFAULT '-infinity';  -- updated_at to the minute; -infinity: from before
+ALTER TABLE message ALTER COLUMN changed_minute SET DEFAULT date_bin('1 minute', now(), '2000-01-01 00:00+00');
+CREATE FUNCTION keep_message_marks() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    NEW.waiting := CASE WHEN NEW.status IN ('scheduled', 'queued', 'sending', 'unknown', 'held') THEN NEW.status END;
+    NEW.changed_minute := date_bin('1 minute', NEW.updated_at, '2000-01-01 00:00+00');
+    RETURN NEW;
+END $$;
+CREATE TRIGGER keep_message_marks BEFORE INSERT OR UPDATE ON message FOR EACH ROW
+    WHEN (NEW.waiting IS DISTINCT FROM
+            CASE WHEN NEW.status IN ('scheduled', 'queued', 'sending', 'unknown', 'held') THEN NEW.status END
+        OR NEW.changed_minute <> date_bin('1 minute', NEW.updated_at, '2000-01-01 00:00+00'))
+    EXECUTE FUNCTION keep_message_marks();
+ALTER TABLE message ENABLE ALWAYS TRIGGER keep_message_marks;
+-- Marks what waits already, a thousand rows in a transaction.
+CREATE PROCEDURE mark_waiting_messages() LANGUAGE plpgsql AS $$
+DECLARE
+    unmarked uuid[] := ARRAY(
+        SELECT id FROM message
+        WHERE (status IN ('scheduled', 'queued', 'sending', 'unknown') OR status = 'held') AND waiting IS NULL
+        ORDER BY id);
+BEGIN
+    FOR place IN 1 .. cardinality(unmarked) BY 1000 LOOP
+        UPDATE message SET waiting = status WHERE id IN (
+            SELECT id FROM message WHERE id = ANY (unmarked[place:place + 999]) ORDER BY id FOR NO KEY UPDATE);
+        COMMIT;
+    END LOOP;
+END $$;
+
+-- version 9: the indexes that hold no status
+
+CALL mark_waiting_messages();
+CREATE INDEX CONCURRENTLY message_to_send ON message (chatbot_id, priority, id) WHERE waiting = 'queued';
+CREATE INDEX CONCURRENTLY message_on_hold ON message (chatbot_id) WHERE waiting = 'held';
+CREATE INDEX CONCURRENTLY message_next ON message (due_at) WHERE waiting IN ('scheduled', 'queued', 'sending', 'unknown');
+CREATE INDEX CONCURRENTLY message_ending ON message (expires_at)
+    WHERE expires_at IS NOT NULL AND waiting IN ('scheduled', 'queued', 'held');
+CREATE INDEX CONCURRENTLY message_of_batch_open ON message (batch_id)
+    WHERE batch_id IS NOT NULL AND waiting IN ('scheduled', 'queued');
+CREATE INDEX CONCURRENTLY message_of_template_open ON message (template_name, template_language)
+    WHERE template_name IS NOT NULL AND waiting IN ('queued', 'held');
+CREATE INDEX CONCURRENTLY message_stopped ON message (template_name, template_language)
+    WHERE waiting = 'held' AND hold_reason = 'template';
+CREATE INDEX CONCURRENTLY message_changed_in ON message (chatbot_id, changed_minute);    -- GET /messages?updated_since=
+
+-- retired: what only the upgrade and the former version's processes needed; the next release drops it
+
+DROP PROCEDURE IF EXISTS mark_waiting_messages();
+DROP INDEX CONCURRENTLY IF EXISTS message_queued;
+DROP INDEX CONCURRENTLY IF EXISTS message_held;
+DROP INDEX CONCURRENTLY IF EXISTS message_due;
+DROP INDEX CONCURRENTLY IF EXISTS message_expiring;
+DROP INDEX CONCURRENTLY IF EXISTS message_of_batch_waiting;
+DROP INDEX CONCURRENTLY IF EXISTS message_of_template_waiting;
+DROP INDEX CONCURRENTLY IF EXISTS message_held_by_template;
+DROP INDEX CONCURRENTLY IF EXISTS message_changed;

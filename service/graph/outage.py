@@ -165,7 +165,7 @@ FROM (
     WHERE one ->> 'outcome' = 'retry'
       AND (one ->> 'at')::timestamptz >= %(since)s) AS failed
   FROM message m
-  WHERE m.status = 'queued' AND m.attempts > 0
+  WHERE m.waiting = 'queued' AND m.attempts > 0
     AND m.updated_at >= %(since)s - %(clocks_differ)s * interval '1 second'
     AND (%(all)s OR m.phone_number_id = %(number)s)
   ORDER BY m.id FOR NO KEY UPDATE SKIP LOCKED) d
@@ -179,7 +179,7 @@ FROM (
   SELECT c.id, u.until FROM conversation c JOIN (
     SELECT conversation_id, max(due_at) + %(decided_within)s * interval '1 second' AS until
     FROM message
-    WHERE status = 'unknown'
+    WHERE waiting = 'unknown'
       AND updated_at >= %(since)s - %(clocks_differ)s * interval '1 second'
       AND (%(all)s OR phone_number_id = %(number)s)
     GROUP BY conversation_id) u ON u.conversation_id = c.id

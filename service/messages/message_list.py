@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, TypeAlias
 
-from peewee import JOIN, ModelSelect, Tuple, fn
+from peewee import JOIN, SQL, ModelSelect, Tuple, Value, fn
 
 from service.accounts.account import Account
 from service.content.person_id import PersonId, read
@@ -113,16 +113,27 @@ def complete_until() -> datetime:
     return min(now, oldest) if oldest else now
 
 
+# Messages that nobody has changed since there is a `changed_minute` have none (-infinity).
+FIRST_MINUTE = """
+SELECT CASE WHEN applied_at + interval '5 min' < %(since)s
+  THEN date_bin('1 minute', %(since)s, '2000-01-01 00:00+00') ELSE '-infinity' END::text
+FROM schema_version WHERE version = 8
+"""
+
+
 def changed(query: MessageQuery, behind: Cursor, limit: int) -> list[Message]:
     """At most `limit` messages of a query in the order of their changes, after a cursor.
 
-    The messages of each chatbot are found by its own index.
+    The messages of each chatbot are found by its own index, minute by minute.
     """
+    minute = SQL('changed_minute')
+    ((first_minute,),) = fetch(FIRST_MINUTE, {'since': behind.updated_at})
     of_one = (
         query.select(Message.id, Message.updated_at)
         .where(Message.chatbot_id == Account.chatbot_id, Message.updated_at < complete_until())
         .where(Tuple(Message.updated_at, Message.id) > (behind.updated_at, behind.id))
-        .order_by(Message.updated_at, Message.id)
+        .where(minute >= Value(first_minute).cast('timestamptz'))
+        .order_by(minute, Message.updated_at, Message.id)
         .limit(limit)
         .alias('changed')
     )

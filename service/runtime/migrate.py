@@ -4,8 +4,9 @@ import logging
 import re
 import sys
 import time
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, closing
 from functools import cache
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -36,8 +37,24 @@ class PatientCursor(Cursor):
 
 def sections() -> list[tuple[int, str]]:
     """schema.sql as [(version, sql)]."""
-    parts = re.split(r'^-- version (\d+)(?:: .*)?$', FILE.read_text(), flags=re.MULTILINE)
+    text, _ = _parts()
+    parts = re.split(r'^-- version (\d+)(?:: .*)?$', text, flags=re.MULTILINE)
     return [(int(version), sql) for version, sql in zip(parts[1::2], parts[2::2], strict=True)]
+
+
+def retired() -> str:
+    """What of the tables only the processes of the former version need."""
+    return _parts()[1]
+
+
+def _parts() -> tuple[str, str]:
+    text, _, rest = FILE.read_text().partition('\n-- retired')
+    return text, rest.partition('\n')[2]
+
+
+def at_once(sql: str) -> str:
+    """A section as it is applied where nobody else is, in a transaction."""
+    return sql.replace('CONCURRENTLY ', '')
 
 
 def newest() -> int:
@@ -63,14 +80,21 @@ def missing() -> str | None:
 def upgrade() -> tuple[int, int]:
     """Bring the database to the newest version; returns (from, to).
 
-    In one transaction, and by one process at a time; safe to repeat, and while other processes run:
-    it has all its locks before it changes anything. Raises table_locks.Locked.
+    By one process at a time; safe to repeat, and while other processes run: it has all its locks
+    before it changes anything. What schema.sql does CONCURRENTLY comes statement by statement, the
+    rest in one transaction. A database that is new to us gets all in one. Raises
+    table_locks.Locked.
     """
-    return table_locks.until_free(_connect, _apply)
+    before, after = table_locks.until_free(_connect, _apply)
+    while after < newest():
+        _, after = table_locks.until_free(_connect, _apply)
+    return before, after
 
 
 def _apply(cursor: cursor, firmness: AbstractContextManager[None]) -> tuple[int, int]:
+    """Apply the sections that go together with the next one; returns (from, to)."""
     cursor.execute('SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 300')
+    cursor.execute('SET LOCAL idle_in_transaction_session_timeout = 0')
     cursor.execute(
         'SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))', ('whatsapp gateway schema',)
     )
@@ -78,13 +102,53 @@ def _apply(cursor: cursor, firmness: AbstractContextManager[None]) -> tuple[int,
     cursor.execute('SELECT coalesce(max(version), 0) FROM schema_version')
     before: int = table_locks.value(cursor)
     pending = [(version, sql) for version, sql in sections() if version > before]
+    if not before:
+        _together(cursor, [(version, at_once(sql)) for version, sql in pending], firmness)
+        _run(cursor, at_once(retired()))
+    elif not pending:
+        _beside(retired())
+    elif 'CONCURRENTLY' in pending[0][1]:
+        pending = pending[:1]
+        _beside(pending[0][1])
+        _record(cursor, pending[0][0])
+    else:
+        pending = [*takewhile(lambda one: 'CONCURRENTLY' not in one[1], pending)]
+        _together(cursor, pending, firmness)
+    return before, pending[-1][0] if pending else before
+
+
+def _together(
+    cursor: cursor, pending: list[tuple[int, str]], firmness: AbstractContextManager[None]
+) -> None:
+    """Apply sections in the transaction."""
     with firmness:
         table_locks.take(cursor, _words(pending))
     for version, sql in pending:
-        with cursor.connection.cursor(cursor_factory=PatientCursor) as patient:
-            patient.execute(sql)
-        cursor.execute('INSERT INTO schema_version (version) VALUES (%s)', (version,))
-    return before, max(before, newest())
+        _run(cursor, sql)
+        _record(cursor, version)
+
+
+def _run(cursor: cursor, sql: str) -> None:
+    with cursor.connection.cursor(cursor_factory=PatientCursor) as patient:
+        patient.execute(sql)
+
+
+def _record(cursor: cursor, version: int) -> None:
+    cursor.execute('INSERT INTO schema_version (version) VALUES (%s)', (version,))
+
+
+def _beside(section: str) -> None:
+    """Run each statement of a section by itself, while others read and write its tables.
+
+    The caller's transaction holds the lock of releases. What an earlier try left is made anew.
+    """
+    with closing(_connect()) as opened:
+        opened.autocommit = True
+        with opened.cursor(cursor_factory=PatientCursor) as cursor:
+            for statement in re.sub(r'--.*', '', section).split(';')[:-1]:
+                if made := re.search(r'CREATE INDEX CONCURRENTLY (\w+)', statement):
+                    cursor.execute(f'DROP INDEX CONCURRENTLY IF EXISTS {made[1]}')
+                cursor.execute(statement)
 
 
 def _words(pending: list[tuple[int, str]]) -> set[str]:

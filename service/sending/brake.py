@@ -34,7 +34,7 @@ UPDATE conversation c SET send_after = CASE
 FROM (
   SELECT c.id FROM conversation c WHERE c.send_after > now()
     AND c.id IN (SELECT m.conversation_id FROM message m
-      WHERE m.chatbot_id = %(chatbot_id)s AND m.status = 'queued' AND m.due_at > now()
+      WHERE m.chatbot_id = %(chatbot_id)s AND m.waiting = 'queued' AND m.due_at > now()
         AND m.error ->> 'code' = ANY(%(codes)s))
     AND NOT EXISTS (
       SELECT 1 FROM message m WHERE m.conversation_id = c.id AND m.status = 'sending')
@@ -45,7 +45,7 @@ MAKE_MESSAGES_DUE = """
 UPDATE message m SET due_at = now(), updated_at = now()
 FROM (
   SELECT id FROM message
-  WHERE chatbot_id = %(chatbot_id)s AND status = 'queued' AND due_at > now()
+  WHERE chatbot_id = %(chatbot_id)s AND waiting = 'queued' AND due_at > now()
     AND error ->> 'code' = ANY(%(codes)s)
   ORDER BY id FOR NO KEY UPDATE SKIP LOCKED) d
 WHERE m.id = d.id

@@ -92,8 +92,8 @@ class ReleasedClaim:
 # The first condition names the index; the second is one that the planner expects most to meet.
 NEXT_DUE = """
 SELECT min(due_at) FROM message
-WHERE status IN ('scheduled', 'queued', 'sending', 'unknown')
-  AND status NOT IN ('sending', 'unknown')
+WHERE waiting IN ('scheduled', 'queued', 'sending', 'unknown')
+  AND waiting NOT IN ('sending', 'unknown')
 """
 # From one account that has something queued to the next: of the others there may be thousands.
 # The order by priority names the index: without it the planner may scan the table. OFFSET 0 keeps
@@ -101,17 +101,17 @@ WHERE status IN ('scheduled', 'queued', 'sending', 'unknown')
 FIND_SENDABLE_ACCOUNTS = Prepared(
     """
 WITH RECURSIVE waiting (chatbot_id) AS (
-  (SELECT chatbot_id FROM message WHERE status = 'queued' ORDER BY chatbot_id LIMIT 1)
+  (SELECT chatbot_id FROM message WHERE waiting = 'queued' ORDER BY chatbot_id LIMIT 1)
   UNION ALL
   SELECT (
-    SELECT m.chatbot_id FROM message m WHERE m.status = 'queued' AND m.chatbot_id > w.chatbot_id
+    SELECT m.chatbot_id FROM message m WHERE m.waiting = 'queued' AND m.chatbot_id > w.chatbot_id
     ORDER BY m.chatbot_id LIMIT 1)
   FROM waiting w WHERE w.chatbot_id IS NOT NULL)
 SELECT a.chatbot_id, a.phone_number_id, a.access_token, a.max_mps, a.waba_id,
   a.app_secret IS NOT NULL AS own_app, away.scope AS away
 FROM waiting JOIN whatsapp_cloud_account a USING (chatbot_id) CROSS JOIN LATERAL (
   SELECT 1 FROM (
-    SELECT due_at FROM message WHERE chatbot_id = a.chatbot_id AND status = 'queued'
+    SELECT due_at FROM message WHERE chatbot_id = a.chatbot_id AND waiting = 'queued'
     ORDER BY priority, id OFFSET 0) m
   WHERE m.due_at <= now() LIMIT 1) due
   LEFT JOIN LATERAL ({scope_away}) away ON true
@@ -142,7 +142,7 @@ due AS MATERIALIZED (
     SELECT m.id AS message_id, m.priority, quota.chatbot_id, m.conversation_id
     FROM (
       SELECT id, conversation_id, priority, due_at, expires_at FROM message
-      WHERE chatbot_id = quota.chatbot_id AND status = 'queued'{only}
+      WHERE chatbot_id = quota.chatbot_id AND waiting = 'queued'{only}
       ORDER BY priority, id OFFSET 0) m
       JOIN conversation c ON c.id = m.conversation_id
     WHERE {may_go_now} AND (c.send_after IS NULL OR c.send_after <= now())
@@ -163,7 +163,7 @@ first AS MATERIALIZED (
       {unwanted} AND (m.type = 'template'
         OR m.fallback IS NOT NULL AND {closed}) AS unwanted
     FROM message m WHERE m.id = c.message_id AND m.conversation_id = c.id
-      AND m.status || '' = 'queued' AND {may_go_now}
+      AND m.waiting || '' = 'queued' AND {may_go_now}
     FOR NO KEY UPDATE SKIP LOCKED) f WHERE c.place <= c.n),
 busy AS (
   UPDATE conversation c SET send_after = now() + %(lease)s * interval '1 second',
@@ -230,7 +230,7 @@ def _claim(quotas: list[Quota], lease: float, only: str | None = None) -> list[C
 FIND_PROBE = """
 SELECT m.chatbot_id, m.id FROM (
   SELECT DISTINCT ON (conversation_id) * FROM message
-  WHERE chatbot_id = ANY(%s) AND status = 'queued' AND due_at <= now()
+  WHERE chatbot_id = ANY(%s) AND waiting = 'queued' AND due_at <= now()
     AND (expires_at IS NULL OR expires_at > now())
   ORDER BY conversation_id, priority, id) m
 JOIN conversation c ON c.id = m.conversation_id
@@ -263,7 +263,7 @@ UPDATE conversation c SET send_after = now() + n.delay * interval '1 second',
   pair_free_at = c.pair_free_at - interval '{pair_gap_seconds} s'
 FROM (
   SELECT c.id, n.delay FROM {rows}
-    JOIN message m ON m.id = n.id AND m.status || '' = 'sending' AND m.attempts = n.attempts
+    JOIN message m ON m.id = n.id AND m.waiting || '' = 'sending' AND m.attempts = n.attempts
     JOIN conversation c ON c.id = m.conversation_id
   ORDER BY c.id FOR NO KEY UPDATE OF c) n
 WHERE c.id = n.id
@@ -273,7 +273,7 @@ WHERE c.id = n.id
 REQUEUE_MESSAGES = Prepared.for_rows(ReleasedClaim)("""
 UPDATE message m SET status = 'queued', attempts = m.attempts - 1, updated_at = now(),
   due_at = now() + n.delay * interval '1 second'
-FROM {rows} WHERE m.id = n.id AND m.status || '' = 'sending' AND m.attempts = n.attempts
+FROM {rows} WHERE m.id = n.id AND m.waiting || '' = 'sending' AND m.attempts = n.attempts
 """)
 
 

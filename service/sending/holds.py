@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 HOLD_MESSAGES_OF_ACCOUNT = """
 UPDATE message m SET status = 'held', hold_reason = 'account', updated_at = now()
 FROM (
-  SELECT id FROM message WHERE chatbot_id = %s AND status = 'queued'
+  SELECT id FROM message WHERE chatbot_id = %s AND waiting = 'queued'
   ORDER BY id FOR NO KEY UPDATE) d
 WHERE m.id = d.id
 """
@@ -37,7 +37,7 @@ WHERE m.id = d.id
 HOLD_STRAYS_OF_ACCOUNTS = """
 UPDATE message m SET status = 'held', hold_reason = 'account', updated_at = now()
 FROM whatsapp_cloud_account a
-WHERE a.chatbot_id = m.chatbot_id AND NOT ({may_send}) AND m.status = 'queued'
+WHERE a.chatbot_id = m.chatbot_id AND NOT ({may_send}) AND m.waiting = 'queued'
 """.replace('{may_send}', MAY_SEND)
 # They go from the number that the account has now: it may have been held for its former number
 # (error 33: deleted).
@@ -46,7 +46,7 @@ UPDATE message m SET status = 'queued', hold_reason = NULL, due_at = greatest(m.
   phone_number_id = d.phone_number_id, attempts = 0, error = NULL, updated_at = now()
 FROM (
   SELECT m.id, a.phone_number_id FROM message m JOIN whatsapp_cloud_account a USING (chatbot_id)
-  WHERE {may_send} AND m.status = 'held' AND m.hold_reason = ANY(%(reasons)s)
+  WHERE {may_send} AND m.waiting = 'held' AND m.hold_reason = ANY(%(reasons)s)
     AND a.chatbot_id = coalesce(%(chatbot)s, a.chatbot_id) ORDER BY m.id FOR NO KEY UPDATE OF m) d
 WHERE m.id = d.id
 """.replace('{may_send}', MAY_SEND)
@@ -91,7 +91,7 @@ UPDATE message m SET status = CASE WHEN d.free THEN 'queued' ELSE 'held' END, er
 FROM (
   SELECT m.id, {may_send} AS free FROM message m JOIN whatsapp_cloud_account a USING (chatbot_id)
     JOIN {templates} ON t.name = m.template_name AND t.language = m.template_language
-  WHERE m.status = 'held' AND m.hold_reason = 'template' AND {which}
+  WHERE m.waiting = 'held' AND m.hold_reason = 'template' AND {which}
   ORDER BY m.id FOR NO KEY UPDATE OF m) d
 WHERE m.id = d.id
 """.replace('{may_send}', MAY_SEND)
@@ -122,8 +122,8 @@ FROM (
     JOIN whatsapp_cloud_account a ON a.chatbot_id = m.chatbot_id AND a.waba_id = t.waba_id
     JOIN {rows} ON n.verdict = t.status
   WHERE t.status IN ('PAUSED', 'DISABLED', 'REJECTED', 'DELETED')
-    AND (m.status = 'queued'
-      OR m.status = 'held' AND m.hold_reason = 'template' AND n.status = 'failed')
+    AND (m.waiting = 'queued'
+      OR m.waiting = 'held' AND m.hold_reason = 'template' AND n.status = 'failed')
   ORDER BY m.id FOR NO KEY UPDATE OF m) d
 WHERE m.id = d.id
 RETURNING m.chatbot_id, m.template_name, m.template_language, m.status, d.cause)
@@ -198,7 +198,7 @@ def template_deleted(
 HOLD_MESSAGES_OF_BATCH = """
 UPDATE message m SET status = 'held', hold_reason = 'batch', updated_at = now()
 FROM (
-  SELECT id FROM message WHERE batch_id = %s AND status IN ('scheduled', 'queued', 'held')
+  SELECT id FROM message WHERE batch_id = %s AND waiting IN ('scheduled', 'queued', 'held')
   ORDER BY id FOR NO KEY UPDATE) d
 WHERE m.id = d.id
 """
@@ -210,14 +210,14 @@ FROM (
   SELECT m.id, CASE WHEN m.send_at > now() THEN 'scheduled' WHEN {may_send} THEN 'queued'
     ELSE 'held' END AS status
   FROM message m JOIN whatsapp_cloud_account a USING (chatbot_id)
-  WHERE m.batch_id = %s AND m.status = 'held' AND m.hold_reason = 'batch'
+  WHERE m.batch_id = %s AND m.waiting = 'held' AND m.hold_reason = 'batch'
   ORDER BY m.id FOR NO KEY UPDATE OF m) d
 WHERE m.id = d.id
 """.replace('{may_send}', MAY_SEND)
 CANCEL_MESSAGES_OF_BATCH = """
 UPDATE message m SET status = 'cancelled', hold_reason = NULL, due_at = NULL, updated_at = now()
 FROM (
-  SELECT id FROM message WHERE batch_id = %s AND status IN ('scheduled', 'queued', 'held')
+  SELECT id FROM message WHERE batch_id = %s AND waiting IN ('scheduled', 'queued', 'held')
   ORDER BY id FOR NO KEY UPDATE) d
 WHERE m.id = d.id
 """
@@ -228,7 +228,7 @@ UPDATE message m SET status = CASE b.status WHEN 'paused' THEN 'held' ELSE 'canc
   hold_reason = CASE b.status WHEN 'paused' THEN 'batch' END, updated_at = now()
 FROM batch b
 WHERE m.batch_id = b.id AND b.status IN ('paused', 'cancelled')
-  AND m.status IN ('scheduled', 'queued')
+  AND m.waiting IN ('scheduled', 'queued')
 """
 
 
@@ -257,7 +257,7 @@ UPDATE message m SET status = 'cancelled', hold_reason = NULL, due_at = NULL, er
 FROM (
   SELECT m.id FROM conversation c JOIN message m ON m.conversation_id = c.id
   WHERE c.id = ANY(%s::uuid[]) AND {unwanted} AND m.type = 'template'
-    AND m.status IN ('scheduled', 'queued', 'held')
+    AND m.waiting IN ('scheduled', 'queued', 'held')
   ORDER BY m.id FOR NO KEY UPDATE OF m) d
 WHERE m.id = d.id
 """.replace('{unwanted}', UNWANTED)

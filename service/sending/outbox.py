@@ -186,8 +186,8 @@ AMPLE_ROOM = 5000  # messages: more than the web processes store for one chatbot
 COUNT_SECONDS = 1  # as long a count is trusted, if there was ample room
 COUNT_WAITING = """
 SELECT count(*) FROM (
-  SELECT 1 FROM message WHERE chatbot_id = %(chatbot_id)s AND status = 'queued' UNION ALL
-  SELECT 1 FROM message WHERE chatbot_id = %(chatbot_id)s AND status = 'held'
+  SELECT 1 FROM message WHERE chatbot_id = %(chatbot_id)s AND waiting = 'queued' UNION ALL
+  SELECT 1 FROM message WHERE chatbot_id = %(chatbot_id)s AND waiting = 'held'
   LIMIT %(limit)s) waiting
 """
 

@@ -20,7 +20,7 @@ UPDATE message SET status = 'unknown', error = %(error)s, updated_at = now(),
   tries = tries || (jsonb_build_object('attempt', attempts) || %(entry)s::jsonb),
   due_at = now() + %(grace)s * interval '1 second'
 WHERE id IN (
-  SELECT id FROM message WHERE status = 'sending' AND due_at <= now() ORDER BY id LIMIT 1000
+  SELECT id FROM message WHERE waiting = 'sending' AND due_at <= now() ORDER BY id LIMIT 1000
   FOR NO KEY UPDATE SKIP LOCKED)
 """
 # A one-time code that comes late or twice helps nobody: templates that Meta calls authentication
@@ -37,7 +37,7 @@ FROM (
   FROM message m JOIN whatsapp_cloud_account a USING (chatbot_id)
     LEFT JOIN template t ON t.waba_id = a.waba_id
       AND t.name = m.template_name AND t.language = m.template_language
-  WHERE m.status = 'unknown' AND m.due_at <= now() AND {one_clock}
+  WHERE m.waiting = 'unknown' AND m.due_at <= now() AND {one_clock}
   ORDER BY m.id LIMIT 1000 FOR NO KEY UPDATE OF m SKIP LOCKED) d
 WHERE m.id = d.id
 RETURNING d.resend
@@ -48,14 +48,14 @@ UPDATE message m SET status = CASE WHEN d.free THEN 'queued' ELSE 'held' END, up
   due_at = CASE WHEN d.free THEN m.due_at END
 FROM (
   SELECT m.id, {may_send} AS free FROM message m JOIN whatsapp_cloud_account a USING (chatbot_id)
-  WHERE m.status = 'scheduled' AND m.due_at <= now() AND {one_clock}
+  WHERE m.waiting = 'scheduled' AND m.due_at <= now() AND {one_clock}
   ORDER BY m.id LIMIT 10000 FOR NO KEY UPDATE OF m SKIP LOCKED) d
 WHERE m.id = d.id
 """.replace('{may_send}', MAY_SEND).replace('{one_clock}', ONE_CLOCK)
 EXPIRE_MESSAGES = """
 UPDATE message SET status = 'expired', hold_reason = NULL, due_at = NULL, updated_at = now()
 WHERE id IN (
-  SELECT id FROM message WHERE expires_at <= now() AND status IN ('scheduled', 'queued', 'held')
+  SELECT id FROM message WHERE expires_at <= now() AND waiting IN ('scheduled', 'queued', 'held')
   ORDER BY id LIMIT 10000 FOR NO KEY UPDATE SKIP LOCKED)
 """
 

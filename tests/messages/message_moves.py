@@ -20,7 +20,7 @@ ASSIGNS_SEVERAL = re.compile(r'\s*\([^()]*\bstatus\b', re.I)
 RESULT = re.compile(r"(?:\b(?:THEN|ELSE)\s+|^\s*)'(\w+)'", re.I)
 CASE_AS_STATUS = re.compile(r'\bCASE\b((?:(?!\bCASE\b).)*?)\bEND\s+AS\s+status\b', re.I | re.S)
 SOURCE = re.compile(
-    r"(?<![\w.])(?:m\.|message\.)?status\s*(?:\|\| ''\s*)?"
+    r"(?<![\w.])(?:m\.|message\.)?(?:status|waiting)\s*(?:\|\| ''\s*)?"
     r"(?:=\s*'(?P<one>\w+)'|IN\s*\((?P<some>[^)]*)\)"
     r'|(?P<other>=\s*ANY\b|=\s*%|<>|!=|NOT\b|LIKE\b|[<>]))',
     re.I,

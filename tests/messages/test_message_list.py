@@ -227,6 +227,22 @@ def test_many_changes_at_one_moment_are_all_seen_once(acme, limit):
     assert len(changes(acme, since, limit, status='queued', created_after=since)) == 12
 
 
+UNCHANGED_SINCE_THE_UPGRADE = """
+ALTER TABLE message DISABLE TRIGGER keep_message_marks;
+UPDATE message SET changed_minute = '-infinity', updated_at = '2021-01-01T00:00:00Z';
+ALTER TABLE message ENABLE ALWAYS TRIGGER keep_message_marks
+"""
+
+
+def test_changes_from_before_the_upgrade_come_first(acme):
+    old = [acme.send(f'+12025550{n}')['id'] for n in (200, 201, 202)]
+    sql(UNCHANGED_SINCE_THE_UPGRADE)
+    new = acme.send(f'+{OTHER}')['id']
+    seen = [one['id'] for one in changes(acme, '2020-12-31T23:59:59Z', 2)]
+    assert seen == [*old, new]
+    assert [one['id'] for one in changes(acme, '2021-01-01T00:00:01Z')] == [new]
+
+
 def test_a_change_that_is_committed_late_is_not_skipped(acme, postgres):
     """Its transaction began before others' that are committed already, so its time is older than
     theirs.

@@ -125,7 +125,8 @@ def new_plans(postgres):
         plans = Plans(databases[-1].url)
         sessions.append(plans.session)
         for _, sql in migrate.sections():
-            plans.rows(sql)
+            plans.rows(migrate.at_once(sql))
+        plans.rows(migrate.at_once(migrate.retired()))
         plans.first_columns = dict(plans.rows(FIRST_COLUMNS))
         return plans
 
@@ -182,9 +183,9 @@ def test_no_plan_among_many_messages_reads_too_much(new_plans):
 READS_TOO_MUCH = {
     'SELECT id FROM message WHERE wamid = %s': 'reads the whole table',
     'SELECT id FROM message ORDER BY id': 'does not begin at a id',
-    "SELECT id FROM message WHERE status = 'queued' AND id > %s": 'does not begin at a',
+    "SELECT id FROM message WHERE waiting = 'queued' AND id > %s": 'does not begin at a',
     "SELECT id FROM message WHERE chatbot_id > 'a'": 'costs',
-    "SELECT id FROM message WHERE status = 'queued' AND due_at < %s ORDER BY wamid LIMIT 1": (
+    "SELECT id FROM message WHERE waiting = 'queued' AND due_at < %s ORDER BY wamid LIMIT 1": (
         'reads all rows to sort them'
     ),
     'SELECT id FROM message WHERE due_at > now() ORDER BY id LIMIT 1 FOR UPDATE': (
