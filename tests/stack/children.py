@@ -10,6 +10,8 @@ import subprocess
 import sys
 import threading
 
+import psutil
+
 from .waiting import wait_until
 
 GUARD = """
@@ -83,8 +85,22 @@ class Child:
             self.process.wait(timeout)
         self.send(signal.SIGKILL)
         self.process.wait()
+        wait_until(self._is_group_gone)  # a killed child of it may listen for a moment more
         GUARDED.forget(self.pid)
         return self.process.returncode
+
+    def _is_group_gone(self):
+        try:
+            os.killpg(self.pid, 0)
+        except ProcessLookupError:
+            return True
+        return not any(map(self._lives_in_group, psutil.process_iter()))
+
+    def _lives_in_group(self, process):
+        with contextlib.suppress(ProcessLookupError, psutil.NoSuchProcess):
+            is_ours = os.getpgid(process.pid) == self.pid
+            return is_ours and process.status() != psutil.STATUS_ZOMBIE
+        return False
 
     def stop(self, signum=signal.SIGTERM, timeout=30):
         if self.returncode is None:
