@@ -648,6 +648,48 @@ CREATE INDEX CONCURRENTLY message_stopped ON message (template_name, template_la
     WHERE waiting = 'held' AND hold_reason = 'template';
 CREATE INDEX CONCURRENTLY message_changed_in ON message (chatbot_id, changed_minute);    -- GET /messages?updated_since=
 
+-- version 10: turns, people who take over, what was spent, search
+
+ALTER TABLE whatsapp_cloud_account
+    ADD COLUMN quiet_seconds real CHECK (quiet_seconds BETWEEN 0 AND 30),   -- null: REPLY_QUIET_SECONDS
+    ADD COLUMN reply_ttl_seconds integer NOT NULL DEFAULT 300 CHECK (reply_ttl_seconds > 0), -- no reply later than that
+    ADD COLUMN max_turns_a_day integer NOT NULL DEFAULT 200 CHECK (max_turns_a_day > 0),    -- replies to one conversation
+    ADD COLUMN pause_minutes integer NOT NULL DEFAULT 720 CHECK (pause_minutes >= 0),   -- when a person writes; 0: no pause
+    ADD COLUMN fallback_text text,              -- sent once when the responder is given up on
+    ADD COLUMN responder_state text NOT NULL DEFAULT 'ok'
+        CHECK (responder_state IN ('ok',
+                                   'misconfigured')),   -- its server refuses key, address or model: nobody can answer
+    ADD COLUMN responder_state_reason json,     -- the error of the ask that found it out
+    ADD COLUMN responder_state_since timestamptz,
+    ADD COLUMN former_responder_secret text,    -- Fernet token: signs beside the new one
+    ADD COLUMN former_responder_secret_until timestamptz;
+
+ALTER TABLE conversation
+    ADD COLUMN paused_by text CHECK (paused_by IN (
+        'api',                                  -- a person, by the API
+        'business_app',                         -- a person wrote on the business's own phone
+        'human_send',                           -- a send with from_human
+        'loop_guard')),                         -- two machines answered each other
+    ADD COLUMN assignee text CHECK (length(assignee) <= 255),
+    ADD COLUMN reply_wanted_at timestamptz,     -- when the customer wrote what waits for a reply: reply_ttl_seconds counts from it
+    ADD COLUMN turns_on date,                   -- the UTC day that `turns` counts
+    ADD COLUMN turns smallint NOT NULL DEFAULT 0,       -- replies on that day
+    ADD COLUMN answered_at timestamptz,         -- when the latest reply was queued
+    ADD COLUMN quick_since timestamptz,         -- the first of the turns that followed each other within seconds
+    ADD COLUMN quick_turns smallint NOT NULL DEFAULT 0,
+    ADD COLUMN last_outbound_at timestamptz;    -- when something last went to the customer
+
+ALTER TABLE message
+    ADD COLUMN from_human boolean NOT NULL DEFAULT false,
+    ADD COLUMN in_reply_to uuid,                -- the customer's message that a responder answers by POST /send
+    ADD COLUMN ai_usage json,                   -- of a reply: {"model", "prompt_tokens", "completion_tokens"}, of its first message
+    ADD COLUMN search tsvector;                 -- of `text` as it is shown; null: not yet made, or nothing to find
+
+ALTER TABLE usage_log
+    ADD COLUMN model text,                      -- the AI that made a reply, and what it took
+    ADD COLUMN prompt_tokens integer,
+    ADD COLUMN completion_tokens integer;
+
 -- retired: what only the upgrade and the former version's processes needed; the next release drops it
 
 DROP PROCEDURE IF EXISTS mark_waiting_messages();

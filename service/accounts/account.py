@@ -8,6 +8,7 @@ from peewee import (
     BooleanField,
     Case,
     DateTimeField,
+    FloatField,
     IntegerField,
     Model,
     ModelSelect,
@@ -46,9 +47,17 @@ PUBLIC_COLUMNS = (
     'read_receipts',
     'opt_out_words',
     'opt_in_words',
+    'quiet_seconds',
+    'reply_ttl_seconds',
+    'max_turns_a_day',
+    'pause_minutes',
+    'fallback_text',
     'active',
 )
 STATE_COLUMNS = (
+    'responder_state',
+    'responder_state_reason',
+    'responder_state_since',
     'send_state',
     'send_state_reason',
     'send_state_since',
@@ -73,6 +82,16 @@ class Account(Model):
     read_receipts = TextField(default='none')
     opt_out_words = JSON(null=True)
     opt_in_words = JSON(null=True)
+    quiet_seconds = FloatField(null=True)
+    reply_ttl_seconds = IntegerField(default=300)
+    max_turns_a_day = IntegerField(default=200)
+    pause_minutes = IntegerField(default=720)
+    fallback_text = TextField(null=True)
+    responder_state = TextField(default='ok')
+    responder_state_reason = JSON(null=True)
+    responder_state_since = DateTimeField(null=True)
+    former_responder_secret = TextField(null=True)
+    former_responder_secret_until = DateTimeField(null=True)
     active = BooleanField(default=True)
     send_state = TextField(default='ok')
     send_state_reason = JSON(null=True)

@@ -31,7 +31,10 @@ class Conversation(Model):
     last_message_at = DateTimeField(null=True)
     opted_out_at = DateTimeField(null=True)
     opted_out_by = TextField(null=True)
+    last_outbound_at = DateTimeField(null=True)
     paused_until = DateTimeField(null=True)
+    paused_by = TextField(null=True)
+    assignee = TextField(null=True)
     reply_due_at = DateTimeField(null=True)
     reply_attempts = SmallIntegerField()
     reply_error = JSON(null=True)
@@ -49,7 +52,10 @@ class Conversation(Model):
         'name',
         'last_inbound_at',
         'last_message_at',
+        'last_outbound_at',
         'paused_until',
+        'paused_by',
+        'assignee',
         'reply_due_at',
         'reply_attempts',
         'reply_error',

@@ -16,6 +16,7 @@ Shown = dict[str, Any]  # a message, or an entry of its `statuses`, as JSON for 
 SHOWN_COLUMNS = (
     'id', 'chatbot_id', 'conversation_id', 'direction', 'type', 'status', 'wamid', 'content',
     'context', 'extra', 'client_reference', 'attempts', 'error', 'tries', 'hold_reason', 'batch_id',
+    'from_human', 'in_reply_to', 'ai_usage',
     'send_at', 'expires_at', 'timestamp', 'created_at', 'updated_at',
 )  # fmt: skip
 

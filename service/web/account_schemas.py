@@ -5,6 +5,7 @@ from typing import Any
 from marshmallow import ValidationError, fields, validate, validates_schema
 
 from service.content.fields import Body, storable
+from service.content.message_types import TEXT_LIMIT
 from service.conversations.opt_out_keywords import MAX_LENGTH, MAX_WORDS
 from service.web.schema_fields import (
     Pasted,
@@ -71,6 +72,11 @@ class AccountSchema(Body):
     read_receipts = fields.String(validate=validate.OneOf(['none', 'read', 'typing']))
     opt_out_words = keyword_list()
     opt_in_words = keyword_list()
+    quiet_seconds = fields.Float(validate=validate.Range(0, 30), allow_none=True)
+    reply_ttl_seconds = fields.Integer(strict=True, validate=validate.Range(1, 86_400))
+    max_turns_a_day = fields.Integer(strict=True, validate=validate.Range(1, 10_000))
+    pause_minutes = fields.Integer(strict=True, validate=validate.Range(0, 525_600))
+    fallback_text = Text(maximum=TEXT_LIMIT, allow_none=True)
     responder = fields.Nested(ResponderSchema, allow_none=True)
 
 
