@@ -37,33 +37,14 @@ MAY_SEND = "a.active AND a.send_state = 'ok'"
 SEND_STATES = ('ok', 'held', 'away')  # the last one stands in service/graph/outage.py
 # What callers see of an account as it is; the state of sending comes after the responder.
 PUBLIC_COLUMNS = (
-    'chatbot_id',
-    'phone_number_id',
-    'display_phone_number',
-    'waba_id',
-    'name',
-    'max_mps',
-    'on_unknown',
-    'read_receipts',
-    'opt_out_words',
-    'opt_in_words',
-    'quiet_seconds',
-    'reply_ttl_seconds',
-    'max_turns_a_day',
-    'pause_minutes',
-    'fallback_text',
-    'active',
-)
+    'chatbot_id', 'phone_number_id', 'display_phone_number', 'waba_id', 'name', 'max_mps',
+    'on_unknown', 'read_receipts', 'opt_out_words', 'opt_in_words', 'quiet_seconds',
+    'reply_ttl_seconds', 'max_turns_a_day', 'pause_minutes', 'fallback_text', 'active',
+)  # fmt: skip
 STATE_COLUMNS = (
-    'responder_state',
-    'responder_state_reason',
-    'responder_state_since',
-    'send_state',
-    'send_state_reason',
-    'send_state_since',
-    'created_at',
-    'updated_at',
-)
+    'responder_state', 'responder_state_reason', 'responder_state_since', 'send_state',
+    'send_state_reason', 'send_state_since', 'created_at', 'updated_at',
+)  # fmt: skip
 
 
 class Account(Model):
