@@ -13,6 +13,7 @@ from service.conversations.reply_queue import ClaimedReply, ReplyError, ReplyOut
 from service.messages import read_receipt
 from service.replies.question import Question, read_questions
 from service.replies.reply_failure import NoReply
+from service.replies.responder_answer import ResponderAnswer
 from service.runtime.db import LOCKED, connection, db, execute, passes, sqlstate
 from service.runtime.durability import MAKE_SEEN_DURABLE, worked_out_again
 from service.runtime.errors import Invalid
@@ -22,7 +23,6 @@ from service.sending import submit
 from service.sending.submit import PreparedReply
 from workers import responder
 from workers.pool import Unrecordable, WorkerPool
-from workers.responder import SendBody
 from workers.thread_shares import ThreadShares
 
 log = logging.getLogger(__name__)
@@ -37,7 +37,7 @@ PATIENCE = timedelta(minutes=10)
 # Seconds, renewed while the responder thinks: what a dead worker asked is soon asked again.
 LEASE = 12
 
-Answer = list[SendBody] | Exception
+Answer = ResponderAnswer | Exception
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,9 +140,9 @@ def record(batch: Sequence[tuple[Ask, Answer]]) -> None:
     with db.atomic():
         held = reply_queue.record(outcomes)
         answers = [
-            PreparedReply(ask.reply.chatbot_id, ask.reply.id, answer)
+            PreparedReply(ask.reply.chatbot_id, ask.reply.id, answer.messages, answer.usage)
             for ask, answer in batch
-            if ask.reply.key in held and answer and not isinstance(answer, Exception)
+            if ask.reply.key in held and isinstance(answer, ResponderAnswer) and answer.messages
         ]
         if answers:
             submit.queue_replies(answers)
@@ -212,4 +212,4 @@ def _log(reply: ClaimedReply, answer: Answer, outcome: ReplyOutcome, is_held: bo
         log.warning('reply', extra=fields | {'reason': _title(answer)})
     else:
         fields['outcome'] = 'queued' if is_held else 'late'
-        log.info('reply', extra=fields | {'messages': len(answer)})
+        log.info('reply', extra=fields | {'messages': len(answer.messages)})

@@ -6,7 +6,7 @@ import hmac
 import json
 import time
 from collections.abc import Callable
-from typing import Any
+from dataclasses import replace
 
 from service.accounts.account import Account
 from service.content.graph_body import address
@@ -20,6 +20,7 @@ from service.replies.chat_history import ChatMessage, PastMessage
 from service.replies.question import Question
 from service.replies.redaction import redact
 from service.replies.reply_failure import NoReply
+from service.replies.responder_answer import ResponderAnswer, SendBody
 from service.replies.responder_client import Answer
 from service.runtime import encryption
 from service.runtime.config import settings
@@ -33,22 +34,23 @@ FINAL_STATUSES = frozenset((400, 401, 402, 403, 404, 405, 410, 413, 415, 422))
 ADDRESS = frozenset(('to', 'recipient', 'recipient_type'))
 
 message_schema = MessageSchema()
-SendBody = dict[str, Any]  # as for POST /send
 
 
-def ask(question: Question) -> list[SendBody]:
-    """The messages that the account's responder answers, checked and addressed.
+def ask(question: Question) -> ResponderAnswer:
+    """What the account's responder answers; its messages are checked and addressed.
 
     Raises NoReply when there is no usable answer, Invalid when one of its messages breaks a rule.
     """
     responder = question.account.responder
-    bodies = RESPONDERS[responder['kind'] if responder else 'openai'](question)
-    if len(bodies) > MAX_MESSAGES:
-        told = f'the answer has {len(bodies)} messages, and {MAX_MESSAGES} at most are sent'
+    answer = RESPONDERS[responder['kind'] if responder else 'openai'](question)
+    count = len(answer.messages)
+    if count > MAX_MESSAGES:
+        told = f'the answer has {count} messages, and {MAX_MESSAGES} at most are sent'
         raise NoReply(told)
-    checked = [check(message_schema, body) for body in bodies]
+    checked = [check(message_schema, body) for body in answer.messages]
     messages = submit.prepare_reply(question.account, checked)
-    return [_addressed(message, question.conversation) for message in messages]
+    addressed = [_addressed(message, question.conversation) for message in messages]
+    return replace(answer, messages=addressed)
 
 
 def _addressed(message: SendBody, conversation: Conversation) -> SendBody:
@@ -65,7 +67,7 @@ def _addressed(message: SendBody, conversation: Conversation) -> SendBody:
     return content | address(to, recipient)
 
 
-def _ask_openai(question: Question) -> list[SendBody]:
+def _ask_openai(question: Question) -> ResponderAnswer:
     """Chat completions, with the account's system prompt and the last messages."""
     responder = question.account.responder or {}
     base_url = responder.get('base_url') or settings.AI_BASE_URL
@@ -78,12 +80,12 @@ def _ask_openai(question: Question) -> list[SendBody]:
     past = [PastMessage(row['direction'], row['text'] or '') for row in question.history]
     messages = chat_history.build_messages(past, responder.get('system_prompt'))
     if not messages:
-        return []  # none of the last messages is the customer's
+        return ResponderAnswer()  # none of the last messages is the customer's
     body = json.dumps(({'model': model} if model else {}) | {'messages': messages})
     headers = {'Authorization': f'Bearer {key}'} if key else {}
     answer = _post(question.account, f'{base_url.rstrip("/")}/chat/completions', body, headers)
     text = to_whatsapp(_completion(answer, key, messages)).strip()
-    return [{'type': 'text', 'text': {'body': part}} for part in split(text)]
+    return ResponderAnswer([{'type': 'text', 'text': {'body': part}} for part in split(text)])
 
 
 def _completion(answer: Answer, key: str | None, messages: list[ChatMessage]) -> str:
@@ -111,7 +113,7 @@ def _text_of(answer: Answer) -> str:
     raise NoReply(title, find_error_text(body), final=is_final, wait=answer.wait)
 
 
-def _ask_http(question: Question) -> list[SendBody]:
+def _ask_http(question: Question) -> ResponderAnswer:
     """The platform's own service, which answers {"messages": [bodies as for POST /send]} or 204.
 
     The request is signed as Standard Webhooks says.
@@ -130,7 +132,7 @@ def _ask_http(question: Question) -> list[SendBody]:
     answer = _post(account, account.responder['url'], body, headers)
     if answer.status >= 300:
         raise NoReply(f'the responder answered HTTP {answer.status}', wait=answer.wait)
-    return [] if answer.status == 204 else _bodies(answer)
+    return ResponderAnswer() if answer.status == 204 else ResponderAnswer(_bodies(answer))
 
 
 def _bodies(answer: Answer) -> list[SendBody]:
@@ -157,11 +159,11 @@ def _signed_headers(identifier: str, body: str, secret: str | None) -> dict[str,
     return headers
 
 
-def _ask_nobody(question: Question) -> list[SendBody]:
-    return []
+def _ask_nobody(question: Question) -> ResponderAnswer:
+    return ResponderAnswer()
 
 
-RESPONDERS: dict[str, Callable[[Question], list[SendBody]]] = {
+RESPONDERS: dict[str, Callable[[Question], ResponderAnswer]] = {
     'openai': _ask_openai,
     'http': _ask_http,
     'none': _ask_nobody,

@@ -6,6 +6,7 @@ from datetime import datetime
 
 from peewee import BooleanField, DateTimeField, SmallIntegerField, TextField
 
+from service.messages import usage
 from service.runtime.db import execute
 from service.runtime.model import JSON, Model
 from service.runtime.prepared import Prepared
@@ -130,12 +131,16 @@ def insert_inbound(messages: Sequence[ReceivedMessage]) -> dict[MessageKey, str]
     return {(number, wamid): id_ for number, wamid, id_ in stored}
 
 
-LOG_USAGE = Prepared("""
-INSERT INTO usage_log (message_id, chatbot_id, direction, type)
-SELECT id, chatbot_id, direction, type FROM message
+LOG_USAGE = Prepared(
+    """
+INSERT INTO usage_log (message_id, chatbot_id, direction, type, {ai_columns})
+SELECT id, chatbot_id, direction, type, {ai_usage} FROM message
 WHERE id = ANY(%s::uuid[]) AND NOT echo ORDER BY id
 ON CONFLICT (message_id) DO NOTHING
-""")
+""",
+    ai_columns=usage.AI_COLUMNS,
+    ai_usage=usage.AI_USAGE,
+)
 
 
 def log_usage(message_ids: Sequence[str]) -> None:

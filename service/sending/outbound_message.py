@@ -6,6 +6,7 @@ from service.content.message_schema import is_one_time_code
 from service.content.message_types import TEXT_LIMIT
 from service.content.text_split import split
 from service.messages.message import related_wamid
+from service.messages.usage import AIUsage
 from service.sending.personalisation import Body
 from service.templates.template import Template, TemplateKey, Templates, template_key
 
@@ -16,12 +17,14 @@ class OutboundMessage:
 
     `templates`: what is known of the templates that the body names (template.find_templates).
     `is_marketing`: whether it is of Meta's category marketing, or its fallback is.
-    `relates_to`: the wamid that a reaction, an edit or a revoke is about.
+    `relates_to`: the wamid that a reaction, an edit or a revoke is about. `ai_usage`: what the
+    answer took of which it is the first message.
     """
 
     conversation_id: str
     body: Body
     templates: Templates
+    ai_usage: AIUsage | None = None
     type: str = field(init=False)
     template_key: TemplateKey | None = field(init=False)
     template: Template | None = field(init=False)

@@ -84,6 +84,8 @@ class QueuedMessage:
     template_name: str | None
     template_language: str | None
     marketing: bool
+    in_reply_to: Uuid | None
+    ai_usage: Json
     status: str
     hold_reason: str | None
     error: Json
@@ -176,6 +178,8 @@ def _row(account: Account, message: OutboundMessage, state: InitialState) -> Que
         template_name=key.name if key else None,
         template_language=key.language if key else None,
         marketing=message.is_marketing,
+        in_reply_to=body.get('in_reply_to'),
+        ai_usage=message.ai_usage,
         status=state.status,
         hold_reason=state.hold_reason,
         error=state.error,

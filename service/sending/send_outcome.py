@@ -8,6 +8,7 @@ from typing import Any, Protocol
 from service.conversations import service_window
 from service.graph import outage
 from service.graph.outcome import Outcome, OutcomeKind
+from service.messages import usage
 from service.messages.state_machine import HoldReason, Status
 from service.runtime.config import settings
 from service.runtime.db import db
@@ -105,7 +106,8 @@ WHERE c.id = n.id
 )
 # A status may have been faster than this answer: then the message is `failed` already, or this
 # attempt stands among its `tries`.
-ACCEPT_MESSAGES = Prepared.for_rows(AcceptedMessage)("""
+ACCEPT_MESSAGES = Prepared.for_rows(AcceptedMessage)(
+    """
 WITH accepted AS (
 UPDATE message m SET wamid = coalesce(m.wamid, n.wamid), answer_wa_id = n.wa_id, due_at = NULL,
   updated_at = now(), error = CASE m.status WHEN 'failed' THEN m.error END,
@@ -114,10 +116,13 @@ UPDATE message m SET wamid = coalesce(m.wamid, n.wamid), answer_wa_id = n.wa_id,
     ELSE m.status END
 FROM {rows}
 WHERE m.id = n.id AND NOT m.tries @> jsonb_build_array(jsonb_build_object('wamid', n.wamid))
-RETURNING m.id, m.chatbot_id, m.direction, m.type)
-INSERT INTO usage_log (message_id, chatbot_id, direction, type)
-SELECT * FROM accepted ON CONFLICT (message_id) DO NOTHING
-""")
+RETURNING m.id, m.chatbot_id, m.direction, m.type, m.ai_usage)
+INSERT INTO usage_log (message_id, chatbot_id, direction, type, {ai_columns})
+SELECT id, chatbot_id, direction, type, {ai_usage} FROM accepted ON CONFLICT (message_id) DO NOTHING
+""",
+    ai_columns=usage.AI_COLUMNS,
+    ai_usage=usage.AI_USAGE,
+)
 RECORD_FAILED_ATTEMPTS = Prepared.for_rows(FailedAttempt)(
     """
 UPDATE message m SET status = n.status, hold_reason = n.hold_reason, error = n.error,

@@ -24,6 +24,7 @@ from service.conversations.identity_store import known_phones
 from service.media import outbound_file
 from service.messages.message import Message
 from service.messages.references import with_wamids
+from service.messages.usage import AIUsage
 from service.runtime.db import connection
 from service.runtime.errors import Invalid, TooManyQueued
 from service.sending import batch, outbox, send_policy
@@ -54,6 +55,7 @@ class PreparedReply:
     chatbot_id: str
     conversation_id: str
     bodies: Sequence[Body]
+    usage: AIUsage | None = None
 
 
 def prepare(account: Account, message: Body) -> PreparedMessage:
@@ -161,6 +163,7 @@ def queue_replies(replies: Sequence[PreparedReply]) -> None:
 def _messages_of(account: Account, reply: PreparedReply) -> AccountMessages:
     templates = template.find_templates(account.waba_id, reply.bodies)
     messages = [OutboundMessage(reply.conversation_id, body, templates) for body in reply.bodies]
+    messages[0].ai_usage = reply.usage
     return AccountMessages(account, messages)
 
 

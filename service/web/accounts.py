@@ -104,7 +104,11 @@ def lift_brakes(chatbot_id: str) -> JSONObject:
 @query_parameters('chatbot_id', 'from', 'to')
 def show_usage() -> JSONObject:
     account = Account.find(request_input.required('chatbot_id'))
-    return {'data': usage.by_day(account.chatbot_id, _date('from'), _date('to'))}
+    first, last = _date('from'), _date('to')
+    return {
+        'data': usage.by_day(account.chatbot_id, first, last),
+        'tokens': usage.tokens_by_day(account.chatbot_id, first, last),
+    }
 
 
 def _serialize(chatbot_id: str) -> JSONObject:
