@@ -21,7 +21,7 @@ from service.runtime.config import settings
 from service.runtime.db import CONNECTION_LOST, connection, db, reason
 from service.runtime.logs import mask
 from service.runtime.queues import ERRANDS, SEND, wake
-from service.sending import delivery_status, dispatch, escalation, holds, send_outcome
+from service.sending import delivery_status, dispatch, escalation, holds, send_outcome, takeover
 from service.sending.dispatch import ClaimedMessage, SendableAccount
 from service.sending.escalation import SendFailure
 from service.sending.rate_limit import RateLimiter, RateRequest, scope_keys
@@ -145,7 +145,17 @@ class Sender:
             return Outcome(OutcomeKind.POSTPONED)
         if message.files:
             return self.attacher.send(message, token)
+        if _is_taken_over(message):
+            return Outcome(OutcomeKind.POSTPONED)
         return self.graph.send(message.phone_number_id, token, graph_body(message))
+
+
+def _is_taken_over(message: ClaimedMessage) -> bool:
+    """Whether a person speaks in its conversation now, or nobody knows."""
+    try:
+        return takeover.is_taken_over(message)
+    except loop.AWAY:
+        return True
 
 
 def _request(account: SendableAccount, share: int) -> RateRequest:

@@ -24,6 +24,7 @@ from service.media.meta_upload import FileToSend
 from service.media.storage import storage
 from service.media.storage_interface import Missing, Piece, StorageError
 from service.runtime.db import connection
+from service.sending import takeover
 from service.sending.dispatch import ClaimedMessage
 from workers import loop
 
@@ -39,7 +40,7 @@ FileAndNumber = tuple[str, str]
 
 
 class NotNow(Exception):
-    """Somebody else uploads the file, or too little is left of the message's lease"""
+    """Somebody else uploads the file, too little is left of the lease, or a person speaks now."""
 
 
 class FileNotAccepted(Exception):
@@ -79,6 +80,8 @@ class Attacher:
             return Outcome(OutcomeKind.EXPIRED)
         if message.leased_until - time.monotonic() < self.lease / 2:
             # It might be anybody's before Meta answers. The next time all files are uploaded.
+            raise NotNow
+        if takeover.is_taken_over(message):
             raise NotNow
         content = with_meta_ids(message.type, message.content, files)
         body = graph_body(replace(message, content=content))

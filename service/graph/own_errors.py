@@ -48,6 +48,10 @@ OUR_OWN: dict[str, KnownError] = {
     'opted_out': permanent(
         'The person wants no marketing.', 'Send none until they want it; all else still goes.'
     ),
+    'paused': permanent(
+        'A person has taken the conversation over before the reply was sent.',
+        'Nothing to do: after the pause the bot answers again.',
+    ),
     'undecryptable': account(
         'The access token in the database cannot be read with the present ENCRYPTION_KEYS.',
         'Give back the key that it was written with, or save the token again.',

@@ -9,7 +9,7 @@ from typing import Any
 from peewee import DataError, IntegrityError
 
 from service.accounts.account import MAY_SEND
-from service.conversations import opt_out, service_window
+from service.conversations import opt_out, pause, service_window
 from service.graph import outage
 from service.graph.outcome import LOST
 from service.media.meta_upload import FileToSend
@@ -17,6 +17,7 @@ from service.messages.state_machine import Status
 from service.runtime.db import db, fetch, to_json
 from service.runtime.prepared import Prepared, fill
 from service.runtime.rows import Integer, Uuid, execute_bulk, fetch_as, fetch_bulk_as
+from service.sending.outbox import Priority
 
 log = logging.getLogger(__name__)
 # Meta's limit of one person (section 8): a message every 6 seconds, or up to 45 of them at once,
@@ -73,6 +74,7 @@ class ClaimedMessage:
     batch_id: Uuid | None
     has_fallback: bool
     status: str
+    priority: Integer
     ask_first: bool = False  # a harmless call goes first: see probe()
     access_token: str | None = None  # encrypted
     claimed_at: float = 0  # monotonic seconds, like the next one
@@ -130,10 +132,11 @@ MAY_GO_NOW = 'm.due_at <= now() AND (m.expires_at IS NULL OR m.expires_at > now(
 # at, so that conversations that somebody else holds do not keep the others waiting. If somebody
 # else holds the first message, or it has moved on since the statement began, the conversation waits
 # for the next claim. `quota` says how many each account may send now: the fair share. If the window
-# has closed meanwhile, the fallback is sent (`use_fallback`). Marketing to a person who wants none
-# is cancelled (`unwanted`). Whatever the statistics say, messages are read in the order of
-# their index until there are enough (OFFSET 0 keeps the other conditions out), and `first` by the
-# message's key (|| '' keeps out the indexes of all that is queued).
+# has closed meanwhile, the fallback is sent (`use_fallback`). Marketing to a person who wants none,
+# and what the bot says while a person has the conversation, is cancelled (`refusal`: the error).
+# Whatever the statistics say, messages are read in the order of their index until there are enough
+# (OFFSET 0 keeps the other conditions out), and `first` by the message's key (|| '' keeps out the
+# indexes of all that is queued).
 CLAIM = fill(
     """
 WITH quota AS (SELECT * FROM {rows}),
@@ -153,15 +156,17 @@ open AS MATERIALIZED (
   SELECT c.*, head.message_id, head.n, row_number() OVER (
     PARTITION BY head.chatbot_id ORDER BY head.priority, head.message_id) AS place
   FROM head CROSS JOIN LATERAL (
-    SELECT id, group_id, last_inbound_at, opted_out_at FROM conversation
+    SELECT id, group_id, last_inbound_at, opted_out_at, paused_until FROM conversation
     WHERE id = head.conversation_id AND (send_after IS NULL OR send_after <= now())
     FOR NO KEY UPDATE SKIP LOCKED) c),
 first AS MATERIALIZED (
   SELECT f.* FROM open c CROSS JOIN LATERAL (
     SELECT m.id, m.conversation_id,
       m.fallback IS NOT NULL AND {closed} AS use_fallback,
-      {unwanted} AND (m.type = 'template'
-        OR m.fallback IS NOT NULL AND {closed}) AS unwanted
+      CASE WHEN {unwanted} AND (m.type = 'template' OR m.fallback IS NOT NULL AND {closed})
+          THEN %(opted_out)s::json
+        WHEN m.priority = {reply} AND c.paused_until > now() THEN %(paused)s::json
+      END AS refusal
     FROM message m WHERE m.id = c.message_id AND m.conversation_id = c.id
       AND m.waiting || '' = 'queued' AND {may_go_now}
     FOR NO KEY UPDATE SKIP LOCKED) f WHERE c.place <= c.n),
@@ -169,21 +174,22 @@ busy AS (
   UPDATE conversation c SET send_after = now() + %(lease)s * interval '1 second',
     pair_free_at = CASE WHEN c.group_id IS NULL
       THEN greatest(c.pair_free_at, now()) + interval '{pair_gap_seconds} s' END
-  WHERE c.id = ANY (ARRAY(SELECT conversation_id FROM first WHERE NOT unwanted)))
-UPDATE message m SET status = CASE WHEN unwanted THEN 'cancelled' ELSE 'sending' END,
-  attempts = CASE WHEN unwanted THEN attempts WHEN use_fallback THEN 1
+  WHERE c.id = ANY (ARRAY(SELECT conversation_id FROM first WHERE refusal IS NULL)))
+UPDATE message m SET status = CASE WHEN refusal IS NULL THEN 'sending' ELSE 'cancelled' END,
+  attempts = CASE WHEN refusal IS NOT NULL THEN attempts WHEN use_fallback THEN 1
     ELSE least(attempts + 1, 32767) END,
-  error = CASE WHEN unwanted THEN %(cancelled_for)s::json ELSE error END, updated_at = now(),
-  due_at = CASE WHEN NOT unwanted THEN now() + %(lease)s * interval '1 second' END,
+  error = coalesce(refusal, error), updated_at = now(),
+  due_at = CASE WHEN refusal IS NULL THEN now() + %(lease)s * interval '1 second' END,
   {use_fallback}
 FROM first WHERE m.id = first.id
 RETURNING m.id, m.chatbot_id, m.conversation_id, m.phone_number_id, m.type, m.recipient_to,
   m.recipient, m.content, m.context, m.extra, m.attempts, m.expires_at, m.batch_id,
-  m.fallback IS NOT NULL AS has_fallback, m.status
+  m.fallback IS NOT NULL AS has_fallback, m.status, m.priority
 """,
     may_go_now=MAY_GO_NOW,
     closed=service_window.CLOSED,
     unwanted=opt_out.UNWANTED,
+    reply=int(Priority.REPLY),
     pair_gap_seconds=PAIR_GAP_SECONDS,
     spare=SPARE,
     use_fallback=service_window.use_fallback('first.use_fallback'),
@@ -219,7 +225,11 @@ def claim(quota: Mapping[str, int], lease: float) -> list[ClaimedMessage]:
 
 def _claim(quotas: list[Quota], lease: float, only: str | None = None) -> list[ClaimedMessage]:
     statement = CLAIM_ONE if only else CLAIM_MESSAGES
-    values = {'lease': lease, 'only': only, 'cancelled_for': to_json(opt_out.OPTED_OUT_ERROR)}
+    refusals = {
+        'opted_out': to_json(opt_out.OPTED_OUT_ERROR),
+        'paused': to_json(pause.PAUSED_ERROR),
+    }
+    values = {'lease': lease, 'only': only, **refusals}
     claimed = fetch_bulk_as(ClaimedMessage, statement, quotas, **values)
     return [message for message in claimed if message.status == Status.SENDING]
 

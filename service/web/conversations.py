@@ -1,14 +1,22 @@
-"""Conversations, newest first."""
+"""Conversations, newest first; and who has one, a person or the responder."""
 
 from uuid import UUID
 
 from flask import Blueprint
 
+from service.content import message_schema
+from service.conversations import pause
 from service.conversations.conversation import Conversation
+from service.replies import unanswered
+from service.runtime.db import db
+from service.runtime.queues import INCOMING, wake
+from service.sending import takeover
 from service.web import pagination, request_input
 from service.web.auth import guard
+from service.web.conversation_schemas import pause_schema, resume_schema
 from service.web.request_input import query_parameters
 from service.web.responses import JSONObject
+from service.webhooks.messages_field import ANSWERED_TYPES
 
 blueprint = guard(Blueprint('conversations', __name__))
 
@@ -25,3 +33,29 @@ def index() -> JSONObject:
 @blueprint.get('/conversations/<uuid:conversation_id>')
 def show(conversation_id: UUID) -> JSONObject:
     return Conversation.find(str(conversation_id)).to_dict()
+
+
+@blueprint.post('/conversations/<uuid:conversation_id>/pause')
+def pause_replies(conversation_id: UUID) -> JSONObject:
+    """A person takes the conversation: once this is answered nothing of the bot leaves."""
+    body = message_schema.check(pause_schema, request_input.optional_json_object())
+    current = takeover.by_person(
+        str(conversation_id),
+        body['minutes'],
+        body.get('assignee'),
+        keeps_assignee='assignee' not in body,
+    )
+    return Conversation.find(current).to_dict()
+
+
+@blueprint.post('/conversations/<uuid:conversation_id>/resume')
+def resume_replies(conversation_id: UUID) -> JSONObject:
+    """Give the conversation back; with `answer` what the customer wrote meanwhile is answered."""
+    body = message_schema.check(resume_schema, request_input.optional_json_object())
+    with db.atomic():
+        conversation = Conversation.find(str(conversation_id))
+        answer = body['answer'] and unanswered.waits(conversation, ANSWERED_TYPES)
+        current = pause.end(conversation.id, answer=answer)
+    if answer:
+        wake(INCOMING)
+    return Conversation.find(current).to_dict()

@@ -39,6 +39,7 @@ KNOWN_MOVES = {
     'send_outcome.ACCEPT_MESSAGES': ('queued sending unknown held', 'accepted'),
     'send_outcome.RECORD_FAILED_ATTEMPTS': ('sending', GIVEN),
     'status_change.CHANGE_MESSAGES': ('', GIVEN),
+    'takeover.CANCEL_REPLIES': ('scheduled queued held', 'cancelled'),
     'timers.DECIDE_UNKNOWN': ('unknown', 'queued held failed'),
     'timers.EXPIRE_LEASES': ('sending', 'unknown'),
     'timers.EXPIRE_MESSAGES': ('scheduled queued held', 'expired'),
@@ -127,6 +128,8 @@ MADE_UP = {
       ELSE m.status END FROM n WHERE m.id = n.id
     """: True,
     "UPDATE message SET status = 'expired' WHERE status IN ('queued', 'held')": False,
+    "UPDATE message m SET status = 'queued' WHERE m.status || '' = 'sending'": False,
+    "UPDATE message m SET status = 'queued' WHERE m.status || '' = 'read'": True,
     "UPDATE message SET due_at = now() WHERE status = 'queued'": None,
 }
 

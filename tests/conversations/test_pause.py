@@ -1,0 +1,330 @@
+"""People take a conversation over and give it back: nothing of the bot leaves in between."""
+
+import pytest
+
+from service.runtime.db import connection
+from tests.own_service import Platform
+from tests.people import CUSTOMER, envelope, sql, text_message
+from tests.stack import wait_until
+from workers import incoming, replies, send
+
+FOR_EVER = '9999-12-31T00:00:00.000000Z'
+NOBODY = '0192a000-0000-7000-8000-000000000000'
+SLOW = '19980008004'  # Meta answers after 800 ms
+
+
+@pytest.fixture
+def platform(backend):
+    with Platform() as platform:
+        backend.account(responder={'kind': 'http', 'url': f'{platform.url}/reply'})
+        platform.says('Hi!')
+        yield platform
+
+
+@pytest.fixture
+def write(meta, workers):
+    """write('text'): the customer writes, and a worker hears it, but waits for no responder."""
+    written = []
+
+    def post(text, phone=CUSTOMER, **more):
+        written.append(text)
+        message = text_message(text, wamid=f'wamid.{len(written)}', phone=phone, **more)
+        assert meta.webhook(envelope([message])).status_code == 200
+        step()
+
+    return post
+
+
+def step():
+    with connection():
+        while incoming.step():
+            pass
+
+
+def conversation_of(backend, phone=CUSTOMER):
+    (found,) = [one for one in backend.conversations() if one['wa_id'] == phone]
+    return found
+
+
+def act(backend, verb, body=None, phone=CUSTOMER):
+    """Pause or resume the conversation of a customer; the answer's JSON."""
+    answer = backend.post(f'/conversations/{conversation_of(backend, phone)["id"]}/{verb}', body)
+    assert answer.status_code == 200, answer.text
+    return answer.json
+
+
+def pause(backend, minutes=30, phone=CUSTOMER, **more):
+    return act(backend, 'pause', {'minutes': minutes, **more}, phone)
+
+
+def end_pause():
+    """The time of the pause passes."""
+    sql("UPDATE conversation SET paused_until = now() - interval '1 second'")
+
+
+def said(backend):
+    """What was queued for the customers, and its states."""
+    return [
+        (message['content']['body'], message['status'])
+        for message in backend.messages(direction='outbound')[::-1]
+    ]
+
+
+def asked(platform):
+    """What the customer had written, as the responder was asked each time."""
+    return [
+        [one['content']['body'] for one in ask['body']['messages'] if one['direction'] == 'inbound']
+        for ask in platform.asks
+    ]
+
+
+# ---- what a caller says and sees
+
+
+def test_a_pause_names_its_end_who_began_it_and_who_has_the_conversation(backend, platform, write):
+    write('Hello')
+    paused = pause(backend, assignee='maria')
+    (seconds,) = sql('SELECT extract(epoch FROM paused_until - now())::float FROM conversation')[0]
+    assert 1790 < seconds <= 1800
+    assert (paused['paused_by'], paused['assignee']) == ('api', 'maria')
+    assert paused == conversation_of(backend)
+
+
+@pytest.mark.parametrize('body', [None, {}, {'minutes': None}])
+def test_a_pause_without_minutes_lasts_until_somebody_resumes(backend, platform, write, body):
+    write('Hello')
+    assert act(backend, 'pause', body)['paused_until'] == FOR_EVER
+    assert conversation_of(backend)['paused_until'] == FOR_EVER
+
+
+def test_a_person_may_shorten_a_pause_and_stays_whose_it_is_until_said_otherwise(
+    backend, platform, write
+):
+    write('Hello')
+    pause(backend, None, assignee='maria')
+    shorter = pause(backend, 10)
+    assert shorter['paused_until'] < FOR_EVER
+    assert shorter['assignee'] == 'maria'
+    assert pause(backend, 10, assignee=None)['assignee'] is None
+    pause(backend, 10, assignee='maria')
+    end_pause()
+    assert pause(backend, 10)['assignee'] is None
+
+
+@pytest.mark.parametrize(
+    ('verb', 'body', 'field'),
+    [
+        ('pause', {'minutes': 0}, 'minutes'),
+        ('pause', {'minutes': -5}, 'minutes'),
+        ('pause', {'minutes': '30'}, 'minutes'),
+        ('pause', {'minutes': 1.5}, 'minutes'),
+        ('pause', {'minutes': 525_601}, 'minutes'),
+        ('pause', {'minutes': True}, 'minutes'),
+        ('pause', {'assignee': ''}, 'assignee'),
+        ('pause', {'assignee': 'm' * 256}, 'assignee'),
+        ('pause', {'assignee': 'a\0b'}, 'assignee'),
+        ('pause', {'minute': 30}, 'minute'),
+        ('resume', {'answer': 'yes'}, 'answer'),
+        ('resume', {'minutes': 1}, 'minutes'),
+    ],
+)
+def test_what_is_wrong_is_named(backend, platform, write, verb, body, field):
+    write('Hello')
+    answer = backend.post(f'/conversations/{conversation_of(backend)["id"]}/{verb}', body)
+    assert (answer.status_code, list(answer.json['errors'])) == (422, [field])
+    assert conversation_of(backend)['paused_until'] is None
+
+
+@pytest.mark.parametrize('verb', ['pause', 'resume'])
+def test_nobody_can_be_paused_who_is_not_there(backend, verb):
+    assert backend.post(f'/conversations/{NOBODY}/{verb}').status_code == 404
+
+
+def test_resuming_gives_the_conversation_back_also_twice(backend, platform, write):
+    write('Hello')
+    pause(backend, None, assignee='maria')
+    for _ in range(2):
+        resumed = act(backend, 'resume')
+        assert (resumed['paused_until'], resumed['paused_by'], resumed['assignee']) == (None,) * 3
+
+
+# ---- nothing of the bot leaves
+
+
+def test_what_was_due_is_not_asked_for(backend, platform, write, workers, setting):
+    setting('REPLY_QUIET_SECONDS', 60)
+    write('One')
+    assert pause(backend)['reply_due_at'] is None
+    sql('UPDATE conversation SET reply_due_at = now() WHERE reply_due_at IS NOT NULL')
+    workers.incoming()
+    end_pause()
+    workers.incoming()
+    assert platform.asks == []
+
+
+def test_an_answer_in_the_making_is_dropped_for_good(backend, platform, write, workers):
+    platform.thinks()
+    write('One')
+    wait_until(lambda: platform.asks)
+    pause(backend)
+    platform.open.set()
+    assert replies.close(10)
+    end_pause()
+    workers.incoming()
+    assert (said(backend), len(platform.asks)) == ([], 1)
+
+
+def test_what_is_queued_is_cancelled_but_what_people_send_goes(
+    backend, platform, write, workers, stand_in
+):
+    platform.says('First', 'Second')
+    write('One')
+    workers.incoming()
+    backend.send(text='From the shop')
+    pause(backend)
+    workers.send()
+    assert said(backend) == [
+        ('First', 'cancelled'),
+        ('Second', 'cancelled'),
+        ('From the shop', 'accepted'),
+    ]
+    (first, *_) = backend.messages(direction='outbound')[::-1]
+    assert (first['error']['title'], first['attempts']) == (
+        'A person has taken the conversation over',
+        0,
+    )
+    assert 'taken the conversation over' in first['explanation']
+
+
+def test_others_are_answered_all_the_same(backend, platform, write, workers, stand_in):
+    write('One')
+    write('Two', phone='12025550144')
+    pause(backend)
+    workers.incoming()
+    workers.send()
+    assert [send['body']['to'] for send in stand_in.sends()] == ['+12025550144']
+
+
+def test_what_is_in_a_call_may_leave_but_is_not_tried_again(
+    backend, platform, write, workers, stand_in, setting
+):
+    """Meta refuses it for a while: it would be tried again in 2 s."""
+    write('One')
+    workers.incoming()
+    setting('GRAPH_API_URL', 'http://127.0.0.1:9')
+    workers.send()
+    assert said(backend) == [('Hi!', 'queued')]
+    sql("UPDATE conversation SET paused_until = now() + interval '1 hour', paused_by = 'api'")
+    sql("UPDATE message SET due_at = now() WHERE status = 'queued'")
+    sql('UPDATE conversation SET send_after = NULL')
+    workers.send()
+    assert said(backend) == [('Hi!', 'cancelled')]
+
+
+def test_what_is_claimed_but_not_in_a_call_does_not_leave(
+    backend, platform, write, workers, stand_in, setting
+):
+    """All six threads are in a call, and the seventh message waits in the worker's memory."""
+    setting('SEND_CONCURRENCY', 6)
+    for n in range(6):
+        write('One', phone=f'{SLOW}{n}')
+    workers.incoming()
+    write('One')
+    workers.incoming()
+    with connection():
+        assert send.sender().step() == 7
+    pause(backend)
+    wait_until(lambda: ('Hi!', 'sending') not in said(backend))
+    workers.send()
+    sql('UPDATE message SET due_at = now() WHERE due_at IS NOT NULL')
+    sql('UPDATE conversation SET send_after = NULL')
+    workers.send()
+    assert f'+{CUSTOMER}' not in [call['body']['to'] for call in stand_in.sends()]
+    assert sorted(said(backend)) == [('Hi!', 'accepted')] * 6 + [('Hi!', 'cancelled')]
+
+
+def test_the_answer_comes_after_a_message_that_was_just_claimed_is_in_its_call(
+    backend, platform, write, workers, stand_in
+):
+    write('One', phone=SLOW)
+    workers.incoming()
+    with connection():
+        assert send.sender().step() == 1
+    pause(backend, phone=SLOW)
+    calls = len(stand_in.sends())
+    workers.send()
+    assert calls == len(stand_in.sends()) == 1
+    assert said(backend) == [('Hi!', 'accepted')]
+
+
+# ---- afterwards
+
+
+def test_resume_with_answer_answers_what_came_meanwhile(backend, platform, write, workers):
+    pause_before_hello(backend, write)
+    resumed = act(backend, 'resume', {'answer': True})
+    assert resumed['reply_due_at'] is not None
+    workers.incoming()
+    assert asked(platform) == [['Hello']]
+    assert said(backend) == [('Hi!', 'queued')]
+
+
+def pause_before_hello(backend, write):
+    backend.send()
+    pause(backend)
+    sql('DELETE FROM message')
+    write('Hello')
+
+
+def test_resume_without_answer_leaves_it_to_the_next_message(backend, platform, write, workers):
+    pause_before_hello(backend, write)
+    act(backend, 'resume')
+    workers.incoming()
+    assert platform.asks == []
+
+
+def test_what_was_written_long_before_the_resume_is_not_too_late(backend, platform, write, workers):
+    pause_before_hello(backend, write)
+    sql("UPDATE conversation SET reply_wanted_at = now() - interval '1 day'")
+    act(backend, 'resume', {'answer': True})
+    ((age,),) = sql('SELECT extract(epoch FROM now() - reply_wanted_at)::float FROM conversation')
+    assert 0 <= age < 60
+
+
+@pytest.mark.parametrize(
+    'why', ['answered by a send', 'answered by the bot', 'STOP', 'responder none', 'reaction']
+)
+def test_resume_with_answer_asks_nobody_when_nothing_waits(
+    backend, platform, meta, write, workers, why
+):
+    if why == 'answered by the bot':
+        write('Hello')
+        workers.incoming()
+    else:
+        pause_before_hello(backend, write)
+    if why == 'answered by a send':
+        backend.send(text='Good morning')
+    elif why == 'STOP':
+        write('STOP')
+    elif why == 'responder none':
+        backend.account(responder={'kind': 'none'})
+    elif why == 'reaction':
+        backend.send(text='Good morning')
+        reaction = text_message(wamid='wamid.R')
+        del reaction['text']
+        reaction |= {'type': 'reaction', 'reaction': {'message_id': 'wamid.1', 'emoji': '👍'}}
+        meta.webhook(envelope([reaction]))
+        workers.incoming()
+    before = len(platform.asks)
+    assert act(backend, 'resume', {'answer': True})['reply_due_at'] is None
+    workers.incoming()
+    assert len(platform.asks) == before
+
+
+def test_a_cancelled_answer_leaves_the_customer_waiting(backend, platform, write, workers):
+    write('One')
+    workers.incoming()
+    pause(backend)
+    act(backend, 'resume', {'answer': True})
+    workers.incoming()
+    assert said(backend) == [('Hi!', 'cancelled'), ('Hi!', 'queued')]
