@@ -682,8 +682,40 @@ ALTER TABLE conversation
 ALTER TABLE message
     ADD COLUMN from_human boolean NOT NULL DEFAULT false,
     ADD COLUMN in_reply_to uuid,                -- the customer's message that a responder answers by POST /send
-    ADD COLUMN ai_usage json,                   -- of a reply: {"model", "prompt_tokens", "completion_tokens"}, of its first message
-    ADD COLUMN search tsvector;                 -- of `text` as it is shown; null: not yet made, or nothing to find
+    ADD COLUMN ai_usage json;                   -- of a reply: {"model", "prompt_tokens", "completion_tokens"}, of its first message
+
+-- The words of `text`, for GET /messages?q=. Apart from the message: every status of Meta's makes a
+-- new version of that row, which would go into the index of words again. Each word is stored with
+-- the time and the chatbot of its message before it (service/messages/search_index.py), so that a
+-- search reads only what is of both; without positions.
+CREATE TABLE message_search (
+    message_id uuid PRIMARY KEY REFERENCES message ON DELETE CASCADE,
+    search tsvector NOT NULL
+);
+CREATE INDEX message_search_words ON message_search USING gin (search);
+
+-- Messages of earlier versions, of which something is still to be derived (their words, and when
+-- something last went to their conversation): those with ids from first_id up to, and without,
+-- next_id. The clock takes some at each sweep, the newest first; a row goes when none is left.
+CREATE TABLE message_backfill (
+    id smallint PRIMARY KEY,
+    next_id uuid NOT NULL,
+    first_id uuid NOT NULL,
+    due_at timestamptz NOT NULL
+);
+INSERT INTO message_backfill VALUES
+    (1, 'ffffffff-ffff-ffff-ffff-ffffffffffff', '00000000-0000-0000-0000-000000000000', now()),
+    -- and what processes of the former version, which may run a while longer, stored since then
+    (2, 'ffffffff-ffff-ffff-ffff-ffffffffffff',
+     rpad(lpad(to_hex((extract(epoch FROM now() - interval '1 hour') * 1000)::bigint), 12, '0'), 32, '0')::uuid,
+     now() + interval '1 hour');
+
+-- The filters of GET /conversations. Something was said, by the customer or to them, at the greatest of the two times.
+CREATE INDEX conversation_paused ON conversation (chatbot_id, paused_until) WHERE paused_until IS NOT NULL;
+CREATE INDEX conversation_assigned ON conversation (chatbot_id, assignee, id) WHERE assignee IS NOT NULL;
+CREATE INDEX conversation_unanswered ON conversation (chatbot_id, id)
+    WHERE last_inbound_at > coalesce(last_outbound_at, '-infinity');
+CREATE INDEX conversation_active ON conversation (chatbot_id, greatest(last_message_at, last_outbound_at));
 
 ALTER TABLE usage_log
     ADD COLUMN model text,                      -- the AI that made a reply, and what it took

@@ -81,7 +81,7 @@ def redis_server():
 
 TABLES = (
     'idempotency_key, usage_log, message_fact, message_status, read_receipt, media_upload, '
-    'media, message, batch, '
+    'media, message_search, message_backfill, message, batch, '
     'contact_event, conversation_identity, conversation_merged, conversation, webhook_event, '
     'template, template_sync, '
     'account_event, graph_outage, whatsapp_cloud_account, process'

@@ -2,31 +2,39 @@
 
 from collections.abc import Sequence
 
-from service.messages.message import MessageKey, ReceivedMessage
+from service.messages.message import STORE_WORDS, ReceivedMessage, StoredMessage
+from service.messages.search_vector import message_columns
 from service.runtime.db import execute, fetch
-from service.runtime.prepared import Prepared
-from service.runtime.rows import fetch_bulk
+from service.runtime.prepared import Prepared, fill
+from service.runtime.rows import fetch_bulk_as
 
 # A message that we sent ourselves is stored already, however Meta tells of it.
-INSERT_ECHOES = """
-INSERT INTO message ({columns}, accepted_at, direction, status, echo)
-SELECT n.*, coalesce(n.timestamp, now()), 'outbound', 'sent', true
-FROM {rows}
-WHERE NOT EXISTS (
-  SELECT 1 FROM message m WHERE m.phone_number_id = n.phone_number_id AND m.wamid = n.wamid
-    AND m.direction = 'outbound' AND m.wamid IS NOT NULL)
-ON CONFLICT (phone_number_id, wamid) WHERE echo DO NOTHING
-RETURNING phone_number_id, wamid, id
-"""
+INSERT_ECHOES = fill(
+    """
+WITH n AS MATERIALIZED (SELECT * FROM {rows}),
+stored AS (
+  INSERT INTO message ({message_columns}, accepted_at, direction, status, echo)
+  SELECT {message_columns}, coalesce(n.timestamp, now()), 'outbound', 'sent', true
+  FROM n
+  WHERE NOT EXISTS (
+    SELECT 1 FROM message m WHERE m.phone_number_id = n.phone_number_id AND m.wamid = n.wamid
+      AND m.direction = 'outbound' AND m.wamid IS NOT NULL)
+  ON CONFLICT (phone_number_id, wamid) WHERE echo DO NOTHING
+  RETURNING phone_number_id, wamid, id),
+{store_words}
+""",
+    message_columns=message_columns(ReceivedMessage),
+    store_words=STORE_WORDS,
+)
 
 
-def insert(echoes: Sequence[ReceivedMessage]) -> dict[MessageKey, str]:
-    """Store echoes, each key once; return the ids of those that are new.
+def insert(echoes: Sequence[ReceivedMessage]) -> list[StoredMessage]:
+    """Store echoes, each key once; return those that are new.
 
     The caller joins them with the statuses that came before them.
     """
     rows = sorted(echoes, key=lambda echo: echo.key)
-    return {(number, wamid): id_ for number, wamid, id_ in fetch_bulk(INSERT_ECHOES, rows)}
+    return fetch_bulk_as(StoredMessage, INSERT_ECHOES, rows)
 
 
 # An echo and the message of ours that it repeats.

@@ -7,10 +7,11 @@ from datetime import datetime
 from peewee import BooleanField, DateTimeField, SmallIntegerField, TextField
 
 from service.messages import usage
+from service.messages.search_vector import TsVector, message_columns
 from service.runtime.db import execute
 from service.runtime.model import JSON, Model
 from service.runtime.prepared import Prepared
-from service.runtime.rows import Json, JsonText, Uuid, fetch_bulk
+from service.runtime.rows import Json, JsonText, Uuid, fetch_bulk_as
 from service.runtime.untrusted import MAX_ID, as_dict, clean
 
 MessageKey = tuple[str, str]  # phone_number_id, wamid
@@ -109,26 +110,61 @@ class ReceivedMessage:
     refers_to: str | None
     recipient_to: str | None = None
     recipient: str | None = None
+    search: TsVector = ''  # the words of its text
 
     @property
     def key(self) -> MessageKey:
         return self.phone_number_id, self.wamid
 
 
-INSERT_INBOUND_MESSAGES = Prepared.for_rows(ReceivedMessage)("""
-INSERT INTO message ({columns}, direction, status)
-SELECT {columns}, 'inbound', 'received' FROM {rows}
-ON CONFLICT (phone_number_id, wamid) WHERE direction = 'inbound' DO NOTHING
-RETURNING phone_number_id, wamid, id
-""")
+@dataclass(frozen=True, slots=True)
+class StoredMessage:
+    """A message that a webhook brought and that is new.
+
+    `is_referred`: an edit, a revoke or a reaction was stored before it.
+    """
+
+    phone_number_id: str
+    wamid: str
+    id: str
+    is_referred: bool
+
+    @property
+    def key(self) -> MessageKey:
+        return self.phone_number_id, self.wamid
 
 
-def insert_inbound(messages: Sequence[ReceivedMessage]) -> dict[MessageKey, str]:
-    """Store customers' messages, each key once; return the ids of those that are new."""
+# Of messages that were just stored, their words, and whether others had come before them.
+STORE_WORDS = """
+words AS (
+  INSERT INTO message_search (message_id, search)
+  SELECT n.id, n.search FROM n JOIN stored USING (id) WHERE n.search <> '')
+SELECT phone_number_id, wamid, id, (
+  SELECT true FROM message r
+  WHERE r.phone_number_id = stored.phone_number_id AND r.refers_to = stored.wamid
+  LIMIT 1) IS NOT NULL AS is_referred
+FROM stored
+"""
+INSERT_INBOUND_MESSAGES = Prepared.for_rows(ReceivedMessage)(
+    """
+WITH n AS MATERIALIZED (SELECT * FROM {rows}),
+stored AS (
+  INSERT INTO message ({message_columns}, direction, status)
+  SELECT {message_columns}, 'inbound', 'received' FROM n
+  ON CONFLICT (phone_number_id, wamid) WHERE direction = 'inbound' DO NOTHING
+  RETURNING phone_number_id, wamid, id),
+{store_words}
+""",
+    message_columns=message_columns(ReceivedMessage),
+    store_words=STORE_WORDS,
+)
+
+
+def insert_inbound(messages: Sequence[ReceivedMessage]) -> list[StoredMessage]:
+    """Store customers' messages, each key once; return those that are new."""
     # Everybody inserts in one order, so that two workers never wait for each other.
     rows = sorted(messages, key=lambda message: message.key)
-    stored = fetch_bulk(INSERT_INBOUND_MESSAGES, rows)
-    return {(number, wamid): id_ for number, wamid, id_ in stored}
+    return fetch_bulk_as(StoredMessage, INSERT_INBOUND_MESSAGES, rows)
 
 
 LOG_USAGE = Prepared(

@@ -31,8 +31,8 @@ CANCEL_EVERY = 0.1  # seconds
 ORDER = (
     'webhook_event', 'whatsapp_cloud_account', 'conversation', 'conversation_identity',
     'conversation_merged', 'contact_event', 'account_event', 'template_sync', 'template', 'message',
-    'media', 'media_upload', 'read_receipt', 'message_status', 'message_fact', 'usage_log',
-    'idempotency_key', 'batch', 'graph_outage', 'process',
+    'message_search', 'message_backfill', 'media', 'media_upload', 'read_receipt', 'message_status',
+    'message_fact', 'usage_log', 'idempotency_key', 'batch', 'graph_outage', 'process',
 )  # fmt: skip
 
 

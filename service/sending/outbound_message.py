@@ -4,10 +4,12 @@ from dataclasses import dataclass, field
 
 from service.content.message_schema import is_one_time_code
 from service.content.message_types import TEXT_LIMIT
+from service.content.plain_text import read
 from service.content.text_split import split
 from service.messages.message import related_wamid
 from service.messages.usage import AIUsage
 from service.sending.personalisation import Body
+from service.templates.rendering import render
 from service.templates.template import Template, TemplateKey, Templates, template_key
 
 
@@ -55,6 +57,14 @@ class OutboundMessage:
         """The template that is sent instead of it."""
         return OutboundMessage(self.conversation_id, with_fallback(self.body), self.templates)
 
+    def texts(self) -> list[str]:
+        """What a person would read in it, and in the fallback that may go instead."""
+        shown = [rendered_text(self.type, self.content, self.template)]
+        if content := self.body.get('fallback_template'):
+            template = self.templates.get(template_key(self.body, 'fallback_template'))
+            shown.append(rendered_text('template', content, template))
+        return shown
+
     def parts(self) -> list['OutboundMessage']:
         """The messages that it becomes, see split_text."""
         if not _is_split(self.body):
@@ -63,6 +73,12 @@ class OutboundMessage:
             OutboundMessage(self.conversation_id, part, self.templates)
             for part in split_text(self.body)
         ]
+
+
+def rendered_text(kind: str, content: object, template: Template | None) -> str:
+    """The text of a message, of a known template with its words."""
+    rendered = render(template.components, content) if template else ''
+    return rendered or read(kind, content)
 
 
 def with_fallback(body: Body) -> Body:

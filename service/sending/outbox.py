@@ -12,6 +12,7 @@ from service.accounts.account import MAY_SEND, Account
 from service.graph.outcome import ErrorDict
 from service.media import meta_upload
 from service.messages.message import Message
+from service.messages.search_vector import TsVector, message_columns, vector
 from service.messages.state_machine import HoldReason, Status
 from service.runtime.config import settings
 from service.runtime.db import db, execute, fetch
@@ -89,14 +90,22 @@ class QueuedMessage:
     status: str
     hold_reason: str | None
     error: Json
+    search: TsVector  # the words of its text
 
 
-INSERT_MESSAGES = Prepared.for_rows(QueuedMessage)("""
-INSERT INTO message (priority, send_at, expires_at, batch_id, direction, due_at, {columns})
+INSERT_MESSAGES = Prepared.for_rows(QueuedMessage)(
+    """
+WITH n AS MATERIALIZED (SELECT * FROM {rows}),
+words AS (
+  INSERT INTO message_search (message_id, search) SELECT id, search FROM n WHERE search <> '')
+INSERT INTO message (priority, send_at, expires_at, batch_id, direction, due_at, {message_columns})
 SELECT %(priority)s, %(send_at)s, %(expires_at)s, %(batch_id)s, 'outbound',
-  CASE WHEN status IN ('scheduled', 'queued') THEN coalesce(%(send_at)s, now()) END, {columns}
-FROM {rows}
-""")
+  CASE WHEN status IN ('scheduled', 'queued') THEN coalesce(%(send_at)s, now()) END,
+  {message_columns}
+FROM n
+""",
+    message_columns=message_columns(QueuedMessage),
+)
 INSERT_AND_RETURN_MESSAGES = Prepared.for_rows(QueuedMessage)(
     f'{INSERT_MESSAGES} RETURNING {columns_of(Message, "message")}'
 )
@@ -159,8 +168,9 @@ def _row(account: Account, message: OutboundMessage, state: InitialState) -> Que
     body = message.body
     key = message.template_key
     extra = {name: body[name] for name in EXTRA_FIELDS if name in body}
+    id_ = new_id()
     return QueuedMessage(
-        id=new_id(),
+        id=id_,
         chatbot_id=account.chatbot_id,
         phone_number_id=account.phone_number_id,
         conversation_id=message.conversation_id,
@@ -183,6 +193,7 @@ def _row(account: Account, message: OutboundMessage, state: InitialState) -> Que
         status=state.status,
         hold_reason=state.hold_reason,
         error=state.error,
+        search=vector(id_, account.chatbot_id, *message.texts()),
     )
 
 

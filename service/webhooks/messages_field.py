@@ -5,11 +5,13 @@ import logging
 import time
 from collections.abc import Iterable
 
+from service.content.plain_text import read
 from service.conversations import conversation, opt_out
 from service.conversations.conversation import Activity
 from service.media import expected_file
-from service.messages import echo, message
+from service.messages import echo, message, search_index
 from service.messages.message import MessageKey, ReceivedMessage
+from service.messages.search_vector import vector
 from service.runtime.config import settings
 from service.runtime.ids import new_id
 from service.runtime.untrusted import MAX_NAME, clean
@@ -58,9 +60,12 @@ def _unique(items: list[Item]) -> dict[MessageKey, Item]:
 
 def _store_messages(unique: dict[MessageKey, Item]) -> list[Item]:
     """Store messages that are not stored yet, and return them."""
-    stored = message.insert_inbound([_row(item) for item in unique.values()])
+    rows = [_row(item) for item in unique.values()]
+    new = message.insert_inbound(rows)
+    stored = {one.key: one.id for one in new}
     if stored:
         message.log_usage(list(stored.values()))
+    search_index.follow_changes(rows, new)
     for key, item in unique.items():
         item.set_outcome(ItemOutcome.STORED if key in stored else ItemOutcome.DUPLICATE)
     return _new_items(unique, stored)
@@ -68,7 +73,10 @@ def _store_messages(unique: dict[MessageKey, Item]) -> list[Item]:
 
 def _store_echoes(unique: dict[MessageKey, Item]) -> list[Item]:
     """Store echoes that are not stored yet, and return them."""
-    stored = echo.insert([_echo_row(item) for item in unique.values()])
+    rows = [_echo_row(item) for item in unique.values()]
+    new = echo.insert(rows)
+    stored = {one.key: one.id for one in new}
+    search_index.follow_changes(rows, new)
     if stored:
         delivery_status.join_orphans(stored.values())
     return _new_items(unique, stored)
@@ -85,19 +93,22 @@ def _row(item: Item) -> ReceivedMessage:
     data = item.data
     kind = _type(data)
     extra = {name: data[name] for name in data if name not in COMMON_KEYS and name != kind}
+    content = data.get(kind, {})
+    id_ = new_id()
     return ReceivedMessage(
-        id=new_id(),
+        id=id_,
         chatbot_id=item.account.chatbot_id,
         conversation_id=item.conversation_id,
         phone_number_id=item.phone_number_id,
         type=kind,
         wamid=item.wamid,
         sender={name: data[name] for name in SENDER_KEYS if data.get(name)},
-        content=json.dumps(data.get(kind, {})),
+        content=json.dumps(content),
         context=data.get('context'),
         extra=extra or None,
         timestamp=item.timestamp,
-        refers_to=message.related_wamid(kind, data.get(kind)),
+        refers_to=message.related_wamid(kind, content),
+        search=vector(id_, item.account.chatbot_id, read(kind, content)),
     )
 
 

@@ -1,0 +1,85 @@
+"""Pure: the words of a text by which it is found, and those of a search.
+
+Case, accents and widths of letters do not matter: "Ação", "ACAO" and "ａｃａｏ" are one word. Of
+scripts that put no blanks between words each two neighbours are a word. An emoji is one, too.
+"""
+
+import re
+import unicodedata
+from functools import lru_cache
+
+MAX_TEXT = 32_768  # characters that are looked at: as many as a template can have
+MAX_WORD = 40  # characters of a word that count
+MAX_WORDS = 2000  # different ones of a text
+
+# Marks above and below of Latin, Greek, Cyrillic and Arabic letters, and the points of Hebrew: by
+# their combining classes. Others are letters of their own to those who read them: the vowels of
+# Indic scripts, the voicing of kana.
+ACCENTS = frozenset((1, *range(10, 37), *range(200, 241)))
+# Letters that Unicode does not take apart.
+LOOKALIKES: dict[int, int | str | None] = {
+    **str.maketrans('øłđðħıŧŋىیکة', 'olddhitnييكه', 'ـ'),
+    **{ord('æ'): 'ae', ord('œ'): 'oe', ord('þ'): 'th'},
+}
+# Thai and Lao, Burmese, Khmer, kana, Han.
+UNSPACED = (
+    '\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3005-\u3007\u3040-\u30ff\u31f0-\u31ff\u3400-\u4dbf'
+    '\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff'
+)
+WORD = re.compile(rf'([{UNSPACED}]+)|[^\s{UNSPACED}]+')
+NO_LETTER = re.compile(r'[^\w\s]|_|[^\D0-9]')  # also a digit of another script
+# How the sign before it is drawn: variants, skin tones, keycaps.
+IS_STYLE = re.compile('[\ufe00-\ufe0f\U000e0100-\U000e01ef\U0001f3fb-\U0001f3ff\u20e3]')
+ZERO_WIDTH_SPACE = '\u200b'
+
+
+def words(text: str) -> list[str]:
+    """The different words of a text, in no order: by any of them, or its beginning, it is found."""
+    found: set[str] = set()
+    for match in WORD.finditer(_letters(text)):
+        found |= set(_pairs(match[1], '') if match[1] else (match[0][:MAX_WORD],))
+        if len(found) >= MAX_WORDS:
+            break
+    return sorted(found)[:MAX_WORDS]
+
+
+def wanted_words(text: str) -> list[str]:
+    """The words of a search in their order; of the last one the beginning is enough."""
+    found: dict[str, None] = {}
+    for match in WORD.finditer(_letters(text)):
+        pairs = _pairs(match[1]) if match[1] else [match[0][:MAX_WORD]]
+        for word in pairs:
+            found.pop(word, None)
+            found[word] = None
+    return list(found)
+
+
+def _pairs(run: str, *ends: str) -> list[str]:
+    """Each two neighbours of a run of signs; with an end also the last one alone."""
+    signs = [*run, *ends]
+    return list(map(''.join, zip(signs, signs[1:], strict=False))) or signs
+
+
+def _letters(text: str) -> str:
+    """A text with each letter in its plain form, and a blank for whatever is none."""
+    text = text[:MAX_TEXT]
+    if text.isascii():
+        return NO_LETTER.sub(' ', text.lower())
+    plain = unicodedata.normalize('NFKD', unicodedata.normalize('NFKD', text).casefold())
+    plain = NO_LETTER.sub(lambda found: _counts_as(found[0]), plain.translate(LOOKALIKES))
+    return unicodedata.normalize('NFC', plain)
+
+
+@lru_cache(4096)
+def _counts_as(one: str) -> str:
+    """What a sign that is no plain letter counts as; an emoji is a word of its own."""
+    if one.isdecimal():
+        return str(unicodedata.decimal(one))
+    if unicodedata.combining(one) in ACCENTS or IS_STYLE.match(one):
+        return ''
+    kind = unicodedata.category(one)
+    if kind[0] == 'M':
+        return one
+    if kind == 'So':
+        return f' {one} '
+    return '' if kind == 'Cf' and one != ZERO_WIDTH_SPACE else ' '
