@@ -722,6 +722,15 @@ ALTER TABLE usage_log
     ADD COLUMN prompt_tokens integer,
     ADD COLUMN completion_tokens integer;
 
+-- What the platform's own service was asked last about a conversation: every further try of the same question sends
+-- the same bytes. Deleted after an hour; a crash of PostgreSQL may empty it.
+CREATE UNLOGGED TABLE reply_request (
+    conversation_id uuid PRIMARY KEY,           -- no foreign key: its check would lock the conversation
+    in_reply_to uuid NOT NULL,                  -- the customer's message that the question is about
+    body text NOT NULL,                         -- JSON in ASCII
+    asked_at timestamptz NOT NULL               -- at the first try: webhook-timestamp
+);
+
 -- retired: what only the upgrade and the former version's processes needed; the next release drops it
 
 DROP PROCEDURE IF EXISTS mark_waiting_messages();

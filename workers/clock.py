@@ -12,6 +12,7 @@ from redis import RedisError
 
 from service.graph import outage
 from service.jobs import job_table
+from service.replies import service_request
 from service.runtime import heartbeat
 from service.runtime.db import connection, db, execute, passes, reason
 from service.runtime.queues import SEND, enqueue_drain, forget_abandoned
@@ -135,6 +136,7 @@ def tidy() -> None:
     """Delete what is kept for a limited time."""
     heartbeat.delete_old()
     outage.delete_old()
+    service_request.delete_old()
     execute(DELETE_IDEMPOTENCY_KEYS, (IDEMPOTENCY_HOURS,))
     with suppress(RedisError):
         forget_abandoned()

@@ -17,6 +17,7 @@ from peewee import (
     fn,
 )
 
+from service.accounts import responder_secret
 from service.graph import outage
 from service.graph.error_codes import explain
 from service.graph.outcome import ErrorDict
@@ -84,7 +85,13 @@ class Account(Model):
         database = db
         table_name = 'whatsapp_cloud_account'
 
-    SECRETS = ('access_token', 'app_secret', 'webhook_verify_token', 'responder_secret')
+    SECRETS = (
+        'access_token',
+        'app_secret',
+        'webhook_verify_token',
+        'responder_secret',
+        'former_responder_secret',
+    )
     RESPONDER_SECRETS = ('api_key', 'secret')
 
     @classmethod
@@ -155,6 +162,7 @@ class Account(Model):
                 sentence = 'The phone_number_id belongs to another chatbot.'
                 raise Conflict(sentence, code='number_taken')
             cls._request_templates(row)
+            row |= responder_secret.former(row, cls.get_or_none(chatbot_id=row['chatbot_id']))
             if cls._update_from(row):
                 return False
             cls.insert(row).execute()

@@ -16,6 +16,12 @@ from service.runtime.untrusted import MAX_ID, as_dict, clean
 
 MessageKey = tuple[str, str]  # phone_number_id, wamid
 
+# Customers' messages of these types are answered.
+ANSWERED_TYPES = frozenset((
+    'text', 'image', 'video', 'audio', 'voice', 'document', 'sticker', 'location', 'contacts',
+    'interactive', 'button', 'order', 'request_welcome',
+))  # fmt: skip
+
 # By type: the key of the content with the wamid of the message that this one is about.
 REFERENCES = {
     'reaction': 'message_id',

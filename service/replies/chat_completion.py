@@ -7,9 +7,11 @@ in the middle of the text, a refusal has its own field, and an error may come wi
 import re
 from typing import Any
 
+from service.messages.usage import AIUsage
+from service.replies import completion_stream
 from service.replies.reply_failure import NoReply
-from service.runtime.strict_json import cleaned
-from service.runtime.untrusted import get_path, get_text, list_of_dicts
+from service.runtime.strict_json import NotJSON, cleaned, parse_object
+from service.runtime.untrusted import clean, get_path, get_text, list_of_dicts
 
 # Tags around thinking, as models write them: <think>, <antThinking>, <seed:think>,
 # <thought_process>, <|begin_of_thought|>, <|START_THINKING|>, [THINK], ◁think▷. The limits keep
@@ -43,7 +45,39 @@ ERROR_PLACES = (
     ('detail', 'message'),
     ('error', 'detail'),
 )
+MAX_MODEL = 255  # characters of a model's name
 SPOKEN = ('text', 'output_text', None)  # types of parts that hold text for the customer
+
+
+def parse(body: bytes) -> dict[str, Any]:
+    """The completion in the body of an answer, {} when it holds none.
+
+    Raises NoReply when it was broken off.
+    """
+    if completion_stream.is_stream(body):
+        return completion_stream.join(body)
+    try:
+        return parse_object(body)
+    except NotJSON:
+        return {}
+
+
+def find_usage(completion: dict[str, Any], asked_model: str | None) -> AIUsage | None:
+    """What the AI took for its answer, None when its server does not say."""
+    prompt = _count(get_path(completion, 'usage', 'prompt_tokens'))
+    answer = _count(get_path(completion, 'usage', 'completion_tokens'))
+    if prompt is None and answer is None:
+        return None
+    model = clean(completion.get('model'), MAX_MODEL) or asked_model
+    return {'model': model, 'prompt_tokens': prompt, 'completion_tokens': answer}
+
+
+def _count(value: object) -> int | None:
+    """A number of tokens that an integer column takes."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    is_count = isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**31
+    return value if is_count and isinstance(value, int) else None
 
 
 def find_answer(completion: dict[str, Any]) -> str:

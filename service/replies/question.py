@@ -2,7 +2,8 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 from service.accounts.account import Account
 from service.conversations.conversation import Conversation
@@ -10,49 +11,102 @@ from service.conversations.reply_queue import ClaimedReply
 from service.messages import view
 from service.messages.message import Message
 from service.messages.view import Shown
-from service.runtime.db import fetch_dicts
+from service.replies import pictures, service_request
+from service.replies.pictures import Picture
+from service.replies.service_request import ServiceRequest
+from service.runtime.config import settings
 from service.runtime.model import columns_of
 from service.runtime.prepared import Prepared
+from service.runtime.rows import Integer, Uuid, fetch_bulk_dicts
 
-HISTORY = 20  # the last messages that the responder sees
-# An edit or a deletion is shown in the message that it is about.
-FIND_HISTORIES = Prepared(
-    """
-SELECT {columns}
-FROM unnest(%(conversation_ids)s::uuid[]) AS n (id) CROSS JOIN LATERAL (
-  SELECT * FROM message m WHERE m.conversation_id = n.id AND m.type NOT IN ('edit', 'revoke')
-  ORDER BY m.id DESC LIMIT %(limit)s) m
-ORDER BY m.id
-""",
-    columns=columns_of(Message, 'm'),
-)
+HISTORY = 20  # the last messages that the responder sees; an account may choose another number
 
 
 @dataclass(frozen=True, slots=True)
+class WantedHistory:
+    """So many of the last messages of a conversation."""
+
+    id: Uuid
+    most: Integer
+
+
+# An edit or a deletion is shown in the message that it is about.
+FIND_HISTORIES = Prepared.for_rows(WantedHistory)(
+    """
+SELECT {shown}
+FROM {rows} CROSS JOIN LATERAL (
+  SELECT * FROM message m WHERE m.conversation_id = n.id AND m.type NOT IN ('edit', 'revoke')
+  ORDER BY m.id DESC LIMIT n.most) m
+ORDER BY m.id
+""",
+    shown=columns_of(Message, 'm'),
+)
+
+
+@dataclass(slots=True)
 class Question:
-    """What a responder is asked about."""
+    """What a responder is asked about.
+
+    `pictures`: those of the customer, if the account's AI sees; `request`: if a service of the
+    platform's own is asked.
+    """
 
     account: Account
     conversation: Conversation
     history: list[Shown]  # messages as callers see them, the oldest first
+    pictures: Sequence[Picture] = ()
+    request: ServiceRequest | None = field(default=None, repr=False)
+
+    @property
+    def responder(self) -> dict[str, Any]:
+        """As the account has it; without one, the AI of the environment."""
+        return self.account.responder or {'kind': 'openai'}
+
+    @property
+    def seconds(self) -> float:
+        """The responder's time for its whole answer."""
+        seconds: float = self.responder.get('timeout_seconds') or settings.RESPONDER_TIMEOUT
+        return seconds
 
 
 def read_questions(replies: Sequence[ClaimedReply]) -> list[Question]:
     """What to ask for each of the claimed replies, in their order."""
     accounts = Account.find_all(reply.chatbot_id for reply in replies)
-    histories = _read_histories([reply.id for reply in replies])
-    return [
+    wanted = [_wanted_history(reply.id, accounts[reply.chatbot_id]) for reply in replies]
+    histories = _read_histories(wanted)
+    questions = [
         Question(accounts[reply.chatbot_id], reply.conversation, histories[reply.id])
         for reply in replies
     ]
+    _add_pictures([one for one in questions if one.responder.get('images')])
+    _add_requests([one for one in questions if one.responder['kind'] == 'http'])
+    return questions
 
 
-def _read_histories(conversation_ids: list[str]) -> dict[str, list[Shown]]:
+def _wanted_history(conversation_id: str, account: Account) -> WantedHistory:
+    return WantedHistory(conversation_id, (account.responder or {}).get('history') or HISTORY)
+
+
+def _read_histories(wanted: list[WantedHistory]) -> dict[str, list[Shown]]:
     """The last messages of conversations; without what was edited away or deleted."""
-    parameters = {'conversation_ids': conversation_ids, 'limit': HISTORY}
-    messages = [Message(**row) for row in fetch_dicts(FIND_HISTORIES, parameters)]
+    messages = [Message(**row) for row in fetch_bulk_dicts(FIND_HISTORIES, wanted)]
     histories: defaultdict[str, list[Shown]] = defaultdict(list)
     for message in view.serialize(messages):
         message['revisions'] = []
         histories[message['conversation_id']].append(message)
     return histories
+
+
+def _add_pictures(questions: list[Question]) -> None:
+    if not questions:
+        return
+    wanted = [pictures.latest(question.history) for question in questions]
+    found = pictures.find([message_id for ids in wanted for message_id in ids])
+    for question, ids in zip(questions, wanted, strict=True):
+        question.pictures = [found[message_id] for message_id in ids if message_id in found]
+
+
+def _add_requests(questions: list[Question]) -> None:
+    new = [service_request.new_request(one.conversation, one.history) for one in questions]
+    for question, request in zip(questions, service_request.as_first_asked(new), strict=True):
+        question.request = request

@@ -1,5 +1,8 @@
 """Why a responder gave no reply, and what that means for the next attempt."""
 
+# HTTP statuses of a responder that a person has to mend: its key, its address or its model.
+MISCONFIGURED_STATUSES = frozenset((401, 403, 404))
+
 
 class NoReply(Exception):
     """The responder gave no usable answer. The title is ours and quotes nothing of it."""

@@ -12,6 +12,7 @@ from service.replies.reply_failure import NoReply
 from service.runtime import bounded_answer, deadline, retry_after
 
 MAX_ANSWER = 2**20  # bytes, compressed and decompressed
+MAX_STREAM = 8 * MAX_ANSWER  # of one in pieces, each of which has its frame
 MAX_WAIT = 600  # seconds that a server may ask to be left alone
 BUSY = (429, 503, 529)  # HTTP statuses; 529 (overloaded) is that of some AIs
 
@@ -59,10 +60,17 @@ def post(url: str, body: bytes, headers: dict[str, str], seconds: float) -> Answ
         with deadline.within(seconds):
             request = requests.Request('POST', url, headers, data=body).prepare()
             answer = _adapter.send(request, stream=True).raw
-            return Answer(answer.status, answer.headers, bounded_answer.read(answer, MAX_ANSWER))
+            body = bounded_answer.read(answer, _most(answer.headers))
+            return Answer(answer.status, answer.headers, body)
     except bounded_answer.Unreadable as error:
         raise NoReply(f'the responder answered {error}') from None
     except UNANSWERED as error:
         if time.monotonic() - began >= seconds:
             raise NoReply(f'the responder did not answer within {seconds:g} s') from None
         raise NoReply(f'the responder did not answer ({type(error).__name__})') from None
+
+
+def _most(headers: Mapping[str, str]) -> int:
+    """How many bytes an answer may have."""
+    is_stream = headers.get('Content-Type', '').strip().lower().startswith('text/event-stream')
+    return MAX_STREAM if is_stream else MAX_ANSWER

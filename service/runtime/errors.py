@@ -69,6 +69,18 @@ CODES = {
         'The person wants no marketing.',
         'Send none until they want it; all else still goes.',
     ),
+    'reply_overtaken': (
+        'The customer has written again since the message that is answered.',
+        'Wait for the question about the new message, or send with "force": true.',
+    ),
+    'reply_too_late': (
+        "The answer comes later than the account's reply_ttl_seconds after the message.",
+        'Raise reply_ttl_seconds, or send with "force": true.',
+    ),
+    'conversation_paused': (
+        'A person has taken the conversation over: no responder answers in it.',
+        'Wait until it is resumed, or send with "force": true.',
+    ),
     'nobody_left': (
         'No recipient of the bulk may get this message now.',
         'See dropped and dropped_rows.',

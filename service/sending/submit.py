@@ -27,7 +27,7 @@ from service.messages.references import with_wamids
 from service.messages.usage import AIUsage
 from service.runtime.db import connection
 from service.runtime.errors import Invalid, TooManyQueued
-from service.sending import batch, outbox, send_policy
+from service.sending import batch, late_answer, outbox, send_policy
 from service.sending.batch import Batch
 from service.sending.outbound_message import OutboundMessage, split_text
 from service.sending.outbox import AccountMessages, Priority, QueueOptions
@@ -72,14 +72,17 @@ def prepare(account: Account, message: Body) -> PreparedMessage:
 def queue(prepared: PreparedMessage) -> list[Message]:
     """Steps 3 to 5; a long text that may be split becomes several messages.
 
-    Raises Conflict when it may not be sent.
+    Raises Conflict when it may not be sent, Invalid when it answers nothing of this customer.
     """
     account = prepared.account
     body = prepared.message
     (conversation_id,) = resolve([addressee(account.chatbot_id, body)]).values()
+    priority = Priority.SINGLE
+    if 'in_reply_to' in body:
+        priority = late_answer.require_wanted(account, conversation_id, body)
     message = OutboundMessage(conversation_id, body, prepared.templates)
     allowed = send_policy.require_allowed(message)
-    options = QueueOptions(Priority.SINGLE, body.get('send_at'), body.get('expires_at'))
+    options = QueueOptions(priority, body.get('send_at'), body.get('expires_at'))
     return outbox.queue(account, allowed.parts(), options)
 
 

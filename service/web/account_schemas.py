@@ -1,10 +1,11 @@
 """What callers may send about an account, checked before anything is done."""
 
+from functools import partial
 from typing import Any
 
 from marshmallow import ValidationError, fields, validate, validates_schema
 
-from service.content.fields import Body, storable
+from service.content.fields import Body, Flag, fits_in, storable
 from service.content.message_types import TEXT_LIMIT
 from service.conversations.opt_out_keywords import MAX_LENGTH, MAX_WORDS
 from service.web.schema_fields import (
@@ -18,12 +19,31 @@ from service.web.schema_fields import (
     wholly_visible,
 )
 
+MAX_EXTRA = 20_000  # characters as JSON
+
+
+def of_ours(extra: dict[str, Any]) -> None:
+    """A validator: the request's messages are the conversation, and nothing else."""
+    if 'messages' in extra:
+        raise ValidationError({'messages': ['The gateway makes them of the conversation.']})
+
 
 class ResponderSchema(Body):
     """Who answers the customers; without one, the AI_* of the environment."""
 
     FIELDS = {
-        'openai': {'base_url', 'api_key', 'model', 'system_prompt', 'timeout_seconds'},
+        'openai': {
+            'base_url',
+            'api_key',
+            'model',
+            'system_prompt',
+            'timeout_seconds',
+            'temperature',
+            'max_tokens',
+            'history',
+            'images',
+            'extra',
+        },
         'http': {'url', 'secret', 'timeout_seconds'},
         'none': set(),
     }
@@ -33,6 +53,11 @@ class ResponderSchema(Body):
     api_key = Pasted(validate=[validate.Length(max=1000), token_form])
     model = Pasted(validate=[validate.Length(1, 255), storable, wholly_visible])
     system_prompt = Text(maximum=50000)
+    temperature = fields.Float(validate=validate.Range(0, 2))
+    max_tokens = fields.Integer(strict=True, validate=validate.Range(1, 1_000_000))
+    history = fields.Integer(strict=True, validate=validate.Range(1, 100))
+    images = Flag()
+    extra = fields.Dict(keys=fields.String(), validate=[partial(fits_in, most=MAX_EXTRA), of_ours])
     timeout_seconds = fields.Integer(strict=True, validate=validate.Range(1, 300))
     url = PastedURL()
     secret = Pasted(validate=[validate.Length(1, 1000), webhook_secret])

@@ -65,11 +65,13 @@ class Secrets:
     app_secret: str | None
     webhook_verify_token: str | None
     responder_secret: str | None
+    former_responder_secret: str | None
 
 
 REPLACE_SECRETS = """
 UPDATE whatsapp_cloud_account a SET access_token = n.access_token, app_secret = n.app_secret,
-  webhook_verify_token = n.webhook_verify_token, responder_secret = n.responder_secret
+  webhook_verify_token = n.webhook_verify_token, responder_secret = n.responder_secret,
+  former_responder_secret = n.former_responder_secret
 FROM {rows} WHERE a.chatbot_id = n.chatbot_id
 """
 

@@ -7,6 +7,7 @@ from flask import Blueprint
 from service.content import message_schema
 from service.conversations import pause
 from service.conversations.conversation import Conversation
+from service.messages.message import ANSWERED_TYPES
 from service.replies import unanswered
 from service.runtime.db import db
 from service.runtime.queues import INCOMING, wake
@@ -16,7 +17,6 @@ from service.web.auth import guard
 from service.web.conversation_schemas import pause_schema, resume_schema
 from service.web.request_input import query_parameters
 from service.web.responses import JSONObject
-from service.webhooks.messages_field import ANSWERED_TYPES
 
 blueprint = guard(Blueprint('conversations', __name__))
 

@@ -8,6 +8,7 @@ from marshmallow import ValidationError, fields, validate
 
 from service.content.fields import MAX_LINK, storable, visible
 from service.runtime.config import UNSEEN
+from service.runtime.ids import ID
 
 NUMBER_ID = re.compile(r'\A[A-Za-z0-9_-]{1,64}\Z')  # it becomes part of a URL
 # It becomes part of a URL, too, and clients resolve "." and "..".
@@ -79,6 +80,7 @@ def webhook_secret(value: str) -> None:
         raise ValidationError(f'Must be whsec_ and base64 of at least {SECRET_BYTES} bytes.')
 
 
+message_id_form = validate.Regexp(rf'\A{ID}\Z', error='Not the id of a message.')
 number_id_form = validate.Regexp(NUMBER_ID, error="Not an id of Meta's.")
 chatbot_id_form = validate.Regexp(
     CHATBOT_ID,

@@ -16,7 +16,7 @@ from service.content.message_types import TEXT_LIMIT, TextSchema
 from service.content.text_split import split
 from service.sending.personalisation import without_placeholders
 from service.sending.recipients import MAX_RECIPIENTS
-from service.web.schema_fields import Text, Timestamp
+from service.web.schema_fields import Text, Timestamp, message_id_form
 
 MAX_PARTS = 25  # messages that one long text may become
 MAX_DELAY = timedelta(days=35)  # from now to send_at
@@ -62,6 +62,12 @@ class SendSchema(TimesSchema, WindowSchema, RecipientSchema):  # type: ignore[mi
     chatbot_id = Text(required=True)
     client_reference = Text()
     split = Flag()  # a text over the limit becomes several messages
+    in_reply_to = fields.String(validate=message_id_form)  # what a responder answers only now
+
+    @validates_schema
+    def check_answer(self, data: dict[str, Any], **_: object) -> None:
+        if 'in_reply_to' in data and 'send_at' in data:
+            raise ValidationError('An answer is sent at once.', 'send_at')
 
     def content_problems(self, kind: str, message: Mapping[str, Any]) -> dict[str, Any]:
         if message.get('split') is not True:

@@ -10,7 +10,7 @@ from service.conversations import conversation, opt_out
 from service.conversations.conversation import Activity
 from service.media import expected_file
 from service.messages import echo, message, search_index
-from service.messages.message import MessageKey, ReceivedMessage
+from service.messages.message import ANSWERED_TYPES, MessageKey, ReceivedMessage
 from service.messages.search_vector import vector
 from service.runtime.config import settings
 from service.runtime.ids import new_id
@@ -24,10 +24,6 @@ log = logging.getLogger(__name__)
 WARNING_SECONDS = 600  # between two warnings about one account that answers nobody
 _warned_at: dict[str, float] = {}  # chatbot_id: monotonic time of the last warning
 
-ANSWERED_TYPES = frozenset((
-    'text', 'image', 'video', 'audio', 'voice', 'document', 'sticker', 'location', 'contacts',
-    'interactive', 'button', 'order', 'request_welcome',
-))  # fmt: skip
 SENDER_KEYS = ('from', 'from_user_id', 'from_parent_user_id', 'group_id')
 # Of any message, and kept in columns of their own.
 COMMON_KEYS = frozenset((*SENDER_KEYS, 'to', 'to_user_id', 'id', 'timestamp', 'type', 'context'))

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from service.replies import question
+from service.replies import openai_responder, question
 from service.replies.responder_client import MAX_ANSWER
 from service.runtime.config import VARIABLES
 from tests.people import envelope, text_message
@@ -84,4 +84,4 @@ def test_the_figures_are_those_of_the_code():
     assert f'the last {question.HISTORY}, ' in PAGE
     assert f'{THREADS} threads' in PAGE
     (told,) = re.findall(r'^- ([\d, and]+) are not repeated', PAGE, re.MULTILINE)
-    assert set(map(int, re.findall(r'\d+', told))) == responder.FINAL_STATUSES
+    assert set(map(int, re.findall(r'\d+', told))) == openai_responder.FINAL_STATUSES

@@ -1,0 +1,102 @@
+"""Answers that the platform's own service gives later, by POST /send with `in_reply_to`."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from service.accounts.account import Account
+from service.messages.message import ANSWERED_TYPES
+from service.runtime.db import execute
+from service.runtime.errors import Conflict, Invalid
+from service.runtime.prepared import Prepared
+from service.runtime.rows import fetch_as
+from service.runtime.timestamps import to_rfc3339
+from service.sending.outbox import Priority
+from service.sending.personalisation import Body
+
+# Nobody writes to it, pauses it or records an answer until the send is committed.
+LOCK_CONVERSATION = Prepared("""
+SELECT id FROM conversation WHERE id = %s FOR NO KEY UPDATE
+""")
+# The customer's message, and what became of it since. Its age counts as that of a wanted reply.
+# `|| ''`: no index of the inbound ones is asked, whatever the tables held when this was planned.
+FIND_ANSWERED = Prepared("""
+SELECT CASE WHEN m.timestamp BETWEEN m.created_at - interval '7 days' AND m.created_at
+    THEN m.timestamp ELSE m.created_at END AS wrote_at,
+  now() AS now, CASE WHEN c.paused_until > now() THEN c.paused_until END AS paused_until,
+  (SELECT n.id FROM message n
+   WHERE n.conversation_id = %(conversation_id)s AND n.id > m.id
+     AND n.direction || '' = 'inbound' AND n.type = ANY(%(types)s)
+   ORDER BY n.id LIMIT 1) AS overtaken_by
+FROM message m JOIN conversation c ON c.id = m.conversation_id
+WHERE m.id = %(id)s AND m.conversation_id = %(conversation_id)s AND m.direction || '' = 'inbound'
+""")
+# What is being asked finds its claim gone, and is not sent. A reply that was still wanted is a
+# turn; one that the service took upon itself with 202 was counted then.
+END_WANTED_REPLY = Prepared("""
+UPDATE conversation SET answered_at = now(), reply_due_at = NULL, reply_claim = NULL,
+  reply_lease_until = NULL, reply_error = NULL, reply_attempts = 0, updated_at = now(),
+  turns_on = CASE WHEN reply_due_at IS NULL THEN turns_on ELSE (now() AT TIME ZONE 'UTC')::date END,
+  turns = CASE WHEN reply_due_at IS NULL THEN turns
+    WHEN turns_on = (now() AT TIME ZONE 'UTC')::date THEN least(turns + 1, 32767) ELSE 1 END
+WHERE id = %s
+""")
+
+
+@dataclass(frozen=True, slots=True)
+class AnsweredMessage:
+    """A customer's message that is answered later."""
+
+    wrote_at: datetime
+    now: datetime
+    paused_until: datetime | None
+    overtaken_by: str | None  # a newer message of the customer that wants a reply
+
+
+def require_wanted(account: Account, conversation_id: str, body: Body) -> Priority:
+    """Let an answer end the reply that is wanted; with which priority it is to be sent.
+
+    In the transaction that stores it. Raises Invalid when it answers no message of this customer,
+    Conflict when it is overtaken, too late, or a person has the conversation, unless it is forced.
+    """
+    execute(LOCK_CONVERSATION, (conversation_id,))
+    answered = _find(conversation_id, body['in_reply_to'])
+    if not body.get('force'):
+        _refuse_unwanted(account, answered)
+    if not answered.overtaken_by:
+        execute(END_WANTED_REPLY, (conversation_id,))
+    # Replies do not leave during a pause; this one was forced.
+    return Priority.SINGLE if answered.paused_until else Priority.REPLY
+
+
+def _find(conversation_id: str, message_id: str) -> AnsweredMessage:
+    values = {
+        'id': message_id,
+        'conversation_id': conversation_id,
+        'types': sorted(ANSWERED_TYPES),
+    }
+    found = fetch_as(AnsweredMessage, FIND_ANSWERED, values)
+    if not found:
+        problem = 'This customer has written no message of this id.'
+        raise Invalid('The message that is answered cannot be found.', {'in_reply_to': [problem]})
+    return found[0]
+
+
+def _refuse_unwanted(account: Account, answered: AnsweredMessage) -> None:
+    if answered.paused_until:
+        until = to_rfc3339(answered.paused_until)
+        sentence = (
+            f'A person has this conversation until {until}; "force": true sends all the same.'
+        )
+        raise Conflict(sentence, code='conversation_paused', paused_until=until)
+    if answered.overtaken_by:
+        raise Conflict(
+            'The customer has written again since that message; "force": true sends all the same.',
+            code='reply_overtaken',
+            overtaken_by=answered.overtaken_by,
+        )
+    most = account.reply_ttl_seconds
+    if answered.now > answered.wrote_at + timedelta(seconds=most):
+        raise Conflict(
+            f'The customer wrote more than {most} s ago; "force": true sends all the same.',
+            code='reply_too_late',
+        )
