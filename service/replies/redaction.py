@@ -11,6 +11,7 @@ from service.runtime.logs import NUMBER
 MAX_LENGTH = 300  # characters
 # Keys, also with stars in the place of their middle.
 TOKEN = re.compile(r'(?=[A-Za-z_\-+=*]{0,400}[0-9])[A-Za-z0-9_\-+=*]{20,}')
+DATA_URL = re.compile(r'data:[\w./+-]{1,100};base64,[A-Za-z0-9+/=]*')  # of a customer's picture
 INVISIBLE = re.compile(
     r'[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]+'
 )
@@ -22,7 +23,7 @@ HIDDEN = '…'
 def redact(sentence: str | None, secrets: Iterable[str | None], texts: Iterable[str]) -> str | None:
     """The sentence without any part of `secrets` or `texts`; None when nothing is left of it."""
     seen = INVISIBLE.sub(' ', (sentence or '')[: 4 * MAX_LENGTH])
-    shown = _one_line(seen)[:MAX_LENGTH]
+    shown = DATA_URL.sub(HIDDEN, _one_line(seen))[:MAX_LENGTH]
     texts = [_one_line(text) for text in texts]
     shown = _without_pieces(shown, filter(None, secrets), PART_OF_KEY)
     shown = _without_pieces(shown, texts, QUOTATION)
