@@ -4,7 +4,7 @@ import uuid
 
 import pytest
 
-from service.content.text_split import split
+from service.content.text_split import split, split_formatted
 from tests.people import CHATBOT, CUSTOMER, envelope, sql, text_message
 
 TO = {'chatbot_id': CHATBOT, 'to': f'+{CUSTOMER}'}
@@ -58,11 +58,45 @@ def test_words_stay_whole_and_nothing_but_the_space_between_them_is_lost():
         (' ' * 11 + 'x', ['x']),
         ('0123456789 ', ['0123456789']),
         ('lines two\r\nthree', ['lines two', 'three']),
+        ('one two\n\nx\ny', ['one two', 'x\ny']),
+        ('one two\r\n\r\nx\ny', ['one two', 'x\ny']),
+        ('a\n\nb c d e f', ['a', 'b c d e f']),
+        ('a\n\nb c d\n\ne f g', ['a\n\nb c d', 'e f g']),
+        ('a\n\nb c d e f g h i', ['a\n\nb c d e', 'f g h i']),
+        ('a\n\n\n\nb c d e\nf', ['a', 'b c d e\nf']),
         ('no\xa0break\xa0here', ['no\xa0break\xa0h', 'ere']),
     ],
 )
-def test_a_line_end_is_preferred_then_a_space_and_a_word_is_cut_only_when_it_must_be(text, parts):
+def test_a_paragraph_is_preferred_then_a_line_then_a_space_and_a_word_is_cut_only_if_it_must_be(
+    text, parts
+):
     assert list(split(text, 10)) == parts
+
+
+CODE = 'See:\n```\none\ntwo\nthree\n```\nDone.'
+
+
+@pytest.mark.parametrize(
+    ('text', 'parts'),
+    [
+        (CODE, ['See:\n```\none\n```', '```\ntwo\nthree\n```', 'Done.']),
+        ('```\none\ntwo\n```', ['```\none\ntwo\n```']),
+        ('aaaa\nbb\n```\none two\n```', ['aaaa\nbb', '```\none two\n```']),
+        ('```one``` ```two``` ```three```', ['```one```', '```two```', '```three```']),
+        ('one two three four five six', ['one two three four', 'five six']),
+    ],
+)
+def test_code_that_is_cut_is_code_in_each_part(text, parts):
+    assert list(split_formatted(text, 22)) == parts
+
+
+@pytest.mark.parametrize('size', range(20, 60))
+def test_every_part_of_code_has_all_its_marks_and_nothing_is_lost(size):
+    parts = list(split_formatted(f'{CODE}\n{CODE}', size))
+    assert max(map(len, parts)) <= size
+    assert all(part.count('```') % 2 == 0 for part in parts)
+    words = ' '.join(parts).replace('`', ' ').split()
+    assert words == ['See:', 'one', 'two', 'three', 'Done.'] * 2
 
 
 @pytest.mark.parametrize(

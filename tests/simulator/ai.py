@@ -6,10 +6,12 @@ import time
 
 from aiohttp import web
 
+from . import ai_shapes
 from .graph import bearer, parsed
 from .simulator import SIMULATOR, Simulator
 
 FAIL = re.compile(r'\bfail (\d+)\b', re.IGNORECASE)
+STATUS = re.compile(r'\bai-status ([45]\d\d)\b', re.IGNORECASE)
 SLOW = re.compile(r'\bslow (\d+(?:\.\d+)?)\b', re.IGNORECASE)
 
 
@@ -37,9 +39,12 @@ async def answered(simulator: Simulator, body: object, key: str) -> web.Response
         return problem(
             500, 'server_error', 'The server had an error while processing your request.'
         )
+    if status := STATUS.search(last):
+        headers = {'Retry-After': '2'} if int(status[1]) in (429, 503) else {}
+        return problem(int(status[1]), 'stand_in', 'As it was asked to.', headers)
     if 'ai-garbage' in last:
         return web.Response(text='<html>not JSON', content_type='application/json')
-    return web.json_response(completion(body, '' if 'ai-empty' in last else f'You said: {last}'))
+    return ai_shapes.answer(body, last)
 
 
 def still_failing(simulator: Simulator, conversation: tuple, times: int) -> bool:
@@ -61,24 +66,8 @@ def text_of(content: object) -> str:
     return str(content or '')
 
 
-def completion(body: dict, text: str) -> dict:
-    return {
-        'id': f'chatcmpl-{time.monotonic_ns()}',
-        'object': 'chat.completion',
-        'created': int(time.time()),
-        'model': body.get('model', 'simulated'),
-        'choices': [
-            {
-                'index': 0,
-                'message': {'role': 'assistant', 'content': text, 'refusal': None},
-                'finish_reason': 'stop',
-            }
-        ],
-        'usage': {'prompt_tokens': 1, 'completion_tokens': 1, 'total_tokens': 2},
-    }
-
-
-def problem(status: int, kind: str, message: str) -> web.Response:
-    return web.json_response(
-        {'error': {'message': message, 'type': kind, 'param': None, 'code': None}}, status=status
-    )
+def problem(
+    status: int, kind: str, message: str, headers: dict[str, str] | None = None
+) -> web.Response:
+    error = {'message': message, 'type': kind, 'param': None, 'code': None}
+    return web.json_response({'error': error}, status=status, headers=headers)

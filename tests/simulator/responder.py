@@ -1,19 +1,21 @@
 """A stand-in for a platform's own service: takes the conversation, checks Standard Webhooks,
-answers messages.
+answers messages, now or later.
 """
 
 import asyncio
 import binascii
 import hmac
 import json
+import re
 import time
 from base64 import b64decode, b64encode
 
-from aiohttp import web
+from aiohttp import ClientError, web
 
 from .graph import parsed
-from .simulator import SIMULATOR
+from .simulator import SIMULATOR, Simulator
 
+LATER = re.compile(r'later(?: (\d+(?:\.\d+)?))?', re.IGNORECASE)  # and after how many seconds
 HEADERS = ('webhook-id', 'webhook-timestamp', 'webhook-signature')
 TOLERANCE = 300  # seconds that the timestamp may be off
 
@@ -29,9 +31,11 @@ async def respond(request: web.Request) -> web.Response:
         else answer_to(last_inbound_text(body))
     )
     headers = {name: request.headers.get(name) for name in HEADERS}
-    simulator.responder_asks.append(
-        {'at': time.time(), 'status': answer.status, 'headers': headers, 'body': body}
-    )
+    asked = {'at': time.time(), 'status': answer.status, 'headers': headers, 'body': body}
+    simulator.responder_asks.append(asked)
+    if answer.status == 202:
+        asked['later'] = None
+        simulator.webhook.spawn(answer_later(simulator, asked))
     simulator.chats.note('from_gateway', 'platform asked', answer.status, complaint or '')
     return answer
 
@@ -91,11 +95,36 @@ def answer_to(text: str) -> web.Response:
     word = text.strip().lower()
     if word == 'none':
         return web.Response(status=204)
+    if LATER.fullmatch(word):
+        return web.Response(status=202)
     if word == 'two':
         return messages(said('the first of two.'), said('the second of two.'))
     if word in ('buttons', 'list'):
         return messages(BUTTONS if word == 'buttons' else LIST)
     return messages(said(text or 'thank you.'))
+
+
+async def answer_later(simulator: Simulator, asked: dict) -> None:
+    """POST /send with `in_reply_to`; its status and answer are kept as `later` of the ask."""
+    body, config = asked['body'], simulator.config
+    text = last_inbound_text(body)
+    await asyncio.sleep(float(LATER.fullmatch(text.strip())[1] or 0))
+    person = body['conversation']
+    phone = person['wa_id']
+    message = {
+        'chatbot_id': person['chatbot_id'],
+        **({'to': f'+{phone}'} if phone else {'recipient': person['user_id']}),
+        'in_reply_to': body['in_reply_to'],
+        **said(text),
+    }
+    headers = {'Authorization': f'Bearer {config.api_key}'}
+    url = f'{config.gateway_url}/whatsapp-cloud/send'
+    try:
+        async with simulator.webhook.session.post(url, json=message, headers=headers) as answer:
+            asked['later'] = {'status': answer.status, 'body': await answer.json()}
+    except (ClientError, TimeoutError, OSError, ValueError) as error:
+        asked['later'] = {'status': None, 'body': type(error).__name__}
+    simulator.chats.note('to_gateway', 'platform answers', asked['later']['status'] or 'no answer')
 
 
 def said(text: str) -> dict:

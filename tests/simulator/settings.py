@@ -6,7 +6,7 @@ import argparse
 import os
 from dataclasses import asdict, dataclass, field, fields
 
-SECRETS = ('app_secret', 'responder_secret', 'tokens', 'verify_token')
+SECRETS = ('api_key', 'app_secret', 'responder_secret', 'tokens', 'verify_token')
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +54,8 @@ class Config:
     ai_latency: float = 0.0
     responder_latency: float = 0.0
     responder_secret: str = ''
+    gateway_url: str = ''  # where the platform's service sends what it answers later
+    api_key: str = ''
 
     def merge(self, changes: dict) -> list[str]:
         """Takes all of `changes` or, if one is wrong, none; returns what is wrong."""
@@ -105,7 +107,7 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
         ('phone-number-id', '300112233445566', str, 'the business number that customers write to'),
         ('display-phone-number', '15550104477', str, 'that number, as people see it'),
         ('waba-id', '880011223344556', str, 'the WhatsApp business account'),
-        ('gateway-url', '', str, 'shown on the phone page'),
+        ('gateway-url', '', str, 'shown on the phone page; answers that come later go there'),
         ('api-key', '', str, 'shown on the phone page'),
     ):
         parser.add_argument(f'--{flag}', default=environment(flag, default), type=kind, help=text)

@@ -50,6 +50,8 @@ class Simulator:
             app_secret=flags.app_secret,
             verify_token=flags.verify_token,
             tokens=list(flags.token),
+            gateway_url=flags.gateway_url,
+            api_key=flags.api_key,
         )
 
     def number(self, phone_number_id: str | None = None) -> Number:

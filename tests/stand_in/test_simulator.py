@@ -681,6 +681,33 @@ def test_the_ai_fails_when_it_is_told_to(simulator):
     assert ask_ai(simulator, 'ai-empty')[2]['choices'][0]['message']['content'] == ''
 
 
+@pytest.mark.parametrize(
+    ('word', 'told'),
+    [
+        ('ai-parts', b'"type": "text"'),
+        ('ai-refusal', b"I can't help"),
+        ('ai-tool', b'"tool_calls"'),
+        ('ai-think', b'<think>'),
+        ('ai-markdown', b'**Kayak**'),
+    ],
+)
+def test_the_ai_answers_in_every_shape(simulator, word, told):
+    status, _, answer = ask_ai(simulator, f'hello {word}')
+    assert status == 200
+    assert told in json.dumps(answer).encode()
+
+
+def test_the_ai_streams_and_refuses_when_it_is_told_to(simulator):
+    _, headers, raw = ask_ai(simulator, 'hello ai-stream')
+    assert headers.get_content_type() == 'text/event-stream'
+    assert raw.endswith(b'data: [DONE]\n\n')
+    assert b'"hello "' in raw
+    assert ask_ai(simulator, 'ai-nothing')[2] == b'data: [DONE]\n\n'
+    status, headers, _ = ask_ai(simulator, 'ai-status 429')
+    assert (status, headers['Retry-After']) == (429, '2')
+    assert ask_ai(simulator, 'ai-status 404')[0] == 404
+
+
 def ask_platform(simulator, text, secret):
     key = b64decode(secret.removeprefix('whsec_'))
     body = json.dumps({'messages': [{'direction': 'inbound', 'text': {'body': text}}]}).encode()

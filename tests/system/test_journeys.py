@@ -2,6 +2,7 @@
 and stop.
 """
 
+import base64
 import signal
 import time
 
@@ -10,6 +11,8 @@ import pytest
 from tests.gateway import ENTRIES, Gateway
 from tests.people import CUSTOMER
 from tests.stack import wait_until
+
+SECRET = 'whsec_' + base64.b64encode(b'the key of the service').decode()
 
 
 @pytest.fixture(scope='module')
@@ -104,3 +107,24 @@ def test_processes_start_before_the_servers_and_in_any_order(tmp_path):
             )
     finally:
         assert all(codes == [0] for codes in gateway.codes.values()), gateway.codes
+
+
+def test_a_service_of_the_platforms_answers_later(gateway):
+    url = gateway.url
+    gateway.stand_in.config(gateway_url=url, api_key='test-key')
+    responder = {'kind': 'http', 'url': f'{gateway.stand_in.url}/responder', 'secret': SECRET}
+    gateway.backend.account('later', '300112233445599', responder=responder)
+    gateway.stand_in.customer_writes('later 0.5', phone_number_id='300112233445599')
+
+    def answered():
+        return gateway.backend.messages(chatbot_id='later', direction='outbound', status='read')
+
+    wait_until(answered)
+    (answer,) = answered()
+    (question,) = gateway.backend.messages(chatbot_id='later', direction='inbound')
+    assert (answer['in_reply_to'], answer['text']) == (
+        question['id'],
+        'From the platform: later 0.5',
+    )
+    (ask,) = gateway.stand_in.get('/responder')['data']
+    assert (ask['status'], ask['later']['status']) == (202, 202)
