@@ -141,6 +141,7 @@ class Activity:
     known_at: datetime | None = None  # Meta's time of the latest
     said_at: datetime | None = None  # the same or, when Meta gives none, the time of receipt
     wrote_at: datetime | None = None  # of the latest that opens the 24-hour window
+    outbound_at: datetime | None = None  # of the latest that went to the customer
     wa_id: str | None = None
     user_id: str | None = None
     parent_user_id: str | None = None
@@ -170,6 +171,7 @@ UPDATE conversation c SET
   last_inbound_at = greatest(c.last_inbound_at,
     CASE WHEN n.wrote_at > now() THEN now() ELSE n.wrote_at END),
   last_message_at = greatest(c.last_message_at, n.said_at),
+  last_outbound_at = greatest(c.last_outbound_at, n.outbound_at),
   reply_due_at = coalesce(clock_timestamp() + n.reply_after * interval '1 second', c.reply_due_at),
   reply_attempts = CASE WHEN n.reply_after IS NULL THEN c.reply_attempts ELSE 0 END,
   {names}, {ids}

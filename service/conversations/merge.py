@@ -31,7 +31,7 @@ MOVE_HISTORY = """
 UPDATE contact_event SET conversation_id = %(target)s WHERE conversation_id = %(source)s
 """
 # Whoever asks the source's responder now finds the claim gone; a responder that was asked about
-# one half is asked again. An opt-out of either stands: the person has said it.
+# one half is asked again. An opt-out of either stands: the person has said it. So does a pause.
 COMBINE_CONVERSATIONS = """
 UPDATE conversation t SET
   last_inbound_at = greatest(t.last_inbound_at, s.last_inbound_at),
@@ -51,16 +51,32 @@ UPDATE conversation t SET
   opted_out_by = CASE WHEN s.opted_out_at < t.opted_out_at OR t.opted_out_at IS NULL
                  THEN s.opted_out_by ELSE t.opted_out_by END,
   opted_out_at = least(t.opted_out_at, s.opted_out_at),
-  reply_due_at = CASE WHEN s.reply_due_at IS NULL THEN t.reply_due_at
+  reply_due_at = CASE WHEN {is_paused} THEN NULL
+                 WHEN s.reply_due_at IS NULL THEN t.reply_due_at
                  WHEN t.reply_claim IS NOT NULL THEN clock_timestamp()
                  ELSE least(t.reply_due_at, s.reply_due_at) END,
+  paused_by = CASE WHEN s.paused_until > coalesce(t.paused_until, '-infinity')
+              THEN s.paused_by ELSE t.paused_by END,
   paused_until = greatest(t.paused_until, s.paused_until),
+  assignee = CASE WHEN s.paused_until > coalesce(t.paused_until, '-infinity')
+             THEN coalesce(s.assignee, t.assignee) ELSE coalesce(t.assignee, s.assignee) END,
+  reply_claim = CASE WHEN {is_paused} THEN NULL ELSE t.reply_claim END,
+  reply_lease_until = CASE WHEN {is_paused} THEN NULL ELSE t.reply_lease_until END,
+  reply_wanted_at = CASE WHEN {is_paused} THEN NULL
+                    ELSE greatest(t.reply_wanted_at, s.reply_wanted_at) END,
+  turns = CASE WHEN s.turns_on = t.turns_on THEN least(t.turns + s.turns, 32767)
+          WHEN s.turns_on > coalesce(t.turns_on, '-infinity') THEN s.turns ELSE t.turns END,
+  turns_on = greatest(t.turns_on, s.turns_on),
+  answered_at = greatest(t.answered_at, s.answered_at),
+  quick_since = least(t.quick_since, s.quick_since),
+  quick_turns = greatest(t.quick_turns, s.quick_turns),
+  last_outbound_at = greatest(t.last_outbound_at, s.last_outbound_at),
   send_after = greatest(t.send_after, s.send_after),
   pair_free_at = greatest(t.pair_free_at, s.pair_free_at),
   created_at = least(t.created_at, s.created_at),
   updated_at = now()
 FROM conversation s WHERE t.id = %(target)s AND s.id = %(source)s
-"""
+""".replace('{is_paused}', 'greatest(t.paused_until, s.paused_until) > now()')
 # A phone of the time before the latest BSUID is nobody's by now (identity_assign.py).
 END_OLDER_PHONES = """
 WITH ended AS (

@@ -6,9 +6,9 @@ What the bot has queued is cancelled by sending/takeover.py.
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, Self
 
 from service.conversations.conversation import Conversation
 from service.graph.outcome import make_error
@@ -42,6 +42,10 @@ class Occasion:
     at: datetime
     least_minutes: float = 0
 
+    @classmethod
+    def now(cls, conversation_id: str, by: PausedBy, least_minutes: float = 0) -> Self:
+        return cls(conversation_id, by, datetime.now(UTC), least_minutes)
+
 
 # In SQL, of a conversation `c`: no reply is wanted any more. Who asks for one now finds the claim
 # gone.
@@ -58,18 +62,19 @@ UPDATE conversation c SET {drop_reply},
   assignee = CASE WHEN n.is_paused THEN c.assignee END
 FROM (
   SELECT c.id, n.by, coalesce(c.paused_until > now(), false) AS is_paused,
-    n.at + coalesce(nullif(a.pause_minutes, 0), n.least_minutes) * interval '1 minute' AS until
+    n.at + {minutes} * interval '1 minute' AS until
   FROM {rows}
     LEFT JOIN LATERAL (
       SELECT conversation_id FROM conversation_merged WHERE id = n.id OFFSET 0) m ON true
     JOIN conversation c ON c.id = coalesce(m.conversation_id, n.id)
     JOIN whatsapp_cloud_account a ON a.chatbot_id = c.chatbot_id
-  WHERE n.at + coalesce(nullif(a.pause_minutes, 0), n.least_minutes) * interval '1 minute' > now()
+  WHERE {minutes} > 0 AND n.at + {minutes} * interval '1 minute' > now()
   ORDER BY c.id FOR NO KEY UPDATE OF c) n
 WHERE c.id = n.id
 RETURNING c.id, n.is_paused
 """,
     drop_reply=DROP_REPLY,
+    minutes='coalesce(nullif(a.pause_minutes, 0), n.least_minutes)',
 )
 PAUSE = fill(
     """

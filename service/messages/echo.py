@@ -1,12 +1,14 @@
 """Echoes (section 5): what the business wrote on its own phone, not through this service."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 from service.messages.message import STORE_WORDS, ReceivedMessage, StoredMessage
 from service.messages.search_vector import message_columns
 from service.runtime.db import execute, fetch
 from service.runtime.prepared import Prepared, fill
-from service.runtime.rows import fetch_bulk_as
+from service.runtime.rows import fetch_as, fetch_bulk_as
 
 # A message that we sent ourselves is stored already, however Meta tells of it.
 INSERT_ECHOES = fill(
@@ -35,6 +37,32 @@ def insert(echoes: Sequence[ReceivedMessage]) -> list[StoredMessage]:
     """
     rows = sorted(echoes, key=lambda echo: echo.key)
     return fetch_bulk_as(StoredMessage, INSERT_ECHOES, rows)
+
+
+# Of the last messages; one that waits for its answer is among them.
+FIND_UNDER_WAY = Prepared("""
+SELECT m.conversation_id, m.type, m.content
+FROM unnest(%(conversations)s::uuid[]) AS n (id) CROSS JOIN LATERAL (
+  SELECT conversation_id, type, content, status FROM message
+  WHERE conversation_id = n.id ORDER BY id DESC LIMIT 20) m
+WHERE m.status IN ('sending', 'unknown')
+""")
+
+
+@dataclass(frozen=True, slots=True)
+class MessageUnderWay:
+    """A message of ours whose wamid is not known yet."""
+
+    conversation_id: str
+    type: str
+    content: Any
+
+
+def messages_under_way(conversations: Collection[str]) -> list[MessageUnderWay]:
+    """What is in a call to these conversations, or was and got no answer."""
+    if not conversations:
+        return []
+    return fetch_as(MessageUnderWay, FIND_UNDER_WAY, {'conversations': sorted(conversations)})
 
 
 # An echo and the message of ours that it repeats.

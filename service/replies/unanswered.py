@@ -1,12 +1,12 @@
 """Whether a customer still waits for an answer, when a person gives the conversation back."""
 
-from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
 from service.accounts.account import Account
 from service.conversations.conversation import Conversation
 from service.conversations.opt_out_keywords import MarketingChoice, match_keyword
+from service.messages.message import ANSWERED_TYPES
 from service.runtime.config import settings
 from service.runtime.prepared import Prepared
 from service.runtime.rows import fetch_as
@@ -36,12 +36,12 @@ SELECT q.type, q.content FROM question q WHERE NOT EXISTS (
 """)
 
 
-def waits(conversation: Conversation, types: Collection[str]) -> bool:
-    """Whether the responder would have something to answer; `types`: of messages worth a reply."""
+def waits(conversation: Conversation) -> bool:
+    """Whether the responder would have something to answer."""
     account = Account.find(conversation.chatbot_id)
     if conversation.group_id or not _has_responder(account):
         return False
-    values = {'conversation': conversation.id, 'types': sorted(types)}
+    values = {'conversation': conversation.id, 'types': sorted(ANSWERED_TYPES)}
     questions = fetch_as(LastQuestion, FIND_LAST_QUESTION, values)
     return any(not _is_stop(question, account) for question in questions)
 

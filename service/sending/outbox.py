@@ -19,7 +19,7 @@ from service.runtime.db import db, execute, fetch
 from service.runtime.errors import Conflict
 from service.runtime.ids import new_id
 from service.runtime.model import columns_of
-from service.runtime.prepared import Prepared
+from service.runtime.prepared import Prepared, fill
 from service.runtime.rows import Integer, Json, Uuid, execute_bulk, fetch_bulk_dicts
 from service.sending import holds
 from service.sending.outbound_message import OutboundMessage
@@ -85,6 +85,7 @@ class QueuedMessage:
     template_name: str | None
     template_language: str | None
     marketing: bool
+    from_human: bool
     in_reply_to: Uuid | None
     ai_usage: Json
     status: str
@@ -188,6 +189,7 @@ def _row(account: Account, message: OutboundMessage, state: InitialState) -> Que
         template_name=key.name if key else None,
         template_language=key.language if key else None,
         marketing=message.is_marketing,
+        from_human=body.get('from_human', False),
         in_reply_to=body.get('in_reply_to'),
         ai_usage=message.ai_usage,
         status=state.status,
@@ -241,17 +243,22 @@ UPDATE message SET status = 'cancelled', hold_reason = NULL, due_at = NULL, upda
 WHERE id = %s AND status IN ('scheduled', 'queued', 'held')
 """
 # The message gives up its earlier wamid: Meta's answer brings another one. Statuses that name the
-# first wamid still find the message by our id.
-RETRY_MESSAGE = """
+# first wamid still find the message by our id. No pause takes back what a person wants to be sent.
+RETRY_MESSAGE = fill(
+    """
 UPDATE message m SET status = CASE WHEN {may_send} THEN 'queued' ELSE 'held' END,
   hold_reason = CASE WHEN {may_send} THEN NULL ELSE 'account' END,
   due_at = CASE WHEN {may_send} THEN now() END,
+  priority = greatest(m.priority, {single}),
   attempts = 0, error = NULL, wamid = NULL, updated_at = now()
 FROM whatsapp_cloud_account a
 WHERE m.id = %s AND a.chatbot_id = m.chatbot_id AND m.status IN ('failed', 'unknown') AND NOT m.echo
   AND (m.expires_at IS NULL OR m.expires_at > now())
   AND NOT EXISTS (SELECT 1 FROM batch b WHERE b.id = m.batch_id AND b.status <> 'running')
-""".replace('{may_send}', MAY_SEND)
+""",
+    may_send=MAY_SEND,
+    single=int(Priority.SINGLE),
+)
 NOT_RETRYABLE = (
     'The message is {}: only failed or unknown ones can be retried, none after its expires_at, '
     'none of a batch that is paused or cancelled, and none that was written on the business phone.'

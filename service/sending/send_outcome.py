@@ -81,10 +81,14 @@ class FailedAttempt:
 
 @dataclass(slots=True)
 class FreeConversation:
-    """A conversation whose next message may go, in `delay` seconds if that is not None."""
+    """A conversation whose next message may go, in `delay` seconds if that is not None.
+
+    `accepted_at`: when Meta took the latest one, None if it took none.
+    """
 
     id: Uuid
-    delay: float | None
+    delay: float | None = None
+    accepted_at: datetime | None = None
 
 
 # The conversation waits for the message that is tried again, or until the pair's burst allows one
@@ -93,9 +97,10 @@ RELEASE_CONVERSATIONS = Prepared.for_rows(FreeConversation)(
     """
 UPDATE conversation c SET send_after = greatest(now() + n.delay * interval '1 second',
   CASE WHEN c.pair_free_at > now() + interval '{pair_debt_seconds} s'
-    THEN c.pair_free_at - interval '{pair_debt_seconds} s' END)
+    THEN c.pair_free_at - interval '{pair_debt_seconds} s' END),
+  last_outbound_at = greatest(c.last_outbound_at, n.accepted_at)
 FROM (
-  SELECT c.id, n.delay FROM {rows}
+  SELECT c.id, n.delay, n.accepted_at FROM {rows}
     LEFT JOIN LATERAL (
       SELECT conversation_id FROM conversation_merged WHERE id = n.id OFFSET 0) m ON true
     JOIN conversation c ON c.id = coalesce(m.conversation_id, n.id)
@@ -154,11 +159,7 @@ def record(results: Iterable[SendResult]) -> outage.News:
             (one.message.phone_number_id, one.outcome, one.at) for one in results
         )
         attempts = [_failed_attempt(one, news) for one in failed]
-        waits: dict[str, float | None] = {}
-        waits |= dict.fromkeys(one.message.conversation_id for one in accepted)
-        for result, attempt in zip(failed, attempts, strict=True):
-            waits[result.message.conversation_id] = _wait_behind(result, attempt, news)
-        _free_conversations([FreeConversation(id_, delay) for id_, delay in waits.items()])
+        _free_conversations(_freed(accepted, zip(failed, attempts, strict=True), news))
         execute_bulk(ACCEPT_MESSAGES, [_accepted_message(one) for one in accepted])
         execute_bulk(RECORD_FAILED_ATTEMPTS, attempts)
     return news
@@ -246,6 +247,21 @@ def _wait_behind(result: SendResult, attempt: FailedAttempt, news: outage.News) 
         if attempt.status == Status.QUEUED and result.outcome.blocks_conversation:
             return attempt.delay
     return None
+
+
+def _freed(
+    accepted: Iterable[SendResult],
+    failed: Iterable[tuple[SendResult, FailedAttempt]],
+    news: outage.News,
+) -> list[FreeConversation]:
+    freed: dict[str, FreeConversation] = {}
+    for result in accepted:
+        id_ = result.message.conversation_id
+        freed[id_] = FreeConversation(id_, accepted_at=result.at)
+    for result, attempt in failed:
+        id_ = result.message.conversation_id
+        freed.setdefault(id_, FreeConversation(id_)).delay = _wait_behind(result, attempt, news)
+    return list(freed.values())
 
 
 def _free_conversations(conversations: list[FreeConversation]) -> None:

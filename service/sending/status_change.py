@@ -87,6 +87,14 @@ class PausedPair:
 
 
 @dataclass(slots=True)
+class FirstSign:
+    """When Meta has accepted a message to a conversation, as its first status tells."""
+
+    id: Uuid
+    at: datetime | None
+
+
+@dataclass(slots=True)
 class Price:
     """What Meta charges for a message."""
 
@@ -119,6 +127,14 @@ FROM (
   WHERE c.group_id IS NULL ORDER BY c.id FOR NO KEY UPDATE OF c SKIP LOCKED) n
 WHERE c.id = n.id
 """.replace('{pair_debt_seconds}', str(PAIR_DEBT_SECONDS))
+# Of messages whose own answer was lost, or is still to come.
+NOTE_OUTBOUND = Prepared.for_rows(FirstSign)("""
+UPDATE conversation c SET last_outbound_at = greatest(c.last_outbound_at, n.at)
+FROM (
+  SELECT c.id, n.at FROM conversation c JOIN {rows} USING (id)
+  ORDER BY c.id FOR NO KEY UPDATE OF c SKIP LOCKED) n
+WHERE c.id = n.id
+""")
 # Meta tells the same price with each status: a row is written for the first one.
 PRICE_MESSAGES = Prepared.for_rows(Price)("""
 UPDATE usage_log u SET category = coalesce(n.category, u.category), pricing = n.pricing
@@ -212,9 +228,11 @@ def _write(targets: Sequence[TargetMessage]) -> None:
         return
     execute_bulk(CHANGE_MESSAGES, [_change(target) for target in targets])
     execute_bulk(PAUSE_PAIRS, _pauses(targets))
-    accepted = [target.id for target in targets if not target.was_accepted]
+    accepted = [target for target in targets if not target.was_accepted]
     if accepted:
-        message.log_usage(accepted)
+        message.log_usage([target.id for target in accepted])
+        signs = {one.conversation_id: one.accepted_at for one in accepted}
+        execute_bulk(NOTE_OUTBOUND, [FirstSign(id_, at) for id_, at in signs.items()])
 
 
 def _change(target: TargetMessage) -> StatusChange:

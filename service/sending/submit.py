@@ -21,13 +21,14 @@ from service.accounts.account import Account
 from service.conversations.identity import resolve
 from service.conversations.identity_claim import addressee
 from service.conversations.identity_store import known_phones
+from service.conversations.pause import Occasion, PausedBy
 from service.media import outbound_file
 from service.messages.message import Message
 from service.messages.references import with_wamids
 from service.messages.usage import AIUsage
 from service.runtime.db import connection
 from service.runtime.errors import Invalid, TooManyQueued
-from service.sending import batch, late_answer, outbox, send_policy
+from service.sending import batch, late_answer, outbox, send_policy, takeover
 from service.sending.batch import Batch
 from service.sending.outbound_message import OutboundMessage, split_text
 from service.sending.outbox import AccountMessages, Priority, QueueOptions
@@ -82,6 +83,8 @@ def queue(prepared: PreparedMessage) -> list[Message]:
         priority = late_answer.require_wanted(account, conversation_id, body)
     message = OutboundMessage(conversation_id, body, prepared.templates)
     allowed = send_policy.require_allowed(message)
+    if body.get('from_human'):
+        takeover.by_themselves([Occasion.now(conversation_id, PausedBy.HUMAN_SEND)])
     options = QueueOptions(priority, body.get('send_at'), body.get('expires_at'))
     return outbox.queue(account, allowed.parts(), options)
 

@@ -7,7 +7,6 @@ from flask import Blueprint
 from service.content import message_schema
 from service.conversations import pause
 from service.conversations.conversation import Conversation
-from service.messages.message import ANSWERED_TYPES
 from service.replies import unanswered
 from service.runtime.db import db
 from service.runtime.queues import INCOMING, wake
@@ -54,7 +53,7 @@ def resume_replies(conversation_id: UUID) -> JSONObject:
     body = message_schema.check(resume_schema, request_input.optional_json_object())
     with db.atomic():
         conversation = Conversation.find(str(conversation_id))
-        answer = body['answer'] and unanswered.waits(conversation, ANSWERED_TYPES)
+        answer = body['answer'] and unanswered.waits(conversation)
         current = pause.end(conversation.id, answer=answer)
     if answer:
         wake(INCOMING)

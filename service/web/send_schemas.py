@@ -63,11 +63,14 @@ class SendSchema(TimesSchema, WindowSchema, RecipientSchema):  # type: ignore[mi
     client_reference = Text()
     split = Flag()  # a text over the limit becomes several messages
     in_reply_to = fields.String(validate=message_id_form)  # what a responder answers only now
+    from_human = Flag()  # a person wrote it, and has the conversation from now on
 
     @validates_schema
     def check_answer(self, data: dict[str, Any], **_: object) -> None:
         if 'in_reply_to' in data and 'send_at' in data:
             raise ValidationError('An answer is sent at once.', 'send_at')
+        if 'in_reply_to' in data and data.get('from_human'):
+            raise ValidationError("Not for a responder's answer.", 'from_human')
 
     def content_problems(self, kind: str, message: Mapping[str, Any]) -> dict[str, Any]:
         if message.get('split') is not True:

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from service.content.plain_text import read
 from service.conversations import conversation, opt_out
 from service.conversations.conversation import Activity
+from service.conversations.pause import Occasion, PausedBy
 from service.media import expected_file
 from service.messages import echo, message, search_index
 from service.messages.message import ANSWERED_TYPES, MessageKey, ReceivedMessage
@@ -15,7 +16,7 @@ from service.messages.search_vector import vector
 from service.runtime.config import settings
 from service.runtime.ids import new_id
 from service.runtime.untrusted import MAX_NAME, clean
-from service.sending import delivery_status, holds
+from service.sending import delivery_status, holds, takeover
 from service.webhooks import echoes_field, identity_claims
 from service.webhooks.item import Item, ItemKind, ItemOutcome, JsonObject
 
@@ -37,6 +38,7 @@ def store(messages: list[Item], echoes: list[Item]) -> None:
     new_messages = _store_messages(_unique(messages))
     new_echoes = _store_echoes(_unique(echoes))
     conversation.record_inbound(_activities([*new_messages, *new_echoes]))
+    takeover.by_themselves([_occasion(one) for one in echoes_field.written_by_people(new_echoes)])
     holds.cancel_unwanted(opt_out.record(opt_out.from_keywords(new_messages)))
 
 
@@ -114,6 +116,12 @@ def _echo_row(echo: Item) -> ReceivedMessage:
     return row
 
 
+def _occasion(echo: Item) -> Occasion:
+    """Who writes on the business's own phone has the conversation from then on."""
+    at = min(echo.at, echo.received_at)
+    return Occasion(echo.conversation_id, PausedBy.BUSINESS_APP, at)
+
+
 def _type(data: JsonObject) -> str:
     return clean(data.get('type'), MAX_NAME) or 'unknown'
 
@@ -125,6 +133,8 @@ def _activities(stored: Iterable[Item]) -> list[Activity]:
         activity = activities.setdefault(item.conversation_id, Activity(item.conversation_id))
         activity.known_at = item.timestamp or activity.known_at
         activity.said_at = item.at
+        if item.kind == ItemKind.ECHO:
+            activity.outbound_at = min(item.at, item.received_at)
         if item.kind == ItemKind.MESSAGE and item.data.get('type') != 'system':
             activity.wrote_at = item.at
         if item.kind == ItemKind.MESSAGE and _wants_reply(item):

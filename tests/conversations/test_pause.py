@@ -1,10 +1,13 @@
 """People take a conversation over and give it back: nothing of the bot leaves in between."""
 
+import time
+
 import pytest
 
 from service.runtime.db import connection
+from tests.messages.test_echoes import echo, echoed
 from tests.own_service import Platform
-from tests.people import CUSTOMER, envelope, sql, text_message
+from tests.people import CUSTOMER, envelope, sql, status_of, text_message
 from tests.stack import wait_until
 from workers import incoming, replies, send
 
@@ -39,6 +42,21 @@ def step():
     with connection():
         while incoming.step():
             pass
+
+
+@pytest.fixture
+def on_phone(meta, workers):
+    """on_phone('text', ago=0): somebody writes to the customer on the business's own phone."""
+    written = []
+
+    def post(text='On my way', ago=0, to=CUSTOMER):
+        written.append(text)
+        at = int(time.time()) - ago
+        body = echoed(echo(text, f'wamid.E{len(written)}', to, at=at))
+        assert meta.webhook(body).status_code == 200
+        step()
+
+    return post
 
 
 def conversation_of(backend, phone=CUSTOMER):
@@ -328,3 +346,233 @@ def test_a_cancelled_answer_leaves_the_customer_waiting(backend, platform, write
     act(backend, 'resume', {'answer': True})
     workers.incoming()
     assert said(backend) == [('Hi!', 'cancelled'), ('Hi!', 'queued')]
+
+
+# ---- people who write are people who take over
+
+
+def seconds_left():
+    return sql('SELECT extract(epoch FROM paused_until - now())::float FROM conversation')[0][0]
+
+
+@pytest.mark.parametrize('by', ['business_app', 'human_send'])
+def test_who_writes_takes_over(backend, platform, write, on_phone, workers, by):
+    platform.says('First')
+    write('One')
+    workers.incoming()
+    human(backend, on_phone, by)
+    paused = conversation_of(backend)
+    assert (paused['paused_by'], paused['assignee'], paused['reply_due_at']) == (by, None, None)
+    assert 719 * 60 < seconds_left() <= 720 * 60
+    assert said(backend)[0] == ('First', 'cancelled')
+    assert said(backend)[1][1] == ('sent' if by == 'business_app' else 'queued')
+
+
+def human(backend, on_phone, by, **more):
+    if by == 'business_app':
+        on_phone(**more)
+    else:
+        backend.send(text='I am Maria', from_human=True)
+
+
+@pytest.mark.parametrize('by', ['business_app', 'human_send'])
+def test_every_further_message_of_a_person_renews_the_pause(backend, platform, write, on_phone, by):
+    write('One')
+    human(backend, on_phone, by)
+    sql("UPDATE conversation SET paused_until = now() + interval '1 minute', assignee = 'maria'")
+    human(backend, on_phone, by)
+    assert 719 * 60 < seconds_left() <= 720 * 60
+    assert conversation_of(backend)['assignee'] == 'maria'
+
+
+@pytest.mark.parametrize('by', ['business_app', 'human_send'])
+def test_a_longer_pause_stays_as_it_is(backend, platform, write, on_phone, by):
+    write('One')
+    pause(backend, None, assignee='maria')
+    human(backend, on_phone, by)
+    paused = conversation_of(backend)
+    assert (paused['paused_until'], paused['paused_by']) == (FOR_EVER, 'api')
+
+
+@pytest.mark.parametrize('by', ['business_app', 'human_send'])
+def test_an_account_may_want_no_pauses_by_themselves(
+    backend, platform, write, on_phone, workers, by
+):
+    backend.account(pause_minutes=0)
+    write('One')
+    workers.incoming()
+    human(backend, on_phone, by)
+    assert conversation_of(backend)['paused_until'] is None
+    assert said(backend)[0] == ('Hi!', 'queued')
+    assert pause(backend, 5)['paused_by'] == 'api'
+
+
+def test_a_message_on_the_phone_counts_from_its_own_time(backend, platform, write, on_phone):
+    backend.account(pause_minutes=60)
+    write('One')
+    on_phone(ago=45 * 60)
+    assert 14 * 60 < seconds_left() <= 15 * 60
+    sql('UPDATE conversation SET paused_until = NULL, paused_by = NULL')
+    on_phone(ago=3601)
+    assert conversation_of(backend)['paused_until'] is None
+
+
+def test_a_message_on_the_phone_that_comes_with_the_customers_stops_the_reply(
+    backend, platform, meta, workers
+):
+    both = envelope([text_message('Hello')])
+    both['entry'] += echoed(echo(at=int(time.time())))['entry']
+    meta.webhook(both)
+    workers.incoming()
+    assert platform.asks == []
+    assert conversation_of(backend)['paused_by'] == 'business_app'
+
+
+def test_a_message_on_the_phone_that_is_told_again_renews_nothing(
+    backend, platform, write, on_phone, meta
+):
+    write('One')
+    body = echoed(echo(at=int(time.time())))
+    meta.webhook(body)
+    step()
+    act(backend, 'resume')
+    body['entry'][0]['id'] = '1'
+    meta.webhook(body)
+    step()
+    assert conversation_of(backend)['paused_until'] is None
+
+
+def test_the_bots_own_message_is_no_persons_also_if_meta_tells_it_like_one(
+    backend, platform, write, on_phone, workers, stand_in
+):
+    """The echo is faster than Meta's answer."""
+    write('One', phone=SLOW)
+    workers.incoming()
+    with connection():
+        assert send.sender().step() == 1
+    wait_until(stand_in.sends)
+    on_phone('Hi!', to=SLOW)
+    assert conversation_of(backend, SLOW)['paused_until'] is None
+    on_phone('Hello, I am Maria', to=SLOW)
+    assert conversation_of(backend, SLOW)['paused_by'] == 'business_app'
+
+
+def test_a_send_of_a_person_is_known_as_one_and_goes_while_the_bot_pauses(
+    backend, platform, write, workers, stand_in
+):
+    write('One')
+    pause(backend)
+    by_person = backend.send(text='I am Maria', from_human=True)
+    by_backend = backend.send(text='Your order', from_human=False)
+    workers.send()
+    shown = [backend.message(one['id']) for one in (by_person, by_backend)]
+    assert [(one['from_human'], one['status']) for one in shown] == [
+        (True, 'accepted'),
+        (False, 'accepted'),
+    ]
+
+
+def test_a_send_that_is_refused_takes_nothing_over(backend, platform, write):
+    write('One', at=int(time.time()) - 90_000)
+    sent = {'chatbot_id': 'acme', 'to': f'+{CUSTOMER}', 'text': {'body': 'Hi'}, 'from_human': True}
+    assert backend.post('/send', sent).status_code == 409
+    assert conversation_of(backend)['paused_until'] is None
+
+
+def test_a_long_text_of_a_person_is_a_persons_in_all_its_parts(backend, platform, write):
+    write('One')
+    backend.send(text='word ' * 2000, split=True, from_human=True)
+    sent = backend.messages(direction='outbound')
+    parts = [one for one in sent if one['text'].startswith('word')]
+    assert len(parts) > 1
+    assert all(part['from_human'] for part in parts)
+
+
+def test_what_a_person_sends_once_more_goes_though_the_bot_said_it(
+    backend, platform, write, workers, stand_in
+):
+    write('One', phone='19991310260')  # Meta refuses
+    workers.incoming()
+    workers.send()
+    (failed,) = backend.messages(direction='outbound')
+    pause(backend, phone='19991310260')
+    backend.post(f'/messages/{failed["id"]}/retry')
+    workers.send()
+    again = backend.message(failed['id'])
+    assert (failed['status'], again['status'], len(again['tries'])) == ('failed', 'failed', 2)
+
+
+def test_a_persons_answer_is_no_responders_answer(backend, platform, write):
+    write('One')
+    (message,) = backend.messages(direction='inbound')
+    body = {'chatbot_id': 'acme', 'to': f'+{CUSTOMER}', 'text': {'body': 'Hi'}}
+    answer = backend.post('/send', body | {'in_reply_to': message['id'], 'from_human': True})
+    assert (answer.status_code, list(answer.json['errors'])) == (422, ['from_human'])
+
+
+# ---- when something last went to the customer
+
+
+def last_outbound():
+    ((age,),) = sql('SELECT extract(epoch FROM now() - last_outbound_at)::float FROM conversation')
+    return age
+
+
+def test_what_meta_takes_is_the_last_that_went_to_the_customer(
+    backend, platform, write, workers, stand_in
+):
+    write('One')
+    backend.send()
+    assert last_outbound() is None
+    workers.send()
+    assert 0 <= last_outbound() < 60
+    assert conversation_of(backend)['last_outbound_at'] is not None
+
+
+def test_what_was_written_on_the_phone_counts_by_its_time(backend, platform, on_phone):
+    on_phone(ago=100)
+    assert 100 <= last_outbound() < 160
+    on_phone(ago=1000)
+    assert 100 <= last_outbound() < 160
+
+
+def test_a_message_whose_answer_was_lost_counts_when_its_status_comes(
+    backend, platform, write, workers, stand_in, tell
+):
+    write('One')
+    sent = backend.send(to='+19980000001')
+    workers.send()
+    sql('UPDATE conversation SET last_outbound_at = NULL')
+    assert backend.message(sent['id'])['status'] == 'unknown'
+    tell(status_of('wamid.lost', 'sent', opaque=sent['id']))
+    ((at,),) = sql(
+        'SELECT last_outbound_at FROM conversation WHERE id = %s', sent['conversation_id']
+    )
+    assert at is not None
+
+
+# ---- merges
+
+
+@pytest.mark.parametrize('older_is_paused', [True, False])
+def test_a_pause_of_either_half_holds_for_the_person(
+    backend, platform, meta, workers, older_is_paused
+):
+    meta.webhook(envelope([text_message('By phone', 'wamid.1')]))
+    meta.webhook(envelope([text_message('By BSUID', 'wamid.2', phone=None, user='US.1')]))
+    workers.incoming()
+    by_phone, by_user = sorted(backend.conversations(), key=lambda one: one['wa_id'] is None)
+    paused, other = (by_phone, by_user) if older_is_paused else (by_user, by_phone)
+    backend.post(f'/conversations/{paused["id"]}/pause', {'minutes': 30, 'assignee': 'maria'})
+    sql('UPDATE conversation SET reply_due_at = now(), turns = 2, turns_on = current_date')
+    meta.webhook(envelope([text_message('Both', 'wamid.3', user='US.1')]))
+    workers.incoming()
+    (merged,) = backend.conversations()
+    assert (merged['paused_by'], merged['assignee']) == ('api', 'maria')
+    assert sql('SELECT turns FROM conversation') == [(4,)]
+    assert len(platform.asks) == 2
+    assert [status for _, status in said(backend)].count('queued') <= 1
+    for known in (paused['id'], other['id']):
+        again = backend.post(f'/conversations/{known}/pause', {'minutes': 5, 'assignee': 'jo'})
+        assert (again.json['id'], again.json['assignee']) == (merged['id'], 'jo')
+        assert backend.post(f'/conversations/{known}/resume').json['paused_until'] is None
