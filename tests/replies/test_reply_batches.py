@@ -7,6 +7,7 @@ import pytest
 
 from service.conversations import reply_queue
 from service.messages import view
+from service.replies.responder_answer import ResponderAnswer
 from service.runtime.db import connection, db
 from service.webhooks import process
 from tests.own_service import Platform
@@ -66,6 +67,10 @@ def to_all(phones):
     return [(phone, 'Hi!') for phone in phones]
 
 
+def answer_to(phone):
+    return ResponderAnswer([CALM | {'to': f'+{phone}'}])
+
+
 @pytest.fixture
 def statements_of(monkeypatch):
     """statements_of(do): how many statements this thread gives PostgreSQL meanwhile."""
@@ -107,8 +112,7 @@ def test_many_answers_are_recorded_in_the_statements_of_one(
         with connection():
             claimed = reply_queue.claim(len(PHONES), 60, {}, len(PHONES))
         batch = [
-            (replies.Ask(reply, None), [CALM | {'to': f'+{reply.conversation.wa_id}'}])
-            for reply in claimed
+            (replies.Ask(reply, None), answer_to(reply.conversation.wa_id)) for reply in claimed
         ]
         assert len(batch) == len(phones)
         recorded.append(statements_of(lambda batch=batch: replies.record(batch)))

@@ -82,7 +82,8 @@ def test_of_a_turn_only_what_is_worked_out_again_may_be_lost(
         heard = commits(hear)
         assert {'webhook_event', 'conversation', 'message', 'usage_log'} <= set(heard)
         assert set(heard.values()) == {WAITS_NOT}
-        assert commits(claim) == {'conversation': WAITS, 'read_receipt': WAITS}
+        claimed = {'conversation': WAITS, 'reply_request': WAITS, 'read_receipt': WAITS}
+        assert commits(claim) == claimed
         answered = commits(answer, platform)
         assert {'conversation', 'message'} <= set(answered)
         assert set(answered.values()) == {WAITS_NOT}
