@@ -25,7 +25,8 @@ TOKEN = re.compile(
     re.VERBOSE | re.IGNORECASE,
 )
 MEANS = {'**': '*', '__': '*', '***': '*_', '___': '*_', '~~': '~', '*': '_'}
-LINKED = re.compile(r'(?:(.{1,300}): )?(https?://\S{1,2000})')
+LINKED = re.compile(r'(?:(.{1,300}?)(:? ))?(https?://\S{1,2000})')
+QUOTE = re.compile(r'(?:[ ]{0,3}>[ ]?){1,9}')
 # a text with one of these is Markdown, not WhatsApp's own formatting
 STRONG = re.compile(r'\*\*|__|~~|^ {0,3}#{1,6} |\]\(|^ {0,3}```', re.MULTILINE)
 
@@ -74,19 +75,27 @@ def _in_fence(fence: str | None, stripped: str, line: str, result: list[str]) ->
 def _line(line: str, lines: list[str], at: int, result: list[str], is_markdown: bool) -> int:
     """Format a line that is no code and no table; returns the index of the next line."""
     stripped = line.strip()
-    level = len(stripped) - len(stripped.lstrip('#'))
-    if 1 <= level <= 6 and stripped[level : level + 1] in (' ', '\t'):
-        result.append(_heading(stripped[level:].rstrip('#')))
-    elif stripped and at < len(lines) and _is_all(lines[at].strip(), '='):
+    if stripped and at < len(lines) and _is_all(lines[at].strip(), '='):
         result.append(_heading(stripped))
         at += 1
     elif any(_is_all(stripped.replace(' ', ''), character) for character in '-*_'):
         result.append(RULE)
     elif bullet := BULLET.match(line):
-        result.append(f'{bullet[1]}- {_inline(line[bullet.end() :], is_markdown)}')
+        result.append(f'{bullet[1]}- {_content(line[bullet.end() :], is_markdown)}')
+    elif quote := QUOTE.match(line):
+        result.append(f'{quote[0]}{_content(line[quote.end() :], is_markdown)}')
     else:
-        result.append(_inline(line, is_markdown))
+        result.append(_content(line, is_markdown))
     return at
+
+
+def _content(text: str, is_markdown: bool) -> str:
+    """A heading, or any other text: of a line, or behind the sign of a list or a quotation."""
+    stripped = text.strip()
+    level = len(stripped) - len(stripped.lstrip('#'))
+    if 1 <= level <= 6 and stripped[level : level + 1] in (' ', '\t'):
+        return _heading(stripped[level:].rstrip('#'))
+    return _inline(text, is_markdown)
 
 
 def _is_all(text: str, character: str) -> bool:
@@ -96,7 +105,7 @@ def _is_all(text: str, character: str) -> bool:
 def _heading(text: str) -> str:
     """Bold as a whole: marks inside of it would end that."""
     plain = _inline(text.strip(), True).replace('*', '')
-    return f'*{plain}*' if plain.strip() else ''
+    return _signed('*', plain) if plain.strip() else ''
 
 
 def _is_ruler(line: str) -> bool:
@@ -201,8 +210,11 @@ def _close(mark: str, pieces: list[str], open_marks: dict[str, int]) -> None:
     for other in [other for other, place in open_marks.items() if place > begin]:
         del open_marks[other]  # opened inside and not closed there
     sign = MEANS[mark]
-    inside = ''.join(pieces[begin + 1 :])
-    if link := LINKED.fullmatch(inside):  # a sign behind an address would be part of it
-        pieces[begin:] = [f'{sign}{link[1]}{sign[::-1]}: {link[2]}' if link[1] else link[2]]
-    else:
-        pieces[begin:] = [sign, inside, sign[::-1]]
+    pieces[begin:] = [_signed(sign, ''.join(pieces[begin + 1 :]))]
+
+
+def _signed(sign: str, text: str) -> str:
+    """The text between signs, but for an address at its end: a sign would be part of that."""
+    if link := LINKED.fullmatch(text):
+        return f'{sign}{link[1]}{sign[::-1]}{link[2]}{link[3]}' if link[1] else link[3]
+    return f'{sign}{text}{sign[::-1]}'

@@ -23,12 +23,18 @@ SHOWN = {
     '### **Our** prices ###': '*Our prices*',
     'Prices\n======\nfrom 10': '*Prices*\nfrom 10',
     '#hashtag and #1': '#hashtag and #1',
+    '# [our page](https://e.example)': '*our page*: https://e.example',
+    '## See https://e.example': '*See* https://e.example',
+    '> ## Quoted\n> text': '> *Quoted*\n> text',
+    '- ## Listed\n- text': '- *Listed*\n- text',
     # links
     '[our page](https://e.example/k)': 'our page: https://e.example/k',
     '![a kayak](https://e.example/k_(1).png "Kayak")': 'a kayak: https://e.example/k_(1).png',
     '[https://e.example](https://e.example)': 'https://e.example',
     '**[our page](https://e.example)**': '*our page*: https://e.example',
     '**https://e.example**': 'https://e.example',
+    '**See https://e.example**, *or https://f.example*': '*See* https://e.example, _or_ '
+    'https://f.example',
     '<https://e.example/a> <mailto:a@e.example>': 'https://e.example/a a@e.example',
     'https://e.example/a__b__c_d **b**': 'https://e.example/a__b__c_d *b*',
     # lists, quotes, rules
