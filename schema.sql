@@ -677,6 +677,7 @@ ALTER TABLE conversation
     ADD COLUMN answered_at timestamptz,         -- when the latest reply was queued
     ADD COLUMN quick_since timestamptz,         -- the first of the turns that followed each other within seconds
     ADD COLUMN quick_turns smallint NOT NULL DEFAULT 0,
+    ADD COLUMN fell_back_at timestamptz,        -- when fallback_text was queued; null after the responder's next answer
     ADD COLUMN last_outbound_at timestamptz;    -- when something last went to the customer
 
 ALTER TABLE message

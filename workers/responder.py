@@ -10,6 +10,7 @@ from service.replies import http_responder, openai_responder
 from service.replies.question import Question
 from service.replies.reply_failure import NoReply
 from service.replies.responder_answer import ResponderAnswer, SendBody
+from service.runtime import encryption
 from service.sending import submit
 
 MAX_MESSAGES = 20  # in one answer; each of them is billed
@@ -23,18 +24,21 @@ def ask(question: Question) -> ResponderAnswer:
 
     Raises NoReply when there is no usable answer, Invalid when one of its messages breaks a rule.
     """
-    answer = RESPONDERS[question.responder['kind']](question)
+    try:
+        answer = RESPONDERS[question.responder['kind']](question)
+    except encryption.DecryptionError as error:
+        raise NoReply(str(error), is_misconfigured=True) from None
     count = len(answer.messages)
     if count > MAX_MESSAGES:
         told = f'the answer has {count} messages, and {MAX_MESSAGES} at most are sent'
         raise NoReply(told)
     checked = [check(message_schema, body) for body in answer.messages]
     messages = submit.prepare_reply(question.account, checked)
-    addressed = [_addressed(message, question.conversation) for message in messages]
-    return replace(answer, messages=addressed)
+    to_customer = [addressed(message, question.conversation) for message in messages]
+    return replace(answer, messages=to_customer)
 
 
-def _addressed(message: SendBody, conversation: Conversation) -> SendBody:
+def addressed(message: SendBody, conversation: Conversation) -> SendBody:
     """The message addressed to the customer who is answered, whoever else the responder names.
 
     By phone while the phone is theirs, even if they hide it by now: their BSUID lasts as long as

@@ -17,12 +17,12 @@ from peewee import (
     fn,
 )
 
-from service.accounts import responder_secret
+from service.accounts import responder_secret, responder_state
 from service.graph import outage
 from service.graph.error_codes import explain
 from service.graph.outcome import ErrorDict
 from service.runtime import encryption
-from service.runtime.db import db, execute, fetch, fetch_dicts
+from service.runtime.db import db, execute, fetch_dicts
 from service.runtime.errors import BadRequest, Conflict, Invalid, NotFound
 from service.runtime.model import JSON, columns_of
 from service.runtime.prepared import Prepared
@@ -178,7 +178,7 @@ class Account(Model):
     @classmethod
     def _update_from(cls, row: dict[str, Any]) -> bool:
         """False when there is no such account."""
-        changes = {**row, 'updated_at': fn.now()}
+        changes = {**row, **responder_state.UNTRIED, 'updated_at': fn.now()}
         if 'phone_number_id' in row:  # another number has another display number
             is_same = cls.phone_number_id == row['phone_number_id']
             changes['display_phone_number'] = Case(None, [(is_same, cls.display_phone_number)])
@@ -280,14 +280,3 @@ def hold(chatbot_id: str, reason: ErrorDict, access_token: str | None = None) ->
 def release(chatbot_id: str) -> None:
     """Let the account send again: the cause of its hold is gone."""
     execute(RELEASE_ACCOUNT, (chatbot_id,))
-
-
-OWNS_WABA = 'SELECT 1 FROM whatsapp_cloud_account WHERE chatbot_id = %s AND waba_id = %s'
-
-
-def speaks_for(chatbot_id: str, waba_id: str | None) -> bool:
-    """Whether an app of its own may speak of this WABA: only of that of its account.
-
-    Whoever knows its secret could else stop or start the sends of others.
-    """
-    return bool(fetch(OWNS_WABA, (chatbot_id, waba_id)))

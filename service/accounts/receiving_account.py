@@ -15,7 +15,7 @@ class ReceivingAccount:
     """An account, as the processing of webhooks sees it.
 
     `own_app`: it has an app secret, and so a webhook path, of its own; `responder`: its kind, None
-    for the default.
+    for the default; `quiet_seconds`: None for REPLY_QUIET_SECONDS.
     """
 
     chatbot_id: str
@@ -27,11 +27,14 @@ class ReceivingAccount:
     opt_out_words: list[str] | None
     opt_in_words: list[str] | None
     responder: str | None
+    quiet_seconds: float | None
+    max_turns_a_day: int
 
 
 ACCOUNTS_OF_NUMBERS = Prepared("""
 SELECT chatbot_id, phone_number_id, display_phone_number, waba_id, active,
-  app_secret IS NOT NULL AS own_app, opt_out_words, opt_in_words, responder ->> 'kind' AS responder
+  app_secret IS NOT NULL AS own_app, opt_out_words, opt_in_words, responder ->> 'kind' AS responder,
+  quiet_seconds, max_turns_a_day
 FROM whatsapp_cloud_account WHERE phone_number_id = ANY(%s)
 """)
 # An app of its own speaks for its own account alone, the common one for all that have none.
@@ -51,6 +54,17 @@ def of_numbers(numbers: Collection[str]) -> dict[str, ReceivingAccount]:
 def chatbots_of_waba(waba_id: str | None, path: str) -> list[str]:
     """The chatbots of a WABA that a webhook on this path may speak for; '' is the common path."""
     return [row[0] for row in fetch(CHATBOTS_OF_WABA, {'waba_id': waba_id, 'path': path})]
+
+
+OWNS_WABA = 'SELECT 1 FROM whatsapp_cloud_account WHERE chatbot_id = %s AND waba_id = %s'
+
+
+def speaks_for(chatbot_id: str, waba_id: str | None) -> bool:
+    """Whether an app of its own may speak of this WABA: only of that of its account.
+
+    Whoever knows its secret could else stop or start the sends of others.
+    """
+    return bool(fetch(OWNS_WABA, (chatbot_id, waba_id)))
 
 
 class ReceivedItem(Protocol):

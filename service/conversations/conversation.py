@@ -10,8 +10,8 @@ from peewee import DateTimeField, SmallIntegerField, TextField
 from service.conversations import service_window
 from service.runtime.db import fetch
 from service.runtime.model import JSON, Model
-from service.runtime.prepared import Prepared
-from service.runtime.rows import Uuid, execute_bulk
+from service.runtime.prepared import Prepared, fill
+from service.runtime.rows import Integer, Uuid, execute_bulk
 
 FIND_MERGED_INTO = 'SELECT conversation_id FROM conversation_merged WHERE id = %s'
 
@@ -148,6 +148,8 @@ class Activity:
     username: str | None = None
     name: str | None = None
     reply_after: float | None = None  # quiet seconds until a reply is due; None: none is wanted
+    wanted_at: datetime | None = None  # when the customer wrote what a reply is wanted to
+    max_turns: Integer | None = None  # replies that they may get in a day
 
 
 @dataclass(slots=True)
@@ -165,6 +167,12 @@ def update_ids(ids: Sequence[ShownIds]) -> None:
     execute_bulk(UPDATE_IDS, ids)
 
 
+# In SQL: the day that turns are counted of.
+TODAY = "(now() AT TIME ZONE 'UTC')::date"
+# In SQL, of a conversation `c`: what makes a customer's message wait for nobody.
+IS_PAUSED = 'coalesce(c.paused_until > now(), false)'
+IS_LIMITED = fill('(c.turns_on IS NOT DISTINCT FROM {today} AND c.turns >= {limit})', today=TODAY)
+LIMITED = 'max_turns_a_day replies were sent today (UTC)'
 RECORD_INBOUND = Prepared.for_rows(Activity)(
     """
 UPDATE conversation c SET
@@ -172,11 +180,22 @@ UPDATE conversation c SET
     CASE WHEN n.wrote_at > now() THEN now() ELSE n.wrote_at END),
   last_message_at = greatest(c.last_message_at, n.said_at),
   last_outbound_at = greatest(c.last_outbound_at, n.outbound_at),
-  reply_due_at = coalesce(clock_timestamp() + n.reply_after * interval '1 second', c.reply_due_at),
-  reply_attempts = CASE WHEN n.reply_after IS NULL THEN c.reply_attempts ELSE 0 END,
+  reply_due_at = CASE WHEN {wanted} THEN clock_timestamp() + n.reply_after * interval '1 second'
+                 ELSE c.reply_due_at END,
+  reply_wanted_at = CASE WHEN NOT {wanted} THEN c.reply_wanted_at
+                    WHEN c.reply_due_at IS NULL THEN n.wanted_at
+                    ELSE greatest(c.reply_wanted_at, n.wanted_at) END,
+  reply_attempts = CASE WHEN {wanted} THEN 0 ELSE c.reply_attempts END,
+  reply_error = CASE WHEN n.reply_after IS NOT NULL AND NOT {paused} AND {limited}
+                THEN json_build_object('title', '{title}', 'attempts', 0, 'final', true)
+                ELSE c.reply_error END,
   {names}, {ids}
 FROM {rows} WHERE c.id = n.id
 """,
+    wanted='(n.reply_after IS NOT NULL AND NOT {paused} AND NOT {limited})',
+    paused=IS_PAUSED,
+    limited=fill(IS_LIMITED, limit='n.max_turns'),
+    title=LIMITED,
     names=SET_NAMES,
     ids=SET_IDS,
 )

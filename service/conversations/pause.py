@@ -47,6 +47,9 @@ class Occasion:
         return cls(conversation_id, by, datetime.now(UTC), least_minutes)
 
 
+# In SQL, of a conversation `c`: a person speaks in it. After the loop guard's last answer nobody
+# does, and that one leaves.
+IS_TAKEN_OVER = "(c.paused_until > now() AND c.paused_by IS DISTINCT FROM 'loop_guard')"
 # In SQL, of a conversation `c`: no reply is wanted any more. Who asks for one now finds the claim
 # gone.
 DROP_REPLY = """

@@ -7,15 +7,26 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from time import monotonic
-from typing import Any, NotRequired, TypedDict
+from typing import Any
 
-from service.conversations.conversation import Conversation
-from service.runtime.db import execute, fetch_dicts
+from service.conversations.conversation import IS_LIMITED, Conversation
+from service.runtime.db import fetch_dicts
 from service.runtime.durability import worked_out_again
 from service.runtime.ids import new_id
 from service.runtime.model import columns_of
-from service.runtime.prepared import Prepared
-from service.runtime.rows import Json, Uuid, fetch_bulk
+from service.runtime.prepared import Prepared, fill
+from service.runtime.rows import Uuid, fetch_bulk
+
+Claim = tuple[str, str]  # the conversation's id, and who holds it
+
+
+@dataclass(slots=True)
+class Held:
+    """A claim that somebody holds."""
+
+    id: Uuid  # of the conversation
+    claim: Uuid
+
 
 # Why `LIMIT (SELECT …)`: see service/jobs/job_table.py.
 NEXT_DUE = """
@@ -29,6 +40,14 @@ IS_DUE = """
     c.reply_due_at <= now() AND a.active
     AND (c.reply_lease_until IS NULL OR c.reply_lease_until < now())
     AND (c.paused_until IS NULL OR c.paused_until < now())"""
+# What a claim tells of the account: the fields of Terms.
+TERMS = {
+    'read_receipts': 'a.read_receipts',
+    'max_turns': 'a.max_turns_a_day',
+    'has_fallback': 'a.fallback_text IS NOT NULL',
+    'is_misconfigured': "a.responder_state = 'misconfigured'",
+    'saved_at': 'a.updated_at',
+}
 # The longest waiting first, each account up to its share of the threads. Only the first 200 are
 # looked at; accounts without a share are left out before, so that they cannot fill these 200.
 CLAIM_REPLIES = Prepared(
@@ -50,23 +69,46 @@ UPDATE conversation c SET
   reply_claim = %(claim)s, reply_attempts = least(reply_attempts + 1, 32767),
   reply_lease_until = now() + %(lease)s * interval '1 second'
 FROM (
-  SELECT c.id, a.read_receipts FROM chosen JOIN conversation c USING (id)
+  SELECT c.id, {limited} AS is_limited, a.reply_ttl_seconds * interval '1 second' AS ttl,
+    {terms}
+  FROM chosen JOIN conversation c USING (id)
     JOIN whatsapp_cloud_account a USING (chatbot_id)
   WHERE {is_due} ORDER BY c.id FOR NO KEY UPDATE OF c SKIP LOCKED) due
 WHERE c.id = due.id
-RETURNING {conversation}, c.reply_claim, due.read_receipts
+RETURNING {conversation}, c.reply_claim, c.reply_wanted_at + due.ttl AS expires_at,
+  CASE WHEN c.reply_wanted_at + due.ttl < now() THEN 'stale'
+    WHEN due.is_limited THEN 'limited' END AS refusal, {names}
 """,
     is_due=IS_DUE,
+    limited=fill(IS_LIMITED, limit='a.max_turns_a_day'),
+    terms=', '.join(f'{column} AS {name}' for name, column in TERMS.items()),
+    names=', '.join(f'due.{name}' for name in TERMS),
     conversation=columns_of(Conversation, 'c'),
 )
-RENEW_LEASES = Prepared("""
-UPDATE conversation SET reply_lease_until = now() + %s * interval '1 second' WHERE id IN (
-  SELECT id FROM conversation WHERE id = ANY(%s::uuid[]) AND reply_claim IS NOT NULL
-  ORDER BY id FOR NO KEY UPDATE SKIP LOCKED)
+RENEW_LEASES = Prepared.for_rows(Held)("""
+UPDATE conversation c SET reply_lease_until = now() + %(lease)s * interval '1 second'
+FROM (
+  SELECT c.id FROM {rows} JOIN conversation c ON c.id = n.id AND c.reply_claim = n.claim
+  ORDER BY c.id FOR NO KEY UPDATE OF c SKIP LOCKED) held
+WHERE c.id = held.id
+RETURNING c.id, c.reply_claim
 """)
 
 
-Claim = tuple[str, str]  # the conversation's id, and who holds it
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What the account of a claimed reply wants, and how it was, at the time of the claim."""
+
+    read_receipts: str  # none, read or typing
+    max_turns: int  # replies to one conversation in a day
+    has_fallback: bool  # something is sent when the responder is given up on
+    is_misconfigured: bool  # its responder was, when it was asked last
+    saved_at: datetime
+
+    @property
+    def is_typing(self) -> bool:
+        """Whether the business is seen typing while its responder thinks."""
+        return self.read_receipts == 'typing'
 
 
 @dataclass(slots=True)
@@ -79,39 +121,16 @@ class ClaimedReply:
     claim: str  # who holds it: another one's claim replaces it
     attempts: int  # this one counts already
     last_inbound_at: datetime | None
-    read_receipts: str  # as the account has it: none, read or typing
+    expires_at: datetime | None  # an answer that comes later is not sent
+    refusal: str | None  # why nobody is asked: stale or limited
+    terms: Terms
     conversation: Conversation  # as it was claimed
     claimed_at: float = field(default_factory=monotonic)
+    typing_at: float = field(default_factory=monotonic)  # when it was last asked for
 
     @property
     def key(self) -> Claim:
         return self.id, self.claim
-
-
-class ReplyError(TypedDict):
-    """Why there is no reply, as callers see it of the conversation."""
-
-    title: str
-    attempts: int
-    final: bool  # the responder is not asked again
-    details: NotRequired[str]  # its server's own words, redacted
-    errors: NotRequired[dict[str | None, list[str]]]  # what is wrong with its answer, by field
-
-
-@dataclass(slots=True)
-class ReplyOutcome:
-    """What came of a claimed reply: it was answered, or there is an error.
-
-    `delay`: seconds until the responder is asked again, None: it is not. `is_counted`: whether this
-    was an attempt.
-    """
-
-    id: Uuid
-    claim: Uuid
-    due_at: datetime
-    error: Json | None = None  # a ReplyError
-    delay: float | None = None
-    is_counted: bool = True
 
 
 def claim(
@@ -132,7 +151,10 @@ def claim(
     return [_claimed(**row) for row in fetch_dicts(CLAIM_REPLIES, parameters)]
 
 
-def _claimed(reply_claim: str, read_receipts: str, **columns: Any) -> ClaimedReply:
+def _claimed(
+    reply_claim: str, expires_at: datetime | None, refusal: str | None, **columns: Any
+) -> ClaimedReply:
+    terms = Terms(**{name: columns.pop(name) for name in TERMS})
     return ClaimedReply(
         id=columns['id'],
         chatbot_id=columns['chatbot_id'],
@@ -140,37 +162,17 @@ def _claimed(reply_claim: str, read_receipts: str, **columns: Any) -> ClaimedRep
         claim=reply_claim,
         attempts=columns['reply_attempts'],
         last_inbound_at=columns['last_inbound_at'],
-        read_receipts=read_receipts,
+        expires_at=expires_at,
+        refusal=refusal,
+        terms=terms,
         conversation=Conversation(**columns),
     )
 
 
 @worked_out_again()
-def renew_leases(conversation_ids: Sequence[str], lease: float) -> None:
-    """Lengthen the leases of replies that this process is still asking for."""
-    execute(RENEW_LEASES, (lease, list(conversation_ids)))
+def renew_leases(replies: Sequence[ClaimedReply], lease: float) -> set[Claim]:
+    """Lengthen the leases of replies that this process is still asking for.
 
-
-# Somebody who wrote while the responder was thinking has moved reply_due_at: it stays.
-RECORD_OUTCOMES = Prepared.for_rows(ReplyOutcome)("""
-UPDATE conversation c SET reply_claim = NULL, reply_lease_until = NULL, reply_error = n.error,
-  reply_attempts = CASE WHEN n.error IS NULL THEN 0
-                   ELSE greatest(0, c.reply_attempts - (NOT n.is_counted)::int) END,
-  reply_due_at = CASE c.reply_due_at WHEN n.due_at THEN now() + n.delay * interval '1 second'
-                 ELSE c.reply_due_at END,
-  updated_at = now()
-FROM (
-  SELECT n.* FROM {rows} JOIN conversation c ON c.id = n.id AND c.reply_claim = n.claim
-  ORDER BY c.id FOR NO KEY UPDATE OF c) n
-WHERE c.id = n.id
-RETURNING n.id, n.claim
-""")
-
-
-def record(outcomes: Sequence[ReplyOutcome]) -> set[Claim]:
-    """End claims; the caller queues the answers in the same transaction.
-
-    Returns those that were still held: of all others nothing may be queued. A customer who wrote in
-    the meantime is answered once more.
+    Returns those that are still held: a pause or another worker's claim may have ended one.
     """
-    return set(fetch_bulk(RECORD_OUTCOMES, outcomes))
+    return set(fetch_bulk(RENEW_LEASES, [Held(*reply.key) for reply in replies], lease=lease))

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from service.conversations import reply_queue
+from service.conversations import reply_outcome, reply_queue
 from service.media import inbound_file
 from service.messages import read_receipt
 from service.runtime.db import fetch, fetch_dicts
@@ -47,7 +47,7 @@ JOBS = (
         'workers.incoming',
         (inbox.record_processed, inbox.quarantine, inbox.record_failure, inbox.postpone)),
     Job('replies', INCOMING, reply_queue.NEXT_DUE, reply_queue.claim,
-        'workers.replies', (reply_queue.record,)),
+        'workers.replies', (reply_outcome.record,)),
     Job('send', SEND, dispatch.NEXT_DUE, dispatch.claim,
         'workers.send', (send_outcome.record, dispatch.release_claims)),
     Job('media', ERRANDS, inbound_file.NEXT_DUE, inbound_file.claim,

@@ -100,9 +100,9 @@ def ask_before_replies(claimed: Iterable[ClaimedReply]) -> int:
     Only where the account wants it.
     """
     wanted = [
-        ReceiptBeforeReply(reply.id, reply.read_receipts == 'typing')
+        ReceiptBeforeReply(reply.id, reply.terms.is_typing)
         for reply in claimed
-        if reply.read_receipts != 'none'
+        if reply.terms.read_receipts != 'none'
     ]
     return execute_bulk(REQUEST_RECEIPTS_BEFORE_REPLIES, wanted, spoken=list(UNREAD_TYPES))
 

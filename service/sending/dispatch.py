@@ -156,7 +156,7 @@ open AS MATERIALIZED (
   SELECT c.*, head.message_id, head.n, row_number() OVER (
     PARTITION BY head.chatbot_id ORDER BY head.priority, head.message_id) AS place
   FROM head CROSS JOIN LATERAL (
-    SELECT id, group_id, last_inbound_at, opted_out_at, paused_until FROM conversation
+    SELECT id, group_id, last_inbound_at, opted_out_at, paused_until, paused_by FROM conversation
     WHERE id = head.conversation_id AND (send_after IS NULL OR send_after <= now())
     FOR NO KEY UPDATE SKIP LOCKED) c),
 first AS MATERIALIZED (
@@ -165,8 +165,7 @@ first AS MATERIALIZED (
       m.fallback IS NOT NULL AND {closed} AS use_fallback,
       CASE WHEN {unwanted} AND (m.type = 'template' OR m.fallback IS NOT NULL AND {closed})
           THEN %(opted_out)s::json
-        WHEN m.priority = {reply} AND c.paused_until > now() THEN %(paused)s::json
-      END AS refusal
+        WHEN m.priority = {reply} AND {taken_over} THEN %(paused)s::json END AS refusal
     FROM message m WHERE m.id = c.message_id AND m.conversation_id = c.id
       AND m.waiting || '' = 'queued' AND {may_go_now}
     FOR NO KEY UPDATE SKIP LOCKED) f WHERE c.place <= c.n),
@@ -190,6 +189,7 @@ RETURNING m.id, m.chatbot_id, m.conversation_id, m.phone_number_id, m.type, m.re
     closed=service_window.CLOSED,
     unwanted=opt_out.UNWANTED,
     reply=int(Priority.REPLY),
+    taken_over=pause.IS_TAKEN_OVER,
     pair_gap_seconds=PAIR_GAP_SECONDS,
     spare=SPARE,
     use_fallback=service_window.use_fallback('first.use_fallback'),

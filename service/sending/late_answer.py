@@ -34,7 +34,8 @@ WHERE m.id = %(id)s AND m.conversation_id = %(conversation_id)s AND m.direction 
 # turn; one that the service took upon itself with 202 was counted then.
 END_WANTED_REPLY = Prepared("""
 UPDATE conversation SET answered_at = now(), reply_due_at = NULL, reply_claim = NULL,
-  reply_lease_until = NULL, reply_error = NULL, reply_attempts = 0, updated_at = now(),
+  reply_lease_until = NULL, reply_error = NULL, reply_attempts = 0, fell_back_at = NULL,
+  updated_at = now(),
   turns_on = CASE WHEN reply_due_at IS NULL THEN turns_on ELSE (now() AT TIME ZONE 'UTC')::date END,
   turns = CASE WHEN reply_due_at IS NULL THEN turns
     WHEN turns_on = (now() AT TIME ZONE 'UTC')::date THEN least(turns + 1, 32767) ELSE 1 END

@@ -42,10 +42,12 @@ LIMIT 1
 """,
     reply=int(Priority.REPLY),
 )
-IS_PAUSED = Prepared("""
-SELECT c.paused_until > now() FROM message m JOIN conversation c ON c.id = m.conversation_id
-WHERE m.id = %s
-""")
+IS_PAUSED = Prepared(
+    """
+SELECT {taken_over} FROM message m JOIN conversation c ON c.id = m.conversation_id WHERE m.id = %s
+""",
+    taken_over=pause.IS_TAKEN_OVER,
+)
 
 
 def by_person(

@@ -7,7 +7,7 @@ handler stays in the event's body.
 from collections.abc import Callable
 
 from service.accounts import health_event
-from service.accounts.account import speaks_for
+from service.accounts.receiving_account import speaks_for
 from service.runtime.timestamps import past_from_epoch
 from service.runtime.untrusted import as_dict
 from service.sending import holds

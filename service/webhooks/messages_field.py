@@ -4,6 +4,7 @@ import json
 import logging
 import time
 from collections.abc import Iterable
+from datetime import datetime, timedelta
 
 from service.content.plain_text import read
 from service.conversations import conversation, opt_out
@@ -22,6 +23,7 @@ from service.webhooks.item import Item, ItemKind, ItemOutcome, JsonObject
 
 log = logging.getLogger(__name__)
 
+REDELIVERY = timedelta(days=7)  # for so long Meta sends again what was not answered with 200
 WARNING_SECONDS = 600  # between two warnings about one account that answers nobody
 _warned_at: dict[str, float] = {}  # chatbot_id: monotonic time of the last warning
 
@@ -138,9 +140,23 @@ def _activities(stored: Iterable[Item]) -> list[Activity]:
         if item.kind == ItemKind.MESSAGE and item.data.get('type') != 'system':
             activity.wrote_at = item.at
         if item.kind == ItemKind.MESSAGE and _wants_reply(item):
-            activity.reply_after = settings.REPLY_QUIET_SECONDS
+            _want_reply(activity, item)
         _add_person(activity, item)
     return list(activities.values())
+
+
+def _want_reply(activity: Activity, item: Item) -> None:
+    quiet = item.account.quiet_seconds
+    activity.reply_after = settings.REPLY_QUIET_SECONDS if quiet is None else quiet
+    written_at = _written_at(item)
+    activity.wanted_at = max(activity.wanted_at or written_at, written_at)
+    activity.max_turns = item.account.max_turns_a_day
+
+
+def _written_at(item: Item) -> datetime:
+    """When the customer wrote: by Meta's time, unless it is older than any redelivery."""
+    is_recent = item.received_at - item.at < REDELIVERY
+    return min(item.at, item.received_at) if is_recent else item.received_at
 
 
 def _add_person(activity: Activity, item: Item) -> None:

@@ -92,6 +92,7 @@ def test_the_ai_sees_the_last_messages_in_their_roles_after_the_system_prompt(
         {'role': 'user', 'content': 'Second'},
     ]
     for n in range(2, 15):
+        sql("UPDATE conversation SET answered_at = answered_at - interval '10 s'")  # no machine
         hear(text_message(f'No. {n}', wamid=f'wamid.{n}'))
     system, *history = platform.asks[-1]['body']['messages']
     assert system['role'] == 'system'

@@ -1,0 +1,139 @@
+"""What came of claimed replies: answered, to be asked for again, or given up on.
+
+An answer is sent only if nothing has passed it by: a newer message of the customer's, a pause, or
+the time after which nobody wants it any more.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import NotRequired, TypedDict
+
+from service.conversations.conversation import IS_PAUSED, TODAY
+from service.conversations.reply_queue import Claim
+from service.runtime.prepared import Prepared
+from service.runtime.rows import Json, Uuid, fetch_bulk_as
+
+# Two machines that answer each other: their messages come within so many seconds of an answer,
+QUICK_SECONDS = 5
+# and after so many turns within two minutes the conversation is paused.
+LOOP_TURNS = 10
+LOOP_MINUTES = 2
+LOOP_PAUSE_MINUTES = 60  # where the account's pause_minutes is 0
+STALE = 'the customer wrote longer ago than reply_ttl_seconds'
+
+
+class ReplyError(TypedDict):
+    """Why there is no reply, as callers see it of the conversation."""
+
+    title: str
+    attempts: int
+    final: bool  # the responder is not asked again
+    details: NotRequired[str]  # its server's own words, redacted
+    errors: NotRequired[dict[str | None, list[str]]]  # what is wrong with its answer, by field
+
+
+@dataclass(slots=True)
+class ReplyOutcome:
+    """What came of a claimed reply: it was answered, or there is an error.
+
+    `delay`: seconds until the responder is asked again, None: it is not. `is_counted`: whether this
+    was an attempt. `is_turn`: something is to be sent. `may_fall_back`: else the account's
+    fallback_text is.
+    """
+
+    id: Uuid
+    claim: Uuid
+    due_at: datetime
+    expires_at: datetime | None
+    error: Json | None = None  # a ReplyError
+    delay: float | None = None
+    is_counted: bool = True
+    is_turn: bool = False
+    may_fall_back: bool = False
+
+
+class Verdict(StrEnum):
+    """What becomes of an outcome."""
+
+    ANSWERED = 'answered'
+    FAILED = 'failed'
+    OVERTAKEN = 'overtaken'  # the customer has written since: the responder is asked anew
+    STALE = 'stale'  # nobody wants the answer any more
+    PAUSED = 'paused'  # a person has taken over
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedReply:
+    """What was made of an outcome whose claim was still held."""
+
+    id: str
+    claim: str
+    verdict: str
+    falls_back: bool  # the account's fallback_text is to be sent
+    is_loop: bool  # two machines answer each other: the caller pauses the conversation
+    turns: int  # today's, this one included
+
+    @property
+    def key(self) -> Claim:
+        return self.id, self.claim
+
+
+# reply_due_at has moved when the customer wrote while the responder was thinking; then it stays.
+RECORD_OUTCOMES = Prepared.for_rows(ReplyOutcome)(
+    """
+UPDATE conversation c SET reply_claim = NULL, reply_lease_until = NULL,
+  reply_due_at = CASE n.verdict WHEN 'overtaken' THEN c.reply_due_at WHEN 'paused' THEN NULL
+                 ELSE now() + n.delay * interval '1 second' END,
+  reply_attempts = CASE WHEN n.error IS NULL THEN 0
+                   ELSE greatest(0, c.reply_attempts - (NOT n.is_counted)::int) END,
+  reply_error = CASE n.verdict WHEN 'answered' THEN NULL WHEN 'failed' THEN n.error
+                WHEN 'stale' THEN json_build_object(
+                  'title', %(stale)s::text, 'attempts', c.reply_attempts, 'final', true)
+                ELSE c.reply_error END,
+  fell_back_at = CASE WHEN n.falls_back THEN now()
+                 WHEN n.verdict <> 'answered' THEN c.fell_back_at END,
+  answered_at = CASE WHEN n.is_sent THEN now() ELSE c.answered_at END,
+  turns_on = CASE WHEN n.is_sent THEN {today} ELSE c.turns_on END,
+  turns = CASE WHEN NOT n.is_sent THEN c.turns WHEN c.turns_on = {today}
+          THEN least(c.turns + 1, 32767) ELSE 1 END,
+  quick_since = CASE WHEN n.is_sent AND NOT n.is_quick THEN now() ELSE c.quick_since END,
+  quick_turns = CASE WHEN NOT n.is_sent THEN c.quick_turns WHEN n.is_loop THEN 0
+                WHEN n.is_quick THEN c.quick_turns + 1 ELSE 1 END,
+  updated_at = now()
+FROM (
+  SELECT n.*, n.verdict = 'answered' AND n.is_turn AS is_sent,
+    n.verdict = 'failed' AND n.may_fall_back AND n.is_wanted AS falls_back,
+    n.verdict = 'answered' AND n.is_turn AND n.is_quick
+      AND n.quick_turns + 1 >= {loop_turns} AS is_loop
+  FROM (
+    SELECT n.*, c.quick_turns,
+      c.fell_back_at IS NULL AND coalesce(n.expires_at >= now(), true) AS is_wanted,
+      coalesce(c.reply_wanted_at < c.answered_at + interval '{quick_seconds} s'
+        AND c.quick_since > now() - interval '{loop_minutes} min', false)
+        AND c.quick_turns > 0 AS is_quick,
+      CASE WHEN {paused} THEN 'paused'
+        WHEN c.reply_due_at IS DISTINCT FROM n.due_at THEN 'overtaken'
+        WHEN n.error IS NOT NULL THEN 'failed'
+        WHEN n.is_turn AND n.expires_at < now() THEN 'stale' ELSE 'answered' END AS verdict
+    FROM {rows} JOIN conversation c ON c.id = n.id AND c.reply_claim = n.claim
+    ORDER BY c.id FOR NO KEY UPDATE OF c) n) n
+WHERE c.id = n.id
+RETURNING c.id, n.claim, n.verdict, n.falls_back, n.is_loop, c.turns
+""",
+    today=TODAY,
+    paused=IS_PAUSED,
+    quick_seconds=QUICK_SECONDS,
+    loop_turns=LOOP_TURNS,
+    loop_minutes=LOOP_MINUTES,
+)
+
+
+def record(outcomes: Sequence[ReplyOutcome]) -> dict[Claim, RecordedReply]:
+    """End claims; the caller queues what is to be sent in the same transaction.
+
+    Returns what was made of those that were still held: of all others nothing may be sent.
+    """
+    recorded = fetch_bulk_as(RecordedReply, RECORD_OUTCOMES, outcomes, stale=STALE)
+    return {one.key: one for one in recorded}
