@@ -47,7 +47,7 @@ class WorkerPool(Generic[RowT, ResultT]):
         prefetch: int = 0,
         batch_window: float = 0.002,
     ) -> None:
-        """Start `size` threads.
+        """`size` threads at most, each of which starts when it is needed first.
 
         `do` gives the result of a row; it is called without a connection to PostgreSQL.
         `record` writes all results that come within `batch_window` seconds.
@@ -63,8 +63,7 @@ class WorkerPool(Generic[RowT, ResultT]):
         # by id (a row may be claimed once more); single operations on a dict are atomic
         self._in_flight: dict[str, RowT] = {}
         self._unrecorded: dict[tuple[str, int], RowT] = {}
-        for _ in range(size):
-            threading.Thread(target=self._run, name='pool', daemon=True).start()
+        self._threads = 0
         threading.Thread(target=self._recorder, name='recorder', daemon=True).start()
 
     @property
@@ -82,6 +81,9 @@ class WorkerPool(Generic[RowT, ResultT]):
             self._in_flight[row.id] = row
             self._unrecorded[row.id, id(row)] = row
             self._work.put(row)
+            if self._threads < min(self._size, len(self._in_flight)):
+                self._threads += 1
+                threading.Thread(target=self._run, name='pool', daemon=True).start()
 
     def _run(self) -> None:
         while (row := self._work.get()) is not None:
@@ -163,7 +165,7 @@ class WorkerPool(Generic[RowT, ResultT]):
 
     def dismiss(self) -> None:
         """End the threads of a pool that has nothing in flight and gets no more."""
-        for _ in range(self._size):
+        for _ in range(self._threads):
             self._work.put(None)
         self._results.put(None)
 

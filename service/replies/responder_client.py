@@ -31,8 +31,12 @@ class TimedAdapter(HTTPAdapter):
 # Whatever keeps an answer away; ValueError: the address or a header is unusable.
 UNANSWERED = (requests.RequestException, HTTPError, ValueError)
 
+# Connections that one server may have, and of how many servers they are kept: more are closed after
+# their call.
+PER_SERVER = 256
+SERVERS = 64
 # Used without a Session: no redirects, cookies, proxies or .netrc, and half of the cost.
-_adapter = TimedAdapter(pool_connections=64, pool_maxsize=64, max_retries=0)
+_adapter = TimedAdapter(pool_connections=SERVERS, pool_maxsize=PER_SERVER, max_retries=0)
 
 
 @dataclass(slots=True)

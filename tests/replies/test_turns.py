@@ -171,7 +171,7 @@ def test_who_has_waited_too_long_is_not_asked_about(backend, account, platform, 
 def test_an_answer_that_comes_too_late_is_not_sent(backend, account, platform, write, workers):
     account(reply_ttl_seconds=60, fallback_text='Sorry!')
     platform.thinks()
-    write('One', ago=50)
+    write('One', ago=57)
     wait_until(lambda: platform.asks)
     wait_until(lambda: wanted_ago() > 60, 60)
     platform.open.set()
