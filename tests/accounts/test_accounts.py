@@ -1,5 +1,6 @@
 """Accounts at the front door: secrets go in and never come out."""
 
+import base64
 import json
 import os
 import subprocess
@@ -274,14 +275,18 @@ def flask(command, **environ):
 def test_rotate_keys_encrypts_everything_with_the_first_key(backend, setting):
     backend.post('/account', ACCOUNT)
     backend.account('plain', '7')
+    for key in (b'the former secret', b'the new secret'):
+        secret = 'whsec_' + base64.b64encode(key).decode()
+        responder = {'kind': 'http', 'url': 'https://e.example', 'secret': secret}
+        backend.account('service', '8', responder=responder)
     old, new = os.environ['ENCRYPTION_KEYS'], Fernet.generate_key().decode()
     code, output = flask('rotate-keys', ENCRYPTION_KEYS=f'{new},{old}')
-    assert (code, '2 accounts' in output) == (0, True), output
+    assert (code, '3 accounts' in output) == (0, True), output
     tokens = sql(
-        'SELECT unnest(ARRAY[access_token, app_secret, responder_secret]) FROM '
-        'whatsapp_cloud_account'
+        'SELECT unnest(ARRAY[access_token, app_secret, responder_secret, former_responder_secret]) '
+        'FROM whatsapp_cloud_account'
     )
-    assert len([Fernet(new).decrypt(token) for (token,) in tokens if token]) == 4
+    assert len([Fernet(new).decrypt(token) for (token,) in tokens if token]) == 7
     setting('ENCRYPTION_KEYS', new)
     with connection():
         assert encryption.decrypt(Account.find(CHATBOT).app_secret) == SECRETS['app_secret']
