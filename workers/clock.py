@@ -12,6 +12,7 @@ from redis import RedisError
 
 from service.graph import outage
 from service.jobs import job_table
+from service.messages import search_index
 from service.replies import service_request
 from service.runtime import heartbeat
 from service.runtime.db import connection, db, execute, passes, reason
@@ -101,7 +102,7 @@ def promote() -> None:
 
 def sweep() -> None:
     """Repair what a dead worker, a lost answer or two concurrent transactions left behind."""
-    _run_parts(settle_lost, settle_strays, join_orphans)
+    _run_parts(settle_lost, settle_strays, join_orphans, complete_old)
 
 
 def settle_lost() -> None:
@@ -125,6 +126,12 @@ def join_orphans() -> None:
         joined, refusals = delivery_status.join_orphans()
         escalation.apply(refusals)
     _log_swept(joined=joined)
+
+
+def complete_old() -> None:
+    """Derive what some messages of an earlier version lack."""
+    with db.atomic():
+        search_index.backfill()
 
 
 def _log_swept(**counts: int) -> None:

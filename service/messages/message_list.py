@@ -81,10 +81,20 @@ def created(query: MessageQuery, after: datetime | None, before: datetime | None
     Ids rise with time, so their index finds the place.
     """
     if after:
-        query = query.where(Message.created_at > after, Message.id >= id_at(after, -ID_CLOCK_SKEW))
+        query = query.where(Message.created_at > after, Message.id >= first_id(after))
     if before:
-        query = query.where(Message.created_at < before, Message.id <= id_at(before, ID_CLOCK_SKEW))
+        query = query.where(Message.created_at < before, Message.id <= last_id(before))
     return query
+
+
+def first_id(after: datetime) -> str:
+    """No message that was stored after this time has an earlier id."""
+    return id_at(after, -ID_CLOCK_SKEW)
+
+
+def last_id(before: datetime) -> str:
+    """No message that was stored before this time has this id, or a later one."""
+    return id_at(before, ID_CLOCK_SKEW)
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,6 +56,9 @@ def _set(values: Mapping[str, object], command: str = 'SET') -> str:
 ONCE = _set(LIMITS) + _set(PLANNING)
 # Such a statement has plans of its own, for all the rows that it reads.
 LONG = _set(LONG_LIMITS | dict.fromkeys(PLANNING, 'DEFAULT'), 'SET LOCAL')
+# An index of words can be read by a bitmap alone; its statement has a plan of its own, too.
+BITMAP_PLANNING = {'enable_seqscan': 'off', 'work_mem': "'32MB'"}
+BY_BITMAP = _set(dict.fromkeys(PLANNING, 'DEFAULT') | BITMAP_PLANNING, 'SET LOCAL')
 
 
 class Session(connection):

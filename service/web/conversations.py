@@ -1,17 +1,21 @@
 """Conversations, newest first; and who has one, a person or the responder."""
 
+from collections.abc import Iterator
+from functools import partial
 from uuid import UUID
 
 from flask import Blueprint
 
 from service.content import message_schema
-from service.conversations import pause
+from service.conversations import conversation_list, pause
 from service.conversations.conversation import Conversation
+from service.conversations.conversation_list import Filter
+from service.messages.message import Message
 from service.replies import unanswered
 from service.runtime.db import db
 from service.runtime.queues import INCOMING, wake
 from service.sending import takeover
-from service.web import pagination, request_input
+from service.web import messages, pagination, request_input
 from service.web.auth import guard
 from service.web.conversation_schemas import pause_schema, resume_schema
 from service.web.request_input import query_parameters
@@ -21,12 +25,41 @@ blueprint = guard(Blueprint('conversations', __name__))
 
 
 @blueprint.get('/conversations')
-@query_parameters('chatbot_id', 'limit', 'cursor')
+@query_parameters('chatbot_id', 'paused', 'unanswered', 'assignee', 'since', 'limit', 'cursor')
 def index() -> JSONObject:
+    chatbot_id = request_input.parameter('chatbot_id')
+    if filters := list(_filters()):
+        found = partial(conversation_list.find, chatbot_id, filters)
+        return pagination.page_of_found(found, _serialize)
     query = Conversation.select()
-    if chatbot_id := request_input.parameter('chatbot_id'):
+    if chatbot_id:
         query = query.where(Conversation.chatbot_id == chatbot_id)
-    return pagination.page(query, Conversation, lambda rows: [row.to_dict() for row in rows])
+    return pagination.page(query, Conversation, _serialize)
+
+
+def _filters() -> Iterator[Filter]:
+    """The filters that the query parameters ask for."""
+    if assignee := request_input.parameter('assignee'):
+        yield conversation_list.assigned_to(assignee)
+    if paused := request_input.choice('paused', ('true', 'false')):
+        yield conversation_list.PAUSED[paused == 'true']
+    if waits := request_input.choice('unanswered', ('true', 'false')):
+        yield conversation_list.UNANSWERED[waits == 'true']
+    if since := request_input.timestamp('since'):
+        yield conversation_list.active_since(since)
+
+
+def _serialize(conversations: list[Conversation]) -> list[JSONObject]:
+    return [one.to_dict() for one in conversations]
+
+
+@blueprint.get('/conversations/<uuid:conversation_id>/messages')
+@query_parameters('limit', 'cursor')
+def show_messages(conversation_id: UUID) -> JSONObject:
+    """What was said in a conversation, by both sides, the newest first."""
+    conversation = Conversation.find(str(conversation_id))
+    query = Message.select().where(Message.conversation_id == conversation.id)
+    return pagination.page(query, Message, messages.serialize_without_history)
 
 
 @blueprint.get('/conversations/<uuid:conversation_id>')

@@ -1,5 +1,6 @@
 """POST /send, and the messages that came of it."""
 
+from datetime import datetime
 from functools import partial
 from uuid import UUID
 
@@ -7,12 +8,14 @@ from flask import Blueprint, Response
 
 from service.accounts.account import Account
 from service.content import message_schema
+from service.content.search_words import wanted_words
 from service.conversations.conversation import current_id
 from service.conversations.identity_store import known_phones
 from service.media import media
-from service.messages import message_list, message_status, read_receipt, view
+from service.messages import message_list, message_search, message_status, read_receipt, view
 from service.messages.message import Message
 from service.messages.message_list import MessageQuery
+from service.messages.message_search import Scope
 from service.messages.state_machine import Status
 from service.runtime.errors import Invalid
 from service.runtime.queues import ERRANDS, SEND, wake
@@ -25,6 +28,8 @@ from service.web.responses import Answer, JSONObject
 from service.web.send_schemas import known_send_schema, read_schema, send_schema
 
 blueprint = guard(Blueprint('messages', __name__))
+SEARCH_MAX = 200  # characters
+NARROW = ('batch_id', 'client_reference', 'wamid', 'to')  # filters that few messages pass
 
 
 @blueprint.post('/send')
@@ -112,19 +117,44 @@ def read(message_id: UUID) -> Answer:
     'created_after',
     'created_before',
     'updated_since',
+    'q',
     'limit',
     'cursor',
 )
 def index() -> JSONObject:
     """List the newest first; with `updated_since` in the order of changes, the oldest first."""
-    query = message_list.created(
-        _filtered(),
-        request_input.timestamp('created_after'),
-        request_input.timestamp('created_before'),
-    )
-    if since := request_input.timestamp('updated_since'):
+    after = request_input.timestamp('created_after')
+    before = request_input.timestamp('created_before')
+    query = message_list.created(_filtered(), after, before)
+    since = request_input.timestamp('updated_since')
+    if text := request_input.parameter('q'):
+        if since:
+            raise request_input.invalid('q', 'Cannot be given together with updated_since.')
+        search = partial(message_search.find, query, _searched(text), _scope(after, before))
+        return pagination.page_of_found(search, serialize)
+    if since:
         return pagination.page_of_changes(partial(message_list.changed, query), since, serialize)
     return pagination.page(query, Message, serialize)
+
+
+def _searched(text: str) -> str:
+    """What is searched for. Raises Invalid."""
+    if len(text) > SEARCH_MAX:
+        raise request_input.invalid('q', f'At most {SEARCH_MAX} characters are allowed.')
+    if not wanted_words(text):
+        raise request_input.invalid('q', 'Must have a letter, a digit or an emoji.')
+    return text
+
+
+def _scope(after: datetime | None, before: datetime | None) -> Scope:
+    conversation_id = request_input.identifier('conversation_id')
+    return Scope(
+        request_input.parameter('chatbot_id'),
+        conversation_id and current_id(conversation_id),
+        any(map(request_input.parameter, NARROW)),
+        message_list.first_id(after) if after else message_list.FIRST_ID,
+        message_list.last_id(before) if before else message_search.LAST_ID,
+    )
 
 
 def _filtered() -> MessageQuery:
@@ -151,14 +181,20 @@ def _filtered() -> MessageQuery:
 
 def serialize(messages: list[Message]) -> list[JSONObject]:
     """Messages as callers see them, with their files, receipts and status history."""
-    left = [message.id for message in messages if message.has_left]
+    statuses = message_status.of_messages([one.id for one in messages if one.has_left])
+    rows = serialize_without_history(messages)
+    for message, row in zip(messages, rows, strict=True):
+        row['statuses'] = view.history(message, statuses.get(message.id, []))
+    return rows
+
+
+def serialize_without_history(messages: list[Message]) -> list[JSONObject]:
+    """The same without what Meta told of them, one status after the other."""
     inbound = [message.id for message in messages if message.direction == 'inbound']
-    statuses = message_status.of_messages(left)
     receipts = read_receipt.of_messages(inbound)
     files = media.of_messages(messages)
     rows = view.serialize(messages)
     for message, row in zip(messages, rows, strict=True):
         row['media'] = files.get(message.id)
         row['read_receipt'] = receipts.get(message.id)
-        row['statuses'] = view.history(message, statuses.get(message.id, []))
     return rows

@@ -47,6 +47,17 @@ def page_of_rows(
     return {'data': [serialize(row) for row in rows[:limit]], 'next_cursor': last}
 
 
+def page_of_found(
+    fetch: Callable[[str | None, int], list[Any]],
+    serialize: Callable[[list[Any]], list[JSONObject]],
+) -> JSONObject:
+    """One page of rows of a model; `fetch(cursor, limit)` gives them, the newest first."""
+    limit = page_size()
+    rows = fetch(identifier('cursor'), limit + 1)
+    last = rows[limit - 1].id if len(rows) > limit else None
+    return {'data': serialize(rows[:limit]), 'next_cursor': last}
+
+
 def page_of_changes(
     fetch: Callable[[Cursor, int], list[Message]],
     since: datetime,
