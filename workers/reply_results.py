@@ -12,10 +12,8 @@ from service.accounts.responder_state import ResponderNews
 from service.conversations import pause, reply_outcome
 from service.conversations.pause import Occasion, PausedBy
 from service.conversations.reply_outcome import (
-    LOOP_MINUTES,
+    LOOP,
     LOOP_PAUSE_MINUTES,
-    LOOP_TURNS,
-    QUICK_SECONDS,
     RecordedReply,
     ReplyError,
     ReplyOutcome,
@@ -40,10 +38,6 @@ log = logging.getLogger(__name__)
 EXPECTED = (NoReply, Invalid, Unrecordable)  # reasons whose text may be shown
 # After the customer's message: no server that asks to be asked later is waited for any longer.
 PATIENCE = timedelta(minutes=10)
-LOOP = (
-    f'{LOOP_TURNS} turns within {LOOP_MINUTES} minutes, each message within {QUICK_SECONDS} s of '
-    'the answer before it: two machines answer each other'
-)
 
 Answer = ResponderAnswer | Exception
 

@@ -12,7 +12,7 @@ from typing import NotRequired, TypedDict
 
 from service.conversations.conversation import IS_PAUSED, TODAY
 from service.conversations.reply_queue import Claim
-from service.runtime.prepared import Prepared
+from service.runtime.prepared import Prepared, fill
 from service.runtime.rows import Json, Uuid, fetch_bulk_as
 
 # Two machines that answer each other: their messages come within so many seconds of an answer,
@@ -21,6 +21,19 @@ QUICK_SECONDS = 5
 LOOP_TURNS = 10
 LOOP_MINUTES = 2
 LOOP_PAUSE_MINUTES = 60  # where the account's pause_minutes is 0
+LOOP = (
+    f'{LOOP_TURNS} turns within {LOOP_MINUTES} minutes, each message within {QUICK_SECONDS} s of '
+    'the answer before it: two machines answer each other'
+)
+# In SQL, of a conversation `c` that is answered now: whether this turn follows the one before as
+# quickly as those of machines.
+IS_QUICK = fill(
+    """(coalesce(c.reply_wanted_at < c.answered_at + interval '{quick_seconds} s'
+        AND c.quick_since > now() - interval '{loop_minutes} min', false)
+        AND c.quick_turns > 0)""",
+    quick_seconds=QUICK_SECONDS,
+    loop_minutes=LOOP_MINUTES,
+)
 STALE = 'the customer wrote longer ago than reply_ttl_seconds'
 
 
@@ -110,9 +123,7 @@ FROM (
   FROM (
     SELECT n.*, c.quick_turns,
       c.fell_back_at IS NULL AND coalesce(n.expires_at >= now(), true) AS is_wanted,
-      coalesce(c.reply_wanted_at < c.answered_at + interval '{quick_seconds} s'
-        AND c.quick_since > now() - interval '{loop_minutes} min', false)
-        AND c.quick_turns > 0 AS is_quick,
+      {quick} AS is_quick,
       CASE WHEN {paused} THEN 'paused'
         WHEN c.reply_due_at IS DISTINCT FROM n.due_at THEN 'overtaken'
         WHEN n.error IS NOT NULL THEN 'failed'
@@ -124,9 +135,8 @@ RETURNING c.id, n.claim, n.verdict, n.falls_back, n.is_loop, c.turns
 """,
     today=TODAY,
     paused=IS_PAUSED,
-    quick_seconds=QUICK_SECONDS,
+    quick=IS_QUICK,
     loop_turns=LOOP_TURNS,
-    loop_minutes=LOOP_MINUTES,
 )
 
 

@@ -1,11 +1,16 @@
 """Answers that the platform's own service gives later, by POST /send with `in_reply_to`."""
 
+import logging
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from service.accounts.account import Account
+from service.conversations import pause
+from service.conversations.conversation import TODAY
+from service.conversations.pause import Occasion, PausedBy
+from service.conversations.reply_outcome import IS_QUICK, LOOP, LOOP_PAUSE_MINUTES, LOOP_TURNS
 from service.messages.message import ANSWERED_TYPES
-from service.runtime.db import execute
+from service.runtime.db import execute, fetch
 from service.runtime.errors import Conflict, Invalid
 from service.runtime.prepared import Prepared
 from service.runtime.rows import fetch_as
@@ -13,15 +18,19 @@ from service.runtime.timestamps import to_rfc3339
 from service.sending.outbox import Priority
 from service.sending.personalisation import Body
 
+log = logging.getLogger(__name__)
+
 # Nobody writes to it, pauses it or records an answer until the send is committed.
 LOCK_CONVERSATION = Prepared("""
 SELECT id FROM conversation WHERE id = %s FOR NO KEY UPDATE
 """)
-# The customer's message, and what became of it since. Its age counts as that of a wanted reply.
+# The customer's message, and what became of it since. Its age counts as that of a wanted reply, or
+# since somebody has asked for the reply.
 # `|| ''`: no index of the inbound ones is asked, whatever the tables held when this was planned.
 FIND_ANSWERED = Prepared("""
-SELECT CASE WHEN m.timestamp BETWEEN m.created_at - interval '7 days' AND m.created_at
-    THEN m.timestamp ELSE m.created_at END AS wrote_at,
+SELECT greatest(c.reply_wanted_at, CASE
+    WHEN m.timestamp BETWEEN m.created_at - interval '7 days' AND m.created_at
+    THEN m.timestamp ELSE m.created_at END) AS wanted_at,
   now() AS now, CASE WHEN c.paused_until > now() THEN c.paused_until END AS paused_until,
   (SELECT n.id FROM message n
    WHERE n.conversation_id = %(conversation_id)s AND n.id > m.id
@@ -32,22 +41,36 @@ WHERE m.id = %(id)s AND m.conversation_id = %(conversation_id)s AND m.direction 
 """)
 # What is being asked finds its claim gone, and is not sent. A reply that was still wanted is a
 # turn; one that the service took upon itself with 202 was counted then.
-END_WANTED_REPLY = Prepared("""
-UPDATE conversation SET answered_at = now(), reply_due_at = NULL, reply_claim = NULL,
-  reply_lease_until = NULL, reply_error = NULL, reply_attempts = 0, fell_back_at = NULL,
-  updated_at = now(),
-  turns_on = CASE WHEN reply_due_at IS NULL THEN turns_on ELSE (now() AT TIME ZONE 'UTC')::date END,
-  turns = CASE WHEN reply_due_at IS NULL THEN turns
-    WHEN turns_on = (now() AT TIME ZONE 'UTC')::date THEN least(turns + 1, 32767) ELSE 1 END
-WHERE id = %s
-""")
+END_WANTED_REPLY = Prepared(
+    """
+UPDATE conversation c SET answered_at = now(), fell_back_at = NULL,
+  reply_due_at = NULL, reply_claim = NULL, reply_lease_until = NULL, reply_error = NULL,
+  reply_attempts = 0, updated_at = now(),
+  turns_on = CASE WHEN n.is_turn THEN {today} ELSE c.turns_on END,
+  turns = CASE WHEN NOT n.is_turn THEN c.turns WHEN c.turns_on = {today}
+          THEN least(c.turns + 1, 32767) ELSE 1 END,
+  quick_since = CASE WHEN n.is_turn AND NOT n.is_quick THEN now() ELSE c.quick_since END,
+  quick_turns = CASE WHEN NOT n.is_turn THEN c.quick_turns WHEN n.is_loop THEN 0
+                WHEN n.is_quick THEN c.quick_turns + 1 ELSE 1 END
+FROM (
+  SELECT *, is_turn AND is_quick AND quick_turns + 1 >= {loop_turns} AS is_loop
+  FROM (
+    SELECT c.id, c.quick_turns, c.reply_due_at IS NOT NULL AS is_turn, {quick} AS is_quick
+    FROM conversation c WHERE c.id = %s) n) n
+WHERE c.id = n.id
+RETURNING n.is_loop
+""",
+    today=TODAY,
+    quick=IS_QUICK,
+    loop_turns=LOOP_TURNS,
+)
 
 
 @dataclass(frozen=True, slots=True)
 class AnsweredMessage:
     """A customer's message that is answered later."""
 
-    wrote_at: datetime
+    wanted_at: datetime
     now: datetime
     paused_until: datetime | None
     overtaken_by: str | None  # a newer message of the customer that wants a reply
@@ -57,14 +80,14 @@ def require_wanted(account: Account, conversation_id: str, body: Body) -> Priori
     """Let an answer end the reply that is wanted; with which priority it is to be sent.
 
     In the transaction that stores it. Raises Invalid when it answers no message of this customer,
-    Conflict when it is overtaken, too late, or a person has the conversation, unless it is forced.
+    Conflict when it is overtaken, too late, or the conversation is paused, unless it is forced.
     """
     execute(LOCK_CONVERSATION, (conversation_id,))
     answered = _find(conversation_id, body['in_reply_to'])
     if not body.get('force'):
         _refuse_unwanted(account, answered)
     if not answered.overtaken_by:
-        execute(END_WANTED_REPLY, (conversation_id,))
+        _end_wanted_reply(account, conversation_id)
     # Replies do not leave during a pause; this one was forced.
     return Priority.SINGLE if answered.paused_until else Priority.REPLY
 
@@ -82,12 +105,21 @@ def _find(conversation_id: str, message_id: str) -> AnsweredMessage:
     return found[0]
 
 
+def _end_wanted_reply(account: Account, conversation_id: str) -> None:
+    """No reply is wanted any more; two machines that answer each other are paused."""
+    ((is_loop,),) = fetch(END_WANTED_REPLY, (conversation_id,))
+    if is_loop:
+        fields = {'conversation_id': conversation_id, 'chatbot_id': account.chatbot_id}
+        pause.begin_by_themselves(
+            [Occasion.now(conversation_id, PausedBy.LOOP_GUARD, LOOP_PAUSE_MINUTES)]
+        )
+        log.warning('conversation paused', extra=fields | {'by': 'loop_guard', 'reason': LOOP})
+
+
 def _refuse_unwanted(account: Account, answered: AnsweredMessage) -> None:
     if answered.paused_until:
         until = to_rfc3339(answered.paused_until)
-        sentence = (
-            f'A person has this conversation until {until}; "force": true sends all the same.'
-        )
+        sentence = f'The conversation is paused until {until}; "force": true sends all the same.'
         raise Conflict(sentence, code='conversation_paused', paused_until=until)
     if answered.overtaken_by:
         raise Conflict(
@@ -96,7 +128,7 @@ def _refuse_unwanted(account: Account, answered: AnsweredMessage) -> None:
             overtaken_by=answered.overtaken_by,
         )
     most = account.reply_ttl_seconds
-    if answered.now > answered.wrote_at + timedelta(seconds=most):
+    if answered.now > answered.wanted_at + timedelta(seconds=most):
         raise Conflict(
             f'The customer wrote more than {most} s ago; "force": true sends all the same.',
             code='reply_too_late',

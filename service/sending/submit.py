@@ -78,11 +78,11 @@ def queue(prepared: PreparedMessage) -> list[Message]:
     account = prepared.account
     body = prepared.message
     (conversation_id,) = resolve([addressee(account.chatbot_id, body)]).values()
+    message = OutboundMessage(conversation_id, body, prepared.templates)
+    allowed = send_policy.require_allowed(message)
     priority = Priority.SINGLE
     if 'in_reply_to' in body:
         priority = late_answer.require_wanted(account, conversation_id, body)
-    message = OutboundMessage(conversation_id, body, prepared.templates)
-    allowed = send_policy.require_allowed(message)
     if body.get('from_human'):
         takeover.by_themselves([Occasion.now(conversation_id, PausedBy.HUMAN_SEND)])
     options = QueueOptions(priority, body.get('send_at'), body.get('expires_at'))

@@ -6,6 +6,7 @@ import uuid
 
 import pytest
 
+from service.conversations.reply_outcome import LOOP_TURNS
 from service.runtime.db import connection
 from tests.own_service import Platform
 from tests.people import CHATBOT, CUSTOMER, contact, envelope, sql, text_message
@@ -140,6 +141,7 @@ def test_later_than_the_accounts_time_it_is_409(backend, platform, hear):
         "UPDATE message SET created_at = created_at - interval '61 seconds', "
         "timestamp = timestamp - interval '61 seconds'"
     )
+    sql("UPDATE conversation SET reply_wanted_at = reply_wanted_at - interval '61 seconds'")
     refused = answer(backend, asked(platform))
     assert (refused.status_code, refused.json['code']) == (409, 'reply_too_late')
     assert answer(backend, asked(platform), force=True).status_code == 202
@@ -193,6 +195,39 @@ def test_an_answer_that_comes_before_its_202_ends_the_ask(backend, platform, hea
     assert replies.close(10)
     assert said(backend) == ['Later']
     assert sql('SELECT turns FROM conversation') == [(1,)]
+
+
+def test_two_machines_that_answer_each_other_by_send_are_paused(
+    backend, platform, hear, workers, stand_in, setting
+):
+    """Also when the service sends before its 202 has come, so that the ask itself is no turn."""
+    setting('REPLY_QUIET_SECONDS', 3600)
+    answers = []
+    for n in range(LOOP_TURNS + 1):
+        hear(f'No. {n}')
+        question = backend.messages(direction='inbound')[0]['id']
+        answers.append(answer(backend, question).status_code)
+    assert answers == [202] * LOOP_TURNS + [409]
+    (conversation,) = backend.conversations()
+    assert conversation['paused_by'] == 'loop_guard'
+    workers.send()
+    assert len(stand_in.sends()) >= 1
+    assert {one['status'] for one in backend.messages(direction='outbound')} == {'accepted'}
+
+
+def test_what_somebody_asks_to_be_answered_later_is_not_too_late(backend, platform, hear, workers):
+    backend.account(reply_ttl_seconds=60)
+    hear('One')
+    (conversation,) = backend.conversations()
+    backend.post(f'/conversations/{conversation["id"]}/pause', {'minutes': 5})
+    sql(
+        "UPDATE message SET created_at = created_at - interval '61 seconds', "
+        "timestamp = timestamp - interval '61 seconds'"
+    )
+    backend.post(f'/conversations/{conversation["id"]}/resume', {'answer': True})
+    workers.incoming()
+    assert len(platform.asks) == 2
+    assert answer(backend, asked(platform)).status_code == 202
 
 
 def test_an_answer_ends_the_next_try(backend, platform, hear, workers):
