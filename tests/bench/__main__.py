@@ -2,7 +2,7 @@
 docs/performance.md.
 
 Apart from them: `python -m tests.bench turn [--against PATH] [--rates 5 80 240] [--rest]
-[--saturation] [--filled] [--processes 1 2 4]`, the whole turn;
+[--saturation] [--filled] [--processes 1 2 4] [--thinks 0 2]`, the whole turn;
 `python -m tests.bench faults [--messages 10000] [--faults 100] [--seed N]`, where everything dies;
 `python -m tests.bench crashes [--kills 50] [--rate 20] [--seed N]`, where PostgreSQL does.
 """
@@ -56,6 +56,9 @@ def arguments():
         '--processes', nargs='+', default=[], help='turn: so many of each worker; 1 2 4'
     )
     parser.add_argument(
+        '--thinks', nargs='+', default=[], help='turn: seconds that the AI takes; 0 2'
+    )
+    parser.add_argument(
         '--pairs', type=int, default=3, help='runs of ours and of the reference, in turn'
     )
     parser.add_argument(
@@ -94,7 +97,8 @@ def arguments():
         '--profile', action='store_true', help='py-spy on our process in its first run'
     )
     options = parser.parse_args()
-    options.rates, options.processes = numbers(options.rates), numbers(options.processes)
+    for name in ('rates', 'processes', 'thinks'):
+        setattr(options, name, numbers(getattr(options, name)))
     return options
 
 

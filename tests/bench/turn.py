@@ -5,7 +5,8 @@ rate, whether or not the gateway keeps up. Sides are measured in turn, each on s
 
 - `--against PATH`: another checkout beside ours;
 - `--filled [MESSAGES]`: of each checkout a second side, whose database is not young;
-- `--processes 1 2 4`: of each a side with so many processes of each worker.
+- `--processes 1 2 4`: of each a side with so many processes of each worker;
+- `--thinks 0 2`: of each a side whose AI takes so many seconds.
 """
 
 import contextlib
@@ -38,6 +39,8 @@ COLUMNS = {
     'p50 ms': 'p50',
     'p99 ms': 'p99',
     'PSS MiB': 'memory',
+    'of incoming': 'incoming_memory',
+    'asks at once': 'asks',
 }
 
 
@@ -61,10 +64,12 @@ def sides_of(options):
     """Each checkout, young and filled, with each number of processes."""
     checkouts = {'ours': ROOT} | ({'theirs': options.against} if options.against else {})
     fillings = (0, options.filled) if options.filled else (0,)
-    for name, filled, workers in product(checkouts, fillings, options.processes or (1,)):
+    counts, seconds = options.processes or (1,), options.thinks or (0,)
+    for name, filled, workers, thinks in product(checkouts, fillings, counts, seconds):
         words = [name, 'filled' if filled else 'young'] if options.filled else [name]
         words += [f'x{workers}'] if options.processes else []
-        yield Side(' '.join(words), checkouts[name], filled, workers)
+        words += [f'{thinks}s'] if options.thinks else []
+        yield Side(' '.join(words), checkouts[name], filled, workers, thinks)
 
 
 def in_turn(sides, pairs, measure):

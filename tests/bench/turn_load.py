@@ -1,13 +1,14 @@
-"""Meta, her customers and an instant AI:
+"""Meta, her customers and an AI:
 `python -m tests.bench.turn_load PORT WEB_PORT NUMBER KNOWN`.
 
 NUMBER: the phone_number_id that they write to; KNOWN: how many of tests/many_rows.py the database
 holds, of whom those who are known are then drawn.
 
-Each line on stdin, {"rate", "seconds", "warm_up", "known"}, is a run: customers write at that rate,
-whether or not the gateway keeps up (open loop), 7 of 10 of them known. Each reply's call is
-answered after GRAPH_SECONDS and told of by three webhooks: sent, delivered, read. A JSON line says
-when the measured part begins and when it ends, one more how the run came out.
+Each line on stdin, {"rate", "seconds", "warm_up", "known", "thinks"}, is a run: customers write at
+that rate, whether or not the gateway keeps up (open loop), 7 of 10 of them known. The AI thinks for
+so many seconds, most often none. Each reply's call is answered after GRAPH_SECONDS and told of by
+three webhooks: sent, delivered, read. A JSON line says when the measured part begins and when it
+ends, one more how the run came out.
 """
 
 import asyncio
@@ -15,6 +16,7 @@ import json
 import os
 import sys
 import time
+from functools import partial
 from itertools import count
 
 from tests.stack import PHONE_NUMBER_ID
@@ -58,7 +60,7 @@ class World:
         self.loop, self.run_id = asyncio.get_running_loop(), os.urandom(3).hex()
         self.numbers, self.callers, self.waiting = count(1), [], []
         self.written, self.replied, self.known = {}, {}, []
-        self.calls = self.refused = self.statuses = 0
+        self.calls = self.refused = self.statuses = self.asks_now = 0
 
     # ---- webhooks to the gateway
 
@@ -130,9 +132,23 @@ class World:
         self.statuses += 1
         self.post(STATUS % {**facts, 'now': time.time()})
 
+    def think(self, answer):
+        """Have the AI's answer given when it has thought."""
+        self.asks_now += 1
+        self.most_asks = max(self.most_asks, self.asks_now)
+        if self.ai_seconds:
+            self.loop.call_later(self.ai_seconds, self.thought, answer)
+        else:
+            self.thought(answer)
+
+    def thought(self, answer):
+        self.asks_now -= 1
+        answer()
+
     # ---- a run
 
-    async def run(self, rate, seconds, warm_up, known=True):
+    async def run(self, rate, seconds, warm_up, known=True, thinks=0):
+        self.ai_seconds, self.most_asks = thinks, 0
         self.written.clear()
         self.replied.clear()
         begin, told = self.loop.time(), False
@@ -162,6 +178,7 @@ class World:
         say(
             moment='done',
             turns=len(texts),
+            asks=self.most_asks,
             replied=len(taken),
             refused=self.refused,
             p50=quantile(taken, 0.5),
@@ -227,7 +244,7 @@ class Meta(Connection):
             else:  # a read receipt
                 self.write(b'{"success":true}')
         elif path.endswith(b'/chat/completions'):
-            self.write(completion(json.loads(body)))
+            self.world.think(partial(self.write, completion(json.loads(body))))
         else:
             self.write(b'{}')
 

@@ -40,11 +40,12 @@ WHERE chatbot_id = %s
 class Side:
     """A gateway whose processes run while it is measured.
 
-    `filled`: messages that its database holds before; `workers`: processes of each worker.
+    `filled`: messages that its database holds before; `workers`: processes of each worker;
+    `thinks`: seconds that its AI takes.
     """
 
-    def __init__(self, name, root, filled=0, workers=1):
-        self.name, self.filled, self.workers = name, filled, workers
+    def __init__(self, name, root, filled=0, workers=1, thinks=0):
+        self.name, self.filled, self.workers, self.thinks = name, filled, workers, thinks
         self.stand = Stand(None, root, REPLY_QUIET_SECONDS='0', SEND_RATE='1000', LOG_LEVEL='INFO')
         self.trees = {}
 
@@ -86,7 +87,7 @@ class Side:
 
     def measure(self, rate):
         with self.processes():
-            self.order(rate, SECONDS)
+            self.order(rate, SECONDS, thinks=self.thinks)
             self.hear('start')
             counted, watch = self.counters(), Watch(self.trees)
             watch.start()
@@ -96,6 +97,7 @@ class Side:
             time.sleep(1.1)  # PostgreSQL's backends tell their counters once a second
             counters = [now - then for now, then in zip(self.counters(), counted, strict=True)]
             memory = self.memory()
+            incoming = self.trees['worker_incoming'].memory()[1]
             statements = self.statements(rate)
         turns = done['turns']
         return {
@@ -111,6 +113,8 @@ class Side:
             'fsyncs': counters[2] / turns,
             'statements': statements,
             'memory': memory,
+            'incoming_memory': incoming,
+            'asks': done['asks'],
         }
 
     def rest(self, seconds):
@@ -182,8 +186,8 @@ class Side:
         """MiB of the Procfile's processes, what they share counted once."""
         return sum(self.trees[name].memory()[1] for name in ENTRIES)
 
-    def order(self, rate, seconds, warm_up=WARM_UP, known=True):
-        facts = {'rate': rate, 'seconds': seconds, 'warm_up': warm_up, 'known': known}
+    def order(self, rate, seconds, warm_up=WARM_UP, **more):
+        facts = {'rate': rate, 'seconds': seconds, 'warm_up': warm_up, **more}
         self.load.stdin.write(json.dumps(facts) + '\n')
         self.load.stdin.flush()
 
