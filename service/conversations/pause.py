@@ -56,15 +56,15 @@ DROP_REPLY = """
   reply_due_at = NULL, reply_wanted_at = NULL, reply_claim = NULL, reply_lease_until = NULL,
   reply_attempts = 0, updated_at = now()
 """
-# A pause that lasts longer stays. A new one begins without an assignee.
+# A person's pause that lasts longer stays. A new one begins without an assignee.
 PAUSE_BY_THEMSELVES = Prepared.for_rows(Occasion)(
     """
 UPDATE conversation c SET {drop_reply},
-  paused_by = CASE WHEN n.is_paused AND c.paused_until >= n.until THEN c.paused_by ELSE n.by END,
-  paused_until = CASE WHEN n.is_paused THEN greatest(c.paused_until, n.until) ELSE n.until END,
-  assignee = CASE WHEN n.is_paused THEN c.assignee END
+  paused_by = CASE WHEN n.is_taken AND c.paused_until >= n.until THEN c.paused_by ELSE n.by END,
+  paused_until = greatest(c.paused_until, n.until),
+  assignee = CASE WHEN n.is_taken THEN c.assignee END
 FROM (
-  SELECT c.id, n.by, coalesce(c.paused_until > now(), false) AS is_paused,
+  SELECT c.id, n.by, coalesce({taken_over}, false) AS is_taken,
     n.at + {minutes} * interval '1 minute' AS until
   FROM {rows}
     LEFT JOIN LATERAL (
@@ -74,9 +74,10 @@ FROM (
   WHERE {minutes} > 0 AND n.at + {minutes} * interval '1 minute' > now()
   ORDER BY c.id FOR NO KEY UPDATE OF c) n
 WHERE c.id = n.id
-RETURNING c.id, n.is_paused
+RETURNING c.id, n.is_taken
 """,
     drop_reply=DROP_REPLY,
+    taken_over=IS_TAKEN_OVER,
     minutes='coalesce(nullif(a.pause_minutes, 0), n.least_minutes)',
 )
 PAUSE = fill(
@@ -104,11 +105,11 @@ WHERE id = %(id)s
 def begin_by_themselves(occasions: Collection[Occasion]) -> list[str]:
     """Pause conversations, in the caller's transaction; a pause under way is lengthened.
 
-    Of one conversation the latest occasion counts. Returns those that were not paused before.
+    Of one conversation the latest occasion counts. Returns those that no person had before.
     """
     latest = {one.id: one for one in sorted(occasions, key=lambda one: one.at)}
     paused = fetch_bulk(PAUSE_BY_THEMSELVES, [latest[id_] for id_ in sorted(latest)])
-    return [id_ for id_, was_paused in paused if not was_paused]
+    return [id_ for id_, was_taken in paused if not was_taken]
 
 
 def begin(

@@ -4,6 +4,7 @@ import time
 
 import pytest
 
+from service.conversations.pause import Occasion, PausedBy, begin_by_themselves
 from service.runtime.db import connection
 from tests.messages.test_echoes import echo, echoed
 from tests.own_service import Platform
@@ -508,6 +509,32 @@ def test_a_persons_answer_is_no_responders_answer(backend, platform, write):
     body = {'chatbot_id': 'acme', 'to': f'+{CUSTOMER}', 'text': {'body': 'Hi'}}
     answer = backend.post('/send', body | {'in_reply_to': message['id'], 'from_human': True})
     assert (answer.status_code, list(answer.json['errors'])) == (422, ['from_human'])
+
+
+def test_what_two_machines_have_said_still_goes_until_a_person_takes_over(
+    backend, platform, write, on_phone, workers, stand_in
+):
+    write('One')
+    workers.incoming()
+    by_loop_guard()
+    workers.send()
+    assert said(backend) == [('Hi!', 'accepted')]
+    sql('UPDATE conversation SET paused_until = NULL')
+    write('Two')
+    workers.incoming()
+    by_loop_guard()
+    on_phone()
+    assert said(backend)[1] == ('Hi!', 'cancelled')
+    paused = conversation_of(backend)
+    assert (paused['paused_by'], seconds_left() > 86_000) == ('business_app', True)
+
+
+def by_loop_guard():
+    """Two machines answered each other, and the pause is longer than a person's."""
+    with connection():
+        (id_,) = sql('SELECT id FROM conversation')[0]
+        begin_by_themselves([Occasion.now(id_, PausedBy.LOOP_GUARD)])
+    sql("UPDATE conversation SET paused_until = now() + interval '1 day'")
 
 
 # ---- when something last went to the customer
