@@ -138,7 +138,9 @@ class Phone:
 def gateway(tmp_path_factory):
     with Gateway(tmp_path_factory.mktemp('gateway')) as running:
         running.backend.account()
-        running.stand_in.config(latency=0.02, status_delay=0.1)
+        running.stand_in.config(
+            latency=0.02, status_delay=0.1, gateway_url=running.url, api_key='test-key'
+        )
         yield running
 
 

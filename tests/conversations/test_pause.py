@@ -279,6 +279,22 @@ def test_the_answer_comes_after_a_message_that_was_just_claimed_is_in_its_call(
 # ---- afterwards
 
 
+def test_a_pause_that_ends_answers_nothing_and_the_next_message_is_answered_with_all(
+    backend, platform, write, workers
+):
+    write('One')
+    workers.incoming()
+    pause(backend)
+    write('Two')
+    workers.incoming()
+    end_pause()
+    workers.incoming()
+    assert len(platform.asks) == 1
+    write('Three')
+    workers.incoming()
+    assert asked(platform) == [['One'], ['One', 'Two', 'Three']]
+
+
 def test_resume_with_answer_answers_what_came_meanwhile(backend, platform, write, workers):
     pause_before_hello(backend, write)
     resumed = act(backend, 'resume', {'answer': True})

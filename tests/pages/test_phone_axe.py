@@ -54,6 +54,16 @@ def scheme(request):
     return request.param
 
 
+def test_axe_finds_nothing_while_a_person_has_the_chat(gateway, phone, scheme):
+    phone.page.emulate_media(**scheme)
+    phone.write('Is somebody there?')
+    expect(phone.theirs('You said: Is somebody')).to_be_visible()
+    phone.page.get_by_text('Write as the business').click()
+    phone.page.get_by_role('button', name='Take over').click()
+    expect(phone.page.locator('#pause')).to_contain_text('Maria has this chat')
+    assert axe(phone) == []
+
+
 def test_axe_finds_nothing_in_a_chat(gateway, phone, scheme):
     phone.page.emulate_media(**scheme)
     assert axe(phone) == []

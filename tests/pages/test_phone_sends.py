@@ -170,6 +170,10 @@ def test_the_business_writes_from_its_own_phone(gateway, phone):
     assert (echo['origin'], echo['content']) == ('business_app', {'body': 'I call you back'})
     phone.page.get_by_role('button', name='Write as the customer again').click()
     phone.write('Thank you')
+    taken(phone.mine('Thank you'))
+    expect(phone.page.locator('#pause')).to_contain_text('own phone has this chat')
+    phone.page.get_by_text('Write as the business').click()
+    phone.page.get_by_role('button', name='Give back').click()
     expect(phone.theirs('You said: Thank you')).to_be_visible()
     assert len(phone.theirs('You said').all()) == 1, 'an echo is not answered'
 

@@ -4,7 +4,7 @@ import json
 
 from aiohttp import web
 
-from . import ai, control, customers, graph, graph_objects, news, phone, responder, wire
+from . import ai, control, customers, desk, graph, graph_objects, news, phone, responder, wire
 from .error_codes import graph_error
 from .simulator import SIMULATOR, Simulator
 
@@ -70,6 +70,8 @@ def phone_routes() -> list[web.RouteDef]:
         web.get('/phone/messages', phone.past),
         web.get('/phone/events', phone.events),
         web.get('/phone/media/{media_id}', phone.media),
+        web.get('/phone/desk', desk.show),
+        web.post('/phone/desk', desk.act),
         web.get(r'/phone/wire/{line:\d+}', phone.exchange),
     ]
 

@@ -80,6 +80,8 @@ function load(past) {
   calls.replaceChildren(...past.wire.reverse().map(callRow));
   typing(false);
   drawCurl();
+  $('#desk').hidden = !hasDesk();
+  lookAtDesk();
   redraw();
   toBottom();
   for (const entry of waiting.filter((one) => one.unsent)) post(entry.id, entry.unsent);
@@ -91,7 +93,7 @@ function connect() {
   const on = (name, does) => stream.addEventListener(name, (event) => does(JSON.parse(event.data)));
   stream.onerror = away;
   on('past', load); // also after a broken connection
-  on('message', upsert);
+  on('message', (entry) => { upsert(entry); lookAtDesk(); });
   on('typing', () => typing(true));
   on('wire', addCall);
   on('reset', () => { entries.clear(); connect(); });
@@ -142,6 +144,7 @@ function become(changes) {
   $('#me small').textContent = me.hide_phone ? 'number hidden' : `+${me.wa_id}`;
   $('#me .avatar').textContent = me.name.trim().charAt(0).toUpperCase();
   entries.clear();
+  showPause(null);
   redraw();
   draft(NOTHING);
   connect();

@@ -16,6 +16,7 @@ SCRIPTS = (
     'phone_chat.js',
     'phone_compose.js',
     'phone_curl.js',
+    'phone_desk.js',
     'phone.js',
 )
 KEEP_ALIVE = 15  # seconds
@@ -63,13 +64,13 @@ def everything(simulator: Simulator, chat: str) -> dict:
 
 
 def business(simulator: Simulator) -> dict:
-    flags = simulator.flags
+    flags, config = simulator.flags, simulator.config
     return {
         'display_phone_number': flags.display_phone_number,
         'phone_number_id': flags.phone_number_id,
-        'webhook_url': simulator.config.webhook_url,
-        'gateway_url': flags.gateway_url,
-        'api_key': flags.api_key,
+        'webhook_url': config.webhook_url,
+        'gateway_url': config.gateway_url,
+        'api_key': config.api_key,
     }
 
 

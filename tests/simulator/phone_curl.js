@@ -27,4 +27,4 @@ function drawCurl() {
 }
 
 $('#curl select').onchange = drawCurl;
-$('#curl button').onclick = () => navigator.clipboard?.writeText($('#curl pre').textContent);
+$('#curl > .choice button').onclick = () => navigator.clipboard?.writeText($('#curl pre').textContent);
