@@ -134,6 +134,18 @@ def test_while_a_person_has_the_conversation_it_is_409(backend, platform, hear, 
     assert answer(backend, asked(platform)).status_code == 202
 
 
+def test_an_answer_that_waits_is_cancelled_when_a_person_takes_over(
+    backend, platform, hear, workers, stand_in
+):
+    hear('One')
+    queued = answer(backend, asked(platform)).json
+    (conversation,) = backend.conversations()
+    assert backend.post(f'/conversations/{conversation["id"]}/pause', {}).status_code == 200
+    assert backend.message(queued['id'])['status'] == 'cancelled'
+    workers.send()
+    assert stand_in.sends() == []
+
+
 def test_later_than_the_accounts_time_it_is_409(backend, platform, hear):
     backend.account(reply_ttl_seconds=60)
     hear('One')
