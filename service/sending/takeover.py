@@ -7,15 +7,18 @@ to send? For a claim of the last FRESH_SECONDS the caller of a pause waits; befo
 older one the worker asks once more (is_taken_over).
 """
 
+import logging
 import time
 from collections.abc import Sequence
 
 from service.conversations import pause
-from service.conversations.pause import Occasion
+from service.conversations.pause import Occasion, PausedBy
 from service.runtime.db import connection, db, execute, fetch, no_connection, to_json
 from service.runtime.prepared import Prepared
 from service.sending.dispatch import ClaimedMessage
 from service.sending.outbox import Priority
+
+log = logging.getLogger(__name__)
 
 FRESH_SECONDS = 0.2  # after its claim a message is sent without asking
 # Longer than that: a thread that has asked, or need not, may take a moment to begin its call.
@@ -59,22 +62,31 @@ def by_person(
     """
     with db.atomic():
         current = pause.begin(conversation_id, minutes, assignee, keeps_assignee=keeps_assignee)
-        cancel_replies([current])
+        cancelled = cancel_replies([current])
+    _log([current], PausedBy.API, cancelled)
     _await_claims(current)
     return current
 
 
 def by_themselves(occasions: Sequence[Occasion]) -> None:
-    """Pause conversations for reasons of their own, in the caller's transaction."""
+    """Pause conversations by themselves, all for one reason, in the caller's transaction."""
     if occasions:
-        cancel_replies(pause.begin_by_themselves(occasions))
+        taken = pause.begin_by_themselves(occasions)
+        _log(taken, occasions[0].by, cancel_replies(taken))
 
 
-def cancel_replies(conversations: Sequence[str]) -> None:
-    """Cancel what the bot has queued in conversations whose rows the caller holds."""
-    if conversations:
-        values = {'conversations': list(conversations), 'error': to_json(pause.PAUSED_ERROR)}
-        execute(CANCEL_REPLIES, values)
+def cancel_replies(conversations: Sequence[str]) -> int:
+    """Cancel what the bot has queued in conversations whose rows the caller holds; how many."""
+    if not conversations:
+        return 0
+    values = {'conversations': list(conversations), 'error': to_json(pause.PAUSED_ERROR)}
+    return execute(CANCEL_REPLIES, values)
+
+
+def _log(conversations: Sequence[str], by: str, cancelled: int) -> None:
+    for id_ in conversations:
+        fields = {'conversation_id': id_, 'by': by, 'cancelled': cancelled}
+        log.info('conversation paused', extra=fields)
 
 
 def is_taken_over(message: ClaimedMessage) -> bool:

@@ -276,6 +276,19 @@ def test_the_answer_comes_after_a_message_that_was_just_claimed_is_in_its_call(
     assert said(backend) == [('Hi!', 'accepted')]
 
 
+def test_a_pause_is_one_line_in_the_log_without_names(backend, platform, write, workers, caplog):
+    caplog.set_level('INFO')
+    write('One')
+    workers.incoming()
+    pause(backend, assignee='Maria de Souza')
+    for _ in range(2):
+        backend.send(text='I am Maria', from_human=True)
+    (line,) = [one for one in caplog.records if one.message == 'conversation paused']
+    assert (line.by, line.cancelled) == ('api', 1)
+    assert line.conversation_id == conversation_of(backend)['id']
+    assert 'Souza' not in str([one.__dict__ for one in caplog.records])
+
+
 # ---- afterwards
 
 
