@@ -693,7 +693,8 @@ CREATE TABLE message_search (
     message_id uuid PRIMARY KEY REFERENCES message ON DELETE CASCADE,
     search tsvector NOT NULL
 );
-CREATE INDEX message_search_words ON message_search USING gin (search);
+-- What is new waits in a list, which whoever fills it up writes to its places: a short one, for each search reads all of it.
+CREATE INDEX message_search_words ON message_search USING gin (search) WITH (gin_pending_list_limit = 512); -- kB
 
 -- Messages of earlier versions, of which something is still to be derived (their words, and when
 -- something last went to their conversation): those with ids from first_id up to, and without,

@@ -24,11 +24,13 @@ class Filter:
     """A condition on a conversation `c`, in SQL.
 
     `index_rank`: the lower, the fewer pass it; NO_INDEX: no index has those that pass.
+    `is_ordered`: its index has them in the order of the list.
     """
 
     sql: str
     parameters: tuple[Any, ...] = ()
     index_rank: int = NO_INDEX
+    is_ordered: bool = True
 
 
 def assigned_to(assignee: str) -> Filter:
@@ -39,18 +41,19 @@ def assigned_to(assignee: str) -> Filter:
 WAITS = "c.last_inbound_at > coalesce(c.last_outbound_at, '-infinity')"
 # By what is wanted.
 PAUSED = {
-    True: Filter('c.paused_until > now()', index_rank=1),
+    True: Filter('c.paused_until > now()', (), 1, is_ordered=False),
     False: Filter('coalesce(c.paused_until <= now(), true)'),
 }
 UNANSWERED = {
-    True: Filter(WAITS, index_rank=2),
+    True: Filter(WAITS, (), 2),
     False: Filter(fill('coalesce(NOT ({waits}), true)', waits=WAITS)),
 }
 
 
 def active_since(at: datetime) -> Filter:
     """Something was said since then, by the customer or to them."""
-    return Filter('greatest(c.last_message_at, c.last_outbound_at) >= %s', (at,), 3)
+    said_at = 'greatest(c.last_message_at, c.last_outbound_at) >= %s'
+    return Filter(said_at, (at,), 3, is_ordered=False)
 
 
 AMONG_NEWEST = """
@@ -62,11 +65,11 @@ FIND_END_OF_WALK = """
 SELECT c.id FROM conversation c WHERE {scope} AND c.id < %s
 ORDER BY c.id DESC OFFSET {walk} - 1 LIMIT 1
 """
-# OFFSET 0: first what the index has of each chatbot, then the rest of it.
+# {fence}: first all that the index has of a chatbot, then what passes, in order; else side by side.
 IN_INDEX = """
 SELECT found.id FROM whatsapp_cloud_account a CROSS JOIN LATERAL (
   SELECT c.id FROM (
-    SELECT * FROM conversation c WHERE c.chatbot_id = a.chatbot_id AND {indexed} OFFSET 0) c
+    SELECT * FROM conversation c WHERE c.chatbot_id = a.chatbot_id AND {indexed} {fence}) c
   WHERE c.id < %s AND {filters}
   ORDER BY c.id DESC LIMIT %s) found
 WHERE {account} ORDER BY found.id DESC LIMIT %s
@@ -88,7 +91,8 @@ def find(
     if end and len(found) < limit:
         missing = limit - len(found)
         first = min(filters, key=attrgetter('index_rank'))
-        older = fill(IN_INDEX, account=account, filters=passes, indexed=first.sql)
+        fence = '' if first.is_ordered else 'OFFSET 0'
+        older = fill(IN_INDEX, account=account, filters=passes, indexed=first.sql, fence=fence)
         rest = [*first.parameters, *end, *parameters, missing, *values, missing]
         found += _ids(older, rest)
     query = Conversation.select().where(Conversation.id.in_(found))

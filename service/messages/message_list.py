@@ -10,6 +10,7 @@ from service.accounts.account import Account
 from service.content.person_id import PersonId, read
 from service.content.phone_numbers import candidates
 from service.messages.message import Message
+from service.messages.state_machine import WAITING
 from service.runtime.db import fetch
 from service.runtime.ids import id_at
 
@@ -49,6 +50,12 @@ WHERE chatbot_id IN (
     WHERE chatbot_id = coalesce(%(chatbot)s, chatbot_id))
   AND kind = ANY(%(kinds)s) AND value = ANY(%(values)s)
 """
+
+
+def with_status(query: MessageQuery, status: str) -> MessageQuery:
+    """Those in a state. Of what may still leave an index has the few, or many, that do."""
+    query = query.where(Message.status == status)
+    return query.where(SQL('waiting') == status) if status in WAITING else query
 
 
 def with_wamid(query: MessageQuery, wamid: str) -> MessageQuery:

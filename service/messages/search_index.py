@@ -71,7 +71,7 @@ def _store_words(ids: Sequence[str], statement: str) -> None:
     execute_bulk(statement, words)
 
 
-BATCH = 500  # messages of a step of the backfill
+BATCH = 1000  # messages of a step of the backfill
 
 
 @dataclass(slots=True)

@@ -16,7 +16,7 @@ from service.messages import message_list, message_search, message_status, read_
 from service.messages.message import Message
 from service.messages.message_list import MessageQuery
 from service.messages.message_search import Scope
-from service.messages.state_machine import Status
+from service.messages.state_machine import WAITING, Status
 from service.runtime.errors import Invalid
 from service.runtime.queues import ERRANDS, SEND, wake
 from service.sending import outbox, submit
@@ -151,7 +151,7 @@ def _scope(after: datetime | None, before: datetime | None) -> Scope:
     return Scope(
         request_input.parameter('chatbot_id'),
         conversation_id and current_id(conversation_id),
-        any(map(request_input.parameter, NARROW)),
+        any(map(request_input.parameter, NARROW)) or request_input.parameter('status') in WAITING,
         message_list.first_id(after) if after else message_list.FIRST_ID,
         message_list.last_id(before) if before else message_search.LAST_ID,
     )
@@ -167,11 +167,12 @@ def _filtered() -> MessageQuery:
         (Message.conversation_id, conversation_id and current_id(conversation_id)),
         (Message.batch_id, request_input.identifier('batch_id')),
         (Message.direction, request_input.choice('direction', ('inbound', 'outbound'))),
-        (Message.status, request_input.choice('status', tuple(Status))),
         (Message.client_reference, request_input.parameter('client_reference')),
     ):
         if value:
             query = query.where(column == value)
+    if status := request_input.choice('status', tuple(Status)):
+        query = message_list.with_status(query, status)
     if wamid := request_input.parameter('wamid'):
         query = message_list.with_wamid(query, wamid)
     if to := request_input.parameter('to'):

@@ -1,0 +1,124 @@
+"""The statements of searches and of filtered lists read their own indexes, in their order."""
+
+import json
+import re
+
+import pytest
+
+from service.conversations import conversation_list
+from service.messages import message_list, message_search
+from service.messages.message import Message
+from service.runtime.db import connection, db
+from service.runtime.session import BY_BITMAP
+from tests.people import CHATBOT
+
+
+@pytest.fixture
+def acme(backend):
+    backend.account(responder={'kind': 'none'})
+    for n in range(6):
+        backend.send(text=f'words {n}')
+    return backend
+
+
+@pytest.fixture
+def plans_of(monkeypatch):
+    """plans_of(room, ask): the plans of the statements that a room of the service runs for it."""
+
+    def of(room, ask):
+        statements = []
+        fetch = room.fetch
+
+        def noted(sql, params=()):
+            statements.append((sql, params))
+            return fetch(sql, params)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(room, 'fetch', noted)
+            patch.setattr(room, 'WALK', 2)
+            assert ask().status_code == 200
+        with connection():
+            return [plan_of(sql, params) for sql, params in statements]
+
+    return of
+
+
+def plan_of(sql, params):
+    settings = BY_BITMAP if sql.startswith(BY_BITMAP) else ''
+    explain = f'{settings}EXPLAIN (FORMAT JSON) {sql.removeprefix(settings)}'
+    ((plan,),) = db.execute_sql(explain, params).fetchall()
+    return json.dumps(plan)
+
+
+def indexes(plan):
+    return set(re.findall(r'"Index Name": "(\w+)"', plan))
+
+
+def scans(plan, table):
+    """The kinds of scans of a table."""
+    return set(re.findall(rf'"Node Type": "([\w ]+)"[^{{}}]*?"Relation Name": "{table}"', plan))
+
+
+@pytest.mark.parametrize('chatbot', [{'chatbot_id': CHATBOT}, {}])
+def test_a_search_walks_a_little_and_then_asks_the_index(acme, plans_of, chatbot):
+    query = {'q': 'words 9', **chatbot}
+    plans = plans_of(message_search, lambda: acme.get('/messages', query_string=query))
+    walk, *_, by_words = plans
+    assert indexes(walk) & {'message_by_chatbot', 'message_pkey'}
+    assert scans(walk, 'message_search') <= {'Index Scan', 'Index Only Scan'}
+    assert 'message_search_words' in indexes(by_words)
+    assert scans(by_words, 'message_search') == {'Bitmap Heap Scan'}
+    for plan in plans:
+        assert not scans(plan, 'message') & {'Seq Scan'}
+    assert not any('"Sort"' in plan for plan in plans[:-1])  # a walk has the order of the list
+
+
+@pytest.mark.parametrize(
+    ('query', 'index'),
+    [
+        ({'paused': 'true'}, 'conversation_paused'),
+        ({'unanswered': 'true'}, 'conversation_unanswered'),
+        ({'assignee': 'maria'}, 'conversation_assigned'),
+        ({'since': '2999-01-01T00:00:00Z'}, 'conversation_active'),
+        ({'since': '2999-01-01T00:00:00Z', 'paused': 'true'}, 'conversation_paused'),
+        ({'unanswered': 'true', 'paused': 'false'}, 'conversation_unanswered'),
+        ({'assignee': 'maria', 'paused': 'true'}, 'conversation_assigned'),
+    ],
+)
+@pytest.mark.parametrize('chatbot', [{'chatbot_id': CHATBOT}, {}])
+def test_each_filter_of_conversations_has_its_index(acme, plans_of, query, index, chatbot):
+    for n in range(5):
+        acme.send(f'+1202555014{n}')
+    found = {**query, **chatbot}
+    walk, end, rest = plans_of(
+        conversation_list, lambda: acme.get('/conversations', query_string=found)
+    )
+    assert index in indexes(rest)
+    for plan in (walk, end, rest):
+        assert not scans(plan, 'conversation') & {'Seq Scan', 'Bitmap Heap Scan'}
+
+
+def test_the_filters_meet_in_few_rows_what_is_in_no_index(acme, plans_of):
+    query = {'q': 'words', 'client_reference': 'x'}
+    (plan,) = plans_of(message_search, lambda: acme.get('/messages', query_string=query))
+    assert 'message_by_reference' in indexes(plan)
+    assert not scans(plan, 'message') & {'Seq Scan'}
+
+
+@pytest.mark.parametrize(
+    ('status', 'index'),
+    [('queued', 'message_to_send'), ('held', 'message_on_hold'), ('unknown', 'message_next')],
+)
+def test_what_waits_is_found_among_many_that_do_not(acme, status, index):
+    """As operators look for it: without walking through all that has been sent."""
+    with connection():
+        db.execute_sql("UPDATE message SET status = 'read', due_at = NULL")
+        db.execute_sql('ANALYZE message')
+        query = message_list.with_status(Message.select(), status)
+        query = query.where(Message.chatbot_id == CHATBOT).order_by(Message.id.desc()).limit(50)
+        plan = plan_of(*query.sql())
+    assert index in indexes(plan)
+    acme.account('other', '300112233445567')
+    waiting = acme.send(text='waits', chatbot_id='other')['id']
+    found = acme.messages(status='queued')
+    assert [one['id'] for one in found] == [waiting]
