@@ -5,6 +5,7 @@ With several names each gets a process of its own.
 
 import logging
 import os
+import resource
 import signal
 import sys
 import threading
@@ -35,6 +36,7 @@ ROOMS: dict[str, tuple[str, ModuleType]] = {
     'errands': (ERRANDS, background),
 }
 CONNECTIONS = {'incoming': 6, 'send': 6, 'errands': 4, 'clock': 1}  # to PostgreSQL, at most
+MOST_FILES = 10_000  # open in one process: connections above all
 GRACE = 20  # seconds for what is in flight at SIGTERM, of the 25 that the contract gives
 AT_LAST = 23.5  # seconds after which a process ends even when something hangs that knows no limit
 
@@ -82,10 +84,23 @@ def main(names: list[str]) -> None:
         sys.exit(f'usage: python -m workers {"|".join((*ROOMS, "clock"))} …')
     config.check('clock' if names == ['clock'] else 'worker')
     logs.configure()
+    allow_files()
     if len(names) > 1:
         together(names)
     else:
         run(names[0])
+
+
+def allow_files() -> None:
+    """Let this process have MOST_FILES open, as far as the system lets it.
+
+    Each ask of a responder is a connection, and servers keep those of a busy hour. Often only 1,024
+    are allowed at first.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MOST_FILES if hard == resource.RLIM_INFINITY else min(MOST_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def together(names: list[str]) -> None:

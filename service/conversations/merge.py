@@ -68,6 +68,7 @@ UPDATE conversation t SET
           WHEN s.turns_on > coalesce(t.turns_on, '-infinity') THEN s.turns ELSE t.turns END,
   turns_on = greatest(t.turns_on, s.turns_on),
   answered_at = greatest(t.answered_at, s.answered_at),
+  fell_back_at = greatest(t.fell_back_at, s.fell_back_at),
   quick_since = least(t.quick_since, s.quick_since),
   quick_turns = greatest(t.quick_turns, s.quick_turns),
   last_outbound_at = greatest(t.last_outbound_at, s.last_outbound_at),

@@ -4,6 +4,7 @@ answers nobody.
 
 import json
 import logging
+import resource
 
 import pytest
 
@@ -14,6 +15,7 @@ from service.webhooks import messages_field
 from tests.people import CUSTOMER, WABA, envelope, sql, text_message
 from tests.stack import wait_until
 from workers import clock
+from workers.__main__ import MOST_FILES, allow_files
 
 KINDS = {'incoming', 'send', 'errands', 'clock'}
 
@@ -155,3 +157,15 @@ def test_an_account_that_answers_nobody_leaves_one_line_and_not_one_for_every_me
     (line,) = lines(caplog, 'no reply: the account has no responder and AI_BASE_URL is not set')
     assert line['chatbot_id'] == 'acme'
     assert CUSTOMER not in json.dumps(line, default=str)
+
+
+def test_a_worker_may_have_more_connections_than_most_shells_allow():
+    was = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (900, was[1]))
+        allow_files()
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        assert hard == was[1]
+        assert soft == (MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_FILES))
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, was)
