@@ -4,7 +4,8 @@ docs/performance.md.
 Apart from them: `python -m tests.bench turn [--against PATH] [--rates 5 80 240] [--rest]
 [--saturation] [--filled] [--processes 1 2 4] [--thinks 0 2]`, the whole turn;
 `python -m tests.bench faults [--messages 10000] [--faults 100] [--seed N]`, where everything dies;
-`python -m tests.bench crashes [--kills 50] [--rate 20] [--seed N]`, where PostgreSQL does.
+`python -m tests.bench crashes [--kills 50] [--rate 20] [--seed N]`, where PostgreSQL does;
+`python -m tests.bench bursts [--seed N]`, where workers do while customers write in bursts.
 """
 
 import argparse
@@ -14,7 +15,7 @@ import time
 from . import report
 
 PARTS = ('webhook', 'send', 'journey', 'bulk', 'media', 'door')
-APART = ('turn', 'faults', 'crashes')  # they take their time: only when they are asked for
+APART = ('turn', 'faults', 'crashes', 'bursts')  # they take their time: only when asked for
 
 
 def main():
@@ -68,7 +69,9 @@ def arguments():
     )
     parser.add_argument('--faults', type=int, default=100, help='faults: how many')
     parser.add_argument(
-        '--seed', type=int, help='faults, crashes: of what is drawn at random; each run prints it'
+        '--seed',
+        type=int,
+        help='faults, crashes, bursts: of what is drawn at random; each run prints it',
     )
     parser.add_argument('--kills', type=int, default=50, help='crashes: how many')
     parser.add_argument('--rate', type=int, default=20, help='crashes: turns a second')
