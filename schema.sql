@@ -729,6 +729,7 @@ ALTER TABLE usage_log
 CREATE UNLOGGED TABLE reply_request (
     conversation_id uuid PRIMARY KEY,           -- no foreign key: its check would lock the conversation
     in_reply_to uuid NOT NULL,                  -- the customer's message that the question is about
+    wanted_at timestamptz,                      -- conversation.reply_wanted_at: after a pause it is another question
     body text NOT NULL,                         -- JSON in ASCII
     asked_at timestamptz NOT NULL               -- at the first try: webhook-timestamp
 );

@@ -36,6 +36,7 @@ class Conversation(Model):
     paused_by = TextField(null=True)
     assignee = TextField(null=True)
     reply_due_at = DateTimeField(null=True)
+    reply_wanted_at = DateTimeField(null=True)
     reply_attempts = SmallIntegerField()
     reply_error = JSON(null=True)
     created_at = DateTimeField()

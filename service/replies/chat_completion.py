@@ -46,7 +46,7 @@ ERROR_PLACES = (
     ('error', 'detail'),
 )
 MAX_MODEL = 255  # characters of a model's name
-SPOKEN = ('text', 'output_text', None)  # types of parts that hold text for the customer
+SPOKEN = ('text', 'output_text', 'refusal', None)  # types of parts that hold text for the customer
 
 
 def parse(body: bytes) -> dict[str, Any]:
@@ -108,7 +108,9 @@ def _content(content: object) -> str:
 
 
 def _spoken(part: object) -> str:
-    text = get_path(part, 'text') if get_path(part, 'type') in SPOKEN else None
+    kind = get_path(part, 'type')
+    key = 'refusal' if kind == 'refusal' else 'text'
+    text = get_path(part, key) if kind in SPOKEN else None
     return text if isinstance(text, str) else ''
 
 

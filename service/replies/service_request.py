@@ -18,17 +18,24 @@ HOURS = 1  # that a request is kept; the tries of one question end sooner
 
 @dataclass(slots=True)
 class ServiceRequest:
-    """A request about one conversation. `asked_at`: at its first try."""
+    """A request about one conversation.
+
+    `wanted_at`: since when its reply is wanted; `asked_at`: when it was tried first.
+    """
 
     conversation_id: Uuid
     in_reply_to: Uuid | None  # None: nothing of what is shown is the customer's
+    wanted_at: datetime | None
     body: str
     asked_at: datetime
 
     @property
-    def key(self) -> tuple[str, str | None]:
-        """What the question is about."""
-        return self.conversation_id, self.in_reply_to
+    def key(self) -> tuple[str, str | None, datetime | None]:
+        """What makes it one question.
+
+        Who gives a conversation back after a pause may ask about the same message anew.
+        """
+        return self.conversation_id, self.in_reply_to, self.wanted_at
 
     @property
     def webhook_id(self) -> str:
@@ -37,13 +44,14 @@ class ServiceRequest:
 
 
 FIND_REQUESTS = Prepared("""
-SELECT conversation_id, in_reply_to, body, asked_at FROM reply_request
+SELECT conversation_id, in_reply_to, wanted_at, body, asked_at FROM reply_request
 WHERE conversation_id = ANY(%s::uuid[])
 """)
 KEEP_REQUESTS = Prepared.for_rows(ServiceRequest)("""
 INSERT INTO reply_request ({columns}) SELECT {columns} FROM {rows} ORDER BY conversation_id
 ON CONFLICT (conversation_id) DO UPDATE
-SET in_reply_to = excluded.in_reply_to, body = excluded.body, asked_at = excluded.asked_at
+SET in_reply_to = excluded.in_reply_to, wanted_at = excluded.wanted_at, body = excluded.body,
+  asked_at = excluded.asked_at
 """)
 DELETE_OLD_REQUESTS = """
 DELETE FROM reply_request WHERE asked_at < now() - %s * interval '1 hour'
@@ -65,7 +73,13 @@ def new_request(conversation: Conversation, history: Sequence[Shown]) -> Service
         'messages': history,
     }
     body = json.dumps(event, default=to_rfc3339)
-    return ServiceRequest(conversation.id, in_reply_to, body, datetime.now(UTC))
+    return ServiceRequest(
+        conversation_id=conversation.id,
+        in_reply_to=in_reply_to,
+        wanted_at=conversation.reply_wanted_at,
+        body=body,
+        asked_at=datetime.now(UTC),
+    )
 
 
 def as_first_asked(requests: Sequence[ServiceRequest]) -> list[ServiceRequest]:

@@ -48,6 +48,7 @@ THINKING = [
     [{'type': 'reasoning', 'text': 'SECRET'}, {'type': 'output_text', 'text': 'Hello!'}],
     [{'type': 'text', 'text': '<think>SEC'}, {'type': 'text', 'text': 'RET</think>Hello!'}],
     ['Hel', 'lo!'],
+    [{'type': 'refusal', 'refusal': 'Hello!'}],
     [{'text': 'Hello!'}, {'type': 'image_url', 'image_url': {'url': 'https://e.example'}}, None, 5],
 ]
 

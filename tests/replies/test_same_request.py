@@ -104,6 +104,28 @@ def test_a_new_message_is_a_new_question(platform, hear, workers):
     assert second['raw'] == again['raw']
 
 
+def test_after_a_pause_the_same_message_is_a_new_question_with_all_that_came_meanwhile(
+    backend, meta, platform, hear, workers
+):
+    platform.answer(503)
+    hear('One')
+    (conversation,) = backend.conversations()
+    backend.post(f'/conversations/{conversation["id"]}/pause', {'minutes': 5})
+    changed = {'type': 'text', 'text': {'body': 'One kayak'}}
+    edit = {'original_message_id': 'wamid.One', 'message': changed}
+    message = text_message(wamid='wamid.E') | {'type': 'edit', 'edit': edit}
+    del message['text']
+    meta.webhook(envelope([message]))
+    workers.incoming()
+    platform.says('Hi!')
+    backend.post(f'/conversations/{conversation["id"]}/resume', {'answer': True})
+    workers.incoming()
+    first, second = platform.asks
+    assert first['body']['in_reply_to'] == second['body']['in_reply_to']
+    assert [one['text'] for one in first['body']['messages']] == ['One']
+    assert [one['text'] for one in second['body']['messages']] == ['One kayak']
+
+
 def test_the_time_is_a_new_one_before_a_receiver_finds_it_too_old(platform, hear, workers):
     platform.answer(503)
     hear('One')
