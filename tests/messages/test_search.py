@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 from datetime import UTC, datetime, timedelta
 from itertools import permutations
 from types import SimpleNamespace
@@ -9,9 +10,10 @@ from types import SimpleNamespace
 import pytest
 
 from service.content.search_words import wanted_words, words
-from service.messages import message_search, search_index
+from service.messages import message_list, message_search, search_index
 from service.runtime import ids as message_ids
-from service.runtime.db import connection, execute
+from service.runtime import migrate
+from service.runtime.db import connection, db, execute
 from service.web.messages import SEARCH_MAX
 from tests.messages.test_echoes import echo, echoed
 from tests.messages.test_inbound_view import edit, of_type, revoke
@@ -261,6 +263,20 @@ def test_any_search_finds_what_a_look_at_every_message_finds(acme, monkeypatch):
             assert search(acme, q) == expected, (walk, q)
 
 
+def test_behind_a_pooler(acme, setting, monkeypatch):
+    """Where the settings of a plan go with each statement, and no session of ours keeps them."""
+    monkeypatch.setattr(message_search, 'WALK', PAST_THE_WALK)
+    setting('DATABASE_PREPARE', 'no')
+    db.close_idle()
+    try:
+        sent = [acme.send(text=f'pooled {n}')['id'] for n in range(5)][::-1]
+        assert search(acme, 'pooled') == search(acme, 'pooled', chatbot_id=CHATBOT) == sent
+        assert sql('SHOW enable_seqscan') == sql('SHOW enable_bitmapscan') == [('on',)]
+        assert sql('SHOW work_mem') != [('32MB',)]
+    finally:
+        db.close_idle()
+
+
 # ---- what may be asked
 
 
@@ -364,6 +380,20 @@ def test_the_backfill_keeps_what_is_newer_and_waits_for_its_time(acme, workers):
     workers.sweep()
     assert search(acme, 'stored') == []
     assert acme.conversations()[0]['last_outbound_at'] == '2026-01-01T00:00:00.000000Z'
+
+
+def test_the_release_asks_for_all_and_later_for_what_came_meanwhile(acme):
+    """Processes of the former version go on for a while, and store no words."""
+    section = dict(migrate.sections())[10]
+    (insert,) = re.findall(r'INSERT INTO message_backfill VALUES.*?;', section, re.DOTALL)
+    sent = acme.send()['id']
+    sql(insert)
+    first, second = sql('SELECT next_id, first_id, due_at <= now() FROM message_backfill')
+    assert first == (message_search.LAST_ID, message_list.FIRST_ID, True)
+    assert second[0] == message_search.LAST_ID
+    assert not second[2]
+    hour = int(sent.replace('-', '')[:12], 16) - int(second[1].replace('-', '')[:12], 16)
+    assert 3_590_000 < hour < 3_700_000
 
 
 def test_two_clocks_share_the_backfill(acme, workers, postgres):
