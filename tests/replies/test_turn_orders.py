@@ -173,6 +173,7 @@ def doors(application):
 @settings(
     max_examples=ORDERS,
     deadline=None,
+    derandomize='TURN_ORDERS' not in os.environ,
     database=None,
     phases=(Phase.generate, Phase.shrink),
     suppress_health_check=list(HealthCheck),
