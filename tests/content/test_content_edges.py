@@ -514,7 +514,8 @@ FREE = (
     'validation_errors',
     'action',
     'order_status',
-)  # MAX_CONTENT bounds them
+    'extra',
+)  # MAX_CONTENT bounds them; test_ai_settings.py has the limit of a responder's `extra`
 BY_TYPE = 'type'  # has been compared with the names of schemas
 
 

@@ -53,11 +53,14 @@ def test_every_background_job_is_a_row_of_the_table():
     assert sorted(parts) == sorted(job.worker for job in JOBS if job.queue == ERRANDS)
 
 
+SWEPT = 'message_backfill'  # the clock itself takes some of it at each sweep, and rings nobody
+
+
 def test_every_column_that_says_when_something_is_due_is_asked_by_a_kind():
     """A table with due rows that the clock does not know would wait for ever."""
     schema = (ROOT / 'schema.sql').read_text()
     asked = {job.next_due.split('FROM ')[1].split()[0] for job in JOBS}
-    assert asked == due_tables(schema)
+    assert asked | {SWEPT} == due_tables(schema)
 
 
 def due_tables(schema):

@@ -360,6 +360,25 @@ def test_a_reply_that_was_claimed_very_often_stops_nobodys(backend, meta, worker
     assert by_customer(backend)[ONE]['reply_due_at'] is None
 
 
+@pytest.mark.parametrize('column', ['turns', 'quick_turns'])
+def test_a_conversation_with_very_many_turns_stops_nobodys(
+    column, backend, meta, workers, platform
+):
+    customers_write(meta, ONE, TWO)
+    with connection():
+        while process.process_due():
+            pass
+    sql(
+        f"""UPDATE conversation SET {column} = %s, turns_on = (now() AT TIME ZONE 'UTC')::date,
+          answered_at = now(), quick_since = now() WHERE wa_id = %s""",
+        FULL,
+        ONE,
+    )
+    workers.incoming()
+    assert f'+{TWO}' in [message['to'] for message in backend.messages(direction='outbound')]
+    assert by_customer(backend)[ONE]['reply_due_at'] is None
+
+
 def test_a_message_that_was_claimed_very_often_stops_nobodys(acme, stand_in, workers):
     sent = [acme.send(), acme.send(to='+12025550102')]
     sql('UPDATE message SET attempts = %s WHERE id = %s', FULL, sent[0]['id'])
@@ -384,12 +403,15 @@ def test_every_counter_has_a_row_in_these_tests(database):
     columns = sql("""SELECT table_name || '.' || column_name FROM information_schema.columns
       WHERE table_schema = current_schema() AND data_type = 'smallint' ORDER BY 1""")
     assert [name for (name,) in columns] == [
+        'conversation.quick_turns',
         'conversation.reply_attempts',
+        'conversation.turns',
         'media.attempts',
         'media.channels',
         'message.attempts',
         'message.priority',
         'message.resends',
+        'message_backfill.id',
         'read_receipt.attempts',
         'template_sync.attempts',
         'webhook_event.attempts',
