@@ -174,13 +174,18 @@ TODAY = "(now() AT TIME ZONE 'UTC')::date"
 IS_PAUSED = 'coalesce(c.paused_until > now(), false)'
 IS_LIMITED = fill('(c.turns_on IS NOT DISTINCT FROM {today} AND c.turns >= {limit})', today=TODAY)
 LIMITED = 'max_turns_a_day replies were sent today (UTC)'
+# Meta's times are whole seconds. A message that comes after what went out in the same second has
+# been written after it, too: the customer waits.
 RECORD_INBOUND = Prepared.for_rows(Activity)(
     """
 UPDATE conversation c SET
   last_inbound_at = greatest(c.last_inbound_at,
     CASE WHEN n.wrote_at > now() THEN now() ELSE n.wrote_at END),
   last_message_at = greatest(c.last_message_at, n.said_at),
-  last_outbound_at = greatest(c.last_outbound_at, n.outbound_at),
+  last_outbound_at = greatest(
+    CASE WHEN c.last_outbound_at >= n.wrote_at
+        AND c.last_outbound_at < n.wrote_at + interval '1 second'
+      THEN n.wrote_at - interval '1 microsecond' ELSE c.last_outbound_at END, n.outbound_at),
   reply_due_at = CASE WHEN {wanted} THEN clock_timestamp() + n.reply_after * interval '1 second'
                  ELSE c.reply_due_at END,
   reply_wanted_at = CASE WHEN NOT {wanted} THEN c.reply_wanted_at

@@ -195,6 +195,24 @@ def test_the_filters_follow_what_happens(acme, people, workers, stand_in):
     assert listed(acme, since=one['created_at']) == [one['id']]
 
 
+def test_who_writes_again_within_a_second_waits_again(acme, people, workers, stand_in):
+    """Meta's times are whole seconds, those of what went out are not."""
+    people.write('Anybody there?', wamid='wamid.1')
+    sql("UPDATE conversation SET last_outbound_at = last_inbound_at + interval '900 ms'")
+    assert listed(acme, unanswered='true') == []
+    (one,) = acme.conversations()
+    at = int(datetime.fromisoformat(one['last_inbound_at']).timestamp())
+    people.tell(envelope([text_message('Hello?', 'wamid.2', at=at)]))
+    assert listed(acme, unanswered='true') == [one['id']]
+
+
+def test_a_message_that_comes_late_waits_for_nobody(acme, people):
+    people.write('Anybody there?', wamid='wamid.1')
+    sql('UPDATE conversation SET last_outbound_at = last_inbound_at')
+    people.write('Hello?', ago=5, wamid='wamid.2')
+    assert listed(acme, unanswered='true') == []
+
+
 # ---- the messages of one
 
 
