@@ -54,6 +54,9 @@ UNDELIVERED = frozenset((Status.SENDING, Status.UNKNOWN, Status.ACCEPTED, Status
 # What may still leave, or leave again.
 WAITING = frozenset((Status.SCHEDULED, Status.QUEUED, Status.HELD, Status.SENDING, Status.UNKNOWN))
 
+# What no customer has got, and none is just getting.
+UNSAID = frozenset((Status.SCHEDULED, Status.CANCELLED, Status.EXPIRED, Status.FAILED))
+
 # Whatever Meta says of a message, it has accepted it. That may also be a message that was cancelled
 # or expired after an earlier attempt.
 META_SAYS = frozenset((Status.ACCEPTED, *TOLD, Status.FAILED))

@@ -156,6 +156,20 @@ def test_accounts_that_are_read_together_have_each_its_own_history(
     ]
 
 
+def test_what_never_left_is_told_to_no_ai(backend, platform, ai, hear):
+    for at in (datetime.now(UTC) + timedelta(days=1), None):
+        backend.send(text='Too early', **({'send_at': at.isoformat()} if at else {}))
+    backend.post(f'/messages/{backend.messages()[0]["id"]}/cancel')
+    hear('One')
+    (conversation,) = backend.conversations()
+    backend.post(f'/conversations/{conversation["id"]}/pause')
+    assert [one['status'] for one in replies(backend)] == ['scheduled', 'cancelled', 'cancelled']
+    backend.post(f'/conversations/{conversation["id"]}/resume', {'answer': True})
+    hear('Two')
+    assert [ask['body']['messages'][-1]['content'] for ask in platform.asks] == ['One', 'One\nTwo']
+    assert contents(platform) == ['One\nTwo']
+
+
 # ---- the system prompt
 
 
