@@ -7,6 +7,7 @@ from service.accounts.account import Account
 from service.conversations.conversation import Conversation
 from service.conversations.opt_out_keywords import MarketingChoice, match_keyword
 from service.messages.message import ANSWERED_TYPES
+from service.messages.state_machine import UNSAID
 from service.runtime.config import settings
 from service.runtime.prepared import Prepared
 from service.runtime.rows import fetch_as
@@ -31,7 +32,7 @@ question AS (
   ORDER BY id DESC LIMIT 1)
 SELECT q.type, q.content FROM question q WHERE NOT EXISTS (
   SELECT 1 FROM recent o
-  WHERE o.direction = 'outbound' AND o.status NOT IN ('cancelled', 'expired', 'failed')
+  WHERE o.direction = 'outbound' AND o.status <> ALL(%(unsaid)s)
     AND CASE WHEN o.echo THEN (o.at, o.id) > (q.at, q.id) ELSE o.id > q.id END)
 """)
 
@@ -41,7 +42,11 @@ def waits(conversation: Conversation) -> bool:
     account = Account.find(conversation.chatbot_id)
     if conversation.group_id or not _has_responder(account):
         return False
-    values = {'conversation': conversation.id, 'types': sorted(ANSWERED_TYPES)}
+    values = {
+        'conversation': conversation.id,
+        'types': sorted(ANSWERED_TYPES),
+        'unsaid': sorted(UNSAID),
+    }
     questions = fetch_as(LastQuestion, FIND_LAST_QUESTION, values)
     return any(not _is_stop(question, account) for question in questions)
 

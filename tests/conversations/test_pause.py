@@ -1,6 +1,7 @@
 """People take a conversation over and give it back: nothing of the bot leaves in between."""
 
 import time
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -376,6 +377,15 @@ def test_a_cancelled_answer_leaves_the_customer_waiting(backend, platform, write
     act(backend, 'resume', {'answer': True})
     workers.incoming()
     assert said(backend) == [('Hi!', 'cancelled'), ('Hi!', 'queued')]
+
+
+def test_what_is_to_go_later_has_answered_nobody(backend, platform, write, workers):
+    pause_before_hello(backend, write)
+    tomorrow = datetime.now(UTC) + timedelta(days=1)
+    backend.send(text='See you at eight', send_at=tomorrow.isoformat())
+    act(backend, 'resume', {'answer': True})
+    workers.incoming()
+    assert said(backend) == [('See you at eight', 'scheduled'), ('Hi!', 'queued')]
 
 
 # ---- people who write are people who take over
