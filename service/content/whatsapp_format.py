@@ -25,6 +25,7 @@ TOKEN = re.compile(
     re.VERBOSE | re.IGNORECASE,
 )
 MEANS = {'**': '*', '__': '*', '***': '*_', '___': '*_', '~~': '~', '*': '_'}
+STRONG_MARK = re.compile(r'\*{2,3}')
 LINKED = re.compile(r'(?:(.{1,300}?)(:? ))?(https?://\S{1,2000})')
 QUOTE = re.compile(r'(?:[ ]{0,3}>[ ]?){1,9}')
 # a text with one of these is Markdown, not WhatsApp's own formatting
@@ -157,7 +158,7 @@ def _inline(line: str, is_markdown: bool) -> str:
 
 def _token(token: re.Match[str]) -> str:
     if token['link']:
-        label = token['text'].strip().strip('*_')
+        label = STRONG_MARK.sub('', token['text']).strip().strip('*_')
         url = token['url']
         return f'{label}: {url}' if label and label != url else url
     if token['escaped']:

@@ -32,6 +32,7 @@ SHOWN = {
     '![a kayak](https://e.example/k_(1).png "Kayak")': 'a kayak: https://e.example/k_(1).png',
     '[https://e.example](https://e.example)': 'https://e.example',
     '**[our page](https://e.example)**': '*our page*: https://e.example',
+    '[**our** page](https://e.example)': 'our page: https://e.example',
     '**https://e.example**': 'https://e.example',
     '**See https://e.example**, *or https://f.example*': '*See* https://e.example, _or_ '
     'https://f.example',
