@@ -326,11 +326,13 @@ def test_under_steady_traffic_one_drain_job_waits_at_most(backend, back_room):
     wait_until(lambda: not sql("SELECT 1 FROM message WHERE status IN ('queued', 'sending')"), 20)
 
 
-def test_a_pool_that_is_dismissed_leaves_no_thread():
+def test_a_pool_that_is_dismissed_leaves_no_thread(database):
     before = set(threading.enumerate())
-    pool = WorkerPool(3, lambda row: row.id, Ledger())
-    threads = set(threading.enumerate()) - before
+    go = threading.Event()
+    pool = WorkerPool(3, lambda row: go.wait(10), Ledger())
     pool.submit(rows(5))
+    threads = set(threading.enumerate()) - before
+    go.set()
     assert pool.close(10)
     pool.dismiss()
     wait_until(lambda: not any(thread.is_alive() for thread in threads), 10)
