@@ -60,8 +60,8 @@ class WorkerPool(Generic[RowT, ResultT]):
         self._batch_window = batch_window
         self._work: SimpleQueue[RowT | None] = SimpleQueue()
         self._results: SimpleQueue[tuple[RowT, ResultT | Exception] | None] = SimpleQueue()
-        # by id (a row may be claimed once more); single operations on a dict are atomic
-        self._in_flight: dict[str, RowT] = {}
+        # a row may be claimed once more meanwhile; single operations on a dict are atomic
+        self._in_flight: dict[tuple[str, int], RowT] = {}
         self._unrecorded: dict[tuple[str, int], RowT] = {}
         self._threads = 0
         threading.Thread(target=self._recorder, name='recorder', daemon=True).start()
@@ -78,7 +78,7 @@ class WorkerPool(Generic[RowT, ResultT]):
     def submit(self, rows: Sequence[RowT]) -> None:
         """Have the calls of these rows made."""
         for row in rows:
-            self._in_flight[row.id] = row
+            self._in_flight[row.id, id(row)] = row
             self._unrecorded[row.id, id(row)] = row
             self._work.put(row)
             if self._threads < min(self._size, len(self._in_flight)):
@@ -94,7 +94,7 @@ class WorkerPool(Generic[RowT, ResultT]):
                 log.error('a call failed unexpectedly', exc_info=error)
                 result = error
             self._results.put((row, result))
-            self._in_flight.pop(row.id, None)
+            self._in_flight.pop((row.id, id(row)), None)
 
     def _recorder(self) -> None:
         while (first := self._results.get()) is not None:
@@ -159,7 +159,7 @@ class WorkerPool(Generic[RowT, ResultT]):
             while row := self._work.get_nowait():
                 rows.append(row)
         for row in rows:
-            del self._in_flight[row.id]
+            del self._in_flight[row.id, id(row)]
             del self._unrecorded[row.id, id(row)]
         return rows
 
