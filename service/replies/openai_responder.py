@@ -7,7 +7,6 @@ from typing import Any
 from service.accounts.account import Account
 from service.content.text_split import split_formatted
 from service.content.whatsapp_format import to_whatsapp
-from service.messages.state_machine import UNSAID
 from service.replies import (
     chat_completion,
     chat_history,
@@ -76,7 +75,6 @@ def _messages(question: Question) -> list[ChatMessage]:
     past = [
         PastMessage(row['direction'], row['text'] or '', urls.get(row['id']))
         for row in question.history
-        if row['status'] not in UNSAID
     ]
     prompt = question.responder.get('system_prompt') or ''
     return chat_history.build_messages(past, system_prompt.fill_in(prompt, question.conversation))

@@ -10,6 +10,7 @@ from service.conversations.conversation import Conversation
 from service.conversations.reply_queue import ClaimedReply
 from service.messages import view
 from service.messages.message import Message
+from service.messages.state_machine import UNSAID
 from service.messages.view import Shown
 from service.replies import pictures, service_request
 from service.replies.pictures import Picture
@@ -24,10 +25,11 @@ HISTORY = 20  # the last messages that the responder sees; an account may choose
 
 @dataclass(frozen=True, slots=True)
 class WantedHistory:
-    """So many of the last messages of a conversation."""
+    """So many of the last messages of a conversation; `unsaid`: also of those that never left."""
 
     id: Uuid
     most: Integer
+    unsaid: bool
 
 
 # An edit or a deletion is shown in the message that it is about.
@@ -36,10 +38,12 @@ FIND_HISTORIES = Prepared.for_rows(WantedHistory)(
 SELECT {shown}
 FROM {rows} CROSS JOIN LATERAL (
   SELECT * FROM message m WHERE m.conversation_id = n.id AND m.type NOT IN ('edit', 'revoke')
+    AND (n.unsaid OR m.status || '' NOT IN ({unsaid}))
   ORDER BY m.id DESC LIMIT n.most) m
 ORDER BY m.id
 """,
     shown=columns_of(Message, 'm'),
+    unsaid=', '.join(f"'{status}'" for status in sorted(UNSAID)),
 )
 
 
@@ -84,7 +88,9 @@ def read_questions(replies: Sequence[ClaimedReply]) -> list[Question]:
 
 
 def _wanted_history(conversation_id: str, account: Account) -> WantedHistory:
-    return WantedHistory(conversation_id, (account.responder or {}).get('history') or HISTORY)
+    responder = account.responder or {}
+    is_service = responder.get('kind') == 'http'  # it sees each message's status, an AI does not
+    return WantedHistory(conversation_id, responder.get('history') or HISTORY, is_service)
 
 
 def _read_histories(wanted: list[WantedHistory]) -> dict[str, list[Shown]]:

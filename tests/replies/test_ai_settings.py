@@ -170,6 +170,17 @@ def test_what_never_left_is_told_to_no_ai(backend, platform, ai, hear):
     assert contents(platform) == ['One\nTwo']
 
 
+def test_what_never_left_takes_no_place_in_the_history(backend, platform, ai, hear):
+    ai(history=1)
+    hear('One')
+    (conversation,) = backend.conversations()
+    backend.post(f'/conversations/{conversation["id"]}/pause')
+    backend.post(f'/conversations/{conversation["id"]}/resume', {'answer': True})
+    hear()
+    assert contents(platform) == ['One']
+    assert [one['status'] for one in replies(backend)] == ['cancelled', 'queued']
+
+
 # ---- the system prompt
 
 
