@@ -16,7 +16,7 @@ Shown = dict[str, Any]  # a message, or an entry of its `statuses`, as JSON for 
 SHOWN_COLUMNS = (
     'id', 'chatbot_id', 'conversation_id', 'direction', 'type', 'status', 'wamid', 'content',
     'context', 'extra', 'client_reference', 'attempts', 'error', 'tries', 'hold_reason', 'batch_id',
-    'from_human', 'in_reply_to', 'ai_usage',
+    'from_human', 'in_reply_to',
     'send_at', 'expires_at', 'timestamp', 'created_at', 'updated_at',
 )  # fmt: skip
 
@@ -43,6 +43,7 @@ def _serialize(message: Message) -> Shown:
     return {
         **{name: getattr(message, name) for name in SHOWN_COLUMNS},
         'text': read(message.type, message.content),
+        'usage': message.ai_usage,
         'origin': message.origin,
         'referral': extra.get('referral'),
         'referred_product': as_dict(message.context).get('referred_product'),

@@ -347,13 +347,13 @@ def test_what_an_answer_took_is_kept_with_its_first_message(backend, platform, a
     platform.answer(200, completion('word ' * 1500, USAGE, model='m-2026'))
     hear('One')
     first, second = replies(backend)
-    assert first['ai_usage'] == {
+    assert first['usage'] == {
         'model': 'm-2026',
         'prompt_tokens': 120,
         'completion_tokens': 30,
     }
-    assert second['ai_usage'] is None
-    assert backend.message(first['id'])['ai_usage'] == first['ai_usage']
+    assert second['usage'] is None
+    assert backend.message(first['id'])['usage'] == first['usage']
 
 
 @pytest.mark.parametrize(
@@ -369,7 +369,7 @@ def test_what_an_answer_took_is_kept_with_its_first_message(backend, platform, a
 def test_strange_counts_are_none(backend, platform, ai, hear, usage, kept):
     platform.answer(200, completion('Hi', usage, model=5))
     hear('One')
-    assert [one['ai_usage'] for one in replies(backend)] == [kept]
+    assert [one['usage'] for one in replies(backend)] == [kept]
 
 
 def test_usage_sums_it_by_day_and_model(backend, platform, ai, hear, workers, stand_in):

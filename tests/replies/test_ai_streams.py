@@ -96,7 +96,7 @@ def test_what_it_took_is_kept(backend, ai, hear):
     ai.answer(200, UNDERSTOOD['usage at the end'], **STREAM)
     hear()
     (message,) = backend.messages(direction='outbound')
-    assert message['ai_usage'] == {'model': 'm-2026', **USAGE}
+    assert message['usage'] == {'model': 'm-2026', **USAGE}
 
 
 def test_a_whole_answer_that_only_calls_itself_a_stream_is_one(backend, ai, hear):
