@@ -18,12 +18,16 @@ class RawServer:
 
     def __enter__(self):
         self.open.set()
-        threading.Thread(target=self._serve, daemon=True).start()
+        self.accepting = threading.Thread(target=self._serve, daemon=True)
+        self.accepting.start()
         return self
 
     def __exit__(self, *exception):
         self.open.clear()
+        with suppress(OSError):
+            self.server.shutdown(socket.SHUT_RDWR)  # ends its accept()
         self.server.close()
+        self.accepting.join(10)  # what it accepts at this moment is in the list then
         for connection in self.connections:
             connection.close()
 

@@ -209,9 +209,19 @@ def test_an_accounts_time_is_1_to_300_seconds(backend, seconds):
 # ---- threads
 
 
+@pytest.fixture
+def few_threads(monkeypatch):
+    """A pool of its own with 64 threads: here the servers are threads of the same process."""
+    monkeypatch.setattr(replies, 'THREADS', 64)
+    replies.replies_of_this_process.cache_clear()
+    yield
+    replies.replies_of_this_process().pool.dismiss()
+    replies.replies_of_this_process.cache_clear()
+
+
 @pytest.mark.parametrize('accounts', [4, 12])
 def test_accounts_whose_servers_drip_do_not_stop_the_others(
-    backend, meta, setting, platform, accounts
+    few_threads, backend, meta, setting, platform, accounts
 ):
     """Each of them has more customers waiting than there are threads."""
     setting('RESPONDER_TIMEOUT', 6)
