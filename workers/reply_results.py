@@ -1,7 +1,7 @@
 """What came of asks: claims end, what is to be sent is queued, and the log tells of it."""
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -9,11 +9,9 @@ from typing import Any
 from service.accounts import responder_state
 from service.accounts.account import Account
 from service.accounts.responder_state import ResponderNews
-from service.conversations import pause, reply_outcome
-from service.conversations.pause import Occasion, PausedBy
+from service.conversations import reply_outcome
 from service.conversations.reply_outcome import (
     LOOP,
-    LOOP_PAUSE_MINUTES,
     RecordedReply,
     ReplyError,
     ReplyOutcome,
@@ -70,7 +68,8 @@ def record(batch: Sequence[tuple[Ask, Answer]]) -> None:
     results = [Result(ask.reply, answer, _outcome(ask.reply, answer)) for ask, answer in batch]
     with db.atomic():
         recorded = reply_outcome.record([result.outcome for result in results])
-        _pause_loops(recorded.values())
+        # the answers that are queued now are the last ones
+        reply_outcome.pause_loops(one.id for one in recorded.values() if one.is_loop)
         messages = _to_send(results, recorded)
         if messages:
             submit.queue_replies(messages)
@@ -81,18 +80,6 @@ def record(batch: Sequence[tuple[Ask, Answer]]) -> None:
         _log(result, recorded.get(result.reply.key))
         if result.reply.chatbot_id in changed:
             _log_responder_state(result)
-
-
-def _pause_loops(recorded: Iterable[RecordedReply]) -> None:
-    """Pause conversations of two machines; the answers that are queued now are the last ones."""
-    now = datetime.now(UTC)
-    occasions = [
-        Occasion(one.id, PausedBy.LOOP_GUARD, now, LOOP_PAUSE_MINUTES)
-        for one in recorded
-        if one.is_loop
-    ]
-    if occasions:
-        pause.begin_by_themselves(occasions)
 
 
 def _to_send(

@@ -4,13 +4,15 @@ An answer is sent only if nothing has passed it by: a newer message of the custo
 the time after which nobody wants it any more.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import NotRequired, TypedDict
 
+from service.conversations import pause
 from service.conversations.conversation import IS_PAUSED, TODAY
+from service.conversations.pause import Occasion, PausedBy
 from service.conversations.reply_queue import Claim
 from service.runtime.prepared import Prepared, fill
 from service.runtime.rows import Json, Uuid, fetch_bulk_as
@@ -33,6 +35,19 @@ IS_QUICK = fill(
         AND c.quick_turns > 0)""",
     quick_seconds=QUICK_SECONDS,
     loop_minutes=LOOP_MINUTES,
+)
+# In SQL, beside IS_QUICK: whether that makes the turn the last one of a loop.
+IS_LOOP = fill('is_quick AND quick_turns + 1 >= {loop_turns}', loop_turns=LOOP_TURNS)
+# In SQL: counts a turn of a conversation `c` where {is_turn}; `n` has is_quick and is_loop.
+COUNT_TURN = fill(
+    """
+  turns_on = CASE WHEN {is_turn} THEN {today} ELSE c.turns_on END,
+  turns = CASE WHEN NOT {is_turn} THEN c.turns WHEN c.turns_on = {today}
+          THEN least(c.turns + 1, 32767) ELSE 1 END,
+  quick_since = CASE WHEN {is_turn} AND NOT n.is_quick THEN now() ELSE c.quick_since END,
+  quick_turns = CASE WHEN NOT {is_turn} THEN c.quick_turns WHEN n.is_loop THEN 0
+                WHEN n.is_quick THEN c.quick_turns + 1 ELSE 1 END""",
+    today=TODAY,
 )
 STALE = 'the customer wrote longer ago than reply_ttl_seconds'
 
@@ -108,18 +123,12 @@ UPDATE conversation c SET reply_claim = NULL, reply_lease_until = NULL,
   fell_back_at = CASE WHEN n.falls_back THEN now()
                  WHEN n.verdict <> 'answered' THEN c.fell_back_at END,
   answered_at = CASE WHEN n.is_sent THEN now() ELSE c.answered_at END,
-  turns_on = CASE WHEN n.is_sent THEN {today} ELSE c.turns_on END,
-  turns = CASE WHEN NOT n.is_sent THEN c.turns WHEN c.turns_on = {today}
-          THEN least(c.turns + 1, 32767) ELSE 1 END,
-  quick_since = CASE WHEN n.is_sent AND NOT n.is_quick THEN now() ELSE c.quick_since END,
-  quick_turns = CASE WHEN NOT n.is_sent THEN c.quick_turns WHEN n.is_loop THEN 0
-                WHEN n.is_quick THEN c.quick_turns + 1 ELSE 1 END,
+  {count_turn},
   updated_at = now()
 FROM (
   SELECT n.*, n.verdict = 'answered' AND n.is_turn AS is_sent,
     n.verdict = 'failed' AND n.may_fall_back AND n.is_wanted AS falls_back,
-    n.verdict = 'answered' AND n.is_turn AND n.is_quick
-      AND n.quick_turns + 1 >= {loop_turns} AS is_loop
+    n.verdict = 'answered' AND n.is_turn AND {loop} AS is_loop
   FROM (
     SELECT n.*, c.quick_turns,
       c.fell_back_at IS NULL AND coalesce(n.expires_at >= now(), true) AS is_wanted,
@@ -133,10 +142,10 @@ FROM (
 WHERE c.id = n.id
 RETURNING c.id, n.claim, n.verdict, n.falls_back, n.is_loop, c.turns
 """,
-    today=TODAY,
+    count_turn=fill(COUNT_TURN, is_turn='n.is_sent'),
     paused=IS_PAUSED,
     quick=IS_QUICK,
-    loop_turns=LOOP_TURNS,
+    loop=IS_LOOP,
 )
 
 
@@ -147,3 +156,11 @@ def record(outcomes: Sequence[ReplyOutcome]) -> dict[Claim, RecordedReply]:
     """
     recorded = fetch_bulk_as(RecordedReply, RECORD_OUTCOMES, outcomes, stale=STALE)
     return {one.key: one for one in recorded}
+
+
+def pause_loops(conversation_ids: Iterable[str]) -> None:
+    """Pause conversations of two machines, in the caller's transaction."""
+    occasions = [
+        Occasion.now(id_, PausedBy.LOOP_GUARD, LOOP_PAUSE_MINUTES) for id_ in conversation_ids
+    ]
+    pause.begin_by_themselves(occasions)

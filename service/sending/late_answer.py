@@ -5,14 +5,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from service.accounts.account import Account
-from service.conversations import pause
-from service.conversations.conversation import TODAY
-from service.conversations.pause import Occasion, PausedBy
-from service.conversations.reply_outcome import IS_QUICK, LOOP, LOOP_PAUSE_MINUTES, LOOP_TURNS
+from service.conversations import reply_outcome
+from service.conversations.reply_outcome import COUNT_TURN, IS_LOOP, IS_QUICK, LOOP
 from service.messages.message import ANSWERED_TYPES
 from service.runtime.db import execute, fetch
 from service.runtime.errors import Conflict, Invalid
-from service.runtime.prepared import Prepared
+from service.runtime.prepared import Prepared, fill
 from service.runtime.rows import fetch_as
 from service.runtime.timestamps import to_rfc3339
 from service.sending.outbox import Priority
@@ -46,23 +44,18 @@ END_WANTED_REPLY = Prepared(
 UPDATE conversation c SET answered_at = now(), fell_back_at = NULL,
   reply_due_at = NULL, reply_claim = NULL, reply_lease_until = NULL, reply_error = NULL,
   reply_attempts = 0, updated_at = now(),
-  turns_on = CASE WHEN n.is_turn THEN {today} ELSE c.turns_on END,
-  turns = CASE WHEN NOT n.is_turn THEN c.turns WHEN c.turns_on = {today}
-          THEN least(c.turns + 1, 32767) ELSE 1 END,
-  quick_since = CASE WHEN n.is_turn AND NOT n.is_quick THEN now() ELSE c.quick_since END,
-  quick_turns = CASE WHEN NOT n.is_turn THEN c.quick_turns WHEN n.is_loop THEN 0
-                WHEN n.is_quick THEN c.quick_turns + 1 ELSE 1 END
+  {count_turn}
 FROM (
-  SELECT *, is_turn AND is_quick AND quick_turns + 1 >= {loop_turns} AS is_loop
+  SELECT *, is_turn AND {loop} AS is_loop
   FROM (
     SELECT c.id, c.quick_turns, c.reply_due_at IS NOT NULL AS is_turn, {quick} AS is_quick
     FROM conversation c WHERE c.id = %s) n) n
 WHERE c.id = n.id
 RETURNING n.is_loop
 """,
-    today=TODAY,
+    count_turn=fill(COUNT_TURN, is_turn='n.is_turn'),
     quick=IS_QUICK,
-    loop_turns=LOOP_TURNS,
+    loop=IS_LOOP,
 )
 
 
@@ -110,9 +103,7 @@ def _end_wanted_reply(account: Account, conversation_id: str) -> None:
     ((is_loop,),) = fetch(END_WANTED_REPLY, (conversation_id,))
     if is_loop:
         fields = {'conversation_id': conversation_id, 'chatbot_id': account.chatbot_id}
-        pause.begin_by_themselves(
-            [Occasion.now(conversation_id, PausedBy.LOOP_GUARD, LOOP_PAUSE_MINUTES)]
-        )
+        reply_outcome.pause_loops([conversation_id])
         log.warning('conversation paused', extra=fields | {'by': 'loop_guard', 'reason': LOOP})
 
 
