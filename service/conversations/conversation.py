@@ -107,12 +107,16 @@ SET_NAMES = f"""
   {_newer('username')},
   {_newer('name')}
 """
-UPDATE_IDS = """
+UPDATE_IDS = fill(
+    """
 UPDATE conversation c SET {ids} FROM {rows} WHERE c.id = n.id
-""".replace('{ids}', SET_IDS)
+""",
+    ids=SET_IDS,
+)
 # A status locks its message first, everybody else the conversation: so that the two never wait for
 # each other, a conversation that somebody else holds is left out.
-UPDATE_PROFILE_NAMES = """
+UPDATE_PROFILE_NAMES = fill(
+    """
 UPDATE conversation c SET {names}
 FROM (
   SELECT n.* FROM conversation c JOIN {rows} USING (id)
@@ -120,7 +124,9 @@ FROM (
     OR c.username IS NULL AND n.username IS NOT NULL OR c.name IS NULL AND n.name IS NOT NULL
   ORDER BY c.id FOR NO KEY UPDATE OF c SKIP LOCKED) n
 WHERE c.id = n.id
-""".replace('{names}', SET_NAMES)
+""",
+    names=SET_NAMES,
+)
 
 
 @dataclass(slots=True)

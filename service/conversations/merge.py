@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from service.conversations import contact, opt_out
 from service.conversations.contact import ContactEvent
 from service.runtime.db import db, execute, fetch
+from service.runtime.prepared import fill
 
 # Who is new or has changed is found out by one process at a time for each chatbot.
 LOCK_ACCOUNT = 'SELECT pg_advisory_xact_lock(hashtextextended(%s, 2))'
@@ -32,7 +33,8 @@ UPDATE contact_event SET conversation_id = %(target)s WHERE conversation_id = %(
 """
 # Whoever asks the source's responder now finds the claim gone; a responder that was asked about
 # one half is asked again. An opt-out of either stands: the person has said it. So does a pause.
-COMBINE_CONVERSATIONS = """
+COMBINE_CONVERSATIONS = fill(
+    """
 UPDATE conversation t SET
   last_inbound_at = greatest(t.last_inbound_at, s.last_inbound_at),
   last_message_at = greatest(t.last_message_at, s.last_message_at),
@@ -77,7 +79,9 @@ UPDATE conversation t SET
   created_at = least(t.created_at, s.created_at),
   updated_at = now()
 FROM conversation s WHERE t.id = %(target)s AND s.id = %(source)s
-""".replace('{is_paused}', 'greatest(t.paused_until, s.paused_until) > now()')
+""",
+    is_paused='greatest(t.paused_until, s.paused_until) > now()',
+)
 # A phone of the time before the latest BSUID is nobody's by now (identity_assign.py).
 END_OLDER_PHONES = """
 WITH ended AS (

@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from service.runtime.ids import ID
+from service.runtime.prepared import fill
 from service.runtime.rows import Json, fetch_as, fetch_bulk
 from service.runtime.untrusted import MAX_NAME, as_dict, clean
 
@@ -84,7 +85,8 @@ def of_status(item: StatusItem, chatbot_id: str) -> Fact:
 
 
 # While nobody knows whose fact it is, it has no message: FIND_FACTS finds it by the wamid.
-INSERT_FACTS = """
+INSERT_FACTS = fill(
+    """
 INSERT INTO message_fact (message_id, {columns})
 SELECT coalesce(
   (SELECT m.id FROM message m
@@ -95,7 +97,9 @@ SELECT coalesce(
 FROM {rows}
 ON CONFLICT (phone_number_id, wamid, digest) DO NOTHING
 RETURNING phone_number_id, wamid, digest, message_id IS NOT NULL
-""".replace('{id}', ID)
+""",
+    id=ID,
+)
 
 
 def store(facts: Sequence[Fact]) -> dict[Key, str]:

@@ -14,6 +14,7 @@ from service.messages.message import Message
 from service.runtime.db import execute, fetch_dicts
 from service.runtime.durability import worked_out_again
 from service.runtime.errors import Conflict
+from service.runtime.prepared import fill
 from service.runtime.rows import Integer, Json, Uuid, execute_bulk, fetch_as
 
 TYPING_SECONDS = 25  # as long as Meta shows it (section 6.2): told later, it helps nobody
@@ -65,7 +66,8 @@ class ReceiptResult:
 
 
 # Told once is enough, but for the typing, which starts again.
-REQUEST_RECEIPTS = """
+REQUEST_RECEIPTS = fill(
+    """
 INSERT INTO read_receipt AS r (message_id, chatbot_id, typing_until, due_at)
 SELECT m.id, m.chatbot_id,
   CASE WHEN n.typing THEN now() + interval '{typing_seconds} s' END, now()
@@ -73,7 +75,9 @@ FROM {messages}
 ON CONFLICT (message_id) DO UPDATE SET due_at = now(), attempts = 0, error = NULL,
   typing_until = coalesce(excluded.typing_until, r.typing_until)
 WHERE r.told_at IS NULL OR excluded.typing_until IS NOT NULL
-""".replace('{typing_seconds}', str(TYPING_SECONDS))
+""",
+    typing_seconds=TYPING_SECONDS,
+)
 REQUEST_RECEIPT = REQUEST_RECEIPTS.format(
     messages='message m JOIN (VALUES (%s::uuid, %s)) AS n (id, typing) USING (id)'
 )
@@ -108,7 +112,8 @@ def ask_before_replies(claimed: Iterable[ClaimedReply]) -> int:
 
 
 NEXT_DUE = 'SELECT min(due_at) FROM read_receipt WHERE due_at IS NOT NULL'
-CLAIM_RECEIPTS = """
+CLAIM_RECEIPTS = fill(
+    """
 WITH due AS MATERIALIZED (
   SELECT message_id FROM read_receipt WHERE due_at <= now() ORDER BY due_at
   LIMIT (SELECT %(limit)s::bigint) FOR NO KEY UPDATE SKIP LOCKED)
@@ -119,7 +124,9 @@ WHERE r.message_id = ANY (ARRAY(SELECT message_id FROM due)) AND m.id = r.messag
 RETURNING r.message_id AS id, r.chatbot_id, r.due_at, r.attempts,
   coalesce(r.typing_until > now(), false) AS typing, m.phone_number_id, m.wamid,
   m.created_at < now() - interval '{max_age_hours} hours' AS too_old, a.access_token, a.active
-""".replace('{max_age_hours}', str(24 * MAX_AGE_DAYS))
+""",
+    max_age_hours=24 * MAX_AGE_DAYS,
+)
 # Only under the lease that it was told with: a receipt that was asked for once more meanwhile is
 # due again.
 RECORD_RESULTS = """

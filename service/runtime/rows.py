@@ -25,7 +25,7 @@ from typing import Annotated, Any, ClassVar, Protocol, TypeVar, get_args, get_ty
 
 from service.runtime.array_literal import Parameters
 from service.runtime.db import db, execute, fetch, fetch_dicts, to_json
-from service.runtime.prepared import Prepared
+from service.runtime.prepared import Prepared, fill
 
 T = TypeVar('T')
 
@@ -115,8 +115,7 @@ def _text(statement: str, row_type: type) -> str:
     columns = _columns(row_type)
     names = ', '.join(columns)
     arrays = ', '.join(f'%({name})s::{column.type}[]' for name, column in columns.items())
-    text = statement.replace('{rows}', f'unnest({arrays}) AS n ({names})')
-    text = text.replace('{columns}', names)
+    text = fill(statement, rows=f'unnest({arrays}) AS n ({names})', columns=names)
     if not isinstance(statement, Prepared):
         return text
     if statement.row_type is not row_type:

@@ -18,6 +18,7 @@ from service.runtime.db import db, execute
 from service.runtime.errors import Conflict
 from service.runtime.ids import new_id
 from service.runtime.model import JSON, Model
+from service.runtime.prepared import fill
 from service.runtime.rows import fetch_as
 from service.sending import holds
 from service.sending.recipients import RecipientList
@@ -114,12 +115,15 @@ class Tally:
         return max(now, self.starts_at or now) + timedelta(seconds=self.waiting / rate)
 
 
-COUNT_BY_STATUS = """
+COUNT_BY_STATUS = fill(
+    """
 SELECT batch_id, status, count(*) AS count, count(*) FILTER (WHERE {is_recent}) AS recent,
   extract(epoch FROM now() - min(accepted_at) FILTER (WHERE {is_recent}))::float AS recent_seconds,
   min(due_at) FILTER (WHERE status = 'scheduled') AS starts_at
 FROM message WHERE batch_id = ANY(%(ids)s::uuid[]) GROUP BY batch_id, status
-""".replace('{is_recent}', "accepted_at > now() - %(seconds)s * interval '1 second'")
+""",
+    is_recent="accepted_at > now() - %(seconds)s * interval '1 second'",
+)
 INSERT_BATCH = """
 INSERT INTO batch (id, chatbot_id, recipients, rejected, duplicates, dropped)
 VALUES (%(id)s, %(chatbot_id)s, %(recipients)s, %(rejected)s, %(duplicates)s, %(dropped)s)

@@ -17,6 +17,7 @@ from service.graph.outcome import ErrorDict
 from service.media import inbound_file
 from service.messages.state_machine import HoldReason
 from service.runtime.db import db, execute, execute_long, to_json
+from service.runtime.prepared import fill
 from service.runtime.rows import fetch_bulk_dicts
 from service.templates import template_sync
 from service.templates.template import STOPS, TemplateKey
@@ -34,14 +35,18 @@ FROM (
 WHERE m.id = d.id
 """
 # Strays were queued by a transaction that had read the account before it was held.
-HOLD_STRAYS_OF_ACCOUNTS = """
+HOLD_STRAYS_OF_ACCOUNTS = fill(
+    """
 UPDATE message m SET status = 'held', hold_reason = 'account', updated_at = now()
 FROM whatsapp_cloud_account a
 WHERE a.chatbot_id = m.chatbot_id AND NOT ({may_send}) AND m.waiting = 'queued'
-""".replace('{may_send}', MAY_SEND)
+""",
+    may_send=MAY_SEND,
+)
 # They go from the number that the account has now: it may have been held for its former number
 # (error 33: deleted).
-RELEASE_MESSAGES_OF_ACCOUNT = """
+RELEASE_MESSAGES_OF_ACCOUNT = fill(
+    """
 UPDATE message m SET status = 'queued', hold_reason = NULL, due_at = greatest(m.due_at, now()),
   phone_number_id = d.phone_number_id, attempts = 0, error = NULL, updated_at = now()
 FROM (
@@ -49,7 +54,9 @@ FROM (
   WHERE {may_send} AND m.waiting = 'held' AND m.hold_reason = ANY(%(reasons)s)
     AND a.chatbot_id = coalesce(%(chatbot)s, a.chatbot_id) ORDER BY m.id FOR NO KEY UPDATE OF m) d
 WHERE m.id = d.id
-""".replace('{may_send}', MAY_SEND)
+""",
+    may_send=MAY_SEND,
+)
 
 
 def hold_account(chatbot_id: str, reason: ErrorDict, access_token: str | None = None) -> bool:
@@ -84,7 +91,8 @@ def release_account(chatbot_id: str) -> None:
         inbound_file.resume_account(chatbot_id)
 
 
-RELEASE_MESSAGES = """
+RELEASE_MESSAGES = fill(
+    """
 UPDATE message m SET status = CASE WHEN d.free THEN 'queued' ELSE 'held' END, error = NULL,
   attempts = 0, hold_reason = CASE WHEN NOT d.free THEN 'account' END, updated_at = now(),
   due_at = CASE WHEN d.free THEN greatest(m.due_at, now()) ELSE m.due_at END
@@ -94,7 +102,9 @@ FROM (
   WHERE m.waiting = 'held' AND m.hold_reason = 'template' AND {which}
   ORDER BY m.id FOR NO KEY UPDATE OF m) d
 WHERE m.id = d.id
-""".replace('{may_send}', MAY_SEND)
+""",
+    may_send=MAY_SEND,
+)
 IS_APPROVED = "t.waba_id = a.waba_id AND t.status = 'APPROVED'"
 RELEASE_MESSAGES_OF_TEMPLATE = RELEASE_MESSAGES.format(
     templates='template t',
@@ -202,7 +212,8 @@ FROM (
   ORDER BY id FOR NO KEY UPDATE) d
 WHERE m.id = d.id
 """
-RESUME_MESSAGES_OF_BATCH = """
+RESUME_MESSAGES_OF_BATCH = fill(
+    """
 UPDATE message m SET status = d.status, updated_at = now(),
   hold_reason = CASE WHEN d.status = 'held' THEN 'account' END,
   due_at = CASE WHEN d.status <> 'held' THEN greatest(m.due_at, m.send_at, now()) END
@@ -213,7 +224,9 @@ FROM (
   WHERE m.batch_id = %s AND m.waiting = 'held' AND m.hold_reason = 'batch'
   ORDER BY m.id FOR NO KEY UPDATE OF m) d
 WHERE m.id = d.id
-""".replace('{may_send}', MAY_SEND)
+""",
+    may_send=MAY_SEND,
+)
 CANCEL_MESSAGES_OF_BATCH = """
 UPDATE message m SET status = 'cancelled', hold_reason = NULL, due_at = NULL, updated_at = now()
 FROM (
@@ -238,10 +251,7 @@ def hold_batch(batch_id: str) -> None:
 
 
 def resume_batch(batch_id: str) -> None:
-    """Let the messages of a batch go on as far as their account and templates allow it.
-
-    In the transaction that resumed it.
-    """
+    """Let its messages go on where account and template allow; in the batch's transaction."""
     execute_long(RESUME_MESSAGES_OF_BATCH, (batch_id,))
     apply_template_stops()
 
@@ -251,7 +261,8 @@ def cancel_batch(batch_id: str) -> None:
     execute_long(CANCEL_MESSAGES_OF_BATCH, (batch_id,))
 
 
-CANCEL_UNWANTED_MESSAGES = """
+CANCEL_UNWANTED_MESSAGES = fill(
+    """
 UPDATE message m SET status = 'cancelled', hold_reason = NULL, due_at = NULL, error = %s,
   updated_at = now()
 FROM (
@@ -260,14 +271,13 @@ FROM (
     AND m.waiting IN ('scheduled', 'queued', 'held')
   ORDER BY m.id FOR NO KEY UPDATE OF m) d
 WHERE m.id = d.id
-""".replace('{unwanted}', UNWANTED)
+""",
+    unwanted=UNWANTED,
+)
 
 
 def cancel_unwanted(conversations: Iterable[str]) -> None:
-    """Cancel marketing that waits for people who want none.
-
-    The caller holds the rows of these conversations.
-    """
+    """Cancel marketing that waits for people who want none; the caller holds their rows."""
     ids = list(conversations)
     if ids:
         execute(CANCEL_UNWANTED_MESSAGES, (to_json(opt_out.OPTED_OUT_ERROR), ids))

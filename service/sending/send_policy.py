@@ -11,16 +11,20 @@ from typing import Any
 
 from service.conversations import opt_out, service_window
 from service.runtime.errors import Conflict
+from service.runtime.prepared import fill
 from service.runtime.rows import fetch_as
 from service.runtime.timestamps import to_rfc3339
 from service.sending.outbound_message import OutboundMessage
 
 # Only conversations with a restriction: most people may be sent everything.
-FIND_RESTRICTED = """
+FIND_RESTRICTED = fill(
+    """
 SELECT c.id AS conversation_id, CASE WHEN {closed} THEN c.last_inbound_at END AS last_inbound_at,
   c.opted_out_at, c.opted_out_by
 FROM conversation c WHERE c.id = ANY(%s::uuid[]) AND ({closed} OR c.opted_out_at IS NOT NULL)
-""".replace('{closed}', service_window.CLOSED)
+""",
+    closed=service_window.CLOSED,
+)
 WINDOW_CLOSED = (
     'The 24-hour window of this conversation closed at {}: until the customer writes again, only a '
     'template can be sent. Send a template, or name a fallback_template; with "force": true it is '

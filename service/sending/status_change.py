@@ -10,7 +10,7 @@ from service.graph.outcome import ErrorDict, classify_error
 from service.messages import message
 from service.messages.message_status import DeliveryStatus
 from service.messages.state_machine import TOLD, UNDELIVERED, Status, moves_up
-from service.runtime.prepared import Prepared
+from service.runtime.prepared import Prepared, fill
 from service.runtime.rows import Json, Jsonb, Uuid, execute_bulk
 from service.runtime.untrusted import clean
 from service.sending.dispatch import PAIR_DEBT_SECONDS
@@ -117,7 +117,8 @@ FROM {rows} WHERE m.id = n.id
 )
 # Meta says that the pair's burst is used up: it is paid back first. A row that somebody holds is
 # being claimed or freed just now.
-PAUSE_PAIRS = """
+PAUSE_PAIRS = fill(
+    """
 UPDATE conversation c SET
   send_after = greatest(c.send_after, now() + n.delay * interval '1 second'),
   pair_free_at = greatest(
@@ -126,7 +127,9 @@ FROM (
   SELECT c.id, n.delay FROM conversation c JOIN {rows} USING (id)
   WHERE c.group_id IS NULL ORDER BY c.id FOR NO KEY UPDATE OF c SKIP LOCKED) n
 WHERE c.id = n.id
-""".replace('{pair_debt_seconds}', str(PAIR_DEBT_SECONDS))
+""",
+    pair_debt_seconds=PAIR_DEBT_SECONDS,
+)
 # Of messages whose own answer was lost, or is still to come.
 NOTE_OUTBOUND = Prepared.for_rows(FirstSign)("""
 UPDATE conversation c SET last_outbound_at = greatest(c.last_outbound_at, n.at)

@@ -9,6 +9,7 @@ from service.accounts.account import MAY_SEND
 from service.graph.outcome import make_error
 from service.runtime.config import settings
 from service.runtime.db import execute, fetch, to_json
+from service.runtime.prepared import fill
 from service.runtime.timestamps import to_rfc3339
 
 # What becomes queued here goes in order: if two clocks each took a part, the later part could be
@@ -26,7 +27,8 @@ WHERE id IN (
 # A one-time code that comes late or twice helps nobody: templates that Meta calls authentication
 # are not sent again. (Nor are those that look like it: outbox.queue starts them with their resend
 # used up.)
-DECIDE_UNKNOWN = """
+DECIDE_UNKNOWN = fill(
+    """
 UPDATE message m SET updated_at = now(), resends = resends + CASE WHEN d.resend THEN 1 ELSE 0 END,
   status = CASE WHEN NOT d.resend THEN 'failed' WHEN d.free THEN 'queued' ELSE 'held' END,
   hold_reason = CASE WHEN d.resend AND NOT d.free THEN 'account' END,
@@ -41,8 +43,12 @@ FROM (
   ORDER BY m.id LIMIT 1000 FOR NO KEY UPDATE OF m SKIP LOCKED) d
 WHERE m.id = d.id
 RETURNING d.resend
-""".replace('{may_send}', MAY_SEND).replace('{one_clock}', ONE_CLOCK)
-START_SCHEDULED = """
+""",
+    may_send=MAY_SEND,
+    one_clock=ONE_CLOCK,
+)
+START_SCHEDULED = fill(
+    """
 UPDATE message m SET status = CASE WHEN d.free THEN 'queued' ELSE 'held' END, updated_at = now(),
   hold_reason = CASE WHEN d.free THEN NULL ELSE 'account' END,
   due_at = CASE WHEN d.free THEN m.due_at END
@@ -51,7 +57,10 @@ FROM (
   WHERE m.waiting = 'scheduled' AND m.due_at <= now() AND {one_clock}
   ORDER BY m.id LIMIT 10000 FOR NO KEY UPDATE OF m SKIP LOCKED) d
 WHERE m.id = d.id
-""".replace('{may_send}', MAY_SEND).replace('{one_clock}', ONE_CLOCK)
+""",
+    may_send=MAY_SEND,
+    one_clock=ONE_CLOCK,
+)
 EXPIRE_MESSAGES = """
 UPDATE message SET status = 'expired', hold_reason = NULL, due_at = NULL, updated_at = now()
 WHERE id IN (
