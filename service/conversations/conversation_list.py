@@ -12,9 +12,9 @@ from typing import Any
 
 from service.conversations.conversation import Conversation
 from service.runtime.db import fetch
+from service.runtime.ids import LAST_ID
 from service.runtime.prepared import fill
 
-LAST_ID = 'ffffffff-ffff-ffff-ffff-ffffffffffff'
 NO_INDEX = 9
 WALK = 2000  # conversations that are looked at one by one
 

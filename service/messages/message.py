@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from peewee import BooleanField, DateTimeField, SmallIntegerField, TextField
 
@@ -16,6 +16,9 @@ from service.runtime.untrusted import MAX_ID, as_dict, clean
 
 MessageKey = tuple[str, str]  # phone_number_id, wamid
 
+# For so long Meta sends again what was not answered with 200: an older time of Meta's is no news
+# of when somebody wrote.
+REDELIVERY = timedelta(days=7)
 # Customers' messages of these types are answered.
 ANSWERED_TYPES = frozenset((
     'text', 'image', 'video', 'audio', 'voice', 'document', 'sticker', 'location', 'contacts',

@@ -12,13 +12,12 @@ from service.content.phone_numbers import candidates
 from service.messages.message import Message
 from service.messages.state_machine import WAITING
 from service.runtime.db import fetch
-from service.runtime.ids import id_at
+from service.runtime.ids import FIRST_ID, id_at
 
 MessageQuery: TypeAlias = 'ModelSelect[Message]'
 ID_CLOCK_SKEW = timedelta(
     days=1
 )  # between the clock that made an id and the database's, generously
-FIRST_ID = '00000000-0000-0000-0000-000000000000'
 # By the kind of an id, the kinds of conversation_identity that it may be stored as.
 STORED_KINDS = {
     'phone': ['phone', 'former'],

@@ -15,13 +15,13 @@ from peewee import SQL
 
 from service.content.search_words import wanted_words
 from service.messages.message import Message
-from service.messages.message_list import FIRST_ID, MessageQuery
+from service.messages.message_list import MessageQuery
 from service.messages.search_vector import PLACE, owner, period
 from service.runtime.db import fetch
+from service.runtime.ids import FIRST_ID, LAST_ID
 from service.runtime.prepared import fill
 from service.runtime.session import BY_BITMAP
 
-LAST_ID = 'ffffffff-ffff-ffff-ffff-ffffffffffff'
 WALK = 2000  # messages that are looked at one by one
 CONVERSATION_WALK = 20_000  # of one conversation, of which the index has no part of its own
 MAX_PARTS = 500  # of the index that one statement asks

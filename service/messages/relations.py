@@ -5,7 +5,7 @@ came does not matter.
 """
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from operator import attrgetter
@@ -138,11 +138,15 @@ def render_template(message: Message, templates: Templates) -> str:
     return render(templates.get(_template_key(message)), message.content)
 
 
+def find_at(addresses: Collection[RepliedTo]) -> list[FoundReply]:
+    """The messages that are stored under addresses."""
+    return fetch_bulk_as(FoundReply, FIND_REPLIED_TO, list(addresses))
+
+
 def find_replied_to(messages: Sequence[Message]) -> Replies:
     """The ids of the messages that these reply to."""
     contexts = [(one.phone_number_id, _context_id(one)) for one in messages]
-    wanted = {RepliedTo(number, wamid) for number, wamid in contexts if wamid}
-    found = fetch_bulk_as(FoundReply, FIND_REPLIED_TO, list(wanted))
+    found = find_at({RepliedTo(number, wamid) for number, wamid in contexts if wamid})
     return {(one.chatbot_id, one.phone_number_id, one.wamid): one.id for one in found}
 
 

@@ -8,12 +8,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from service.messages import view
+from service.messages import relations, view
 from service.messages.message import Message, ReceivedMessage, StoredMessage
 from service.messages.relations import RepliedTo
 from service.messages.search_vector import TsVector, vector
 from service.runtime.db import execute, fetch
-from service.runtime.rows import Uuid, execute_bulk, fetch_as, fetch_bulk
+from service.runtime.rows import Uuid, execute_bulk, fetch_as
 
 CHANGING_TYPES = ('edit', 'revoke')
 
@@ -26,16 +26,6 @@ class MessageWords:
     search: TsVector
 
 
-# Each half by its own index.
-FIND_MESSAGES = """
-SELECT m.id FROM {rows} CROSS JOIN LATERAL (
-  SELECT id FROM message m
-  WHERE m.phone_number_id = n.phone_number_id AND m.wamid = n.wamid AND m.direction = 'inbound'
-  UNION ALL
-  SELECT id FROM message m
-  WHERE m.phone_number_id = n.phone_number_id AND m.wamid = n.wamid AND m.direction = 'outbound'
-  OFFSET 0) m
-"""
 UPSERT_WORDS = """
 INSERT INTO message_search (message_id, search) SELECT id, search FROM {rows}
 ON CONFLICT (message_id) DO UPDATE SET search = excluded.search
@@ -55,7 +45,7 @@ def follow_changes(rows: Iterable[ReceivedMessage], stored: Sequence[StoredMessa
         if row.type in CHANGING_TYPES and row.refers_to and row.key in new
     }
     ids = {one.id for one in stored if one.is_referred}
-    ids |= {id_ for (id_,) in fetch_bulk(FIND_MESSAGES, list(changed))}
+    ids |= {one.id for one in relations.find_at(changed)}
     if ids:
         _store_words(list(ids), UPSERT_WORDS)
 

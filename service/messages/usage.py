@@ -4,6 +4,7 @@ from datetime import date
 from typing import Any, TypedDict
 
 from service.runtime.db import fetch_dicts
+from service.runtime.prepared import fill
 
 
 class AIUsage(TypedDict):
@@ -19,24 +20,32 @@ AI_COLUMNS = 'model, prompt_tokens, completion_tokens'
 AI_USAGE = """ai_usage ->> 'model', (ai_usage ->> 'prompt_tokens')::integer,
   (ai_usage ->> 'completion_tokens')::integer"""
 
-COUNT_BY_DAY = """
-SELECT to_char(at AT TIME ZONE 'UTC', 'YYYY-MM-DD') AS day, direction, category, count(*) AS count
-FROM usage_log
-WHERE chatbot_id = %(chatbot)s
+# In SQL: the rows of an account, between inclusive UTC dates that may be left out.
+OF_ACCOUNT = """
+  chatbot_id = %(chatbot)s
   AND (%(first)s::date IS NULL OR at >= %(first)s::date::timestamp AT TIME ZONE 'UTC')
   AND (%(last)s::date IS NULL OR at < (%(last)s::date + 1)::timestamp AT TIME ZONE 'UTC')
-GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
 """
-COUNT_TOKENS_BY_DAY = """
+COUNT_BY_DAY = fill(
+    """
+SELECT to_char(at AT TIME ZONE 'UTC', 'YYYY-MM-DD') AS day, direction, category, count(*) AS count
+FROM usage_log
+WHERE {of_account}
+GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
+""",
+    of_account=OF_ACCOUNT,
+)
+COUNT_TOKENS_BY_DAY = fill(
+    """
 SELECT to_char(at AT TIME ZONE 'UTC', 'YYYY-MM-DD') AS day, model,
   sum(prompt_tokens) AS prompt_tokens, sum(completion_tokens) AS completion_tokens
 FROM usage_log
-WHERE chatbot_id = %(chatbot)s
-  AND (%(first)s::date IS NULL OR at >= %(first)s::date::timestamp AT TIME ZONE 'UTC')
-  AND (%(last)s::date IS NULL OR at < (%(last)s::date + 1)::timestamp AT TIME ZONE 'UTC')
+WHERE {of_account}
   AND (prompt_tokens IS NOT NULL OR completion_tokens IS NOT NULL)
 GROUP BY 1, 2 ORDER BY 1, 2
-"""
+""",
+    of_account=OF_ACCOUNT,
+)
 
 
 def by_day(chatbot_id: str, first: date | None, last: date | None) -> list[dict[str, Any]]:

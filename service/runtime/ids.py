@@ -9,6 +9,10 @@ from uuid import UUID
 # as PostgreSQL's regular expressions have it, too
 ID = '[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}'
 
+# No id comes before the one, or after the other.
+FIRST_ID = '00000000-0000-0000-0000-000000000000'
+LAST_ID = 'ffffffff-ffff-ffff-ffff-ffffffffffff'
+
 _last_ticks = 0
 
 

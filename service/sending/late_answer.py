@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from service.accounts.account import Account
 from service.conversations import reply_outcome
 from service.conversations.reply_outcome import COUNT_TURN, IS_LOOP, IS_QUICK, LOOP
-from service.messages.message import ANSWERED_TYPES
+from service.messages.message import ANSWERED_TYPES, REDELIVERY
 from service.runtime.db import execute, fetch
 from service.runtime.errors import Conflict, Invalid
 from service.runtime.prepared import Prepared, fill
@@ -25,9 +25,10 @@ SELECT id FROM conversation WHERE id = %s FOR NO KEY UPDATE
 # The customer's message, and what became of it since. Its age counts as that of a wanted reply, or
 # since somebody has asked for the reply.
 # `|| ''`: no index of the inbound ones is asked, whatever the tables held when this was planned.
-FIND_ANSWERED = Prepared("""
+FIND_ANSWERED = Prepared(
+    """
 SELECT greatest(c.reply_wanted_at, CASE
-    WHEN m.timestamp BETWEEN m.created_at - interval '7 days' AND m.created_at
+    WHEN m.timestamp BETWEEN m.created_at - interval '{redelivery_days} days' AND m.created_at
     THEN m.timestamp ELSE m.created_at END) AS wanted_at,
   now() AS now, CASE WHEN c.paused_until > now() THEN c.paused_until END AS paused_until,
   (SELECT n.id FROM message n
@@ -36,7 +37,9 @@ SELECT greatest(c.reply_wanted_at, CASE
    ORDER BY n.id LIMIT 1) AS overtaken_by
 FROM message m JOIN conversation c ON c.id = m.conversation_id
 WHERE m.id = %(id)s AND m.conversation_id = %(conversation_id)s AND m.direction || '' = 'inbound'
-""")
+""",
+    redelivery_days=REDELIVERY.days,
+)
 # What is being asked finds its claim gone, and is not sent. A reply that was still wanted is a
 # turn; one that the service took upon itself with 202 was counted then.
 END_WANTED_REPLY = Prepared(

@@ -8,6 +8,7 @@ from marshmallow import ValidationError, fields, validate, validates_schema
 from service.content.fields import Body, Flag, fits_in, storable
 from service.content.message_types import TEXT_LIMIT
 from service.conversations.opt_out_keywords import MAX_LENGTH, MAX_WORDS
+from service.conversations.pause import MAX_MINUTES
 from service.web.schema_fields import (
     Pasted,
     PastedURL,
@@ -100,7 +101,7 @@ class AccountSchema(Body):
     quiet_seconds = fields.Float(validate=validate.Range(0, 30), allow_none=True)
     reply_ttl_seconds = fields.Integer(strict=True, validate=validate.Range(1, 86_400))
     max_turns_a_day = fields.Integer(strict=True, validate=validate.Range(1, 10_000))
-    pause_minutes = fields.Integer(strict=True, validate=validate.Range(0, 525_600))
+    pause_minutes = fields.Integer(strict=True, validate=validate.Range(0, MAX_MINUTES))
     fallback_text = Text(maximum=TEXT_LIMIT, allow_none=True)
     responder = fields.Nested(ResponderSchema, allow_none=True)
 

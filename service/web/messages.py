@@ -18,6 +18,7 @@ from service.messages.message_list import MessageQuery
 from service.messages.message_search import Scope
 from service.messages.state_machine import WAITING, Status
 from service.runtime.errors import Invalid
+from service.runtime.ids import FIRST_ID, LAST_ID
 from service.runtime.queues import ERRANDS, SEND, wake
 from service.sending import outbox, submit
 from service.web import pagination, request_input
@@ -152,8 +153,8 @@ def _scope(after: datetime | None, before: datetime | None) -> Scope:
         request_input.parameter('chatbot_id'),
         conversation_id and current_id(conversation_id),
         any(map(request_input.parameter, NARROW)) or request_input.parameter('status') in WAITING,
-        message_list.first_id(after) if after else message_list.FIRST_ID,
-        message_list.last_id(before) if before else message_search.LAST_ID,
+        message_list.first_id(after) if after else FIRST_ID,
+        message_list.last_id(before) if before else LAST_ID,
     )
 
 

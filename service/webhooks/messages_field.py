@@ -4,7 +4,7 @@ import json
 import logging
 import time
 from collections.abc import Iterable
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from service.content.plain_text import read
 from service.conversations import conversation, opt_out
@@ -12,7 +12,7 @@ from service.conversations.conversation import Activity
 from service.conversations.pause import Occasion, PausedBy
 from service.media import expected_file
 from service.messages import echo, message, search_index
-from service.messages.message import ANSWERED_TYPES, MessageKey, ReceivedMessage
+from service.messages.message import ANSWERED_TYPES, REDELIVERY, MessageKey, ReceivedMessage
 from service.messages.search_vector import vector
 from service.runtime.config import settings
 from service.runtime.ids import new_id
@@ -23,7 +23,6 @@ from service.webhooks.item import Item, ItemKind, ItemOutcome, JsonObject
 
 log = logging.getLogger(__name__)
 
-REDELIVERY = timedelta(days=7)  # for so long Meta sends again what was not answered with 200
 WARNING_SECONDS = 600  # between two warnings about one account that answers nobody
 _warned_at: dict[str, float] = {}  # chatbot_id: monotonic time of the last warning
 
