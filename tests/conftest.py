@@ -55,6 +55,7 @@ from service.runtime.migrate import upgrade  # noqa: E402
 from service.web.app import create_app  # noqa: E402
 from tests.bucket import CREDENTIALS, Bucket  # noqa: E402
 from tests.files import CONTENT, FileServer  # noqa: E402
+from tests.own_service import Platform  # noqa: E402
 from tests.people import Backend, Meta, StandIn, Workers, envelope  # noqa: E402
 
 
@@ -207,6 +208,15 @@ def in_bucket(bucket, setting, monkeypatch):
     bucket.empty()
     setting('MEDIA_URL', bucket.url)
     return bucket
+
+
+@pytest.fixture
+def platform(backend):
+    """The platform's own service, which says Hi! to the customers of the usual account."""
+    with Platform() as platform:
+        backend.account(responder={'kind': 'http', 'url': f'{platform.url}/reply'})
+        platform.says('Hi!')
+        yield platform
 
 
 @pytest.fixture

@@ -36,6 +36,37 @@ def arguments():
         help=f'of {", ".join(PARTS)}; else all; or {" or ".join(APART)}',
     )
     parser.add_argument(
+        '--pairs', type=int, default=3, help='runs of ours and of the reference, in turn'
+    )
+    parser.add_argument(
+        '--only',
+        action='store_true',
+        help='send: of these, without the comparison; turn: the rates alone',
+    )
+    parser.add_argument(
+        '--profile', action='store_true', help='py-spy on our process in its first run'
+    )
+    parser.add_argument(
+        '--messages',
+        type=int,
+        help='send: messages in one run, 2000; faults: in, and as many out, 10000',
+    )
+    parser.add_argument(
+        '--seed',
+        type=int,
+        help='faults, crashes, bursts: of what is drawn at random; each run prints it',
+    )
+    add_of_turn(parser)
+    add_of_crashes(parser)
+    add_of_send(parser)
+    options = parser.parse_args()
+    for name in ('rates', 'processes', 'thinks'):
+        setattr(options, name, numbers(getattr(options, name)))
+    return options
+
+
+def add_of_turn(parser):
+    parser.add_argument(
         '--against', metavar='PATH', help='turn: another checkout, in turn with ours'
     )
     parser.add_argument('--rates', nargs='+', default=[], help='turn: turns a second; 5 80 240')
@@ -59,20 +90,10 @@ def arguments():
     parser.add_argument(
         '--thinks', nargs='+', default=[], help='turn: seconds that the AI takes; 0 2'
     )
-    parser.add_argument(
-        '--pairs', type=int, default=3, help='runs of ours and of the reference, in turn'
-    )
-    parser.add_argument(
-        '--messages',
-        type=int,
-        help='send: messages in one run, 2000; faults: in, and as many out, 10000',
-    )
+
+
+def add_of_crashes(parser):
     parser.add_argument('--faults', type=int, default=100, help='faults: how many')
-    parser.add_argument(
-        '--seed',
-        type=int,
-        help='faults, crashes, bursts: of what is drawn at random; each run prints it',
-    )
     parser.add_argument('--kills', type=int, default=50, help='crashes: how many')
     parser.add_argument('--rate', type=int, default=20, help='crashes: turns a second')
     parser.add_argument(
@@ -82,6 +103,9 @@ def arguments():
         metavar='ENTRY',
         help='crashes: these, or all, with synchronous_commit=off: promises must break',
     )
+
+
+def add_of_send(parser):
     parser.add_argument(
         '--workers', action='store_true', help='send: also one, two and four workers'
     )
@@ -91,18 +115,6 @@ def arguments():
     parser.add_argument(
         '--limit', action='store_true', help='send: also three workers held to 80 a second'
     )
-    parser.add_argument(
-        '--only',
-        action='store_true',
-        help='send: of these, without the comparison; turn: the rates alone',
-    )
-    parser.add_argument(
-        '--profile', action='store_true', help='py-spy on our process in its first run'
-    )
-    options = parser.parse_args()
-    for name in ('rates', 'processes', 'thinks'):
-        setattr(options, name, numbers(getattr(options, name)))
-    return options
 
 
 def numbers(words):

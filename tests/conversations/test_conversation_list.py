@@ -106,6 +106,37 @@ def test_those_in_which_something_was_said_since(acme, either_way):
     assert listed(acme, since=NOW.isoformat()) == []
 
 
+PAST = '0000'  # before any time
+SIX_HOURS_AGO = (NOW - timedelta(hours=6)).isoformat()
+
+
+def is_paused(one):
+    return (one['paused_until'] or PAST) > NOW.isoformat()
+
+
+def waits(one):
+    return (one['last_inbound_at'] or PAST) > (one['last_outbound_at'] or PAST)
+
+
+def is_active(one):
+    said = max(one['last_message_at'] or PAST, one['last_outbound_at'] or PAST)
+    return said >= SIX_HOURS_AGO
+
+
+# By filter: the values that it may have, and whether a conversation passes one of them.
+FILTERS = {
+    'chatbot_id': ((CHATBOT, 'other'), lambda one, value: one['chatbot_id'] == value),
+    'paused': (('true', 'false'), lambda one, value: is_paused(one) == (value == 'true')),
+    'unanswered': (('true', 'false'), lambda one, value: waits(one) == (value == 'true')),
+    'assignee': (('maria', 'ana'), lambda one, value: one['assignee'] == value),
+    'since': ((SIX_HOURS_AGO,), lambda one, value: is_active(one)),
+}
+
+
+def passes(one, query):
+    return all(FILTERS[name][1](one, value) for name, value in query.items())
+
+
 def test_any_filters_together_find_what_a_look_at_every_one_finds(acme, monkeypatch):
     acme.account('other', OTHER)
     random.seed(5)
@@ -120,42 +151,11 @@ def test_any_filters_together_find_what_a_look_at_every_one_finds(acme, monkeypa
             assignee=random.choice((None, None, 'maria', 'ana')),
         )
     every = acme.get('/conversations', query_string={'limit': 200}).json['data']
-    since = NOW - timedelta(hours=6)
-    past = '0000'
-
-    def is_paused(one):
-        return (one['paused_until'] or past) > NOW.isoformat()
-
-    def waits(one):
-        return (one['last_inbound_at'] or past) > (one['last_outbound_at'] or past)
-
-    def is_active(one):
-        said = max(one['last_message_at'] or past, one['last_outbound_at'] or past)
-        return said >= since.isoformat()
-
-    choices = {
-        'chatbot_id': lambda one, value: one['chatbot_id'] == value,
-        'paused': lambda one, value: is_paused(one) == (value == 'true'),
-        'unanswered': lambda one, value: waits(one) == (value == 'true'),
-        'assignee': lambda one, value: one['assignee'] == value,
-        'since': lambda one, value: is_active(one),
-    }
-    values = {
-        'chatbot_id': (CHATBOT, 'other'),
-        'paused': ('true', 'false'),
-        'unanswered': ('true', 'false'),
-        'assignee': ('maria', 'ana'),
-        'since': (since.isoformat(),),
-    }
     for n in range(150):
         monkeypatch.setattr(conversation_list, 'WALK', (1, 9, 5000)[n % 3])
-        names = random.sample(sorted(choices), random.randint(1, 4))
-        query = {name: random.choice(values[name]) for name in names}
-        expected = [
-            one['id']
-            for one in every
-            if all(choices[name](one, value) for name, value in query.items())
-        ]
+        names = random.sample(sorted(FILTERS), random.randint(1, 4))
+        query = {name: random.choice(FILTERS[name][0]) for name in names}
+        expected = [one['id'] for one in every if passes(one, query)]
         assert listed(acme, **query) == expected, query
         assert paged(acme, query) == expected, query
 

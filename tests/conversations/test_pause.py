@@ -8,7 +8,6 @@ import pytest
 from service.conversations.pause import Occasion, PausedBy, begin_by_themselves
 from service.runtime.db import connection
 from tests.messages.test_echoes import echo, echoed
-from tests.own_service import Platform
 from tests.people import CUSTOMER, envelope, sql, status_of, text_message
 from tests.stack import wait_until
 from workers import incoming, replies, send
@@ -16,14 +15,6 @@ from workers import incoming, replies, send
 FOR_EVER = '9999-12-31T00:00:00.000000Z'
 NOBODY = '0192a000-0000-7000-8000-000000000000'
 SLOW = '19980008004'  # Meta answers after 800 ms
-
-
-@pytest.fixture
-def platform(backend):
-    with Platform() as platform:
-        backend.account(responder={'kind': 'http', 'url': f'{platform.url}/reply'})
-        platform.says('Hi!')
-        yield platform
 
 
 @pytest.fixture

@@ -2,16 +2,7 @@
 
 import pytest
 
-from tests.own_service import Platform
 from tests.people import CUSTOMER, Customers, envelope, sql
-
-
-@pytest.fixture
-def platform(backend):
-    with Platform() as platform:
-        backend.account(responder={'kind': 'http', 'url': f'{platform.url}/reply'})
-        platform.says('Hi!')
-        yield platform
 
 
 @pytest.fixture

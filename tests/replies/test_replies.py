@@ -13,14 +13,6 @@ from workers import incoming, replies
 
 
 @pytest.fixture
-def platform(backend):
-    with Platform() as platform:
-        backend.account(responder={'kind': 'http', 'url': f'{platform.url}/reply'})
-        platform.says('Hi!')
-        yield platform
-
-
-@pytest.fixture
 def write(meta):
     """write('text', …): the customer writes, and a worker hears it, but waits for no responder."""
     written = []

@@ -20,14 +20,6 @@ CALM = {'type': 'text', 'text': {'body': 'Hi!'}}
 
 
 @pytest.fixture
-def platform(backend):
-    with Platform() as platform:
-        backend.account(responder={'kind': 'http', 'url': platform.url})
-        platform.says('Hi!')
-        yield platform
-
-
-@pytest.fixture
 def write(meta):
     """write(phone, …): the customers have written, and wait for replies that nobody asks for."""
 

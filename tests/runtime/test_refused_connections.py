@@ -12,7 +12,6 @@ import pytest
 from peewee import OperationalError
 
 from service.runtime import db, migrate
-from service.runtime.config import settings
 from tests.stack import Processes, free_port, wait_until
 from tests.stack.postgres import administration, with_database
 
@@ -60,26 +59,9 @@ REASONS = {
 }
 
 
-@pytest.fixture
-def there(database):
-    """there(url): PostgreSQL's address, for this test."""
-
-    def change(url):
-        patch.setenv('DATABASE_URL', url)
-        settings.forget()
-        db.db.close_all()
-        db.configure()
-
-    with pytest.MonkeyPatch.context() as patch:
-        yield change
-    db.db.close_all()
-    settings.forget()
-    db.configure()
-
-
 @pytest.mark.parametrize('wrong', REASONS)
-def test_readyz_and_the_log_say_why(application, there, urls, backend, caplog, wrong):
-    there(urls[wrong])
+def test_readyz_and_the_log_say_why(application, by_way_of, urls, backend, caplog, wrong):
+    by_way_of(urls[wrong])
     for_us, for_strangers = REASONS[wrong], re.sub('".*"', '"…"', REASONS[wrong])
     answer = application.test_client().get('/readyz')
     assert (answer.status_code, answer.json['away']) == (503, ['database'])
@@ -111,21 +93,21 @@ def test_processes_that_wait_say_why_once_and_again_when_it_changes(
 
 
 @pytest.mark.parametrize('wrong', ['the password', 'the host'])
-def test_the_release_says_why(there, urls, monkeypatch, wrong):
+def test_the_release_says_why(by_way_of, urls, monkeypatch, wrong):
     monkeypatch.setattr(migrate, 'CONNECT_PATIENCE', 0.5)
-    there(urls[wrong])
+    by_way_of(urls[wrong])
     with pytest.raises(SystemExit) as end:
         migrate.main()
     assert str(end.value).startswith(f'DATABASE_URL: {REASONS[wrong]}')
     assert PASSWORD not in str(end.value)
 
 
-def test_a_server_that_has_become_a_replica_is_away(backend, there, postgres):
+def test_a_server_that_has_become_a_replica_is_away(backend, by_way_of, postgres):
     """After a failover its connections live and refuse to write: they are closed, and a primary is
     looked for.
     """
     backend.account()
-    there(f'{postgres.url}?options=-c%20default_transaction_read_only%3Don')
+    by_way_of(f'{postgres.url}?options=-c%20default_transaction_read_only%3Don')
     assert backend.get('/messages').status_code == 200
     answer = backend.post(
         '/send', {'chatbot_id': 'acme', 'to': '+12025550143', 'text': {'body': 'x'}}

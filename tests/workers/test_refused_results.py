@@ -9,7 +9,6 @@ from service.templates import template_sync
 from service.templates.template import TemplateKey
 from service.webhooks import process
 from tests.files import at_meta, comes_in, media_message
-from tests.own_service import Platform
 from tests.people import WABA, envelope, sql, text_message
 from tests.stack import wait_until
 from workers import background, incoming, replies
@@ -37,14 +36,6 @@ def refuse(database):
     yield refusal
     for table in tables:
         sql(f'DROP FUNCTION refuse_{table} CASCADE')
-
-
-@pytest.fixture
-def platform(backend):
-    with Platform() as platform:
-        backend.account(responder={'kind': 'http', 'url': platform.url})
-        platform.says('Hi!')
-        yield platform
 
 
 def customers_write(meta, *phones):
