@@ -158,7 +158,7 @@ class Stand(contextlib.ExitStack):
         )
 
     def empty(self):
-        self.sql(f'TRUNCATE {EMPTY}')
+        self.sql(f'TRUNCATE {EMPTY} CASCADE')
         self.sql('CHECKPOINT')
 
 
