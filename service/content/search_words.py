@@ -31,10 +31,17 @@ NO_LETTER = re.compile(r'[^\w\s]|_|[^\D0-9]')  # also a digit of another script
 # How the sign before it is drawn: variants, skin tones, keycaps.
 IS_STYLE = re.compile('[\ufe00-\ufe0f\U000e0100-\U000e01ef\U0001f3fb-\U0001f3ff\u20e3]')
 ZERO_WIDTH_SPACE = '\u200b'
+# For bytes.translate: letters and digits are small, all else is a blank.
+PLAIN_ASCII = bytes(ord(chr(byte).lower()) if chr(byte).isalnum() else 32 for byte in range(128))
+PLAIN_ASCII += b' ' * 128
 
 
 def words(text: str) -> list[str]:
     """The different words of a text, in no order: by any of them, or its beginning, it is found."""
+    text = text[:MAX_TEXT]
+    if text.isascii():  # several times as fast, and most texts
+        split = text.encode().translate(PLAIN_ASCII).decode().split()
+        return list(dict.fromkeys(word[:MAX_WORD] for word in split))[:MAX_WORDS]
     found: set[str] = set()
     for match in WORD.finditer(_letters(text)):
         found |= set(_pairs(match[1], '') if match[1] else (match[0][:MAX_WORD],))

@@ -23,8 +23,12 @@ PLACE = """substr(m.id::text, 2, 3)
 
 def vector(message_id: str, chatbot_id: str, *texts: str) -> str:
     """The words of a message's texts; '' when they have none."""
-    place = period(message_id) + owner(chatbot_id)
-    return ' '.join([f"'{place}{word}'" for word in words('\n'.join(texts))])
+    return _placed_words(period(message_id) + owner(chatbot_id), '\n'.join(texts))
+
+
+@lru_cache(16)  # one text goes to many at a time
+def _placed_words(place: str, text: str) -> str:
+    return ' '.join([f"'{place}{word}'" for word in words(text)])
 
 
 def period(message_id: str) -> str:

@@ -81,6 +81,11 @@ def test_whatever_is_written_is_found_by_itself(text):
     assert not set("'\\:&|!<>()*~ \0") & set(''.join(found))
 
 
+@given(st.text(st.characters(codec='ascii')))
+def test_a_text_in_ascii_has_the_words_that_it_has_beside_another_letter(text):
+    assert set(words(text)) == set(words(f'{text} я')) - {'я'}
+
+
 def test_a_strangers_text_costs_its_length():
     text = ''.join(chr(0x80 + n * 7919 % 0xD000) for n in range(1_000_000)) + '\ufdfa' * 1_000_000
     began = time.monotonic()
