@@ -24,7 +24,6 @@ log = logging.getLogger(__name__)
 BUDGET = 5
 LINGER = 0.5  # seconds without work after which a drain ends; a later wake-up starts the next
 PACE = 0.025  # seconds from the beginning of a step to that of the next
-IDLE_FACTOR = 1.4  # a pace is so much longer where there was nothing to do
 STEP_SECONDS = 1  # after which a step is taken though nothing is due: leases are renewed in it
 FAILURE_REST_SECONDS = 0.2  # after a step that failed
 AWAY = (*CONNECTION_LOST, MaxConnectionsExceeded)  # it may work the next time
@@ -130,8 +129,7 @@ class Drain:
             self._is_busy = found > 1  # who found several will find some the next time, too
         if found or self._pool.in_flight():
             self._idle_since = time.monotonic()
-        pace = self._pace if found else self._pace * IDLE_FACTOR
-        stopping.wait(max(0, began + pace - time.monotonic()))
+        stopping.wait(max(0, began + self._pace - time.monotonic()))
 
     def _is_due(self, now: float) -> bool:
         """Whether to take a step, by one cheap look where the last one found nothing or one."""
