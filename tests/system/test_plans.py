@@ -13,8 +13,9 @@ import psycopg2
 import pytest
 
 from service.runtime import migrate, rows
+from service.runtime.migrate import PatientCursor
 from service.runtime.prepared import Prepared
-from service.runtime.session import Cursor, Session
+from service.runtime.session import Session
 from tests.many_rows import fill
 from tests.stack import ROOT
 from tests.stack.postgres import GivenPostgres
@@ -63,10 +64,13 @@ class Plans:
     """The plans of a direct connection of ours to a database."""
 
     def __init__(self, url):
-        self.session = psycopg2.connect(url, connection_factory=Session, cursor_factory=Cursor)
+        self.session = psycopg2.connect(
+            url, connection_factory=Session, cursor_factory=PatientCursor
+        )
         self.session.autocommit = True
         self.session.find_out()
         assert self.session.is_direct
+        self.rows('SET statement_timeout = 0')  # a million rows may take their time
         self.first_columns = {}  # {index: column}
 
     def rows(self, sql):
