@@ -734,6 +734,260 @@ CREATE UNLOGGED TABLE reply_request (
     asked_at timestamptz NOT NULL               -- at the first try: webhook-timestamp
 );
 
+-- version 11: keys, endpoints, events
+
+-- Keys that see less than those of API_KEYS.
+CREATE TABLE api_key (
+    id uuid PRIMARY KEY,
+    name text NOT NULL CHECK (length(name) BETWEEN 1 AND 255),
+    digest bytea NOT NULL UNIQUE,               -- SHA-256 of the key, which is shown once and kept nowhere
+    last4 text NOT NULL,
+    chatbot_ids text[] NOT NULL CHECK (cardinality(chatbot_ids) > 0),
+    scopes text[] NOT NULL CHECK (scopes <@ ARRAY['send', 'read', 'manage'] AND cardinality(scopes) > 0),
+    expires_at timestamptz,
+    last_used_at timestamptz,                   -- to the hour
+    created_at timestamptz NOT NULL DEFAULT now()
+);
+
+-- Where the platform is told.
+CREATE TABLE endpoint (
+    id uuid PRIMARY KEY,
+    kind text NOT NULL
+        CHECK (kind IN ('events',               -- ours, by Standard Webhooks
+                        'relay',                -- what Meta posted
+                        'poll')),               -- somebody reads GET /events, until listens_until
+    url text,
+    chatbot_id text REFERENCES whatsapp_cloud_account,  -- null: all
+    types text[],                               -- of events; null: all
+    secret text,                                -- this and the next: Fernet tokens
+    former_secret text,                         -- signs beside the new one
+    former_secret_until timestamptz,
+    description text,
+    state text NOT NULL DEFAULT 'active'
+        CHECK (state IN ('active',
+                         'paused')),            -- by a person, by its 410, or after three days of failures
+    state_reason json,
+    state_since timestamptz,
+    failing_since timestamptz,                  -- the first failure since its last success
+    listens_until timestamptz,
+    created_at timestamptz NOT NULL DEFAULT now(),
+    updated_at timestamptz NOT NULL DEFAULT now(),
+    CHECK ((kind = 'poll') = (url IS NULL)),
+    CHECK ((kind = 'poll') = (secret IS NULL)),
+    CHECK ((kind = 'poll') = (listens_until IS NOT NULL))
+);
+CREATE UNIQUE INDEX endpoint_poll ON endpoint (coalesce(chatbot_id, '')) WHERE kind = 'poll';
+
+-- Ids of events are made here, by the one clock that all share, when the row they tell of is locked: their order is
+-- that of the facts of a conversation. UUIDv7 with a fraction of the millisecond.
+CREATE FUNCTION new_event_id() RETURNS uuid LANGUAGE sql VOLATILE AS $$
+    SELECT (lpad(to_hex(us / 1000), 12, '0') || '7' || lpad(to_hex(us % 1000 * 4096 / 1000), 3, '0')
+        || substr(replace(gen_random_uuid()::text, '-', ''), 17))::uuid
+    FROM (SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint AS us) AS clock
+$$;
+
+-- A fact that somebody wants to hear of, written in its own transaction, by the triggers below.
+-- No foreign keys here and in event_delivery: their checks would lock rows that everybody writes.
+CREATE TABLE event (
+    id uuid PRIMARY KEY DEFAULT new_event_id(),
+    type text NOT NULL,                         -- as in docs/events.md; 'relay': of a webhook of Meta's
+    chatbot_id text NOT NULL,
+    conversation_id uuid,
+    message_id uuid,
+    data json NOT NULL DEFAULT '{}'             -- what else it says: states before and after, and ids of other rows
+);
+CREATE INDEX event_by_chatbot ON event (chatbot_id, id);
+
+CREATE TABLE event_delivery (
+    endpoint_id uuid NOT NULL,
+    event_id uuid NOT NULL,
+    conversation_id uuid,                       -- its events are delivered in order; null: in any
+    status text NOT NULL DEFAULT 'waiting'
+        CHECK (status IN ('waiting',            -- for due_at; with a claim it is under way, and due_at is its lease
+                          'delivered',
+                          'failed')),           -- given up; may be sent again
+    due_at timestamptz DEFAULT now(),
+    claim uuid,
+    attempts smallint NOT NULL DEFAULT 0,
+    response_status smallint,                   -- of the latest attempt; null: no answer
+    milliseconds integer,
+    error text,                                 -- why the latest attempt failed
+    body text,                                  -- once an attempt has failed: each further one sends the same bytes
+    created_at timestamptz NOT NULL DEFAULT now(),
+    updated_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (endpoint_id, event_id),
+    CHECK ((status = 'waiting') = (due_at IS NOT NULL))
+);
+CREATE INDEX event_delivery_due ON event_delivery (endpoint_id, due_at) WHERE status = 'waiting';
+CREATE INDEX event_delivery_lane ON event_delivery (endpoint_id, conversation_id, event_id) WHERE status = 'waiting';
+CREATE INDEX event_delivery_of ON event_delivery (event_id);
+
+CREATE FUNCTION wants_event(e endpoint, event_type text, of_chatbot text) RETURNS boolean IMMUTABLE LANGUAGE sql AS $$
+    SELECT (e.kind = 'relay') = (event_type = 'relay') AND (e.chatbot_id IS NULL OR e.chatbot_id = of_chatbot)
+        AND (e.types IS NULL OR event_type = ANY (e.types))
+$$;
+-- Writes an event, unless nobody wants it.
+CREATE FUNCTION publish(event_type text, of_chatbot text, conversation uuid, message uuid, data json)
+RETURNS void LANGUAGE sql AS $$
+    INSERT INTO event (type, chatbot_id, conversation_id, message_id, data)
+    SELECT event_type, of_chatbot, conversation, message, data
+    WHERE EXISTS (SELECT FROM endpoint e WHERE wants_event(e, event_type, of_chatbot)
+        AND (e.kind <> 'poll' OR e.listens_until > now()))
+$$;
+
+-- Whoever gets it: a delivery each. INFO comes to the client with the statement's answer: this process rings the bell
+-- when it has committed (service/runtime/db.py).
+CREATE FUNCTION queue_deliveries() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO event_delivery (endpoint_id, event_id, conversation_id)
+    SELECT e.id, t.id, t.conversation_id FROM told t JOIN endpoint e ON wants_event(e, t.type, t.chatbot_id)
+    WHERE e.kind <> 'poll';
+    IF FOUND THEN
+        RAISE INFO 'event deliveries are due';
+    END IF;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER queue_deliveries AFTER INSERT ON event REFERENCING NEW TABLE AS told
+    FOR EACH STATEMENT EXECUTE FUNCTION queue_deliveries();
+
+-- Messages: one statement for all that a statement moves.
+CREATE FUNCTION tell_new_messages() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF EXISTS (SELECT FROM endpoint WHERE kind <> 'relay') THEN
+        INSERT INTO event (type, chatbot_id, conversation_id, message_id, data)
+        SELECT t.type, t.chatbot_id, t.conversation_id, t.id, t.data FROM (
+            SELECT n.id, n.chatbot_id, n.conversation_id, CASE
+                    WHEN n.refers_to IS NOT NULL AND (n.direction = 'inbound' OR n.echo) THEN 'message.changed'
+                    WHEN n.direction = 'inbound' THEN 'message.received'
+                    ELSE 'message.status' END AS type,
+                CASE WHEN n.direction = 'outbound' THEN json_build_object('status', n.status, 'previous_status', NULL)
+                    ELSE '{}' END AS data
+            FROM new_rows n
+            WHERE n.status IN ('received', 'accepted', 'sent', 'delivered', 'read', 'played', 'failed', 'held',
+                'unknown', 'expired', 'cancelled')) t
+        WHERE EXISTS (SELECT FROM endpoint e WHERE wants_event(e, t.type, t.chatbot_id)
+            AND (e.kind <> 'poll' OR e.listens_until > now()))
+        ORDER BY t.id;
+    END IF;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER tell_new_messages AFTER INSERT ON message REFERENCING NEW TABLE AS new_rows
+    FOR EACH STATEMENT EXECUTE FUNCTION tell_new_messages();
+CREATE FUNCTION tell_moved_messages() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF EXISTS (SELECT FROM endpoint WHERE kind <> 'relay') THEN
+        INSERT INTO event (type, chatbot_id, conversation_id, message_id, data)
+        SELECT 'message.status', n.chatbot_id, n.conversation_id, n.id,
+            json_build_object('status', n.status, 'previous_status', o.status)
+        FROM new_rows n JOIN old_rows o USING (id)
+        WHERE n.status <> o.status AND n.status IN ('accepted', 'sent', 'delivered', 'read', 'played', 'failed', 'held',
+                'unknown', 'expired', 'cancelled')
+            AND EXISTS (SELECT FROM endpoint e WHERE wants_event(e, 'message.status', n.chatbot_id)
+                AND (e.kind <> 'poll' OR e.listens_until > now()))
+        ORDER BY n.id;
+    END IF;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER tell_moved_messages AFTER UPDATE ON message REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows
+    FOR EACH STATEMENT EXECUTE FUNCTION tell_moved_messages();
+
+-- All else happens seldom: a row at a time, and only where something that is told of has changed.
+CREATE FUNCTION tell_conversation_change() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF NEW.paused_until > now() AND (coalesce(OLD.paused_until <= now(), true)
+        OR (NEW.paused_by, NEW.assignee) IS DISTINCT FROM (OLD.paused_by, OLD.assignee))
+    THEN
+        PERFORM publish('conversation.paused', NEW.chatbot_id, NEW.id, NULL, '{}');
+    ELSIF NEW.paused_until IS NULL AND OLD.paused_until > now() THEN
+        PERFORM publish('conversation.resumed', NEW.chatbot_id, NEW.id, NULL, '{}');
+    END IF;
+    IF NEW.reply_error::text IS DISTINCT FROM OLD.reply_error::text AND NEW.reply_error ->> 'final' = 'true' THEN
+        PERFORM publish(CASE NEW.reply_error ->> 'title' WHEN 'max_turns_a_day replies were sent today (UTC)'
+            THEN 'reply.limited' ELSE 'reply.failed' END, NEW.chatbot_id, NEW.id, NULL, '{}');
+    END IF;
+    IF OLD.opted_out_at IS NULL AND NEW.opted_out_at IS NOT NULL THEN
+        PERFORM publish('contact.opted_out', NEW.chatbot_id, NEW.id, NULL, '{}');
+    ELSIF OLD.opted_out_at IS NOT NULL AND NEW.opted_out_at IS NULL THEN
+        PERFORM publish('contact.opted_in', NEW.chatbot_id, NEW.id, NULL, '{}');
+    END IF;
+    IF OLD.known_at IS NOT NULL AND (NEW.wa_id, NEW.user_id, NEW.parent_user_id, NEW.username, NEW.name)
+        IS DISTINCT FROM (OLD.wa_id, OLD.user_id, OLD.parent_user_id, OLD.username, OLD.name)
+    THEN
+        PERFORM publish('contact.changed', NEW.chatbot_id, NEW.id, NULL, '{}');
+    END IF;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER tell_conversation_change AFTER UPDATE ON conversation FOR EACH ROW
+    WHEN (NEW.paused_until IS DISTINCT FROM OLD.paused_until OR NEW.paused_by IS DISTINCT FROM OLD.paused_by
+        OR NEW.assignee IS DISTINCT FROM OLD.assignee OR NEW.reply_error IS NOT NULL
+        OR NEW.opted_out_at IS DISTINCT FROM OLD.opted_out_at OR OLD.known_at IS NOT NULL
+            AND (NEW.wa_id, NEW.user_id, NEW.parent_user_id, NEW.username, NEW.name)
+                IS DISTINCT FROM (OLD.wa_id, OLD.user_id, OLD.parent_user_id, OLD.username, OLD.name))
+    EXECUTE FUNCTION tell_conversation_change();
+
+CREATE FUNCTION tell_stored_media() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM publish('media.' || NEW.status, m.chatbot_id, m.conversation_id, m.id, json_build_object('media_id', NEW.id))
+    FROM message m WHERE m.id = NEW.message_id;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER tell_stored_media AFTER UPDATE ON media FOR EACH ROW
+    WHEN (NEW.message_id IS NOT NULL AND OLD.status <> NEW.status AND NEW.status IN ('stored', 'failed'))
+    EXECUTE FUNCTION tell_stored_media();
+
+CREATE FUNCTION tell_account_state() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM publish(CASE NEW.send_state WHEN 'held' THEN 'account.held' ELSE 'account.released' END,
+        NEW.chatbot_id, NULL, NULL, '{}');
+    RETURN NULL;
+END $$;
+CREATE TRIGGER tell_account_state AFTER UPDATE ON whatsapp_cloud_account FOR EACH ROW
+    WHEN (NEW.send_state <> OLD.send_state) EXECUTE FUNCTION tell_account_state();
+-- What Meta tells of a WABA concerns each of its accounts, what it tells of a number that number's alone.
+CREATE FUNCTION tell_account_health() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM publish('account.health', a.chatbot_id, NULL, NULL, json_build_object('account_event_id', NEW.id))
+    FROM whatsapp_cloud_account a
+    WHERE a.waba_id = NEW.waba_id AND (NEW.phone_number_id IS NULL OR NEW.phone_number_id = a.phone_number_id)
+        AND (NEW.display_phone_number IS NULL OR a.display_phone_number IS NULL
+            OR NEW.display_phone_number = regexp_replace(a.display_phone_number, '[^0-9]', '', 'g'));
+    RETURN NULL;
+END $$;
+CREATE TRIGGER tell_account_health AFTER INSERT ON account_event FOR EACH ROW EXECUTE FUNCTION tell_account_health();
+
+CREATE FUNCTION tell_template_change() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM publish('template.changed', a.chatbot_id, NULL, NULL,
+        json_build_object('waba_id', NEW.waba_id, 'name', NEW.name, 'language', NEW.language))
+    FROM whatsapp_cloud_account a WHERE a.waba_id = NEW.waba_id;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER tell_template_change AFTER UPDATE ON template FOR EACH ROW
+    WHEN ((NEW.status, NEW.category, NEW.quality) IS DISTINCT FROM (OLD.status, OLD.category, OLD.quality))
+    EXECUTE FUNCTION tell_template_change();
+CREATE TRIGGER tell_new_template AFTER INSERT ON template FOR EACH ROW
+    WHEN (NEW.synced_at IS NULL) EXECUTE FUNCTION tell_template_change();   -- by a webhook, not by the first reading
+
+ALTER TABLE batch
+    ADD COLUMN done_at timestamptz;             -- when nothing of it waited any more, as the clock found
+UPDATE batch SET done_at = updated_at;
+CREATE FUNCTION tell_batch_state() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF NEW.done_at IS NOT NULL AND OLD.done_at IS NULL THEN
+        PERFORM publish('batch.done', NEW.chatbot_id, NULL, NULL, json_build_object('batch_id', NEW.id));
+    END IF;
+    IF NEW.status = 'paused' AND OLD.status <> 'paused' THEN
+        PERFORM publish('batch.paused', NEW.chatbot_id, NULL, NULL, json_build_object('batch_id', NEW.id));
+    END IF;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER tell_batch_state AFTER UPDATE ON batch FOR EACH ROW
+    WHEN (NEW.done_at IS DISTINCT FROM OLD.done_at OR NEW.status <> OLD.status) EXECUTE FUNCTION tell_batch_state();
+CREATE INDEX batch_open ON batch (id) WHERE done_at IS NULL AND status = 'running';
+
+ALTER TABLE message
+    ADD COLUMN biz_opaque_callback_data text CHECK (length(biz_opaque_callback_data) <= 512);   -- the caller's own
+
 -- retired: what only the upgrade and the former version's processes needed; the next release drops it
 
 DROP PROCEDURE IF EXISTS mark_waiting_messages();

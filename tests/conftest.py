@@ -85,7 +85,8 @@ TABLES = (
     'media, message_search, message_backfill, message, batch, '
     'contact_event, conversation_identity, conversation_merged, conversation, webhook_event, '
     'template, template_sync, '
-    'account_event, graph_outage, whatsapp_cloud_account, process, reply_request'
+    'account_event, graph_outage, event_delivery, event, endpoint, api_key, '
+    'whatsapp_cloud_account, process, reply_request'
 )
 
 
