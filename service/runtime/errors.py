@@ -43,6 +43,10 @@ CODES = {
         'No API key, or a wrong one, came with the request.',
         'Send Authorization: Bearer <key>.',
     ),
+    'scope_missing': (
+        'The API key may not do this: it lacks the scope that is named.',
+        'Use a key with that scope; a key of API_KEYS makes one with POST /keys.',
+    ),
     'verification_refused': (
         'The webhook was asked for with another verify token.',
         "Give Meta the word of WHATSAPP_VERIFY_TOKEN, or the account's own on its own path.",
@@ -164,10 +168,10 @@ class Unauthorized(GatewayError):
 
 
 class Forbidden(GatewayError):
-    """The verification of the webhook is refused"""
+    """Not allowed"""
 
     status = 403
-    code = 'verification_refused'
+    code = 'scope_missing'
 
 
 class NotFound(GatewayError):

@@ -14,7 +14,7 @@ from service.runtime.queues import ERRANDS, INCOMING, SEND, wake
 from service.sending import brake, holds
 from service.web import pagination, request_input
 from service.web.account_schemas import account_schema, account_update_schema
-from service.web.auth import guard
+from service.web.auth import guard, scope
 from service.web.request_input import query_parameters
 from service.web.responses import Answer, JSONObject
 
@@ -22,6 +22,7 @@ blueprint = guard(Blueprint('accounts', __name__))
 
 
 @blueprint.post('/account')
+@scope('manage')
 def save() -> Answer:
     """Create an account, or change what is given of it.
 
@@ -39,6 +40,7 @@ def save() -> Answer:
 
 
 @blueprint.get('/accounts')
+@scope('read')
 @query_parameters('send_state', 'limit', 'cursor')
 def index() -> JSONObject:
     """List accounts, the newest first, without their health.
@@ -54,11 +56,13 @@ def index() -> JSONObject:
 
 
 @blueprint.get('/account/<chatbot_id>')
+@scope('read')
 def show(chatbot_id: str) -> JSONObject:
     return _serialize(chatbot_id)
 
 
 @blueprint.get('/account/<chatbot_id>/health')
+@scope('read')
 @query_parameters('field', 'limit', 'cursor')
 def show_health(chatbot_id: str) -> JSONObject:
     """List all that Meta told of the account, the newest first."""
@@ -70,12 +74,14 @@ def show_health(chatbot_id: str) -> JSONObject:
 
 
 @blueprint.post('/account/<chatbot_id>/deactivate')
+@scope('manage')
 def deactivate(chatbot_id: str) -> JSONObject:
     holds.deactivate_account(Account.find(chatbot_id))
     return _serialize(chatbot_id)
 
 
 @blueprint.post('/account/<chatbot_id>/resume')
+@scope('manage')
 def resume(chatbot_id: str) -> JSONObject:
     """Send what waited, because a person has mended what held the account."""
     account = Account.find(chatbot_id)
@@ -84,12 +90,14 @@ def resume(chatbot_id: str) -> JSONObject:
 
 
 @blueprint.get('/account/<chatbot_id>/brakes')
+@scope('read')
 def show_brakes(chatbot_id: str) -> JSONObject:
     """Show what slows the account down."""
     return {'data': brake.of_account(Account.find(chatbot_id))}
 
 
 @blueprint.post('/account/<chatbot_id>/brakes/lift')
+@scope('manage')
 def lift_brakes(chatbot_id: str) -> JSONObject:
     """Send at the full rate, because a person knows that Meta's reason is gone.
 
@@ -101,6 +109,7 @@ def lift_brakes(chatbot_id: str) -> JSONObject:
 
 
 @blueprint.get('/usage')
+@scope('read')
 @query_parameters('chatbot_id', 'from', 'to')
 def show_usage() -> JSONObject:
     account = Account.find(request_input.required('chatbot_id'))

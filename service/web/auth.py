@@ -1,22 +1,47 @@
 """Who may come in: the backend by a bearer key, Meta by its signature.
 
-Keys and signatures are compared in constant time.
+A view names the scope that a key needs for it with `@scope`; without that mark it is refused to
+everybody. Keys and signatures are compared in constant time.
 """
 
 import hashlib
 import hmac
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import Any, Literal, TypeVar
 
-from flask import Blueprint, request
+from flask import Blueprint, current_app, g, request
+from peewee import Field, ModelSelect
 
+from service.accounts.api_key import ROOT, ROOT_KEY, Key
 from service.runtime.config import settings
 from service.runtime.db import db
-from service.runtime.errors import Unauthorized
+from service.runtime.errors import Forbidden, NotFound, Unauthorized
+from service.runtime.model import Model
 from service.web import bodies
 from service.web.request_input import check_query
 
 PREFIX = 'sha256='
 NO_KEY = 'Send "Authorization: Bearer <key>" with one of API_KEYS.'
+
+
+NO_SUCH_CHATBOT = 'There is no chatbot "{}".'
+Scope = Literal['send', 'read', 'manage', 'root', 'public']
+View = TypeVar('View', bound=Callable[..., Any])
+Row = TypeVar('Row', bound=Model)
+Query = TypeVar('Query', bound=ModelSelect)
+
+
+def scope(name: Scope) -> Callable[[View], View]:
+    """Mark a view with the scope that a key needs; `root`: only a key of API_KEYS may.
+
+    `public`: nobody is asked for a key, because the view looks at something else or tells nothing.
+    """
+
+    def mark(view: View) -> View:
+        view.scope = name  # type: ignore[attr-defined]
+        return view
+
+    return mark
 
 
 def guard(blueprint: Blueprint) -> Blueprint:
@@ -33,13 +58,67 @@ def guard(blueprint: Blueprint) -> Blueprint:
 
 
 def require_key() -> None:
-    if not has_key():
+    """Raise Unauthorized without a key, Forbidden when it lacks the scope of the view."""
+    key = find_key()
+    if key is None:
         raise Unauthorized(NO_KEY)
+    view = current_app.view_functions[request.endpoint or '']
+    needed = getattr(view, 'scope', None)
+    if needed is None or needed not in key.scopes:
+        raise Forbidden(_refusal(needed), code='scope_missing', scope=needed)
 
 
-def has_key() -> bool:
-    scheme, _, key = request.headers.get('Authorization', '').partition(' ')
-    return scheme.lower() == 'bearer' and is_one_of(key.strip(), settings.API_KEYS)
+def _refusal(needed: str | None) -> str:
+    if needed is None:
+        return 'This address is open to no key yet.'
+    if needed == ROOT:
+        return 'Only a key of API_KEYS may do this.'
+    return f'The key lacks the scope "{needed}".'
+
+
+def find_key() -> Key | None:
+    """The key that came with this request; None when there is none, or none of ours."""
+    if 'key' not in g:
+        g.key = _find_key()
+    key: Key | None = g.key
+    return key
+
+
+def _find_key() -> Key | None:
+    kind, _, text = request.headers.get('Authorization', '').partition(' ')
+    if kind.lower() == 'bearer' and is_one_of(text.strip(), settings.API_KEYS):
+        return ROOT_KEY
+    return None
+
+
+def current_key() -> Key:
+    """The key of this request, in a view of a guarded blueprint."""
+    key = find_key()
+    if key is None:
+        raise Unauthorized(NO_KEY)
+    return key
+
+
+def require_chatbot(chatbot_id: str) -> None:
+    """Raise NotFound, as for a chatbot that there is not, when the key does not see this one."""
+    if not current_key().sees(chatbot_id):
+        raise NotFound(NO_SUCH_CHATBOT.format(chatbot_id), code='unknown_chatbot')
+
+
+def visible(row: Row, noun: str | None = None) -> Row:
+    """A row that was found by its id. Raises NotFound, as for an unknown id, to other tenants.
+
+    `row` has a chatbot_id; `noun`: what an answer calls it, if not as its model says.
+    """
+    if not current_key().sees(getattr(row, 'chatbot_id')):  # noqa: B009  not of every Model
+        raise NotFound(f'There is no such {noun or row.NOUN}.')
+    return row
+
+
+def restrict(query: Query, chatbot_id: Field) -> Query:
+    """A query for the rows of those chatbots alone that the key sees; `chatbot_id`: its column."""
+    chatbot_ids = current_key().chatbot_ids
+    return query if chatbot_ids is None else query.where(chatbot_id.in_(sorted(chatbot_ids)))
 
 
 def _connect() -> None:

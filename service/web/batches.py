@@ -16,7 +16,7 @@ from service.sending.batch import Batch
 from service.sending.recipient import read_list
 from service.sending.recipients import RecipientList
 from service.web import bulk_order, pagination, request_input
-from service.web.auth import guard
+from service.web.auth import guard, scope
 from service.web.idempotency import HashedStream, IdempotentRequest, digest_of_body
 from service.web.request_input import check_names, query_parameters
 from service.web.responses import JSONObject
@@ -26,6 +26,7 @@ blueprint = guard(Blueprint('batches', __name__))
 
 
 @blueprint.post('/send/bulk')
+@scope('send')
 @query_parameters(*bulk_order.CSV_PARAMETERS)
 def send() -> Response:
     """Answer 202 once the batch is committed with all its messages; the work waits in its rows."""
@@ -75,6 +76,7 @@ def _queue(order: JSONObject, recipients: RecipientList, idempotent: IdempotentR
 
 
 @blueprint.get('/batches')
+@scope('read')
 @query_parameters('chatbot_id', 'limit', 'cursor')
 def index() -> JSONObject:
     query = Batch.select()
@@ -84,11 +86,13 @@ def index() -> JSONObject:
 
 
 @blueprint.get('/batches/<uuid:batch_id>')
+@scope('read')
 def show(batch_id: UUID) -> JSONObject:
     return batches.serialize([Batch.find(str(batch_id))])[0]
 
 
 @blueprint.post('/batches/<uuid:batch_id>/pause')
+@scope('send')
 def pause(batch_id: UUID) -> JSONObject:
     """Send nothing more of it until it is resumed, but what a worker has claimed.
 
@@ -99,6 +103,7 @@ def pause(batch_id: UUID) -> JSONObject:
 
 
 @blueprint.post('/batches/<uuid:batch_id>/resume')
+@scope('send')
 def resume(batch_id: UUID) -> JSONObject:
     """Go on sending it; 409 when it was cancelled."""
     batches.resume(Batch.find(str(batch_id)).id)
@@ -107,6 +112,7 @@ def resume(batch_id: UUID) -> JSONObject:
 
 
 @blueprint.post('/batches/<uuid:batch_id>/cancel')
+@scope('send')
 def cancel(batch_id: UUID) -> JSONObject:
     """Take back, for good, what nobody has claimed."""
     batches.cancel(Batch.find(str(batch_id)).id)

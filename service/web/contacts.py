@@ -12,7 +12,7 @@ from service.conversations.opt_out_keywords import MarketingChoice
 from service.runtime.db import db
 from service.sending import holds
 from service.web import pagination, request_input
-from service.web.auth import guard
+from service.web.auth import guard, scope
 from service.web.request_input import query_parameters
 from service.web.responses import JSONObject
 
@@ -20,6 +20,7 @@ blueprint = guard(Blueprint('contacts', __name__))
 
 
 @blueprint.get('/contacts')
+@scope('read')
 @query_parameters('chatbot_id', 'username', 'phone', 'user_id', 'opted_out', 'limit', 'cursor')
 def index() -> JSONObject:
     chatbot_id = request_input.parameter('chatbot_id')
@@ -37,6 +38,7 @@ def index() -> JSONObject:
 
 
 @blueprint.get('/contacts/<uuid:contact_id>')
+@scope('read')
 def show(contact_id: UUID) -> JSONObject:
     """Show a contact, also by the id of one that was merged into it."""
     conversation = contact.find(str(contact_id))
@@ -45,12 +47,14 @@ def show(contact_id: UUID) -> JSONObject:
 
 
 @blueprint.post('/contacts/<uuid:contact_id>/opt-out')
+@scope('manage')
 def opt_out(contact_id: UUID) -> JSONObject:
     """Record that this person wants no marketing, as the platform knows."""
     return _record(contact_id, MarketingChoice.OPT_OUT)
 
 
 @blueprint.post('/contacts/<uuid:contact_id>/opt-in')
+@scope('manage')
 def opt_in(contact_id: UUID) -> JSONObject:
     """Record that this person wants marketing (again), as the platform knows."""
     return _record(contact_id, MarketingChoice.OPT_IN)

@@ -16,7 +16,7 @@ from service.runtime.db import db
 from service.runtime.queues import INCOMING, wake
 from service.sending import takeover
 from service.web import messages, pagination, request_input
-from service.web.auth import guard
+from service.web.auth import guard, scope
 from service.web.conversation_schemas import pause_schema, resume_schema
 from service.web.request_input import query_parameters
 from service.web.responses import JSONObject
@@ -25,6 +25,7 @@ blueprint = guard(Blueprint('conversations', __name__))
 
 
 @blueprint.get('/conversations')
+@scope('read')
 @query_parameters('chatbot_id', 'paused', 'unanswered', 'assignee', 'since', 'limit', 'cursor')
 def index() -> JSONObject:
     chatbot_id = request_input.parameter('chatbot_id')
@@ -54,6 +55,7 @@ def _serialize(conversations: list[Conversation]) -> list[JSONObject]:
 
 
 @blueprint.get('/conversations/<uuid:conversation_id>/messages')
+@scope('read')
 @query_parameters('limit', 'cursor')
 def show_messages(conversation_id: UUID) -> JSONObject:
     """What was said in a conversation, by both sides, the newest first."""
@@ -63,11 +65,13 @@ def show_messages(conversation_id: UUID) -> JSONObject:
 
 
 @blueprint.get('/conversations/<uuid:conversation_id>')
+@scope('read')
 def show(conversation_id: UUID) -> JSONObject:
     return Conversation.find(str(conversation_id)).to_dict()
 
 
 @blueprint.post('/conversations/<uuid:conversation_id>/pause')
+@scope('send')
 def pause_replies(conversation_id: UUID) -> JSONObject:
     """A person takes the conversation: once this is answered nothing of the bot leaves."""
     body = message_schema.check(pause_schema, request_input.optional_json_object())
@@ -81,6 +85,7 @@ def pause_replies(conversation_id: UUID) -> JSONObject:
 
 
 @blueprint.post('/conversations/<uuid:conversation_id>/resume')
+@scope('send')
 def resume_replies(conversation_id: UUID) -> JSONObject:
     """Give the conversation back; with `answer` what the customer wrote meanwhile is answered."""
     body = message_schema.check(resume_schema, request_input.optional_json_object())

@@ -3,7 +3,7 @@
 from flask import Blueprint, Response
 
 from service.graph import error_docs
-from service.web.auth import require_key
+from service.web.auth import require_key, scope
 from service.web.request_input import check_query
 
 blueprint = Blueprint('documents', __name__)
@@ -12,6 +12,7 @@ blueprint.before_request(check_query)
 
 
 @blueprint.get('/docs/errors')
+@scope('read')
 def errors() -> Response:
     """Serve docs/errors.md, as this version writes it."""
     return Response(error_docs.page(), content_type='text/markdown; charset=utf-8')

@@ -13,6 +13,7 @@ from service.runtime import heartbeat, migrate
 from service.runtime.db import connection, public_reason
 from service.runtime.queues import client
 from service.runtime.session import deadline
+from service.web.auth import scope
 from service.web.request_input import check_names, choice
 from service.web.responses import Answer, JSONObject
 
@@ -45,6 +46,7 @@ commit = Commit()
 
 
 @blueprint.get('/healthz')
+@scope('public')
 def healthz() -> Answer:
     """Answer without asking PostgreSQL or Redis."""
     if commit.hangs():
@@ -53,6 +55,7 @@ def healthz() -> Answer:
 
 
 @blueprint.get('/readyz')
+@scope('public')
 def readyz() -> Answer:
     """Ask PostgreSQL and Redis; with `?deep=1` also whether the workers live and keep up."""
     check_names(('deep',))

@@ -21,7 +21,7 @@ from service.runtime.db import no_connection
 from service.runtime.errors import Invalid, Unavailable
 from service.runtime.ids import new_id
 from service.runtime.untrusted import UNSTORABLE
-from service.web.auth import guard
+from service.web.auth import guard, scope
 from service.web.responses import Answer, JSONObject
 
 blueprint = guard(Blueprint('uploads', __name__))
@@ -44,6 +44,7 @@ class FileFacts:
 
 
 @blueprint.post('/media')
+@scope('send')
 def create() -> Answer:
     """Answer 201 once the file is stored and its row committed."""
     if request.mimetype != 'multipart/form-data':
@@ -76,6 +77,7 @@ def create() -> Answer:
 
 
 @blueprint.get('/media/<uuid:media_id>')
+@scope('read')
 def show(media_id: UUID) -> JSONObject:
     return outbound_file.find(str(media_id))
 

@@ -22,7 +22,7 @@ from service.runtime.ids import FIRST_ID, LAST_ID
 from service.runtime.queues import ERRANDS, SEND, wake
 from service.sending import outbox, submit
 from service.web import pagination, request_input
-from service.web.auth import guard
+from service.web.auth import guard, scope
 from service.web.idempotency import IdempotentRequest, digest_of_body
 from service.web.request_input import query_parameters
 from service.web.responses import Answer, JSONObject
@@ -34,6 +34,7 @@ NARROW = ('batch_id', 'client_reference', 'wamid', 'to')  # filters that few mes
 
 
 @blueprint.post('/send')
+@scope('send')
 def send() -> Response:
     """Answer 202 once the message is committed; the work waits in its row."""
     body = request_input.json_object()
@@ -73,11 +74,13 @@ def _check(body: JSONObject) -> JSONObject:
 
 
 @blueprint.get('/messages/<uuid:message_id>')
+@scope('read')
 def show(message_id: UUID) -> JSONObject:
     return serialize([Message.find(str(message_id))])[0]
 
 
 @blueprint.post('/messages/<uuid:message_id>/cancel')
+@scope('send')
 def cancel(message_id: UUID) -> JSONObject:
     """Take a message back until it is claimed; 409 afterwards."""
     message = Message.find(str(message_id))
@@ -86,6 +89,7 @@ def cancel(message_id: UUID) -> JSONObject:
 
 
 @blueprint.post('/messages/<uuid:message_id>/retry')
+@scope('send')
 def retry(message_id: UUID) -> Answer:
     """Send a failed or unknown message anew, as a person decided; 409 for any other."""
     message = Message.find(str(message_id))
@@ -95,6 +99,7 @@ def retry(message_id: UUID) -> Answer:
 
 
 @blueprint.post('/messages/<uuid:message_id>/read')
+@scope('send')
 def read(message_id: UUID) -> Answer:
     """Show a customer's message as read and, if wanted, the business typing; 409 for our own."""
     receipt = message_schema.check(read_schema, request_input.optional_json_object())
@@ -106,6 +111,7 @@ def read(message_id: UUID) -> Answer:
 
 
 @blueprint.get('/messages')
+@scope('read')
 @query_parameters(
     'chatbot_id',
     'conversation_id',

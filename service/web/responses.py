@@ -17,7 +17,7 @@ from service.runtime import logs, strict_json
 from service.runtime.db import CONNECTION_LOST, db, reason
 from service.runtime.errors import CODES, GatewayError, Unauthorized, Unavailable
 from service.runtime.timestamps import to_rfc3339
-from service.web.auth import NO_KEY, has_key
+from service.web.auth import NO_KEY, find_key
 
 log = logging.getLogger(__name__)
 JSONObject = dict[str, Any]
@@ -144,7 +144,7 @@ def on_http_exception(error: HTTPException) -> Response | HTTPException:
     """
     if error.response is not None or error.code is None or error.code < 400:
         return error
-    if request.url_rule is None and GUARDED.match(request.path) and not has_key():
+    if request.url_rule is None and GUARDED.match(request.path) and find_key() is None:
         # a stranger does not learn which addresses exist
         return on_gateway_error(Unauthorized(NO_KEY))
     code = HTTP_CODES.get(error.code, 'bad_request' if error.code < 500 else 'internal_error')

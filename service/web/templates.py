@@ -20,7 +20,7 @@ from service.runtime.untrusted import UNSTORABLE
 from service.sending import holds
 from service.templates import template, template_sync
 from service.web import pagination, request_input
-from service.web.auth import guard
+from service.web.auth import guard, scope
 from service.web.request_input import query_parameters
 from service.web.responses import Answer, JSONObject
 from service.web.template_schemas import new_template_schema, sync_schema
@@ -34,6 +34,7 @@ NO_TEMPLATE_ID = "Meta's id of this template is not known yet; it comes with the
 
 
 @blueprint.get('/templates')
+@scope('read')
 @query_parameters('chatbot_id', 'waba_id', *template_sync.FILTERS, 'limit', 'cursor')
 def index() -> JSONObject:
     """List templates by name and language, and say when they were read."""
@@ -53,6 +54,7 @@ def index() -> JSONObject:
 
 
 @blueprint.get('/templates/<name>')
+@scope('read')
 @query_parameters('chatbot_id', 'waba_id', 'language')
 def show(name: str) -> JSONObject:
     language = request_input.required('language')
@@ -61,6 +63,7 @@ def show(name: str) -> JSONObject:
 
 
 @blueprint.post('/templates/sync')
+@scope('manage')
 def sync() -> Answer:
     """Read all templates again, now."""
     order = check(sync_schema, request_input.json_object())
@@ -71,6 +74,7 @@ def sync() -> Answer:
 
 
 @blueprint.post('/templates')
+@scope('manage')
 def create() -> Answer:
     """Create a template at Meta; 201 with what Meta says of it.
 
@@ -89,6 +93,7 @@ def create() -> Answer:
 
 
 @blueprint.delete('/templates/<name>')
+@scope('manage')
 @query_parameters('chatbot_id', 'language', 'id')
 def delete(name: str) -> JSONObject:
     """Delete a template at Meta: in one language (by that, or by Meta's id), or in all.

@@ -14,7 +14,7 @@ from service.runtime.db import connection
 from service.runtime.errors import BadRequest, Forbidden
 from service.runtime.queues import INCOMING, wake
 from service.runtime.untrusted import UNSTORABLE
-from service.web.auth import is_one_of, verified_digest
+from service.web.auth import is_one_of, scope, verified_digest
 from service.webhooks.inbox import SignedBody, store_events
 
 Secrets = Sequence[str]
@@ -30,6 +30,7 @@ _known_secrets: dict[str, tuple[float, Secrets]] = {}
 
 @blueprint.get('', defaults={'chatbot_id': None})
 @blueprint.get('/<chatbot_id>')
+@scope('public')
 def verify(chatbot_id: str | None) -> Response:
     """Answer Meta's question whether this URL is ours (section 1.1).
 
@@ -40,7 +41,8 @@ def verify(chatbot_id: str | None) -> Response:
     if request.args.get('hub.mode') != 'subscribe' or not is_ours:
         log.warning('webhook verification refused', extra={'chatbot_id': chatbot_id})
         refused = Forbidden(
-            'hub.mode is not subscribe, or hub.verify_token is not the one of this path.'
+            'hub.mode is not subscribe, or hub.verify_token is not the one of this path.',
+            code='verification_refused',
         )
         refused.is_logged = True
         raise refused
@@ -53,6 +55,7 @@ def verify(chatbot_id: str | None) -> Response:
 
 @blueprint.post('', defaults={'chatbot_id': None})
 @blueprint.post('/<chatbot_id>')
+@scope('public')
 def receive(chatbot_id: str | None) -> Response:
     """Check the signature over the raw bytes, commit them, wake the workers, then answer."""
     body = request.get_data(cache=False)

@@ -6,7 +6,7 @@ from flask import Blueprint
 
 from service.runtime.queues import INCOMING, wake
 from service.web import pagination, request_input
-from service.web.auth import guard
+from service.web.auth import guard, scope
 from service.web.request_input import query_parameters
 from service.webhooks import inbox
 from service.webhooks.inbox import WebhookEvent
@@ -17,6 +17,7 @@ STATUSES = ('received', 'processed', 'failed', 'quarantined')
 
 
 @blueprint.get('/webhook-events')
+@scope('root')
 @query_parameters('status', 'limit', 'cursor')
 def index() -> JsonObject:
     status = request_input.choice('status', STATUSES)
@@ -26,11 +27,13 @@ def index() -> JsonObject:
 
 
 @blueprint.get('/webhook-events/<uuid:event_id>')
+@scope('root')
 def show(event_id: UUID) -> JsonObject:
     return WebhookEvent.find(str(event_id)).to_dict(body=True)
 
 
 @blueprint.post('/webhook-events/<uuid:event_id>/replay')
+@scope('root')
 def replay(event_id: UUID) -> tuple[JsonObject, int]:
     """Process an event once more, for instance after its account was created."""
     found = WebhookEvent.find(str(event_id))

@@ -1,0 +1,19 @@
+"""Scopes: every view says what a key needs for it."""
+
+from typing import get_args
+
+from service.web.auth import Scope
+
+PUBLIC = {'/healthz', '/readyz', '/whatsapp-cloud/webhook', '/whatsapp-cloud/webhook/<chatbot_id>'}
+
+
+def test_every_route_says_which_scope_it_needs(application):
+    """The fix for a failure: `@scope('read')` (or another) below `@blueprint.get(…)`."""
+    views = application.view_functions
+    marks = {
+        rule: getattr(views[rule.endpoint], 'scope', None)
+        for rule in application.url_map.iter_rules()
+    }
+    assert len(marks) >= 45
+    assert [rule for rule, mark in marks.items() if mark not in get_args(Scope)] == []
+    assert {rule.rule for rule, mark in marks.items() if mark == 'public'} == PUBLIC
