@@ -17,6 +17,7 @@ MAX_LINK, MAX_WORD, MAX_TEXT = (
     255,
     1000,
 )  # characters: of a link, of an id or a name, of a text without a limit
+MAX_OPAQUE = 512  # characters of biz_opaque_callback_data
 MAX_CONTENT = 131_072  # characters of a whole content as JSON, whatever it holds
 ASK = 'To send it all the same, add "validate": false.'
 FREE_FORM = (
@@ -116,6 +117,11 @@ def text(most: int = MAX_TEXT, least: int = 1, **arguments: Any) -> fields.Strin
     if least:
         validators.append(visible)
     return fields.String(validate=validators, **arguments)
+
+
+def opaque_data() -> fields.String:
+    """A field: what a caller wants to have back with each status (docs/meta.md, section 6.1)."""
+    return fields.String(validate=[Count(0, MAX_OPAQUE), storable])
 
 
 def variable(**arguments: Any) -> fields.String:

@@ -20,8 +20,8 @@ from service.content.fields import (
     Body,
     ByType,
     Flag,
-    ForbiddenField,
     fits_in,
+    opaque_data,
     parts,
     storable,
     text,
@@ -91,9 +91,7 @@ class MessageSchema(Body):
     recipient = text(255, least=0)
     type = fields.String(validate=validate.Regexp(r'\A[a-z][a-z_]{0,63}\Z'))
     context = fields.Nested(ContextSchema)
-    biz_opaque_callback_data = ForbiddenField(
-        'The gateway needs it for itself: give a client_reference.'
-    )
+    biz_opaque_callback_data = opaque_data()  # the caller's own; Meta gets our id in its place
     checked = Flag(data_key='validate', attribute='validate')
 
     def given(self, data: Any) -> Any:

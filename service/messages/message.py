@@ -51,6 +51,7 @@ class Message(Model):
     context = JSON(null=True)
     extra = JSON(null=True)
     client_reference = TextField(null=True)
+    biz_opaque_callback_data = TextField(null=True)  # the caller's own
     answer_wa_id = TextField(null=True)
     attempts = SmallIntegerField(default=0)
     error = JSON(null=True)

@@ -15,8 +15,8 @@ from service.runtime.untrusted import as_dict
 Shown = dict[str, Any]  # a message, or an entry of its `statuses`, as JSON for callers
 SHOWN_COLUMNS = (
     'id', 'chatbot_id', 'conversation_id', 'direction', 'type', 'status', 'wamid', 'content',
-    'context', 'extra', 'client_reference', 'attempts', 'error', 'tries', 'hold_reason', 'batch_id',
-    'from_human', 'in_reply_to',
+    'context', 'extra', 'client_reference', 'biz_opaque_callback_data', 'attempts', 'error',
+    'tries', 'hold_reason', 'batch_id', 'from_human', 'in_reply_to',
     'send_at', 'expires_at', 'timestamp', 'created_at', 'updated_at',
 )  # fmt: skip
 

@@ -78,6 +78,7 @@ class QueuedMessage:
     context: Json
     extra: Json
     client_reference: str | None
+    biz_opaque_callback_data: str | None
     resends: Integer
     refers_to: str | None
     fallback: Json
@@ -182,6 +183,7 @@ def _row(account: Account, message: OutboundMessage, state: InitialState) -> Que
         context=body.get('context'),
         extra=extra or None,
         client_reference=body.get('client_reference'),
+        biz_opaque_callback_data=body.get('biz_opaque_callback_data'),
         resends=int(message.is_one_time_code),
         refers_to=message.relates_to,
         fallback=body.get('fallback_template'),

@@ -8,11 +8,11 @@ from typing import Any
 from marshmallow import ValidationError, fields, validate
 
 from service.content import phone_numbers
-from service.content.fields import storable, visible, without_nulls
+from service.content.fields import opaque_data, storable, visible, without_nulls
 from service.content.message_schema import AddressSchema, flat
 from service.sending.personalisation import Problems
 
-ADDRESS_FIELDS = ('to', 'recipient', 'client_reference')
+ADDRESS_FIELDS = ('to', 'recipient', 'client_reference', 'biz_opaque_callback_data')
 PLAIN_NUMBER = re.compile(r'\+[0-9]+')
 
 
@@ -53,6 +53,7 @@ class RecipientSchema(AddressSchema):
     """Whom one row of a bulk is sent to."""
 
     client_reference = fields.String(validate=[validate.Length(1, 255), storable, visible])
+    biz_opaque_callback_data = opaque_data()
 
 
 class KnownRecipientSchema(RecipientSchema):

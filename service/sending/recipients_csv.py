@@ -18,6 +18,7 @@ COLUMN_NAMES = {
     'phone': 'to',
     'recipient': 'recipient',
     'client_reference': 'client_reference',
+    'biz_opaque_callback_data': 'biz_opaque_callback_data',
 }
 QUOTED_CELL = re.compile('"[^"]*"')
 MAX_EMPTY = 1000  # rows: each costs as much as any other, and a file of 8 MiB has room for millions
