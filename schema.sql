@@ -903,7 +903,8 @@ BEGIN
     END IF;
     IF NEW.reply_error::text IS DISTINCT FROM OLD.reply_error::text AND NEW.reply_error ->> 'final' = 'true' THEN
         PERFORM publish(CASE NEW.reply_error ->> 'title' WHEN 'max_turns_a_day replies were sent today (UTC)'
-            THEN 'reply.limited' ELSE 'reply.failed' END, NEW.chatbot_id, NEW.id, NULL, '{}');
+            THEN 'reply.limited' ELSE 'reply.failed' END, NEW.chatbot_id, NEW.id, NULL,
+            json_build_object('error', NEW.reply_error));
     END IF;
     IF OLD.opted_out_at IS NULL AND NEW.opted_out_at IS NOT NULL THEN
         PERFORM publish('contact.opted_out', NEW.chatbot_id, NEW.id, NULL, '{}');

@@ -24,6 +24,8 @@ each other (each only those above it):
     replies       Asking who answers: the history that a responder sees, the call, what its answer
                   means.
     webhooks      The journey in: Meta's webhooks as events, items, and the rows that they become.
+    events        The platform is told: endpoints, events and their deliveries, Meta's webhooks
+                  passed on.
     jobs          Every kind of due work on one screen: its queue, who claims, does and records it,
                   when the next is due.
     web           The HTTP API. The only room that knows Flask and gunicorn.
@@ -49,6 +51,7 @@ PACKAGES = (
     'sending',
     'replies',
     'webhooks',
+    'events',
     'jobs',
     'web',
 )

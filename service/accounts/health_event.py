@@ -9,6 +9,7 @@ from typing import Any
 
 from service.accounts.account import Account
 from service.accounts.health_text import HealthEvent, facts, summary
+from service.graph import outage
 from service.runtime.db import fetch_dicts
 from service.runtime.ids import new_id
 from service.runtime.rows import Json, Uuid, execute_bulk, fetch_as
@@ -145,6 +146,11 @@ def health(account: Account) -> dict[str, Any]:
     }
 
 
+def serialize_account(account: Account) -> dict[str, Any]:
+    """An account with its health, as callers see it."""
+    return account.to_dict(outage.current()) | health(account)
+
+
 def _serialize(event: HealthEvent) -> dict[str, Any]:
     return {
         'event': event.event,
@@ -152,6 +158,17 @@ def _serialize(event: HealthEvent) -> dict[str, Any]:
         'value': event.value,
         'summary': summary(event.field, event.value),
     }
+
+
+FIND_EVENT = """
+SELECT id, field, event, value, at, received_at FROM account_event WHERE id = %s
+"""
+
+
+def find_event(event_id: str) -> dict[str, Any] | None:
+    """One of what Meta told, as serialize_event() shows it; None when it is not kept any more."""
+    rows = fetch_dicts(FIND_EVENT, (event_id,))
+    return serialize_event(rows[0]) if rows else None
 
 
 def list_events(

@@ -5,7 +5,7 @@ A contact has the id of its conversation; there is no table of its own.
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -110,6 +110,12 @@ def serialize(conversations: Collection[Conversation]) -> list[dict[str, Any]]:
     for one in fetch_as(KnownId, LIST_IDS, ([one.id for one in conversations],)):
         known[one.conversation_id].append(one)
     return [_serialize(one, known[one.id]) for one in conversations]
+
+
+def serialize_with_history(conversation: Conversation) -> dict[str, Any]:
+    """A contact with what changed."""
+    changes = [asdict(change) for change in history(conversation.id)]
+    return {**serialize([conversation])[0], 'history': changes}
 
 
 def _serialize(conversation: Conversation, known: Iterable[KnownId]) -> dict[str, Any]:

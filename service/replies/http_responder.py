@@ -4,9 +4,6 @@ It answers {"messages": [bodies as for POST /send]}, 204 for silence, or 202: th
 by POST /send with `in_reply_to`.
 """
 
-import base64
-import hashlib
-import hmac
 import time
 from datetime import UTC, datetime
 
@@ -17,7 +14,7 @@ from service.replies.reply_failure import MISCONFIGURED_STATUSES, NoReply
 from service.replies.responder_answer import ResponderAnswer, SendBody
 from service.replies.responder_client import Answer
 from service.replies.service_request import ServiceRequest
-from service.runtime import encryption
+from service.runtime import encryption, standard_webhooks
 from service.runtime.strict_json import NotJSON, cleaned, parse_object
 
 # Seconds: all tries of a question have the time of the first one, and its signature, until they
@@ -68,18 +65,8 @@ def _secrets(account: Account) -> list[str]:
 
 def _signed_headers(request: ServiceRequest, secrets: list[str]) -> dict[str, str]:
     """The headers of Standard Webhooks; without a secret the call is not signed."""
-    identifier = request.webhook_id
     at = int(request.asked_at.timestamp())
     if time.time() - at > SAME_TIME:
         at = int(time.time())
-    headers = {'webhook-id': identifier, 'webhook-timestamp': f'{at}'}
-    signed = f'{identifier}.{at}.{request.body}'.encode()
-    if secrets:
-        headers['webhook-signature'] = ' '.join(_signature(signed, secret) for secret in secrets)
-    return headers
-
-
-def _signature(signed: bytes, secret: str) -> str:
-    """`secret`: whsec_ and base64."""
-    key = base64.b64decode(secret.removeprefix('whsec_'))
-    return f'v1,{base64.b64encode(hmac.digest(key, signed, hashlib.sha256)).decode()}'
+    body = request.body.encode()
+    return standard_webhooks.signed_headers(request.webhook_id, at, body, secrets)

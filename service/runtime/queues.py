@@ -22,6 +22,7 @@ log = logging.getLogger(__name__)
 INCOMING = 'incoming-messages'
 SEND = 'whatsapp-cloud-send'
 ERRANDS = 'whatsapp-cloud-errands'
+EVENTS = 'whatsapp-cloud-events'
 DRAINS = {
     INCOMING: 'workers.incoming.drain',
     SEND: 'workers.send.drain',

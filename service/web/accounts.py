@@ -121,8 +121,7 @@ def show_usage() -> JSONObject:
 
 
 def _serialize(chatbot_id: str) -> JSONObject:
-    account = Account.find(chatbot_id)
-    return account.to_dict(outage.current()) | health_event.health(account)
+    return health_event.serialize_account(Account.find(chatbot_id))
 
 
 def _resume(chatbot_id: str) -> None:

@@ -1,6 +1,5 @@
 """Contacts: who a person is, by whatever id a caller knows of them."""
 
-from dataclasses import asdict
 from uuid import UUID
 
 from flask import Blueprint
@@ -41,9 +40,7 @@ def index() -> JSONObject:
 @scope('read')
 def show(contact_id: UUID) -> JSONObject:
     """Show a contact, also by the id of one that was merged into it."""
-    conversation = contact.find(str(contact_id))
-    history = [asdict(change) for change in contact.history(conversation.id)]
-    return {**contact.serialize([conversation])[0], 'history': history}
+    return contact.serialize_with_history(contact.find(str(contact_id)))
 
 
 @blueprint.post('/contacts/<uuid:contact_id>/opt-out')

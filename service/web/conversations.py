@@ -11,11 +11,12 @@ from service.conversations import conversation_list, pause
 from service.conversations.conversation import Conversation
 from service.conversations.conversation_list import Filter
 from service.messages.message import Message
+from service.messages.whole_message import serialize_without_history
 from service.replies import unanswered
 from service.runtime.db import db
 from service.runtime.queues import INCOMING, wake
 from service.sending import takeover
-from service.web import messages, pagination, request_input
+from service.web import pagination, request_input
 from service.web.auth import guard, scope
 from service.web.conversation_schemas import pause_schema, resume_schema
 from service.web.request_input import query_parameters
@@ -61,7 +62,7 @@ def show_messages(conversation_id: UUID) -> JSONObject:
     """What was said in a conversation, by both sides, the newest first."""
     conversation = Conversation.find(str(conversation_id))
     query = Message.select().where(Message.conversation_id == conversation.id)
-    return pagination.page(query, Message, messages.serialize_without_history)
+    return pagination.page(query, Message, serialize_without_history)
 
 
 @blueprint.get('/conversations/<uuid:conversation_id>')

@@ -11,12 +11,12 @@ from service.content import message_schema
 from service.content.search_words import wanted_words
 from service.conversations.conversation import current_id
 from service.conversations.identity_store import known_phones
-from service.media import media
-from service.messages import message_list, message_search, message_status, read_receipt, view
+from service.messages import message_list, message_search, read_receipt
 from service.messages.message import Message
 from service.messages.message_list import MessageQuery
 from service.messages.message_search import Scope
 from service.messages.state_machine import WAITING, Status
+from service.messages.whole_message import serialize
 from service.runtime.errors import Invalid
 from service.runtime.ids import FIRST_ID, LAST_ID
 from service.runtime.queues import ERRANDS, SEND, wake
@@ -185,24 +185,3 @@ def _filtered() -> MessageQuery:
     if to := request_input.parameter('to'):
         query = message_list.sent_to(query, chatbot_id, to)
     return query
-
-
-def serialize(messages: list[Message]) -> list[JSONObject]:
-    """Messages as callers see them, with their files, receipts and status history."""
-    statuses = message_status.of_messages([one.id for one in messages if one.has_left])
-    rows = serialize_without_history(messages)
-    for message, row in zip(messages, rows, strict=True):
-        row['statuses'] = view.history(message, statuses.get(message.id, []))
-    return rows
-
-
-def serialize_without_history(messages: list[Message]) -> list[JSONObject]:
-    """The same without what Meta told of them, one status after the other."""
-    inbound = [message.id for message in messages if message.direction == 'inbound']
-    receipts = read_receipt.of_messages(inbound)
-    files = media.of_messages(messages)
-    rows = view.serialize(messages)
-    for message, row in zip(messages, rows, strict=True):
-        row['media'] = files.get(message.id)
-        row['read_receipt'] = receipts.get(message.id)
-    return rows

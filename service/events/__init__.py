@@ -1,0 +1,1 @@
+"""The platform is told: events as rows, endpoints that want them, deliveries that are due."""
