@@ -30,9 +30,13 @@ SETTINGS = ('temperature', 'max_tokens')  # of the responder, as they stand in t
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """The AI's server that an account uses, and what each request has beside the messages."""
+    """The AI's server that an account uses, and what each request has beside the messages.
+
+    `is_operators`: it is that of AI_BASE_URL.
+    """
 
     base_url: str
+    is_operators: bool
     key: str | None
     request: dict[str, Any]
 
@@ -46,7 +50,7 @@ def ask(question: Question) -> ResponderAnswer:
     body = json.dumps(server.request | {'messages': messages}).encode()
     headers = {'Authorization': f'Bearer {server.key}'} if server.key else {}
     url = f'{server.base_url.rstrip("/")}/chat/completions'
-    answer = responder_client.post(url, body, headers, question.seconds)
+    answer = responder_client.post(url, body, headers, question.seconds, server.is_operators)
     try:
         return _understand(answer, server)
     except NoReply as reason:  # its details are the server's own words
@@ -57,17 +61,18 @@ def ask(question: Question) -> ResponderAnswer:
 
 def _server(account: Account) -> Server:
     responder = account.responder or {}
+    is_operators = not responder.get('base_url')
     base_url = responder.get('base_url') or settings.AI_BASE_URL
     if not base_url:
         title = 'the responder has no base_url and AI_BASE_URL is not set'
         raise NoReply(title, final=True, is_misconfigured=True)
     key = encryption.decrypt(account.responder_secret)
-    if not key and not responder.get('base_url'):  # our own key goes only to our own server
+    if not key and is_operators:  # our own key goes only to our own server
         key = settings.AI_API_KEY
     model = responder.get('model') or settings.AI_MODEL
     request = {'model': model} if model else {}
     request |= {name: responder[name] for name in SETTINGS if name in responder}
-    return Server(base_url, key, request | (responder.get('extra') or {}))
+    return Server(base_url, is_operators, key, request | (responder.get('extra') or {}))
 
 
 def _messages(question: Question) -> list[ChatMessage]:

@@ -202,6 +202,7 @@ VARIABLES: dict[str, tuple[Callable[[str], object], object]] = {
     'UNKNOWN_GRACE_SECONDS': (number(float, 0, 604800), '120'),
     'MAX_QUEUED': (number(int, 1, 100000000), '100000'),
     'RESPONDER_TIMEOUT': (number(float, 0.1, 300), '30'),
+    'ALLOW_PRIVATE_URLS': (yes_or_no, 'no'),
     'REPLY_QUIET_SECONDS': (number(float, 0, 3600), '1'),
     'MEDIA_URL': (media_url, 'file:media'),
     'AI_BASE_URL': (url('http', 'https'), None),
@@ -246,6 +247,7 @@ class Settings:
     UNKNOWN_GRACE_SECONDS: float
     MAX_QUEUED: int
     RESPONDER_TIMEOUT: float
+    ALLOW_PRIVATE_URLS: bool
     REPLY_QUIET_SECONDS: float
     MEDIA_URL: str
     AI_BASE_URL: str | None

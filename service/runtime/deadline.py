@@ -151,7 +151,9 @@ class Timed(urllib3.connection.HTTPConnection):
 
     def _new_conn(self) -> socket.socket:
         try:
-            return _connected(self._dns_host, self.port, self.socket_options or ())
+            addresses = resolve(self._dns_host, self.port)
+            self.check_addresses(addresses)
+            return _connected(addresses, self.socket_options or ())
         except socket.gaierror as error:
             raise NameResolutionError(self.host, self, error) from error
         except UnicodeError as error:
@@ -162,6 +164,9 @@ class Timed(urllib3.connection.HTTPConnection):
             raise NewConnectionError(
                 self, f'Failed to establish a new connection: {error}'
             ) from error
+
+    def check_addresses(self, addresses: Sequence[Address]) -> None:
+        """Raise one of urllib3's HTTPErrors when there is one that must not be connected to."""
 
     def connect(self) -> None:
         super().connect()
@@ -184,12 +189,11 @@ class HTTPSPool(urllib3.HTTPSConnectionPool):
     ConnectionCls = HTTPSConnection
 
 
-def _connected(host: str, port: int, options: Iterable[tuple[Any, ...]]) -> socket.socket:
+def _connected(addresses: Sequence[Address], options: Iterable[tuple[Any, ...]]) -> socket.socket:
     """Connect to the first address that answers.
 
     Each address gets its share of the time that is left, and TLS gets the rest.
     """
-    addresses = _addresses(host, port)
     failure = OSError('the name has no address')
     for index, (family, kind, protocol, _, address) in enumerate(addresses):
         sock = None
@@ -208,8 +212,8 @@ def _connected(host: str, port: int, options: Iterable[tuple[Any, ...]]) -> sock
     raise failure
 
 
-def _addresses(host: str, port: int) -> Sequence[Address]:
-    """The addresses of a host.
+def resolve(host: str, port: int) -> Sequence[Address]:
+    """The addresses of a host, within the time of the call. Raises OSError or UnicodeError.
 
     The resolver cannot be stopped, so it has a thread of its own, which is left alone when it takes
     too long.

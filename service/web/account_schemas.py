@@ -11,7 +11,7 @@ from service.conversations.opt_out_keywords import MAX_LENGTH, MAX_WORDS
 from service.conversations.pause import MAX_MINUTES
 from service.web.schema_fields import (
     Pasted,
-    PastedURL,
+    PublicURL,
     Text,
     chatbot_id_form,
     number_id_form,
@@ -50,7 +50,7 @@ class ResponderSchema(Body):
     }
 
     kind = fields.String(required=True, validate=validate.OneOf(list(FIELDS)))
-    base_url = PastedURL()
+    base_url = PublicURL()
     api_key = Pasted(validate=[validate.Length(max=1000), token_form])
     model = Pasted(validate=[validate.Length(1, 255), storable, wholly_visible])
     system_prompt = Text(maximum=50000)
@@ -60,7 +60,7 @@ class ResponderSchema(Body):
     images = Flag()
     extra = fields.Dict(keys=fields.String(), validate=[partial(fits_in, most=MAX_EXTRA), of_ours])
     timeout_seconds = fields.Integer(strict=True, validate=validate.Range(1, 300))
-    url = PastedURL()
+    url = PublicURL()
     secret = Pasted(validate=[validate.Length(1, 1000), webhook_secret])
 
     @validates_schema

@@ -7,7 +7,9 @@ from datetime import UTC, datetime
 from marshmallow import ValidationError, fields, validate
 
 from service.content.fields import MAX_LINK, storable, visible
+from service.runtime import public_address
 from service.runtime.config import UNSEEN
+from service.runtime.db import no_connection
 from service.runtime.ids import ID
 
 NUMBER_ID = re.compile(r'\A[A-Za-z0-9_-]{1,64}\Z')  # it becomes part of a URL
@@ -50,6 +52,19 @@ class PastedURL(Pasted, fields.URL):
             require_tld=False,
             validate=[validate.Length(1, MAX_LINK), wholly_visible],
         )
+
+
+class PublicURL(PastedURL):
+    """The same that leads to a public address, as far as its name can be resolved now."""
+
+    def _deserialize(self, value: object, attr: str | None, data: object, **options: object) -> str:
+        url = super()._deserialize(value, attr, data, **options)
+        try:
+            with no_connection():
+                public_address.check_url(url)
+        except public_address.NotPublic as problem:
+            raise ValidationError(f'{problem}') from None
+        return url
 
 
 class Timestamp(fields.AwareDateTime):

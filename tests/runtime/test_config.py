@@ -38,6 +38,7 @@ MALFORMED = [
     ('web', 'API_KEYS', ' , '),
     ('worker_send', 'SEND_RATE', 'fast'),
     ('worker_incoming', 'AI_BASE_URL', 'ai.test'),
+    ('worker_incoming', 'ALLOW_PRIVATE_URLS', 'true'),
     ('clock', 'REDIS_URL', 'redis://'),
     ('release', 'DATABASE_URL', 'postgres://'),
 ]
@@ -224,6 +225,7 @@ def test_the_defaults_are_those_of_the_contract():
         'SEND_RATE': '80',
         'UNKNOWN_GRACE_SECONDS': '120',
         'MAX_QUEUED': '100000',
+        'ALLOW_PRIVATE_URLS': 'no',
         'REPLY_QUIET_SECONDS': '1',
         'RESPONDER_TIMEOUT': '30',
         'LOG_LEVEL': 'INFO',

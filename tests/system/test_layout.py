@@ -30,6 +30,7 @@ OUTBOUND = {
     'service/graph/multipart.py',
     'service/graph/media_client.py',
     'service/runtime/deadline.py',
+    'service/runtime/public_address.py',
     'service/replies/responder_client.py',
 }  # the clients that speak to the outside
 
