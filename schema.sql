@@ -821,6 +821,7 @@ CREATE TABLE event_delivery (
 CREATE INDEX event_delivery_due ON event_delivery (endpoint_id, due_at) WHERE status = 'waiting';
 CREATE INDEX event_delivery_lane ON event_delivery (endpoint_id, conversation_id, event_id) WHERE status = 'waiting';
 CREATE INDEX event_delivery_of ON event_delivery (event_id);
+CREATE INDEX event_delivery_failed ON event_delivery (endpoint_id, event_id) WHERE status = 'failed';
 
 CREATE FUNCTION wants_event(e endpoint, event_type text, of_chatbot text) RETURNS boolean IMMUTABLE LANGUAGE sql AS $$
     SELECT (e.kind = 'relay') = (event_type = 'relay') AND (e.chatbot_id IS NULL OR e.chatbot_id = of_chatbot)

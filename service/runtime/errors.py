@@ -109,6 +109,14 @@ CODES = {
         'More than MAX_QUEUED messages of the chatbot would wait.',
         'Try again after Retry-After.',
     ),
+    'too_many_waiters': (
+        'Too many callers wait for events already.',
+        'Ask again after Retry-After, or without "wait".',
+    ),
+    'too_many_requests': (
+        'Too many such requests are under way already.',
+        'Try again after Retry-After.',
+    ),
     'internal_error': ('A fault of the gateway.', 'Look for the Request-Id in the log.'),
     'unavailable': (
         'Something that is needed is away for the moment.',
@@ -208,6 +216,14 @@ class TooManyQueued(GatewayError):
     status = 429
     code = 'too_many_queued'
     retry_after = 5
+
+
+class TooManyRequests(GatewayError):
+    """Too many such requests at once"""
+
+    status = 429
+    code = 'too_many_requests'
+    retry_after = 2
 
 
 class Unavailable(GatewayError):

@@ -65,6 +65,11 @@ class Watchdog:
         """Let no wait last longer than HURRY_SECONDS from now on: the process is to stop."""
         self._hurried_at = self._hurried_at or time.monotonic()
 
+    @property
+    def hurries(self) -> bool:
+        """Whether the process is to stop."""
+        return self._hurried_at is not None
+
     def relax(self) -> None:
         """Take hurry() back (tests)."""
         self._hurried_at = None

@@ -12,6 +12,7 @@ from flask.cli import with_appcontext
 from redis import RedisError
 
 from service.accounts.account import Account
+from service.events import endpoint
 from service.messages.state_machine import WAITING
 from service.runtime import config, db, encryption, logs, queues
 from service.runtime.db import connection
@@ -51,7 +52,8 @@ def rotate_keys() -> None:
     The older keys can be removed afterwards.
     """
     try:
-        click.echo(f'{_rotate()} accounts re-encrypted.')
+        accounts, endpoints = _rotate()
+        click.echo(f'{accounts} accounts and {endpoints} endpoints re-encrypted.')
     except encryption.DecryptionError as error:
         raise click.ClickException(f'{error}; nothing was changed.') from None
 
@@ -76,10 +78,12 @@ FROM {rows} WHERE a.chatbot_id = n.chatbot_id
 """
 
 
-def _rotate() -> int:
+def _rotate() -> tuple[int, int]:
+    """How many accounts and endpoints have got their secrets encrypted anew."""
     with connection(), db.db.atomic():
         accounts = list(Account.select().for_update())
-        return execute_bulk(REPLACE_SECRETS, [_rotated(account) for account in accounts])
+        count = execute_bulk(REPLACE_SECRETS, [_rotated(account) for account in accounts])
+        return count, endpoint.encrypt_anew()
 
 
 def _rotated(account: Account) -> Secrets:

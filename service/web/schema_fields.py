@@ -46,8 +46,9 @@ class Pasted(fields.String):
 class PastedURL(Pasted, fields.URL):
     """An http or https URL that was copied; a host on the local network needs no dot."""
 
-    def __init__(self) -> None:
+    def __init__(self, required: bool = False) -> None:
         super().__init__(
+            required=required,
             schemes={'http', 'https'},
             require_tld=False,
             validate=[validate.Length(1, MAX_LINK), wholly_visible],

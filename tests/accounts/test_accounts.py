@@ -279,14 +279,17 @@ def test_rotate_keys_encrypts_everything_with_the_first_key(backend, setting):
         secret = 'whsec_' + base64.b64encode(key).decode()
         responder = {'kind': 'http', 'url': 'https://e.example', 'secret': secret}
         backend.account('service', '8', responder=responder)
+    endpoint = backend.post('/endpoints', {'url': 'https://e.example'}).json
+    backend.post(f'/endpoints/{endpoint["id"]}/rotate-secret')
     old, new = os.environ['ENCRYPTION_KEYS'], Fernet.generate_key().decode()
     code, output = flask('rotate-keys', ENCRYPTION_KEYS=f'{new},{old}')
-    assert (code, '3 accounts' in output) == (0, True), output
+    assert (code, '3 accounts and 1 endpoints' in output) == (0, True), output
     tokens = sql(
         'SELECT unnest(ARRAY[access_token, app_secret, responder_secret, former_responder_secret]) '
-        'FROM whatsapp_cloud_account'
+        'FROM whatsapp_cloud_account '
+        'UNION ALL SELECT unnest(ARRAY[secret, former_secret]) FROM endpoint'
     )
-    assert len([Fernet(new).decrypt(token) for (token,) in tokens if token]) == 7
+    assert len([Fernet(new).decrypt(token) for (token,) in tokens if token]) == 9
     setting('ENCRYPTION_KEYS', new)
     with connection():
         assert encryption.decrypt(Account.find(CHATBOT).app_secret) == SECRETS['app_secret']

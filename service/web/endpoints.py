@@ -1,0 +1,151 @@
+"""Endpoints: where the platform is told, what became of it, and what is told once more."""
+
+from dataclasses import asdict
+from datetime import UTC, datetime
+from uuid import UUID
+
+from flask import Blueprint
+
+from service.accounts.account import Account
+from service.content.message_schema import check
+from service.events import delivery_list, endpoint, redelivery
+from service.events.endpoint import PAUSED_BY_CALLER, Endpoint
+from service.runtime.db import db
+from service.runtime.errors import Conflict
+from service.web import endpoint_schemas, pagination, request_input
+from service.web.auth import current_key, guard, require_chatbot, scope, visible
+from service.web.endpoint_schemas import SECRET_SCHEMAS, check_change, endpoint_schema
+from service.web.request_input import query_parameters
+from service.web.responses import Answer, JSONObject
+
+blueprint = guard(Blueprint('endpoints', __name__))
+
+
+@blueprint.post('/endpoints')
+@scope('manage')
+def create() -> Answer:
+    """Create an endpoint; a secret that was not given is made, and shown this once."""
+    data = check(endpoint_schema, request_input.json_object())
+    _require_owner(data['chatbot_id'])
+    secret = data.get('secret') or endpoint.new_secret(data['kind'])
+    created = endpoint.create(data, secret)
+    return _with_secret(created, None if 'secret' in data else secret), 201
+
+
+def _require_owner(chatbot_id: str | None) -> None:
+    """Raise unless the key may say where others hear of this chatbot, or of all."""
+    if chatbot_id is not None:
+        require_chatbot(chatbot_id)
+        Account.find(chatbot_id)
+    elif not current_key().sees(None):
+        raise request_input.invalid('chatbot_id', 'Name one: this key does not see all of them.')
+
+
+def _with_secret(shown: Endpoint, secret: str | None) -> JSONObject:
+    return shown.to_dict() | ({'secret': secret} if secret else {})
+
+
+def _find(endpoint_id: UUID) -> Endpoint:
+    return visible(Endpoint.find(str(endpoint_id)))
+
+
+@blueprint.get('/endpoints')
+@scope('read')
+@query_parameters('chatbot_id', 'kind', 'limit', 'cursor')
+def index() -> JSONObject:
+    query = Endpoint.select().where(Endpoint.kind.in_(endpoint.KINDS))
+    chatbot_ids = current_key().chatbot_ids
+    if chatbot_ids is not None:
+        query = query.where(Endpoint.chatbot_id.in_(sorted(chatbot_ids)))
+    if chatbot_id := request_input.parameter('chatbot_id'):
+        query = query.where(Endpoint.chatbot_id == chatbot_id)
+    if kind := request_input.choice('kind', endpoint.KINDS):
+        query = query.where(Endpoint.kind == kind)
+    return pagination.page(query, Endpoint, lambda rows: [row.to_dict() for row in rows])
+
+
+@blueprint.get('/endpoints/<uuid:endpoint_id>')
+@scope('read')
+def show(endpoint_id: UUID) -> JSONObject:
+    return _find(endpoint_id).to_dict()
+
+
+@blueprint.post('/endpoints/<uuid:endpoint_id>')
+@scope('manage')
+def change(endpoint_id: UUID) -> JSONObject:
+    """Change what is given; another address is tried at once."""
+    found = _find(endpoint_id)
+    data = check_change(found, request_input.json_object())
+    with db.atomic():
+        endpoint.change(found, data)
+        if 'secret' in data:
+            endpoint.rotate_secret(found, data['secret'])
+        if data.get('url', found.url) != found.url:
+            redelivery.hasten(found.id)
+    return show(endpoint_id)
+
+
+@blueprint.delete('/endpoints/<uuid:endpoint_id>')
+@scope('manage')
+def delete(endpoint_id: UUID) -> tuple[str, int]:
+    """Delete an endpoint, and what it would still have been told."""
+    endpoint.delete(_find(endpoint_id).id)
+    return '', 204
+
+
+@blueprint.post('/endpoints/<uuid:endpoint_id>/rotate-secret')
+@scope('manage')
+def rotate_secret(endpoint_id: UUID) -> JSONObject:
+    """Sign with another secret, and for a day with the former one as well."""
+    found = _find(endpoint_id)
+    data = check(SECRET_SCHEMAS[found.kind], request_input.optional_json_object())
+    secret = data.get('secret') or endpoint.new_secret(found.kind)
+    endpoint.rotate_secret(found, secret)
+    return _with_secret(_find(endpoint_id), None if 'secret' in data else secret)
+
+
+@blueprint.post('/endpoints/<uuid:endpoint_id>/pause')
+@scope('manage')
+def pause(endpoint_id: UUID) -> JSONObject:
+    """Let what it is to be told wait."""
+    endpoint.pause(_find(endpoint_id).id, PAUSED_BY_CALLER)
+    return show(endpoint_id)
+
+
+@blueprint.post('/endpoints/<uuid:endpoint_id>/resume')
+@scope('manage')
+def resume(endpoint_id: UUID) -> JSONObject:
+    """Tell it again, beginning with what waits."""
+    found = _find(endpoint_id)
+    with db.atomic():
+        endpoint.resume(found.id)
+        redelivery.hasten(found.id)
+    return show(endpoint_id)
+
+
+@blueprint.post('/endpoints/<uuid:endpoint_id>/replay')
+@scope('manage')
+def replay(endpoint_id: UUID) -> Answer:
+    """Deliver all of a time once more, and what the endpoint was not told then."""
+    found = _find(endpoint_id)
+    data = check(endpoint_schemas.replay_schema, request_input.json_object())
+    since, until = data['since'], data.get('until') or datetime.now(UTC)
+    if redelivery.count_wanted(found.id, since, until) > redelivery.MAX_REPLAYED:
+        sentence = f'These are more than {redelivery.MAX_REPLAYED:,} events; name a shorter time.'
+        raise Conflict(sentence)
+    count = redelivery.replay(found.id, since, until)
+    return {'events': count, 'since': since, 'until': until}, 202
+
+
+@blueprint.get('/endpoints/<uuid:endpoint_id>/deliveries')
+@scope('read')
+@query_parameters('status', 'limit', 'cursor')
+def deliveries(endpoint_id: UUID) -> JSONObject:
+    """List what became of each event for this endpoint, the newest event first."""
+    found = _find(endpoint_id)
+    status = request_input.choice('status', delivery_list.STATUSES)
+    limit = pagination.page_size()
+    cursor = request_input.identifier('cursor')
+    rows = delivery_list.of_endpoint(found.id, status, cursor, limit + 1)
+    last = rows[limit - 1].event_id if len(rows) > limit else None
+    return {'data': [asdict(row) for row in rows[:limit]], 'next_cursor': last}
