@@ -777,6 +777,7 @@ CREATE TABLE endpoint (
     CHECK ((kind = 'poll') = (listens_until IS NOT NULL))
 );
 CREATE UNIQUE INDEX endpoint_poll ON endpoint (coalesce(chatbot_id, '')) WHERE kind = 'poll';
+CREATE INDEX endpoint_relay ON endpoint (chatbot_id) WHERE kind = 'relay';
 
 -- Ids of events are made here, by the one clock that all share, when the row they tell of is locked: their order is
 -- that of the facts of a conversation. UUIDv7 with a fraction of the millisecond.
@@ -791,12 +792,14 @@ $$;
 CREATE TABLE event (
     id uuid PRIMARY KEY DEFAULT new_event_id(),
     type text NOT NULL,                         -- as in docs/events.md; 'relay': of a webhook of Meta's
-    chatbot_id text NOT NULL,
+    chatbot_id text NOT NULL,                   -- of a relay for all: ''
     conversation_id uuid,
     message_id uuid,
     data json NOT NULL DEFAULT '{}'             -- what else it says: states before and after, and ids of other rows
 );
 CREATE INDEX event_by_chatbot ON event (chatbot_id, id);
+-- A webhook is relayed to a chatbot once, however often it is processed.
+CREATE UNIQUE INDEX event_of_webhook ON event ((data ->> 'webhook_event_id'), chatbot_id) WHERE type = 'relay';
 
 CREATE TABLE event_delivery (
     endpoint_id uuid NOT NULL,
@@ -824,8 +827,10 @@ CREATE INDEX event_delivery_of ON event_delivery (event_id);
 CREATE INDEX event_delivery_failed ON event_delivery (endpoint_id, event_id) WHERE status = 'failed';
 
 CREATE FUNCTION wants_event(e endpoint, event_type text, of_chatbot text) RETURNS boolean IMMUTABLE LANGUAGE sql AS $$
-    SELECT (e.kind = 'relay') = (event_type = 'relay') AND (e.chatbot_id IS NULL OR e.chatbot_id = of_chatbot)
-        AND (e.types IS NULL OR event_type = ANY (e.types))
+    SELECT CASE WHEN e.kind = 'relay' OR event_type = 'relay'
+        -- '': what concerns any of them, in one body for who relays for all
+        THEN e.kind = event_type AND coalesce(e.chatbot_id, '') = of_chatbot
+        ELSE (e.chatbot_id IS NULL OR e.chatbot_id = of_chatbot) AND (e.types IS NULL OR event_type = ANY (e.types)) END
 $$;
 -- Writes an event, unless nobody wants it.
 CREATE FUNCTION publish(event_type text, of_chatbot text, conversation uuid, message uuid, data json)

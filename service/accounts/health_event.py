@@ -86,12 +86,12 @@ def store_event(
         return 'invalid', 'no id of the WhatsApp Business account'
     if not isinstance(value, dict):
         return 'invalid', 'value is not an object'
-    number = value.get('display_phone_number') or value.get('phone_number')
+    number = named_number(value)
     event = AccountEvent(
         id=new_id(),
         waba_id=waba_id,
-        phone_number_id=identifier(_number_id(value)),
-        display_phone_number=only_digits(number),
+        phone_number_id=number.id,
+        display_phone_number=number.display,
         field=field,
         event=_event(value),
         value=value,
@@ -109,6 +109,25 @@ def _event(value: dict[str, Any]) -> str | None:
     alert = as_dict(value.get('alert_info'))  # one page of Meta's nests it
     words = (clean(value.get(key) or alert.get(key), 64) for key in EVENT_KEYS)
     return next(filter(None, words), None)
+
+
+@dataclass(frozen=True, slots=True)
+class NamedNumber:
+    """The number that a change is about: its id or its digits; both None when it is a WABA's."""
+
+    id: str | None
+    display: str | None
+
+    def may_be(self, phone_number_id: str, display: str | None) -> bool:
+        """Whether it may be an account's number, whose digits may not be known yet."""
+        if self.id and self.id != phone_number_id:
+            return False
+        return not (self.display and display) or self.display == only_digits(display)
+
+
+def named_number(value: dict[str, Any]) -> NamedNumber:
+    digits = value.get('display_phone_number') or value.get('phone_number')
+    return NamedNumber(identifier(_number_id(value)), only_digits(digits))
 
 
 def _number_id(value: dict[str, Any]) -> object:

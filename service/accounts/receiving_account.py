@@ -1,12 +1,12 @@
 """The accounts whose numbers webhooks came to, as the processing of webhooks needs them."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from service.runtime.db import fetch
 from service.runtime.prepared import Prepared
-from service.runtime.rows import execute_bulk, fetch_as
+from service.runtime.rows import execute_bulk, fetch_as, fetch_bulk_as
 from service.templates import template
 
 
@@ -29,6 +29,10 @@ class ReceivingAccount:
     responder: str | None
     quiet_seconds: float | None
     max_turns_a_day: int
+
+    def is_served_on(self, path: str) -> bool:
+        """Whether its webhooks come by this path: a chatbot's own one, or '', the common one."""
+        return self.chatbot_id == path if path else not self.own_app
 
 
 ACCOUNTS_OF_NUMBERS = Prepared("""
@@ -54,6 +58,41 @@ def of_numbers(numbers: Collection[str]) -> dict[str, ReceivingAccount]:
 def chatbots_of_waba(waba_id: str | None, path: str) -> list[str]:
     """The chatbots of a WABA that a webhook on this path may speak for; '' is the common path."""
     return [row[0] for row in fetch(CHATBOTS_OF_WABA, {'waba_id': waba_id, 'path': path})]
+
+
+@dataclass(slots=True)
+class WabaOnPath:
+    """A WABA that a webhook on a path speaks of; None where its entry names none."""
+
+    path: str
+    waba_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class AccountOfWaba:
+    """An account that such a webhook may concern, and its number."""
+
+    path: str
+    waba_id: str | None
+    chatbot_id: str
+    phone_number_id: str
+    display_phone_number: str | None
+
+
+# As above. What an app of its own says of a WABA is refused only when it is known to be another.
+ACCOUNTS_OF_WABAS = """
+WITH n AS MATERIALIZED (SELECT DISTINCT path, waba_id FROM {rows})
+SELECT n.path, n.waba_id, a.chatbot_id, a.phone_number_id, a.display_phone_number
+FROM n JOIN whatsapp_cloud_account a ON CASE n.path
+  WHEN '' THEN a.waba_id = n.waba_id AND a.app_secret IS NULL
+  ELSE a.chatbot_id = n.path AND (a.waba_id = n.waba_id) IS NOT FALSE END
+ORDER BY a.chatbot_id
+"""
+
+
+def of_wabas(wabas: Sequence[WabaOnPath]) -> list[AccountOfWaba]:
+    """The accounts that webhooks of these WABAs on these paths may concern."""
+    return fetch_bulk_as(AccountOfWaba, ACCOUNTS_OF_WABAS, wabas)
 
 
 OWNS_WABA = 'SELECT 1 FROM whatsapp_cloud_account WHERE chatbot_id = %s AND waba_id = %s'

@@ -25,7 +25,7 @@ from service.runtime.model import JSON, Model
 from service.runtime.prepared import Prepared
 from service.runtime.rows import Json, Uuid, execute_bulk, fetch_as
 from service.runtime.session import deadline
-from service.webhooks.item import Item, ItemOutcome
+from service.webhooks.item import Item, ItemOutcome, JsonObject
 
 STORE_SECONDS = 10  # for a commit of webhooks; then 503, and Meta repeats them
 # In one batch of one worker; a single body may have 3 MB (section 1.3).
@@ -165,6 +165,15 @@ class ClaimedEvent:
     received_at: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class ParsedEvent:
+    """An event whose body is a JSON object, and the items in it."""
+
+    event: ClaimedEvent
+    body: JsonObject
+    items: list[Item]
+
+
 def claim(limit: int = MAX_EVENTS) -> list[ClaimedEvent]:
     """Lock received events until the caller's transaction ends, be it by the worker's death."""
     return fetch_as(ClaimedEvent, CLAIM_EVENTS, {'limit': limit, 'max_bytes': MAX_BYTES})
@@ -186,14 +195,14 @@ FROM {rows} WHERE e.id = n.id
 """)
 
 
-def record_processed(results: Iterable[tuple[str, list[Item]]]) -> None:
-    """Write what became of events that are done: [(event id, its items)]."""
-    execute_bulk(RECORD_PROCESSED, [_processed(*result) for result in results])
+def record_processed(events: Iterable[ParsedEvent]) -> None:
+    """Write what became of events that are done."""
+    execute_bulk(RECORD_PROCESSED, [_processed(one) for one in events])
 
 
-def _processed(event_id: str, items: list[Item]) -> ProcessedEvent:
-    is_unserved = any(item.outcome == ItemOutcome.REFUSED for item in items)
-    return ProcessedEvent(event_id, [item.report() for item in items], is_unserved)
+def _processed(done: ParsedEvent) -> ProcessedEvent:
+    is_unserved = any(item.outcome == ItemOutcome.REFUSED for item in done.items)
+    return ProcessedEvent(done.event.id, [item.report() for item in done.items], is_unserved)
 
 
 QUARANTINE_EVENT = """

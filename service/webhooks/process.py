@@ -12,8 +12,8 @@ from service.runtime.db import LOCK_NOT_AVAILABLE, LOCKED, db, passes, sqlstate
 from service.runtime.durability import worked_out_again
 from service.runtime.queues import retry_delay
 from service.sending import holds
-from service.webhooks import inbox
-from service.webhooks.inbox import ClaimedEvent
+from service.webhooks import inbox, relays
+from service.webhooks.inbox import ClaimedEvent, ParsedEvent
 from service.webhooks.item import Item, ItemOutcome
 from service.webhooks.payload import NotAnEvent, flatten, parse
 from service.webhooks.routing import store_items
@@ -55,23 +55,34 @@ def _is_over_soon(error: Exception) -> bool:
 
 
 def _process(events: list[ClaimedEvent]) -> None:
-    parsed: list[tuple[ClaimedEvent, list[Item]]] = []
+    parsed = []
     for event in events:
         try:
-            parsed.append((event, _items_of(event)))
+            parsed.append(_parse(event))
         except NotAnEvent as reason:
             _quarantine(event, reason)
-    store_items([item for _, items in parsed for item in items])
-    inbox.record_processed([(event.id, items) for event, items in parsed])
-    for event, items in parsed:
-        outcomes = Counter(f'{item.kind} {item.outcome}' for item in items)
-        extra = {'event_id': event.id, 'path': event.path or None, 'items': dict(outcomes)}
-        log.info('event processed', extra=extra)
+    store_items([item for one in parsed for item in one.items])
+    _conclude(parsed)
+    for one in parsed:
+        _log_processed(one)
 
 
-def _items_of(event: ClaimedEvent) -> list[Item]:
+def _parse(event: ClaimedEvent) -> ParsedEvent:
     """Raises NotAnEvent."""
-    return flatten(parse(bytes(event.body)), event.received_at, event.path)
+    body = parse(bytes(event.body))
+    return ParsedEvent(event, body, flatten(body, event.received_at, event.path))
+
+
+def _conclude(done: list[ParsedEvent]) -> None:
+    """Record events whose items are stored, and hand them to whoever relays them."""
+    inbox.record_processed(done)
+    relays.publish(done)
+
+
+def _log_processed(done: ParsedEvent) -> None:
+    outcomes = Counter(f'{item.kind} {item.outcome}' for item in done.items)
+    extra = {'event_id': done.event.id, 'path': done.event.path or None, 'items': dict(outcomes)}
+    log.info('event processed', extra=extra)
 
 
 def _quarantine(event: ClaimedEvent, reason: NotAnEvent) -> None:
@@ -92,10 +103,10 @@ def _process_one_by_one() -> int:
 def _process_alone(event: ClaimedEvent) -> None:
     try:
         with db.atomic():
-            items = _items_of(event)
-            for item in items:
+            parsed = _parse(event)
+            for item in parsed.items:
                 _store_alone(item)
-            inbox.record_processed([(event.id, items)])
+            _conclude([parsed])
     except NotAnEvent as reason:
         _quarantine(event, reason)
     except IdentityConflict:

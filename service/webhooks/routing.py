@@ -99,11 +99,11 @@ def _refusal(item: Item) -> str | None:
     """Why an item may not come in by its path, None when it may."""
     if item.receiver is None:
         return 'no account has this phone_number_id' if item.phone_number_id else None
-    if item.path and item.receiver.chatbot_id != item.path:
+    if item.receiver.is_served_on(item.path):
+        return None
+    if item.path:
         return "the number is another account's"
-    if not item.path and item.receiver.own_app:
-        return 'the account is served on its own path alone'
-    return None
+    return 'the account is served on its own path alone'
 
 
 def _chatbots(item: Item) -> list[str]:
