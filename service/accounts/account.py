@@ -109,6 +109,12 @@ class Account(Model):
         return {row['chatbot_id']: cls(**row) for row in rows}
 
     @classmethod
+    def of_number(cls, phone_number_id: str) -> Self | None:
+        """The account that has a number, if there is one."""
+        rows = fetch_dicts(FIND_ACCOUNT_OF_NUMBER, {'phone_number_id': phone_number_id})
+        return cls(**rows[0]) if rows else None
+
+    @classmethod
     def find_active(cls, chatbot_id: str) -> Self:
         """The same for an account that may send. Raises NotFound or BadRequest."""
         account = cls.find(chatbot_id)
@@ -249,6 +255,10 @@ class Account(Model):
 # On the path of every send: Peewee takes as long to compose a query as PostgreSQL to answer it.
 FIND_ACCOUNTS = Prepared(
     'SELECT {columns} FROM whatsapp_cloud_account a WHERE a.chatbot_id = ANY(%(chatbot_ids)s)',
+    columns=columns_of(Account, 'a'),
+)
+FIND_ACCOUNT_OF_NUMBER = Prepared(
+    'SELECT {columns} FROM whatsapp_cloud_account a WHERE a.phone_number_id = %(phone_number_id)s',
     columns=columns_of(Account, 'a'),
 )
 DEACTIVATE_ACCOUNT = """

@@ -13,6 +13,7 @@ from service.web import (
     documents,
     endpoints,
     events,
+    graph_door,
     health,
     media_download,
     media_upload,
@@ -52,5 +53,8 @@ def create_app() -> Flask:
     app.register_blueprint(webhook.blueprint)
     for module in API:
         app.register_blueprint(module.blueprint, url_prefix='/whatsapp-cloud')
+    app.url_map.converters['graph_version'] = graph_door.GraphVersion
+    app.register_blueprint(graph_door.blueprint)
+    app.register_blueprint(graph_door.blueprint, url_prefix='/graph', name='graph_below')
     cli.init_app(app)
     return app

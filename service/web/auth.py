@@ -44,14 +44,16 @@ def scope(name: Scope) -> Callable[[View], View]:
     return mark
 
 
-def guard(blueprint: Blueprint) -> Blueprint:
+def guard(blueprint: Blueprint, any_query: bool = False) -> Blueprint:
     """Let in requests with a key and a known query; then give them a database connection.
 
     The connection comes last, when the body is there, so that a slow sender holds none.
+    `any_query`: what stands in the query is not ours to judge.
     """
     blueprint.before_request(require_key)
     blueprint.before_request(bodies.read)
-    blueprint.before_request(check_query)
+    if not any_query:
+        blueprint.before_request(check_query)
     blueprint.before_request(_connect)
     blueprint.teardown_request(_disconnect)
     return blueprint

@@ -15,6 +15,7 @@ from gunicorn.config import Config
 from gunicorn.workers.gthread import TConn
 
 from service.web.framing import Framing
+from service.web.pending import Pending
 
 HEAD_SECONDS = 10  # from the first byte of a request to the last of its head
 STALL_SECONDS = 20  # that a body, or a client that reads an answer, may stand still
@@ -34,7 +35,7 @@ class CallerSocket:
     It reads the bytes that were loaded, as a rule the whole request. What the network does not
     take at once of the answer stays in `unsent`, and the main loop sends it later. Only where
     `waits` is set, the thread itself waits for the client, to read more or to send, and no longer
-    than the least rate allows.
+    than the least rate allows. With `pending` all of the answer stays, for a better one may come.
     """
 
     def __init__(self, sock: socket.socket) -> None:
@@ -44,6 +45,7 @@ class CallerSocket:
         self._seconds_left = 0.0
         self.waits = False
         self.unsent = bytearray()
+        self.pending: Pending | None = None
 
     def load(self, request: bytes, waits: bool) -> None:
         """Take what the main loop has gathered of a request."""
@@ -68,6 +70,9 @@ class CallerSocket:
         return self._loaded[self._read :]
 
     def sendall(self, data: bytes) -> None:
+        if self.pending:
+            self.unsent += data
+            return
         if not self.waits:
             self.unsent += data
             self.flush()

@@ -36,6 +36,7 @@ from service.web.connection_loop import CLOSE_SECONDS, RECV_BYTES, ConnectionLoo
 from service.web.fast_webhook import GroupCommit, Webhook, answer, end_of_head, recognise
 from service.web.framing import Malformed
 from service.web.responses import problem_body
+from service.web.waiting_calls import WaitingCalls
 
 log = logging.getLogger(__name__)
 
@@ -82,8 +83,9 @@ class Door(ConnectionLoop):
 
     def init_process(self) -> None:
         self._transfers = ThreadPoolExecutor(TRANSFER_THREADS, thread_name_prefix='transfer')
-        on_committed = partial(self.method_queue.defer, self._on_committed)
-        self._group_commit = GroupCommit(on_committed, lambda: self.nr_conns)
+        go_on = partial(self.method_queue.defer, self._on_answered)
+        self._group_commit = GroupCommit(go_on, lambda: self.nr_conns)
+        self._waiting_calls = WaitingCalls(go_on)
         super().init_process()
 
     # ---- connections
@@ -200,6 +202,7 @@ class Door(ConnectionLoop):
         gunicorn's own page, and its line in the log, would quote what was sent. The connection
         closes after it.
         """
+        client.pending = None
         if isinstance(exc, ParseException):
             known = (refused for kind, refused in PARSE_ERRORS.items() if isinstance(exc, kind))
             client.sendall(refusal(*next(known, NOT_HTTP)))
@@ -225,7 +228,7 @@ class Door(ConnectionLoop):
         super().wait_for_and_dispatch_events(timeout)
         self._group_commit.start()
 
-    def _on_committed(self, callers: list[Caller]) -> None:
+    def _on_answered(self, callers: list[Caller]) -> None:
         for caller in callers:
             self._continue(caller)
 
@@ -259,4 +262,7 @@ class Door(ConnectionLoop):
             super().finish_request(conn, fs)
             return
         conn.keeps = not fs.cancelled() and fs.exception() is None and fs.result() is True
+        if conn.sock.pending and self._waiting_calls.add(conn):
+            return
+        conn.sock.pending = None
         self._continue(conn)

@@ -16,6 +16,7 @@ from tests.stack import ROOT
 FILES = [*(ROOT / 'service').rglob('*.py'), *(ROOT / 'workers').glob('*.py')]
 # The states from which and to which each statement moves messages.
 KNOWN_MOVES = {
+    'awaited_answer.CANCEL_REFUSED': ('queued held', 'cancelled'),
     **dict.fromkeys(
         ('dispatch.CLAIM', 'dispatch.CLAIM_MESSAGES', 'dispatch.CLAIM_ONE'),
         ('queued', 'sending cancelled'),

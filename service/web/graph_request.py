@@ -1,0 +1,101 @@
+"""Bodies of the Graph door: whatever form Meta takes them in.
+
+A parameter may stand in the query or in a form as well as in the JSON, and an object may be given
+as its JSON text. What the gateway does not know yet is left to Meta to judge.
+"""
+
+import json
+from typing import Any
+
+from flask import request
+
+from service.content.interactive import INTERACTIVE
+from service.content.message_schema import MessageSchema, RecipientSchema, check
+from service.conversations.identity_store import known_phones
+from service.runtime import strict_json
+from service.runtime.errors import BadRequest, Invalid
+from service.runtime.untrusted import is_deep
+
+JSONObject = dict[str, Any]
+FORMS = ('application/x-www-form-urlencoded', 'multipart/form-data')
+OBJECTS = (*MessageSchema.KNOWN, 'context', 'typing_indicator')
+NO_JSON = 'The body is no JSON object.'
+
+
+class KnownRecipientSchema(RecipientSchema):
+    """The same to a phone number under which Meta knows a customer."""
+
+    is_known = True
+
+
+message_schema = RecipientSchema()
+known_message_schema = KnownRecipientSchema()
+
+
+def body() -> JSONObject:
+    """What was sent, wherever it stood. Raises BadRequest."""
+    given = dict(request.form) if request.mimetype in FORMS else _json(request.get_data())
+    query = {name: value for name, value in request.args.items() if name not in given}
+    return {name: _read(name, value) for name, value in (query | given).items()}
+
+
+def _json(data: bytes) -> JSONObject:
+    if not data.strip():
+        return {}
+    try:
+        value = strict_json.loads(data)
+    except (ValueError, RecursionError):
+        raise BadRequest(NO_JSON, code='malformed_json') from None
+    if not isinstance(value, dict):
+        raise BadRequest(NO_JSON, code='malformed_json')
+    if is_deep(value):  # it could be stored, but never be written out again
+        raise BadRequest('The body is nested too deeply.', code='nested_too_deeply')
+    return value
+
+
+def _read(name: str, value: Any) -> Any:
+    """A value as JSON has it: an object that was given as a text, a number that names somebody."""
+    if name in OBJECTS and isinstance(value, str) and value.lstrip().startswith(('{', '[')):
+        try:
+            parsed = strict_json.loads(value)
+        except (ValueError, RecursionError):
+            return value
+        return value if is_deep(parsed) else parsed
+    is_number = isinstance(value, int) and not isinstance(value, bool)
+    return str(value) if name == 'to' and is_number else value
+
+
+def message(chatbot_id: str, given: JSONObject) -> JSONObject:
+    """The checked message of a body. Raises Invalid."""
+    wanted = _for_us(given)
+    try:
+        return check(message_schema, wanted)
+    except Invalid as refusal:
+        if 'to' in (refusal.errors or {}) and known_phones(chatbot_id, [wanted.get('to')]):
+            return check(known_message_schema, wanted)
+        raise
+
+
+def _for_us(given: JSONObject) -> JSONObject:
+    """The body as our schema wants it, and unchecked where Meta may know more than we do."""
+    wanted = {name: value for name, value in given.items() if value is not None}
+    if 'to' in wanted:
+        wanted.pop('recipient', None)  # of two recipients Meta takes this one (section 4.4)
+    kind = wanted.get('type')
+    content = wanted.get(kind) if isinstance(kind, str) else None
+    if isinstance(content, dict | list) and not _is_known(kind, content):
+        wanted['validate'] = False
+    return wanted
+
+
+def _is_known(kind: object, content: Any) -> bool:
+    """Whether we know a type of message, or of an interactive one."""
+    if kind != 'interactive' or not isinstance(content, dict):
+        return kind in MessageSchema.KNOWN
+    inner = content.get('type')
+    return not isinstance(inner, str) or inner in INTERACTIVE
+
+
+def dumps(answer: JSONObject) -> str:
+    """JSON as Meta writes it: ASCII alone."""
+    return json.dumps(answer, separators=(',', ':'))

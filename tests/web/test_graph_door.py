@@ -1,0 +1,223 @@
+"""The Graph door: what existing clients send is queued, and Meta's answer comes back."""
+
+import json
+import time
+
+import pytest
+
+from service.sending import outbox
+from tests import stack
+from tests.people import CUSTOMER, sql
+from tests.stack import PHONE_NUMBER_ID
+from tests.web.graph_client import TEXT, GraphClient
+
+OTHERS = '300099'  # the number of another tenant
+
+
+@pytest.fixture(scope='module')
+def web_url(schema, simulator_process, tmp_path_factory):
+    port = stack.free_port()
+    environ = {
+        'PORT': str(port),
+        'WEB_CONCURRENCY': '1',
+        'GRAPH_API_URL': simulator_process.url,
+    }
+    processes = stack.Processes(tmp_path_factory.mktemp('graph'), environ)
+    processes.start('web')
+    processes.wait_port(port)
+    yield f'http://127.0.0.1:{port}'
+    processes.stop_all()
+
+
+@pytest.fixture
+def graph(web_url, backend, stand_in, workers):
+    """A client of Meta's API at the door of the real web process, for the usual account."""
+    backend.account()
+    return GraphClient(web_url, workers)
+
+
+def test_a_text_is_queued_and_answered_with_what_meta_answers(graph, backend, stand_in):
+    answer = graph.send()
+    (message,) = backend.messages()
+    (send,) = stand_in.sends()
+    assert answer.status == 200
+    assert answer.json == {
+        'messaging_product': 'whatsapp',
+        'contacts': [{'input': CUSTOMER, 'wa_id': CUSTOMER}],
+        'messages': [{'id': send['wamid']}],
+    }
+    assert message['wamid'] == send['wamid']
+    assert message['status'] == 'accepted'
+
+
+@pytest.mark.parametrize('prefix', ['/v14.0', '/v26.0', '/v99.9', '/graph/v23.0'])
+def test_any_version_is_taken_at_the_root_and_below_graph(
+    prefix, web_url, graph, workers, stand_in
+):
+    answer = GraphClient(web_url, workers, prefix=prefix).send()
+    assert answer.json['messages'][0]['id'] == stand_in.sends()[0]['wamid']
+
+
+CONTACT = {
+    'name': {'formatted_name': 'Ana', 'first_name': 'Ana', 'last_name': None},
+    'phones': [{'phone': '+12025550199', 'type': None}],
+    'org': None,
+    'birthday': None,
+}
+BODIES = {
+    'nulls': {
+        **TEXT,
+        'context': None,
+        'recipient': None,
+        'text': {'body': 'Hi', 'preview_url': None},
+    },
+    'nulls in contacts': {'to': CUSTOMER, 'type': 'contacts', 'contacts': [CONTACT]},
+    'contacts as a text': {'to': CUSTOMER, 'type': 'contacts', 'contacts': json.dumps([CONTACT])},
+    'another object as a text': {**TEXT, 'text': '{"body": "Hi"}'},
+    'a number as a number': {**TEXT, 'to': int(CUSTOMER)},
+    'both recipients': {**TEXT, 'recipient': 'US.13491208655302741918'},
+    'a callback word': {**TEXT, 'biz_opaque_callback_data': 'x' * 512},
+    'a language with a policy': {
+        'to': CUSTOMER,
+        'type': 'template',
+        'template': {
+            'name': 'order_ready',
+            'language': {'code': 'en_US', 'policy': 'deterministic'},
+            'components': [],
+        },
+    },
+}
+
+
+@pytest.mark.parametrize('body', BODIES.values(), ids=BODIES)
+def test_what_meta_lets_pass_passes(body, graph, stand_in):
+    answer = graph.send(body)
+    assert answer.status == 200, answer.json
+    assert answer.json['messages'][0]['id'] == stand_in.sends()[0]['wamid']
+
+
+OF_TOMORROW = {
+    'hologram': {'url': 'x'},
+    'interactive': {'type': 'dice', 'body': {'text': 'Roll'}, 'action': {'sides': 6}},
+}
+
+
+@pytest.mark.parametrize('kind', OF_TOMORROW)
+def test_what_the_gateway_does_not_know_is_left_to_meta_to_judge(kind, graph, stand_in):
+    content = OF_TOMORROW[kind]
+    graph.send({'to': CUSTOMER, 'type': kind, kind: content})
+    assert stand_in.sends()[0]['body'][kind] == content
+
+
+def test_a_parameter_may_stand_in_the_query_or_in_a_form(graph, stand_in):
+    body = {name: value for name, value in TEXT.items() if name != 'messaging_product'}
+    answer = graph.send(body, params={'messaging_product': 'whatsapp', 'type': 'text'})
+    assert answer.status == 200
+    form = {**TEXT, 'text': json.dumps(TEXT['text'])}
+    assert graph.send(data=form).status == 200
+    assert [send['body']['text'] for send in stand_in.sends()] == [{'body': 'Hi'}] * 2
+
+
+def test_a_chunked_body_of_any_content_type_is_read(graph):
+    raw = json.dumps({**TEXT, 'text': {'body': 'x' * 4000}}).encode()
+    assert graph.send(data=iter([raw[:1000], raw[1000:]])).status == 200
+
+
+def test_a_bsuid_and_a_group_are_answered_as_meta_names_them(graph):
+    user = 'US.13491208655302741918'
+    body = {'recipient': user, 'type': 'text', 'text': {'body': 'Hi'}}
+    assert graph.send(body).json['contacts'] == [{'input': user, 'user_id': user}]
+
+
+ERRORS = {131026: 400, 131049: 400, 132001: 404, 130472: 400, 131021: 400}
+
+
+@pytest.mark.parametrize('code', ERRORS)
+def test_metas_error_comes_out_as_meta_gave_it(code, graph):
+    answer = graph.send({**TEXT, 'to': f'1999{code:06}0'})
+    error = answer.json['error']
+    assert answer.status == ERRORS[code]
+    assert error['code'] == code
+    assert error['type'] == 'OAuthException'
+    assert error['message'].startswith(f'(#{code}) ')
+    assert error['fbtrace_id']
+
+
+def test_a_failure_that_comes_later_in_a_status_is_not_the_answer(graph):
+    answer = graph.send({**TEXT, 'to': '19971310260'})
+    assert answer.status == 200
+    assert answer.json['messages'][0]['id'].startswith('wamid.')
+
+
+def test_what_is_tried_again_is_answered_when_it_has_gone(graph, workers, stand_in):
+    def work():
+        workers.send()
+        sql("UPDATE message SET due_at = now() WHERE status = 'queued'")
+        sql('UPDATE conversation SET send_after = NULL')
+
+    answer = graph.send({**TEXT, 'to': '19991310162'}, work=work)
+    assert answer.json['messages'][0]['id'] == stand_in.sends()[-1]['wamid']
+    assert len(stand_in.sends()) == 3
+
+
+def test_who_is_told_of_a_held_account_has_nothing_sent_later(graph, backend, stand_in):
+    stand_in.config(tokens=['of another account'])
+    refused = graph.send()
+    again = graph.send()
+    for answer in (refused, again):
+        assert (answer.status, answer.json['error']['code']) == (401, 190)
+    assert {message['status'] for message in backend.messages()} == {'cancelled'}
+    assert len(stand_in.sends()) == 1
+
+
+def test_an_answer_that_takes_long_is_our_own_id(graph, backend):
+    began = time.monotonic()
+    answer = graph.post_message()
+    assert 9 < time.monotonic() - began < 20
+    (message,) = backend.messages()
+    assert answer.status == 200
+    assert answer.json['messages'] == [{'id': message['id'], 'message_status': 'accepted'}]
+    assert answer.json['contacts'] == [{'input': CUSTOMER, 'wa_id': CUSTOMER}]
+
+
+def refusals(graph):
+    """{what: (answer, HTTP status, Meta's code)}"""
+    return {
+        'no recipient': (graph.post_message({'type': 'text', 'text': {'body': 'Hi'}}), 400, 131009),
+        'a long text': (graph.post_message({**TEXT, 'text': {'body': 'x' * 5000}}), 400, 131009),
+        'no JSON': (graph.post_message(data='{'), 400, 100),
+        'not an object': (graph.post_message(data='[]'), 400, 100),
+        'too large': (graph.post_message(data=b' ' * 5_000_000), 413, 100),
+        'no number of ours': (graph.post_message(number='77'), 404, 100),
+        'no key': (graph.post_message(headers={'Authorization': ''}), 401, 190),
+        'another key': (graph.post_message(headers={'Authorization': 'Bearer EAAG'}), 401, 190),
+    }
+
+
+def test_our_refusals_are_errors_of_metas(graph, backend):
+    for name, (answer, status, code) in refusals(graph).items():
+        assert (answer.status, answer.json['error']['code']) == (status, code), name
+        error = answer.json['error']
+        assert sorted(error) == ['code', 'error_data', 'fbtrace_id', 'message', 'type'], name
+        assert error['error_data']['messaging_product'] == 'whatsapp'
+        assert error['fbtrace_id'] == answer.headers['Request-Id']
+    assert backend.messages() == []
+
+
+def test_a_closed_window_and_an_opt_out_have_codes_of_metas(graph, backend):
+    graph.send()
+    sql("UPDATE conversation SET last_inbound_at = now() - interval '2 days'")
+    answer = graph.post_message()
+    assert (answer.status, answer.json['error']['code']) == (400, 131047)
+
+
+def test_too_many_that_wait_are_a_rate_limit(backend, stand_in, workers, setting):
+    setting('MAX_QUEUED', 1)
+    backend.account()
+    backend.send()
+    outbox._counts.clear()
+    answer = backend.transport.post(
+        f'/v26.0/{PHONE_NUMBER_ID}/messages', json=TEXT, headers=backend.headers
+    )
+    assert (answer.status_code, answer.json['error']['code']) == (429, 130429)
+    assert answer.headers['Retry-After'] == '5'
