@@ -68,6 +68,13 @@ class Backend:
         assert answer.status_code in (200, 201), answer.text
         return answer.json
 
+    def relay(self, chatbot_id=None, url='http://127.0.0.1:9/hook', **more):
+        """Create an endpoint of kind relay; its JSON, with the secret that is made for it."""
+        body = {'kind': 'relay', 'url': url, 'chatbot_id': chatbot_id, **more}
+        answer = self.post('/endpoints', body)
+        assert answer.status_code == 201, answer.text
+        return answer.json
+
     def send(self, to=f'+{CUSTOMER}', text='Hello', chatbot_id=CHATBOT, **more):
         """Queue a text; the message's JSON."""
         answer = self.post(

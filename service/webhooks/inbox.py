@@ -23,7 +23,7 @@ from service.runtime.db import CONNECTION_LOST, connection, execute
 from service.runtime.ids import new_id
 from service.runtime.model import JSON, Model
 from service.runtime.prepared import Prepared
-from service.runtime.rows import Json, Uuid, execute_bulk, fetch_as
+from service.runtime.rows import Json, Uuid, execute_bulk, fetch_as, fetch_bulk
 from service.runtime.session import deadline
 from service.webhooks.item import Item, ItemOutcome, JsonObject
 
@@ -188,16 +188,19 @@ class ProcessedEvent:
     unserved: bool
 
 
+# In one statement with the question whether there is anybody who relays: it is asked of each batch.
 RECORD_PROCESSED = Prepared.for_rows(ProcessedEvent)("""
 UPDATE webhook_event e SET status = 'processed', items = n.items, unserved = n.unserved,
   error = NULL, processed_at = now()
 FROM {rows} WHERE e.id = n.id
+RETURNING (SELECT 1 FROM endpoint WHERE kind = 'relay' LIMIT 1) IS NOT NULL
 """)
 
 
-def record_processed(events: Iterable[ParsedEvent]) -> None:
-    """Write what became of events that are done."""
-    execute_bulk(RECORD_PROCESSED, [_processed(one) for one in events])
+def record_processed(events: Iterable[ParsedEvent]) -> bool:
+    """Write what became of events that are done; return whether any endpoint relays."""
+    recorded = fetch_bulk(RECORD_PROCESSED, [_processed(one) for one in events])
+    return any(is_relayed for (is_relayed,) in recorded)
 
 
 def _processed(done: ParsedEvent) -> ProcessedEvent:

@@ -75,8 +75,8 @@ def _parse(event: ClaimedEvent) -> ParsedEvent:
 
 def _conclude(done: list[ParsedEvent]) -> None:
     """Record events whose items are stored, and hand them to whoever relays them."""
-    inbox.record_processed(done)
-    relays.publish(done)
+    if inbox.record_processed(done):
+        relays.publish(done)
 
 
 def _log_processed(done: ParsedEvent) -> None:

@@ -19,7 +19,7 @@ OWN = 'order 17 / "é" \U0001f600'
 @pytest.fixture
 def acme(backend):
     backend.account(waba_id=WABA)
-    relay_of(CHATBOT)
+    backend.relay(CHATBOT)
     return backend
 
 
@@ -31,17 +31,6 @@ def tell(meta, workers):
         workers.incoming()
 
     return tell
-
-
-def relay_of(chatbot_id=None):
-    sql(
-        'INSERT INTO endpoint (id, kind, url, secret, chatbot_id) VALUES (%s, %s, %s, %s, %s)',
-        str(uuid4()),
-        'relay',
-        'http://127.0.0.1:9/',
-        's',
-        chatbot_id,
-    )
 
 
 def relayed(chatbot_id=CHATBOT):
@@ -128,7 +117,7 @@ def test_another_chatbots_own_is_not_shown(acme, tell, workers, stand_in):
 
 
 def test_who_relays_for_all_gets_every_callers_own(acme, tell, workers, stand_in):
-    relay_of()
+    acme.relay()
     acme.account('beta', OTHER_NUMBER)
     sent = [
         accepted(acme, workers, chatbot_id=chatbot_id, biz_opaque_callback_data=chatbot_id)
@@ -177,7 +166,7 @@ def test_of_every_payload_a_chatbot_gets_its_items_and_no_others(backend, tell, 
     raw = meta.payload(name)
     for number in numbers:
         backend.account(f'bot-{number}', number)
-        relay_of(f'bot-{number}')
+        backend.relay(f'bot-{number}')
     tell(raw)
     for number in numbers:
         expected = Counter(

@@ -1,7 +1,6 @@
 """Which parts of a webhook an event of type relay is written of, and for which chatbot."""
 
 import json
-from uuid import uuid4
 
 import pytest
 
@@ -11,18 +10,6 @@ from tests.stack import PHONE_NUMBER_ID
 
 OTHER_NUMBER, OTHER_WABA = '300155500099999', '990011223344556'
 SET_DISPLAY = 'UPDATE whatsapp_cloud_account SET display_phone_number = %s'
-
-
-def relay(chatbot_id=None):
-    """An endpoint of kind relay."""
-    sql(
-        'INSERT INTO endpoint (id, kind, url, secret, chatbot_id) VALUES (%s, %s, %s, %s, %s)',
-        str(uuid4()),
-        'relay',
-        'http://127.0.0.1:9/',
-        's',
-        chatbot_id,
-    )
 
 
 def relayed():
@@ -45,8 +32,8 @@ def acme(backend):
 def both(acme):
     """Two chatbots of one WABA, each with a relay."""
     acme.account('beta', OTHER_NUMBER, waba_id=WABA)
-    relay('acme')
-    relay('beta')
+    acme.relay('acme')
+    acme.relay('beta')
     return acme
 
 
@@ -79,7 +66,7 @@ def test_without_a_relay_nothing_is_written(acme, tell):
 
 
 def test_the_whole_of_a_webhook_is_its_chatbots(acme, tell):
-    relay('acme')
+    acme.relay('acme')
     tell(envelope([text_message()]))
     assert relayed() == {'acme': [None]}
     assert sql('SELECT count(*) FROM event_delivery') == [(1,)]
@@ -91,7 +78,7 @@ def test_each_chatbot_gets_the_parts_of_its_number(both, tell):
 
 
 def test_who_relays_for_all_gets_one_body(both, tell):
-    relay()
+    both.relay()
     tell(body_of(text_to(PHONE_NUMBER_ID), text_to(OTHER_NUMBER)))
     tell(body_of(text_to('123'), text_to(OTHER_NUMBER, 'w.2')))
     assert relayed() == {
@@ -103,8 +90,8 @@ def test_who_relays_for_all_gets_one_body(both, tell):
 
 
 def test_nobody_gets_what_is_nobodys(acme, tell):
-    relay('acme')
-    relay()
+    acme.relay('acme')
+    acme.relay()
     tell(body_of(text_to('123')))
     tell(body_of(change_of('account_update', event='VERIFIED_ACCOUNT'), waba_id='123'))
     assert relayed() == {}
@@ -112,7 +99,7 @@ def test_nobody_gets_what_is_nobodys(acme, tell):
 
 def test_what_is_of_a_whole_waba_goes_to_each_of_its_chatbots(both, tell):
     both.account('far', '300155500088888', waba_id=OTHER_WABA)
-    relay('far')
+    both.relay('far')
     template = change_of(
         'message_template_status_update', message_template_name='x', message_template_language='en'
     )
@@ -141,7 +128,7 @@ def test_what_is_of_one_number_goes_to_that_one(both, tell):
 
 def test_an_app_of_its_own_speaks_for_its_own_account_alone(both, tell):
     both.account('own', '300155500077777', waba_id=WABA, app_secret='own-secret')
-    relay('own')
+    both.relay('own')
     tell(body_of(text_to('300155500077777')))
     tell(body_of(change_of('account_update', event='VERIFIED_ACCOUNT')))
     assert relayed() == {'acme': [None], 'beta': [None]}
@@ -154,11 +141,11 @@ def test_an_app_of_its_own_speaks_for_its_own_account_alone(both, tell):
 
 
 def test_a_webhook_that_is_processed_again_is_relayed_once(acme, tell, workers):
-    relay('acme')
+    acme.relay('acme')
     tell(body_of(text_to(PHONE_NUMBER_ID), text_to(OTHER_NUMBER)))
     assert relayed() == {'acme': [[[0, 0]]]}
     acme.account('beta', OTHER_NUMBER)
-    relay('beta')
+    acme.relay('beta')
     (event,) = acme.events()
     assert acme.post(f'/webhook-events/{event["id"]}/replay').status_code == 202
     workers.incoming()
@@ -166,7 +153,7 @@ def test_a_webhook_that_is_processed_again_is_relayed_once(acme, tell, workers):
 
 
 def test_parts_that_cannot_be_used_cost_no_neighbour(acme, tell):
-    relay('acme')
+    acme.relay('acme')
     deep = json.loads('[' * 600 + ']' * 600)
     body = body_of(text_to(PHONE_NUMBER_ID), 'junk', change_of('new', deep=deep))
     body['entry'] += ['junk', {'id': WABA, 'deep': deep}, {'id': WABA, 'changes': 'none'}]
@@ -176,14 +163,14 @@ def test_parts_that_cannot_be_used_cost_no_neighbour(acme, tell):
 
 @pytest.mark.parametrize('body', [{}, {'entry': 7}, {'entry': [{'id': {}}]}, {'entry': [[]]}, []])
 def test_an_odd_body_breaks_nothing(acme, tell, body):
-    relay('acme')
-    relay()
+    acme.relay('acme')
+    acme.relay()
     tell(body)
     assert relayed() == {}
 
 
 def test_bodies_about_one_conversation_share_its_lane(acme, tell):
-    relay('acme')
+    acme.relay('acme')
     tell(envelope([text_message(wamid='w.1')]))
     tell(envelope(statuses=[status_of('w.2', 'sent')]))
     tell(body_of(change_of('account_update', event='VERIFIED_ACCOUNT')))
@@ -201,7 +188,7 @@ def test_bodies_about_one_conversation_share_its_lane(acme, tell):
 
 
 def test_an_event_that_is_taken_alone_is_relayed_too(acme, tell, monkeypatch):
-    relay('acme')
+    acme.relay('acme')
     calls, publish = [], relays.publish
 
     def fails_once(events):
@@ -216,7 +203,7 @@ def test_an_event_that_is_taken_alone_is_relayed_too(acme, tell, monkeypatch):
 
 
 def test_what_customers_write_to_many_chatbots_keeps_its_order(both, tell, meta, workers):
-    relay()
+    both.relay()
     for number in range(20):
         meta.webhook(body_of(text_to((PHONE_NUMBER_ID, OTHER_NUMBER)[number % 2], f'w.{number}')))
     workers.incoming()
