@@ -14,7 +14,7 @@ from service.runtime.db import connection, db
 from service.web.auth import sign
 from service.webhooks import inbox, process
 from tests.stack import PHONE_NUMBER_ID, Processes, free_port
-from workers import background, clock, incoming, replies, send
+from workers import background, clock, incoming, replies, send, send_events
 
 PAYLOADS = Path(__file__).parent / 'payloads'
 MANIFEST = json.loads((PAYLOADS / 'MANIFEST.json').read_text())
@@ -251,7 +251,7 @@ class Workers:
         return self
 
     def __exit__(self, *exception):
-        for room in (incoming, send, background):
+        for room in (incoming, send, background, send_events):
             assert room.close(10), 'calls were still in flight at the end of the test'
         self._forget()
 
@@ -260,11 +260,14 @@ class Workers:
         pools = [send.sender().pool] if send.sender.cache_info().currsize else []
         if background.jobs_of_this_process.cache_info().currsize:
             pools += [job.pool for job in background.jobs_of_this_process().jobs]
+        if send_events.deliveries_of_this_process.cache_info().currsize:
+            pools.append(send_events.deliveries_of_this_process().pool)
         for pool in pools:  # a suite of thousands of tests would leave tens of thousands of threads
             pool.dismiss()
         # it knows settings of this test; the pool that asks for replies knows none
         send.sender.cache_clear()
         background.jobs_of_this_process.cache_clear()
+        send_events.deliveries_of_this_process.cache_clear()
 
     def incoming(self):
         """Work off all events that are due, then ask for the replies that are due and wait for
@@ -280,6 +283,11 @@ class Workers:
     def errands(self):
         """Do every background job that is due and wait for the results."""
         self._until_idle(background.jobs_of_this_process().step, background.jobs_of_this_process)
+
+    def events(self):
+        """Tell endpoints everything that is due, and wait for the results."""
+        deliveries = send_events.deliveries_of_this_process()
+        self._until_idle(deliveries.step, lambda: deliveries.pool)
 
     @staticmethod
     def _until_idle(step, pool):

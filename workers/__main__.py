@@ -1,4 +1,4 @@
-"""The entry of the workers: `python -m workers incoming|send|errands|clock`.
+"""The entry of the workers: `python -m workers incoming|send|errands|events|clock`.
 
 With several names each gets a process of its own.
 """
@@ -23,10 +23,10 @@ from rq.serializers import JSONSerializer
 from service.runtime import config, db, logs, migrate
 from service.runtime import heartbeat as process
 from service.runtime.db import CONNECTION_LOST, connection, reason
-from service.runtime.queues import ERRANDS, INCOMING, SEND, client, connect
+from service.runtime.queues import ERRANDS, EVENTS, INCOMING, SEND, client, connect
 from service.runtime.session import deadline
 from service.runtime.watchdog import watchdog
-from workers import background, clock, incoming, send
+from workers import background, clock, incoming, send, send_events
 from workers.loop import stopping
 
 log = logging.getLogger(__name__)
@@ -34,8 +34,15 @@ ROOMS: dict[str, tuple[str, ModuleType]] = {
     'incoming': (INCOMING, incoming),
     'send': (SEND, send),
     'errands': (ERRANDS, background),
+    'events': (EVENTS, send_events),
 }
-CONNECTIONS = {'incoming': 6, 'send': 6, 'errands': 4, 'clock': 1}  # to PostgreSQL, at most
+CONNECTIONS = {
+    'incoming': 6,
+    'send': 6,
+    'errands': 4,
+    'events': 4,
+    'clock': 1,
+}  # to PostgreSQL, at most
 MOST_FILES = 10_000  # open in one process: connections above all
 GRACE = 20  # seconds for what is in flight at SIGTERM, of the 25 that the contract gives
 AT_LAST = 23.5  # seconds after which a process ends even when something hangs that knows no limit

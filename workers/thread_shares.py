@@ -1,6 +1,6 @@
-"""How many threads the replies of one account may hold.
+"""How many threads the calls of one owner may hold: replies of an account, lanes of an endpoint.
 
-Each account gets a part of what is free, a smaller one when its responder is slow. A thread that
+Each owner gets a part of what is free, a smaller one when its responder is slow. A thread that
 waits for an answer cannot be taken back, so some are kept free for whoever comes next: of n
 accounts that want all they can get, each comes to hold size / (n + 1 / part). One quick account
 alone may hold half of the threads.
@@ -25,9 +25,11 @@ MAX_ACCOUNTS = 5000  # of which this is remembered
 
 
 class UnderWay(Protocol):
-    """A reply that holds a thread (reply_queue.ClaimedReply)."""
+    """A call that holds a thread. `owner`: whose share it is of."""
 
-    chatbot_id: str
+    @property
+    def owner(self) -> str: ...
+
     claimed_at: float  # by time.monotonic()
 
 
@@ -38,37 +40,37 @@ class ThreadShares:
         self._size = size
         self._costs: dict[str, float] = {}  # seconds of a reply
 
-    def ended(self, chatbot_id: str, seconds: float) -> None:
+    def ended(self, owner: str, seconds: float) -> None:
         """Note how long a call for an account took, whatever its result."""
-        before = self._costs.pop(chatbot_id, seconds)
-        self._costs[chatbot_id] = SMOOTHING * seconds + (1 - SMOOTHING) * before
+        before = self._costs.pop(owner, seconds)
+        self._costs[owner] = SMOOTHING * seconds + (1 - SMOOTHING) * before
         if len(self._costs) > MAX_ACCOUNTS:
             self._costs.pop(next(iter(self._costs)), None)
 
     def open_to(self, in_flight: Sequence[UnderWay]) -> tuple[dict[str, int], int]:
-        """({chatbot_id: how many more replies it may begin}, the same for any other account)."""
+        """({owner: how many more replies it may begin}, the same for any other account)."""
         free = self._size - len(in_flight)
         now = time.monotonic()
-        held = Counter(ask.chatbot_id for ask in in_flight)
+        held = Counter(ask.owner for ask in in_flight)
         ages: dict[str, float] = defaultdict(float)
         for ask in in_flight:
-            ages[ask.chatbot_id] += now - ask.claimed_at
+            ages[ask.owner] += now - ask.claimed_at
         known = {**self._costs, **dict.fromkeys(held)}
         shares = {}
-        for chatbot_id in known:
-            age = ages[chatbot_id] / held[chatbot_id] if held[chatbot_id] else 0
-            shares[chatbot_id] = max(0, self._share(chatbot_id, age, free) - held[chatbot_id])
+        for owner in known:
+            age = ages[owner] / held[owner] if held[owner] else 0
+            shares[owner] = max(0, self._share(owner, age, free) - held[owner])
         return shares, self._share_of_the_unproven(free)
 
-    def _share(self, chatbot_id: str, age: float, free: int) -> int:
+    def _share(self, owner: str, age: float, free: int) -> int:
         """Threads that an account may hold now.
 
         `age`: seconds that its calls under way have taken on average.
         """
-        cost = max(self._costs.get(chatbot_id, 0), age)
+        cost = max(self._costs.get(owner, 0), age)
         if cost > SLOW_SECONDS and free <= RESERVED:
             return 0
-        if chatbot_id not in self._costs:
+        if owner not in self._costs:
             return self._share_of_the_unproven(free)
         return max(1, int(free / (1 + cost / HALF_SHARE_SECONDS)))
 

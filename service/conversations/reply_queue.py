@@ -132,6 +132,11 @@ class ClaimedReply:
     def key(self) -> Claim:
         return self.id, self.claim
 
+    @property
+    def owner(self) -> str:
+        """Whose threads it takes."""
+        return self.chatbot_id
+
 
 def claim(
     limit: int, lease: float, shares: dict[str, int], other_share: int

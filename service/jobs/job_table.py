@@ -17,11 +17,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from service.conversations import reply_outcome, reply_queue
+from service.events import delivery, delivery_outcome
 from service.media import inbound_file
 from service.messages import read_receipt
 from service.runtime.db import fetch, fetch_dicts
 from service.runtime.prepared import Prepared
-from service.runtime.queues import ERRANDS, INCOMING, SEND
+from service.runtime.queues import ERRANDS, EVENTS, INCOMING, SEND
 from service.sending import dispatch, send_outcome
 from service.templates import template_sync
 from service.webhooks import inbox
@@ -56,6 +57,8 @@ JOBS = (
         'workers.send_receipts', (read_receipt.record,)),
     Job('templates', ERRANDS, template_sync.NEXT_DUE, template_sync.claim,
         'workers.sync_templates', (template_sync.record_list, template_sync.record_failure)),
+    Job('events', EVENTS, delivery.NEXT_DUE, delivery.claim,
+        'workers.send_events', (delivery_outcome.record,)),
 )  # fmt: skip
 
 

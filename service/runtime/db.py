@@ -130,13 +130,16 @@ class Database(PostgresqlDatabase):
         self._session().commit_option = commit_option()
 
     def commit(self) -> None:
-        if not self._session().is_idle:
+        session = self._session()
+        if not session.is_idle:
             super().commit()
+            session.wake_if_due()
 
     def rollback(self) -> None:
         session = self._session()
         if not (session.is_idle or session.is_lost):
             super().rollback()
+        session.notices = []
 
     def execute_sql(self, sql: str, params: Parameters | None = None) -> cursor:
         given = with_arrays(params) if params else params
@@ -165,6 +168,8 @@ class Database(PostgresqlDatabase):
 
     def _send(self, sql: str, params: Parameters | None) -> cursor:
         answered: cursor = super().execute_sql(self._before() + sql, params)
+        if not self.in_transaction():
+            self._session().wake_if_due()
         return answered
 
     def _before(self) -> str:

@@ -27,6 +27,7 @@ DRAINS = {
     INCOMING: 'workers.incoming.drain',
     SEND: 'workers.send.drain',
     ERRANDS: 'workers.background.drain',
+    EVENTS: 'workers.send_events.drain',
 }  # by name: the core does not import workers
 
 # the one retry policy: rows take their delays from it, drain jobs carry it

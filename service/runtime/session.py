@@ -22,6 +22,7 @@ from psycopg2.sql import Composable
 
 from service.runtime.array_literal import Parameters
 from service.runtime.config import settings
+from service.runtime.queues import EVENTS, wake
 from service.runtime.watchdog import watchdog
 
 # for one statement; after that the connection is dead, whatever the kernel believes
@@ -43,6 +44,8 @@ PLANNING = {
     'max_parallel_workers_per_gather': 0,
     'plan_cache_mode': 'force_generic_plan',
 }
+
+DELIVERIES_ARE_DUE = 'event deliveries are due'  # as a trigger says, with the statement's answer
 
 # .end: when (monotonic) the time of a deadline() block is up; .is_long: in a long_time() block
 _local = threading.local()
@@ -90,6 +93,14 @@ class Session(connection):
                 self.prepared = set()
                 self.limits = ''
                 self.begin = 'BEGIN; '
+
+    def wake_if_due(self) -> None:
+        """After a commit: wake who tells endpoints, if the server has said that there is work."""
+        if not self.notices:
+            return
+        notices, self.notices = self.notices, []
+        if any(DELIVERIES_ARE_DUE in notice for notice in notices):
+            wake(EVENTS)
 
     @property
     def is_idle(self) -> bool:

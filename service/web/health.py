@@ -18,7 +18,7 @@ from service.web.request_input import check_names, choice
 from service.web.responses import Answer, JSONObject
 
 blueprint = Blueprint('health', __name__)
-WORKER_KINDS = ('incoming', 'send', 'errands', 'clock')  # what `python -m workers` runs
+WORKER_KINDS = ('incoming', 'send', 'errands', 'events', 'clock')  # what `python -m workers` runs
 HANG_SECONDS = 4  # a commit of webhooks that takes longer hangs
 READY_SECONDS = 3  # for PostgreSQL's answers to /readyz
 

@@ -9,6 +9,7 @@ import json
 import pytest
 
 from service.conversations import reply_queue
+from service.events import delivery
 from service.jobs.job_table import JOBS
 from service.media import inbound_file
 from service.messages import read_receipt
@@ -23,6 +24,7 @@ TABLES = {
     'send': 'message',
     'media': 'media',
     'receipts': 'read_receipt',
+    'events': 'event_delivery',
 }
 CLAIMS = {
     'webhooks': lambda: inbox.claim(),
@@ -30,6 +32,7 @@ CLAIMS = {
     'send': lambda: dispatch.claim({'acme': 80}, 30),
     'media': lambda: inbound_file.claim(8, 30),
     'receipts': lambda: read_receipt.claim(8, 30),
+    'events': lambda: delivery.claim(8, lambda endpoint, is_failing: 8, []),
 }
 DONE = 3000
 UUID = "lpad(to_hex(n), 32, '0')::uuid"
@@ -45,7 +48,9 @@ FROM generate_series(1, {DONE}) n;
 INSERT INTO media (id, chatbot_id, message_id, status, storage_key)
 SELECT {UUID}, 'acme', {UUID}, 'stored', n::text FROM generate_series(1, {DONE}) n;
 INSERT INTO read_receipt (message_id, chatbot_id)
-SELECT {UUID}, 'acme' FROM generate_series(1, {DONE}) n
+SELECT {UUID}, 'acme' FROM generate_series(1, {DONE}) n;
+INSERT INTO event_delivery (endpoint_id, event_id, conversation_id, status, due_at)
+SELECT lpad('1', 32, '0')::uuid, {UUID}, {UUID}, 'delivered', NULL FROM generate_series(1, {DONE}) n
 """
 
 

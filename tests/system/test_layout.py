@@ -23,6 +23,7 @@ WORKERS = sorted((ROOT / 'workers').glob('*.py'))
 OURS = [*CORE, *WEB, *WORKERS, ROOT / 'wsgi.py']
 SIMULATOR = sorted((ROOT / 'tests' / 'simulator').glob('*.py'))
 OUTBOUND = {
+    'service/events/endpoint_client.py',
     'service/runtime/bounded_answer.py',
     'service/graph/connections.py',
     'service/graph/client.py',

@@ -25,7 +25,14 @@ MESSAGES = int(os.environ.get('MESSAGES', 100_000))
 # these, any walk would seem to be too long.
 MANY_WAITING = min(MESSAGES // 10, 10_000)
 # Tables that do not grow with messages; all of their rows may be read.
-SMALL = {'whatsapp_cloud_account', 'graph_outage', 'template', 'template_sync', 'process'}
+SMALL = {
+    'whatsapp_cloud_account',
+    'graph_outage',
+    'template',
+    'template_sync',
+    'process',
+    'endpoint',
+}
 # They hold only rows that wait: one may walk to the first of them, or ask how long all wait.
 WAITING = {'webhook_event_due', 'conversation_reply_due', 'read_receipt_due'}
 MOST_COST = 2500  # of one look into a table; a row costs two

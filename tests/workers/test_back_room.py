@@ -17,7 +17,7 @@ from tests.stack import wait_until
 from workers import clock
 from workers.__main__ import MOST_FILES, allow_files
 
-KINDS = {'incoming', 'send', 'errands', 'clock'}
+KINDS = {'incoming', 'send', 'errands', 'events', 'clock'}
 
 
 def readyz(application, query='?deep=1'):
@@ -38,7 +38,7 @@ def test_readyz_asks_about_the_back_room_only_when_it_is_to_look_deep(applicatio
 
 def test_processes_are_seen_while_they_live_and_not_after_they_ended(application, back_room):
     processes = back_room()
-    wait_until(lambda: set(readyz(application)[1]['away']) == {'incoming', 'errands'}, 20)
+    wait_until(lambda: set(readyz(application)[1]['away']) == {'incoming', 'errands', 'events'}, 20)
     told = readyz(application)[1]['processes']
     assert (told['send']['alive'], told['clock']['alive']) == (1, 1)
     assert processes.stop_all(20) == {'worker_send': [0], 'clock': [0]}

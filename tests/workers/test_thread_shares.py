@@ -14,7 +14,7 @@ SIZE = 64
 class Ask:
     """One that holds a thread, as far as the shares look at it."""
 
-    chatbot_id: str
+    owner: str
     claimed_at: float = field(default_factory=time.monotonic)
 
 
@@ -35,7 +35,7 @@ def fill(shares, accounts):
 
 
 def count(in_flight, account):
-    return sum(ask.chatbot_id == account for ask in in_flight)
+    return sum(ask.owner == account for ask in in_flight)
 
 
 @pytest.mark.parametrize('accounts', [4, 12, 100])
