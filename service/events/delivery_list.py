@@ -13,7 +13,10 @@ STATUSES = ('waiting', 'delivered', 'failed')
 
 @dataclass(frozen=True, slots=True)
 class ShownDelivery:
-    """`next_attempt_at`: None when none comes, and while one is under way."""
+    """A delivery. `chatbot_id`: None for what concerns all of them.
+
+    `next_attempt_at`: None when none comes, and while one is under way.
+    """
 
     event_id: Uuid
     endpoint_id: Uuid
@@ -30,8 +33,9 @@ class ShownDelivery:
 
 
 COLUMNS = """
-  d.event_id, d.endpoint_id, v.type, v.chatbot_id, d.status, d.attempts, d.response_status,
-  d.milliseconds, d.error, CASE WHEN d.claim IS NULL THEN d.due_at END AS next_attempt_at,
+  d.event_id, d.endpoint_id, v.type, nullif(v.chatbot_id, '') AS chatbot_id, d.status,
+  d.attempts, d.response_status, d.milliseconds, d.error,
+  CASE WHEN d.claim IS NULL THEN d.due_at END AS next_attempt_at,
   d.created_at, d.updated_at
 """
 LIST_DELIVERIES = """

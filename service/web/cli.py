@@ -1,4 +1,7 @@
-"""Commands for operators: `flask rotate-keys`, `flask send-bulk`, `flask lift-brakes`."""
+"""Commands for operators: `flask rotate-keys`, `flask send-bulk`, `flask lift-brakes`.
+
+`flask listen` is for developers and stands apart (listen.py).
+"""
 
 import sys
 import time
@@ -24,6 +27,7 @@ from service.sending import brake
 from service.sending.batch import Batch
 from service.sending.recipients import RecipientList
 from service.web.bulk_order import check_order, read_csv, store
+from service.web.listen import listen
 from service.web.responses import JSONObject
 
 PROGRESS_SECONDS = 0.3  # between two looks at a batch
@@ -33,6 +37,7 @@ def init_app(app: Flask) -> None:
     app.cli.add_command(rotate_keys)
     app.cli.add_command(send_bulk)
     app.cli.add_command(lift_brakes)
+    app.cli.add_command(listen)
 
 
 class GatewayCommand(click.Command):

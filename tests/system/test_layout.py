@@ -33,6 +33,7 @@ OUTBOUND = {
     'service/runtime/deadline.py',
     'service/runtime/public_address.py',
     'service/replies/responder_client.py',
+    'service/web/listen.py',
 }  # the clients that speak to the outside
 
 
