@@ -54,6 +54,7 @@ from service.runtime import db, queues  # noqa: E402  the environment stands abo
 from service.runtime.config import settings  # noqa: E402
 from service.runtime.migrate import upgrade  # noqa: E402
 from service.web.app import create_app  # noqa: E402
+from tests.api_document import ApiDocument  # noqa: E402
 from tests.bucket import CREDENTIALS, Bucket  # noqa: E402
 from tests.files import CONTENT, FileServer  # noqa: E402
 from tests.own_service import Platform  # noqa: E402
@@ -133,7 +134,19 @@ def no_redis(setting):
 
 @pytest.fixture(scope='session')
 def application(schema):
-    return create_app()
+    app = create_app()
+    app.extensions['api_document'] = ApiDocument(app)
+    return app
+
+
+@pytest.fixture(autouse=True)
+def told_in_the_document(request):
+    """Every answer that a test gets in this process is one that the OpenAPI document tells of."""
+    yield
+    if 'application' in request.fixturenames:
+        untold = request.getfixturevalue('application').extensions['api_document'].problems
+        found, untold[:] = list(untold), []
+        assert not found, '\n'.join(found)
 
 
 @pytest.fixture

@@ -12,9 +12,10 @@ from service.graph import outage
 from service.messages import usage
 from service.runtime.queues import ERRANDS, INCOMING, SEND, wake
 from service.sending import brake, holds
-from service.web import pagination, request_input
+from service.web import account_answers, pagination, request_examples, request_input
 from service.web.account_schemas import account_schema, account_update_schema
 from service.web.auth import guard, scope
+from service.web.described import describe
 from service.web.request_input import query_parameters
 from service.web.responses import Answer, JSONObject
 
@@ -23,6 +24,14 @@ blueprint = guard(Blueprint('accounts', __name__))
 
 @blueprint.post('/account')
 @scope('manage')
+@describe(
+    account_answers.Account,
+    200,
+    201,
+    body=account_update_schema,
+    problems=('number_taken',),
+    examples=request_examples.ACCOUNTS,
+)
 def save() -> Answer:
     """Create an account, or change what is given of it.
 
@@ -42,6 +51,7 @@ def save() -> Answer:
 @blueprint.get('/accounts')
 @scope('read')
 @query_parameters('send_state', 'limit', 'cursor')
+@describe(account_answers.AccountPage)
 def index() -> JSONObject:
     """List accounts, the newest first, without their health.
 
@@ -57,13 +67,16 @@ def index() -> JSONObject:
 
 @blueprint.get('/account/<chatbot_id>')
 @scope('read')
+@describe(account_answers.Account)
 def show(chatbot_id: str) -> JSONObject:
+    """Show an account, and what Meta last said of it."""
     return _serialize(chatbot_id)
 
 
 @blueprint.get('/account/<chatbot_id>/health')
 @scope('read')
 @query_parameters('field', 'limit', 'cursor')
+@describe(account_answers.HealthPage)
 def show_health(chatbot_id: str) -> JSONObject:
     """List all that Meta told of the account, the newest first."""
     account = Account.find(chatbot_id)
@@ -75,13 +88,16 @@ def show_health(chatbot_id: str) -> JSONObject:
 
 @blueprint.post('/account/<chatbot_id>/deactivate')
 @scope('manage')
+@describe(account_answers.Account)
 def deactivate(chatbot_id: str) -> JSONObject:
+    """Send nothing more; what comes in is stored, and not answered."""
     holds.deactivate_account(Account.find(chatbot_id))
     return _serialize(chatbot_id)
 
 
 @blueprint.post('/account/<chatbot_id>/resume')
 @scope('manage')
+@describe(account_answers.Account)
 def resume(chatbot_id: str) -> JSONObject:
     """Send what waited, because a person has mended what held the account."""
     account = Account.find(chatbot_id)
@@ -91,6 +107,7 @@ def resume(chatbot_id: str) -> JSONObject:
 
 @blueprint.get('/account/<chatbot_id>/brakes')
 @scope('read')
+@describe(account_answers.Brakes, problems=('unavailable',))
 def show_brakes(chatbot_id: str) -> JSONObject:
     """Show what slows the account down."""
     return {'data': brake.of_account(Account.find(chatbot_id))}
@@ -98,6 +115,7 @@ def show_brakes(chatbot_id: str) -> JSONObject:
 
 @blueprint.post('/account/<chatbot_id>/brakes/lift')
 @scope('manage')
+@describe(account_answers.LiftedBrakes, problems=('unavailable',))
 def lift_brakes(chatbot_id: str) -> JSONObject:
     """Send at the full rate, because a person knows that Meta's reason is gone.
 
@@ -111,7 +129,9 @@ def lift_brakes(chatbot_id: str) -> JSONObject:
 @blueprint.get('/usage')
 @scope('read')
 @query_parameters('chatbot_id', 'from', 'to')
+@describe(account_answers.Usage, problems=('unknown_chatbot',))
 def show_usage() -> JSONObject:
+    """Count the messages of an account, by day, direction and category."""
     account = Account.find(request_input.required('chatbot_id'))
     first, last = _date('from'), _date('to')
     return {

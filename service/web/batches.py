@@ -15,9 +15,12 @@ from service.sending import recipients_csv, submit
 from service.sending.batch import Batch
 from service.sending.recipient import read_list
 from service.sending.recipients import RecipientList
-from service.web import bulk_order, pagination, request_input
+from service.web import bulk_order, message_answers, pagination, request_examples, request_input
 from service.web.auth import guard, scope
+from service.web.described import IDEMPOTENCY_KEY, JSON, describe
 from service.web.idempotency import HashedStream, IdempotentRequest, digest_of_body
+from service.web.plain_shapes import CSV
+from service.web.problem_examples import SENDING
 from service.web.request_input import check_names, query_parameters
 from service.web.responses import JSONObject
 from service.web.send_schemas import bulk_schema
@@ -28,6 +31,14 @@ blueprint = guard(Blueprint('batches', __name__))
 @blueprint.post('/send/bulk')
 @scope('send')
 @query_parameters(*bulk_order.CSV_PARAMETERS)
+@describe(
+    message_answers.NewBatch,
+    202,
+    bodies={JSON: bulk_schema, 'text/csv': CSV},
+    problems=(*SENDING, 'nobody_left'),
+    headers=(IDEMPOTENCY_KEY,),
+    examples=request_examples.BULK,
+)
 def send() -> Response:
     """Answer 202 once the batch is committed with all its messages; the work waits in its rows."""
     return _send_csv() if request.mimetype == 'text/csv' else _send_json()
@@ -78,7 +89,9 @@ def _queue(order: JSONObject, recipients: RecipientList, idempotent: IdempotentR
 @blueprint.get('/batches')
 @scope('read')
 @query_parameters('chatbot_id', 'limit', 'cursor')
+@describe(message_answers.BatchPage)
 def index() -> JSONObject:
+    """List bulks, the newest first."""
     query = Batch.select()
     if chatbot_id := request_input.parameter('chatbot_id'):
         query = query.where(Batch.chatbot_id == chatbot_id)
@@ -87,12 +100,15 @@ def index() -> JSONObject:
 
 @blueprint.get('/batches/<uuid:batch_id>')
 @scope('read')
+@describe(message_answers.Batch)
 def show(batch_id: UUID) -> JSONObject:
+    """Show a bulk, and how far it is."""
     return batches.serialize([Batch.find(str(batch_id))])[0]
 
 
 @blueprint.post('/batches/<uuid:batch_id>/pause')
 @scope('send')
+@describe(message_answers.Batch, problems=('conflict',))
 def pause(batch_id: UUID) -> JSONObject:
     """Send nothing more of it until it is resumed, but what a worker has claimed.
 
@@ -104,6 +120,7 @@ def pause(batch_id: UUID) -> JSONObject:
 
 @blueprint.post('/batches/<uuid:batch_id>/resume')
 @scope('send')
+@describe(message_answers.Batch, problems=('conflict',))
 def resume(batch_id: UUID) -> JSONObject:
     """Go on sending it; 409 when it was cancelled."""
     batches.resume(Batch.find(str(batch_id)).id)
@@ -113,6 +130,7 @@ def resume(batch_id: UUID) -> JSONObject:
 
 @blueprint.post('/batches/<uuid:batch_id>/cancel')
 @scope('send')
+@describe(message_answers.Batch, problems=('conflict',))
 def cancel(batch_id: UUID) -> JSONObject:
     """Take back, for good, what nobody has claimed."""
     batches.cancel(Batch.find(str(batch_id)).id)

@@ -10,8 +10,9 @@ from service.conversations.opt_out import Source, Statement, record
 from service.conversations.opt_out_keywords import MarketingChoice
 from service.runtime.db import db
 from service.sending import holds
-from service.web import pagination, request_input
+from service.web import account_answers, pagination, request_input
 from service.web.auth import guard, scope
+from service.web.described import describe
 from service.web.request_input import query_parameters
 from service.web.responses import JSONObject
 
@@ -21,7 +22,9 @@ blueprint = guard(Blueprint('contacts', __name__))
 @blueprint.get('/contacts')
 @scope('read')
 @query_parameters('chatbot_id', 'username', 'phone', 'user_id', 'opted_out', 'limit', 'cursor')
+@describe(account_answers.ContactPage)
 def index() -> JSONObject:
+    """List people, the newest first."""
     chatbot_id = request_input.parameter('chatbot_id')
     query = Conversation.select().where(Conversation.group_id.is_null())
     if chatbot_id:
@@ -38,6 +41,7 @@ def index() -> JSONObject:
 
 @blueprint.get('/contacts/<uuid:contact_id>')
 @scope('read')
+@describe(account_answers.Contact)
 def show(contact_id: UUID) -> JSONObject:
     """Show a contact, also by the id of one that was merged into it."""
     return contact.serialize_with_history(contact.find(str(contact_id)))
@@ -45,6 +49,7 @@ def show(contact_id: UUID) -> JSONObject:
 
 @blueprint.post('/contacts/<uuid:contact_id>/opt-out')
 @scope('manage')
+@describe(account_answers.Contact)
 def opt_out(contact_id: UUID) -> JSONObject:
     """Record that this person wants no marketing, as the platform knows."""
     return _record(contact_id, MarketingChoice.OPT_OUT)
@@ -52,6 +57,7 @@ def opt_out(contact_id: UUID) -> JSONObject:
 
 @blueprint.post('/contacts/<uuid:contact_id>/opt-in')
 @scope('manage')
+@describe(account_answers.Contact)
 def opt_in(contact_id: UUID) -> JSONObject:
     """Record that this person wants marketing (again), as the platform knows."""
     return _record(contact_id, MarketingChoice.OPT_IN)

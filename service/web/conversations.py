@@ -16,9 +16,16 @@ from service.replies import unanswered
 from service.runtime.db import db
 from service.runtime.queues import INCOMING, wake
 from service.sending import takeover
-from service.web import pagination, request_input
+from service.web import (
+    account_answers,
+    message_answers,
+    pagination,
+    request_examples,
+    request_input,
+)
 from service.web.auth import guard, scope
 from service.web.conversation_schemas import pause_schema, resume_schema
+from service.web.described import describe
 from service.web.request_input import query_parameters
 from service.web.responses import JSONObject
 
@@ -28,7 +35,9 @@ blueprint = guard(Blueprint('conversations', __name__))
 @blueprint.get('/conversations')
 @scope('read')
 @query_parameters('chatbot_id', 'paused', 'unanswered', 'assignee', 'since', 'limit', 'cursor')
+@describe(account_answers.ConversationPage)
 def index() -> JSONObject:
+    """List conversations, the newest first."""
     chatbot_id = request_input.parameter('chatbot_id')
     if filters := list(_filters()):
         found = partial(conversation_list.find, chatbot_id, filters)
@@ -58,6 +67,7 @@ def _serialize(conversations: list[Conversation]) -> list[JSONObject]:
 @blueprint.get('/conversations/<uuid:conversation_id>/messages')
 @scope('read')
 @query_parameters('limit', 'cursor')
+@describe(message_answers.ListedMessagePage)
 def show_messages(conversation_id: UUID) -> JSONObject:
     """What was said in a conversation, by both sides, the newest first."""
     conversation = Conversation.find(str(conversation_id))
@@ -67,12 +77,19 @@ def show_messages(conversation_id: UUID) -> JSONObject:
 
 @blueprint.get('/conversations/<uuid:conversation_id>')
 @scope('read')
+@describe(account_answers.Conversation)
 def show(conversation_id: UUID) -> JSONObject:
+    """Show a conversation, also by the id of one that was merged into it."""
     return Conversation.find(str(conversation_id)).to_dict()
 
 
 @blueprint.post('/conversations/<uuid:conversation_id>/pause')
 @scope('send')
+@describe(
+    account_answers.Conversation,
+    body=pause_schema,
+    examples=request_examples.PAUSE,
+)
 def pause_replies(conversation_id: UUID) -> JSONObject:
     """A person takes the conversation: once this is answered nothing of the bot leaves."""
     body = message_schema.check(pause_schema, request_input.optional_json_object())
@@ -87,6 +104,11 @@ def pause_replies(conversation_id: UUID) -> JSONObject:
 
 @blueprint.post('/conversations/<uuid:conversation_id>/resume')
 @scope('send')
+@describe(
+    account_answers.Conversation,
+    body=resume_schema,
+    examples=request_examples.RESUME,
+)
 def resume_replies(conversation_id: UUID) -> JSONObject:
     """Give the conversation back; with `answer` what the customer wrote meanwhile is answered."""
     body = message_schema.check(resume_schema, request_input.optional_json_object())

@@ -12,8 +12,9 @@ from service.events import delivery_list, endpoint, redelivery
 from service.events.endpoint import PAUSED_BY_CALLER, Endpoint
 from service.runtime.db import db
 from service.runtime.errors import Conflict
-from service.web import endpoint_schemas, pagination, request_input
+from service.web import endpoint_schemas, event_answers, pagination, request_examples, request_input
 from service.web.auth import current_key, guard, require_chatbot, scope, visible
+from service.web.described import describe
 from service.web.endpoint_schemas import SECRET_SCHEMAS, check_change, endpoint_schema
 from service.web.request_input import query_parameters
 from service.web.responses import Answer, JSONObject
@@ -23,6 +24,13 @@ blueprint = guard(Blueprint('endpoints', __name__))
 
 @blueprint.post('/endpoints')
 @scope('manage')
+@describe(
+    event_answers.EndpointWithSecret,
+    201,
+    body=endpoint_schema,
+    problems=('unknown_chatbot', 'conflict'),
+    examples=request_examples.ENDPOINTS,
+)
 def create() -> Answer:
     """Create an endpoint; a secret that was not given is made, and shown this once."""
     data = check(endpoint_schema, request_input.json_object())
@@ -52,7 +60,9 @@ def _find(endpoint_id: UUID) -> Endpoint:
 @blueprint.get('/endpoints')
 @scope('read')
 @query_parameters('chatbot_id', 'kind', 'limit', 'cursor')
+@describe(event_answers.EndpointPage)
 def index() -> JSONObject:
+    """List endpoints, the newest first."""
     query = Endpoint.select().where(Endpoint.kind.in_(endpoint.KINDS))
     chatbot_ids = current_key().chatbot_ids
     if chatbot_ids is not None:
@@ -66,12 +76,19 @@ def index() -> JSONObject:
 
 @blueprint.get('/endpoints/<uuid:endpoint_id>')
 @scope('read')
+@describe(event_answers.Endpoint)
 def show(endpoint_id: UUID) -> JSONObject:
+    """Show an endpoint, without its secret."""
     return _find(endpoint_id).to_dict()
 
 
 @blueprint.post('/endpoints/<uuid:endpoint_id>')
 @scope('manage')
+@describe(
+    event_answers.Endpoint,
+    body=endpoint_schemas.ChangeSchema(),
+    examples=request_examples.ENDPOINT_CHANGES,
+)
 def change(endpoint_id: UUID) -> JSONObject:
     """Change what is given; another address is tried at once."""
     found = _find(endpoint_id)
@@ -87,6 +104,7 @@ def change(endpoint_id: UUID) -> JSONObject:
 
 @blueprint.delete('/endpoints/<uuid:endpoint_id>')
 @scope('manage')
+@describe(None, 204)
 def delete(endpoint_id: UUID) -> tuple[str, int]:
     """Delete an endpoint, and what it would still have been told."""
     endpoint.delete(_find(endpoint_id).id)
@@ -95,6 +113,7 @@ def delete(endpoint_id: UUID) -> tuple[str, int]:
 
 @blueprint.post('/endpoints/<uuid:endpoint_id>/rotate-secret')
 @scope('manage')
+@describe(event_answers.EndpointWithSecret, body=SECRET_SCHEMAS['relay'])
 def rotate_secret(endpoint_id: UUID) -> JSONObject:
     """Sign with another secret, and for a day with the former one as well."""
     found = _find(endpoint_id)
@@ -106,6 +125,7 @@ def rotate_secret(endpoint_id: UUID) -> JSONObject:
 
 @blueprint.post('/endpoints/<uuid:endpoint_id>/pause')
 @scope('manage')
+@describe(event_answers.Endpoint)
 def pause(endpoint_id: UUID) -> JSONObject:
     """Let what it is to be told wait."""
     endpoint.pause(_find(endpoint_id).id, PAUSED_BY_CALLER)
@@ -114,6 +134,7 @@ def pause(endpoint_id: UUID) -> JSONObject:
 
 @blueprint.post('/endpoints/<uuid:endpoint_id>/resume')
 @scope('manage')
+@describe(event_answers.Endpoint)
 def resume(endpoint_id: UUID) -> JSONObject:
     """Tell it again, beginning with what waits."""
     found = _find(endpoint_id)
@@ -125,6 +146,13 @@ def resume(endpoint_id: UUID) -> JSONObject:
 
 @blueprint.post('/endpoints/<uuid:endpoint_id>/replay')
 @scope('manage')
+@describe(
+    event_answers.Replayed,
+    202,
+    body=endpoint_schemas.replay_schema,
+    problems=('conflict',),
+    examples=request_examples.REPLAY,
+)
 def replay(endpoint_id: UUID) -> Answer:
     """Deliver all of a time once more, and what the endpoint was not told then."""
     found = _find(endpoint_id)
@@ -140,6 +168,7 @@ def replay(endpoint_id: UUID) -> Answer:
 @blueprint.get('/endpoints/<uuid:endpoint_id>/deliveries')
 @scope('read')
 @query_parameters('status', 'limit', 'cursor')
+@describe(event_answers.DeliveryPage)
 def deliveries(endpoint_id: UUID) -> JSONObject:
     """List what became of each event for this endpoint, the newest event first."""
     found = _find(endpoint_id)

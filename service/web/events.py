@@ -18,8 +18,9 @@ from service.events.event_types import TYPES
 from service.runtime.db import no_connection
 from service.runtime.errors import Conflict, NotFound, TooManyRequests
 from service.runtime.watchdog import watchdog
-from service.web import pagination, request_input
+from service.web import event_answers, pagination, request_input
 from service.web.auth import current_key, guard, require_chatbot, scope, visible
+from service.web.described import describe
 from service.web.endpoint_schemas import resend_schema
 from service.web.request_input import query_parameters
 from service.web.responses import Answer, JSONObject
@@ -39,6 +40,7 @@ waiters = threading.BoundedSemaphore(MAX_WAITERS)
 @blueprint.get('/events')
 @scope('read')
 @query_parameters('chatbot_id', 'type', 'after', 'cursor', 'wait', 'limit')
+@describe(event_answers.EventPage, problems=('unknown_chatbot', 'too_many_waiters'))
 def index() -> JSONObject:
     """List events, the oldest first; with `wait` wait so many seconds for the first one.
 
@@ -100,6 +102,7 @@ def _wait(wanted: Wanted, found: Look, limit: int, seconds: int) -> Look:
 
 @blueprint.get('/events/<uuid:event_id>')
 @scope('read')
+@describe(event_answers.DeliveredEvent)
 def show(event_id: UUID) -> JSONObject:
     """Show an event, and what became of it for each endpoint."""
     found = _find(event_id)
@@ -124,6 +127,7 @@ def _deliveries(found: Event) -> list[JSONObject]:
 
 @blueprint.post('/events/<uuid:event_id>/resend')
 @scope('manage')
+@describe(event_answers.Resent, 202, body=resend_schema, problems=('conflict',))
 def resend(event_id: UUID) -> Answer:
     """Deliver an event once more, to one endpoint or to all that want it."""
     found = _find(event_id)

@@ -19,11 +19,20 @@ from service.runtime.errors import BadRequest, GatewayError, NotFound
 from service.runtime.queues import SEND, wake
 from service.sending import awaited_answer, submit
 from service.sending.awaited_answer import PATIENCE_SECONDS, AwaitedAnswer
-from service.web import graph_errors, graph_request, responses
+from service.web import (
+    graph_errors,
+    graph_request,
+    operating_answers,
+    request_examples,
+    responses,
+)
 from service.web.auth import current_key, guard, scope
+from service.web.described import JSON, describe
 from service.web.graph_errors import GRAPH_JSON
 from service.web.graph_request import JSONObject
 from service.web.pending import LateAnswer, Pending
+from service.web.plain_shapes import METAS_MESSAGE
+from service.web.problem_examples import SENDING
 from service.web.waiting_calls import answer_later
 
 blueprint = guard(Blueprint('graph', __name__), any_query=True)
@@ -41,6 +50,13 @@ class GraphVersion(BaseConverter):
 
 @blueprint.post('/<graph_version:version>/<number>/messages')
 @scope('send')
+@describe(
+    operating_answers.GraphMessage,
+    bodies={JSON: METAS_MESSAGE},
+    problems=SENDING,
+    examples=request_examples.GRAPH_MESSAGES,
+    refuses_as_meta=True,
+)
 def messages(version: str, number: str) -> Response:
     """Queue a message and answer what Meta answers, or with our own id when that takes long."""
     account = _account_of(number)

@@ -13,8 +13,10 @@ from service.runtime import heartbeat, migrate
 from service.runtime.db import connection, public_reason
 from service.runtime.queues import client
 from service.runtime.session import deadline
+from service.web import operating_answers
 from service.web.auth import scope
-from service.web.request_input import check_names, choice
+from service.web.described import describe
+from service.web.request_input import check_names, choice, query_parameters
 from service.web.responses import Answer, JSONObject
 
 blueprint = Blueprint('health', __name__)
@@ -47,6 +49,7 @@ commit = Commit()
 
 @blueprint.get('/healthz')
 @scope('public')
+@describe(operating_answers.Liveness, 200, 503)
 def healthz() -> Answer:
     """Answer without asking PostgreSQL or Redis."""
     if commit.hangs():
@@ -56,6 +59,8 @@ def healthz() -> Answer:
 
 @blueprint.get('/readyz')
 @scope('public')
+@query_parameters('deep')
+@describe(operating_answers.Readiness, 200, 503, problems=('invalid',))
 def readyz() -> Answer:
     """Ask PostgreSQL and Redis; with `?deep=1` also whether the workers live and keep up."""
     check_names(('deep',))

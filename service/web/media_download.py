@@ -23,7 +23,11 @@ from service.media.storage_interface import Missing, StorageError
 from service.runtime.db import db, no_connection
 from service.runtime.errors import Conflict, Unavailable
 from service.runtime.queues import ERRANDS, wake
+from service.web import message_answers
 from service.web.auth import guard, scope
+from service.web.described import describe
+from service.web.plain_shapes import FILE, FILE_STATUSES
+from service.web.problem_examples import NO_FILE
 from service.web.responses import Answer
 
 blueprint = guard(Blueprint('files', __name__))
@@ -42,6 +46,7 @@ MAX_RETRY_AFTER = 3600  # seconds; a new token or a resume may end the wait soon
 
 @blueprint.get('/messages/<uuid:message_id>/media')
 @scope('read')
+@describe(FILE, *FILE_STATUSES, content_type='*/*', problems=NO_FILE)
 def show(message_id: UUID) -> Response:
     """Answer 200, or 206 for a range; 409 while there is no file, or when there will be none."""
     return _answer(_stored(Media.of_message(str(message_id))))
@@ -49,6 +54,7 @@ def show(message_id: UUID) -> Response:
 
 @blueprint.get('/media/<uuid:media_id>/content')
 @scope('read')
+@describe(FILE, *FILE_STATUSES, content_type='*/*', problems=NO_FILE)
 def content(media_id: UUID) -> Response:
     """Answer the same with a file by its own id, be it a message's or one that was uploaded."""
     return _answer(_stored(Media.find(str(media_id))))
@@ -56,6 +62,7 @@ def content(media_id: UUID) -> Response:
 
 @blueprint.post('/messages/<uuid:message_id>/media/fetch')
 @scope('send')
+@describe(message_answers.MessageFile, 202, problems=('conflict', 'storage_away'))
 def fetch(message_id: UUID) -> Answer:
     """Fetch a file again, from the first attempt on; 409 when the file is there.
 

@@ -21,7 +21,10 @@ from service.runtime.db import no_connection
 from service.runtime.errors import Invalid, Unavailable
 from service.runtime.ids import new_id
 from service.runtime.untrusted import UNSTORABLE
+from service.web import message_answers
 from service.web.auth import guard, scope
+from service.web.described import describe
+from service.web.plain_shapes import UPLOAD
 from service.web.responses import Answer, JSONObject
 
 blueprint = guard(Blueprint('uploads', __name__))
@@ -45,6 +48,12 @@ class FileFacts:
 
 @blueprint.post('/media')
 @scope('send')
+@describe(
+    message_answers.UploadedFile,
+    201,
+    bodies={'multipart/form-data': UPLOAD},
+    problems=('unknown_chatbot', 'account_inactive', 'unsupported_media_type', 'storage_away'),
+)
 def create() -> Answer:
     """Answer 201 once the file is stored and its row committed."""
     if request.mimetype != 'multipart/form-data':
@@ -78,7 +87,9 @@ def create() -> Answer:
 
 @blueprint.get('/media/<uuid:media_id>')
 @scope('read')
+@describe(message_answers.UploadedFile)
 def show(media_id: UUID) -> JSONObject:
+    """Show a file that may be sent, uploaded or come in."""
     return outbound_file.find(str(media_id))
 
 

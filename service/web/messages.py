@@ -21,9 +21,11 @@ from service.runtime.errors import Invalid
 from service.runtime.ids import FIRST_ID, LAST_ID
 from service.runtime.queues import ERRANDS, SEND, wake
 from service.sending import outbox, submit
-from service.web import pagination, request_input
+from service.web import message_answers, pagination, request_examples, request_input
 from service.web.auth import guard, scope
+from service.web.described import IDEMPOTENCY_KEY, describe
 from service.web.idempotency import IdempotentRequest, digest_of_body
+from service.web.problem_examples import SENDING
 from service.web.request_input import query_parameters
 from service.web.responses import Answer, JSONObject
 from service.web.send_schemas import known_send_schema, read_schema, send_schema
@@ -35,6 +37,14 @@ NARROW = ('batch_id', 'client_reference', 'wamid', 'to')  # filters that few mes
 
 @blueprint.post('/send')
 @scope('send')
+@describe(
+    message_answers.SentMessage,
+    202,
+    body=send_schema,
+    problems=SENDING,
+    headers=(IDEMPOTENCY_KEY,),
+    examples=request_examples.MESSAGES,
+)
 def send() -> Response:
     """Answer 202 once the message is committed; the work waits in its row."""
     body = request_input.json_object()
@@ -75,12 +85,15 @@ def _check(body: JSONObject) -> JSONObject:
 
 @blueprint.get('/messages/<uuid:message_id>')
 @scope('read')
+@describe(message_answers.Message)
 def show(message_id: UUID) -> JSONObject:
+    """Show a message, with everything that Meta said of it."""
     return serialize([Message.find(str(message_id))])[0]
 
 
 @blueprint.post('/messages/<uuid:message_id>/cancel')
 @scope('send')
+@describe(message_answers.Message, problems=('not_cancellable',))
 def cancel(message_id: UUID) -> JSONObject:
     """Take a message back until it is claimed; 409 afterwards."""
     message = Message.find(str(message_id))
@@ -90,6 +103,7 @@ def cancel(message_id: UUID) -> JSONObject:
 
 @blueprint.post('/messages/<uuid:message_id>/retry')
 @scope('send')
+@describe(message_answers.Message, 202, problems=('not_retryable',))
 def retry(message_id: UUID) -> Answer:
     """Send a failed or unknown message anew, as a person decided; 409 for any other."""
     message = Message.find(str(message_id))
@@ -100,6 +114,13 @@ def retry(message_id: UUID) -> Answer:
 
 @blueprint.post('/messages/<uuid:message_id>/read')
 @scope('send')
+@describe(
+    message_answers.Message,
+    202,
+    body=read_schema,
+    problems=('account_inactive', 'conflict'),
+    examples=request_examples.READ,
+)
 def read(message_id: UUID) -> Answer:
     """Show a customer's message as read and, if wanted, the business typing; 409 for our own."""
     receipt = message_schema.check(read_schema, request_input.optional_json_object())
@@ -128,6 +149,7 @@ def read(message_id: UUID) -> Answer:
     'limit',
     'cursor',
 )
+@describe(message_answers.MessagePage)
 def index() -> JSONObject:
     """List the newest first; with `updated_since` in the order of changes, the oldest first."""
     after = request_input.timestamp('created_after')

@@ -19,8 +19,10 @@ from service.runtime.queues import ERRANDS, SEND, wake
 from service.runtime.untrusted import UNSTORABLE
 from service.sending import holds
 from service.templates import template, template_sync
-from service.web import pagination, request_input
+from service.web import account_answers, pagination, request_examples, request_input
 from service.web.auth import guard, scope
+from service.web.described import describe
+from service.web.problem_examples import AT_META
 from service.web.request_input import query_parameters
 from service.web.responses import Answer, JSONObject
 from service.web.template_schemas import new_template_schema, sync_schema
@@ -36,6 +38,7 @@ NO_TEMPLATE_ID = "Meta's id of this template is not known yet; it comes with the
 @blueprint.get('/templates')
 @scope('read')
 @query_parameters('chatbot_id', 'waba_id', *template_sync.FILTERS, 'limit', 'cursor')
+@describe(account_answers.TemplatePage, problems=('unknown_chatbot', 'conflict'))
 def index() -> JSONObject:
     """List templates by name and language, and say when they were read."""
     waba_id = _waba_id()
@@ -56,7 +59,9 @@ def index() -> JSONObject:
 @blueprint.get('/templates/<name>')
 @scope('read')
 @query_parameters('chatbot_id', 'waba_id', 'language')
+@describe(account_answers.Template, problems=('not_found', 'conflict'))
 def show(name: str) -> JSONObject:
+    """Show a template in one language."""
     language = request_input.required('language')
     _check_name(name)
     return _find(_waba_id(), name, language)
@@ -64,6 +69,13 @@ def show(name: str) -> JSONObject:
 
 @blueprint.post('/templates/sync')
 @scope('manage')
+@describe(
+    account_answers.SyncedTemplates,
+    202,
+    body=sync_schema,
+    problems=('unknown_chatbot', 'conflict'),
+    examples=request_examples.SYNC,
+)
 def sync() -> Answer:
     """Read all templates again, now."""
     order = check(sync_schema, request_input.json_object())
@@ -75,6 +87,13 @@ def sync() -> Answer:
 
 @blueprint.post('/templates')
 @scope('manage')
+@describe(
+    account_answers.Template,
+    201,
+    body=new_template_schema,
+    problems=('unknown_chatbot', 'account_inactive', *AT_META),
+    examples=request_examples.TEMPLATES,
+)
 def create() -> Answer:
     """Create a template at Meta; 201 with what Meta says of it.
 
@@ -95,6 +114,7 @@ def create() -> Answer:
 @blueprint.delete('/templates/<name>')
 @scope('manage')
 @query_parameters('chatbot_id', 'language', 'id')
+@describe(account_answers.DeletedTemplate, problems=('not_found', 'account_inactive', *AT_META))
 def delete(name: str) -> JSONObject:
     """Delete a template at Meta: in one language (by that, or by Meta's id), or in all.
 

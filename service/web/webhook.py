@@ -15,6 +15,9 @@ from service.runtime.errors import BadRequest, Forbidden
 from service.runtime.queues import INCOMING, wake
 from service.runtime.untrusted import UNSTORABLE
 from service.web.auth import is_one_of, scope, verified_digest
+from service.web.described import JSON, describe
+from service.web.plain_shapes import METAS_WEBHOOK, SIGNATURE, TEXT
+from service.web.request_input import query_parameters
 from service.webhooks.inbox import SignedBody, store_events
 
 Secrets = Sequence[str]
@@ -31,6 +34,8 @@ _known_secrets: dict[str, tuple[float, Secrets]] = {}
 @blueprint.get('', defaults={'chatbot_id': None})
 @blueprint.get('/<chatbot_id>')
 @scope('public')
+@query_parameters('hub.mode', 'hub.verify_token', 'hub.challenge')
+@describe(TEXT, content_type='text/plain', problems=('verification_refused',))
 def verify(chatbot_id: str | None) -> Response:
     """Answer Meta's question whether this URL is ours (section 1.1).
 
@@ -56,6 +61,13 @@ def verify(chatbot_id: str | None) -> Response:
 @blueprint.post('', defaults={'chatbot_id': None})
 @blueprint.post('/<chatbot_id>')
 @scope('public')
+@describe(
+    TEXT,
+    content_type='text/plain',
+    bodies={JSON: METAS_WEBHOOK},
+    problems=('signature_invalid', 'database_away'),
+    headers=(SIGNATURE,),
+)
 def receive(chatbot_id: str | None) -> Response:
     """Check the signature over the raw bytes, commit them, wake the workers, then answer."""
     body = request.get_data(cache=False)

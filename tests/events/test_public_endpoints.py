@@ -80,4 +80,3 @@ def test_a_name_that_leads_inwards_at_the_second_time_is_not_told(
     make_due(made.json['id'])
     workers.events()
     assert len(listener.asks) == 1
-

@@ -166,7 +166,7 @@ def test_a_replay_tells_what_an_endpoint_wants_and_was_not_told(backend):
     publish(2)
     publish(chatbot_id='other')
     publish(type_='batch.paused')
-    sql("INSERT INTO event (type, chatbot_id) VALUES ('relay', '')")  # of all
+    sql("INSERT INTO event (type, chatbot_id) VALUES ('relay', %s)", CHATBOT)
     late = create(backend, chatbot_id=CHATBOT, types=['batch.done'])
     relay = create(backend, kind='relay', chatbot_id=CHATBOT)
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from service.graph.outcome import Outcome
+from service.graph.outcome import Outcome, make_error
 from service.runtime.db import connection
 from service.sending import dispatch
 from service.sending.send_outcome import SendResult
@@ -149,7 +149,7 @@ def test_an_unknown_status_is_kept_and_changes_no_state(backend, told):
 
 def test_a_status_finds_its_message_by_our_id_when_the_answer_was_lost(backend, told):
     message = backend.send()
-    answered(claim()[message['id']], 'unknown', error={'code': None, 'title': 'No answer'})
+    answered(claim()[message['id']], 'unknown', error=make_error('No answer'))
     assert backend.message(message['id'])['status'] == 'unknown'
     told(status_of('wamid.1', 'delivered', AT, opaque=message['id'].upper()))
     after = backend.message(message['id'])
@@ -160,7 +160,7 @@ def test_a_status_finds_its_message_by_our_id_when_the_answer_was_lost(backend, 
 @pytest.mark.parametrize('name', ['screenshotted', 'queued', 'sending', 'accepted', 'unknown'])
 def test_any_status_is_a_sign_that_a_lost_message_arrived(backend, told, workers, name):
     message = backend.send()
-    answered(claim()[message['id']], 'unknown', error={'code': None, 'title': 'No answer'})
+    answered(claim()[message['id']], 'unknown', error=make_error('No answer'))
     told(status_of('wamid.1', name, AT, opaque=message['id']))
     sql("UPDATE message SET due_at = now() - interval '1 hour' WHERE due_at IS NOT NULL")
     workers.sweep()
@@ -170,7 +170,7 @@ def test_any_status_is_a_sign_that_a_lost_message_arrived(backend, told, workers
 
 def test_a_message_that_was_given_up_keeps_what_meta_says_of_it_later(backend, told):
     message = backend.send()
-    answered(claim()[message['id']], 'failed', error={'code': None, 'title': 'No answer'})
+    answered(claim()[message['id']], 'failed', error=make_error('No answer'))
     told(status_of('wamid.1', 'delivered', AT, opaque=message['id']))
     after = backend.message(message['id'])
     assert (after['status'], after['wamid'], after['error']['title']) == (

@@ -27,6 +27,8 @@ def routes(application):
     for rule in application.url_map.iter_rules():
         if rule.rule not in NOT_OURS and METAS not in rule.rule:
             path = rule.rule
+            if rule.endpoint == 'documents.api_page_part':
+                path = '/whatsapp-cloud/docs/page.css'
             for argument in rule.arguments:
                 kind = 'uuid:' if f'<uuid:{argument}>' in path else ''
                 path = path.replace(f'<{kind}{argument}>', VALUES.get(argument, ID))
