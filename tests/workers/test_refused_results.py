@@ -9,6 +9,7 @@ from service.templates import template_sync
 from service.templates.template import TemplateKey
 from service.webhooks import process
 from tests.files import at_meta, comes_in, media_message
+from tests.listeners import Listener, new_endpoint
 from tests.people import WABA, envelope, sql, text_message
 from tests.stack import wait_until
 from workers import background, incoming, replies
@@ -389,6 +390,18 @@ def test_errands_that_were_claimed_very_often_stop_nobodys(acme, meta, stand_in,
     assert sql('SELECT attempts, synced_at IS NOT NULL FROM template_sync') == [(0, True)]
 
 
+def test_a_delivery_that_was_tried_very_often_stops_no_other(acme, meta, workers):
+    with Listener() as listener:
+        new_endpoint(listener.url, types=['message.received'])
+        listener.answer(999)  # the highest that HTTP has room for
+        comes_in(meta, workers, text_message(wamid='wamid.A'))
+        sql(f'UPDATE event_delivery SET attempts = {FULL}')
+        comes_in(meta, workers, text_message(wamid='wamid.B', phone='12025550144'))
+        workers.events()
+        rows = 'SELECT status, attempts, response_status FROM event_delivery ORDER BY event_id'
+        assert sql(rows) == [('failed', FULL, 999), ('waiting', 1, 999)]
+
+
 def test_every_counter_has_a_row_in_these_tests(database):
     """A new one needs a limit, and a line above."""
     columns = sql("""SELECT table_name || '.' || column_name FROM information_schema.columns
@@ -397,6 +410,8 @@ def test_every_counter_has_a_row_in_these_tests(database):
         'conversation.quick_turns',
         'conversation.reply_attempts',
         'conversation.turns',
+        'event_delivery.attempts',
+        'event_delivery.response_status',
         'media.attempts',
         'media.channels',
         'message.attempts',
