@@ -4,6 +4,7 @@ import logging
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from functools import cache, partial
 
 from service.events import delivery, delivery_outcome, endpoint_client, event_body, relay
@@ -11,7 +12,7 @@ from service.events.claimed_delivery import ClaimedDelivery, ClaimedLane
 from service.events.delivery import FAILING_LANES
 from service.events.endpoint_client import Attempt
 from service.events.event import RELAY
-from service.runtime.db import db, passes
+from service.runtime.db import connection, db, passes
 from service.runtime.encryption import DecryptionError
 from service.runtime.queues import EVENTS
 from workers import loop
@@ -25,6 +26,7 @@ PACE = 0.04  # seconds between two steps: events that come meanwhile go together
 # After so many seconds no further event of a lane is begun with: with the last attempt it stays
 # within the lease.
 LANE_SECONDS = 3
+READ_AHEAD = 65_536  # bytes of a webhook that is read before its turn: others have up to 3 MB
 BATCH_WINDOW = 0.02  # seconds in which results are gathered
 
 
@@ -82,14 +84,24 @@ def _seconds_since(began: float) -> float:
 
 
 def _tell(lane: ClaimedLane, one: ClaimedDelivery) -> Attempt:
-    if one.content is None:
+    content = _content(one)
+    if content is None:
         return Attempt(None, 0, 'what it tells could not be read')
     try:
         secrets = lane.endpoint.secrets()
     except DecryptionError as error:
         return Attempt(None, 0, str(error))
-    headers = endpoint_client.signed_headers(lane.endpoint.kind, one.event_id, one.content, secrets)
-    return endpoint_client.post(lane.endpoint.url, one.content, headers)
+    headers = endpoint_client.signed_headers(lane.endpoint.kind, one.event_id, content, secrets)
+    return endpoint_client.post(lane.endpoint.url, content, headers)
+
+
+def _content(one: ClaimedDelivery) -> bytes | None:
+    """What is sent, None when it cannot be read. A large webhook is read when its turn has come."""
+    if one.content is not None or one.type != RELAY:
+        return one.content
+    with suppress(*loop.AWAY), connection():
+        return relay.bodies([one.event]).get(one.event_id)
+    return None
 
 
 def _claim_with_contents(claim: Callable[[], list[ClaimedLane]]) -> list[ClaimedLane]:
@@ -122,7 +134,7 @@ def _fill_in(told: Sequence[ClaimedDelivery]) -> None:
     events = {one.event_id: one.event for one in told}.values()
     ours = event_body.bodies([event for event in events if event.type != RELAY])
     bodies = {body['id']: event_body.to_text(body) for body in ours}
-    relayed = relay.bodies([event for event in events if event.type == RELAY])
+    relayed = relay.bodies([event for event in events if event.type == RELAY], READ_AHEAD)
     for one in told:
         one.body = bodies.get(one.event_id)
         one.relayed = relayed.get(one.event_id)
