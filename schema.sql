@@ -856,6 +856,19 @@ END $$;
 CREATE TRIGGER queue_deliveries AFTER INSERT ON event REFERENCING NEW TABLE AS told
     FOR EACH STATEMENT EXECUTE FUNCTION queue_deliveries();
 
+-- Of two conversations that are merged what waits is one lane from then on.
+CREATE FUNCTION merge_lanes() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    UPDATE event_delivery SET conversation_id = NEW.conversation_id
+    WHERE (endpoint_id, event_id) IN (
+        SELECT d.endpoint_id, d.event_id FROM endpoint e CROSS JOIN LATERAL (
+            SELECT * FROM event_delivery d WHERE d.endpoint_id = e.id AND d.conversation_id = NEW.id
+                AND d.status = 'waiting'
+            ORDER BY d.event_id FOR NO KEY UPDATE) d);
+    RETURN NULL;
+END $$;
+CREATE TRIGGER merge_lanes AFTER INSERT ON conversation_merged FOR EACH ROW EXECUTE FUNCTION merge_lanes();
+
 -- Messages: one statement for all that a statement moves.
 CREATE FUNCTION tell_new_messages() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN

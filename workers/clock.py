@@ -10,6 +10,7 @@ from contextlib import suppress
 
 from redis import RedisError
 
+from service.events import event_retention
 from service.graph import outage
 from service.jobs import job_table
 from service.messages import search_index
@@ -17,7 +18,7 @@ from service.replies import service_request
 from service.runtime import heartbeat
 from service.runtime.db import connection, db, execute, passes, reason
 from service.runtime.queues import SEND, enqueue_drain, forget_abandoned
-from service.sending import delivery_status, escalation, holds, timers
+from service.sending import batch, delivery_status, escalation, holds, timers
 from workers.loop import stopping
 
 log = logging.getLogger(__name__)
@@ -102,7 +103,7 @@ def promote() -> None:
 
 def sweep() -> None:
     """Repair what a dead worker, a lost answer or two concurrent transactions left behind."""
-    _run_parts(settle_lost, settle_strays, join_orphans, complete_old)
+    _run_parts(settle_lost, settle_strays, join_orphans, end_batches, complete_old)
 
 
 def settle_lost() -> None:
@@ -128,6 +129,13 @@ def join_orphans() -> None:
     _log_swept(joined=joined)
 
 
+def end_batches() -> None:
+    """Write down which batches are done."""
+    with db.atomic():
+        ended = batch.end()
+    _log_swept(batches_done=ended)
+
+
 def complete_old() -> None:
     """Derive what some messages of an earlier version lack."""
     with db.atomic():
@@ -144,6 +152,7 @@ def tidy() -> None:
     heartbeat.delete_old()
     outage.delete_old()
     service_request.delete_old()
+    event_retention.delete_old()
     execute(DELETE_IDEMPOTENCY_KEYS, (IDEMPOTENCY_HOURS,))
     with suppress(RedisError):
         forget_abandoned()

@@ -88,8 +88,7 @@ RETURNING e.id, e.state
 )
 # An endpoint is back. What waits for it is due, in its order; when that is too much at a time, the
 # next success goes on.
-HURRY = fill(
-    """
+HURRY = """
 WITH back AS MATERIALIZED (
   SELECT e.id, e.failing_since, 1 < (
     SELECT count(*) FROM (
@@ -103,13 +102,11 @@ waiting AS MATERIALIZED (
     SELECT * FROM event_delivery d
     WHERE d.endpoint_id = b.id AND d.status = 'waiting' AND d.due_at > now() AND d.claim IS NULL
       AND (b.was_away OR d.attempts <= %(fails_alone)s)
-    ORDER BY d.due_at LIMIT (SELECT {most}) FOR UPDATE SKIP LOCKED) d),
+    ORDER BY d.due_at LIMIT %(most)s FOR UPDATE SKIP LOCKED) d),
 placed AS (SELECT *, row_number() OVER (ORDER BY event_id) AS place FROM waiting)
-UPDATE event_delivery d SET due_at = now() + (p.place - {most}) * interval '1 microsecond'
+UPDATE event_delivery d SET due_at = now() + (p.place - %(most)s) * interval '1 microsecond'
 FROM placed p WHERE d.endpoint_id = p.endpoint_id AND d.event_id = p.event_id
-""",
-    most=MAX_HURRIED,
-)
+"""
 NOTE_SUCCESS = """
 UPDATE endpoint SET failing_since = CASE WHEN %(is_more)s THEN failing_since END, updated_at = now()
 WHERE id = %(id)s AND failing_since IS NOT NULL
@@ -197,6 +194,7 @@ def _note_endpoints(results: Sequence[tuple[ClaimedLane, list[Attempt]]]) -> lis
 def _end_failing(endpoint_id: str) -> None:
     values = {
         'id': endpoint_id,
+        'most': MAX_HURRIED,
         'fails_alone': FAILS_ALONE,
         'seconds': LEAST_AWAY_SECONDS,
     }

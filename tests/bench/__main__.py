@@ -2,7 +2,7 @@
 docs/performance.md.
 
 Apart from them: `python -m tests.bench turn [--against PATH] [--rates 5 80 240] [--rest]
-[--saturation] [--filled] [--processes 1 2 4] [--thinks 0 2]`, the whole turn;
+[--saturation] [--filled] [--processes 1 2 4] [--thinks 0 2] [--told]`, the whole turn;
 `python -m tests.bench faults [--messages 10000] [--faults 100] [--seed N]`, where everything dies;
 `python -m tests.bench crashes [--kills 50] [--rate 20] [--seed N]`, where PostgreSQL does;
 `python -m tests.bench bursts [--seed N]`, where workers do while customers write in bursts.
@@ -89,6 +89,9 @@ def add_of_turn(parser):
     )
     parser.add_argument(
         '--thinks', nargs='+', default=[], help='turn: seconds that the AI takes; 0 2'
+    )
+    parser.add_argument(
+        '--told', action='store_true', help='turn: also with an endpoint that is told of everything'
     )
 
 

@@ -98,7 +98,7 @@ class Run:
             self.start(name)
         self.stand.processes.wait_port(self.stand.web_port)
         self.stand.wait_log('worker_send', 'started', PROCESSES['worker_send'])
-        self.stand.wait_log('worker_incoming', 'started', 2 * PROCESSES['worker_incoming'])
+        self.stand.wait_log('worker_incoming', 'started', 3 * PROCESSES['worker_incoming'])
         door = Http(f'http://127.0.0.1:{self.stand.web_port}')
         service = f'http://127.0.0.1:{self.stand.graph_port}/responder'
         responder = {'kind': 'http', 'url': service}

@@ -2,6 +2,7 @@
 Graph stand-in.
 """
 
+import base64
 import contextlib
 import json
 import os
@@ -41,6 +42,7 @@ OURS = (
     'LOG_',
     'UNKNOWN_',
     'MAX_',
+    'ALLOW_',
 )
 EMPTY = (
     'idempotency_key, usage_log, message_fact, message_status, read_receipt, media_upload, '
@@ -147,8 +149,19 @@ class Stand(contextlib.ExitStack):
             with contextlib.suppress(psycopg2.ProgrammingError):
                 return cursor.fetchall()
 
+    def encrypted(self, secret):
+        return Fernet(self.env['ENCRYPTION_KEYS'].split(',')[0]).encrypt(secret).decode()
+
+    def endpoint(self, url, chatbot_id=None):
+        """An endpoint that is told of everything."""
+        self.sql(
+            'INSERT INTO endpoint (id, kind, url, chatbot_id, secret) '
+            "VALUES (gen_random_uuid(), 'events', %s, %s, %s)",
+            (url, chatbot_id, self.encrypted(b'whsec_' + base64.b64encode(bytes(32)))),
+        )
+
     def account(self, chatbot_id, number, max_mps):
-        token = Fernet(self.env['ENCRYPTION_KEYS'].split(',')[0]).encrypt(b'bench-token').decode()
+        token = self.encrypted(b'bench-token')
         self.sql(
             'INSERT INTO whatsapp_cloud_account (chatbot_id, phone_number_id, access_token, '
             'max_mps) '

@@ -6,7 +6,8 @@ rate, whether or not the gateway keeps up. Sides are measured in turn, each on s
 - `--against PATH`: another checkout beside ours;
 - `--filled [MESSAGES]`: of each checkout a second side, whose database is not young;
 - `--processes 1 2 4`: of each a side with so many processes of each worker;
-- `--thinks 0 2`: of each a side whose AI takes so many seconds.
+- `--thinks 0 2`: of each a side whose AI takes so many seconds;
+- `--told`: of each a second side, with an endpoint that is told of everything.
 """
 
 import contextlib
@@ -65,11 +66,14 @@ def sides_of(options):
     checkouts = {'ours': ROOT} | ({'theirs': options.against} if options.against else {})
     fillings = (0, options.filled) if options.filled else (0,)
     counts, seconds = options.processes or (1,), options.thinks or (0,)
-    for name, filled, workers, thinks in product(checkouts, fillings, counts, seconds):
+    tells = (False, True) if options.told else (False,)
+    sides = product(checkouts, fillings, counts, seconds, tells)
+    for name, filled, workers, thinks, told in sides:
         words = [name, 'filled' if filled else 'young'] if options.filled else [name]
         words += [f'x{workers}'] if options.processes else []
         words += [f'{thinks}s'] if options.thinks else []
-        yield Side(' '.join(words), checkouts[name], filled, workers, thinks)
+        words += ['told' if told else 'silent'] if options.told else []
+        yield Side(' '.join(words), checkouts[name], filled, workers, thinks, told)
 
 
 def in_turn(sides, pairs, measure):

@@ -41,11 +41,12 @@ class Side:
     """A gateway whose processes run while it is measured.
 
     `filled`: messages that its database holds before; `workers`: processes of each worker;
-    `thinks`: seconds that its AI takes.
+    `thinks`: seconds that its AI takes; `told`: whether an endpoint is told of everything.
     """
 
-    def __init__(self, name, root, filled=0, workers=1, thinks=0):
+    def __init__(self, name, root, filled=0, workers=1, thinks=0, told=False):
         self.name, self.filled, self.workers, self.thinks = name, filled, workers, thinks
+        self.told = told
         self.stand = Stand(None, root, REPLY_QUIET_SECONDS='0', SEND_RATE='1000', LOG_LEVEL='INFO')
         self.trees = {}
 
@@ -53,6 +54,8 @@ class Side:
         self.stand.__enter__()
         if self.filled:
             self.fill()
+        if self.told:
+            self.stand.endpoint(f'http://127.0.0.1:{self.stand.graph_port}/hook')
         number = BIG_NUMBER if self.filled else PHONE_NUMBER_ID
         ports, known = (self.stand.graph_port, self.stand.web_port), self.filled // PER_CONVERSATION
         self.load = subprocess.Popen(

@@ -1,0 +1,27 @@
+"""Events are kept for 30 days, whatever became of their deliveries."""
+
+from datetime import UTC, datetime, timedelta
+
+from service.runtime.db import db, execute
+from service.runtime.ids import id_at
+
+KEPT = timedelta(days=30)
+DELETED = 10_000  # events in one statement
+ROUNDS = 60  # statements at a time: more than are written in the ten minutes between two times
+DELETE_OLD = """
+WITH old AS MATERIALIZED (
+  SELECT id FROM event WHERE id < %(first_kept)s ORDER BY id LIMIT %(limit)s),
+deliveries AS (
+  DELETE FROM event_delivery WHERE event_id = ANY (ARRAY(SELECT id FROM old)))
+DELETE FROM event WHERE id = ANY (ARRAY(SELECT id FROM old))
+"""
+
+
+def delete_old() -> None:
+    """Delete the events that are older, and their deliveries, some at a time."""
+    values = {'first_kept': id_at(datetime.now(UTC), -KEPT), 'limit': DELETED}
+    for _ in range(ROUNDS):
+        with db.atomic():
+            deleted = execute(DELETE_OLD, values)
+        if deleted < DELETED:
+            return
