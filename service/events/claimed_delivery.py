@@ -1,11 +1,11 @@
 """What one process tells an endpoint now: lanes of deliveries that it holds under a lease."""
 
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from time import monotonic
 
+from service.events.endpoint import signing_secrets
 from service.events.event import Event
-from service.runtime import encryption
 from service.runtime.rows import Json
 
 
@@ -23,11 +23,7 @@ class ClaimedEndpoint:
 
     def secrets(self) -> list[str]:
         """Those that sign: its own, and for a while the one that it has replaced."""
-        tokens = [self.secret]
-        until = self.former_secret_until
-        if self.former_secret and until and until > datetime.now(UTC):
-            tokens.append(self.former_secret)
-        return [encryption.decrypt(token) for token in tokens]
+        return signing_secrets(self.secret, self.former_secret, self.former_secret_until)
 
 
 @dataclass(slots=True)

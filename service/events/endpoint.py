@@ -51,10 +51,10 @@ class Endpoint(Model):
 
     id = TextField(primary_key=True)
     kind = TextField()
-    url = TextField(null=True)
+    url = TextField()
     chatbot_id = TextField(null=True)
     types = BareField(null=True)
-    secret = TextField(null=True)
+    secret = TextField()
     former_secret = TextField(null=True)
     former_secret_until = DateTimeField(null=True)
     description = TextField(null=True)
@@ -83,10 +83,18 @@ class Endpoint(Model):
 
     def secrets(self) -> list[str]:
         """Those that sign: its own, and for a day the one that it has replaced."""
-        tokens = [self.secret]
-        if self.former_secret_until and self.former_secret_until > datetime.now(UTC):
-            tokens.append(self.former_secret)
-        return [encryption.decrypt(token) for token in tokens if token]
+        return signing_secrets(self.secret, self.former_secret, self.former_secret_until)
+
+
+def signing_secrets(secret: str, former: str | None, until: datetime | None) -> list[str]:
+    """The secrets of an endpoint that sign now, the newest first. Raises DecryptionError.
+
+    `secret`, `former`: encrypted; `until`: as long the former one signs as well.
+    """
+    tokens = [secret]
+    if former and until and until > datetime.now(UTC):
+        tokens.append(former)
+    return [encryption.decrypt(token) for token in tokens]
 
 
 def new_secret(kind: str) -> str:

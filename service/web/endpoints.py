@@ -1,5 +1,6 @@
 """Endpoints: where the platform is told, what became of it, and what is told once more."""
 
+import threading
 from dataclasses import asdict
 from datetime import UTC, datetime
 from uuid import UUID
@@ -8,10 +9,11 @@ from flask import Blueprint
 
 from service.accounts.account import Account
 from service.content.message_schema import check
-from service.events import delivery_list, endpoint, redelivery
+from service.events import delivery_list, endpoint, endpoint_trial, redelivery
 from service.events.endpoint import PAUSED_BY_CALLER, Endpoint
-from service.runtime.db import db
-from service.runtime.errors import Conflict
+from service.runtime.db import db, no_connection
+from service.runtime.errors import Conflict, TooManyRequests
+from service.runtime.queues import EVENTS, wake
 from service.web import endpoint_schemas, event_answers, pagination, request_examples, request_input
 from service.web.auth import current_key, guard, require_chatbot, scope, visible
 from service.web.described import describe
@@ -20,6 +22,10 @@ from service.web.request_input import query_parameters
 from service.web.responses import Answer, JSONObject
 
 blueprint = guard(Blueprint('endpoints', __name__))
+
+MAX_TRIALS = 4  # of a process at a time: each holds one of its threads
+
+trials = threading.BoundedSemaphore(MAX_TRIALS)
 
 
 @blueprint.post('/endpoints')
@@ -99,6 +105,7 @@ def change(endpoint_id: UUID) -> JSONObject:
             endpoint.rotate_secret(found, data['secret'])
         if data.get('url', found.url) != found.url:
             redelivery.hasten(found.id)
+    wake(EVENTS)
     return show(endpoint_id)
 
 
@@ -123,6 +130,22 @@ def rotate_secret(endpoint_id: UUID) -> JSONObject:
     return _with_secret(_find(endpoint_id), None if 'secret' in data else secret)
 
 
+@blueprint.post('/endpoints/<uuid:endpoint_id>/test')
+@scope('manage')
+@describe(event_answers.Tried, problems=('too_many_requests',))
+def test(endpoint_id: UUID) -> JSONObject:
+    """Tell it something now; answer with what came of it, be it good or bad."""
+    found = _find(endpoint_id)
+    if not trials.acquire(blocking=False):
+        raise TooManyRequests(f'{MAX_TRIALS} endpoints are being tested; try again a little later.')
+    try:
+        with no_connection():
+            attempt = endpoint_trial.attempt(found)
+    finally:
+        trials.release()
+    return asdict(attempt)
+
+
 @blueprint.post('/endpoints/<uuid:endpoint_id>/pause')
 @scope('manage')
 @describe(event_answers.Endpoint)
@@ -141,6 +164,7 @@ def resume(endpoint_id: UUID) -> JSONObject:
     with db.atomic():
         endpoint.resume(found.id)
         redelivery.hasten(found.id)
+    wake(EVENTS)
     return show(endpoint_id)
 
 
@@ -162,6 +186,7 @@ def replay(endpoint_id: UUID) -> Answer:
         sentence = f'These are more than {redelivery.MAX_REPLAYED:,} events; name a shorter time.'
         raise Conflict(sentence)
     count = redelivery.replay(found.id, since, until)
+    wake(EVENTS)
     return {'events': count, 'since': since, 'until': until}, 202
 
 

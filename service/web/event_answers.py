@@ -44,6 +44,14 @@ class EndpointWithSecret(Endpoint):
     secret = string(optional=True)
 
 
+class Tried(Answer):
+    """What came of telling an endpoint something now."""
+
+    status = whole('Of its answer; null: there was none.', null=True, example=204)
+    milliseconds = whole()
+    error = string('Why it is no success.', null=True)
+
+
 class Delivery(Answer):
     """What became of an event for one endpoint."""
 

@@ -17,6 +17,7 @@ from service.events.event_list import Look, Wanted
 from service.events.event_types import TYPES
 from service.runtime.db import no_connection
 from service.runtime.errors import Conflict, NotFound, TooManyRequests
+from service.runtime.queues import EVENTS, wake
 from service.runtime.watchdog import watchdog
 from service.web import event_answers, pagination, request_input
 from service.web.auth import current_key, guard, require_chatbot, scope, visible
@@ -138,6 +139,7 @@ def resend(event_id: UUID) -> Answer:
     if not wanting:
         raise Conflict('No endpoint wants this event.')
     redelivery.resend(found.id, wanting)
+    wake(EVENTS)
     return {'id': found.id, 'type': found.type, 'deliveries': _deliveries(found)}, 202
 
 

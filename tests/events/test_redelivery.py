@@ -7,7 +7,8 @@ import pytest
 from service.events import redelivery
 from service.events.event import time_of
 from tests.events.published import event_ids, publish
-from tests.people import CHATBOT, sql
+from tests.listeners import Listener
+from tests.people import CHATBOT, sql, status_of
 
 URL = 'https://platform.example/hook'
 UNKNOWN = '01930000-0000-7000-8000-000000000000'
@@ -25,7 +26,9 @@ def endpoint(backend):
 
 
 def create(backend, **more):
-    return backend.post('/endpoints', {'url': URL, **more}).json['id']
+    answer = backend.post('/endpoints', {'url': URL, **more})
+    assert answer.status_code == 201, answer.text
+    return answer.json['id']
 
 
 def deliveries(backend, endpoint, **query):
@@ -217,3 +220,44 @@ def test_a_change_that_is_no_other_address_hastens_nothing(backend, endpoint):
     sql('UPDATE event_delivery SET due_at = %s', far)
     backend.post(endpoint, {'url': URL, 'description': 'shop'})
     assert sql('SELECT due_at FROM event_delivery') == [(far,)]
+
+
+def test_what_is_told_again_comes_with_its_id(backend, workers):
+    with Listener() as listener:
+        made = create(backend, url=f'{listener.url}/hook')
+        publish(3)
+        workers.events()
+        assert sorted(body['id'] for body in listener.heard) == event_ids()
+        body = {'since': moment(event_ids()[0])}
+        assert backend.post(f'/endpoints/{made}/replay', body).json['events'] == 3
+        workers.events()
+        assert sorted(body['id'] for body in listener.heard[3:]) == event_ids()
+        backend.post(f'/events/{event_ids()[1]}/resend')
+        workers.events()
+        (again,) = listener.asks[6:]
+        assert again['body'] in listener.heard[:3]
+        assert again['headers']['webhook-id'] == again['body']['id'] == event_ids()[1]
+
+
+def test_a_conversation_is_told_in_its_order_when_an_endpoint_resumes(
+    backend, workers, stand_in, tell
+):
+    with Listener() as listener:
+        made = create(backend, url=f'{listener.url}/hook', types=['message.status'])
+        backend.post(f'/endpoints/{made}/pause')
+        message = backend.send()
+        workers.send()
+        wamid = backend.message(message['id'])['wamid']
+        for status in ('sent', 'delivered', 'read'):
+            tell(status_of(wamid, status))
+        workers.events()
+        assert listener.heard == []
+        backend.post(f'/endpoints/{made}/resume')
+        workers.events()
+        assert listener.states() == ['accepted', 'sent', 'delivered', 'read']
+        deleted = backend.request('DELETE', f'/endpoints/{made}')
+        assert deleted.status_code == 204
+        backend.send()
+        workers.send()
+        workers.events()
+        assert len(listener.heard) == 4
