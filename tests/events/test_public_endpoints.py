@@ -80,3 +80,13 @@ def test_a_name_that_leads_inwards_at_the_second_time_is_not_told(
     make_due(made.json['id'])
     workers.events()
     assert len(listener.asks) == 1
+
+
+def test_a_test_of_an_endpoint_goes_nowhere_private_either(backend, listener, resolve):
+    resolve('8.8.8.8')
+    made = create(backend, listener.url.replace('127.0.0.1', 'rebinds.example')).json
+    resolve('127.0.0.1')
+    told = backend.post(f'/endpoints/{made["id"]}/test')
+    assert told.status_code == 200, told.text
+    assert 'no public address' in told.text
+    assert listener.asks == []
