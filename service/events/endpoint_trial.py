@@ -10,8 +10,13 @@ from service.events.event_types import TEST
 from service.runtime.encryption import DecryptionError
 from service.runtime.ids import new_id
 
-# Meta's envelope with nothing in it: a service that was written against Meta finds nothing to do.
-EMPTY_WEBHOOK = json.dumps({'object': 'whatsapp_business_account', 'entry': []}).encode()
+# Meta's envelope with no message in it, of no number: a service that was written against Meta finds
+# nothing to do. Without a change in it clients fail (pywa 4.5 with HTTP 500).
+METADATA = {'display_phone_number': '0', 'phone_number_id': '0'}
+CHANGE = {'field': 'messages', 'value': {'messaging_product': 'whatsapp', 'metadata': METADATA}}
+EMPTY_WEBHOOK = json.dumps(
+    {'object': 'whatsapp_business_account', 'entry': [{'id': '0', 'changes': [CHANGE]}]}
+).encode()
 
 
 def attempt(endpoint: Endpoint) -> Attempt:

@@ -19,7 +19,8 @@ from service.webhooks.inbox import ParsedEvent
 from service.webhooks.item import JsonObject
 
 ALL = ''  # instead of a chatbot: whoever relays for all of them
-Place = list[int]  # of a change: that of its entry, and its own; of an entry without changes: one
+# Of a change: that of its entry, and its own; of an entry that tells something without: one.
+Place = list[int]
 
 
 @dataclass(slots=True)
@@ -46,7 +47,7 @@ ON CONFLICT ((data ->> 'webhook_event_id'), chatbot_id) WHERE type = 'relay' DO 
 
 @dataclass(slots=True)
 class Part:
-    """A change in a webhook, or an entry without any.
+    """A change in a webhook, or an entry that tells something without.
 
     `number`: the phone_number_id that it came to, None when it is about a whole WABA.
     """
@@ -98,14 +99,18 @@ def publish(events: Sequence[ParsedEvent]) -> None:
 
 
 def _parts(event: ParsedEvent) -> Iterator[Part]:
-    """Every part that can be used; what is nested too deeply could not be written again."""
+    """Every part that can be used. What is nested too deeply could not be written again; clients
+    fail at an entry that tells nothing.
+    """
     path = event.event.path
     for at, entry in _objects(event.body.get('entry')):
         waba_id = identifier(entry.get('id'))
         changes = entry.get('changes')
         if is_deep({**entry, 'changes': None}):
             continue
-        if not changes:
+        if not changes and any(
+            value and isinstance(value, list | dict) for value in entry.values()
+        ):
             yield Part([at], path, waba_id)
         for position, change in _objects(changes):
             number = identifier(get_path(change, 'value', 'metadata', 'phone_number_id'))

@@ -69,7 +69,12 @@ def test_a_relay_is_told_nothing_in_metas_form(backend, service):
     made = create(backend, service, kind='relay')
     assert tried(backend, made)['status'] == 204
     (ask,) = service.asks
-    assert ask['body'] == {'object': 'whatsapp_business_account', 'entry': []}
+    (entry,) = ask['body']['entry']
+    (change,) = entry['changes']
+    assert (change['field'], change['value'].keys()) == (
+        'messages',
+        {'messaging_product', 'metadata'},
+    )
     digest = hmac.new(made['secret'].encode(), ask['raw'], hashlib.sha256).hexdigest()
     assert ask['headers']['X-Hub-Signature-256'] == f'sha256={digest}'
 

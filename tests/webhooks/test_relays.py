@@ -111,8 +111,19 @@ def test_what_is_of_a_whole_waba_goes_to_each_of_its_chatbots(both, tell):
         {'field': 'no value'},
     ):
         tell(body_of(change))
-    tell(body_of())
+    tell({'entry': [{'id': WABA, 'messaging': [{'text': 'x'}]}]})
     assert relayed() == {'acme': [None] * 6, 'beta': [None] * 6}
+
+
+def test_an_entry_that_tells_nothing_is_left_out(acme, tell):
+    """Meta's clients read the first change without looking whether there is one."""
+    acme.relay('acme')
+    tell(body_of())
+    tell({'entry': [{'id': WABA}]})
+    body = body_of(text_to(PHONE_NUMBER_ID))
+    body['entry'].append({'id': WABA, 'time': 1790000000})
+    tell(body)
+    assert relayed() == {'acme': [[[0, 0]]]}
 
 
 def test_what_is_of_one_number_goes_to_that_one(both, tell):
