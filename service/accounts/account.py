@@ -1,7 +1,7 @@
 """Accounts: one chatbot, its number, its token and its responder."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any, Self
 
 from peewee import (
@@ -11,19 +11,17 @@ from peewee import (
     FloatField,
     IntegerField,
     Model,
-    ModelSelect,
     TextField,
-    Value,
     fn,
 )
 
-from service.accounts import responder_secret, responder_state
+from service.accounts import responder_secret, responder_state, waba
 from service.graph import outage
 from service.graph.error_codes import explain
 from service.graph.outcome import ErrorDict
 from service.runtime import encryption
 from service.runtime.db import db, execute, fetch_dicts
-from service.runtime.errors import BadRequest, Conflict, Invalid, NotFound
+from service.runtime.errors import BadRequest, Conflict, NotFound
 from service.runtime.model import JSON, columns_of
 from service.runtime.prepared import Prepared
 from service.runtime.untrusted import UNSTORABLE
@@ -99,8 +97,13 @@ class Account(Model):
         """The account of a chatbot. Raises NotFound."""
         found = {} if UNSTORABLE.search(chatbot_id) else cls.find_all([chatbot_id])
         if not found:
-            raise NotFound(f'There is no chatbot "{chatbot_id}".', code='unknown_chatbot')
+            raise cls.not_found(chatbot_id)
         return found[chatbot_id]
+
+    @staticmethod
+    def not_found(chatbot_id: str) -> NotFound:
+        """The error for a chatbot without an account."""
+        return NotFound(f'There is no chatbot "{chatbot_id}".', code='unknown_chatbot')
 
     @classmethod
     def find_all(cls, chatbot_ids: Iterable[str]) -> dict[str, Self]:
@@ -118,36 +121,14 @@ class Account(Model):
     def find_active(cls, chatbot_id: str) -> Self:
         """The same for an account that may send. Raises NotFound or BadRequest."""
         account = cls.find(chatbot_id)
-        if not account.active:
-            sentence = f'The account of chatbot "{chatbot_id}" is not active.'
-            raise BadRequest(sentence, code='account_inactive')
+        account.require_active()
         return account
 
-    @classmethod
-    def newest(
-        cls, send_state: str | None = None, after: str | None = None, limit: int = 50
-    ) -> list[Self]:
-        """Accounts, the newest first, those behind the chatbot_id `after`."""
-        query = cls.select().order_by(cls.created_at.desc(), cls.chatbot_id).limit(limit)
-        if send_state:
-            query = cls._in_state(query, send_state)
-        if after:
-            last = cls.get_or_none(cls.chatbot_id == after)
-            if last is None:
-                raise Invalid('cursor is not valid.', {'cursor': ['Not a cursor of ours.']})
-            same_time = (cls.created_at == last.created_at) & (cls.chatbot_id > after)
-            query = query.where((cls.created_at < last.created_at) | same_time)
-        return list(query)
-
-    @classmethod
-    def _in_state(cls, query: 'ModelSelect[Self]', send_state: str) -> 'ModelSelect[Self]':
-        """The query, limited to accounts in one of SEND_STATES."""
-        if send_state == 'held':
-            return query.where(cls.send_state == 'held')
-        away = outage.current()
-        numbers = [one.phone_number_id for one in away.values()]
-        is_away = (cls.phone_number_id.in_(numbers)) | Value(outage.ALL in away)
-        return query.where(cls.send_state == 'ok', is_away if send_state == 'away' else ~is_away)
+    def require_active(self) -> None:
+        """Raise BadRequest when it was deactivated."""
+        if not self.active:
+            sentence = f'The account of chatbot "{self.chatbot_id}" is not active.'
+            raise BadRequest(sentence, code='account_inactive')
 
     @classmethod
     def exists(cls, chatbot_id: str) -> bool:
@@ -155,11 +136,12 @@ class Account(Model):
         return found
 
     @classmethod
-    def save_from(cls, data: dict[str, Any]) -> bool:
+    def save_from(cls, data: dict[str, Any], seen: Collection[str] | None = None) -> bool:
         """Create or update the account of data['chatbot_id']; what is left out keeps its value.
 
-        A new token makes it active again. Returns True when it was created. Raises Conflict when
-        the number belongs to another chatbot.
+        A new token makes it active again. `seen`: the chatbots that the caller sees, None for all.
+        Returns True when it was created. Raises Conflict when the number belongs to another
+        chatbot, or the WABA to one that the caller does not see.
         """
         row = cls._to_columns(data)
         with db.atomic():
@@ -167,8 +149,10 @@ class Account(Model):
             if cls._is_number_taken(row):
                 sentence = 'The phone_number_id belongs to another chatbot.'
                 raise Conflict(sentence, code='number_taken')
+            former = cls.get_or_none(chatbot_id=row['chatbot_id'])
+            waba.check_free(row.get('waba_id'), former.waba_id if former else None, seen)
             cls._request_templates(row)
-            row |= responder_secret.former(row, cls.get_or_none(chatbot_id=row['chatbot_id']))
+            row |= responder_secret.former(row, former)
             if cls._update_from(row):
                 return False
             cls.insert(row).execute()

@@ -12,6 +12,7 @@ from service.accounts.health_text import HealthEvent, facts, summary
 from service.graph import outage
 from service.runtime.db import fetch_dicts
 from service.runtime.ids import new_id
+from service.runtime.prepared import fill
 from service.runtime.rows import Json, Uuid, execute_bulk, fetch_as
 from service.runtime.timestamps import past_from_epoch
 from service.runtime.untrusted import as_dict, clean, identifier, only_digits
@@ -41,23 +42,27 @@ INSERT INTO account_event ({columns}) SELECT {columns} FROM {rows}
 ON CONFLICT (waba_id, digest) DO NOTHING
 """
 # Of the whole WABA and of this number; while that is not known, of every number of the WABA.
-FIND_LATEST_EVENTS = """
+CONCERNING = """waba_id = %(waba_id)s
+  AND (phone_number_id IS NULL OR phone_number_id = %(number_id)s)
+  AND (display_phone_number IS NULL OR %(display)s::text IS NULL
+    OR display_phone_number = %(display)s)"""
+FIND_LATEST_EVENTS = fill(
+    """
 SELECT DISTINCT ON (field, event) id, field, event, value, at FROM account_event
-WHERE waba_id = %(waba_id)s AND (phone_number_id IS NULL OR phone_number_id = %(number_id)s)
-  AND (display_phone_number IS NULL OR %(display)s::text IS NULL
-    OR display_phone_number = %(display)s)
-ORDER BY field, event, at DESC, id DESC
-"""
-LIST_EVENTS = """
+WHERE {concerning} ORDER BY field, event, at DESC, id DESC
+""",
+    concerning=CONCERNING,
+)
+LIST_EVENTS = fill(
+    """
 SELECT id, field, event, value, at, received_at FROM account_event
-WHERE waba_id = %(waba_id)s AND (phone_number_id IS NULL OR phone_number_id = %(number_id)s)
-  AND (display_phone_number IS NULL OR %(display)s::text IS NULL
-    OR display_phone_number = %(display)s)
-  AND (%(field)s::text IS NULL OR field = %(field)s)
+WHERE {concerning} AND (%(field)s::text IS NULL OR field = %(field)s)
   AND (%(cursor)s::uuid IS NULL
-    OR (at, id) < (SELECT at, id FROM account_event WHERE id = %(cursor)s))
+    OR (at, id) < (SELECT at, id FROM account_event WHERE id = %(cursor)s AND {concerning}))
 ORDER BY at DESC, id DESC LIMIT %(limit)s
-"""
+""",
+    concerning=CONCERNING,
+)
 
 
 @dataclass(frozen=True, slots=True)

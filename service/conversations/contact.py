@@ -33,6 +33,7 @@ WHERE chatbot_id IN (
   AND kind = %(kind)s AND value = ANY(%(values)s)
 """
 INSERT_EVENTS = 'INSERT INTO contact_event ({columns}) SELECT * FROM {rows}'
+NO_SUCH_CONTACT = 'There is no such contact.'
 COLUMNS = ('id', 'chatbot_id', 'name', 'username', 'wa_id', 'user_id', 'parent_user_id')
 
 
@@ -78,9 +79,9 @@ def add_events(events: Sequence[ContactEvent]) -> None:
 
 def find(contact_id: str) -> Conversation:
     """The conversation of a person. Raises NotFound, for a group too."""
-    conversation = Conversation.find(contact_id)
-    if conversation.group_id:
-        raise NotFound('There is no such contact.')
+    conversation = Conversation.find_or_none(contact_id)
+    if conversation is None or conversation.group_id:
+        raise NotFound(NO_SUCH_CONTACT)
     return conversation
 
 

@@ -67,7 +67,13 @@ class Conversation(Model):
     @classmethod
     def find(cls, row_id: str) -> Self:
         """The conversation, also by the id of one that was merged into it. Raises NotFound."""
-        return cls.get_or_none(cls.id == row_id) or super().find(current_id(row_id))
+        return cls.find_or_none(row_id) or super().find(row_id)
+
+    @classmethod
+    def find_or_none(cls, row_id: str) -> Self | None:
+        """The same; None when there is none."""
+        found: Self | None = cls.get_or_none(cls.id == row_id)
+        return found or cls.get_or_none(cls.id == current_id(row_id))
 
     def to_dict(self) -> dict[str, Any]:
         """The conversation as callers of the API see it."""

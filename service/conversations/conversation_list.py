@@ -56,15 +56,14 @@ def active_since(at: datetime) -> Filter:
     return Filter(said_at, (at,), 3, is_ordered=False)
 
 
+# {newest}: of each chatbot apart. An index has those of one in their order, PostgreSQL merges them.
+NEWEST = """(SELECT * FROM conversation
+  WHERE {condition} AND id < %s ORDER BY id DESC LIMIT {walk})"""
 AMONG_NEWEST = """
-SELECT c.id FROM (
-  SELECT * FROM conversation c WHERE {scope} AND c.id < %s ORDER BY c.id DESC LIMIT {walk}) c
+SELECT c.id FROM (SELECT * FROM ({newest}) c ORDER BY c.id DESC LIMIT {walk}) c
 WHERE {filters} ORDER BY c.id DESC LIMIT %s
 """
-FIND_END_OF_WALK = """
-SELECT c.id FROM conversation c WHERE {scope} AND c.id < %s
-ORDER BY c.id DESC OFFSET {walk} - 1 LIMIT 1
-"""
+FIND_END_OF_WALK = 'SELECT c.id FROM ({newest}) c ORDER BY c.id DESC OFFSET {walk} - 1 LIMIT 1'
 # {fence}: first all that the index has of a chatbot, then what passes, in order; else side by side.
 IN_INDEX = """
 SELECT found.id FROM whatsapp_cloud_account a CROSS JOIN LATERAL (
@@ -77,26 +76,37 @@ WHERE {account} ORDER BY found.id DESC LIMIT %s
 
 
 def find(
-    chatbot_id: str | None, filters: Sequence[Filter], cursor: str | None, limit: int
+    chatbots: list[str] | None, filters: Sequence[Filter], cursor: str | None, limit: int
 ) -> list[Conversation]:
-    """At most `limit` conversations that pass all filters, the newest first, behind a cursor."""
-    scope, account = ('c.chatbot_id = %s', 'a.chatbot_id = %s') if chatbot_id else ('true', 'true')
-    values = [chatbot_id] if chatbot_id else []
+    """At most `limit` conversations that pass all filters, the newest first, behind a cursor.
+
+    Of these chatbots; None: of all.
+    """
+    newest, place = _newest(chatbots, cursor or LAST_ID)
+    account, owners = ('true', []) if chatbots is None else ('a.chatbot_id = ANY(%s)', [chatbots])
     passes = ' AND '.join(['true', *(one.sql for one in filters)])
     parameters = [parameter for one in filters for parameter in one.parameters]
-    place = [*values, cursor or LAST_ID]
-    newest = fill(AMONG_NEWEST, scope=scope, filters=passes, walk=WALK)
-    found = _ids(newest, [*place, *parameters, limit])
-    end = _ids(fill(FIND_END_OF_WALK, scope=scope, walk=WALK), place)
+    walk = fill(AMONG_NEWEST, newest=newest, filters=passes, walk=WALK)
+    found = _ids(walk, [*place, *parameters, limit])
+    end = _ids(fill(FIND_END_OF_WALK, newest=newest, walk=WALK), place)
     if end and len(found) < limit:
         missing = limit - len(found)
         first = min(filters, key=attrgetter('index_rank'))
         fence = '' if first.is_ordered else 'OFFSET 0'
         older = fill(IN_INDEX, account=account, filters=passes, indexed=first.sql, fence=fence)
-        rest = [*first.parameters, *end, *parameters, missing, *values, missing]
+        rest = [*first.parameters, *end, *parameters, missing, *owners, missing]
         found += _ids(older, rest)
     query = Conversation.select().where(Conversation.id.in_(found))
     return list(query.order_by(Conversation.id.desc()))
+
+
+def _newest(chatbots: list[str] | None, before: str) -> tuple[str, list[str]]:
+    """The newest conversations of chatbots before an id, in SQL, with its parameters."""
+    if chatbots is None:
+        return fill(NEWEST, condition='true', walk=WALK), [before]
+    of_one = fill(NEWEST, condition='chatbot_id = %s', walk=WALK)
+    values = [value for chatbot_id in chatbots for value in (chatbot_id, before)]
+    return ' UNION ALL '.join([of_one] * len(chatbots)), values
 
 
 def _ids(statement: str, parameters: list[Any]) -> list[str]:

@@ -15,6 +15,7 @@ from service.runtime.model import JSON, Model
 FILE_TYPES = frozenset(('image', 'video', 'audio', 'voice', 'document', 'sticker'))
 # Message types with a row here: of the last two, when Meta says why there is no file.
 TYPES_WITH_MEDIA = FILE_TYPES | {'unsupported', 'unknown'}
+NONE_OF_MESSAGE = 'There is no such message, or no media came with it.'
 STILL_TRIED = 'Nothing to do: it is tried again by itself.'
 
 
@@ -42,7 +43,7 @@ class Media(Model):
         """The file that came with a message. Raises NotFound."""
         media: Self | None = cls.get_or_none(cls.message_id == message_id)
         if media is None:
-            raise NotFound('There is no such message, or no media came with it.')
+            raise NotFound(NONE_OF_MESSAGE)
         return media
 
 

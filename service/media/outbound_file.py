@@ -11,6 +11,7 @@ from service.runtime.db import connection, execute, fetch_dicts
 from service.runtime.errors import Invalid, NotFound
 from service.runtime.rows import fetch_as
 
+NO_SUCH_FILE = 'There is no such file.'
 MAX_SENTENCES = 20  # that an answer has for one field
 
 INSERT_FILE = """
@@ -60,7 +61,7 @@ def find(media_id: str) -> dict[str, Any]:
     """A file that may be sent, uploaded to us or come in, as callers see it. Raises NotFound."""
     rows = fetch_dicts(FIND_FILE, (media_id,))
     if not rows:
-        raise NotFound('There is no such file.')
+        raise NotFound(NO_SUCH_FILE)
     file = rows[0]
     kind = kind_of(file['mime_type'])
     file['sha256'] = bytes(file['sha256']).hex()

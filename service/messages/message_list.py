@@ -51,6 +51,11 @@ WHERE chatbot_id IN (
 """
 
 
+def of_chatbots(query: MessageQuery, chatbots: list[str] | None) -> MessageQuery:
+    """Those of these chatbots; None: of all."""
+    return query if chatbots is None else query.where(Message.chatbot_id.in_(chatbots))
+
+
 def with_status(query: MessageQuery, status: str) -> MessageQuery:
     """Those in a state. Of what may still leave an index has the few, or many, that do."""
     query = query.where(Message.status == status)
@@ -137,10 +142,13 @@ FROM schema_version WHERE version = 8
 """
 
 
-def changed(query: MessageQuery, behind: Cursor, limit: int) -> list[Message]:
+def changed(
+    query: MessageQuery, chatbots: list[str] | None, behind: Cursor, limit: int
+) -> list[Message]:
     """At most `limit` messages of a query in the order of their changes, after a cursor.
 
-    The messages of each chatbot are found by its own index, minute by minute.
+    Of these chatbots; None: of all. The messages of each are found by its own index, minute by
+    minute.
     """
     minute = SQL('changed_minute')
     ((first_minute,),) = fetch(FIRST_MINUTE, {'since': behind.updated_at})
@@ -153,10 +161,13 @@ def changed(query: MessageQuery, behind: Cursor, limit: int) -> list[Message]:
         .limit(limit)
         .alias('changed')
     )
+    wanted = of_one.c.id.is_null(False)
+    if chatbots is not None:
+        wanted &= Account.chatbot_id.in_(chatbots)
     ids = (
         Account.select(of_one.c.id)
         .join(of_one, JOIN.LEFT_LATERAL, on=True)
-        .where(of_one.c.id.is_null(False))
+        .where(wanted)
         .order_by(of_one.c.updated_at, of_one.c.id)
         .limit(limit)
     )

@@ -26,11 +26,14 @@ WALK = 2000  # messages that are looked at one by one
 CONVERSATION_WALK = 20_000  # of one conversation, of which the index has no part of its own
 MAX_PARTS = 500  # of the index that one statement asks
 
-FIND_END_OF_WALK = """
-SELECT id FROM message WHERE {scope} AND id >= %s AND id < %s
-ORDER BY id DESC OFFSET {walk} - 1 LIMIT 1
-"""
-FIND_OLDEST = 'SELECT id FROM message WHERE {scope} AND id >= %s ORDER BY id LIMIT 1'
+# {newest}, {oldest}: messages of a scope between two ids, of each of its chatbots apart. An index
+# has those of one in their order, and PostgreSQL merges the orders.
+MESSAGES = """(SELECT id, chatbot_id FROM message
+  WHERE {condition} AND id >= %s AND id < %s ORDER BY {order})"""
+NEWEST = 'id DESC LIMIT {walk}'
+OLDEST = 'id LIMIT 1'
+FIND_END_OF_WALK = 'SELECT id FROM ({newest}) m ORDER BY id DESC OFFSET {walk} - 1 LIMIT 1'
+FIND_OLDEST = 'SELECT id FROM ({oldest}) m ORDER BY id LIMIT 1'
 FIND_CHATBOTS = 'SELECT chatbot_id FROM whatsapp_cloud_account'
 FIND_CHATBOT = 'SELECT chatbot_id FROM conversation WHERE id = %s'
 HAS_WORDS = fill("s.search @@ replace(%s, '~', {place})::tsquery", place=PLACE)
@@ -38,8 +41,7 @@ HAS_WORDS = fill("s.search @@ replace(%s, '~', {place})::tsquery", place=PLACE)
 AMONG_NEWEST = fill(
     """
 SELECT m.id FROM (
-  SELECT id, chatbot_id FROM message WHERE {scope} AND id >= %s AND id < %s
-  ORDER BY id DESC LIMIT {walk}) m
+  SELECT id, chatbot_id FROM ({newest}) m ORDER BY id DESC LIMIT {walk}) m
 CROSS JOIN LATERAL (SELECT search FROM message_search WHERE message_id = m.id OFFSET 0) s
 WHERE {has_words} ORDER BY m.id DESC
 """,
@@ -72,22 +74,26 @@ ORDER BY m.id DESC LIMIT %s
 class Scope:
     """Where is searched: what the indexes of messages begin with, and between which ids.
 
-    `is_narrow`: an index has the few messages that the other filters let through; `after`: the
-    first id of the time that is asked for; `before`: the one behind the last.
+    `chatbots`: None for all; `is_narrow`: an index has the few messages that the other filters let
+    through; `after`: the first id of the time that is asked for; `before`: the one behind the last.
     """
 
-    chatbot_id: str | None = None
+    chatbots: list[str] | None = None
     conversation_id: str | None = None
     is_narrow: bool = False
     after: str = FIRST_ID
     before: str = LAST_ID
 
-    @property
-    def condition(self) -> tuple[str, list[str]]:
-        """In SQL, with its parameters."""
+    def messages(self, before: str, order: str) -> tuple[str, list[str]]:
+        """Its messages before an id, in SQL, with its parameters. `order`: NEWEST or OLDEST."""
+        column, owners = 'chatbot_id = %s', self.chatbots
         if self.conversation_id:
-            return 'conversation_id = %s', [self.conversation_id]
-        return ('chatbot_id = %s', [self.chatbot_id]) if self.chatbot_id else ('true', [])
+            column, owners = 'conversation_id = %s', [self.conversation_id]
+        if owners is None:
+            return fill(MESSAGES, condition='true', order=order), [self.after, before]
+        of_one = fill(MESSAGES, condition=column, order=order)
+        values = [value for owner in owners for value in (owner, self.after, before)]
+        return ' UNION ALL '.join([of_one] * len(owners)), values
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,20 +128,19 @@ def find(
 
 def _looks(words: str, scope: Scope, before: str) -> Iterator[Look]:
     """What finds messages, each look older ones than those before it."""
-    condition, values = scope.condition
-    place = [*values, scope.after, before]
     walk = CONVERSATION_WALK if scope.conversation_id else WALK
-    yield Look(fill(AMONG_NEWEST, scope=condition, walk=walk), [*place, words])
-    for (lowest,) in fetch(fill(FIND_END_OF_WALK, scope=condition, walk=walk), place):
-        ((oldest,),) = fetch(fill(FIND_OLDEST, scope=condition), [*values, scope.after])
+    newest, place = scope.messages(before, fill(NEWEST, walk=walk))
+    yield Look(fill(AMONG_NEWEST, newest=newest, walk=walk), [*place, words])
+    for (lowest,) in fetch(fill(FIND_END_OF_WALK, newest=newest, walk=walk), place):
+        ((oldest,),) = fetch(fill(FIND_OLDEST, oldest=scope.messages(before, OLDEST)[0]), place)
         for places in _places(_chatbots(scope), lowest, oldest):
             parts = [words.replace('~', place) for place in places]
             yield Look(IN_INDEX, [parts, scope.after, lowest], BY_BITMAP)
 
 
 def _chatbots(scope: Scope) -> list[str]:
-    if scope.chatbot_id:
-        return [scope.chatbot_id]
+    if scope.chatbots is not None:
+        return scope.chatbots
     found = fetch(FIND_CHATBOT, (scope.conversation_id,)) if scope.conversation_id else []
     return [chatbot_id for (chatbot_id,) in found or fetch(FIND_CHATBOTS)]
 

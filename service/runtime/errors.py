@@ -9,6 +9,7 @@ GatewayError                 each knows its HTTP status and its code; the docstr
 ├── Conflict                 409
 ├── Invalid                  422   with errors: {field: [message]}
 ├── TooManyQueued            429   trying again helps
+├── TooManyGuesses           429   trying again helps
 └── Unavailable              503   trying again helps
 """
 
@@ -40,7 +41,7 @@ CODES = {
         'Save its access_token again, which activates it.',
     ),
     'unauthorized': (
-        'No API key, or a wrong one, came with the request.',
+        'No API key, a wrong one, or one that has expired or was deleted, came with the request.',
         'Send Authorization: Bearer <key>.',
     ),
     'scope_missing': (
@@ -64,6 +65,10 @@ CODES = {
     'number_taken': (
         'The phone_number_id belongs to another chatbot.',
         'Use that chatbot, or give it another number first.',
+    ),
+    'waba_taken': (
+        'The waba_id is that of a chatbot which the API key does not see.',
+        'Look at the waba_id; where they share it, save it with a key of API_KEYS.',
     ),
     'window_closed': (
         'The customer last wrote more than 24 hours ago.',
@@ -116,6 +121,10 @@ CODES = {
     'too_many_requests': (
         'Too many such requests are under way already.',
         'Try again after Retry-After.',
+    ),
+    'too_many_guesses': (
+        'Keys that nobody knows come faster than they are looked up.',
+        'Try again after Retry-After; look for who sends wrong keys.',
     ),
     'internal_error': ('A fault of the gateway.', 'Look for the Request-Id in the log.'),
     'unavailable': (
@@ -224,6 +233,14 @@ class TooManyRequests(GatewayError):
     status = 429
     code = 'too_many_requests'
     retry_after = 2
+
+
+class TooManyGuesses(GatewayError):
+    """Too many unknown API keys"""
+
+    status = 429
+    code = 'too_many_guesses'
+    retry_after = 1
 
 
 class Unavailable(GatewayError):

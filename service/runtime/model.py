@@ -38,5 +38,10 @@ class Model(peewee.Model):
         """The row with this id. Raises NotFound."""
         row = cls.get_or_none(cls.id == row_id)
         if row is None:
-            raise NotFound(f'There is no such {cls.NOUN}.')
+            raise NotFound(cls.missing())
         return row
+
+    @classmethod
+    def missing(cls) -> str:
+        """What an answer says of an id that no row has."""
+        return f'There is no such {cls.NOUN}.'

@@ -5,7 +5,7 @@ pause of up to a day.
 """
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any, TypedDict
@@ -103,11 +103,12 @@ def _read(scope: str, brake: Mapping[bytes | str, bytes | str], now: float) -> B
     }
 
 
-def lift(account: Account) -> Lifted:
-    """Take all brakes off, send what waits because of them, and probe at once if Meta is away."""
-    lifted = of_account(account)
+def lift(account: Account, scopes: Collection[str] = BRAKE_SCOPES) -> Lifted:
+    """Take brakes off, send what waits because of them, and probe at once if Meta is away."""
+    lifted = [brake for brake in of_account(account) if brake['scope'] in scopes]
+    keys = dict(zip(BRAKE_SCOPES, _keys(account), strict=True))
     with _redis() as redis:
-        redis.delete(*_keys(account))
+        redis.delete(*[keys[scope] for scope in scopes])
     is_probed = outage.probe_now(account.phone_number_id)
     values: dict[str, Any] = {'chatbot_id': account.chatbot_id, 'codes': BRAKE_CODES}
     execute(FREE_CONVERSATIONS, values | {'debt': PAIR_DEBT_SECONDS})

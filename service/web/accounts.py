@@ -5,7 +5,7 @@ from functools import partial
 
 from flask import Blueprint
 
-from service.accounts import health_event
+from service.accounts import account_list, health_event, waba
 from service.accounts.account import SEND_STATES, Account
 from service.content import message_schema
 from service.graph import outage
@@ -14,7 +14,14 @@ from service.runtime.queues import ERRANDS, INCOMING, SEND, wake
 from service.sending import brake, holds
 from service.web import account_answers, pagination, request_examples, request_input
 from service.web.account_schemas import account_schema, account_update_schema
-from service.web.auth import guard, scope
+from service.web.auth import (
+    chatbots_to_list,
+    current_key,
+    find_account,
+    guard,
+    require_chatbot,
+    scope,
+)
 from service.web.described import describe
 from service.web.request_input import query_parameters
 from service.web.responses import Answer, JSONObject
@@ -29,7 +36,7 @@ blueprint = guard(Blueprint('accounts', __name__))
     200,
     201,
     body=account_update_schema,
-    problems=('number_taken',),
+    problems=('unknown_chatbot', 'number_taken', 'waba_taken'),
     examples=request_examples.ACCOUNTS,
 )
 def save() -> Answer:
@@ -39,9 +46,10 @@ def save() -> Answer:
     """
     body = request_input.json_object()
     data = message_schema.check(account_update_schema, body)
+    require_chatbot(data['chatbot_id'])
     if not Account.exists(data['chatbot_id']):
         data = message_schema.check(account_schema, body)
-    created = Account.save_from(data)
+    created = Account.save_from(data, current_key().chatbot_ids)
     wake(ERRANDS)
     if 'access_token' in data:
         _resume(data['chatbot_id'])
@@ -59,7 +67,8 @@ def index() -> JSONObject:
     """
     state = request_input.choice('send_state', SEND_STATES)
     limit = pagination.page_size()
-    rows = Account.newest(state, request_input.parameter('cursor'), limit + 1)
+    chatbots = chatbots_to_list(None)
+    rows = account_list.newest(chatbots, state, request_input.parameter('cursor'), limit + 1)
     last = rows[limit - 1].chatbot_id if len(rows) > limit else None
     away = outage.current()
     return {'data': [account.to_dict(away) for account in rows[:limit]], 'next_cursor': last}
@@ -79,7 +88,7 @@ def show(chatbot_id: str) -> JSONObject:
 @describe(account_answers.HealthPage)
 def show_health(chatbot_id: str) -> JSONObject:
     """List all that Meta told of the account, the newest first."""
-    account = Account.find(chatbot_id)
+    account = find_account(chatbot_id)
     field = request_input.choice('field', health_event.FIELDS)
     return pagination.page_of_rows(
         partial(health_event.list_events, account, field), health_event.serialize_event
@@ -91,7 +100,7 @@ def show_health(chatbot_id: str) -> JSONObject:
 @describe(account_answers.Account)
 def deactivate(chatbot_id: str) -> JSONObject:
     """Send nothing more; what comes in is stored, and not answered."""
-    holds.deactivate_account(Account.find(chatbot_id))
+    holds.deactivate_account(find_account(chatbot_id))
     return _serialize(chatbot_id)
 
 
@@ -100,7 +109,7 @@ def deactivate(chatbot_id: str) -> JSONObject:
 @describe(account_answers.Account)
 def resume(chatbot_id: str) -> JSONObject:
     """Send what waited, because a person has mended what held the account."""
-    account = Account.find(chatbot_id)
+    account = find_account(chatbot_id)
     _resume(account.chatbot_id)
     return _serialize(chatbot_id)
 
@@ -110,7 +119,7 @@ def resume(chatbot_id: str) -> JSONObject:
 @describe(account_answers.Brakes, problems=('unavailable',))
 def show_brakes(chatbot_id: str) -> JSONObject:
     """Show what slows the account down."""
-    return {'data': brake.of_account(Account.find(chatbot_id))}
+    return {'data': brake.of_account(find_account(chatbot_id))}
 
 
 @blueprint.post('/account/<chatbot_id>/brakes/lift')
@@ -119,11 +128,26 @@ def show_brakes(chatbot_id: str) -> JSONObject:
 def lift_brakes(chatbot_id: str) -> JSONObject:
     """Send at the full rate, because a person knows that Meta's reason is gone.
 
-    Where Meta is away, a probe goes at once.
+    Where Meta is away, a probe goes at once. Those that slow others down as well are left to who
+    sees these, too.
     """
-    lifted = brake.lift(Account.find(chatbot_id))
+    account = find_account(chatbot_id)
+    lifted = brake.lift(account, _own_brakes(account))
     wake(SEND)
     return {**lifted}
+
+
+def _own_brakes(account: Account) -> list[str]:
+    """The scopes of brakes that slow down only chatbots which the key sees."""
+    seen = current_key().chatbot_ids
+    if seen is None:
+        return list(brake.BRAKE_SCOPES)
+    is_own = {
+        'number': True,
+        'waba': not waba.is_shared(account.waba_id, seen),
+        'app': account.app_secret is not None,
+    }
+    return [scope for scope in brake.BRAKE_SCOPES if is_own[scope]]
 
 
 @blueprint.get('/usage')
@@ -132,7 +156,7 @@ def lift_brakes(chatbot_id: str) -> JSONObject:
 @describe(account_answers.Usage, problems=('unknown_chatbot',))
 def show_usage() -> JSONObject:
     """Count the messages of an account, by day, direction and category."""
-    account = Account.find(request_input.required('chatbot_id'))
+    account = find_account(request_input.required('chatbot_id'))
     first, last = _date('from'), _date('to')
     return {
         'data': usage.by_day(account.chatbot_id, first, last),
@@ -141,7 +165,7 @@ def show_usage() -> JSONObject:
 
 
 def _serialize(chatbot_id: str) -> JSONObject:
-    return health_event.serialize_account(Account.find(chatbot_id))
+    return health_event.serialize_account(find_account(chatbot_id))
 
 
 def _resume(chatbot_id: str) -> None:

@@ -5,6 +5,7 @@ from flask import Flask
 from service.runtime import config, db, logs
 from service.web import (
     accounts,
+    auth,
     batches,
     bodies,
     cli,
@@ -15,6 +16,7 @@ from service.web import (
     events,
     graph_door,
     health,
+    keys,
     media_download,
     media_upload,
     messages,
@@ -33,6 +35,7 @@ API = (
     endpoints,
     events,
     webhook_events,
+    keys,
     templates,
     media_upload,
     media_download,
@@ -49,6 +52,7 @@ def create_app() -> Flask:
     app.request_class = bodies.WholeRequest
     app.config['MAX_CONTENT_LENGTH'] = bodies.BODY_LIMIT
     responses.init_app(app)
+    auth.init_app(app)
     app.register_blueprint(health.blueprint)
     app.register_blueprint(webhook.blueprint)
     for module in API:

@@ -6,29 +6,51 @@ everybody. Keys and signatures are compared in constant time.
 
 import hashlib
 import hmac
+import re
 from collections.abc import Callable, Iterable
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, Protocol, TypeVar
 
-from flask import Blueprint, current_app, g, request
+from flask import Blueprint, Flask, current_app, g, request
 from peewee import Field, ModelSelect
 
+from service.accounts.account import Account
 from service.accounts.api_key import ROOT, ROOT_KEY, Key
 from service.runtime.config import settings
 from service.runtime.db import db
 from service.runtime.errors import Forbidden, NotFound, Unauthorized
-from service.runtime.model import Model
 from service.web import bodies
+from service.web.known_keys import known_keys
 from service.web.request_input import check_query
 
 PREFIX = 'sha256='
-NO_KEY = 'Send "Authorization: Bearer <key>" with one of API_KEYS.'
+GUARDED = re.compile(r'/whatsapp-cloud/(?!webhook(/|$))')
+NO_KEY = 'Send "Authorization: Bearer <key>" with one of API_KEYS, or one made of them.'
 
 
-NO_SUCH_CHATBOT = 'There is no chatbot "{}".'
+NOBODY = ''  # no chatbot has this id
 Scope = Literal['send', 'read', 'manage', 'root', 'public']
 View = TypeVar('View', bound=Callable[..., Any])
-Row = TypeVar('Row', bound=Model)
-Query = TypeVar('Query', bound=ModelSelect)
+Row = TypeVar('Row', bound='OwnedRow')
+Query = TypeVar('Query', bound='ModelSelect[Any]')
+
+
+class OwnedRow(Protocol):
+    """A row of a model that belongs to a chatbot."""
+
+    chatbot_id: Any
+
+    @classmethod
+    def missing(cls) -> str: ...
+
+
+def init_app(app: Flask) -> None:
+    app.before_request(refuse_strangers)
+
+
+def refuse_strangers() -> None:
+    """Raise Unauthorized also where there is no view: a stranger learns of no addresses."""
+    if request.url_rule is None and GUARDED.match(request.path) and find_key() is None:
+        raise Unauthorized(NO_KEY)
 
 
 def scope(name: Scope) -> Callable[[View], View]:
@@ -88,9 +110,10 @@ def find_key() -> Key | None:
 
 def _find_key() -> Key | None:
     kind, _, text = request.headers.get('Authorization', '').partition(' ')
-    if kind.lower() == 'bearer' and is_one_of(text.strip(), settings.API_KEYS):
-        return ROOT_KEY
-    return None
+    if kind.lower() != 'bearer':
+        return None
+    text = text.strip()
+    return ROOT_KEY if is_one_of(text, settings.API_KEYS) else known_keys.find(text)
 
 
 def current_key() -> Key:
@@ -104,17 +127,47 @@ def current_key() -> Key:
 def require_chatbot(chatbot_id: str) -> None:
     """Raise NotFound, as for a chatbot that there is not, when the key does not see this one."""
     if not current_key().sees(chatbot_id):
-        raise NotFound(NO_SUCH_CHATBOT.format(chatbot_id), code='unknown_chatbot')
+        raise Account.not_found(chatbot_id)
 
 
-def visible(row: Row, noun: str | None = None) -> Row:
+def find_account(chatbot_id: str) -> Account:
+    """The account of a chatbot. Raises NotFound, also when the key does not see it."""
+    account = Account.find(chatbot_id)
+    require_chatbot(chatbot_id)
+    return account
+
+
+def find_active_account(chatbot_id: str) -> Account:
+    """The same for an account that may send. Raises NotFound or BadRequest."""
+    account = find_account(chatbot_id)
+    account.require_active()
+    return account
+
+
+def visible(row: Row, missing: str | None = None) -> Row:
     """A row that was found by its id. Raises NotFound, as for an unknown id, to other tenants.
 
-    `row` has a chatbot_id; `noun`: what an answer calls it, if not as its model says.
+    `row` has a chatbot_id; `missing`: what is said of an unknown id, if not what its model says.
     """
-    if not current_key().sees(getattr(row, 'chatbot_id')):  # noqa: B009  not of every Model
-        raise NotFound(f'There is no such {noun or row.NOUN}.')
+    check_visible(row.chatbot_id, missing or row.missing())
     return row
+
+
+def check_visible(chatbot_id: str | None, missing: str) -> None:
+    """Raise NotFound with this sentence when the key does not see what belongs to a chatbot."""
+    if not current_key().sees(chatbot_id):
+        raise NotFound(missing)
+
+
+def chatbots_to_list(given: str | None) -> list[str] | None:
+    """The chatbots whose rows a list shows; None: of all. `given`: the one that the query names.
+
+    One that the key does not see is looked for like one that there is not.
+    """
+    key = current_key()
+    if given is not None:
+        return [given if key.sees(given) else NOBODY]
+    return None if key.chatbot_ids is None else sorted(key.chatbot_ids)
 
 
 def restrict(query: Query, chatbot_id: Field) -> Query:

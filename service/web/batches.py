@@ -6,7 +6,6 @@ from uuid import UUID
 
 from flask import Blueprint, Response, request
 
-from service.accounts.account import Account
 from service.content.message_schema import check
 from service.runtime.db import no_connection
 from service.runtime.queues import SEND, wake
@@ -16,7 +15,7 @@ from service.sending.batch import Batch
 from service.sending.recipient import read_list
 from service.sending.recipients import RecipientList
 from service.web import bulk_order, message_answers, pagination, request_examples, request_input
-from service.web.auth import guard, scope
+from service.web.auth import chatbots_to_list, find_active_account, guard, scope, visible
 from service.web.described import IDEMPOTENCY_KEY, JSON, describe
 from service.web.idempotency import HashedStream, IdempotentRequest, digest_of_body
 from service.web.plain_shapes import CSV
@@ -53,6 +52,7 @@ def _send_json() -> Response:
 
 def _queue_json(body: JSONObject, idempotent: IdempotentRequest) -> Response:
     order = check(bulk_schema, body)
+    find_active_account(order['chatbot_id'])
     recipients = submit.start_bulk(order['chatbot_id'], order['message'])
     recipients.add_rows(read_list(order['recipients']))
     return _queue(order, recipients, idempotent)
@@ -74,13 +74,14 @@ def _queue_csv(
     given: dict[str, str], stream: HashedStream, idempotent: IdempotentRequest
 ) -> Response:
     order = bulk_order.check_order(given)
+    find_active_account(order['chatbot_id'])
     with no_connection():  # the caller may be slow
         recipients = bulk_order.read_csv(order, io.BufferedReader(stream))
     return idempotent.first_answer() or _queue(order, recipients, idempotent)
 
 
 def _queue(order: JSONObject, recipients: RecipientList, idempotent: IdempotentRequest) -> Response:
-    account = Account.find_active(recipients.chatbot_id)
+    account = find_active_account(recipients.chatbot_id)
     answer = idempotent.answer(lambda: bulk_order.store(account, order, recipients))
     wake(SEND)
     return answer
@@ -92,10 +93,8 @@ def _queue(order: JSONObject, recipients: RecipientList, idempotent: IdempotentR
 @describe(message_answers.BatchPage)
 def index() -> JSONObject:
     """List bulks, the newest first."""
-    query = Batch.select()
-    if chatbot_id := request_input.parameter('chatbot_id'):
-        query = query.where(Batch.chatbot_id == chatbot_id)
-    return pagination.page(query, Batch, batches.serialize)
+    chatbots = chatbots_to_list(request_input.parameter('chatbot_id'))
+    return pagination.page(Batch.select(), Batch, batches.serialize, chatbots)
 
 
 @blueprint.get('/batches/<uuid:batch_id>')
@@ -103,7 +102,11 @@ def index() -> JSONObject:
 @describe(message_answers.Batch)
 def show(batch_id: UUID) -> JSONObject:
     """Show a bulk, and how far it is."""
-    return batches.serialize([Batch.find(str(batch_id))])[0]
+    return batches.serialize([_find(batch_id)])[0]
+
+
+def _find(batch_id: UUID) -> Batch:
+    return visible(Batch.find(str(batch_id)))
 
 
 @blueprint.post('/batches/<uuid:batch_id>/pause')
@@ -114,7 +117,7 @@ def pause(batch_id: UUID) -> JSONObject:
 
     409 when it was cancelled.
     """
-    batches.pause(Batch.find(str(batch_id)).id)
+    batches.pause(_find(batch_id).id)
     return show(batch_id)
 
 
@@ -123,7 +126,7 @@ def pause(batch_id: UUID) -> JSONObject:
 @describe(message_answers.Batch, problems=('conflict',))
 def resume(batch_id: UUID) -> JSONObject:
     """Go on sending it; 409 when it was cancelled."""
-    batches.resume(Batch.find(str(batch_id)).id)
+    batches.resume(_find(batch_id).id)
     wake(SEND)
     return show(batch_id)
 
@@ -133,5 +136,5 @@ def resume(batch_id: UUID) -> JSONObject:
 @describe(message_answers.Batch, problems=('conflict',))
 def cancel(batch_id: UUID) -> JSONObject:
     """Take back, for good, what nobody has claimed."""
-    batches.cancel(Batch.find(str(batch_id)).id)
+    batches.cancel(_find(batch_id).id)
     return show(batch_id)

@@ -11,7 +11,7 @@ from service.conversations.opt_out_keywords import MarketingChoice
 from service.runtime.db import db
 from service.sending import holds
 from service.web import account_answers, pagination, request_input
-from service.web.auth import guard, scope
+from service.web.auth import chatbots_to_list, guard, restrict, scope, visible
 from service.web.described import describe
 from service.web.request_input import query_parameters
 from service.web.responses import JSONObject
@@ -27,16 +27,17 @@ def index() -> JSONObject:
     """List people, the newest first."""
     chatbot_id = request_input.parameter('chatbot_id')
     query = Conversation.select().where(Conversation.group_id.is_null())
-    if chatbot_id:
-        query = query.where(Conversation.chatbot_id == chatbot_id)
     if username := request_input.parameter('username'):
         query = query.where(Conversation.username == username.removeprefix('@'))
-    for name in ('phone', 'user_id'):
-        if value := request_input.parameter(name):
-            query = query.where(Conversation.id.in_(contact.find_ids(chatbot_id, value)))
+    known_ids = [value for value in map(request_input.parameter, ('phone', 'user_id')) if value]
+    for value in known_ids:
+        query = query.where(Conversation.id.in_(contact.find_ids(chatbot_id, value)))
     if opted_out := request_input.choice('opted_out', ('true', 'false')):
         query = query.where(Conversation.opted_out_at.is_null(opted_out == 'false'))
-    return pagination.page(query, Conversation, contact.serialize)
+    if known_ids:
+        query = restrict(query, Conversation.chatbot_id)
+        return pagination.page(query, Conversation, contact.serialize)
+    return pagination.page(query, Conversation, contact.serialize, chatbots_to_list(chatbot_id))
 
 
 @blueprint.get('/contacts/<uuid:contact_id>')
@@ -44,7 +45,11 @@ def index() -> JSONObject:
 @describe(account_answers.Contact)
 def show(contact_id: UUID) -> JSONObject:
     """Show a contact, also by the id of one that was merged into it."""
-    return contact.serialize_with_history(contact.find(str(contact_id)))
+    return contact.serialize_with_history(_find(contact_id))
+
+
+def _find(contact_id: UUID) -> Conversation:
+    return visible(contact.find(str(contact_id)), contact.NO_SUCH_CONTACT)
 
 
 @blueprint.post('/contacts/<uuid:contact_id>/opt-out')
@@ -64,7 +69,7 @@ def opt_in(contact_id: UUID) -> JSONObject:
 
 
 def _record(contact_id: UUID, choice: MarketingChoice) -> JSONObject:
-    conversation = contact.find(str(contact_id))
+    conversation = _find(contact_id)
     with db.atomic():
         holds.cancel_unwanted(record([Statement(conversation.id, choice, Source.API, None)]))
     return show(contact_id)

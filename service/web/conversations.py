@@ -23,7 +23,7 @@ from service.web import (
     request_examples,
     request_input,
 )
-from service.web.auth import guard, scope
+from service.web.auth import chatbots_to_list, guard, scope, visible
 from service.web.conversation_schemas import pause_schema, resume_schema
 from service.web.described import describe
 from service.web.request_input import query_parameters
@@ -38,14 +38,11 @@ blueprint = guard(Blueprint('conversations', __name__))
 @describe(account_answers.ConversationPage)
 def index() -> JSONObject:
     """List conversations, the newest first."""
-    chatbot_id = request_input.parameter('chatbot_id')
+    chatbots = chatbots_to_list(request_input.parameter('chatbot_id'))
     if filters := list(_filters()):
-        found = partial(conversation_list.find, chatbot_id, filters)
+        found = partial(conversation_list.find, chatbots, filters)
         return pagination.page_of_found(found, _serialize)
-    query = Conversation.select()
-    if chatbot_id:
-        query = query.where(Conversation.chatbot_id == chatbot_id)
-    return pagination.page(query, Conversation, _serialize)
+    return pagination.page(Conversation.select(), Conversation, _serialize, chatbots)
 
 
 def _filters() -> Iterator[Filter]:
@@ -70,7 +67,7 @@ def _serialize(conversations: list[Conversation]) -> list[JSONObject]:
 @describe(message_answers.ListedMessagePage)
 def show_messages(conversation_id: UUID) -> JSONObject:
     """What was said in a conversation, by both sides, the newest first."""
-    conversation = Conversation.find(str(conversation_id))
+    conversation = _find(conversation_id)
     query = Message.select().where(Message.conversation_id == conversation.id)
     return pagination.page(query, Message, serialize_without_history)
 
@@ -80,7 +77,11 @@ def show_messages(conversation_id: UUID) -> JSONObject:
 @describe(account_answers.Conversation)
 def show(conversation_id: UUID) -> JSONObject:
     """Show a conversation, also by the id of one that was merged into it."""
-    return Conversation.find(str(conversation_id)).to_dict()
+    return _find(conversation_id).to_dict()
+
+
+def _find(conversation_id: UUID) -> Conversation:
+    return visible(Conversation.find(str(conversation_id)))
 
 
 @blueprint.post('/conversations/<uuid:conversation_id>/pause')
@@ -94,7 +95,7 @@ def pause_replies(conversation_id: UUID) -> JSONObject:
     """A person takes the conversation: once this is answered nothing of the bot leaves."""
     body = message_schema.check(pause_schema, request_input.optional_json_object())
     current = takeover.by_person(
-        str(conversation_id),
+        _find(conversation_id).id,
         body['minutes'],
         body.get('assignee'),
         keeps_assignee='assignee' not in body,
@@ -113,7 +114,7 @@ def resume_replies(conversation_id: UUID) -> JSONObject:
     """Give the conversation back; with `answer` what the customer wrote meanwhile is answered."""
     body = message_schema.check(resume_schema, request_input.optional_json_object())
     with db.atomic():
-        conversation = Conversation.find(str(conversation_id))
+        conversation = _find(conversation_id)
         answer = body['answer'] and unanswered.waits(conversation)
         current = pause.end(conversation.id, answer=answer)
     if answer:

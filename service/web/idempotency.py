@@ -13,6 +13,7 @@ from service.runtime.db import db, execute, no_connection
 from service.runtime.errors import GatewayError, Invalid
 from service.runtime.rows import fetch_as
 from service.runtime.untrusted import UNSTORABLE
+from service.web.auth import current_key
 
 READ_BYTES = 65536  # of a file that is only hashed, at a time
 FIND_ANSWER = """
@@ -98,7 +99,7 @@ class IdempotentRequest:
     def first_answer(self) -> Response | None:
         """The answer of an earlier request with this key; Invalid when that was another request."""
         is_id = isinstance(self.chatbot_id, str) and not UNSTORABLE.search(self.chatbot_id)
-        if not self.key or not is_id:
+        if not self.key or not is_id or not current_key().sees(str(self.chatbot_id)):
             return None
         found = fetch_as(StoredAnswer, FIND_ANSWER, (self.chatbot_id, self.key))
         if not found:

@@ -17,14 +17,14 @@ from werkzeug.exceptions import RequestedRangeNotSatisfiable
 from service.content.file_names import for_people
 from service.content.file_signatures import UNKNOWN
 from service.content.file_types import KINDS, plain_type
-from service.media.media import Media, fetch_again, serialize
+from service.media.media import NONE_OF_MESSAGE, Media, fetch_again, serialize
 from service.media.storage import storage
 from service.media.storage_interface import Missing, StorageError
 from service.runtime.db import db, no_connection
 from service.runtime.errors import Conflict, Unavailable
 from service.runtime.queues import ERRANDS, wake
 from service.web import message_answers
-from service.web.auth import guard, scope
+from service.web.auth import guard, scope, visible
 from service.web.described import describe
 from service.web.plain_shapes import FILE, FILE_STATUSES
 from service.web.problem_examples import NO_FILE
@@ -49,7 +49,7 @@ MAX_RETRY_AFTER = 3600  # seconds; a new token or a resume may end the wait soon
 @describe(FILE, *FILE_STATUSES, content_type='*/*', problems=NO_FILE)
 def show(message_id: UUID) -> Response:
     """Answer 200, or 206 for a range; 409 while there is no file, or when there will be none."""
-    return _answer(_stored(Media.of_message(str(message_id))))
+    return _answer(_stored(_of_message(message_id)))
 
 
 @blueprint.get('/media/<uuid:media_id>/content')
@@ -57,7 +57,7 @@ def show(message_id: UUID) -> Response:
 @describe(FILE, *FILE_STATUSES, content_type='*/*', problems=NO_FILE)
 def content(media_id: UUID) -> Response:
     """Answer the same with a file by its own id, be it a message's or one that was uploaded."""
-    return _answer(_stored(Media.find(str(media_id))))
+    return _answer(_stored(visible(Media.find(str(media_id)))))
 
 
 @blueprint.post('/messages/<uuid:message_id>/media/fetch')
@@ -68,10 +68,14 @@ def fetch(message_id: UUID) -> Answer:
 
     A file that the storage has lost is not there.
     """
-    media = Media.of_message(str(message_id))
+    media = _of_message(message_id)
     fetch_again(media, media.status == 'stored' and _is_lost(media))
     wake(ERRANDS)
-    return serialize(Media.of_message(str(message_id))), 202
+    return serialize(_of_message(message_id)), 202
+
+
+def _of_message(message_id: UUID) -> Media:
+    return visible(Media.of_message(str(message_id)), NONE_OF_MESSAGE)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,6 @@ from peewee import PeeweeException
 from werkzeug.datastructures import FileStorage
 from werkzeug.exceptions import UnsupportedMediaType
 
-from service.accounts.account import Account
 from service.content import file_containers, file_types
 from service.media import outbound_file
 from service.media.storage import storage
@@ -22,7 +21,7 @@ from service.runtime.errors import Invalid, Unavailable
 from service.runtime.ids import new_id
 from service.runtime.untrusted import UNSTORABLE
 from service.web import message_answers
-from service.web.auth import guard, scope
+from service.web.auth import check_visible, find_active_account, guard, scope
 from service.web.described import describe
 from service.web.plain_shapes import UPLOAD
 from service.web.responses import Answer, JSONObject
@@ -62,7 +61,7 @@ def create() -> Answer:
     with no_connection():  # the caller may be slow, and so may the storage
         fields, file = _read_form()
         facts = _examine(file, fields.get('type'))
-    account = Account.find_active(fields['chatbot_id'])
+    account = find_active_account(fields['chatbot_id'])
     media_id = new_id()
     key = key_of(account.chatbot_id, media_id)
     with no_connection():
@@ -90,7 +89,9 @@ def create() -> Answer:
 @describe(message_answers.UploadedFile)
 def show(media_id: UUID) -> JSONObject:
     """Show a file that may be sent, uploaded or come in."""
-    return outbound_file.find(str(media_id))
+    file = outbound_file.find(str(media_id))
+    check_visible(file['chatbot_id'], outbound_file.NO_SUCH_FILE)
+    return file
 
 
 def _read_form() -> tuple[dict[str, str], FileStorage]:

@@ -22,7 +22,14 @@ from service.runtime.ids import FIRST_ID, LAST_ID
 from service.runtime.queues import ERRANDS, SEND, wake
 from service.sending import outbox, submit
 from service.web import message_answers, pagination, request_examples, request_input
-from service.web.auth import guard, scope
+from service.web.auth import (
+    chatbots_to_list,
+    current_key,
+    find_active_account,
+    guard,
+    scope,
+    visible,
+)
 from service.web.described import IDEMPOTENCY_KEY, describe
 from service.web.idempotency import IdempotentRequest, digest_of_body
 from service.web.problem_examples import SENDING
@@ -32,7 +39,8 @@ from service.web.send_schemas import known_send_schema, read_schema, send_schema
 
 blueprint = guard(Blueprint('messages', __name__))
 SEARCH_MAX = 200  # characters
-NARROW = ('batch_id', 'client_reference', 'wamid', 'to')  # filters that few messages pass
+VERY_NARROW = ('batch_id', 'client_reference', 'wamid', 'to')  # filters that few messages pass
+NARROW = (*VERY_NARROW, 'conversation_id')  # those of which an index has what passes
 
 
 @blueprint.post('/send')
@@ -54,7 +62,7 @@ def send() -> Response:
 
 def _send(body: JSONObject, idempotent: IdempotentRequest) -> Response:
     message = _check(body)
-    prepared = submit.prepare(Account.find_active(message['chatbot_id']), message)
+    prepared = submit.prepare(find_active_account(message['chatbot_id']), message)
     answer = idempotent.answer(lambda: _queue(prepared))
     wake(SEND)
     return answer
@@ -78,9 +86,14 @@ def _check(body: JSONObject) -> JSONObject:
     except Invalid as refusal:
         problems = refusal.errors or {}
         is_doubtful = 'to' in problems and 'chatbot_id' not in problems
-        if is_doubtful and known_phones(body['chatbot_id'], [body.get('to')]):
+        is_ours = is_doubtful and current_key().sees(body['chatbot_id'])
+        if is_ours and known_phones(body['chatbot_id'], [body.get('to')]):
             return message_schema.check(known_send_schema, body)
         raise
+
+
+def _find(message_id: UUID) -> Message:
+    return visible(Message.find(str(message_id)))
 
 
 @blueprint.get('/messages/<uuid:message_id>')
@@ -88,7 +101,7 @@ def _check(body: JSONObject) -> JSONObject:
 @describe(message_answers.Message)
 def show(message_id: UUID) -> JSONObject:
     """Show a message, with everything that Meta said of it."""
-    return serialize([Message.find(str(message_id))])[0]
+    return serialize([_find(message_id)])[0]
 
 
 @blueprint.post('/messages/<uuid:message_id>/cancel')
@@ -96,7 +109,7 @@ def show(message_id: UUID) -> JSONObject:
 @describe(message_answers.Message, problems=('not_cancellable',))
 def cancel(message_id: UUID) -> JSONObject:
     """Take a message back until it is claimed; 409 afterwards."""
-    message = Message.find(str(message_id))
+    message = _find(message_id)
     outbox.cancel(message)
     return show(message_id)
 
@@ -106,7 +119,7 @@ def cancel(message_id: UUID) -> JSONObject:
 @describe(message_answers.Message, 202, problems=('not_retryable',))
 def retry(message_id: UUID) -> Answer:
     """Send a failed or unknown message anew, as a person decided; 409 for any other."""
-    message = Message.find(str(message_id))
+    message = _find(message_id)
     outbox.retry(message)
     wake(SEND)
     return show(message_id), 202
@@ -124,7 +137,7 @@ def retry(message_id: UUID) -> Answer:
 def read(message_id: UUID) -> Answer:
     """Show a customer's message as read and, if wanted, the business typing; 409 for our own."""
     receipt = message_schema.check(read_schema, request_input.optional_json_object())
-    message = Message.find(str(message_id))
+    message = _find(message_id)
     Account.find_active(message.chatbot_id)
     read_receipt.ask(message, receipt['typing'])
     wake(ERRANDS)
@@ -154,16 +167,22 @@ def index() -> JSONObject:
     """List the newest first; with `updated_since` in the order of changes, the oldest first."""
     after = request_input.timestamp('created_after')
     before = request_input.timestamp('created_before')
+    chatbots = chatbots_to_list(request_input.parameter('chatbot_id'))
     query = message_list.created(_filtered(), after, before)
     since = request_input.timestamp('updated_since')
     if text := request_input.parameter('q'):
         if since:
             raise request_input.invalid('q', 'Cannot be given together with updated_since.')
-        search = partial(message_search.find, query, _searched(text), _scope(after, before))
+        query = message_list.of_chatbots(query, chatbots)
+        where = _search_scope(chatbots, after, before)
+        search = partial(message_search.find, query, _searched(text), where)
         return pagination.page_of_found(search, serialize)
     if since:
-        return pagination.page_of_changes(partial(message_list.changed, query), since, serialize)
-    return pagination.page(query, Message, serialize)
+        find_changed = partial(message_list.changed, query, chatbots)
+        return pagination.page_of_changes(find_changed, since, serialize)
+    if any(map(request_input.parameter, NARROW)):
+        return pagination.page(message_list.of_chatbots(query, chatbots), Message, serialize)
+    return pagination.page(query, Message, serialize, chatbots)
 
 
 def _searched(text: str) -> str:
@@ -175,24 +194,26 @@ def _searched(text: str) -> str:
     return text
 
 
-def _scope(after: datetime | None, before: datetime | None) -> Scope:
+def _search_scope(
+    chatbots: list[str] | None, after: datetime | None, before: datetime | None
+) -> Scope:
     conversation_id = request_input.identifier('conversation_id')
+    is_waiting = request_input.parameter('status') in WAITING
     return Scope(
-        request_input.parameter('chatbot_id'),
+        chatbots,
         conversation_id and current_id(conversation_id),
-        any(map(request_input.parameter, NARROW)) or request_input.parameter('status') in WAITING,
+        is_waiting or any(map(request_input.parameter, VERY_NARROW)),
         message_list.first_id(after) if after else FIRST_ID,
         message_list.last_id(before) if before else LAST_ID,
     )
 
 
 def _filtered() -> MessageQuery:
-    """The messages that the query parameters ask for."""
+    """The messages that the query parameters ask for, of all chatbots."""
     query = Message.select()
     chatbot_id = request_input.parameter('chatbot_id')
     conversation_id = request_input.identifier('conversation_id')
     for column, value in (
-        (Message.chatbot_id, chatbot_id),
         (Message.conversation_id, conversation_id and current_id(conversation_id)),
         (Message.batch_id, request_input.identifier('batch_id')),
         (Message.direction, request_input.choice('direction', ('inbound', 'outbound'))),

@@ -10,8 +10,9 @@ from datetime import datetime
 from typing import Any
 
 from flask import request
-from peewee import Query
+from peewee import ModelSelect
 
+from service.accounts import owned_rows
 from service.messages.message import Message
 from service.messages.message_list import Cursor
 from service.runtime.ids import is_id
@@ -25,13 +26,17 @@ LIMIT_MAX = 200
 
 
 def page(
-    query: Query, model: type[Model], serialize: Callable[[list[Any]], list[JSONObject]]
+    query: 'ModelSelect[Any]',
+    model: type[Model],
+    serialize: Callable[[list[Any]], list[JSONObject]],
+    chatbots: list[str] | None = None,
 ) -> JSONObject:
-    """One page of a query over a model, the newest rows first."""
+    """One page of a query over a model, the newest rows first.
+
+    `chatbots`: of these alone (auth.chatbots_to_list); None: of all.
+    """
     limit = page_size()
-    cursor = identifier('cursor')
-    query = query.order_by(model.id.desc()).limit(limit + 1)
-    rows: list[Any] = list(query.where(model.id < cursor) if cursor else query)
+    rows = owned_rows.newest(query, model, chatbots, identifier('cursor'), limit + 1)
     last = str(rows[limit - 1].id) if len(rows) > limit else None
     return {'data': serialize(rows[:limit]), 'next_cursor': last}
 

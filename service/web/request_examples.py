@@ -89,6 +89,13 @@ SYNC = {'those of an account': {'chatbot_id': 'acme'}}
 READ = {'and show that we write': {'typing': True}}
 PAUSE = {'for half an hour': {'minutes': 30, 'assignee': 'maria'}, 'until resumed': {}}
 RESUME = {'and answer what was written meanwhile': {'answer': True}}
+KEYS = {
+    'a shop that sends and reads': {
+        'name': 'Shop',
+        'chatbot_ids': ['acme'],
+        'scopes': ['send', 'read'],
+    },
+}
 ENDPOINTS = {
     'events of a chatbot': {
         'url': 'https://platform.example/hook',

@@ -15,9 +15,8 @@ from werkzeug.exceptions import HTTPException
 
 from service.runtime import logs, strict_json
 from service.runtime.db import CONNECTION_LOST, db, reason
-from service.runtime.errors import CODES, GatewayError, Unauthorized, Unavailable
+from service.runtime.errors import CODES, GatewayError, Unavailable
 from service.runtime.timestamps import to_rfc3339
-from service.web.auth import NO_KEY, find_key
 
 log = logging.getLogger(__name__)
 JSONObject = dict[str, Any]
@@ -33,7 +32,6 @@ HTTP_CODES = {
 }  # of werkzeug's own refusals
 # Longer than a phone number, because the id stands in the log.
 PROXY_REQUEST_ID = re.compile(r'[A-Za-z0-9_-]{20,128}')
-GUARDED = re.compile(r'/whatsapp-cloud/(?!webhook(/|$))')
 
 
 class JSONProvider(DefaultJSONProvider):
@@ -144,9 +142,6 @@ def on_http_exception(error: HTTPException) -> Response | HTTPException:
     """
     if error.response is not None or error.code is None or error.code < 400:
         return error
-    if request.url_rule is None and GUARDED.match(request.path) and find_key() is None:
-        # a stranger does not learn which addresses exist
-        return on_gateway_error(Unauthorized(NO_KEY))
     code = HTTP_CODES.get(error.code, 'bad_request' if error.code < 500 else 'internal_error')
     log_refusal(error.code, code)
     answer = problem(error.code, error.name, error.description, code=code)

@@ -183,7 +183,7 @@ def test_odd_chatbots_are_refused_as_ever(acme, chatbot_id):
 
 def test_a_refusal_after_an_equal_request_ended_gives_its_answer(acme, application, monkeypatch):
     """It began before the first had ended, and is refused for what happened after that."""
-    find_active, first = messages.Account.find_active, []
+    find_active, first = messages.find_active_account, []
 
     def the_first():
         other = Backend(application.test_client())
@@ -196,7 +196,7 @@ def test_a_refusal_after_an_equal_request_ended_gives_its_answer(acme, applicati
             pool.submit(the_first).result(30)
         return find_active(chatbot_id)
 
-    monkeypatch.setattr(messages.Account, 'find_active', late)
+    monkeypatch.setattr(messages, 'find_active_account', late)
     second = send(acme, TEXT)
     assert (second.status_code, second.json) == (202, first[0].json)
     assert len(acme.messages(direction='outbound')) == 1

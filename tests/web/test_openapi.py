@@ -120,6 +120,8 @@ def test_the_other_examples_of_requests_are_taken(backend, meta):
         assert (answer.status_code, answer.json['accepted']) == (202, 2)
     for sync in request_examples.SYNC.values():
         assert backend.post('/templates/sync', sync).status_code == 202
+    for key in request_examples.KEYS.values():
+        assert backend.post('/keys', key).status_code == 201
     for body in request_examples.ENDPOINTS.values():
         endpoint = backend.post('/endpoints', body)
         assert endpoint.status_code == 201, endpoint.text
