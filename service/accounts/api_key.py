@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from service.runtime.db import execute, fetch_dicts
+from service.runtime.db import execute, fetch, fetch_dicts
 from service.runtime.errors import NotFound
 from service.runtime.ids import new_id
 from service.runtime.prepared import Prepared, fill
@@ -58,6 +58,7 @@ ORDER BY id DESC LIMIT %(limit)s
 """,
     shown=SHOWN,
 )
+LIST_DIGESTS = 'SELECT digest FROM api_key'
 DELETE_KEY = 'DELETE FROM api_key WHERE id = %s'
 
 
@@ -97,6 +98,11 @@ def delete(key_id: str) -> None:
     """Delete a key. Raises NotFound."""
     if not execute(DELETE_KEY, (key_id,)):
         raise NotFound(NO_SUCH_KEY)
+
+
+def digests() -> frozenset[bytes]:
+    """The digests of all keys."""
+    return frozenset(bytes(digest) for (digest,) in fetch(LIST_DIGESTS))
 
 
 def digest_of(text: str) -> bytes:

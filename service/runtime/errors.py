@@ -9,7 +9,6 @@ GatewayError                 each knows its HTTP status and its code; the docstr
 ├── Conflict                 409
 ├── Invalid                  422   with errors: {field: [message]}
 ├── TooManyQueued            429   trying again helps
-├── TooManyGuesses           429   trying again helps
 └── Unavailable              503   trying again helps
 """
 
@@ -122,10 +121,6 @@ CODES = {
         'Too many such requests are under way already.',
         'Try again after Retry-After.',
     ),
-    'too_many_guesses': (
-        'Keys that nobody knows come faster than they are looked up.',
-        'Try again after Retry-After; look for who sends wrong keys.',
-    ),
     'internal_error': ('A fault of the gateway.', 'Look for the Request-Id in the log.'),
     'unavailable': (
         'Something that is needed is away for the moment.',
@@ -233,14 +228,6 @@ class TooManyRequests(GatewayError):
     status = 429
     code = 'too_many_requests'
     retry_after = 2
-
-
-class TooManyGuesses(GatewayError):
-    """Too many unknown API keys"""
-
-    status = 429
-    code = 'too_many_guesses'
-    retry_after = 1
 
 
 class Unavailable(GatewayError):

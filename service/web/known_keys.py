@@ -1,20 +1,22 @@
 """Keys of the table api_key as this process knows them, for a moment without asking PostgreSQL.
 
-What is no key is never kept here, so that strangers fill nothing; how often they may have their
-guesses looked up has a limit. A key that was known once is looked up without one.
+What is no key is never kept here, so that strangers fill nothing. Few of their guesses are looked
+up; when more come, a list of all digests that there are tells which of them are none.
 """
 
+import math
 import threading
 import time
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from service.accounts import api_key
 from service.accounts.api_key import FORM, Key
 from service.runtime.db import connection
-from service.runtime.errors import TooManyGuesses
 
 FRESH_SECONDS = 2  # that a key is believed to be there still
 GUESSES = 20  # unknown keys that are looked up at once, and then in a second
+LIST_SECONDS = 1  # from one reading of the list to the next, at least
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,21 +32,23 @@ class KnownKeys:
 
     def __init__(self) -> None:
         self._known: dict[bytes, KnownKey] = {}
-        self._lock = threading.Lock()  # of the next two
+        self._lock = threading.Lock()  # of all below
         self._guesses = float(GUESSES)
         self._counted_at = time.monotonic()
+        self._digests: Collection[bytes] = ()
+        self._listed_at = -math.inf
 
     def find(self, text: str) -> Key | None:
-        """The key that this is; None for none of ours. Raises TooManyGuesses."""
+        """The key that this is; None for none of ours."""
         if not FORM.fullmatch(text):
             return None
         digest = api_key.digest_of(text)
         known = self._known.get(digest)
-        if known is None:
-            self._count_guess()
-        elif time.monotonic() < known.until:
+        if known and time.monotonic() < known.until:
             return known.key
-        return self._look_up(digest)
+        if known or self._may_be_one(digest):
+            return self._look_up(digest)
+        return None
 
     def forget(self, key_id: str) -> None:
         """Refuse a key from now on, because it was deleted; other processes find that out."""
@@ -64,15 +68,21 @@ class KnownKeys:
         self._known[digest] = KnownKey(key, asked_at + min(FRESH_SECONDS, fresh))
         return key
 
-    def _count_guess(self) -> None:
+    def _may_be_one(self, digest: bytes) -> bool:
+        """Whether to look up a key that was never seen here."""
         with self._lock:
             now = time.monotonic()
             regained = (now - self._counted_at) * GUESSES
             self._guesses = min(GUESSES, self._guesses + regained)
             self._counted_at = now
-            if self._guesses < 1:
-                raise TooManyGuesses('Too many unknown keys came within a second. Try again.')
-            self._guesses -= 1
+            if self._guesses >= 1:
+                self._guesses -= 1
+                return True
+            if now - self._listed_at >= LIST_SECONDS:
+                with connection():
+                    self._digests = api_key.digests()
+                self._listed_at = now
+            return digest in self._digests
 
 
 known_keys = KnownKeys()

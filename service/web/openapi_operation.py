@@ -20,7 +20,7 @@ PROBLEM = 'application/problem+json'
 METHODS = ('GET', 'POST', 'PUT', 'DELETE')
 # How a request may be refused before its view is asked.
 TO_ALL = ('bad_request', 'internal_error')
-TO_GUARDED = ('unauthorized', 'scope_missing', 'invalid', 'too_many_guesses', 'database_away')
+TO_GUARDED = ('unauthorized', 'scope_missing', 'invalid', 'database_away')
 WITH_BODY = ('body_incomplete', 'request_timeout', 'payload_too_large')
 WITH_JSON = ('malformed_json', 'nested_too_deeply', 'unsupported_media_type', 'invalid')
 

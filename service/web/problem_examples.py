@@ -40,7 +40,7 @@ BY_STATUS: dict[int, tuple[str, ...]] = {
     415: ('unsupported_media_type',),
     416: ('range_not_satisfiable',),
     422: ('invalid', 'idempotency_key_reused', 'refused_by_meta'),
-    429: ('too_many_queued', 'too_many_waiters', 'too_many_requests', 'too_many_guesses'),
+    429: ('too_many_queued', 'too_many_waiters', 'too_many_requests'),
     500: ('internal_error',),
     503: ('unavailable', 'database_away', 'storage_away', 'meta_unreachable', 'meta_busy'),
 }
