@@ -3,12 +3,15 @@ and stop.
 """
 
 import base64
+import hashlib
+import hmac
 import signal
 import time
 
 import pytest
 
 from tests.gateway import ENTRIES, Gateway
+from tests.listeners import Listener
 from tests.people import CUSTOMER
 from tests.stack import wait_until
 
@@ -48,6 +51,45 @@ def test_a_customer_writes_the_ai_answers_and_the_customer_reads_it(gateway):
         ('inbound', 1),
         ('outbound', 1),
     ]
+
+
+def test_a_service_that_was_written_against_meta_hears_of_both_journeys(gateway):
+    with Listener() as service:
+        made = gateway.backend.relay('acme', service.url)
+        wamid = gateway.stand_in.customer_writes('Do you see me, too?', wa_id='12025550160')[
+            'wamid'
+        ]
+        own = gateway.backend.send('+12025550161', biz_opaque_callback_data='order-17')
+        expected = {('read', 'order-17'), ('read', None)}  # of the send, and of the AI's answer
+        wait_until(lambda: expected <= set(ticks(service)) and wamid in inbound(service), 30)
+        assert {opaque for _, opaque in ticks(service)} == {'order-17', None}
+        assert all(is_signed(ask, made['secret']) for ask in service.asks)
+        assert gateway.backend.message(own['id'])['status'] == 'read'
+        assert gateway.backend.request('DELETE', f'/endpoints/{made["id"]}').status_code == 204
+
+
+def values(service):
+    return [
+        change['value']
+        for body in service.heard
+        for entry in body['entry']
+        for change in entry['changes']
+    ]
+
+
+def ticks(service):
+    """(status, biz_opaque_callback_data) of each status that a service was told."""
+    told = [status for value in values(service) for status in value.get('statuses', [])]
+    return [(status['status'], status.get('biz_opaque_callback_data')) for status in told]
+
+
+def inbound(service):
+    return [message['id'] for value in values(service) for message in value.get('messages', [])]
+
+
+def is_signed(ask, secret):
+    digest = hmac.new(secret.encode(), ask['raw'], hashlib.sha256).hexdigest()
+    return ask['headers']['X-Hub-Signature-256'] == f'sha256={digest}'
 
 
 def test_the_backend_sends_and_learns_every_fate(gateway):
