@@ -1008,6 +1008,17 @@ CREATE INDEX batch_open ON batch (id) WHERE done_at IS NULL AND status = 'runnin
 ALTER TABLE message
     ADD COLUMN biz_opaque_callback_data text CHECK (length(biz_opaque_callback_data) <= 512);   -- the caller's own
 
+CREATE INDEX whatsapp_cloud_account_waba ON whatsapp_cloud_account (waba_id);
+-- Whose the ids of Meta's are that callers got when they uploaded files through the Graph door.
+CREATE TABLE graph_media (
+    meta_id text PRIMARY KEY,
+    chatbot_id text NOT NULL REFERENCES whatsapp_cloud_account,
+    created_at timestamptz NOT NULL DEFAULT now()   -- Meta keeps it for 30 days
+);
+CREATE INDEX graph_media_age ON graph_media (created_at);
+CREATE INDEX media_at_meta ON media (meta_id) WHERE meta_id IS NOT NULL;
+CREATE INDEX media_upload_at_meta ON media_upload (meta_id) WHERE meta_id IS NOT NULL;
+
 -- retired: what only the upgrade and the former version's processes needed; the next release drops it
 
 DROP PROCEDURE IF EXISTS mark_waiting_messages();

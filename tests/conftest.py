@@ -84,7 +84,7 @@ def redis_server():
 
 TABLES = (
     'idempotency_key, usage_log, message_fact, message_status, read_receipt, media_upload, '
-    'media, message_search, message_backfill, message, batch, '
+    'media, graph_media, message_search, message_backfill, message, batch, '
     'contact_event, conversation_identity, conversation_merged, conversation, webhook_event, '
     'template, template_sync, '
     'account_event, graph_outage, event_delivery, event, endpoint, api_key, '

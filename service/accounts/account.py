@@ -112,10 +112,10 @@ class Account(Model):
         return {row['chatbot_id']: cls(**row) for row in rows}
 
     @classmethod
-    def of_number(cls, phone_number_id: str) -> Self | None:
-        """The account that has a number, if there is one."""
-        rows = fetch_dicts(FIND_ACCOUNT_OF_NUMBER, {'phone_number_id': phone_number_id})
-        return cls(**rows[0]) if rows else None
+    def of_graph_id(cls, graph_id: str) -> list[Self]:
+        """The accounts that have a phone_number_id, or a waba_id, those that are active first."""
+        rows = fetch_dicts(FIND_ACCOUNTS_OF_GRAPH_ID, {'id': graph_id})
+        return [cls(**row) for row in rows]
 
     @classmethod
     def find_active(cls, chatbot_id: str) -> Self:
@@ -241,8 +241,14 @@ FIND_ACCOUNTS = Prepared(
     'SELECT {columns} FROM whatsapp_cloud_account a WHERE a.chatbot_id = ANY(%(chatbot_ids)s)',
     columns=columns_of(Account, 'a'),
 )
-FIND_ACCOUNT_OF_NUMBER = Prepared(
-    'SELECT {columns} FROM whatsapp_cloud_account a WHERE a.phone_number_id = %(phone_number_id)s',
+FIND_ACCOUNTS_OF_GRAPH_ID = Prepared(
+    """
+SELECT {columns} FROM whatsapp_cloud_account a WHERE a.phone_number_id = %(id)s
+UNION ALL
+SELECT {columns} FROM whatsapp_cloud_account a
+WHERE a.waba_id = %(id)s AND a.phone_number_id <> %(id)s
+ORDER BY active DESC, chatbot_id
+""",
     columns=columns_of(Account, 'a'),
 )
 DEACTIVATE_ACCOUNT = """

@@ -93,22 +93,23 @@ class Connections:
         self._manager.pool_classes_by_scheme = {'http': _HTTPPool, 'https': _HTTPSPool}
         self._graph = self._manager.connection_from_url(settings.GRAPH_API_URL)
         base = urllib3.util.parse_url(settings.GRAPH_API_URL).path or ''
-        self._root = f'{base}/{settings.GRAPH_API_VERSION}/'
+        self._base = f'{base}/'
 
     def call(
         self,
         method: str,
         path: str,
         token: str,
-        body: str | Iterable[bytes] | None = None,
+        body: str | bytes | Iterable[bytes] | None = None,
         headers: Mapping[str, str] | None = None,
         seconds: float | None = None,
         most: int = MAX_ANSWER,
+        version: str | None = None,
     ) -> Answer:
         """One call of the Graph API; `path` comes after the version. Raises urllib3's HTTPError.
 
         `seconds`: for all of it, where GRAPH_TIMEOUT is too little; then no wait in it is longer
-        than that.
+        than that. `version`: another one than GRAPH_API_VERSION.
         """
         _left.bytes = False
         headers = {'Authorization': f'Bearer {token}', **(headers or {})}
@@ -117,7 +118,7 @@ class Connections:
         ):
             answer = self._graph.urlopen(
                 method,
-                self._root + path,
+                f'{self._base}{version or settings.GRAPH_API_VERSION}/{path}',
                 body,
                 headers,
                 redirect=False,

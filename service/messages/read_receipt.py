@@ -3,7 +3,7 @@
 They wait in rows of read_receipt until workers/send_receipts.py tells Meta.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from operator import attrgetter
@@ -11,10 +11,10 @@ from typing import Any
 
 from service.conversations.reply_queue import ClaimedReply
 from service.messages.message import Message
-from service.runtime.db import execute, fetch_dicts
+from service.runtime.db import execute, fetch, fetch_dicts
 from service.runtime.durability import worked_out_again
 from service.runtime.errors import Conflict
-from service.runtime.prepared import fill
+from service.runtime.prepared import Prepared, fill
 from service.runtime.rows import Integer, Json, Uuid, execute_bulk, fetch_as
 
 TYPING_SECONDS = 25  # as long as Meta shows it (section 6.2): told later, it helps nobody
@@ -98,6 +98,20 @@ def ask(message: Message, typing: bool) -> None:
     execute(REQUEST_RECEIPT, (message.id, typing))
 
 
+FIND_INBOUND = Prepared("""
+SELECT id FROM message WHERE phone_number_id = %s AND wamid = %s AND direction = 'inbound'
+""")
+
+
+def ask_by_wamid(phone_number_id: str, wamid: str, typing: bool) -> str | None:
+    """The same for a customer's message by its wamid: our id of it, None if there is none."""
+    found = fetch(FIND_INBOUND, (phone_number_id, wamid))
+    if not found:
+        return None
+    execute(REQUEST_RECEIPT, (found[0][0], typing))
+    return str(found[0][0])
+
+
 def ask_before_replies(claimed: Iterable[ClaimedReply]) -> int:
     """Ask for the last message of conversations whose responders are asked now; returns how many.
 
@@ -164,6 +178,26 @@ def retry_failed(phone_number_id: str | None) -> int:
     Returns how many.
     """
     return execute(RETRY_FAILED, (phone_number_id,))
+
+
+@dataclass(frozen=True, slots=True)
+class SettledReceipt:
+    """A receipt that Meta was told of, or that was given up (`error`)."""
+
+    id: str
+    error: Any
+
+
+FIND_SETTLED = Prepared("""
+SELECT message_id AS id, error FROM read_receipt
+WHERE message_id = ANY(%s::uuid[]) AND due_at IS NULL
+""")
+
+
+def find_settled(message_ids: Collection[str]) -> dict[str, SettledReceipt]:
+    """{message id: what became of its receipt}, without those that are still waiting."""
+    rows = fetch_as(SettledReceipt, FIND_SETTLED, (list(message_ids),))
+    return {row.id: row for row in rows}
 
 
 FIND_RECEIPTS = """

@@ -15,6 +15,9 @@ from service.web import (
     endpoints,
     events,
     graph_door,
+    graph_files,
+    graph_hand_on,
+    graph_messages,
     health,
     keys,
     media_download,
@@ -41,6 +44,7 @@ API = (
     media_download,
     documents,
 )
+GRAPH_DOOR = (graph_messages, graph_files, graph_hand_on)
 
 
 def create_app() -> Flask:
@@ -58,7 +62,9 @@ def create_app() -> Flask:
     for module in API:
         app.register_blueprint(module.blueprint, url_prefix='/whatsapp-cloud')
     app.url_map.converters['graph_version'] = graph_door.GraphVersion
-    app.register_blueprint(graph_door.blueprint)
-    app.register_blueprint(graph_door.blueprint, url_prefix='/graph', name='graph_below')
+    for module in GRAPH_DOOR:
+        below = f'{module.blueprint.name}_below'
+        app.register_blueprint(module.blueprint)
+        app.register_blueprint(module.blueprint, url_prefix='/graph', name=below)
     cli.init_app(app)
     return app

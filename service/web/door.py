@@ -46,10 +46,14 @@ UNSIZED_BYTES = 128 * 1024  # of a request that does not say how many there will
 GATHER_BYTES_IN_ALL = 64 * 1024 * 1024  # on all connections together
 DISCARD_BYTES = 64 * 1024  # of a body that nobody wanted; after more the connection ends
 TRANSFER_THREADS = 32  # for what comes from a client, or goes to it, piece by piece
+CALL_THREADS = 32  # for calls that are handed on to Meta
 WEBHOOK_START = re.compile(rb'POST /whatsapp-cloud/webhook[/ ]')  # who sends it need not have a key
 FILE_START = re.compile(
-    rb'GET /whatsapp-cloud/(?:messages/[^/? ]+/media|media/[^/? ]+/content)[? ]'
+    rb'GET (?:/whatsapp-cloud/(?:messages/[^/? ]+/media|media/[^/? ]+/content)'
+    rb'|(?:/graph)?/v[0-9.]+/[^/? ]+/content)[? ]'
 )
+# What is handed on to Meta: all of the Graph door but messages, which wait without a thread.
+CALL_START = re.compile(rb'[A-Z]+ (?:/graph)?/v[0-9.]+/(?!(?:[^/? ]+)/messages/?[? ])')
 NOT_HTTP = (400, 'The request is not HTTP/1.1 as it has to be.')
 PARSE_ERRORS = {
     LimitRequestLine: (414, 'The first line of the request is too long.'),
@@ -83,6 +87,7 @@ class Door(ConnectionLoop):
 
     def init_process(self) -> None:
         self._transfers = ThreadPoolExecutor(TRANSFER_THREADS, thread_name_prefix='transfer')
+        self._calls = ThreadPoolExecutor(CALL_THREADS, thread_name_prefix='call')
         go_on = partial(self.method_queue.defer, self._on_answered)
         self._group_commit = GroupCommit(go_on, lambda: self.nr_conns)
         self._waiting_calls = WaitingCalls(go_on)
@@ -161,7 +166,7 @@ class Door(ConnectionLoop):
         if caller.is_whole():
             self._dispatch(caller, caller.take_request())
         elif self._is_too_large_to_gather(caller):
-            self._run_in_thread(caller, caller.take_request(), waits=True)
+            self._run_in_thread(caller, caller.take_request(), self._transfers, waits=True)
         else:
             caller.send_continue()
             if caller not in self._waiting:
@@ -215,8 +220,11 @@ class Door(ConnectionLoop):
     def _dispatch(self, caller: Caller, request: bytes) -> None:
         if webhook := recognise(request):
             self._commit(caller, webhook)
+        elif FILE_START.match(request):
+            self._run_in_thread(caller, request, self._transfers, waits=True)
         else:
-            self._run_in_thread(caller, request, waits=bool(FILE_START.match(request)))
+            pool = self._calls if CALL_START.match(request) else self.tpool
+            self._run_in_thread(caller, request, pool)
 
     def _commit(self, caller: Caller, webhook: Webhook) -> None:
         self._unwatch(caller)
@@ -232,11 +240,13 @@ class Door(ConnectionLoop):
         for caller in callers:
             self._continue(caller)
 
-    def _run_in_thread(self, caller: Caller, request: bytes, waits: bool) -> None:
-        """Let a thread handle a request; with `waits` one that may wait for the client."""
+    def _run_in_thread(
+        self, caller: Caller, request: bytes, pool: ThreadPoolExecutor, waits: bool = False
+    ) -> None:
+        """Let a thread handle a request; with `waits` it may wait for the client."""
         self._unwatch(caller)
         caller.sock.load(request, waits)
-        future = (self._transfers if waits else self.tpool).submit(self.handle, caller)
+        future = pool.submit(self.handle, caller)
         future.add_done_callback(partial(self.method_queue.defer, self.finish_request, caller))
 
     def _keepalive_after(self, conn: TConn, keepalive: bool) -> bool:

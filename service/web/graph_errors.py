@@ -1,16 +1,18 @@
 """Errors as Meta writes them (docs/meta.md, section 7), ours and its own, for the Graph door."""
 
 import json
+import re
 from http import HTTPStatus
 from typing import Any
 
-from flask import Response
+from flask import Response, request
 
 from service.graph.outcome import ErrorDict
 from service.runtime import logs
 from service.runtime.untrusted import as_dict
 
 JSONObject = dict[str, Any]
+DOOR = re.compile(r'(?:/graph)?/v[0-9]+\.[0-9]+(?:/|$)')
 MAX_DETAILS = 2000  # characters
 GRAPH_JSON = 'application/json; charset=UTF-8'
 INVALID_PARAMETER, WRONG_VALUE, TROUBLE = 100, 131009, 131000
@@ -65,6 +67,11 @@ def of_meta(error: ErrorDict | None) -> tuple[int, JSONObject]:
     code = error['code']
     body = graph_error(code, error['details'], error['title'], error['fbtrace_id'])
     return META_STATUSES.get(code, 400), body
+
+
+def as_the_caller_speaks(problem: Response) -> Response:
+    """A refusal; in Meta's form to whoever asks below a version of Meta's."""
+    return from_problem(problem) if DOOR.match(request.path) else problem
 
 
 def from_problem(answer: Response) -> Response:

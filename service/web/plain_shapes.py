@@ -40,6 +40,7 @@ METAS_MESSAGE: JSONObject = {
         'type': {'type': 'string'},
     },
 }
+METAS_ANSWER: JSONObject = {'type': 'object', 'description': "Meta's answer, as it is."}
 SIGNATURE: JSONObject = {
     'name': 'X-Hub-Signature-256',
     'in': 'header',

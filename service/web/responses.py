@@ -17,6 +17,7 @@ from service.runtime import logs, strict_json
 from service.runtime.db import CONNECTION_LOST, db, reason
 from service.runtime.errors import CODES, GatewayError, Unavailable
 from service.runtime.timestamps import to_rfc3339
+from service.web import graph_errors
 
 log = logging.getLogger(__name__)
 JSONObject = dict[str, Any]
@@ -108,7 +109,7 @@ def problem(
     answer = Response(body, status, content_type='application/problem+json')
     if status == HTTPStatus.UNAUTHORIZED:
         answer.headers['WWW-Authenticate'] = 'Bearer'
-    return answer
+    return graph_errors.as_the_caller_speaks(answer)
 
 
 def on_gateway_error(error: GatewayError) -> Response:

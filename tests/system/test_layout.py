@@ -30,6 +30,7 @@ OUTBOUND = {
     'service/graph/management_client.py',
     'service/graph/multipart.py',
     'service/graph/media_client.py',
+    'service/graph/pass_through.py',
     'service/runtime/deadline.py',
     'service/runtime/public_address.py',
     'service/replies/responder_client.py',

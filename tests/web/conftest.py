@@ -5,8 +5,10 @@ import socket
 
 import pytest
 
+from tests.people import WABA
 from tests.stack import Processes, free_port, wait_until
 from tests.web.clients import serves
+from tests.web.graph_client import GraphClient
 
 
 @pytest.fixture
@@ -48,3 +50,22 @@ def start(schema, backend, tmp_path):
     yield start
     for processes in started:
         processes.stop_all()
+
+
+@pytest.fixture(scope='session')
+def graph_url(schema, simulator_process, tmp_path_factory):
+    """A real web process whose Meta is the stand-in."""
+    port = free_port()
+    environ = {'PORT': str(port), 'WEB_CONCURRENCY': '1', 'GRAPH_API_URL': simulator_process.url}
+    processes = Processes(tmp_path_factory.mktemp('graph'), environ)
+    processes.start('web')
+    processes.wait_port(port)
+    yield f'http://127.0.0.1:{port}'
+    processes.stop_all()
+
+
+@pytest.fixture
+def graph(graph_url, backend, stand_in, workers):
+    """A client of Meta's API at the door of that process, for the usual account."""
+    backend.account(waba_id=WABA)
+    return GraphClient(graph_url, workers)

@@ -16,14 +16,14 @@ class GraphClient:
     """Requests as Meta's clients make them; .send() has the workers work meanwhile."""
 
     def __init__(self, url, workers, key='test-key', prefix='/v26.0'):
-        self.url = f'{url}{prefix}'
+        self.url, self.prefix = url, prefix
         self.workers = workers
         self.headers = {'Authorization': f'Bearer {key}'}
 
     def request(self, method, path, headers=None, **options):
         headers = {**self.headers, **(headers or {})}
         answer = requests.request(
-            method, f'{self.url}/{path}', headers=headers, timeout=30, **options
+            method, f'{self.url}{self.prefix}/{path}', headers=headers, timeout=30, **options
         )
         is_json = 'json' in answer.headers.get('Content-Type', '')
         return SimpleNamespace(
@@ -40,15 +40,18 @@ class GraphClient:
 
     def send(self, body=None, work=None, **options):
         """Post a message; the workers send it once its row is there."""
-        before = self.queued()
+        before = self.waiting()
         with ThreadPoolExecutor(1) as pool:
             answer = pool.submit(self.post_message, body, **options)
-            wait_until(lambda: answer.done() or self.queued() > before, 20)
+            wait_until(lambda: answer.done() or self.waiting() > before, 20)
             while not answer.done():
                 (work or self.workers.send)()
                 threading.Event().wait(0.05)
             return answer.result()
 
     @staticmethod
-    def queued():
-        return sql("SELECT count(*) FROM message WHERE direction = 'outbound'")[0][0]
+    def waiting():
+        """How many messages were queued, and receipts asked for."""
+        outbound = "SELECT id FROM message WHERE direction = 'outbound'"
+        receipts = 'SELECT message_id FROM read_receipt WHERE due_at IS NOT NULL'
+        return sql(f'SELECT count(*) FROM ({outbound} UNION ALL {receipts}) waiting')[0][0]

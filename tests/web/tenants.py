@@ -63,6 +63,7 @@ def _rows(backend, customers, chatbot_id):
     return {
         'chatbot_id': chatbot_id,
         'number': number,
+        'node': number,
         'message_id': inbound,
         'sent_id': sent['id'],
         'picture_id': picture,

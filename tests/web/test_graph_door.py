@@ -6,34 +6,9 @@ import time
 import pytest
 
 from service.sending import outbox
-from tests import stack
-from tests.people import CUSTOMER, sql
+from tests.people import CUSTOMER, envelope, sql, text_message
 from tests.stack import PHONE_NUMBER_ID
-from tests.web.graph_client import TEXT, GraphClient
-
-OTHERS = '300099'  # the number of another tenant
-
-
-@pytest.fixture(scope='module')
-def web_url(schema, simulator_process, tmp_path_factory):
-    port = stack.free_port()
-    environ = {
-        'PORT': str(port),
-        'WEB_CONCURRENCY': '1',
-        'GRAPH_API_URL': simulator_process.url,
-    }
-    processes = stack.Processes(tmp_path_factory.mktemp('graph'), environ)
-    processes.start('web')
-    processes.wait_port(port)
-    yield f'http://127.0.0.1:{port}'
-    processes.stop_all()
-
-
-@pytest.fixture
-def graph(web_url, backend, stand_in, workers):
-    """A client of Meta's API at the door of the real web process, for the usual account."""
-    backend.account()
-    return GraphClient(web_url, workers)
+from tests.web.graph_client import TEXT
 
 
 def test_a_text_is_queued_and_answered_with_what_meta_answers(graph, backend, stand_in):
@@ -51,10 +26,9 @@ def test_a_text_is_queued_and_answered_with_what_meta_answers(graph, backend, st
 
 
 @pytest.mark.parametrize('prefix', ['/v14.0', '/v26.0', '/v99.9', '/graph/v23.0'])
-def test_any_version_is_taken_at_the_root_and_below_graph(
-    prefix, web_url, graph, workers, stand_in
-):
-    answer = GraphClient(web_url, workers, prefix=prefix).send()
+def test_any_version_is_taken_at_the_root_and_below_graph(prefix, graph, workers, stand_in):
+    graph.prefix = prefix
+    answer = graph.send()
     assert answer.json['messages'][0]['id'] == stand_in.sends()[0]['wamid']
 
 
@@ -168,6 +142,39 @@ def test_who_is_told_of_a_held_account_has_nothing_sent_later(graph, backend, st
         assert (answer.status, answer.json['error']['code']) == (401, 190)
     assert {message['status'] for message in backend.messages()} == {'cancelled'}
     assert len(stand_in.sends()) == 1
+
+
+def receipt(wamid, **more):
+    return {'messaging_product': 'whatsapp', 'status': 'read', 'message_id': wamid, **more}
+
+
+def test_a_customers_message_is_shown_as_read(graph, meta, workers, stand_in):
+    meta.webhook(envelope([text_message(wamid='wamid.A')]))
+    workers.incoming()
+    for more in ({}, {'typing_indicator': {'type': 'text'}}):
+        sql('DELETE FROM read_receipt')
+        answer = graph.send(receipt('wamid.A', **more), work=workers.errands)
+        assert (answer.status, answer.json) == (200, {'success': True})
+    first, second = stand_in.get('/reads')['data']
+    assert first['message_id'] == second['message_id'] == 'wamid.A'
+    assert 'typing_indicator' not in first
+    assert second['typing_indicator'] == {'type': 'text'}
+
+
+def test_a_receipt_for_a_message_from_before_the_gateway_goes_to_meta(graph, stand_in):
+    answer = graph.post_message(receipt('wamid.OLD'))
+    assert (answer.status, answer.json) == (200, {'success': True})
+    (read,) = stand_in.get('/reads')['data']
+    assert read['message_id'] == 'wamid.OLD'
+
+
+def test_a_receipt_that_meta_refuses_is_its_error(graph, meta, workers, stand_in):
+    meta.webhook(envelope([text_message(wamid='wamid.A')]))
+    workers.incoming()
+    stand_in.config(tokens=['of another account'])
+    answer = graph.send(receipt('wamid.A'), work=workers.errands)
+    assert (answer.status, answer.json['error']['code']) == (401, 190)
+    assert graph.post_message(receipt(None)).json['error']['code'] == 131009
 
 
 def test_an_answer_that_takes_long_is_our_own_id(graph, backend):

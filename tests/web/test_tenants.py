@@ -14,9 +14,9 @@ from tests.content.test_media_types import sample
 from tests.web.tenants import backend_of, dump, fill
 
 UNKNOWN = '01930000-0000-7000-8000-000000000000'
-UNKNOWN_BY_NAME = {'chatbot_id': 'nobody', 'number': '990011223344555'}
+UNKNOWN_BY_NAME = {'chatbot_id': 'nobody', 'number': '990011223344555', 'node': '990011223344555'}
 # Arguments of routes whose value is the same for everybody, or belongs to nobody.
-SHARED = {'name': 'sale', 'version': 'v26.0'}
+SHARED = {'name': 'sale', 'version': 'v26.0', 'edge': 'media'}
 MANAGE = ('send', 'read', 'manage')
 
 

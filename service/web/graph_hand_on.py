@@ -1,0 +1,175 @@
+"""What the Graph door hands on to Meta: everything but messages, with the account's own token.
+
+Only what belongs to an account of the key: below its phone_number_id or waba_id, and its files
+(graph_files.py). Meta's status and answer come back as they are. Links to further pages lead
+through this door, where the client's key counts: Meta's have the token in them.
+"""
+
+import json
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import cache, partial
+from urllib.parse import urlencode
+
+from flask import Response, request
+
+from service.accounts.account import Account
+from service.content.file_types import LIMITS
+from service.graph.client import json_of
+from service.graph.connections import Answer
+from service.graph.pass_through import GraphCall, PassThrough
+from service.media import graph_media
+from service.runtime import encryption
+from service.runtime.config import settings
+from service.runtime.db import no_connection
+from service.runtime.errors import BadRequest
+from service.runtime.untrusted import identifier
+from service.web.auth import scope
+from service.web.bodies import STREAMED
+from service.web.described import describe
+from service.web.graph_door import NAME, find_account, graph_blueprint, no_object
+from service.web.graph_errors import GRAPH_JSON
+from service.web.graph_request import JSONObject, dumps
+from service.web.plain_shapes import METAS_ANSWER
+from service.web.problem_examples import AT_META
+
+blueprint = graph_blueprint('graph_hand_on', __name__)
+EDGE = '/<graph_version:version>/<node>/<path:edge>'
+CONCURRENCY = 32  # calls of one process: as many threads has the door for them
+PIECE = 256 * 1024  # bytes in memory of an upload, at a time
+IN_MEMORY = 1024 * 1024  # bytes of an upload; what is more goes to a temporary file
+OVERHEAD = 1024 * 1024  # bytes of a form around its file
+# Of a query: what would take the place of the account's token, and what names further objects.
+CREDENTIALS = ('access_token', 'appsecret_proof', 'appsecret_time')
+OTHER_OBJECTS = ('id', 'ids', 'batch')
+KEPT_HEADERS = (
+    'Retry-After',
+    'WWW-Authenticate',
+    'ETag',
+    'Facebook-API-Version',
+    'X-App-Usage',
+    'X-Business-Use-Case-Usage',
+    'X-FB-Request-ID',
+    'X-FB-Trace-ID',
+)
+# No browser runs what comes, whatever it is.
+SAFETY_HEADERS = {
+    'X-Content-Type-Options': 'nosniff',
+    'Content-Security-Policy': "sandbox; default-src 'none'",
+    'Cache-Control': 'private',
+}
+Query = list[tuple[str, str]]
+
+
+@blueprint.get(EDGE, endpoint='get_edge', strict_slashes=False)
+@blueprint.post(EDGE, endpoint='post_edge', strict_slashes=False)
+@blueprint.delete(EDGE, endpoint='delete_edge', strict_slashes=False)
+@scope('send')
+@describe(METAS_ANSWER, problems=AT_META, refuses_as_meta=True)
+def hand_on(version: str, node: str, edge: str) -> Response:
+    """Hand on a call about what belongs to an account's number or WABA."""
+    account = find_account(node)
+    if account is None:
+        raise no_object(node)
+    edge = edge.rstrip('/')
+    answer = call_meta(version, account, f'{node}/{edge}', read_query())
+    if request.method == 'POST' and edge == 'media' and answer.status == 200:
+        meta_id = identifier((json_of(answer) or {}).get('id'))
+        if meta_id:
+            graph_media.add_uploaded(meta_id, account.chatbot_id)
+    return to_client(answer)
+
+
+def read_query() -> Query:
+    """The query without credentials, for the account's own count. Raises BadRequest."""
+    given = list(request.args.items(multi=True))
+    for name, _ in given:
+        if name in OTHER_OBJECTS:
+            raise BadRequest(f'The parameter "{name}" is not handed on: ask for one object.')
+    return [(name, value) for name, value in given if name not in CREDENTIALS]
+
+
+def call_meta(version: str, account: Account, path: str, query: Query) -> Answer:
+    """Meta's answer to this request, without its token. Raises NotFound or Unavailable.
+
+    `path`: what stands behind the version; only plain names may, so that it leads nowhere else.
+    """
+    names = path.split('/')
+    if not all(NAME.fullmatch(name) and name.strip('.') for name in names):
+        raise no_object(names[0])
+    path = f'{path}?{urlencode(query)}' if query else path
+    call = GraphCall(request.method, version, path)
+    token = token_of(account)
+    with no_connection(), _body() as (body, size):
+        headers = _body_headers(size)
+        answer = _pass_through().call(replace(call, body=body, size=size, headers=headers), token)
+    return replace(answer, data=_with_our_links(answer.data))
+
+
+def post_json(version: str, account: Account, edge: str, body: JSONObject) -> Response:
+    """Hand on a POST below the account's number whose body has been read."""
+    path = f'{account.phone_number_id}/{edge}'
+    headers = {'Content-Type': GRAPH_JSON}
+    call = GraphCall('POST', version, path, dumps(body).encode(), headers=headers)
+    with no_connection():
+        return to_client(_pass_through().call(call, token_of(account)))
+
+
+@cache
+def _pass_through() -> PassThrough:
+    return PassThrough(CONCURRENCY)
+
+
+def token_of(account: Account) -> str:
+    return encryption.decrypt(str(account.access_token))
+
+
+def _body_headers(size: int) -> dict[str, str]:
+    if not size:
+        return {}
+    content_type = request.headers.get('Content-Type', 'application/json')
+    return {'Content-Type': content_type, 'Content-Length': str(size)}
+
+
+@contextmanager
+def _body() -> Iterator[tuple[bytes | Iterator[bytes] | None, int]]:
+    """The body with its size; a form, which may hold a file, comes in pieces."""
+    if request.mimetype not in STREAMED:
+        data = request.get_data()
+        yield data or None, len(data)
+        return
+    request.max_content_length = max(LIMITS.values()) + OVERHEAD
+    with tempfile.SpooledTemporaryFile(IN_MEMORY) as file:
+        shutil.copyfileobj(request.stream, file, PIECE)
+        size = file.tell()
+        file.seek(0)
+        yield iter(partial(file.read, PIECE), b''), size
+
+
+def to_client(answer: Answer) -> Response:
+    """Meta's answer as the client gets it."""
+    content_type = answer.headers.get('Content-Type', GRAPH_JSON)
+    response = Response(answer.data, answer.status, SAFETY_HEADERS, content_type=content_type)
+    for name in KEPT_HEADERS:
+        if value := answer.headers.get(name):
+            response.headers[name] = value
+    return response
+
+
+def our_address() -> str:
+    """Where this door is, as the client has found it: it stands before the version."""
+    by_proxy = request.headers.get('X-Forwarded-Proto', '').partition(',')[0].strip().lower()
+    protocol = by_proxy if by_proxy in ('http', 'https') else request.scheme
+    below = '/graph' if request.path.startswith('/graph/') else ''
+    return f'{protocol}://{request.host}{below}'
+
+
+def _with_our_links(data: bytes) -> bytes:
+    """An answer whose links into the Graph API, to further pages, lead to this door."""
+    ours = json.dumps(f'{our_address()}/v')[1:-1]
+    for text in (theirs := f'{settings.GRAPH_API_URL}/v', theirs.replace('/', r'\/')):
+        data = data.replace(f'"{text}'.encode(), f'"{ours}'.encode())
+    return data

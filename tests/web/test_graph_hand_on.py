@@ -1,0 +1,287 @@
+"""The Graph door: what is no message is handed on to Meta, and its answer comes back as it is."""
+
+import hashlib
+import json
+import time
+from types import SimpleNamespace
+from urllib.parse import quote
+
+import pytest
+import requests
+
+from service.web import graph_hand_on
+from tests.files import FileServer
+from tests.people import WABA, envelope, text_message
+from tests.stack import PHONE_NUMBER_ID
+from tests.web.graph_client import GraphClient
+from tests.web.tenants import backend_of, fill
+
+PICTURE = b'\x89PNG\r\n\x1a\n' + b'x' * 2000
+TOKEN = 'token-of-acme'
+OTHERS = '300199'
+
+
+def at_meta(stand_in, path, method='GET', **options):
+    """The same asked of Meta itself."""
+    headers = {'Authorization': f'Bearer {TOKEN}'}
+    url = f'{stand_in.url}/v26.0/{path}'
+    return requests.request(method, url, headers=headers, timeout=30, **options)
+
+
+def upload(graph, content=PICTURE, number=PHONE_NUMBER_ID, **options):
+    kind = 'image/png'
+    form = {'messaging_product': 'whatsapp', 'type': kind}
+    files = {'file': ('photo.png', content, kind)}
+    return graph.request('POST', f'{number}/media', data=form, files=files, **options)
+
+
+READS = (
+    f'{PHONE_NUMBER_ID}?fields=verified_name,quality_rating',
+    f'{WABA}/message_templates?limit=3&fields=name',
+    f'{PHONE_NUMBER_ID}/no_such_edge',
+)
+
+
+@pytest.mark.parametrize('path', READS)
+def test_an_answer_is_metas_own(path, graph, stand_in):
+    answer, expected = graph.request('GET', path), at_meta(stand_in, path)
+    assert answer.status == expected.status_code
+    assert without_trace(answer.json) == without_trace(expected.json())
+
+
+def without_trace(body):
+    """Of an error: each one has another fbtrace_id."""
+    body.get('error', {}).pop('fbtrace_id', None)
+    return body
+
+
+def test_a_template_is_made_and_deleted(graph, stand_in):
+    body = {
+        'name': 'order_gone',
+        'language': 'en_US',
+        'category': 'UTILITY',
+        'components': [{'type': 'BODY', 'text': 'Your order is ready.'}],
+    }
+    made = graph.request('POST', f'{WABA}/message_templates', json=body)
+    assert made.status == 200, made.json
+    deleted = graph.request('DELETE', f'{WABA}/message_templates?name=order_gone')
+    assert (deleted.status, deleted.json) == (200, {'success': True})
+
+
+@pytest.mark.parametrize('size', [2000, 6_000_000])
+def test_a_file_goes_to_meta_and_comes_back_through_the_door(size, graph, stand_in):
+    content = PICTURE + b'y' * size
+    uploaded = upload(graph, content)
+    assert uploaded.status == 200, uploaded.json
+    media_id = uploaded.json['id']
+    assert media_id.isdigit()
+    described = graph.request('GET', media_id)
+    assert described.json['sha256'] == hashlib.sha256(content).hexdigest()
+    assert described.json['url'] == f'{graph.url}/v26.0/{media_id}/content'
+    file = requests.get(described.json['url'], headers=graph.headers, timeout=30)
+    assert (file.status_code, file.content == content) == (200, True)
+    assert file.headers['Content-Type'] == 'image/png'
+    assert requests.get(described.json['url'], timeout=30).status_code == 401
+    assert graph.request('DELETE', media_id).json == {'success': True}
+    assert graph.request('GET', media_id).json['error']['code'] == 100
+    (seen,) = stand_in.get('/uploads')['data']
+    assert (seen['number'], seen['size']) == (PHONE_NUMBER_ID, len(content))
+
+
+def test_a_file_in_chunks_goes_with_its_length(graph, stand_in):
+    raw, content_type = requests.models.RequestEncodingMixin._encode_files(
+        {'file': ('photo.png', PICTURE, 'image/png')}, {'messaging_product': 'whatsapp'}
+    )
+    answer = graph.request(
+        'POST',
+        f'{PHONE_NUMBER_ID}/media',
+        data=iter([raw[:500], raw[500:]]),
+        headers={'Content-Type': content_type},
+    )
+    assert answer.status == 200, answer.json
+
+
+def test_a_customers_file_is_found_by_its_id(graph, meta, workers, stand_in):
+    """The webhook has told whose it is."""
+    image = {'id': '4455', 'mime_type': 'image/png', 'sha256': 'x'}
+    message = text_message() | {'type': 'image', 'image': image}
+    meta.webhook(envelope([message]))
+    workers.incoming()
+    answer = graph.request('GET', '4455')
+    assert without_trace(answer.json) == without_trace(at_meta(stand_in, '4455').json())
+
+
+# ---- what Meta says
+
+
+@pytest.fixture
+def says(backend, setting):
+    """says(status, headers, body): what Meta answers to the one call of the door; .asked."""
+    with FileServer() as server:
+        setting('GRAPH_API_URL', server.url)
+        setting('GRAPH_TIMEOUT', 1)
+        backend.account(waba_id=WABA, access_token='EAA/top"secret=')
+        graph_hand_on._pass_through.cache_clear()  # it knows an earlier Meta
+
+        def ask(answer, path=f'{WABA}/message_templates', prefix='/v26.0', **options):
+            server.says[f'/v26.0/{path}'] = answer
+            url = f'{prefix}/{path}'
+            return backend.transport.get(url, headers=backend.headers, **options)
+
+        ask.server = server
+        yield ask
+    graph_hand_on._pass_through.cache_clear()
+
+
+SECRETS = ('EAA/top"secret=', 'EAA\\/top', 'EAA%2Ftop')
+
+
+def test_the_token_never_leaves_and_pages_lead_through_the_door(says):
+    page = f'{says.server.url}/v26.0/{WABA}/message_templates?access_token={{}}&after=abc'
+    for token in ('EAA/top"secret=', quote('EAA/top"secret=', safe='')):
+        for slash in ('/', r'\/'):
+            body = json.dumps({'paging': {'next': page.format(token)}, 'token': token})
+            body = body.replace('/', slash).encode()
+            answer = says((200, {'Content-Type': 'application/json'}, body), prefix='/graph/v26.0')
+            assert not [secret for secret in SECRETS if secret in answer.text], answer.text
+            link = answer.json['paging']['next']
+            assert link.startswith('http://localhost/graph/v26.0/')
+            assert link.endswith('&after=abc')
+
+
+def test_a_credential_in_the_query_is_not_handed_on(says):
+    asked = []
+
+    def note(handler):
+        asked.append((handler.path, handler.headers['Authorization']))
+        handler.answer(200, {}, b'{}')
+
+    query = {'access_token': 'EAAG', 'limit': '2', 'appsecret_proof': 'x'}
+    says(note, f'{WABA}/flows', query_string=query)
+    assert asked == [(f'/v26.0/{WABA}/flows?limit=2', 'Bearer EAA/top"secret=')]
+    refused = says(note, WABA, query_string={'ids': '1,2'})
+    assert (refused.status_code, refused.json['error']['code']) == (400, 100)
+    assert len(asked) == 1
+
+
+def test_status_and_limits_of_meta_come_through_and_nothing_else(says):
+    usage = json.dumps({WABA: [{'call_count': 100}]})
+    headers = {'X-Business-Use-Case-Usage': usage, 'Retry-After': '7', 'Set-Cookie': 'a=b'}
+    answer = says((429, headers, b'{"error": 1}'))
+    assert (answer.status_code, answer.data) == (429, b'{"error": 1}')
+    assert answer.headers['X-Business-Use-Case-Usage'] == usage
+    assert answer.headers['Retry-After'] == '7'
+    assert answer.headers['X-Content-Type-Options'] == 'nosniff'
+    assert 'Set-Cookie' not in answer.headers
+
+
+def never(handler):
+    time.sleep(3)
+
+
+def too_much(handler):
+    handler.send_response(200)
+    handler.end_headers()
+    for _ in range(5 * 16):
+        handler.wfile.write(b' ' * 65536)
+
+
+def test_what_is_no_address_of_metas_is_refused_in_its_form_too(graph):
+    answer = graph.request('PUT', PHONE_NUMBER_ID)
+    assert (answer.status, answer.json['error']['code']) == (405, 100)
+    assert 'POST' in answer.headers['Allow']
+
+
+@pytest.mark.parametrize('behave', [never, too_much])
+def test_an_answer_that_does_not_end_is_an_error_of_metas_kind(behave, says):
+    answer = says(behave)
+    assert (answer.status_code, answer.json['error']['code']) == (503, 131000)
+    assert answer.headers['Retry-After']
+
+
+# ---- who may
+
+
+@pytest.fixture
+def tenants(graph_url, backend, meta, workers, stand_in):
+    """.acme and .other with what they have; .client sees other alone, .root sees all."""
+    rows = fill(backend, meta, workers)
+    key = backend_of(backend, 'other', scopes=['send']).headers['Authorization'].split()[1]
+    client, root = GraphClient(graph_url, workers, key), GraphClient(graph_url, workers)
+    return SimpleNamespace(**rows, client=client, root=root)
+
+
+def is_not_there(answer):
+    return (answer.status, answer.json['error']['code']) == (404, 100)
+
+
+def test_a_key_reaches_what_is_its_own(tenants, stand_in):
+    other = tenants.other
+    assert tenants.client.request('GET', f'{other.waba_id}/message_templates').status == 200
+    media_id = upload(tenants.client, number=other.number).json['id']
+    assert tenants.client.request('GET', media_id).status == 200
+    theirs = f'{media_id}?phone_number_id={other.number}'
+    described = tenants.client.request('GET', theirs).json
+    headers = tenants.client.headers
+    assert requests.get(described['url'], headers=headers, timeout=30).content == PICTURE
+    assert tenants.client.request('DELETE', media_id).status == 200
+
+
+def test_a_key_reaches_nothing_of_another_tenants(tenants, stand_in):
+    acme, other, client = tenants.acme, tenants.other, tenants.client
+    media_id = upload(tenants.root, number=acme.number).json['id']
+    unknown = upload_at_meta(stand_in, acme.number)
+    sends = len(stand_in.sends())
+    for method, path in (
+        ('POST', f'{acme.number}/messages'),
+        ('POST', f'{acme.number}/media'),
+        ('GET', acme.number),
+        ('GET', acme.waba_id),
+        ('POST', f'{acme.waba_id}/message_templates'),
+        ('GET', media_id),
+        ('GET', f'{media_id}/content'),
+        ('GET', f'{media_id}?phone_number_id={acme.number}'),
+        ('GET', f'{media_id}?phone_number_id={other.number}'),
+        ('GET', f'{media_id}/content?phone_number_id={other.number}'),
+        ('DELETE', media_id),
+        ('DELETE', f'{media_id}?phone_number_id={other.number}'),
+        ('GET', f'77{acme.number}'),
+        ('GET', unknown),
+        ('DELETE', f'{unknown}?phone_number_id={other.number}'),
+        ('GET', f'{unknown}?phone_number_id={acme.number}'),
+    ):
+        assert is_not_there(client.request(method, path, json={})), (method, path)
+    asked = client.request('GET', f'{unknown}?phone_number_id={other.number}&fields=id')
+    assert asked.status == 400, "Meta itself says that the file is another number's"
+    assert tenants.root.request('GET', media_id).status == 200
+    assert len(stand_in.sends()) == sends
+
+
+def upload_at_meta(stand_in, number):
+    """A file that the gateway has never heard of."""
+    form = {'messaging_product': 'whatsapp', 'type': 'image/png'}
+    files = {'file': ('photo.png', PICTURE, 'image/png')}
+    answer = at_meta(stand_in, f'{number}/media', 'POST', data=form, files=files)
+    return answer.json()['id']
+
+
+def test_a_key_without_the_scope_is_told_so(graph_url, backend, workers, stand_in):
+    backend.account()
+    key = backend_of(backend, 'acme', scopes=['read']).headers['Authorization'].split()[1]
+    client = GraphClient(graph_url, workers, key)
+    for answer in (client.post_message(), client.request('GET', PHONE_NUMBER_ID)):
+        assert (answer.status, answer.json['error']['code']) == (403, 10)
+        assert '"send"' in answer.json['error']['error_data']['details']
+
+
+def test_what_is_of_nobody_is_404_with_metas_error_100(graph):
+    for method, path in (
+        ('GET', OTHERS + '/message_templates'),
+        ('POST', OTHERS + '/media'),
+        ('POST', OTHERS + '/register'),
+        ('GET', f'77?phone_number_id={OTHERS}'),
+        ('GET', ''),
+        ('GET', f'{PHONE_NUMBER_ID}/%2e%2e/{OTHERS}'),
+        ('GET', f'{PHONE_NUMBER_ID}/a%2fb%3fc'),
+    ):
+        assert is_not_there(graph.request(method, path)), path
