@@ -116,6 +116,12 @@ def _find_key() -> Key | None:
     return ROOT_KEY if is_one_of(text, settings.API_KEYS) else known_keys.find(text)
 
 
+def require_key_still() -> None:
+    """Raise Unauthorized when the key of a request that waits has been deleted meanwhile."""
+    g.pop('key', None)
+    current_key()
+
+
 def current_key() -> Key:
     """The key of this request, in a view of a guarded blueprint."""
     key = find_key()

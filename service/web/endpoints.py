@@ -7,7 +7,6 @@ from uuid import UUID
 
 from flask import Blueprint
 
-from service.accounts.account import Account
 from service.content.message_schema import check
 from service.events import delivery_list, endpoint, endpoint_trial, redelivery
 from service.events.endpoint import PAUSED_BY_CALLER, Endpoint
@@ -15,7 +14,14 @@ from service.runtime.db import db, no_connection
 from service.runtime.errors import Conflict, TooManyRequests
 from service.runtime.queues import EVENTS, wake
 from service.web import endpoint_schemas, event_answers, pagination, request_examples, request_input
-from service.web.auth import current_key, guard, require_chatbot, scope, visible
+from service.web.auth import (
+    chatbots_to_list,
+    current_key,
+    find_account,
+    guard,
+    scope,
+    visible,
+)
 from service.web.described import describe
 from service.web.endpoint_schemas import SECRET_SCHEMAS, check_change, endpoint_schema
 from service.web.request_input import query_parameters
@@ -49,8 +55,7 @@ def create() -> Answer:
 def _require_owner(chatbot_id: str | None) -> None:
     """Raise unless the key may say where others hear of this chatbot, or of all."""
     if chatbot_id is not None:
-        require_chatbot(chatbot_id)
-        Account.find(chatbot_id)
+        find_account(chatbot_id)
     elif not current_key().sees(None):
         raise request_input.invalid('chatbot_id', 'Name one: this key does not see all of them.')
 
@@ -70,14 +75,14 @@ def _find(endpoint_id: UUID) -> Endpoint:
 def index() -> JSONObject:
     """List endpoints, the newest first."""
     query = Endpoint.select().where(Endpoint.kind.in_(endpoint.KINDS))
-    chatbot_ids = current_key().chatbot_ids
-    if chatbot_ids is not None:
-        query = query.where(Endpoint.chatbot_id.in_(sorted(chatbot_ids)))
-    if chatbot_id := request_input.parameter('chatbot_id'):
-        query = query.where(Endpoint.chatbot_id == chatbot_id)
     if kind := request_input.choice('kind', endpoint.KINDS):
         query = query.where(Endpoint.kind == kind)
-    return pagination.page(query, Endpoint, lambda rows: [row.to_dict() for row in rows])
+    chatbots = chatbots_to_list(request_input.parameter('chatbot_id'))
+    return pagination.page(query, Endpoint, _serialize, chatbots)
+
+
+def _serialize(endpoints: list[Endpoint]) -> list[JSONObject]:
+    return [one.to_dict() for one in endpoints]
 
 
 @blueprint.get('/endpoints/<uuid:endpoint_id>')

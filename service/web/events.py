@@ -8,7 +8,6 @@ from uuid import UUID
 
 from flask import Blueprint
 
-from service.accounts.account import Account
 from service.content.message_schema import check
 from service.events import delivery_list, event, event_body, event_list, redelivery
 from service.events.endpoint import Endpoint
@@ -20,7 +19,7 @@ from service.runtime.errors import Conflict, NotFound, TooManyRequests
 from service.runtime.queues import EVENTS, wake
 from service.runtime.watchdog import watchdog
 from service.web import event_answers, pagination, request_input
-from service.web.auth import current_key, guard, require_chatbot, scope, visible
+from service.web.auth import current_key, find_account, guard, require_key_still, scope, visible
 from service.web.described import describe
 from service.web.endpoint_schemas import resend_schema
 from service.web.request_input import query_parameters
@@ -67,8 +66,7 @@ def _chatbot_ids() -> Collection[str] | None:
     chatbot_id = request_input.parameter('chatbot_id')
     if chatbot_id is None:
         return current_key().chatbot_ids
-    require_chatbot(chatbot_id)
-    return [Account.find(chatbot_id).chatbot_id]
+    return [find_account(chatbot_id).chatbot_id]
 
 
 def _seconds_to_wait() -> int:
@@ -95,6 +93,7 @@ def _wait(wanted: Wanted, found: Look, limit: int, seconds: int) -> Look:
         while not found.events and not watchdog.hurries and time.monotonic() < until:
             with no_connection():
                 time.sleep(LOOK_SECONDS)
+            require_key_still()
             found = event_list.look(wanted, found.after, limit)
         return found
     finally:
