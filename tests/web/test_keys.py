@@ -3,14 +3,16 @@
 import hashlib
 import re
 import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
 import pytest
 import requests
+from peewee import OperationalError
 
 from service.accounts import api_key
-from service.web import known_keys
+from service.web import events, known_keys
 from service.web.known_keys import GUESSES, KnownKeys
 from tests.people import CHATBOT, Backend, sql
 from tests.stack import wait_until
@@ -186,6 +188,18 @@ def test_a_key_that_was_deleted_is_refused_at_once_here_and_soon_elsewhere(acme,
     assert acme.request('DELETE', f'/keys/{shop.key["id"]}').status_code == 404
 
 
+def test_who_waits_with_a_key_that_is_deleted_is_refused_soon(acme, tenant, application):
+    shop = tenant()
+    with ThreadPoolExecutor(1) as pool:
+        transport = application.test_client()
+        waiting = pool.submit(Backend(transport, shop.key['key']).get, '/events?after=now&wait=20')
+        wait_until(lambda: events.waiters._value < events.MAX_WAITERS, 10)
+        asked_at = time.monotonic()
+        acme.request('DELETE', f'/keys/{shop.key["id"]}')
+        assert waiting.result(30).status_code == 401
+    assert time.monotonic() - asked_at < 15
+
+
 def test_a_key_expires(tenant):
     soon = datetime.now(UTC) + timedelta(seconds=1.5)
     shop = tenant(expires_at=soon.isoformat())
@@ -266,6 +280,21 @@ def test_what_is_no_key_is_not_looked_up(acme, monkeypatch):
             '/whatsapp-cloud/messages', headers={'Authorization': f'Bearer {text}'}
         )
         assert answer.status_code == 401
+
+
+@pytest.mark.parametrize('path', ['/messages', '/nonsense', '/docs'])
+def test_without_postgresql_a_root_key_is_known_and_another_is_asked_to_come_again(
+    acme, tenant, monkeypatch, path
+):
+    shop = tenant()
+
+    def away(*given):
+        raise OperationalError('away')
+
+    monkeypatch.setattr(api_key, 'look_up', away)
+    answer = shop.get(path)
+    assert (answer.status_code, answer.json['code']) == (503, 'database_away')
+    assert acme.get('/nonsense').status_code == 404
 
 
 def test_a_scoped_key_learns_that_an_address_is_unknown_a_stranger_does_not(acme, tenant):

@@ -95,6 +95,10 @@ def orders(world, chatbot_id, phone, conversation_id):
     yield 'GET', f'/templates?chatbot_id={chatbot_id}', {}
     yield 'GET', f'/templates/acme_sale?chatbot_id={chatbot_id}&language=en_US', {}
     yield 'GET', f'/usage?chatbot_id={chatbot_id}', {}
+    yield 'GET', f'/events?chatbot_id={chatbot_id}', {}
+    endpoint = {'url': 'http://127.0.0.1:9/hook', 'chatbot_id': chatbot_id}
+    yield 'POST', '/endpoints', {'json': endpoint}
+    yield 'POST', '/endpoints', {'json': endpoint | {'kind': 'relay'}}
 
 
 def test_another_tenants_chatbot_is_answered_like_one_that_is_unknown(world):
@@ -328,6 +332,21 @@ def test_a_number_of_others_is_not_taken_and_its_owner_not_named(world):
     )
     assert (answer.status_code, answer.json['code']) == (409, 'number_taken')
     assert 'acme' not in answer.text
+
+
+def test_an_endpoint_is_never_told_of_another_tenant(world):
+    own = f'/endpoints/{world.other.endpoint_id}'
+    before = dump()
+    for chatbot_id in ('acme', None):
+        answer = world.key.post(own, {'chatbot_id': chatbot_id})
+        assert (answer.status_code, [*answer.json['errors']]) == (422, ['chatbot_id'])
+    answer = world.key.post('/endpoints', {'url': 'http://127.0.0.1:9/hook'})
+    assert (answer.status_code, [*answer.json['errors']]) == (422, ['chatbot_id'])
+    resend = f'/events/{world.other.event_id}/resend'
+    theirs = world.key.post(resend, {'endpoint_id': world.acme.endpoint_id})
+    unknown = world.key.post(resend, {'endpoint_id': UNKNOWN})
+    assert (theirs.status_code, theirs.json) == (404, unknown.json)
+    assert dump() == before
 
 
 def test_brakes_that_others_feel_are_left_to_who_sees_them(world):
