@@ -63,7 +63,7 @@ class Outcome:
         calls = '\n'.join(f'  {status} {call}' for status, call in self.calls)
         return (
             f'{self.block} {code}, answers {sorted(wrong)}, expected '
-            f'{sorted(expected)}:\n{calls}\n{self.output}'
+            f'{sorted(expected)}:\n{calls}\n{self.output[-3000:]}'
         )
 
 
@@ -163,7 +163,7 @@ class Newcomer:
 def outcome(block, piece):
     end = re.search(r'\n@@END (\d+)\n', piece)
     calls = [(int(status), call) for status, call in re.findall(r'@@HTTP (\d+) (.+)', piece)]
-    return Outcome(block, piece[-3000:], int(end[1]) if end else None, calls)
+    return Outcome(block, piece, int(end[1]) if end else None, calls)
 
 
 def documents():

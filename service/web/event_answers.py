@@ -17,7 +17,7 @@ from service.web.answer_fields import (
     whole,
     word,
 )
-from service.web.message_answers import Batch, Message, MessageFile
+from service.web.message_answers import Batch, Message, MessageFile, SaidMessage
 
 
 class Endpoint(Answer):
@@ -97,6 +97,15 @@ class Replayed(Answer):
     events = whole()
     since = moment()
     until = moment()
+
+
+class ReplyRequested(Answer):
+    """The question to a responder of kind http: what it shall say in a conversation."""
+
+    type = word('reply.requested')
+    in_reply_to = identifier("The customer's last message that wants an answer.", null=True)
+    conversation = part(Conversation)
+    messages = many(SaidMessage, 'The last 20, the oldest first.')
 
 
 DATA: dict[str, dict[str, Described]] = {

@@ -102,8 +102,8 @@ class MessageFile(Answer):
     fix = string(FIX, null=True)
 
 
-class ListedMessage(Answer):
-    """A message of either direction, without the history of its statuses."""
+class SaidMessage(Answer):
+    """A message of either direction, as a responder sees it."""
 
     id = identifier()
     chatbot_id = string(example='acme')
@@ -149,6 +149,11 @@ class ListedMessage(Answer):
     from_ = anything('Who wrote it: a phone number, as Meta gave it.', data_key='from')
     from_user_id = anything('Who wrote it: a business-scoped user id, as Meta gave it.')
     group_id = anything('As Meta gave it; null outside of groups.')
+
+
+class ListedMessage(SaidMessage):
+    """A message of either direction, without the history of its statuses."""
+
     media = part(MessageFile, null=True)
     read_receipt = part(ReadReceipt, null=True)
 

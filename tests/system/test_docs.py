@@ -6,15 +6,17 @@ import re
 import shlex
 import subprocess
 from collections import Counter
+from itertools import pairwise
 
 import pytest
 import requests
 
+from tests.doc_answers import answers_in, is_excerpt, is_next, shown
 from tests.docs import Block, Newcomer, blocks, documents, tracked_text
 from tests.stack import ROOT, wait_until
 from tests.system.test_install import LISTS, entries
 
-LANGUAGES = {'sh', 'json', 'text', 'python', 'js', 'php'}
+LANGUAGES = {'sh', 'json', 'text', 'python', 'js'}
 COMMAND = re.compile(
     r'^ *(\$ )?(curl|api|send|customer|flask|make|pip|git|export|printf|python3?|honcho)\b',
     re.MULTILINE,
@@ -31,6 +33,13 @@ SETUP = 'GATEWAY=http://127.0.0.1:8000/whatsapp-cloud\n'
 SHELL = {
     name: [one for one in blocks(name) if one.language == 'sh' and not one.not_run]
     for name in documents()
+}
+# {shell block: the values of the JSON block behind it}
+SHOWN_AFTER = {
+    str(block): shown(after)
+    for name in documents()
+    for block, after in pairwise(blocks(name))
+    if (block.language, after.language) == ('sh', 'json') and is_next(block, after)
 }
 WITH_SHELL = [name for name, found in SHELL.items() if found]
 
@@ -56,11 +65,20 @@ def setup():
 def test_every_shell_block_runs_in_order(newcomer, name):
     typed = SHELL[name] if name == 'README.md' else setup() + SHELL[name]
     outcomes = newcomer.type(typed)
-    problems = [problem for one in outcomes if (problem := one.problem())]
+    problems = [problem for one in outcomes if (problem := one.problem() or untrue(one))]
     assert not problems, '\n\n'.join(problems)
     calls = [call for one in outcomes for call in one.calls]
     assert calls
     assert {call.split('/')[2] for _, call in calls} <= {newcomer.gateway, newcomer.phone}
+
+
+def untrue(outcome):
+    """What the document shows as the answer and the answer is not, as a sentence."""
+    real = answers_in(outcome.output)
+    for value in SHOWN_AFTER.get(str(outcome.block), ()):
+        if not any(is_excerpt(part, one) for part in (value, {'errors': value}) for one in real):
+            return f'{outcome.block} is not answered by {value}, but by\n{outcome.output[-3000:]}'
+    return None
 
 
 def test_a_block_that_fails_is_named(newcomer):

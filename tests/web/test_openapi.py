@@ -98,7 +98,7 @@ def test_the_graph_door_refuses_in_the_form_of_meta(document):
 
 
 def test_every_type_of_event_is_told_as_a_webhook(document):
-    assert set(document['webhooks']) == set(TYPES)
+    assert set(document['webhooks']) == {*TYPES, 'reply.requested'}
 
 
 def test_its_version_is_that_of_the_package(document):
