@@ -81,7 +81,7 @@ class ApiDocument:
         """The components, as if an answer could have nothing more than they say."""
         components = json.loads(json.dumps(self.document['components']))
         for name, schema in components['schemas'].items():
-            if name != 'Problem':
+            if name not in ('Problem', 'MetasError'):  # with members of each code; Meta's own
                 schema.setdefault('additionalProperties', False)
         return components
 

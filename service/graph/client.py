@@ -20,7 +20,6 @@ from service.graph.error_shapes import error_in
 from service.graph.multipart import Form
 from service.graph.outcome import (
     ErrorDict,
-    MetaAnswer,
     Outcome,
     OutcomeKind,
     classify_error,
@@ -116,9 +115,7 @@ def _no_answer(error: HTTPError) -> Outcome:
 
 def _understand(answer: Answer, understood: Understood) -> Outcome:
     body = json_of(answer) or {}
-    outcome = understood(body) if answer.status < 300 else refusal(answer, body)
-    outcome.answer = MetaAnswer(answer.status, body) if body else None
-    return outcome
+    return understood(body) if answer.status < 300 else refusal(answer, body)
 
 
 def json_of(answer: Answer) -> dict[str, Any] | None:

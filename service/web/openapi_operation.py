@@ -79,8 +79,10 @@ def _form(converter: BaseConverter) -> JSONObject:
 def _query_parameters(endpoint: str, names: Iterable[str]) -> Iterator[JSONObject]:
     for name in names:
         schema, about = OF_VIEW.get((endpoint, name)) or PARAMETERS[name]
+        is_required = (endpoint, name) in REQUIRED
+        more = {'required': True} if is_required else {'allowEmptyValue': True}
         found = {'name': name, 'in': 'query', 'description': about, 'schema': schema}
-        yield found | ({'required': True} if (endpoint, name) in REQUIRED else {})
+        yield found | more
 
 
 def _request_body(described: Description, components: Components) -> JSONObject:

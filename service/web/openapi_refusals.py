@@ -61,6 +61,7 @@ def refusals_as_meta(codes: Iterable[str], components: Components) -> JSONObject
         }
         for status, shown in sorted(examples.items())
     }
+    found['404']['content'][PROBLEM] = {'schema': {'$ref': f'{REFERENCE}Problem'}}  # no such path
     found['default'] = {
         'description': 'Whatever Meta refuses, as Meta says it.',
         'content': {JSON: {'schema': schema}},
