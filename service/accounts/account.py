@@ -15,7 +15,7 @@ from peewee import (
     fn,
 )
 
-from service.accounts import responder_secret, responder_state, waba
+from service.accounts import responder_secret, responder_state, tenant_rules
 from service.graph import outage
 from service.graph.error_codes import explain
 from service.graph.outcome import ErrorDict
@@ -141,7 +141,7 @@ class Account(Model):
 
         A new token makes it active again. `seen`: the chatbots that the caller sees, None for all.
         Returns True when it was created. Raises Conflict when the number belongs to another
-        chatbot, or the WABA to one that the caller does not see.
+        chatbot, or the WABA to one that the caller does not see; Invalid without a token for it.
         """
         row = cls._to_columns(data)
         with db.atomic():
@@ -150,7 +150,8 @@ class Account(Model):
                 sentence = 'The phone_number_id belongs to another chatbot.'
                 raise Conflict(sentence, code='number_taken')
             former = cls.get_or_none(chatbot_id=row['chatbot_id'])
-            waba.check_free(row.get('waba_id'), former.waba_id if former else None, seen)
+            if seen is not None:
+                tenant_rules.check_change(row, former, seen)
             cls._request_templates(row)
             row |= responder_secret.former(row, former)
             if cls._update_from(row):

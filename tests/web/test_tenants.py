@@ -314,21 +314,37 @@ def test_cursors_of_other_tenants_lead_nowhere(world):
 
 
 def test_a_waba_of_others_is_not_taken_with_their_templates(world):
-    answer = world.key.post('/account', {'chatbot_id': 'other', 'waba_id': world.acme.waba_id})
+    token = {'access_token': 'own'}
+    shared = {'chatbot_id': 'other', 'waba_id': world.acme.waba_id}
+    answer = world.key.post('/account', shared | token)
     assert (answer.status_code, answer.json['code']) == (409, 'waba_taken')
     assert world.root.get('/account/other').json['waba_id'] == world.other.waba_id
     for change in ({'waba_id': world.other.waba_id}, {'waba_id': '990011223344599'}):
-        assert world.key.post('/account', {'chatbot_id': 'other', **change}).status_code == 200
-    shared = {'chatbot_id': 'other', 'waba_id': world.acme.waba_id}
+        order = {'chatbot_id': 'other', **token, **change}
+        assert world.key.post('/account', order).status_code == 200
     assert world.root.post('/account', shared).status_code == 200
     assert world.key.post('/account', shared).status_code == 200  # it has it already
     both = backend_of(world.root, 'other', 'acme')
     assert both.post('/account', shared | {'chatbot_id': 'acme'}).status_code == 200
 
 
+def test_a_stored_token_is_not_turned_to_what_else_it_opens(world):
+    for change in ({'phone_number_id': '300112233445999'}, {'waba_id': '990011223344599'}):
+        answer = world.key.post('/account', {'chatbot_id': 'other', **change})
+        assert (answer.status_code, [*answer.json['errors']]) == (422, ['access_token'])
+        own = {'chatbot_id': 'other', 'access_token': 'own', **change}
+        assert world.key.post('/account', own).status_code == 200
+        again = {'chatbot_id': 'other', 'name': 'Same', **change}
+        assert world.key.post('/account', again).status_code == 200
+        unset = {'chatbot_id': 'other', 'waba_id': None}
+        assert world.key.post('/account', unset).status_code == 200
+    assert world.root.post('/account', {'chatbot_id': 'other', 'waba_id': '1'}).status_code == 200
+
+
 def test_a_number_of_others_is_not_taken_and_its_owner_not_named(world):
     answer = world.key.post(
-        '/account', {'chatbot_id': 'other', 'phone_number_id': '300112233445501'}
+        '/account',
+        {'chatbot_id': 'other', 'phone_number_id': '300112233445501', 'access_token': 'own'},
     )
     assert (answer.status_code, answer.json['code']) == (409, 'number_taken')
     assert 'acme' not in answer.text
