@@ -17,8 +17,8 @@ run: $(RUNS)  ## Everything on this machine: servers, gateway, a stand-in for Me
 start: $(RUNS)  ## The processes of the Procfile on servers of your own: the environment, or a file .env, says which
 	@$(VENV)/bin/python -m tests.start
 
-test: $(READY)  ## The whole suite but the phone page; ARGS='-k name' for less
-	@$(VENV)/bin/python -m pytest -m 'not browser and not alone' -n $(BESIDE) --dist loadfile $(ARGS)
+test: $(READY)  ## The whole suite but the phone page and the clients; ARGS='-k name' for less
+	@$(VENV)/bin/python -m pytest -m 'not browser and not clients and not alone' -n $(BESIDE) --dist loadfile $(ARGS)
 	@$(VENV)/bin/python -m pytest -m alone $(ARGS)
 
 test-page: $(READY)  ## The phone page in a headless Chromium
@@ -26,9 +26,12 @@ test-page: $(READY)  ## The phone page in a headless Chromium
 	    echo 'No Chromium here: apt-get install chromium (or CHROMIUM=/path/to/it)' >&2; exit 1; }
 	@CHROMIUM='$(CHROMIUM)' $(VENV)/bin/python -m pytest tests/pages $(ARGS)
 
+test-clients: $(READY)  ## Other people's clients of Meta's API, fetched from PyPI and npm, against the whole gateway
+	@$(VENV)/bin/python -m pytest tests/clients $(ARGS)
+
 coverage: $(READY)  ## What of service/ and workers/ the suite runs, in all processes; takes about twice its time
 	@rm -f .coverage .coverage.*
-	@$(VENV)/bin/python -m coverage run -m pytest -m 'not browser and not alone' -n $(BESIDE) --dist loadfile $(ARGS)
+	@$(VENV)/bin/python -m coverage run -m pytest -m 'not browser and not clients and not alone' -n $(BESIDE) --dist loadfile $(ARGS)
 	@$(VENV)/bin/python -m coverage combine -q
 	@$(VENV)/bin/python -m coverage report
 
@@ -55,4 +58,4 @@ $(READY): requirements.txt requirements-s3.txt tests/requirements-run.txt tests/
 	@$(PYTHON) tests/install.py $(VENV) tests/requirements.txt
 	@touch $(RUNS) $@
 
-.PHONY: help run start test test-page coverage lint bench lock clean
+.PHONY: help run start test test-page test-clients coverage lint bench lock clean

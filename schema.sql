@@ -1006,7 +1006,9 @@ CREATE TRIGGER tell_batch_state AFTER UPDATE ON batch FOR EACH ROW
 CREATE INDEX batch_open ON batch (id) WHERE done_at IS NULL AND status = 'running';
 
 ALTER TABLE message
-    ADD COLUMN biz_opaque_callback_data text CHECK (length(biz_opaque_callback_data) <= 512);   -- the caller's own
+    ADD COLUMN biz_opaque_callback_data text CHECK (length(biz_opaque_callback_data) <= 512),   -- the caller's own
+    -- What Meta answered, {"status", "body"}, where a caller waits for it (the Graph door); JSON's null until then
+    ADD COLUMN meta_answer json;
 
 CREATE INDEX whatsapp_cloud_account_waba ON whatsapp_cloud_account (waba_id);
 -- Whose the ids of Meta's are that callers got when they uploaded files through the Graph door.

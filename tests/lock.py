@@ -27,8 +27,8 @@ def main():
     config = configparser.ConfigParser()
     config.read(ROOT / 'setup.cfg')
     wishes = config['options']['install_requires'].split()
-    s3, run, dev = (
-        config['options.extras_require'][extra].split() for extra in ('s3', 'run', 'dev')
+    s3, run, dev, clients = (
+        config['options.extras_require'][extra].split() for extra in ('s3', 'run', 'dev', 'clients')
     )
     with tempfile.TemporaryDirectory() as directory:
         uv = Uv(directory)
@@ -37,6 +37,8 @@ def main():
         with_run = uv.lock(wishes + run, limits=with_s3)
         everything = uv.lock(wishes + s3 + run + dev, limits=with_s3 | with_run)
         uv.check_wheels(everything)
+        their_own = uv.lock(clients)
+        uv.check_wheels(their_own)
     write('requirements.txt', 'What the gateway runs on', runtime)
     write('requirements-s3.txt', 'What MEDIA_URL=s3://… needs besides', minus(with_s3, runtime))
     write(
@@ -51,6 +53,11 @@ def main():
         'What tests and tools need besides',
         rest,
         ['requirements-run.txt', '../requirements-s3.txt'],
+    )
+    write(
+        'tests/clients/requirements.txt',
+        "Other people's clients, in an environment of their own (package.json has those of Node)",
+        their_own,
     )
     write('tests/requirements-uv.txt', 'The installer', {'uv': everything['uv']})
 

@@ -20,6 +20,7 @@ from service.graph.error_shapes import error_in
 from service.graph.multipart import Form
 from service.graph.outcome import (
     ErrorDict,
+    MetaAnswer,
     Outcome,
     OutcomeKind,
     classify_error,
@@ -115,7 +116,9 @@ def _no_answer(error: HTTPError) -> Outcome:
 
 def _understand(answer: Answer, understood: Understood) -> Outcome:
     body = json_of(answer) or {}
-    return understood(body) if answer.status < 300 else refusal(answer, body)
+    outcome = understood(body) if answer.status < 300 else refusal(answer, body)
+    outcome.answer = MetaAnswer(answer.status, body) if body else None
+    return outcome
 
 
 def json_of(answer: Answer) -> dict[str, Any] | None:

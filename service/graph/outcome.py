@@ -46,6 +46,14 @@ LOST = frozenset(('no_answer', 'http_5xx', 'no_id'))  # causes: nobody knows whe
 NO_GRAPH_ANSWER = LOST | {'unreachable'}
 
 
+@dataclass(frozen=True, slots=True)
+class MetaAnswer:
+    """What Meta said, as JSON. `status`: of HTTP."""
+
+    status: int
+    body: dict[str, Any]
+
+
 @dataclass(slots=True)
 class Outcome:
     """What became of one call."""
@@ -60,6 +68,7 @@ class Outcome:
     blocks_conversation: bool = True  # a retry holds up the messages behind it
     scope: str | None = None  # what else slows down or stops (error_codes.SCOPES)
     pause: float | None = None  # seconds that Meta wants the scope to pause
+    answer: MetaAnswer | None = None  # None: there was none, or no JSON object
 
     @property
     def code(self) -> int | None:

@@ -1,5 +1,6 @@
 """What became of messages whose callers wait for Meta's answer (the Graph door)."""
 
+import json
 import logging
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -7,7 +8,7 @@ from typing import Any
 
 from service.graph.error_class import ErrorClass
 from service.graph.error_codes import look_up
-from service.graph.outcome import ErrorDict
+from service.graph.outcome import ErrorDict, MetaAnswer
 from service.messages.state_machine import Status
 from service.runtime.db import fetch
 from service.runtime.prepared import Prepared, fill
@@ -15,6 +16,7 @@ from service.runtime.rows import fetch_as
 
 log = logging.getLogger(__name__)
 
+MAX_ANSWER = 16 * 1024  # characters; Meta's answers have some hundred
 PATIENCE_SECONDS = 10  # that a caller waits
 # Without a wamid: it was not sent, and will not be.
 ENDED = frozenset((Status.FAILED, Status.CANCELLED, Status.EXPIRED))
@@ -22,7 +24,10 @@ ENDED = frozenset((Status.FAILED, Status.CANCELLED, Status.EXPIRED))
 
 @dataclass(frozen=True, slots=True)
 class AwaitedAnswer:
-    """A message that Meta has taken (`wamid`) or that will not be sent (`error`)."""
+    """A message that Meta has taken (`wamid`) or that will not be sent (`error`).
+
+    `answer`: what Meta said of it, as far as that is known.
+    """
 
     id: str
     type: str
@@ -31,6 +36,7 @@ class AwaitedAnswer:
     wamid: str | None
     wa_id: str | None
     error: ErrorDict | None
+    answer: MetaAnswer | None
 
 
 @dataclass(slots=True)
@@ -49,6 +55,7 @@ class _Awaited:
     wa_id: str | None
     error: Any
     reason: Any
+    meta_answer: Any
     is_far: bool
 
 
@@ -59,7 +66,8 @@ IS_FAR = fill(
 FIND_AWAITED = Prepared(
     """
 SELECT m.id, m.type, m.status, m.recipient_to AS to, m.recipient, m.wamid,
-  m.answer_wa_id AS wa_id, m.error, a.send_state_reason AS reason, {is_far} AS is_far
+  m.answer_wa_id AS wa_id, m.error, a.send_state_reason AS reason, m.meta_answer,
+  {is_far} AS is_far
 FROM message m JOIN whatsapp_cloud_account a USING (chatbot_id) WHERE m.id = ANY(%s::uuid[])
 """,
     is_far=IS_FAR,
@@ -100,7 +108,21 @@ def _is_refused(row: _Awaited) -> bool:
 def _answer(row: _Awaited) -> AwaitedAnswer:
     """A failure that Meta tells of later, in a status, is none of its answer."""
     error = None if row.wamid else row.error or row.reason
-    return AwaitedAnswer(row.id, row.type, row.to, row.recipient, row.wamid, row.wa_id, error)
+    answer = MetaAnswer(**row.meta_answer) if row.meta_answer else None
+    return AwaitedAnswer(
+        row.id, row.type, row.to, row.recipient, row.wamid, row.wa_id, error, answer
+    )
+
+
+def kept(is_wanted: bool, answer: MetaAnswer | None) -> str | None:
+    """Meta's answer as JSON that can be stored; None when nobody waits for it, or it cannot."""
+    if not is_wanted or answer is None:
+        return None
+    try:
+        text = json.dumps({'status': answer.status, 'body': answer.body}, allow_nan=False)
+    except (ValueError, RecursionError):
+        return None
+    return text if len(text) <= MAX_ANSWER else None
 
 
 def _cancel(message_ids: list[str]) -> set[str]:

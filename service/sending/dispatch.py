@@ -20,8 +20,7 @@ from service.runtime.rows import Integer, Uuid, execute_bulk, fetch_as, fetch_bu
 from service.sending.outbox import Priority
 
 log = logging.getLogger(__name__)
-# Meta's limit of one person (section 8): a message every 6 seconds, or up to 45 of them at once,
-# which are paid back afterwards.
+# Meta's limit of one person (section 8): one in 6 seconds, or 45 at once, paid back afterwards.
 PAIR_GAP_SECONDS = 6
 PAIR_BURST = 45
 PAIR_DEBT_SECONDS = PAIR_GAP_SECONDS * (PAIR_BURST - 1)
@@ -75,6 +74,7 @@ class ClaimedMessage:
     has_fallback: bool
     status: str
     priority: Integer
+    wants_answer: bool  # somebody waits for what Meta says (sending/awaited_answer.py)
     ask_first: bool = False  # a harmless call goes first: see probe()
     access_token: str | None = None  # encrypted
     claimed_at: float = 0  # monotonic seconds, like the next one
@@ -182,8 +182,8 @@ UPDATE message m SET status = CASE WHEN refusal IS NULL THEN 'sending' ELSE 'can
   {use_fallback}
 FROM first WHERE m.id = first.id
 RETURNING m.id, m.chatbot_id, m.conversation_id, m.phone_number_id, m.type, m.recipient_to,
-  m.recipient, m.content, m.context, m.extra, m.attempts, m.expires_at, m.batch_id,
-  m.fallback IS NOT NULL AS has_fallback, m.status, m.priority
+  m.recipient, m.content, m.context, m.extra, m.attempts, m.expires_at, m.batch_id, m.status,
+  m.priority, m.fallback IS NOT NULL AS has_fallback, m.meta_answer IS NOT NULL AS wants_answer
 """,
     may_go_now=MAY_GO_NOW,
     closed=service_window.CLOSED,

@@ -20,7 +20,7 @@ from service.runtime.errors import Conflict
 from service.runtime.ids import new_id
 from service.runtime.model import columns_of
 from service.runtime.prepared import Prepared, fill
-from service.runtime.rows import Integer, Json, Uuid, execute_bulk, fetch_bulk_dicts
+from service.runtime.rows import Integer, Json, JsonText, Uuid, execute_bulk, fetch_bulk_dicts
 from service.sending import holds
 from service.sending.outbound_message import OutboundMessage
 
@@ -44,6 +44,7 @@ class QueueOptions:
     send_at: datetime | None = None
     expires_at: datetime | None = None
     batch_id: str | None = None
+    wants_answer: bool = False  # somebody waits for what Meta says (awaited_answer.py)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +93,7 @@ class QueuedMessage:
     status: str
     hold_reason: str | None
     error: Json
+    meta_answer: JsonText | None
     search: TsVector  # the words of its text
 
 
@@ -145,7 +147,11 @@ def _rows(
     account: Account, messages: Sequence[OutboundMessage], options: QueueOptions
 ) -> list[QueuedMessage]:
     state = _initial_state(account, options.send_at)
-    return [_row(account, message, _state_by_template(message, state)) for message in messages]
+    meta_answer = 'null' if options.wants_answer else None
+    return [
+        _row(account, message, _state_by_template(message, state), meta_answer)
+        for message in messages
+    ]
 
 
 def _initial_state(account: Account, send_at: datetime | None) -> InitialState:
@@ -166,7 +172,9 @@ def _state_by_template(message: OutboundMessage, state: InitialState) -> Initial
     return InitialState(stop.status, stop.hold_reason, stop.error(template.reason))
 
 
-def _row(account: Account, message: OutboundMessage, state: InitialState) -> QueuedMessage:
+def _row(
+    account: Account, message: OutboundMessage, state: InitialState, meta_answer: str | None
+) -> QueuedMessage:
     body = message.body
     key = message.template_key
     extra = {name: body[name] for name in EXTRA_FIELDS if name in body}
@@ -197,6 +205,7 @@ def _row(account: Account, message: OutboundMessage, state: InitialState) -> Que
         status=state.status,
         hold_reason=state.hold_reason,
         error=state.error,
+        meta_answer=meta_answer,
         search=vector(id_, account.chatbot_id, *message.texts()),
     )
 

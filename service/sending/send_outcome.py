@@ -14,8 +14,9 @@ from service.runtime.config import settings
 from service.runtime.db import db
 from service.runtime.prepared import Prepared
 from service.runtime.queues import retry_delay
-from service.runtime.rows import Integer, Json, Jsonb, Uuid, execute_bulk
+from service.runtime.rows import Integer, Json, Jsonb, JsonText, Uuid, execute_bulk
 from service.runtime.timestamps import to_rfc3339
+from service.sending import awaited_answer
 from service.sending.dispatch import PAIR_DEBT_SECONDS, ClaimedMessage
 
 MAX_TRIES = 100  # that are kept of a message: its first and its latest ones
@@ -59,6 +60,7 @@ class AcceptedMessage:
     wamid: str | None
     wa_id: str | None
     at: datetime
+    meta_answer: JsonText | None
 
 
 @dataclass(slots=True)
@@ -77,6 +79,7 @@ class FailedAttempt:
     entry: Jsonb
     use_fallback: bool
     uncounted: bool
+    meta_answer: JsonText | None
 
 
 @dataclass(slots=True)
@@ -117,6 +120,7 @@ WITH accepted AS (
 UPDATE message m SET wamid = coalesce(m.wamid, n.wamid), answer_wa_id = n.wa_id, due_at = NULL,
   updated_at = now(), error = CASE m.status WHEN 'failed' THEN m.error END,
   accepted_at = coalesce(accepted_at, n.at), hold_reason = NULL,
+  meta_answer = coalesce(n.meta_answer, m.meta_answer),
   status = CASE WHEN m.status IN ('queued', 'sending', 'unknown', 'held') THEN 'accepted'
     ELSE m.status END
 FROM {rows}
@@ -134,6 +138,7 @@ UPDATE message m SET status = n.status, hold_reason = n.hold_reason, error = n.e
   tries = CASE WHEN jsonb_array_length(m.tries) < {max_tries} THEN m.tries
     ELSE m.tries - {half} END || n.entry,
   due_at = now() + n.delay * interval '1 second', updated_at = now(),
+  meta_answer = coalesce(n.meta_answer, m.meta_answer),
   attempts = CASE WHEN n.use_fallback THEN 0 WHEN n.uncounted THEN m.attempts - 1
     ELSE m.attempts END,
   {use_fallback}
@@ -209,7 +214,8 @@ def tries_entry(attempts: int, outcome: Outcome, at: datetime | None) -> dict[st
 
 def _accepted_message(result: SendResult) -> AcceptedMessage:
     outcome = result.outcome
-    return AcceptedMessage(result.message.id, outcome.wamid, outcome.wa_id, result.at)
+    answer = awaited_answer.kept(result.message.wants_answer, outcome.answer)
+    return AcceptedMessage(result.message.id, outcome.wamid, outcome.wa_id, result.at, answer)
 
 
 def _suffers(result: SendResult, news: outage.News) -> bool:
@@ -232,6 +238,7 @@ def _failed_attempt(result: SendResult, news: outage.News) -> FailedAttempt:
         entry=tries_entry(message.attempts, outcome, result.at),
         use_fallback=service_window.wants_fallback(message.has_fallback, outcome.error),
         uncounted=suffers and outcome.kind == OutcomeKind.RETRY,
+        meta_answer=awaited_answer.kept(message.wants_answer, outcome.answer),
     )
 
 

@@ -70,9 +70,10 @@ def prepare(account: Account, message: Body) -> PreparedMessage:
     return PreparedMessage(account, message, templates)
 
 
-def queue(prepared: PreparedMessage) -> list[Message]:
+def queue(prepared: PreparedMessage, wants_answer: bool = False) -> list[Message]:
     """Steps 3 to 5; a long text that may be split becomes several messages.
 
+    `wants_answer`: the caller waits for Meta's answer (awaited_answer.py).
     Raises Conflict when it may not be sent, Invalid when it answers nothing of this customer.
     """
     account = prepared.account
@@ -85,7 +86,9 @@ def queue(prepared: PreparedMessage) -> list[Message]:
         priority = late_answer.require_wanted(account, conversation_id, body)
     if body.get('from_human'):
         takeover.by_themselves([Occasion.now(conversation_id, PausedBy.HUMAN_SEND)])
-    options = QueueOptions(priority, body.get('send_at'), body.get('expires_at'))
+    options = QueueOptions(
+        priority, body.get('send_at'), body.get('expires_at'), wants_answer=wants_answer
+    )
     return outbox.queue(account, allowed.parts(), options)
 
 

@@ -14,7 +14,7 @@ from service.messages.read_receipt import SettledReceipt
 from service.runtime.db import db
 from service.runtime.errors import Invalid, TooManyQueued
 from service.runtime.queues import ERRANDS, SEND, wake
-from service.runtime.untrusted import MAX_ID, clean
+from service.runtime.untrusted import MAX_ID, clean, list_of_dicts
 from service.sending import awaited_answer, submit
 from service.sending.awaited_answer import PATIENCE_SECONDS, AwaitedAnswer
 from service.web import (
@@ -78,20 +78,27 @@ def _queue(account: Account, body: JSONObject) -> Message:
     message = graph_request.message(account.chatbot_id, body)
     prepared = submit.prepare(account, message)
     with db.atomic():
-        (queued,) = submit.queue(prepared)
+        (queued,) = submit.queue(prepared, wants_answer=True)
     wake(SEND)
     return queued
 
 
 def _render(given: str, known: AwaitedAnswer) -> LateAnswer:
-    """Meta's answer. `given`: the recipient as the caller wrote it."""
+    """Meta's answer; where a status was faster, or none was made, one like it.
+
+    `given`: the recipient as the caller wrote it, which Meta got in another form.
+    """
+    said = known.answer
     if not known.wamid:
+        if said and 'error' in said.body:
+            return LateAnswer(said.status, dumps(said.body))
         return _refusal(known.error)
+    if said and list_of_dicts(said.body.get('messages')):
+        contacts = list_of_dicts(said.body.get('contacts'))
+        as_given = [one | {'input': given} for one in contacts[:1]] + contacts[1:]
+        return LateAnswer(said.status, dumps(said.body | {'contacts': as_given}))
     answer = _taken(given, known.to, known.recipient, known.wa_id)
-    message = {'id': known.wamid}
-    if known.type == 'template':
-        message['message_status'] = 'accepted'
-    return LateAnswer(200, dumps(answer | {'messages': [message]}))
+    return LateAnswer(200, dumps(answer | {'messages': [{'id': known.wamid}]}))
 
 
 def _refusal(error: ErrorDict | None) -> LateAnswer:

@@ -10,15 +10,15 @@ import logging
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from http import HTTPStatus
 from queue import Empty, SimpleQueue
 from typing import Any
 
 from flask import Response, request
 from peewee import PeeweeException
 from playhouse.pool import MaxConnectionsExceeded
+from werkzeug.http import HTTP_STATUS_CODES
 
 from service.runtime.db import connection, no_connection, reason
 from service.web.callers import Caller, CallerSocket
@@ -105,8 +105,7 @@ class WaitingCalls:
                 found = find({_pending(one).key for one in callers})
             known = [one for one in callers if _pending(one).key in found]
             for caller in known:
-                pending = _pending(caller)
-                _put_answer(caller, pending, pending.render(found[pending.key]))
+                _put_answer(caller, found)
             self._release(known)
 
     def _give_up_late(self) -> None:
@@ -140,8 +139,14 @@ def _pending(caller: Caller) -> Pending:
     return pending
 
 
-def _put_answer(caller: Caller, pending: Pending, late: LateAnswer) -> None:
-    """Put an answer in the place of the one that the view has given."""
-    status = f'{late.status} {HTTPStatus(late.status).phrase}'
+def _put_answer(caller: Caller, found: Mapping[str, Any]) -> None:
+    """Put what was found in the place of the answer that the view has given."""
+    pending = _pending(caller)
+    try:
+        late = pending.render(found[pending.key])
+    except Exception as error:  # the others wait for theirs
+        log.error('an answer cannot be written', exc_info=error)
+        return
+    status = f'{late.status} {HTTP_STATUS_CODES.get(late.status, "Unknown")}'
     parts = answer(status, late.body, GRAPH_JSON)
     caller.sock.unsent[:] = end_of_head(caller.keeps, pending.request_id).join(parts)

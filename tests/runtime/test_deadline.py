@@ -7,15 +7,12 @@ import socket
 import ssl
 import threading
 import time
-from datetime import UTC, datetime, timedelta
 
 import pytest
 import urllib3
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
 from service.runtime import deadline
+from tests.certificate import self_signed
 from tests.raw_server import RawServer, drips, floods, silent
 from tests.stack import wait_until
 
@@ -193,27 +190,6 @@ def test_an_answer_by_tls_is_read_whole(tmp_path):
             )
             assert answer.data == b'x' * 300000
         assert len(server.connections) == 1
-
-
-def self_signed(directory):
-    """A key and a certificate for localhost, in one file."""
-    key, name = (
-        ec.generate_private_key(ec.SECP256R1()),
-        x509.Name.from_rfc4514_string('CN=localhost'),
-    )
-    now = datetime.now(UTC)
-    certificate = (
-        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName('localhost')]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    path = directory / 'localhost.pem'
-    pem = serialization.Encoding.PEM
-    plain = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    path.write_bytes(plain + certificate.public_bytes(pem))
-    return path
 
 
 def test_the_shorter_of_two_limits_holds_and_a_call_without_one_is_a_fault():

@@ -83,7 +83,8 @@ async def uploaded(request: web.Request, rate: float = 0) -> tuple[bytes, str, s
     """
     if not request.content_type.startswith('multipart/'):
         return None
-    fields, content, mime_type, filename = {}, None, None, None
+    fields = dict(request.query)  # Meta takes a parameter from there as well
+    content, mime_type, filename = None, None, None
     async for part in await request.multipart():
         if part.name == 'file' and part.filename:
             content, mime_type, filename = (

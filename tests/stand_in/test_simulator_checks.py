@@ -146,6 +146,16 @@ def test_a_media_id_has_to_be_that_of_a_file_of_the_number(strict):
     assert send(strict, 'image', {'id': media_id}) == 100
 
 
+def test_a_parameter_of_an_upload_may_stand_in_the_query(strict):
+    """As whatsapp-api-js has it."""
+    url = f'{strict.url}/v26.0/{PHONE_NUMBER_ID}/media'
+    part = {'file': ('a.png', b'pixels', 'image/png')}
+    query = {'messaging_product': 'whatsapp'}
+    for params, status in ((query, 200), ({}, 400)):
+        answer = requests.post(url, params=params, files=part, headers=AUTH, timeout=10)
+        assert answer.status_code == status, answer.text
+
+
 def test_a_link_that_cannot_be_fetched_fails_later(strict):
     assert send(strict, 'image', {'link': 'https://files.invalid/a.png'}) is None
     strict.config(webhooks=True, webhook_url='http://127.0.0.1:9/', status_delay=0)

@@ -16,7 +16,7 @@ from tests.docs import Block, Newcomer, blocks, documents, tracked_text
 from tests.stack import ROOT, wait_until
 from tests.system.test_install import LISTS, entries
 
-LANGUAGES = {'sh', 'json', 'text', 'python', 'js'}
+LANGUAGES = {'sh', 'json', 'text', 'python', 'js', 'php'}
 COMMAND = re.compile(
     r'^ *(\$ )?(curl|api|send|customer|flask|make|pip|git|export|printf|python3?|honcho)\b',
     re.MULTILINE,

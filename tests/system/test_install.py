@@ -62,7 +62,9 @@ def wishes():
     return [(name, Requirement(wish)) for name in LISTS for wish in listed[name].split()]
 
 
-@pytest.mark.parametrize('name', [*LISTS.values(), 'tests/requirements-uv.txt'])
+@pytest.mark.parametrize(
+    'name', [*LISTS.values(), 'tests/requirements-uv.txt', 'tests/clients/requirements.txt']
+)
 def test_every_package_is_listed_at_one_version_with_hashes(name):
     assert len(entries(name)) > 0
     for package, entry in entries(name).items():

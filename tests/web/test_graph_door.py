@@ -7,6 +7,7 @@ import pytest
 
 from service.sending import outbox
 from tests.people import CUSTOMER, envelope, sql, text_message
+from tests.raw_server import RawServer
 from tests.stack import PHONE_NUMBER_ID
 from tests.web.graph_client import TEXT
 
@@ -115,6 +116,35 @@ def test_metas_error_comes_out_as_meta_gave_it(code, graph):
     assert error['type'] == 'OAuthException'
     assert error['message'].startswith(f'(#{code}) ')
     assert error['fbtrace_id']
+
+
+TAKEN = {
+    'messaging_product': 'whatsapp',
+    'contacts': [{'input': f'+{CUSTOMER}', 'wa_id': CUSTOMER, 'user_id': 'US.1'}],
+    'messages': [{'id': 'wamid.X', 'message_status': 'held_for_quality_assessment'}],
+}
+REFUSED = {
+    'error': {'code': 131026, 'error_subcode': 7, 'is_transient': False, 'error_user_msg': 'é'},
+    'more': [1],
+}
+
+
+@pytest.mark.parametrize(('status', 'said'), [(200, TAKEN), (499, REFUSED)])
+def test_an_answer_of_metas_comes_out_whole(status, said, graph, workers, setting):
+    """Also what nobody here knows of; the recipient stands there as the caller wrote it."""
+
+    def answer(connection):
+        connection.recv(65536)
+        body = json.dumps(said)
+        connection.sendall(
+            f'HTTP/1.1 {status} X\r\nContent-Length: {len(body)}\r\n\r\n{body}'.encode()
+        )
+
+    with RawServer(answer) as meta:
+        setting('GRAPH_API_URL', f'http://127.0.0.1:{meta.port}')
+        got = graph.send({**TEXT, 'to': CUSTOMER})
+    expected = json.loads(json.dumps(said).replace(f'"+{CUSTOMER}"', f'"{CUSTOMER}"'))
+    assert (got.status, got.json) == (status, expected)
 
 
 def test_a_failure_that_comes_later_in_a_status_is_not_the_answer(graph):
