@@ -28,13 +28,19 @@ class Wanted:
     type: str | None
 
 
+WALK = 100_000  # events of a chatbot that one look for a type goes through
+
+
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What one look found. `after`: behind which id the next one goes on."""
+    """What one look found. `after`: behind which id the next one goes on.
+
+    `has_more`: whether there is more by now; what was found may be nothing yet.
+    """
 
     events: list[Event]
     after: str
-    is_full: bool
+    has_more: bool
 
 
 # While somebody listens events are written for them; a row tells the triggers so. Of those who are
@@ -65,23 +71,39 @@ SELECT least(now(), min(xact_start)) FROM pg_stat_activity
 WHERE datname = current_database() AND backend_xid IS NOT NULL AND pid <> pg_backend_pid()
 """
 COLUMNS = 'v.id, v.type, v.chatbot_id, v.conversation_id, v.message_id, v.data'
-IS_WANTED = """
-v.id > %(after)s AND v.id < %(end)s AND v.type <> 'relay' AND v.type = coalesce(%(type)s, v.type)
-"""
+IN_STRETCH = 'v.id > %(after)s AND v.id <= %(last)s'
+IS_WANTED = "v.type <> 'relay' AND v.type = coalesce(%(type)s, v.type)"
 LIST_EVENTS = fill(
-    'SELECT {columns} FROM event v WHERE {wanted} ORDER BY v.id LIMIT %(limit)s',
-    columns=COLUMNS,
-    wanted=IS_WANTED,
-)
-LIST_EVENTS_OF_CHATBOTS = fill(
     """
-SELECT found.* FROM unnest(%(chatbot_ids)s::text[]) AS c (chatbot_id) CROSS JOIN LATERAL (
-  SELECT {columns} FROM event v WHERE v.chatbot_id = c.chatbot_id AND {wanted}
-  ORDER BY v.id LIMIT %(limit)s) AS found
-ORDER BY found.id LIMIT %(limit)s
+SELECT {columns} FROM event v WHERE {in_stretch} AND {wanted} ORDER BY v.id LIMIT %(limit)s
 """,
     columns=COLUMNS,
+    in_stretch=IN_STRETCH,
     wanted=IS_WANTED,
+)
+FIND_END_OF_WALK = fill(
+    'SELECT v.id FROM event v WHERE {in_stretch} ORDER BY v.id OFFSET %(walk)s - 1 LIMIT 1',
+    in_stretch=IN_STRETCH,
+)
+OF_EACH_CHATBOT = """
+SELECT found.* FROM unnest(%(chatbot_ids)s::text[]) AS c (chatbot_id) CROSS JOIN LATERAL (
+  SELECT {columns} FROM event v WHERE v.chatbot_id = c.chatbot_id AND {in_stretch} AND {wanted}
+  ORDER BY v.id {part}) AS found
+ORDER BY found.id LIMIT %(limit)s
+"""
+LIST_EVENTS_OF_CHATBOTS = fill(
+    OF_EACH_CHATBOT,
+    columns=COLUMNS,
+    in_stretch=IN_STRETCH,
+    wanted=IS_WANTED,
+    part='LIMIT %(limit)s',
+)
+FIND_END_OF_WALK_OF_CHATBOTS = fill(
+    OF_EACH_CHATBOT,
+    columns='v.id',
+    in_stretch=IN_STRETCH,
+    wanted='true',
+    part='OFFSET %(walk)s - 1 LIMIT 1',
 )
 
 
@@ -100,13 +122,21 @@ def first_id(at: datetime) -> str:
 
 def look(wanted: Wanted, after: str | None, limit: int) -> Look:
     """At most `limit` events behind an id, the oldest first."""
-    end = horizon()
-    values: dict[str, Any] = {'after': after or FIRST_ID, 'end': end}
-    values |= {'type': wanted.type, 'limit': limit}
-    if wanted.chatbot_ids is None:
-        events = fetch_as(Event, LIST_EVENTS, values)
-    else:
-        values['chatbot_ids'] = sorted(wanted.chatbot_ids)
-        events = fetch_as(Event, LIST_EVENTS_OF_CHATBOTS, values)
-    is_full = len(events) == limit
-    return Look(events, events[-1].id if is_full else max(after or FIRST_ID, end), is_full)
+    values: dict[str, Any] = {'after': after or FIRST_ID, 'last': horizon(), 'type': wanted.type}
+    is_of_all = wanted.chatbot_ids is None
+    if not is_of_all:
+        values['chatbot_ids'] = sorted(wanted.chatbot_ids or ())
+    walked = _end_of_walk(values, is_of_all) if wanted.type else None
+    values['last'] = walked or values['last']
+    statement = LIST_EVENTS if is_of_all else LIST_EVENTS_OF_CHATBOTS
+    events = fetch_as(Event, statement, values | {'limit': limit + 1})
+    if len(events) > limit:
+        return Look(events[:limit], events[limit - 1].id, has_more=True)
+    return Look(events, max(values['after'], values['last']), has_more=walked is not None)
+
+
+def _end_of_walk(values: dict[str, Any], is_of_all: bool) -> str | None:
+    """The last event that this look goes to, None when it goes through all."""
+    statement = FIND_END_OF_WALK if is_of_all else FIND_END_OF_WALK_OF_CHATBOTS
+    found = fetch(statement, values | {'walk': WALK, 'limit': 1})
+    return found[0][0] if found else None

@@ -31,6 +31,7 @@ MAX_WAIT = 20  # seconds
 # Of a process, and of half of its threads: each of those that wait holds one.
 MAX_WAITERS = 8
 LOOK_SECONDS = 0.25  # between two looks
+WALK_SECONDS = 5  # that a request looks through events of other types
 NOW = 'now'  # instead of an id: what has not happened yet
 NO_SUCH_EVENT = 'There is no such event.'
 
@@ -51,12 +52,12 @@ def index() -> JSONObject:
     seconds = _seconds_to_wait()
     after = _after()
     event_list.listen(wanted.chatbot_ids)
-    found = event_list.look(wanted, after, limit)
-    if seconds and not found.events:
+    found = _look(wanted, after, limit)
+    if seconds and not found.events and not found.has_more:
         found = _wait(wanted, found, limit, seconds)
     return {
         'data': event_body.bodies(found.events),
-        'next_cursor': found.after if found.is_full else None,
+        'next_cursor': found.after if found.has_more else None,
         'after': found.after,
     }
 
@@ -83,6 +84,15 @@ def _after() -> str | None:
     return request_input.identifier('after') or request_input.identifier('cursor')
 
 
+def _look(wanted: Wanted, after: str | None, limit: int) -> Look:
+    """Look on while nothing is found, but for some time at most."""
+    until = time.monotonic() + WALK_SECONDS
+    found = event_list.look(wanted, after, limit)
+    while found.has_more and not found.events and time.monotonic() < until:
+        found = event_list.look(wanted, found.after, limit)
+    return found
+
+
 def _wait(wanted: Wanted, found: Look, limit: int, seconds: int) -> Look:
     """Look again and again, and hold no connection to the database in between."""
     if not waiters.acquire(blocking=False):
@@ -94,7 +104,7 @@ def _wait(wanted: Wanted, found: Look, limit: int, seconds: int) -> Look:
             with no_connection():
                 time.sleep(LOOK_SECONDS)
             require_key_still()
-            found = event_list.look(wanted, found.after, limit)
+            found = _look(wanted, found.after, limit)
         return found
     finally:
         waiters.release()

@@ -68,6 +68,7 @@ def test_events_come_oldest_first_in_pages(backend):
     found = ids(first) + ids(second) + ids(third)
     assert found == event_ids()
     assert third['next_cursor'] is None
+    assert listed(backend, limit=5)['next_cursor'] is None
     publish()
     assert len(listed(backend, after=third['after'])['data']) == 1
 
@@ -83,6 +84,30 @@ def test_events_are_found_by_chatbot_and_type(backend):
     (found,) = listed(backend, chatbot_id=CHATBOT, type='batch.paused')['data']
     assert found['type'] == 'batch.paused'
     assert listed(backend, type='message.received')['data'] == []
+
+
+@pytest.mark.parametrize('chatbot', [{}, {'chatbot_id': CHATBOT}])
+def test_a_type_is_found_behind_many_others(backend, monkeypatch, chatbot):
+    """A look goes through so many events alone; a request looks several times."""
+    monkeypatch.setattr(event_list, 'WALK', 3)
+    listed(backend)
+    for type_ in ('batch.paused', 'batch.paused'):
+        publish(10)
+        publish(type_=type_)
+    publish(10)
+    first = listed(backend, type='batch.paused', limit=1, **chatbot)
+    assert ids(first) == [event_ids()[10]]
+    second = listed(backend, type='batch.paused', after=first['next_cursor'], **chatbot)
+    assert ids(second) == [event_ids()[21]]
+    monkeypatch.setattr(events, 'WALK_SECONDS', 0)
+    found, pages, page = [], 0, {'next_cursor': None}
+    while pages == 0 or page['next_cursor']:
+        after = {'after': page['next_cursor']} if pages else {}
+        page = listed(backend, type='batch.paused', **chatbot, **after)
+        found += ids(page)
+        pages += 1
+    assert found == [event_ids()[10], event_ids()[21]]
+    assert pages > 8
 
 
 def test_what_meta_posted_is_no_event_for_callers(backend):
