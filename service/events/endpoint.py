@@ -197,11 +197,12 @@ def resume(endpoint_id: str) -> None:
 
 
 DELETE_ENDPOINT = 'DELETE FROM endpoint WHERE id = %s'
-# Some at a time: none of them is due any more, and the clock deletes the others with their events.
+# Some: none of them is due any more, and the clock deletes the others with their events. Nobody is
+# waited for who has one of them in hand.
 DELETE_DELIVERIES = """
 DELETE FROM event_delivery WHERE (endpoint_id, event_id) IN (
   SELECT endpoint_id, event_id FROM event_delivery
-  WHERE endpoint_id = %(id)s ORDER BY event_id LIMIT 10000)
+  WHERE endpoint_id = %(id)s ORDER BY event_id LIMIT 10000 FOR UPDATE SKIP LOCKED)
 """
 
 
