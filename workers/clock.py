@@ -10,7 +10,7 @@ from contextlib import suppress
 
 from redis import RedisError
 
-from service.events import event_retention
+from service.events import event_list, event_retention
 from service.graph import outage
 from service.jobs import job_table
 from service.messages import search_index
@@ -153,6 +153,7 @@ def tidy() -> None:
     outage.delete_old()
     service_request.delete_old()
     event_retention.delete_old()
+    event_list.forget_listeners()
     execute(DELETE_IDEMPOTENCY_KEYS, (IDEMPOTENCY_HOURS,))
     with suppress(RedisError):
         forget_abandoned()

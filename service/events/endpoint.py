@@ -7,7 +7,6 @@ callers (service/events/event_list.py).
 
 import base64
 import os
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -159,19 +158,25 @@ def change(endpoint: Endpoint, data: dict[str, Any]) -> None:
 
 
 RENEW_SIGNING = """
-UPDATE endpoint SET former_secret = secret, former_secret_until = now() + %(both_sign)s,
-  secret = %(secret)s, updated_at = now()
+UPDATE endpoint SET secret = %(secret)s, former_secret = %(former)s, updated_at = now(),
+  former_secret_until = CASE WHEN %(former)s IS NOT NULL THEN now() + %(both_sign)s END
 WHERE id = %(id)s
 """
 
 
 def rotate_secret(endpoint: Endpoint, secret: str) -> None:
-    """Sign with a new secret, and for a day with the former one as well."""
-    with suppress(DecryptionError):
+    """Sign with a new secret, and for a day with the former one as well.
+
+    One that cannot be read any more, because its encryption key is lost, is not kept.
+    """
+    former: str | None = endpoint.secret
+    try:
         if encryption.decrypt(endpoint.secret) == secret:
             return
-    token = encryption.encrypt(secret)
-    execute(RENEW_SIGNING, {'id': endpoint.id, 'secret': token, 'both_sign': BOTH_SIGN})
+    except DecryptionError:
+        former = None
+    values = {'id': endpoint.id, 'former': former, 'both_sign': BOTH_SIGN}
+    execute(RENEW_SIGNING, values | {'secret': encryption.encrypt(secret)})
 
 
 PAUSE_ENDPOINT = """

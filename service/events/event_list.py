@@ -65,6 +65,15 @@ def listen(chatbot_ids: Collection[str] | None) -> None:
     execute(LISTEN, {'chatbot_ids': [None] if chatbot_ids is None else sorted(chatbot_ids)})
 
 
+# Rows of those who listen no more cost every message a look.
+FORGET_LISTENERS = "DELETE FROM endpoint WHERE kind = 'poll' AND listens_until < now()"
+
+
+def forget_listeners() -> None:
+    """Delete the rows of those who have not asked for an hour."""
+    execute(FORGET_LISTENERS)
+
+
 # Read before the events, in a statement of its own: what has been committed by then is seen.
 FIND_HORIZON = """
 SELECT least(now(), min(xact_start)) FROM pg_stat_activity

@@ -205,6 +205,16 @@ def test_the_same_secret_once_more_is_no_rotation(backend):
     assert secrets_of(made['id']) == [SECRET, made['secret']]
 
 
+def test_a_secret_that_cannot_be_read_is_replaced_for_good(backend):
+    """Its encryption key is lost: what it signed would fail for a day."""
+    made = create(backend)
+    sql('UPDATE endpoint SET secret = %s', 'gAAAAABmade-with-a-key-that-is-lost')
+    assert 'ENCRYPTION_KEYS' in backend.post(f'/endpoints/{made["id"]}/test').json['error']
+    rotated = backend.post(f'/endpoints/{made["id"]}/rotate-secret').json
+    assert secrets_of(made['id']) == [rotated['secret']]
+    assert rotated['former_secret_until'] is None
+
+
 def test_an_endpoint_pauses_and_resumes(backend):
     path = f'/endpoints/{create(backend)["id"]}'
     paused = backend.post(f'{path}/pause').json

@@ -16,6 +16,7 @@ from service.web import events
 from tests.events.published import PUBLISH, event_ids, publish
 from tests.people import CHATBOT, Customers, sql
 from tests.stack import wait_until
+from workers import clock
 
 NEVER = 'ffffffff-ffff-ffff-ffff-ffffffffffff'
 
@@ -171,6 +172,17 @@ def test_who_asks_again_listens_on_and_writes_no_more_than_needed(backend):
     listed(backend)
     publish()
     assert sql('SELECT count(*) FROM event') == [(1,)]
+
+
+def test_who_asks_no_more_is_forgotten(backend):
+    listed(backend)
+    listed(backend, chatbot_id=CHATBOT)
+    sql("UPDATE endpoint SET listens_until = now() - interval '1 s' WHERE chatbot_id IS NULL")
+    with connection():
+        clock.tidy()
+    assert sql('SELECT chatbot_id FROM endpoint') == [(CHATBOT,)]
+    listed(backend)
+    assert sql('SELECT count(*) FROM endpoint') == [(2,)]
 
 
 def test_an_event_that_is_committed_late_is_not_skipped(backend, postgres):
