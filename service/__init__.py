@@ -35,7 +35,8 @@ messages_field) -> conversations, messages; later workers.replies -> replies -> 
 
 The backend sends: web (messages) -> sending (submit, send_policy, outbox), a row `queued`; then
 workers.send -> sending (dispatch) -> graph -> sending (send_outcome, escalation); Meta's statuses
-come in by webhooks -> sending (delivery_status, status_change).
+come in by webhooks -> sending (delivery_status, status_change). A client of Meta's own API comes in
+by web (graph_messages), and waits there (waiting_calls) for what sending (awaited_answer) knows.
 """
 
 # From the bottom up; tests/system/test_layout.py holds every import against it.

@@ -23,7 +23,7 @@ from service.web.known_keys import known_keys
 from service.web.request_input import check_query
 
 PREFIX = 'sha256='
-GUARDED = re.compile(r'/whatsapp-cloud/(?!webhook(/|$))')
+GUARDED = re.compile(r'/whatsapp-cloud/(?!webhook(/|$))|(?:/graph)?/v[0-9.]+(?:/|$)')
 NO_KEY = 'Send "Authorization: Bearer <key>" with one of API_KEYS, or one made of them.'
 
 

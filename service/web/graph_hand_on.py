@@ -26,7 +26,9 @@ from service.runtime import encryption
 from service.runtime.config import settings
 from service.runtime.db import no_connection
 from service.runtime.errors import BadRequest
+from service.runtime.queues import ERRANDS, wake
 from service.runtime.untrusted import identifier
+from service.templates import template
 from service.web.auth import scope
 from service.web.bodies import STREAMED
 from service.web.described import describe
@@ -76,11 +78,19 @@ def hand_on(version: str, node: str, edge: str) -> Response:
         raise no_object(node)
     edge = edge.rstrip('/')
     answer = call_meta(version, account, f'{node}/{edge}', read_query())
-    if request.method == 'POST' and edge == 'media' and answer.status == 200:
-        meta_id = identifier((json_of(answer) or {}).get('id'))
-        if meta_id:
-            graph_media.add_uploaded(meta_id, account.chatbot_id)
+    if answer.status == 200 and request.method != 'GET':
+        _note_change(account, edge, answer)
     return to_client(answer)
+
+
+def _note_change(account: Account, edge: str, answer: Answer) -> None:
+    """Whose a new file is, and that templates are to be read again."""
+    meta_id = identifier((json_of(answer) or {}).get('id'))
+    if edge == 'media' and meta_id:
+        graph_media.add_uploaded(meta_id, str(account.chatbot_id))
+    if edge == 'message_templates':
+        template.request_sync([account.waba_id])
+        wake(ERRANDS)
 
 
 def read_query() -> Query:

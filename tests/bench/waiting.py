@@ -39,7 +39,7 @@ def run(options):
 
 
 def rows_of(when, found):
-    return [(f'{when}, {kind}', *door.figures(times)) for kind, times in found.items()]
+    return [(f'{when}, {kind}', *figures) for kind, figures in found.items()]
 
 
 async def beside_waiting(port):

@@ -11,7 +11,7 @@ import requests
 
 from service.web import graph_hand_on
 from tests.files import FileServer
-from tests.people import WABA, envelope, text_message
+from tests.people import WABA, envelope, sql, text_message
 from tests.stack import PHONE_NUMBER_ID
 from tests.web.graph_client import GraphClient
 from tests.web.tenants import backend_of, fill
@@ -64,6 +64,8 @@ def test_a_template_is_made_and_deleted(graph, stand_in):
     }
     made = graph.request('POST', f'{WABA}/message_templates', json=body)
     assert made.status == 200, made.json
+    due = 'SELECT due_at <= now() FROM template_sync WHERE waba_id = %s'
+    assert sql(due, WABA) == [(True,)], 'they are read again'
     deleted = graph.request('DELETE', f'{WABA}/message_templates?name=order_gone')
     assert (deleted.status, deleted.json) == (200, {'success': True})
 
@@ -190,6 +192,8 @@ def test_what_is_no_address_of_metas_is_refused_in_its_form_too(graph):
     answer = graph.request('PUT', PHONE_NUMBER_ID)
     assert (answer.status, answer.json['error']['code']) == (405, 100)
     assert 'POST' in answer.headers['Allow']
+    stranger = graph.request('PUT', PHONE_NUMBER_ID, headers={'Authorization': ''})
+    assert (stranger.status, stranger.json['error']['code']) == (401, 190)
 
 
 @pytest.mark.parametrize('behave', [never, too_much])
