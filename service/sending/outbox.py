@@ -26,6 +26,7 @@ from service.sending.outbound_message import OutboundMessage
 
 # Fields of a message that are handed to Meta as they are (docs/meta.md, section 6.1).
 EXTRA_FIELDS = ('recipient_type', 'recipient_identity_key_hash', 'messaging_account_id')
+HANDED_ON = '_handed_on'  # of a body: more of them, that nobody here knows; no type is named so
 
 
 class Priority(IntEnum):
@@ -177,7 +178,7 @@ def _row(
 ) -> QueuedMessage:
     body = message.body
     key = message.template_key
-    extra = {name: body[name] for name in EXTRA_FIELDS if name in body}
+    extra = {name: body[name] for name in EXTRA_FIELDS if name in body} | body.get(HANDED_ON, {})
     id_ = new_id()
     return QueuedMessage(
         id=id_,

@@ -34,7 +34,7 @@ from service.web.bodies import STREAMED
 from service.web.described import describe
 from service.web.graph_door import NAME, find_account, graph_blueprint, no_object
 from service.web.graph_errors import GRAPH_JSON
-from service.web.graph_request import JSONObject, dumps
+from service.web.graph_request import CREDENTIALS, JSONObject, dumps
 from service.web.plain_shapes import METAS_ANSWER
 from service.web.problem_examples import AT_META
 
@@ -44,8 +44,7 @@ CONCURRENCY = 32  # calls of one process: as many threads has the door for them
 PIECE = 256 * 1024  # bytes in memory of an upload, at a time
 IN_MEMORY = 1024 * 1024  # bytes of an upload; what is more goes to a temporary file
 OVERHEAD = 1024 * 1024  # bytes of a form around its file
-# Of a query: what would take the place of the account's token, and what names further objects.
-CREDENTIALS = ('access_token', 'appsecret_proof', 'appsecret_time')
+# Of a query: what names further objects.
 OTHER_OBJECTS = ('id', 'ids', 'batch')
 KEPT_HEADERS = (
     'Retry-After',

@@ -8,17 +8,24 @@ import json
 from typing import Any
 
 from flask import request
+from marshmallow import ValidationError
 
+from service.content.fields import fits_in
 from service.content.interactive import INTERACTIVE
 from service.content.message_schema import MessageSchema, RecipientSchema, check
+from service.content.template_parameters import storable_throughout
 from service.conversations.identity_store import known_phones
 from service.runtime import strict_json
 from service.runtime.errors import BadRequest, Invalid
 from service.runtime.untrusted import is_deep
+from service.sending.outbox import HANDED_ON
 
 JSONObject = dict[str, Any]
 FORMS = ('application/x-www-form-urlencoded', 'multipart/form-data')
+# What would take the place of the account's token.
+CREDENTIALS = ('access_token', 'appsecret_proof', 'appsecret_time')
 OBJECTS = (*MessageSchema.KNOWN, 'context', 'typing_indicator')
+MOST_OF_OTHERS = 4096  # characters as JSON, of fields that only Meta knows
 NO_JSON = 'The body is no JSON object.'
 
 
@@ -30,13 +37,19 @@ class KnownRecipientSchema(RecipientSchema):
 
 message_schema = RecipientSchema()
 known_message_schema = KnownRecipientSchema()
+KNOWN_FIELDS = {field.data_key or name for name, field in message_schema.fields.items()}
+IN_QUERY = {*KNOWN_FIELDS, *OBJECTS, 'status', 'message_id'}
 
 
 def body() -> JSONObject:
-    """What was sent, wherever it stood. Raises BadRequest."""
+    """What was sent, wherever it stood, without credentials. Raises BadRequest."""
     given = dict(request.form) if request.mimetype in FORMS else _json(request.get_data())
-    query = {name: value for name, value in request.args.items() if name not in given}
-    return {name: _read(name, value) for name, value in (query | given).items()}
+    query = {name: value for name, value in request.args.items() if name in IN_QUERY}
+    return {
+        name: _read(name, value)
+        for name, value in (query | given).items()
+        if name not in CREDENTIALS
+    }
 
 
 def _json(data: bytes) -> JSONObject:
@@ -67,7 +80,11 @@ def _read(name: str, value: Any) -> Any:
 
 def message(chatbot_id: str, given: JSONObject) -> JSONObject:
     """The checked message of a body. Raises Invalid."""
-    wanted = _for_us(given)
+    wanted, others = _for_us(given)
+    return _check(chatbot_id, wanted) | ({HANDED_ON: others} if others else {})
+
+
+def _check(chatbot_id: str, wanted: JSONObject) -> JSONObject:
     try:
         return check(message_schema, wanted)
     except Invalid as refusal:
@@ -76,8 +93,8 @@ def message(chatbot_id: str, given: JSONObject) -> JSONObject:
         raise
 
 
-def _for_us(given: JSONObject) -> JSONObject:
-    """The body as our schema wants it, and unchecked where Meta may know more than we do."""
+def _for_us(given: JSONObject) -> tuple[JSONObject, JSONObject]:
+    """The body as our schema wants it, unchecked where Meta may know more than we do; the rest."""
     wanted = {name: value for name, value in given.items() if value is not None}
     if 'to' in wanted:
         wanted.pop('recipient', None)  # of two recipients Meta takes this one (section 4.4)
@@ -85,7 +102,28 @@ def _for_us(given: JSONObject) -> JSONObject:
     content = wanted.get(kind) if isinstance(kind, str) else None
     if isinstance(content, dict | list) and not _is_known(kind, content):
         wanted['validate'] = False
-    return wanted
+    others = _unknown_of(wanted, kind)
+    _require_few(others)
+    return {name: value for name, value in wanted.items() if name not in others}, others
+
+
+def _unknown_of(wanted: JSONObject, kind: object) -> JSONObject:
+    """Fields that only Meta can know; none where one of them may be what is to be sent."""
+    if kind is None and not wanted.keys() & MessageSchema.KNOWN.keys():
+        return {}
+    known = (*KNOWN_FIELDS, *MessageSchema.KNOWN, kind)
+    return {name: value for name, value in wanted.items() if name not in known}
+
+
+def _require_few(others: JSONObject) -> None:
+    """Raise Invalid for unknown fields that are too much to keep, or cannot be kept."""
+    try:
+        fits_in(others, MOST_OF_OTHERS)
+        storable_throughout(others)
+    except ValidationError as error:
+        raise Invalid(
+            'Unknown fields are too much.', dict.fromkeys(others, error.messages)
+        ) from None
 
 
 def _is_known(kind: object, content: Any) -> bool:

@@ -84,6 +84,19 @@ def test_what_the_gateway_does_not_know_is_left_to_meta_to_judge(kind, graph, st
     assert stand_in.sends()[0]['body'][kind] == content
 
 
+def test_fields_that_only_meta_knows_go_to_meta(graph, stand_in):
+    more = {'message_ttl': 60, 'tags': {'a': [1, None]}}
+    answer = graph.send({**TEXT, **more}, params={'access_token': 'EAAG', 'appsecret_proof': 'x'})
+    assert answer.status == 200, answer.json
+    sent = stand_in.sends()[0]['body']
+    assert {name: sent[name] for name in more} == more
+    assert not sent.keys() & {'access_token', 'appsecret_proof'}
+    for odd in ('x' * 5000, '\0'):
+        refused = graph.post_message({**TEXT, 'tags': odd})
+        assert (refused.status, refused.json['error']['code']) == (400, 131009)
+        assert refused.json['error']['error_data']['details'].startswith('tags: ')
+
+
 def test_a_parameter_may_stand_in_the_query_or_in_a_form(graph, stand_in):
     body = {name: value for name, value in TEXT.items() if name != 'messaging_product'}
     answer = graph.send(body, params={'messaging_product': 'whatsapp', 'type': 'text'})
