@@ -54,7 +54,37 @@ SELECT ('0192c000-0000-7000-8000-' || lpad(to_hex(n), 12, '0'))::uuid, 'processe
   decode(md5(n::text), 'hex'), 700, '', '[]', now()
 FROM generate_series(0, {conversations} - 1) n
 """
-STATEMENTS = (ACCOUNTS, CONVERSATIONS, IDENTITIES, MESSAGES, STATUSES, USAGE, EVENTS)
+ENDPOINTS = """
+INSERT INTO endpoint (id, kind, url, chatbot_id, secret)
+SELECT ('0192d000-0000-7000-8000-' || lpad(to_hex(n), 12, '0'))::uuid, 'events',
+  'https://platform.example/' || n, CASE WHEN n > 0 THEN 'bot' || n END, 'none'
+FROM generate_series(0, 20) n
+"""
+# One of ten waits, of one endpoint most: it has been away.
+TOLD = """
+INSERT INTO event (id, type, chatbot_id, conversation_id, message_id)
+SELECT ('0192e000-0000-7000-8000-' || substr(id::text, 25))::uuid, 'message.received', chatbot_id,
+  conversation_id, id FROM message WHERE direction = 'inbound'
+"""
+DELIVERIES = """
+INSERT INTO event_delivery (endpoint_id, event_id, conversation_id, status, due_at)
+SELECT e.id, v.id, v.conversation_id, CASE WHEN waits THEN 'waiting' ELSE 'delivered' END,
+  CASE WHEN waits THEN now() END
+FROM event v JOIN endpoint e ON e.chatbot_id IS NULL OR e.chatbot_id = v.chatbot_id
+CROSS JOIN LATERAL (SELECT abs(hashtext(v.id::text)) % 10 = 0 AS waits) w
+"""
+STATEMENTS = (
+    ACCOUNTS,
+    CONVERSATIONS,
+    IDENTITIES,
+    MESSAGES,
+    STATUSES,
+    USAGE,
+    EVENTS,
+    ENDPOINTS,
+    TOLD,
+    DELIVERIES,
+)
 # No foreign keys to check, nothing waits for the disk.
 QUICK = 'SET session_replication_role = replica; SET synchronous_commit = off'
 

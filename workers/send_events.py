@@ -22,7 +22,7 @@ from workers.thread_shares import ThreadShares
 log = logging.getLogger(__name__)
 
 THREADS = 64  # calls under way in one process
-PACE = 0.04  # seconds between two steps: events that come meanwhile go together
+PACE = 0.06  # seconds between two steps: events that come meanwhile go together
 # After so many seconds no further event of a lane is begun with: with the last attempt it stays
 # within the lease.
 LANE_SECONDS = 3
@@ -86,11 +86,11 @@ def _seconds_since(began: float) -> float:
 def _tell(lane: ClaimedLane, one: ClaimedDelivery) -> Attempt:
     content = _content(one)
     if content is None:
-        return Attempt(None, 0, 'what it tells could not be read')
+        return Attempt.not_made('what it tells could not be read')
     try:
         secrets = lane.endpoint.secrets()
     except DecryptionError as error:
-        return Attempt(None, 0, str(error))
+        return Attempt.not_made(str(error))
     headers = endpoint_client.signed_headers(lane.endpoint.kind, one.event_id, content, secrets)
     return endpoint_client.post(lane.endpoint.url, content, headers)
 
@@ -159,9 +159,9 @@ def _record(batch: list[tuple[ClaimedLane, list[Attempt] | Exception]]) -> None:
 def _attempts(lane: ClaimedLane, result: list[Attempt] | Exception) -> list[Attempt]:
     """The attempts, also where an exception stands in their place: a fault of ours."""
     if isinstance(result, Unrecordable):
-        return [Attempt(None, 0, str(result))]
+        return [Attempt.not_made(str(result))]
     if isinstance(result, Exception):
-        return [Attempt(None, 0, f'internal error ({type(result).__name__})')]
+        return [Attempt.not_made(f'internal error ({type(result).__name__})')]
     return result
 
 

@@ -1,9 +1,9 @@
 """How many threads the calls of one owner may hold: replies of an account, lanes of an endpoint.
 
-Each owner gets a part of what is free, a smaller one when its responder is slow. A thread that
-waits for an answer cannot be taken back, so some are kept free for whoever comes next: of n
-accounts that want all they can get, each comes to hold size / (n + 1 / part). One quick account
-alone may hold half of the threads.
+Each owner gets a part of what is free, a smaller one when its server is slow. A thread that waits
+for an answer cannot be taken back, so some are kept free for whoever comes next: of n owners that
+want all they can get, each comes to hold size / (n + 1 / part). One quick owner alone may hold half
+of the threads.
 """
 
 import time
@@ -11,17 +11,17 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from typing import Protocol
 
-# An account whose replies take so long gets half of the free threads; a quicker one gets more.
+# An owner whose calls take so long gets half of the free threads; a quicker one gets more.
 HALF_SHARE_SECONDS = 10
-# An account of which no reply has ended yet gets one of so many free threads.
+# An owner of which no call has ended yet gets one of so many free threads.
 UNPROVEN_PART = 8
-# Accounts whose replies take longer than SLOW_SECONDS leave the last RESERVED threads to others,
+# Owners whose calls take longer than SLOW_SECONDS leave the last RESERVED threads to others,
 SLOW_SECONDS = 5
 RESERVED = 8
-# and the last RESERVED_FOR_PROVEN of these are only for accounts that are known to be quick.
+# and the last RESERVED_FOR_PROVEN of these are only for owners that are known to be quick.
 RESERVED_FOR_PROVEN = 4
-SMOOTHING = 0.5  # weight of the latest reply
-MAX_ACCOUNTS = 5000  # of which this is remembered
+SMOOTHING = 0.5  # weight of the latest call
+MAX_OWNERS = 5000  # of which this is remembered
 
 
 class UnderWay(Protocol):
@@ -34,21 +34,21 @@ class UnderWay(Protocol):
 
 
 class ThreadShares:
-    """How long the replies of each account take, and so how many threads it may hold."""
+    """How long the calls of each owner take, and so how many threads it may hold."""
 
     def __init__(self, size: int) -> None:
         self._size = size
-        self._costs: dict[str, float] = {}  # seconds of a reply
+        self._costs: dict[str, float] = {}  # seconds of a call
 
     def ended(self, owner: str, seconds: float) -> None:
-        """Note how long a call for an account took, whatever its result."""
+        """Note how long a call for an owner took, whatever its result."""
         before = self._costs.pop(owner, seconds)
         self._costs[owner] = SMOOTHING * seconds + (1 - SMOOTHING) * before
-        if len(self._costs) > MAX_ACCOUNTS:
+        if len(self._costs) > MAX_OWNERS:
             self._costs.pop(next(iter(self._costs)), None)
 
     def open_to(self, in_flight: Sequence[UnderWay]) -> tuple[dict[str, int], int]:
-        """({owner: how many more replies it may begin}, the same for any other account)."""
+        """({owner: how many more calls it may begin}, the same for any other owner)."""
         free = self._size - len(in_flight)
         now = time.monotonic()
         held = Counter(ask.owner for ask in in_flight)
@@ -63,7 +63,7 @@ class ThreadShares:
         return shares, self._share_of_the_unproven(free)
 
     def _share(self, owner: str, age: float, free: int) -> int:
-        """Threads that an account may hold now.
+        """Threads that an owner may hold now.
 
         `age`: seconds that its calls under way have taken on average.
         """

@@ -179,7 +179,7 @@ def _note_endpoints(results: Sequence[tuple[ClaimedLane, list[Attempt]]]) -> lis
     made = [(lane.endpoint.id, attempt) for lane, attempts in results for attempt in attempts]
     succeeded = {id_ for id_, attempt in made if attempt.is_delivered}
     gone = {id_ for id_, attempt in made if attempt.status == GONE}
-    failed = {id_ for id_, attempt in made if not attempt.is_delivered}
+    failed = {id_ for id_, attempt in made if not (attempt.is_delivered or attempt.is_ours)}
     troubles = [
         Trouble(id_, GONE_REASON if id_ in gone else None)
         for id_ in sorted(failed - (succeeded - gone))

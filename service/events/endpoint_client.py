@@ -6,8 +6,11 @@ import http.client
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
-from urllib3.exceptions import HTTPError, ProtocolError, TimeoutError
+from urllib3 import HTTPConnectionPool
+from urllib3.exceptions import ClosedPoolError, HTTPError, ProtocolError, TimeoutError
+from urllib3.util import parse_url
 
 from service.runtime import deadline, public_address, standard_webhooks
 from service.runtime.public_address import NotPublic
@@ -25,11 +28,20 @@ _manager = public_address.pool_manager(num_pools=ENDPOINTS, maxsize=PER_ENDPOINT
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """What came of a POST. `status`: None without an answer; `error`: None when it succeeded."""
+    """What came of a POST. `status`: None without an answer; `error`: None when it succeeded.
+
+    `is_ours`: the endpoint was not asked, through no fault of its own.
+    """
 
     status: int | None
     milliseconds: int
     error: str | None = None
+    is_ours: bool = False
+
+    @classmethod
+    def not_made(cls, reason: str) -> 'Attempt':
+        """There was nothing to post."""
+        return cls(None, 0, reason, is_ours=True)
 
     @property
     def is_delivered(self) -> bool:
@@ -66,21 +78,28 @@ def _post(url: str, body: bytes, headers: dict[str, str]) -> int:
     A kept connection may be closed by the other side at the very moment in which it is used again:
     then once more, on another one.
     """
-    pool = _manager.connection_from_url(url)
+    pool, path = _target(url)
     known = pool.num_connections
     try:
-        return _answer(url, body, headers)
+        return _answer(pool, path, body, headers)
+    except ClosedPoolError:  # too many others were used since
+        _target.cache_clear()
     except ProtocolError:
         if pool.num_connections > known:
             raise
-    return _answer(url, body, headers)
+    pool, path = _target(url)
+    return _answer(pool, path, body, headers)
 
 
-def _answer(url: str, body: bytes, headers: dict[str, str]) -> int:
+@lru_cache(maxsize=ENDPOINTS)
+def _target(url: str) -> tuple[HTTPConnectionPool, str]:
+    """The connections of a URL, and what stands in the request's first line."""
+    return _manager.connection_from_url(url), parse_url(url).request_uri
+
+
+def _answer(pool: HTTPConnectionPool, path: str, body: bytes, headers: dict[str, str]) -> int:
     """The status of an answer, which is read so that its connection can be used again."""
-    answer = _manager.request(
-        'POST', url, body=body, headers=headers, redirect=False, preload_content=False
-    )
+    answer = pool.urlopen('POST', path, body, headers, redirect=False, preload_content=False)
     try:
         answer.read(MAX_ANSWER, decode_content=False)
     except TimeoutError:

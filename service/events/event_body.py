@@ -17,13 +17,23 @@ from service.events.event import Event
 from service.messages import relations, whole_message
 from service.messages.message import Message
 from service.messages.relations import RepliedTo
-from service.runtime.db import fetch
+from service.runtime.db import fetch, fetch_dicts
+from service.runtime.model import columns_of
+from service.runtime.prepared import Prepared
 from service.runtime.timestamps import to_rfc3339
 from service.sending import batch
 from service.sending.batch import Batch
 from service.templates import template_sync
 
 Shown = dict[str, Any]
+FIND_MESSAGES = Prepared(
+    'SELECT {columns} FROM message m WHERE m.id = ANY(%(ids)s::uuid[])',
+    columns=columns_of(Message, 'm'),
+)
+FIND_CONVERSATIONS = Prepared(
+    'SELECT {columns} FROM conversation c WHERE c.id = ANY(%(ids)s::uuid[])',
+    columns=columns_of(Conversation, 'c'),
+)
 FIND_MERGED = 'SELECT id, conversation_id FROM conversation_merged WHERE id = ANY(%s::uuid[])'
 FIND_REFERRED = 'SELECT id, refers_to, phone_number_id FROM message WHERE id = ANY(%s::uuid[])'
 
@@ -72,7 +82,7 @@ class Objects:
         ids += [id_ for id_ in set(self.changed.values()) if id_ not in ids]
         if not ids:
             return {}
-        messages = list(Message.select().where(Message.id.in_(ids)))
+        messages = [Message.of_row(row) for row in fetch_dicts(FIND_MESSAGES, {'ids': ids})]
         shown = whole_message.serialize(messages)
         return {message.id: row for message, row in zip(messages, shown, strict=True)}
 
@@ -112,8 +122,8 @@ class Objects:
 
 
 def _conversations(ids: list[str]) -> dict[str, Conversation]:
-    query = Conversation.select().where(Conversation.id.in_(ids))
-    return {one.id: one for one in query} if ids else {}
+    rows = fetch_dicts(FIND_CONVERSATIONS, {'ids': ids}) if ids else []
+    return {row['id']: Conversation.of_row(row) for row in rows}
 
 
 def _distinct(ids: Iterable[str | None]) -> list[str]:

@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from service.runtime.ids import ID
-from service.runtime.prepared import fill
+from service.runtime.prepared import Prepared, fill
 from service.runtime.rows import Json, fetch_as, fetch_bulk
 from service.runtime.untrusted import MAX_NAME, as_dict, clean
 
@@ -116,15 +116,18 @@ def store(facts: Sequence[Fact]) -> dict[Key, str]:
     }
 
 
-FIND_FACTS = """
+FIND_FACTS = Prepared("""
 SELECT f.message_id, f.id, f.type, f.status, f.timestamp, f.payment, f.errors
 FROM message_fact f WHERE f.message_id = ANY(%(ids)s::uuid[])
 UNION ALL
 SELECT m.id, f.id, f.type, f.status, f.timestamp, f.payment, f.errors
-FROM message m JOIN message_fact f USING (phone_number_id, wamid)
-WHERE m.id = ANY(%(ids)s::uuid[]) AND m.direction = 'outbound' AND f.message_id IS NULL
+FROM message m CROSS JOIN LATERAL (
+  SELECT * FROM message_fact f
+  WHERE f.phone_number_id = m.phone_number_id AND f.wamid = m.wamid AND f.message_id IS NULL
+  OFFSET 0) f
+WHERE m.id = ANY(%(ids)s::uuid[]) AND m.direction = 'outbound'
 ORDER BY timestamp, id
-"""
+""")
 
 
 def of_messages(message_ids: Sequence[str]) -> list[tuple[str, dict[str, Any]]]:

@@ -10,6 +10,7 @@ from service.graph.outcome import ErrorDict, first_error
 from service.messages import fact
 from service.messages.fact import Key
 from service.messages.state_machine import RANK
+from service.runtime.prepared import Prepared
 from service.runtime.rows import Json, Uuid, fetch_as
 
 Entry = dict[str, Any]  # of a message's `statuses`, as JSON for callers
@@ -57,18 +58,18 @@ class ToldStatus:
     pricing: Any
 
 
-FIND_STATUSES = """
+FIND_STATUSES = Prepared("""
 SELECT message_id, status, coalesce(timestamp, received_at) AS timestamp, participant, errors,
   pricing
-FROM message_status WHERE message_id = ANY(%s::uuid[]) ORDER BY timestamp, id
-"""
+FROM message_status WHERE message_id = ANY(%(ids)s::uuid[]) ORDER BY timestamp, id
+""")
 
 
 def of_messages(message_ids: Sequence[str]) -> dict[str, list[Entry]]:
     """{message id: everything Meta told of it, the oldest first by Meta's time}."""
     if not message_ids:
         return {}
-    statuses = fetch_as(ToldStatus, FIND_STATUSES, (message_ids,))
+    statuses = fetch_as(ToldStatus, FIND_STATUSES, {'ids': message_ids})
     told = [(status.message_id, _serialize(status)) for status in statuses]
     told += fact.of_messages(message_ids)
     history = defaultdict(list)

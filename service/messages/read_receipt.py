@@ -200,13 +200,13 @@ def find_settled(message_ids: Collection[str]) -> dict[str, SettledReceipt]:
     return {row.id: row for row in rows}
 
 
-FIND_RECEIPTS = """
+FIND_RECEIPTS = Prepared("""
 SELECT message_id, typing_until IS NOT NULL AS typing, told_at, error FROM read_receipt
-WHERE message_id = ANY(%s::uuid[])
-"""
+WHERE message_id = ANY(%(ids)s::uuid[])
+""")
 
 
 def of_messages(message_ids: Sequence[str]) -> dict[str, dict[str, Any]]:
     """{message id: its receipt as callers see it}."""
-    rows = fetch_dicts(FIND_RECEIPTS, (message_ids,)) if message_ids else []
+    rows = fetch_dicts(FIND_RECEIPTS, {'ids': message_ids}) if message_ids else []
     return {row.pop('message_id'): row for row in rows}

@@ -34,6 +34,13 @@ class Model(peewee.Model):
         database = db
 
     @classmethod
+    def of_row(cls, row: dict[str, Any]) -> Self:
+        """The row of a query with columns_of(): Peewee would set one field after the other."""
+        self = cls(__no_default__=True)
+        self.__data__.update(row)
+        return self
+
+    @classmethod
     def find(cls, row_id: str) -> Self:
         """The row with this id. Raises NotFound."""
         row = cls.get_or_none(cls.id == row_id)

@@ -5,6 +5,7 @@ Apart from them: `python -m tests.bench turn [--against PATH] [--rates 5 80 240]
 [--saturation] [--filled] [--processes 1 2 4] [--thinks 0 2] [--told]`, the whole turn;
 `python -m tests.bench faults [--messages 10000] [--faults 100] [--seed N]`, where everything dies;
 `python -m tests.bench crashes [--kills 50] [--rate 20] [--seed N]`, where PostgreSQL does;
+`python -m tests.bench events`, how soon endpoints are told, and after they were away;
 `python -m tests.bench bursts [--seed N]`, where workers do while customers write in bursts;
 `python -m tests.bench waiting`, callers of the Graph door.
 """
@@ -18,6 +19,7 @@ from . import report
 PARTS = ('webhook', 'send', 'journey', 'bulk', 'media', 'door')
 APART = (
     'turn',
+    'events',
     'faults',
     'crashes',
     'bursts',

@@ -206,6 +206,7 @@ def test_one_that_cannot_be_read_fails_alone(writes, workers, listener, told):
     assert [status for status, _, _ in deliveries(told)] == ['waiting', 'delivered']
     ((error,),) = sql("SELECT error FROM event_delivery WHERE status = 'waiting'")
     assert error == 'what it tells could not be read'
+    assert sql('SELECT failing_since FROM endpoint') == [(None,)]  # it is no fault of its own
 
 
 def test_an_event_of_something_that_is_gone_is_told_with_null(workers, listener, told):
