@@ -17,11 +17,11 @@ run: $(RUNS)  ## Everything on this machine: servers, gateway, a stand-in for Me
 start: $(RUNS)  ## The processes of the Procfile on servers of your own: the environment, or a file .env, says which
 	@$(VENV)/bin/python -m tests.start
 
-test: $(READY)  ## The whole suite but the phone page and the clients; ARGS='-k name' for less
+test: $(READY)  ## The whole suite but the pages and the clients; ARGS='-k name' for less
 	@$(VENV)/bin/python -m pytest -m 'not browser and not clients and not alone' -n $(BESIDE) --dist loadfile $(ARGS)
 	@$(VENV)/bin/python -m pytest -m alone $(ARGS)
 
-test-page: $(READY)  ## The phone page in a headless Chromium
+test-page: $(READY)  ## The phone page and the page of the API in a headless Chromium
 	@command -v '$(CHROMIUM)' > /dev/null || { \
 	    echo 'No Chromium here: apt-get install chromium (or CHROMIUM=/path/to/it)' >&2; exit 1; }
 	@CHROMIUM='$(CHROMIUM)' $(VENV)/bin/python -m pytest tests/pages $(ARGS)

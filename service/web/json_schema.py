@@ -11,8 +11,9 @@ from typing import Any
 from marshmallow import INCLUDE, Schema, fields, validate
 
 from service.content.characters import MAX_VARIABLE
-from service.content.fields import ByType, Count, ForbiddenField, as_variable
+from service.content.fields import Body, ByType, Count, ForbiddenField, as_variable
 from service.web.answer_fields import Answer
+from service.web.input_descriptions import ABOUT
 from service.web.responses import JSONObject
 
 REFERENCE = '#/components/schemas/'
@@ -64,7 +65,7 @@ class Components:
         found: JSONObject = {
             'type': 'object',
             'properties': {
-                name: self.of_field(one)
+                name: _about(schema, name) | self.of_field(one)
                 for name, one in known.items()
                 if not isinstance(one, ForbiddenField)
             },
@@ -100,6 +101,14 @@ class Components:
     def _of_type(self, name: str, schema: Schema) -> JSONObject:
         found = self.refer(schema)
         return {'title': name} | found
+
+
+def _about(schema: Schema, name: str) -> JSONObject:
+    """What a field of a request is for; those of Meta's own objects are explained by Meta."""
+    if isinstance(schema, Body) and name in getattr(schema, 'KNOWN', {}):
+        return {'description': f'Of a message of type {name}, as Meta wants it.'}
+    is_known = isinstance(schema, Body) and name in ABOUT
+    return {'description': ABOUT[name]} if is_known else {}
 
 
 def _key(schema: Schema) -> Any:

@@ -47,7 +47,7 @@ class StatusEntry(Answer):
     type = string('What else it is about, say `payment`: it moves nothing.', optional=True)
     payment = any_object(optional=True)
     participant = string('Of a group: whose status it is.', optional=True)
-    errors = many(any_object(), optional=True)
+    errors = many(anything(), 'As Meta gave them.', optional=True)
     pricing = any_object('What Meta bills it as.', optional=True)
 
 

@@ -3,6 +3,7 @@ Content-Security-Policy: `make test-page`.
 """
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect
 
 from tests.phone import chromium
@@ -60,7 +61,9 @@ def count_of_operations(page, web):
     answer = page.request.get(
         f'{web.url}/whatsapp-cloud/openapi.json', headers={'Authorization': 'Bearer test-key'}
     )
-    return sum(map(len, answer.json()['paths'].values()))
+    return sum(
+        len(methods) for part in ('paths', 'webhooks') for methods in answer.json()[part].values()
+    )
 
 
 def test_it_shows_every_operation_from_this_server_alone(page, web):
@@ -89,6 +92,11 @@ def test_whoever_comes_with_a_key_is_not_asked_for_one(open_page, web):
     assert page.answer.status == 200
     expect(page.locator('.opblock')).to_have_count(count_of_operations(page, web))
     assert page.complaints == []
+
+
+def test_axe_finds_nothing_against_the_field_for_the_key(open_page):
+    found = Axe().run(open_page()).response['violations']
+    assert [(one['id'], one['help']) for one in found] == []
 
 
 def test_a_wrong_key_shows_nothing(open_page):

@@ -7,6 +7,7 @@ import shlex
 import subprocess
 from collections import Counter
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 import requests
@@ -27,6 +28,13 @@ NOT_RUN = {
     ('README.md', 'it is the suite itself'): 1,
     ('docs/setup.md', 'Meta'): 2,
     ('docs/events.md', 'it runs until Ctrl-C'): 1,
+}
+# Which test runs the programs that a document shows.
+PROGRAMS = {
+    'docs/clients.md': 'tests/clients/test_clients_page.py',
+    'docs/events.md': 'tests/events/test_events_page.py',
+    'docs/relay.md': 'tests/events/test_relay_delivery.py',
+    'docs/responder.md': 'tests/replies/test_responder_page.py',
 }
 BANNER = '  The gateway runs.'  # the command in it is run, too
 SETUP = 'GATEWAY=http://127.0.0.1:8000/whatsapp-cloud\n'
@@ -138,6 +146,17 @@ def test_nothing_that_can_be_typed_is_left_out():
         outside = re.sub(r'^ *```.*?^ *```', '', text, flags=re.MULTILINE | re.DOTALL)
         indented = re.findall(r'\n\n(    .+)', outside)
         assert [line for line in indented if COMMAND.search(line)] == [], name
+
+
+def test_every_program_is_run_by_a_test():
+    shown = {
+        name
+        for name in documents()
+        if {one.language for one in blocks(name)} - {'sh', 'json', 'text'}
+    }
+    assert shown == set(PROGRAMS)
+    for name, test in PROGRAMS.items():
+        assert Path(name).name in (ROOT / test).read_text(), test
 
 
 def test_what_is_not_run_is_counted():

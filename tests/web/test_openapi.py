@@ -181,3 +181,12 @@ def test_a_stranger_gets_a_field_for_a_key_and_a_program_its_refusal(application
     for path in ('docs', 'docs/errors', 'openapi.json'):
         refused = client.get(f'/whatsapp-cloud/{path}')
         assert (refused.status_code, refused.json['code']) == (401, 'unauthorized')
+
+
+def test_every_field_of_a_request_says_what_it_is_for(document):
+    """The fix for a failure: a line in service/web/input_descriptions.py."""
+    for name, operation in operations(document):
+        for kind in operation.get('requestBody', {}).get('content', {}).values():
+            reference = kind['schema'].get('$ref', '').rpartition('/')[2]
+            fields = document['components']['schemas'].get(reference, {}).get('properties', {})
+            assert [one for one in fields if 'description' not in fields[one]] == [], name

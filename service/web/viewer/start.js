@@ -6,7 +6,7 @@ const ADDRESS = 'openapi.json';
 function show(document_, key) {
   const viewer = SwaggerUIBundle({
     spec: document_,
-    domNode: document.querySelector('main'),
+    domNode: document.querySelector('#api'),
     deepLinking: true,
     docExpansion: 'list',
     defaultModelsExpandDepth: 0,
