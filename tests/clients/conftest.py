@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from tests.clients.packages import Packages
+from tests.clients.packages import NoRegistry, Packages
 from tests.gateway import Gateway
 from tests.people import CHATBOT, WABA, envelope, text_message
 from tests.stack import PHONE_NUMBER_ID, ROOT, wait_until
@@ -18,7 +18,10 @@ STRANGER = '12025550199'  # who wrote last before the day of the window
 @pytest.fixture(scope='session')
 def packages(tmp_path_factory):
     """Fetched from PyPI and npm, into a folder that goes with the tests."""
-    return Packages(tmp_path_factory.mktemp('clients')).install()
+    try:
+        return Packages(tmp_path_factory.mktemp('clients')).install()
+    except NoRegistry as reason:
+        pytest.skip(f'NO CLIENT WAS TRIED: {reason}')
 
 
 @dataclass

@@ -8,12 +8,19 @@ import os
 import shutil
 import subprocess
 import sys
+import urllib.error
+import urllib.request
 import venv
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
+REGISTRIES = ('https://pypi.org/simple/pywa/', 'https://registry.npmjs.org/whatsapp')
 # Several of the scripts are modules of Node, which looks for packages beside them alone.
 SCRIPTS = ('*.mjs', '*.cjs', 'package.json', 'package-lock.json')
+
+
+class NoRegistry(Exception):
+    """The packages cannot be had, as a registry is not to be reached from here."""
 
 
 class Packages:
@@ -25,6 +32,15 @@ class Packages:
         self.node = self.folder / 'node'
 
     def install(self):
+        """Fetch them. Raises NoRegistry."""
+        try:
+            return self._install()
+        except AssertionError as error:
+            if missing := [url for url in REGISTRIES if not _is_reachable(url)]:
+                raise NoRegistry(f'{", ".join(missing)} cannot be reached') from error
+            raise
+
+    def _install(self):
         venv.create(self.folder / 'python', with_pip=True)
         wheels = ['--require-hashes', '--only-binary', ':all:', '-r', HERE / 'requirements.txt']
         self._do(self.bin / 'python', '-m', 'pip', 'install', '-q', *wheels)
@@ -71,6 +87,16 @@ class Packages:
             timeout=600,
         )
         assert done.returncode == 0, f'{command}:\n{done.stdout}\n{done.stderr}'
+
+
+def _is_reachable(url):
+    try:
+        urllib.request.urlopen(url, timeout=20).close()
+    except urllib.error.HTTPError:
+        return True
+    except OSError:
+        return False
+    return True
 
 
 if __name__ == '__main__':
