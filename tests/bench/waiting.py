@@ -1,4 +1,4 @@
-"""(j) Callers of the Graph door: what a hundred that wait cost others, and how long one waits."""
+"""(k) Callers of the Graph door: what a hundred that wait cost others, and how long one waits."""
 
 import asyncio
 import json
@@ -21,7 +21,7 @@ numbers = count()
 def run(options):
     with Stand(LATENCY, WEB_CONCURRENCY='2', SEND_RATE='1000') as stand:
         report.title(
-            f'(j) the Graph door: beside {WAITING} callers who wait, and how long one waits'
+            f'(k) the Graph door: beside {WAITING} callers who wait, and how long one waits'
         )
         report.note(machine(stand))
         stand.entry('web', stand.web_port)
