@@ -4,7 +4,7 @@ import threading
 import time
 from collections import defaultdict
 
-from service.runtime import queues
+from service.runtime import db, queues
 from service.runtime.db import connection
 from service.runtime.queues import EVENTS, RING_EVERY, client
 from tests.listeners import deliveries, make_due, new_endpoint
@@ -165,3 +165,20 @@ def test_many_events_of_many_conversations_come_in_order_from_several_processes(
     assert len(heard) == 8
     assert all(ids == sorted(set(ids)) for ids in heard.values())
     assert sum(map(len, heard.values())) == len(deliveries(told)) == 80
+
+
+def test_events_are_told_where_no_statement_can_be_prepared(
+    workers, writes, listener, told, setting
+):
+    setting('DATABASE_PREPARE', 'no')
+    db.db.close_idle()
+    try:
+        listener.answer(503)
+        writes('1', '2')
+        workers.events()
+        make_due(told)
+        listener.answer(204)
+        workers.events()
+    finally:
+        db.db.close_idle()
+    assert listener.texts() == ['1', '1', '2']
