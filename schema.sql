@@ -1006,7 +1006,9 @@ CREATE TRIGGER tell_batch_state AFTER UPDATE ON batch FOR EACH ROW
 CREATE INDEX batch_open ON batch (id) WHERE done_at IS NULL AND status = 'running';
 
 ALTER TABLE message
-    ADD COLUMN biz_opaque_callback_data text CHECK (length(biz_opaque_callback_data) <= 512),   -- the caller's own
+    ADD COLUMN biz_opaque_callback_data text,   -- the caller's own
+    -- not valid: the rows that are there need not be read for it
+    ADD CONSTRAINT message_opaque CHECK (length(biz_opaque_callback_data) <= 512) NOT VALID,
     -- What Meta answered, {"status", "body"}, where a caller waits for it (the Graph door); JSON's null until then
     ADD COLUMN meta_answer json;
 
@@ -1018,8 +1020,11 @@ CREATE TABLE graph_media (
     created_at timestamptz NOT NULL DEFAULT now()   -- Meta keeps it for 30 days
 );
 CREATE INDEX graph_media_age ON graph_media (created_at);
-CREATE INDEX media_at_meta ON media (meta_id) WHERE meta_id IS NOT NULL;
-CREATE INDEX media_upload_at_meta ON media_upload (meta_id) WHERE meta_id IS NOT NULL;
+
+-- version 12: whose a file is by Meta's id
+
+CREATE INDEX CONCURRENTLY media_at_meta ON media (meta_id) WHERE meta_id IS NOT NULL;
+CREATE INDEX CONCURRENTLY media_upload_at_meta ON media_upload (meta_id) WHERE meta_id IS NOT NULL;
 
 -- retired: what only the upgrade and the former version's processes needed; the next release drops it
 

@@ -73,30 +73,20 @@ SELECT e.id, v.id, v.conversation_id, CASE WHEN waits THEN 'waiting' ELSE 'deliv
 FROM event v JOIN endpoint e ON e.chatbot_id IS NULL OR e.chatbot_id = v.chatbot_id
 CROSS JOIN LATERAL (SELECT abs(hashtext(v.id::text)) % 10 = 0 AS waits) w
 """
-STATEMENTS = (
-    ACCOUNTS,
-    CONVERSATIONS,
-    IDENTITIES,
-    MESSAGES,
-    STATUSES,
-    USAGE,
-    EVENTS,
-    ENDPOINTS,
-    TOLD,
-    DELIVERIES,
-)
+STATEMENTS = (ACCOUNTS, CONVERSATIONS, IDENTITIES, MESSAGES, STATUSES, USAGE, EVENTS)
+TOLD_STATEMENTS = (ENDPOINTS, TOLD, DELIVERIES)
 # No foreign keys to check, nothing waits for the disk.
 QUICK = 'SET session_replication_role = replica; SET synchronous_commit = off'
 
 
-def fill(cursor, messages, waiting):
-    """Fill empty tables, and let PostgreSQL look at them."""
+def fill(cursor, messages, waiting, told=True):
+    """Fill empty tables, and let PostgreSQL look at them; `told`: endpoints and events, too."""
     numbers = {
         'messages': messages,
         'conversations': messages // PER_CONVERSATION,
         'waiting': waiting,
     }
     cursor.execute(QUICK)
-    for statement in STATEMENTS:
+    for statement in STATEMENTS + TOLD_STATEMENTS * told:
         cursor.execute(statement.format(**numbers))
     cursor.execute('ANALYZE')

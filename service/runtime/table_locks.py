@@ -33,7 +33,7 @@ ORDER = (
     'conversation_merged', 'contact_event', 'account_event', 'template_sync', 'template', 'message',
     'message_search', 'message_backfill', 'media', 'media_upload', 'read_receipt', 'message_status',
     'message_fact', 'usage_log', 'idempotency_key', 'batch', 'graph_outage', 'process',
-    'reply_request', 'api_key', 'endpoint', 'event', 'event_delivery',
+    'reply_request', 'api_key', 'endpoint', 'event', 'event_delivery', 'graph_media',
 )  # fmt: skip
 
 

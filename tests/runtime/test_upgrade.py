@@ -66,7 +66,7 @@ def former(postgres, monkeypatch):
         patch.setattr(migrate, 'retired', lambda: 'SELECT 1')
         assert migrate.upgrade() == (0, FORMER)
     with closing(psycopg2.connect(url)) as connection, connection, connection.cursor() as cursor:
-        fill(cursor, MESSAGES, MESSAGES // 20)
+        fill(cursor, MESSAGES, MESSAGES // 20, told=False)
     yield url
     monkeypatch.undo()
     settings.forget()
