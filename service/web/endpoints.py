@@ -148,7 +148,7 @@ def test(endpoint_id: UUID) -> JSONObject:
             attempt = endpoint_trial.attempt(found)
     finally:
         trials.release()
-    return asdict(attempt)
+    return {name: getattr(attempt, name) for name in ('status', 'milliseconds', 'error')}
 
 
 @blueprint.post('/endpoints/<uuid:endpoint_id>/pause')

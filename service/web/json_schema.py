@@ -65,7 +65,7 @@ class Components:
         found: JSONObject = {
             'type': 'object',
             'properties': {
-                name: _about(schema, name) | self.of_field(one)
+                name: _about(schema, name) | self._of_member(schema, one)
                 for name, one in known.items()
                 if not isinstance(one, ForbiddenField)
             },
@@ -76,6 +76,12 @@ class Components:
         if schema.unknown != INCLUDE and not is_answer:
             found['additionalProperties'] = False
         return _described(type(schema)) | found
+
+    def _of_member(self, schema: Schema, field: fields.Field[Any]) -> JSONObject:
+        """What a field of a schema takes: null in a request is as if it were left out."""
+        found = self.of_field(field)
+        is_settled = field.allow_none or field.required or isinstance(schema, Answer)
+        return found if is_settled else _or_null(found)
 
     def of_field(self, field: fields.Field[Any]) -> JSONObject:
         """What a field takes."""
@@ -133,6 +139,10 @@ def unwrapped(text: str) -> str:
 
 
 def _or_null(found: JSONObject) -> JSONObject:
+    if 'const' in found:
+        found = {'enum': [found['const']]} | {
+            name: value for name, value in found.items() if name != 'const'
+        }
     if 'enum' in found:
         found = found | {'enum': [*found['enum'], None]}
     if 'type' in found:
