@@ -1,9 +1,15 @@
-"""Calls to Meta over keep-alive connections, limited in time and in the size of the answer."""
+"""Calls to Meta over keep-alive connections, limited in time and in the size of the answer.
 
+The token goes to Meta alone: where an answer repeats it, as Meta's error of a malformed one does,
+it is taken out.
+"""
+
+import json
 import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote
 
 import urllib3
 
@@ -13,6 +19,8 @@ from service.runtime.config import settings
 MAX_ANSWER = 2**20  # bytes, decoded; what Meta says of one message has some hundred
 MIN_RATE = 32 * 2**10  # bytes a second: a file that goes or comes more slowly is tried again
 SLOWEST = 600  # seconds for one file, however large
+REMOVED = 'REMOVED'
+SHORTEST_TOKEN = 8  # Meta's have some 200 letters; a shorter one is a word of some test
 
 _left = threading.local()  # .bytes: something of this thread's request was handed to the network
 
@@ -74,6 +82,20 @@ class _HTTPSPool(urllib3.HTTPSConnectionPool):
     ConnectionCls = _HTTPSConnection
 
 
+def without(answer: Answer, token: str) -> Answer:
+    """An answer without the token, however it is written there."""
+    in_json = json.dumps(token)[1:-1]
+    forms = {token, in_json, in_json.replace('/', r'\/'), quote(token, safe='')}
+    data = answer.data
+    for form in forms:
+        data = data.replace(form.encode(), REMOVED.encode())
+    headers = urllib3.HTTPHeaderDict()
+    for name, value in answer.headers.items():
+        if not any(form in value for form in forms):
+            headers.add(name, value)
+    return Answer(answer.status, headers, data)
+
+
 def has_left() -> bool:
     """Whether something of this thread's latest request was handed to the network."""
     left: bool = _left.bytes
@@ -125,7 +147,10 @@ class Connections:
                 assert_same_host=False,
                 preload_content=False,
             )
-            return Answer(answer.status, answer.headers, bounded_answer.read(answer, most))
+            data = bounded_answer.read(answer, most)
+        if len(token) < SHORTEST_TOKEN:
+            return Answer(answer.status, answer.headers, data)
+        return without(Answer(answer.status, answer.headers, data), token)
 
     def open(self, url: str, headers: Mapping[str, str]) -> urllib3.BaseHTTPResponse:
         """GET any address: the answer with its body unread. Raises urllib3's HTTPError."""

@@ -3,19 +3,16 @@
 The token goes to Meta alone: of an answer, whose links to further pages repeat it, it is taken out.
 """
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from urllib.parse import quote
 
 from urllib3.exceptions import HTTPError
 
-from service.graph.connections import Answer, Connections, seconds_for
+from service.graph.connections import Answer, Connections, seconds_for, without
 from service.graph.media_client import HEADERS
 from service.runtime.errors import Unavailable
 
 LARGEST_ANSWER = 4 * 2**20  # bytes: a thousand templates have some 3 MB
-REMOVED = b'REMOVED'
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +50,4 @@ class PassThrough:
         except HTTPError as error:
             sentence = f'Meta has not answered ({type(error).__name__}).'
             raise Unavailable(sentence, code='meta_unreachable') from error
-        return Answer(answer.status, answer.headers, without(answer.data, token))
-
-
-def without(data: bytes, token: str) -> bytes:
-    """An answer without the token, however it is written there."""
-    in_json = json.dumps(token)[1:-1]
-    for form in {token, in_json, in_json.replace('/', r'\/'), quote(token, safe='')}:
-        data = data.replace(form.encode(), REMOVED)
-    return data
+        return without(answer, token)  # also a short one

@@ -58,8 +58,9 @@ def hand_on_object(version: str, node: str) -> Response:
         return to_client(call_meta(version, account, node, query))
     owner = _known_owner(node)
     account = owner or _asking_account(node)
-    query = query if owner else _narrowed(query, account)
+    query = _narrowed(query, account, bool(owner))
     answer = call_meta(version, account, node, query)
+    _require_file(answer, node, bool(owner))
     return to_client(_with_our_address(answer, version, node))
 
 
@@ -142,11 +143,24 @@ def _named_account() -> Account | None:
     return account
 
 
-def _narrowed(query: Query, account: Account) -> Query:
-    """The query as such a key may ask: about a file of the number, which Meta checks."""
+def _narrowed(query: Query, account: Account, is_known: bool) -> Query:
+    """The query as such a key may ask: about a file of the number, which Meta checks.
+
+    Also of a file that is known here: an account with an app of its own may say what it likes.
+    """
     if current_key().chatbot_ids is None:
         return query
-    return [('phone_number_id', str(account.phone_number_id))]
+    others = [one for one in query if is_known and not one[0].startswith('phone_number_id')]
+    return [*others, ('phone_number_id', str(account.phone_number_id))]
+
+
+def _require_file(answer: Answer, meta_id: str, is_known: bool) -> None:
+    """Raise NotFound to such a key for an object that is no file: Meta checks no number there."""
+    if is_known or current_key().chatbot_ids is None or answer.status != 200:
+        return
+    found = json_of(answer) or {}
+    if not isinstance(found.get('url'), str) or 'mime_type' not in found:
+        raise no_object(meta_id)
 
 
 def _with_our_address(answer: Answer, version: str, meta_id: str) -> Answer:

@@ -6,13 +6,13 @@ through this door, where the client's key counts: Meta's have the token in them.
 """
 
 import json
-import shutil
+import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache, partial
-from urllib.parse import urlencode
+from urllib.parse import unquote_plus, urlencode
 
 from flask import Response, request
 
@@ -29,7 +29,7 @@ from service.runtime.errors import BadRequest
 from service.runtime.queues import ERRANDS, wake
 from service.runtime.untrusted import identifier
 from service.templates import template
-from service.web.auth import scope
+from service.web.auth import current_key, scope
 from service.web.bodies import STREAMED
 from service.web.described import describe
 from service.web.graph_door import NAME, find_account, graph_blueprint, no_object
@@ -44,8 +44,17 @@ CONCURRENCY = 32  # calls of one process: as many threads has the door for them
 PIECE = 256 * 1024  # bytes in memory of an upload, at a time
 IN_MEMORY = 1024 * 1024  # bytes of an upload; what is more goes to a temporary file
 OVERHEAD = 1024 * 1024  # bytes of a form around its file
-# Of a query: what names further objects.
+# What names further objects: in a query, and in a body.
 OTHER_OBJECTS = ('id', 'ids', 'batch')
+OTHERS_IN_BODY = ('ids', 'batch')
+PART_NAME = re.compile(  # of a form in parts
+    rb'content-disposition:[^\r\n]{0,300}?[; \t]name="?(ids|batch)["\[;\r]', re.IGNORECASE
+)
+NAME_BYTES = 32  # of a name, which is not looked at further
+HEAD_BYTES = 512  # that a piece of a form shares with the next one: such a line may begin in it
+# Fields of a WABA through which Meta shows those of others whom the same token serves.
+OTHERS_WABAS = re.compile(r'owner_business\s*[.{(]|whatsapp_business_accounts')
+ONE_OBJECT = 'The parameter "{}" is not handed on: ask for one object.'
 KEPT_HEADERS = (
     'Retry-After',
     'WWW-Authenticate',
@@ -95,10 +104,21 @@ def _note_change(account: Account, edge: str, answer: Answer) -> None:
 def read_query() -> Query:
     """The query without credentials, for the account's own count. Raises BadRequest."""
     given = list(request.args.items(multi=True))
-    for name, _ in given:
-        if name in OTHER_OBJECTS:
-            raise BadRequest(f'The parameter "{name}" is not handed on: ask for one object.')
-    return [(name, value) for name, value in given if name not in CREDENTIALS]
+    _require_one_object([name for name, _ in given], OTHER_OBJECTS)
+    if current_key().chatbot_ids is not None and any(OTHERS_WABAS.search(v) for _, v in given):
+        raise BadRequest('This key does not see the other accounts of a business.')
+    return [(name, value) for name, value in given if _plain(name) not in CREDENTIALS]
+
+
+def _plain(name: str) -> str:
+    """A parameter's name; Meta takes `ids[0]` for a part of `ids`."""
+    return name.partition('[')[0].strip()
+
+
+def _require_one_object(names: Iterable[str], refused: Collection[str]) -> None:
+    for name in map(_plain, names):
+        if name in refused:
+            raise BadRequest(ONE_OBJECT.format(name))
 
 
 def call_meta(version: str, account: Account, path: str, query: Query) -> Answer:
@@ -148,14 +168,32 @@ def _body() -> Iterator[tuple[bytes | Iterator[bytes] | None, int]]:
     """The body with its size; a form, which may hold a file, comes in pieces."""
     if request.mimetype not in STREAMED:
         data = request.get_data()
+        _require_one_object(_names_in(data), OTHERS_IN_BODY)
         yield data or None, len(data)
         return
     request.max_content_length = max(LIMITS.values()) + OVERHEAD
     with tempfile.SpooledTemporaryFile(IN_MEMORY) as file:
-        shutil.copyfileobj(request.stream, file, PIECE)
+        seen = b''
+        while piece := request.stream.read(PIECE):
+            seen = seen[-HEAD_BYTES:] + piece
+            if found := PART_NAME.search(seen):
+                raise BadRequest(ONE_OBJECT.format(found[1].decode()))
+            file.write(piece)
         size = file.tell()
         file.seek(0)
         yield iter(partial(file.read, PIECE), b''), size
+
+
+def _names_in(data: bytes) -> Iterable[str]:
+    """The parameters in a body: of a JSON object, and of a form, whatever it is called."""
+    try:
+        value = json.loads(data) if data.lstrip().startswith(b'{') else None
+    except (ValueError, RecursionError):
+        value = None
+    if isinstance(value, dict):
+        return value
+    fields = (field.partition(b'=')[0] for field in data.split(b'&'))
+    return [unquote_plus(name[:NAME_BYTES].decode('latin-1')) for name in fields]
 
 
 def to_client(answer: Answer) -> Response:

@@ -160,6 +160,27 @@ def test_an_answer_of_metas_comes_out_whole(status, said, graph, workers, settin
     assert (got.status, got.json) == (status, expected)
 
 
+def test_metas_error_tells_nobody_the_token(graph, backend, workers, setting):
+    """Meta repeats a token that it finds malformed."""
+    token = 'EAAsecret/of"acme'
+    backend.account(access_token=token)
+    error = {'message': f'Malformed access token {token}', 'code': 190, 'type': 'OAuthException'}
+    body = json.dumps({'error': error}).encode()
+
+    def answer(connection):
+        connection.recv(65536)
+        head = f'HTTP/1.1 401 Unauthorized\r\nContent-Length: {len(body)}\r\n\r\n'
+        connection.sendall(head.encode() + body)
+
+    with RawServer(answer) as meta:
+        setting('GRAPH_API_URL', f'http://127.0.0.1:{meta.port}')
+        answered = graph.send()
+    assert answered.json['error']['message'] == 'Malformed access token REMOVED'
+    shown = [sql(f'SELECT t::text FROM {table} t') for table in ('message', 'message_status')]
+    shown += [backend.get('/messages').text, backend.get('/account/acme').text]
+    assert not [text for text in shown if 'EAAsecret' in str(text)]
+
+
 def test_a_failure_that_comes_later_in_a_status_is_not_the_answer(graph):
     answer = graph.send({**TEXT, 'to': '19971310260'})
     assert answer.status == 200

@@ -1,6 +1,7 @@
 """The Graph door: what is no message is handed on to Meta, and its answer comes back as it is."""
 
 import hashlib
+import io
 import json
 import time
 from types import SimpleNamespace
@@ -166,11 +167,68 @@ def test_a_credential_in_the_query_is_not_handed_on(says):
     assert len(asked) == 1
 
 
+ONE_OBJECT = {
+    'a query in brackets': {'query_string': {'ids[0]': '1'}},
+    'JSON': {'json': {'batch': [{'method': 'GET', 'relative_url': OTHERS}]}},
+    'a form': {'data': {'limit': '1', 'ids': f'{WABA},{OTHERS}'}},
+    'a form of no name': {'data': b'a=1&b%61tch=%5B%5D', 'content_type': 'text/plain'},
+    'parts': {'data': {'batch': '[]'}, 'content_type': 'multipart/form-data'},
+    'a part behind a file': {
+        'data': {'file': (io.BytesIO(b'x' * (256 * 1024 - 220)), 'a'), 'batch': '[]'},
+        'content_type': 'multipart/form-data',
+    },
+}
+
+
+@pytest.mark.parametrize('given', ONE_OBJECT.values(), ids=ONE_OBJECT)
+def test_a_call_is_about_one_object(given, says, backend):
+    url, headers = f'/v26.0/{WABA}/message_templates', backend.headers
+    answer = backend.transport.post(url, headers=headers, **given)
+    assert (answer.status_code, answer.json['error']['code']) == (400, 100)
+    assert says.server.asked == []
+
+
+def test_the_token_leaves_in_no_header(says):
+    headers = {'WWW-Authenticate': 'OAuth EAA/top"secret=', 'Retry-After': '7'}
+    answer = says((401, headers, b'{"error": {"message": "No", "code": 190}}'))
+    assert answer.status_code == 401
+    assert not [value for value in answer.headers.values() if 'secret' in value]
+    assert answer.headers['Retry-After'] == '7'
+
+
+def test_a_key_sees_no_other_accounts_of_the_business(says, backend):
+    tenant = backend_of(backend, 'acme', scopes=['send'])
+    for fields in (
+        'owner_business{owned_whatsapp_business_accounts{message_templates}}',
+        'owner_business.fields(id)',
+        'name,owner_business {id}',
+    ):
+        answer = says((200, {}, b'{}'), WABA, query_string={'fields': fields})
+        assert answer.status_code == 200, 'a key of API_KEYS sees everything'
+        url = f'/v26.0/{WABA}?fields={quote(fields)}'
+        refused = backend.transport.get(url, headers=tenant.headers)
+        assert (refused.status_code, refused.json['error']['code']) == (400, 100)
+    url = f'/v26.0/{WABA}?fields=owner_business,owner_business_info,phone_numbers{{id}}'
+    assert backend.transport.get(url, headers=tenant.headers).status_code == 200
+
+
+def test_what_is_unknown_and_no_file_is_not_there_for_a_key(says, backend):
+    """Meta looks at the number for files alone: a template of others would come as well."""
+    tenant = backend_of(backend, 'acme', scopes=['send'])
+    says.server.says['/v26.0/5577'] = 200, {}, b'{"id": "5577", "name": "theirs"}'
+    url = f'/v26.0/5577?phone_number_id={PHONE_NUMBER_ID}'
+    answer = backend.transport.get(url, headers=tenant.headers)
+    assert (answer.status_code, answer.json['error']['code']) == (404, 100)
+    assert 'theirs' not in answer.text
+    assert backend.transport.get(url, headers=backend.headers).json['name'] == 'theirs'
+
+
 def test_status_and_limits_of_meta_come_through_and_nothing_else(says):
     usage = json.dumps({WABA: [{'call_count': 100}]})
     headers = {'X-Business-Use-Case-Usage': usage, 'Retry-After': '7', 'Set-Cookie': 'a=b'}
-    answer = says((429, headers, b'{"error": 1}'))
-    assert (answer.status_code, answer.data) == (429, b'{"error": 1}')
+    error = b'{"error": {"message": "Slow down",  "code": 4}}'
+    answer = says((429, headers, error))
+    assert (answer.status_code, answer.data) == (429, error)
     assert answer.headers['X-Business-Use-Case-Usage'] == usage
     assert answer.headers['Retry-After'] == '7'
     assert answer.headers['X-Content-Type-Options'] == 'nosniff'
@@ -276,6 +334,18 @@ def test_a_key_without_the_scope_is_told_so(graph_url, backend, workers, stand_i
     for answer in (client.post_message(), client.request('GET', PHONE_NUMBER_ID)):
         assert (answer.status, answer.json['error']['code']) == (403, 10)
         assert '"send"' in answer.json['error']['error_data']['details']
+
+
+def test_a_file_that_an_account_only_says_to_have_is_not_read(tenants, stand_in, meta, workers):
+    """An app of its own signs what it likes: also that the file of another tenant came to it."""
+    theirs = upload_at_meta(stand_in, tenants.acme.number)
+    image = {'id': theirs, 'mime_type': 'image/png', 'sha256': 'x'}
+    said = text_message('', 'wamid.forged') | {'type': 'image', 'image': image}
+    meta.webhook(envelope([said], number=tenants.other.number))
+    workers.incoming()
+    for path in (theirs, f'{theirs}/content', f'{theirs}?phone_number_id={tenants.other.number}'):
+        answer = tenants.client.request('GET', path)
+        assert (answer.status, answer.json['error']['code']) == (400, 100), path
 
 
 def test_what_is_of_nobody_is_404_with_metas_error_100(graph):
