@@ -920,10 +920,18 @@ BEGIN
     ELSIF NEW.paused_until IS NULL AND OLD.paused_until > now() THEN
         PERFORM publish('conversation.resumed', NEW.chatbot_id, NEW.id, NULL, '{}');
     END IF;
-    IF NEW.reply_error::text IS DISTINCT FROM OLD.reply_error::text AND NEW.reply_error ->> 'final' = 'true' THEN
-        PERFORM publish(CASE NEW.reply_error ->> 'title' WHEN 'max_turns_a_day replies were sent today (UTC)'
-            THEN 'reply.limited' ELSE 'reply.failed' END, NEW.chatbot_id, NEW.id, NULL,
-            json_build_object('error', NEW.reply_error));
+    IF NEW.reply_error ->> 'final' = 'true' THEN
+        IF NEW.reply_error ->> 'title' = 'max_turns_a_day replies were sent today (UTC)' THEN
+            -- once a day: a reply of the next day ends it
+            IF NEW.reply_error ->> 'title' IS DISTINCT FROM OLD.reply_error ->> 'title' THEN
+                PERFORM publish('reply.limited', NEW.chatbot_id, NEW.id, NULL, json_build_object('error', NEW.reply_error));
+            END IF;
+        -- each time, also for the same reason as before: the ask is over, nobody has taken over, and none follows
+        ELSIF NEW.reply_error::text IS DISTINCT FROM OLD.reply_error::text OR OLD.reply_claim IS NOT NULL
+            AND NEW.reply_claim IS NULL AND NEW.reply_due_at IS NULL AND coalesce(NEW.paused_until <= now(), true)
+        THEN
+            PERFORM publish('reply.failed', NEW.chatbot_id, NEW.id, NULL, json_build_object('error', NEW.reply_error));
+        END IF;
     END IF;
     IF OLD.opted_out_at IS NULL AND NEW.opted_out_at IS NOT NULL THEN
         PERFORM publish('contact.opted_out', NEW.chatbot_id, NEW.id, NULL, '{}');
@@ -953,6 +961,9 @@ BEGIN
 END $$;
 CREATE TRIGGER tell_stored_media AFTER UPDATE ON media FOR EACH ROW
     WHEN (NEW.message_id IS NOT NULL AND OLD.status <> NEW.status AND NEW.status IN ('stored', 'failed'))
+    EXECUTE FUNCTION tell_stored_media();
+CREATE TRIGGER tell_missing_media AFTER INSERT ON media FOR EACH ROW
+    WHEN (NEW.message_id IS NOT NULL AND NEW.status = 'failed')     -- Meta gave an error in the place of the file
     EXECUTE FUNCTION tell_stored_media();
 
 CREATE FUNCTION tell_account_state() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -990,7 +1001,12 @@ CREATE TRIGGER tell_new_template AFTER INSERT ON template FOR EACH ROW
 
 ALTER TABLE batch
     ADD COLUMN done_at timestamptz;             -- when nothing of it waited any more, as the clock found
-UPDATE batch SET done_at = updated_at;
+-- Nobody wants to hear of those that ended before. Of others it is told when they are done.
+UPDATE batch b SET done_at = updated_at WHERE status <> 'paused' AND CASE
+    WHEN (SELECT true FROM message m WHERE m.batch_id = b.id AND m.waiting IN ('scheduled', 'queued') LIMIT 1)
+    THEN false
+    ELSE (SELECT true FROM message m WHERE m.chatbot_id = b.chatbot_id AND m.waiting = 'held' AND m.batch_id = b.id
+        LIMIT 1) IS NULL END;
 CREATE FUNCTION tell_batch_state() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     IF NEW.done_at IS NOT NULL AND OLD.done_at IS NULL THEN

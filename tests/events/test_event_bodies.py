@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from service.conversations.conversation import LIMITED
 from tests.files import at_meta, comes_in, media_message
 from tests.listeners import deliveries, new_endpoint
 from tests.own_service import Platform
@@ -77,6 +78,16 @@ def test_a_file_is_told_of_when_it_is_stored(backend, meta, workers, stand_in, h
     assert data['media']['status'] == 'stored'
 
 
+def test_a_file_that_meta_could_not_take_is_told_of_at_once(backend, meta, workers, hears):
+    message = text_message(type='video', errors=[{'code': 131052, 'title': 'too big'}])
+    del message['text']
+    comes_in(meta, workers, message)
+    (received, _), (failed, data) = hears()
+    assert (received, failed) == ('message.received', 'media.failed')
+    assert data['media'] == backend.message(data['message']['id'])['media']
+    assert data['media']['status'] == 'failed'
+
+
 def test_people_who_take_over_and_give_back_are_told_of(backend, writes, hears):
     writes('Hello')
     hears()
@@ -125,15 +136,39 @@ def test_a_responder_that_is_given_up_on_is_told_of_with_the_error(backend, writ
     assert found['reply.failed']['error']['final'] is True
 
 
-def test_a_conversation_that_has_had_its_turns_is_told_of(backend, writes, hears):
+def test_each_message_that_a_responder_is_given_up_on_is_told_of_once(backend, writes, hears):
+    with Platform() as ai:
+        backend.account(responder={'kind': 'openai', 'base_url': ai.url, 'model': 'm'})
+        ai.answer(400)
+        for text in ('Hello', 'Hello?', 'Is nobody there?'):
+            writes(text)
+            assert [type_ for type_, _ in hears()] == ['message.received', 'reply.failed']
+        path = f'/conversations/{conversation_of(backend)["id"]}'
+        backend.post(f'{path}/pause', {'minutes': None})
+        writes('So people answer')
+        backend.post(f'{path}/resume')
+    assert [type_ for type_, _ in hears() if type_.startswith('reply')] == []
+
+
+def test_a_conversation_that_has_had_its_turns_is_told_of_once(backend, writes, hears):
     with Platform() as platform:
         responder = {'kind': 'http', 'url': f'{platform.url}/reply'}
         backend.account(responder=responder, max_turns_a_day=1)
         platform.says('Hi!')
-        writes('Hello')
-        writes('Again')
-    found = dict(hears())
-    assert found['reply.limited'] == {'conversation': conversation_of(backend)}
+        for text in ('Hello', 'Again', 'And again'):
+            writes(text)
+    told = [data for type_, data in hears() if type_ == 'reply.limited']
+    assert told == [{'conversation': conversation_of(backend)}]
+
+
+def test_who_was_found_limited_when_their_turn_came_is_told_of_once(backend, writes, hears):
+    """The responder's words of it are those of the API, but not letter by letter."""
+    writes('Hello')
+    limited = {'title': LIMITED, 'attempts': 1, 'final': True}
+    for attempts in (1, 2):
+        error = json.dumps(limited | {'attempts': attempts})
+        sql('UPDATE conversation SET reply_error = %s::json', error)
+    assert [type_ for type_, _ in hears()] == ['message.received', 'reply.limited']
 
 
 def test_the_accounts_state_and_health_are_told_of(backend, meta, workers, hears):

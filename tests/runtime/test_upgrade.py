@@ -162,3 +162,38 @@ def test_a_status_of_metas_changes_no_index(former):
         cursor.execute(STATUS)
         cursor.execute(HOT)
         assert cursor.fetchone()[0] == before + 1
+
+
+BATCH = """
+WITH b AS (
+  INSERT INTO batch (id, chatbot_id, status, recipients) VALUES (gen_random_uuid(), 'bot1', %s, 1)
+  RETURNING id)
+UPDATE message SET batch_id = b.id, status = %s, due_at = CASE WHEN %s IN ('queued') THEN now() END,
+  hold_reason = CASE WHEN %s = 'held' THEN 'account' END
+FROM b WHERE message.id = (
+  SELECT id FROM message
+  WHERE chatbot_id = 'bot1' AND batch_id IS NULL AND direction = 'outbound' LIMIT 1)
+"""
+
+
+def test_batches_under_way_are_told_of_when_they_are_done_after_an_upgrade(former):
+    with closing(psycopg2.connect(former)) as connection, connection, connection.cursor() as cursor:
+        for batch, message in STATES:
+            cursor.execute(BATCH, (batch, message, message, message))
+    migrate.upgrade()
+    found = rows(
+        former,
+        'SELECT b.status, m.status, b.done_at IS NOT NULL'
+        ' FROM batch b JOIN message m ON m.batch_id = b.id',
+    )
+    assert {(batch, message): is_done for batch, message, is_done in found} == STATES
+
+
+# {of a batch, of its message: whether nothing is told of it any more}
+STATES = {
+    ('running', 'queued'): False,
+    ('running', 'held'): False,
+    ('paused', 'held'): False,
+    ('running', 'read'): True,
+    ('cancelled', 'read'): True,
+}
