@@ -5,9 +5,9 @@ The whole suite is held against it: see `application` and `told_in_the_document`
 
 import json
 from functools import cached_property
-from importlib.util import find_spec
 
 from flask import request
+from jsonschema_rs import Draft202012Validator
 
 from service.web.openapi import document, path_of
 from service.web.problem_examples import METAS
@@ -61,15 +61,14 @@ class ApiDocument:
         return None
 
     def _misfit(self, body, schema):
-        validator = self._validator(json.dumps(schema))
-        errors = validator.iter_errors(body) if validator else ()
+        errors = self._validator(json.dumps(schema)).iter_errors(body)
         found = [f'{"/".join(map(str, one.instance_path))}: {one.message[:200]}' for one in errors]
         return f'the body does not fit {schema}: {found}' if found else None
 
     def _validator(self, schema):
         if schema not in self._validators:
             whole = json.loads(schema) | {'components': self._closed}
-            self._validators[schema] = new_validator(whole)
+            self._validators[schema] = Draft202012Validator(whole, validate_formats=True)
         return self._validators[schema]
 
     @cached_property
@@ -85,12 +84,3 @@ class ApiDocument:
                 schema.setdefault('additionalProperties', False)
         components['schemas']['GraphError'] = {}  # Meta's own may be anything
         return components
-
-
-def new_validator(schema):
-    """None where jsonschema-rs is not installed: then only statuses and codes are held."""
-    if not find_spec('jsonschema_rs'):
-        return None
-    from jsonschema_rs import Draft202012Validator
-
-    return Draft202012Validator(schema, validate_formats=True)
