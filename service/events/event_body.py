@@ -35,7 +35,9 @@ FIND_CONVERSATIONS = Prepared(
     columns=columns_of(Conversation, 'c'),
 )
 FIND_MERGED = 'SELECT id, conversation_id FROM conversation_merged WHERE id = ANY(%s::uuid[])'
-FIND_REFERRED = 'SELECT id, refers_to, phone_number_id FROM message WHERE id = ANY(%s::uuid[])'
+FIND_REFERRED = """
+SELECT id, chatbot_id, refers_to, phone_number_id FROM message WHERE id = ANY(%s::uuid[])
+"""
 
 
 def bodies(events: Sequence[Event]) -> list[Shown]:
@@ -66,14 +68,20 @@ class Objects:
 
     @cached_property
     def changed(self) -> dict[str, str]:
-        """{id of a reaction, edit or revoke: the id of the message that it is about}."""
+        """{id of a reaction, edit or revoke: the id of the message that it is about}.
+
+        A number may have been another chatbot's before: what is that one's stays there.
+        """
         ids = [one.message_id for one in self._events if one.type == 'message.changed']
         if not ids:
             return {}
         referred = fetch(FIND_REFERRED, (ids,))
-        places = {RepliedTo(number, wamid) for _, wamid, number in referred if wamid}
-        found = {(one.phone_number_id, one.wamid): one.id for one in relations.find_at(places)}
-        about = {id_: found.get((number, wamid)) for id_, wamid, number in referred}
+        places = {RepliedTo(number, wamid) for _, _, wamid, number in referred if wamid}
+        found = {
+            (one.chatbot_id, one.phone_number_id, one.wamid): one.id
+            for one in relations.find_at(places)
+        }
+        about = {id_: found.get((owner, number, wamid)) for id_, owner, wamid, number in referred}
         return {id_: other for id_, other in about.items() if other}
 
     @cached_property

@@ -9,6 +9,7 @@ from datetime import datetime
 from operator import attrgetter
 from typing import Any
 
+from service.accounts.account import Account
 from service.conversations.reply_queue import ClaimedReply
 from service.messages.message import Message
 from service.runtime.db import execute, fetch, fetch_dicts
@@ -99,13 +100,17 @@ def ask(message: Message, typing: bool) -> None:
 
 
 FIND_INBOUND = Prepared("""
-SELECT id FROM message WHERE phone_number_id = %s AND wamid = %s AND direction = 'inbound'
+SELECT id FROM message
+WHERE phone_number_id = %s AND wamid = %s AND direction = 'inbound' AND chatbot_id = %s
 """)
 
 
-def ask_by_wamid(phone_number_id: str, wamid: str, typing: bool) -> str | None:
-    """The same for a customer's message by its wamid: our id of it, None if there is none."""
-    found = fetch(FIND_INBOUND, (phone_number_id, wamid))
+def ask_by_wamid(account: Account, wamid: str, typing: bool) -> str | None:
+    """The same for a customer's message by its wamid: our id of it, None if there is none.
+
+    The number may have been another chatbot's before.
+    """
+    found = fetch(FIND_INBOUND, (account.phone_number_id, wamid, account.chatbot_id))
     if not found:
         return None
     execute(REQUEST_RECEIPT, (found[0][0], typing))

@@ -121,7 +121,7 @@ def _mark_read(version: str, account: Account, body: JSONObject) -> Response:
         problem = 'Missing data for required field.'
         raise Invalid('message_id is required.', {'message_id': [problem]})
     typing = bool(body.get('typing_indicator'))
-    id_ = read_receipt.ask_by_wamid(account.phone_number_id, wamid, typing)
+    id_ = read_receipt.ask_by_wamid(account, wamid, typing)
     if id_ is None:
         return _hand_on_receipt(version, account, body)
     wake(ERRANDS)

@@ -6,7 +6,7 @@ import pytest
 
 from service.web import events
 from tests.events.published import event_ids, publish
-from tests.people import CHATBOT, Backend, sql
+from tests.people import CHATBOT, Backend, Customers, envelope, sql, text_message
 from tests.stack import wait_until
 from tests.web.tenants import backend_of
 
@@ -139,3 +139,23 @@ def test_a_key_that_is_deleted_while_its_caller_waits_hears_nothing_more(
     (answer,) = answers
     assert answer.status_code == 401
     assert events.waiters._value == events.MAX_WAITERS
+
+
+def test_a_number_that_was_anothers_tells_nothing_of_them(backend, tenant, meta, workers):
+    """Whoever has the number now hears of a reaction to what was said to the former chatbot."""
+    customers = Customers(meta, workers)
+    number = '300155500044478'
+    customers.tell(envelope([text_message('Theirs', 'wamid.theirs')], number=number))
+    backend.account(OTHER, '300155500044479')
+    backend.account(CHATBOT, number)
+    tenant.get('/events')
+    reaction = {'message_id': 'wamid.theirs', 'emoji': '👍'}
+    said = text_message(wamid='wamid.reaction') | {'type': 'reaction', 'reaction': reaction}
+    customers.tell(envelope([said], number=number))
+    (event,) = tenant.get('/events').json['data']
+    assert (event['type'], event['data']['message']) == ('message.changed', None)
+    assert event['data']['change']['type'] == 'reaction'
+    receipt = {'status': 'read', 'message_id': 'wamid.theirs'}
+    url, headers = f'/v26.0/{number}/messages', tenant.headers
+    tenant.transport.post(url, headers=headers, json=receipt)  # Meta is asked, whoever it was
+    assert sql('SELECT count(*) FROM read_receipt') == [(0,)]
