@@ -777,6 +777,7 @@ CREATE TABLE endpoint (
     CHECK ((kind = 'poll') = (listens_until IS NOT NULL))
 );
 CREATE UNIQUE INDEX endpoint_poll ON endpoint (coalesce(chatbot_id, '')) WHERE kind = 'poll';
+CREATE INDEX endpoint_of ON endpoint (chatbot_id);
 CREATE INDEX endpoint_relay ON endpoint (chatbot_id) WHERE kind = 'relay';
 
 -- Ids of events are made here, by the one clock that all share, when the row they tell of is locked: their order is
@@ -785,6 +786,11 @@ CREATE FUNCTION new_event_id() RETURNS uuid LANGUAGE sql VOLATILE AS $$
     SELECT (lpad(to_hex(us / 1000), 12, '0') || '7' || lpad(to_hex(us % 1000 * 4096 / 1000), 3, '0')
         || substr(replace(gen_random_uuid()::text, '-', ''), 17))::uuid
     FROM (SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint AS us) AS clock
+$$;
+
+-- What is before all ids of a moment's millisecond.
+CREATE FUNCTION least_event_id(at timestamptz) RETURNS uuid LANGUAGE sql IMMUTABLE AS $$
+    SELECT rpad(lpad(to_hex((extract(epoch FROM at) * 1000)::bigint - 1), 12, '0'), 32, '0')::uuid
 $$;
 
 -- A fact that somebody wants to hear of, written in its own transaction, by the triggers below.
@@ -827,10 +833,11 @@ CREATE INDEX event_delivery_of ON event_delivery (event_id);
 CREATE INDEX event_delivery_failed ON event_delivery (endpoint_id, event_id) WHERE status = 'failed';
 
 CREATE FUNCTION wants_event(e endpoint, event_type text, of_chatbot text) RETURNS boolean IMMUTABLE LANGUAGE sql AS $$
-    SELECT CASE WHEN e.kind = 'relay' OR event_type = 'relay'
+    -- the first line alone can be looked up: those of other chatbots cost nothing
+    SELECT (e.chatbot_id IS NULL OR e.chatbot_id = of_chatbot) AND CASE WHEN e.kind = 'relay' OR event_type = 'relay'
         -- '': what concerns any of them, in one body for who relays for all
         THEN e.kind = event_type AND coalesce(e.chatbot_id, '') = of_chatbot
-        ELSE (e.chatbot_id IS NULL OR e.chatbot_id = of_chatbot) AND (e.types IS NULL OR event_type = ANY (e.types)) END
+        ELSE e.types IS NULL OR event_type = ANY (e.types) END
 $$;
 -- Writes an event, unless nobody wants it.
 CREATE FUNCTION publish(event_type text, of_chatbot text, conversation uuid, message uuid, data json)
@@ -938,8 +945,12 @@ BEGIN
     ELSIF OLD.opted_out_at IS NOT NULL AND NEW.opted_out_at IS NULL THEN
         PERFORM publish('contact.opted_in', NEW.chatbot_id, NEW.id, NULL, '{}');
     END IF;
-    IF OLD.known_at IS NOT NULL AND (NEW.wa_id, NEW.user_id, NEW.parent_user_id, NEW.username, NEW.name)
-        IS DISTINCT FROM (OLD.wa_id, OLD.user_id, OLD.parent_user_id, OLD.username, OLD.name)
+    -- Once for all that a transaction learns of a person, and not for what it learns when it hears of them first.
+    IF OLD.known_at IS NOT NULL AND OLD.created_at < now() AND (NEW.wa_id, NEW.user_id, NEW.parent_user_id, NEW.username,
+            NEW.name) IS DISTINCT FROM (OLD.wa_id, OLD.user_id, OLD.parent_user_id, OLD.username, OLD.name)
+        AND NOT EXISTS (
+            SELECT FROM event v WHERE v.chatbot_id = NEW.chatbot_id AND v.id > least_event_id(now())
+                AND v.type = 'contact.changed' AND v.conversation_id = NEW.id AND v.xmin = pg_current_xact_id()::xid)
     THEN
         PERFORM publish('contact.changed', NEW.chatbot_id, NEW.id, NULL, '{}');
     END IF;

@@ -121,6 +121,20 @@ def test_a_contact_is_told_of_when_it_changes_and_opts_out_and_in(
     assert found['contact.changed']['contact']['name'] == 'Ines Maria'
 
 
+def test_what_a_webhook_says_of_a_person_is_told_of_once(meta, workers, hears):
+    def hears_of(name, phone=CUSTOMER, **ids):
+        person = contact(name) | {'wa_id': phone, **{f'{key}_id': id_ for key, id_ in ids.items()}}
+        message = text_message(name, f'wamid.{name}', phone, **ids)
+        meta.webhook(envelope([message], contacts=[person]))
+        workers.incoming()
+        return sorted(type_ for type_, _ in hears())
+
+    assert hears_of('Ines') == ['message.received']
+    both = ['contact.changed', 'message.received']
+    assert hears_of('Ines Maria', user='US.1') == both
+    assert hears_of('Maria', '12025550199', user='US.1') == both
+
+
 def test_a_responder_that_is_given_up_on_is_told_of_with_the_error(backend, writes, hears):
     with Platform() as ai:
         responder = {'kind': 'openai', 'base_url': ai.url, 'model': 'm'}
