@@ -49,6 +49,7 @@ def init_app(app: Flask) -> None:
     app.json = JSONProvider(app)
     app.before_request(set_request_id)
     app.after_request(add_request_id)
+    app.after_request(redirect_in_place)
     app.teardown_request(forget_request_id)
     app.register_error_handler(GatewayError, on_gateway_error)
     app.register_error_handler(HTTPException, on_http_exception)
@@ -68,6 +69,18 @@ def set_request_id() -> None:
 
 def add_request_id(answer: Response) -> Response:
     answer.headers['Request-Id'] = logs.request_id.get() or ''
+    return answer
+
+
+def redirect_in_place(answer: Response) -> Response:
+    """Lead `//` in a path to `/` by the path alone.
+
+    Behind a proxy that ends TLS the whole address would begin with http:, and whoever follows it
+    would send their key in the clear.
+    """
+    if answer.location and answer.location.startswith(request.host_url):
+        answer.location = answer.location[len(request.host_url) - 1 :]
+        answer.set_data(b'')
     return answer
 
 

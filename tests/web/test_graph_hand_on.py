@@ -254,6 +254,15 @@ def test_what_is_no_address_of_metas_is_refused_in_its_form_too(graph):
     assert (stranger.status, stranger.json['error']['code']) == (401, 190)
 
 
+def test_a_doubled_slash_leads_nobody_from_https_to_http(graph):
+    headers = {'X-Forwarded-Proto': 'https'}
+    url = f'{graph.url}/v26.0//{PHONE_NUMBER_ID}?fields=id'
+    answer = requests.get(url, headers=graph.headers | headers, allow_redirects=False, timeout=30)
+    location = f'/v26.0/{PHONE_NUMBER_ID}?fields=id'
+    assert (answer.status_code, answer.headers['Location'], answer.text) == (308, location, '')
+    assert requests.get(url, headers=graph.headers, timeout=30).json()['id'] == PHONE_NUMBER_ID
+
+
 @pytest.mark.parametrize('behave', [never, too_much])
 def test_an_answer_that_does_not_end_is_an_error_of_metas_kind(behave, says):
     answer = says(behave)
