@@ -13,7 +13,8 @@ from service.runtime.db import db, execute, execute_long, fetch
 from service.runtime.prepared import fill
 
 MAX_REPLAYED = 50_000  # events at a time
-MAX_HASTENED = 20_000  # deliveries at a time
+MAX_HASTENED = 20_000  # deliveries in one statement
+ROUNDS = 20  # statements at a time
 MOMENT = timedelta(microseconds=1)
 
 # In their order, but all of them due.
@@ -30,12 +31,22 @@ FROM placed p WHERE d.endpoint_id = p.endpoint_id AND d.event_id = p.event_id
 
 def hasten(endpoint_id: str) -> None:
     """Try what waits for its next attempt now; wake EVENTS after the commit."""
-    execute(HASTEN, {'id': endpoint_id, 'limit': MAX_HASTENED})
+    for _ in range(ROUNDS):
+        if execute(HASTEN, {'id': endpoint_id, 'limit': MAX_HASTENED}) < MAX_HASTENED:
+            return
 
 
-ANEW = """
-  status = 'waiting', due_at = now(), claim = NULL, attempts = 0, error = NULL, updated_at = now()
-"""
+# In SQL: the conversation of a row `{row}`, also when that was merged into another one since.
+LANE = """coalesce((SELECT g.conversation_id FROM conversation_merged g
+  WHERE g.id = {row}.conversation_id), {row}.conversation_id)"""
+ANEW = fill(
+    """
+  status = 'waiting', due_at = now(), claim = NULL, attempts = 0, error = NULL, updated_at = now(),
+  conversation_id = {lane}
+""",
+    lane=fill(LANE, row='d'),
+)
+LANE_OF_EVENT = fill(LANE, row='v')
 IN_TIME = 'v.id >= %(first)s AND v.id < %(end)s AND e.id = %(endpoint_id)s'
 COUNT_WANTED = fill(
     """
@@ -57,11 +68,12 @@ WHERE {in_time} AND d.endpoint_id = e.id AND d.event_id = v.id AND d.status <> '
 DELIVER_TOO = fill(
     """
 INSERT INTO event_delivery (endpoint_id, event_id, conversation_id)
-SELECT e.id, v.id, v.conversation_id
+SELECT e.id, v.id, {lane}
 FROM event v JOIN endpoint e ON wants_event(e, v.type, v.chatbot_id)
 WHERE {in_time} ORDER BY v.id
 ON CONFLICT (endpoint_id, event_id) DO NOTHING
 """,
+    lane=LANE_OF_EVENT,
     in_time=IN_TIME,
 )
 
@@ -90,19 +102,33 @@ def _stretch(endpoint_id: str, since: datetime, until: datetime) -> dict[str, An
 
 RESEND = fill(
     """
-UPDATE event_delivery SET {anew} WHERE (endpoint_id, event_id) IN (
+UPDATE event_delivery d SET {anew} WHERE (endpoint_id, event_id) IN (
   SELECT endpoint_id, event_id FROM event_delivery
   WHERE event_id = %(event_id)s AND endpoint_id = ANY(%(endpoint_ids)s::uuid[]) AND claim IS NULL
   FOR UPDATE SKIP LOCKED)
 """,
     anew=ANEW,
 )
-SEND_TOO = """
+SEND_TOO = fill(
+    """
 INSERT INTO event_delivery (endpoint_id, event_id, conversation_id)
-SELECT e.id, v.id, v.conversation_id
+SELECT e.id, v.id, {lane}
 FROM event v JOIN endpoint e ON wants_event(e, v.type, v.chatbot_id)
 WHERE v.id = %(event_id)s AND e.id = ANY(%(endpoint_ids)s::uuid[])
 ON CONFLICT (endpoint_id, event_id) DO NOTHING
+""",
+    lane=LANE_OF_EVENT,
+)
+# What stands behind it has waited for it, not for a time of its own.
+HASTEN_BEHIND = """
+UPDATE event_delivery d SET due_at = now() FROM (
+  SELECT b.endpoint_id, b.event_id FROM event_delivery r JOIN event_delivery b
+    ON b.endpoint_id = r.endpoint_id AND b.conversation_id = r.conversation_id
+  WHERE r.event_id = %(event_id)s AND r.endpoint_id = ANY(%(endpoint_ids)s::uuid[])
+    AND r.status = 'waiting' AND b.event_id > r.event_id AND b.status = 'waiting'
+    AND b.claim IS NULL AND b.attempts = 0 AND b.due_at > now()
+  ORDER BY b.event_id LIMIT %(limit)s FOR UPDATE OF b SKIP LOCKED) behind
+WHERE d.endpoint_id = behind.endpoint_id AND d.event_id = behind.event_id
 """
 FIND_WHO_WANTS = """
 SELECT e.id FROM event v JOIN endpoint e ON wants_event(e, v.type, v.chatbot_id)
@@ -124,3 +150,4 @@ def resend(event_id: str, endpoint_ids: Collection[str]) -> None:
     with db.atomic():
         execute(RESEND, values)
         execute(SEND_TOO, values)
+        execute(HASTEN_BEHIND, values | {'limit': MAX_HASTENED})

@@ -3,6 +3,7 @@
 import threading
 import time
 from collections import defaultdict
+from datetime import UTC, datetime
 
 from service.runtime import db, queues
 from service.runtime.db import connection
@@ -104,6 +105,28 @@ def test_of_merged_conversations_what_waits_is_told_in_order(meta, workers, list
     assert listener.texts()[-3:] == ['By phone', 'By BSUID', 'Both']
     both = [body for body in listener.heard if body['type'] == 'message.received'][-3:]
     assert len({body['data']['conversation']['id'] for body in both}) == 1
+
+
+def test_of_merged_conversations_what_is_told_again_is_in_order(
+    backend, meta, workers, listener, told, writes
+):
+    began = datetime.now(UTC).isoformat()
+    writes('By phone')
+    meta.webhook(envelope([text_message('By BSUID', 'wamid.2', phone=None, user='US.1')]))
+    workers.incoming()
+    workers.events()
+    writes('Alone')
+    workers.events()
+    meta.webhook(envelope([text_message('Both', 'wamid.3', user='US.1')]))
+    workers.incoming()
+    workers.events()
+    assert listener.texts() == ['By phone', 'By BSUID', 'Alone', 'Both']
+    sql('DELETE FROM event_delivery WHERE event_id = (SELECT min(id::text)::uuid FROM event)')
+    backend.post(f'/endpoints/{told}/replay', {'since': began})
+    lanes = sql('SELECT DISTINCT conversation_id FROM event_delivery')
+    assert len(lanes) == 1
+    workers.events()
+    assert listener.texts()[4:] == ['By phone', 'By BSUID', 'Alone', 'Both']
 
 
 def test_events_are_kept_for_thirty_days(writes, workers, listener, told):

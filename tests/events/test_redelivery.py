@@ -214,6 +214,30 @@ def test_an_endpoint_that_is_well_again_is_tried_at_once(backend, endpoint, chan
     assert sql('SELECT DISTINCT due_at <= now(), attempts FROM event_delivery') == [(True, 7)]
 
 
+def test_all_that_waits_is_tried_at_once_however_much_it_is(backend, endpoint, monkeypatch):
+    monkeypatch.setattr(redelivery, 'MAX_HASTENED', 2)
+    publish(5)
+    sql('UPDATE event_delivery SET due_at = %s', datetime.now(UTC) + timedelta(hours=12))
+    backend.post(f'{endpoint}/resume')
+    assert sql('SELECT count(*) FROM event_delivery WHERE due_at > now()') == [(0,)]
+
+
+def test_what_waits_behind_an_event_that_is_sent_again_follows_it(backend, workers):
+    with Listener() as listener:
+        create(backend, url=f'{listener.url}/hook')
+        for number in range(3):
+            sql(OF_A_CONVERSATION, CHATBOT, UNKNOWN, f'{{"batch_id": null, "n": {number}}}')
+        sql('UPDATE event_delivery SET due_at = %s', datetime.now(UTC) + timedelta(hours=12))
+        workers.events()
+        assert listener.heard == []
+        backend.post(f'/events/{event_ids()[0]}/resend')
+        workers.events()
+        assert [body['id'] for body in listener.heard] == event_ids()
+
+
+OF_A_CONVERSATION = "SELECT publish('batch.done', %s, %s, NULL, %s)"
+
+
 def test_a_change_that_is_no_other_address_hastens_nothing(backend, endpoint):
     publish()
     far = datetime.now(UTC) + timedelta(hours=12)
