@@ -1005,7 +1005,9 @@ BEGIN
     RETURN NULL;
 END $$;
 CREATE TRIGGER tell_template_change AFTER UPDATE ON template FOR EACH ROW
-    WHEN ((NEW.status, NEW.category, NEW.quality) IS DISTINCT FROM (OLD.status, OLD.category, OLD.quality))
+    WHEN (CASE WHEN NEW.synced_at IS DISTINCT FROM OLD.synced_at   -- a reading: what was not known before is no change
+        THEN NEW.status <> OLD.status OR NEW.category <> OLD.category OR NEW.quality <> OLD.quality
+        ELSE (NEW.status, NEW.category, NEW.quality) IS DISTINCT FROM (OLD.status, OLD.category, OLD.quality) END)
     EXECUTE FUNCTION tell_template_change();
 CREATE TRIGGER tell_new_template AFTER INSERT ON template FOR EACH ROW
     WHEN (NEW.synced_at IS NULL) EXECUTE FUNCTION tell_template_change();   -- by a webhook, not by the first reading

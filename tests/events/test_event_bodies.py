@@ -213,6 +213,13 @@ def test_a_template_is_told_of_when_meta_changes_it(backend, meta, workers, hear
         '/templates/order_ready', query_string={'chatbot_id': CHATBOT, 'language': 'en_US'}
     )
     assert hears() == [('template.changed', {'template': shown.json})]
+    sql(READ, shown.json['category'], 'GREEN')
+    assert hears() == []  # what a reading adds is no change
+    sql(READ, 'AUTHENTICATION', 'GREEN')
+    assert [data['template']['category'] for _, data in hears()] == ['AUTHENTICATION']
+
+
+READ = 'UPDATE template SET synced_at = clock_timestamp(), category = %s, quality = %s'
 
 
 def test_a_batch_is_told_of_when_it_is_paused_and_once_when_it_is_done(backend, workers, hears):
