@@ -82,6 +82,7 @@ def content(version: str, node: str) -> Response:
         status, error = graph_errors.of_meta(failure.outcome.error)
         return Response(dumps(error), failure.http_status or status, content_type=GRAPH_JSON)
     answer = Response(_pieces(opened, file), 200, SAFETY_HEADERS, direct_passthrough=True)
+    answer.call_on_close(opened.close)  # of a HEAD nobody asks for a piece
     answer.content_type = _content_type(found)
     if file.length_remaining is not None:
         answer.content_length = file.length_remaining

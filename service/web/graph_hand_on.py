@@ -8,7 +8,7 @@ through this door, where the client's key counts: Meta's have the token in them.
 import json
 import re
 import tempfile
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache, partial
@@ -34,7 +34,15 @@ from service.web.bodies import STREAMED
 from service.web.described import describe
 from service.web.graph_door import NAME, find_account, graph_blueprint, no_object
 from service.web.graph_errors import GRAPH_JSON
-from service.web.graph_request import CREDENTIALS, JSONObject, dumps
+from service.web.graph_request import (
+    CREDENTIALS,
+    ONE_OBJECT,
+    OTHERS_IN_BODY,
+    JSONObject,
+    dumps,
+    plain,
+    require_one_object,
+)
 from service.web.plain_shapes import METAS_ANSWER
 from service.web.problem_examples import AT_META
 
@@ -44,9 +52,7 @@ CONCURRENCY = 32  # calls of one process: as many threads has the door for them
 PIECE = 256 * 1024  # bytes in memory of an upload, at a time
 IN_MEMORY = 1024 * 1024  # bytes of an upload; what is more goes to a temporary file
 OVERHEAD = 1024 * 1024  # bytes of a form around its file
-# What names further objects: in a query, and in a body.
-OTHER_OBJECTS = ('id', 'ids', 'batch')
-OTHERS_IN_BODY = ('ids', 'batch')
+OTHER_OBJECTS = ('id', *OTHERS_IN_BODY)  # what names further objects in a query
 PART_NAME = re.compile(  # of a form in parts
     rb'content-disposition:[^\r\n]{0,300}?[; \t]name="?(ids|batch)["\[;\r]', re.IGNORECASE
 )
@@ -54,7 +60,6 @@ NAME_BYTES = 32  # of a name, which is not looked at further
 HEAD_BYTES = 512  # that a piece of a form shares with the next one: such a line may begin in it
 # Fields of a WABA through which Meta shows those of others whom the same token serves.
 OTHERS_WABAS = re.compile(r'owner_business\s*[.{(]|whatsapp_business_accounts')
-ONE_OBJECT = 'The parameter "{}" is not handed on: ask for one object.'
 KEPT_HEADERS = (
     'Retry-After',
     'WWW-Authenticate',
@@ -104,21 +109,10 @@ def _note_change(account: Account, edge: str, answer: Answer) -> None:
 def read_query() -> Query:
     """The query without credentials, for the account's own count. Raises BadRequest."""
     given = list(request.args.items(multi=True))
-    _require_one_object([name for name, _ in given], OTHER_OBJECTS)
+    require_one_object([name for name, _ in given], OTHER_OBJECTS)
     if current_key().chatbot_ids is not None and any(OTHERS_WABAS.search(v) for _, v in given):
         raise BadRequest('This key does not see the other accounts of a business.')
-    return [(name, value) for name, value in given if _plain(name) not in CREDENTIALS]
-
-
-def _plain(name: str) -> str:
-    """A parameter's name; Meta takes `ids[0]` for a part of `ids`."""
-    return name.partition('[')[0].strip()
-
-
-def _require_one_object(names: Iterable[str], refused: Collection[str]) -> None:
-    for name in map(_plain, names):
-        if name in refused:
-            raise BadRequest(ONE_OBJECT.format(name))
+    return [(name, value) for name, value in given if plain(name) not in CREDENTIALS]
 
 
 def call_meta(version: str, account: Account, path: str, query: Query) -> Answer:
@@ -168,7 +162,7 @@ def _body() -> Iterator[tuple[bytes | Iterator[bytes] | None, int]]:
     """The body with its size; a form, which may hold a file, comes in pieces."""
     if request.mimetype not in STREAMED:
         data = request.get_data()
-        _require_one_object(_names_in(data), OTHERS_IN_BODY)
+        require_one_object(_names_in(data), OTHERS_IN_BODY)
         yield data or None, len(data)
         return
     request.max_content_length = max(LIMITS.values()) + OVERHEAD

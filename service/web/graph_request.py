@@ -5,6 +5,7 @@ as its JSON text. What the gateway does not know yet is left to Meta to judge.
 """
 
 import json
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from flask import request
@@ -24,6 +25,8 @@ JSONObject = dict[str, Any]
 FORMS = ('application/x-www-form-urlencoded', 'multipart/form-data')
 # What would take the place of the account's token.
 CREDENTIALS = ('access_token', 'appsecret_proof', 'appsecret_time')
+OTHERS_IN_BODY = ('ids', 'batch')  # what names further objects in a body
+ONE_OBJECT = 'The parameter "{}" is not handed on: ask for one object.'
 OBJECTS = (*MessageSchema.KNOWN, 'context', 'typing_indicator')
 MOST_OF_OTHERS = 4096  # characters as JSON, of fields that only Meta knows
 NO_JSON = 'The body is no JSON object.'
@@ -44,12 +47,25 @@ IN_QUERY = {*KNOWN_FIELDS, *OBJECTS, 'status', 'message_id'}
 def body() -> JSONObject:
     """What was sent, wherever it stood, without credentials. Raises BadRequest."""
     given = dict(request.form) if request.mimetype in FORMS else _json(request.get_data())
+    require_one_object([*request.args, *given], OTHERS_IN_BODY)
     query = {name: value for name, value in request.args.items() if name in IN_QUERY}
     return {
         name: _read(name, value)
         for name, value in (query | given).items()
         if name not in CREDENTIALS
     }
+
+
+def require_one_object(names: Iterable[str], refused: Collection[str]) -> None:
+    """Raise BadRequest for a parameter that would make one call into several."""
+    for name in map(plain, names):
+        if name in refused:
+            raise BadRequest(ONE_OBJECT.format(name))
+
+
+def plain(name: str) -> str:
+    """A parameter's name; Meta takes `ids[0]` for a part of `ids`."""
+    return name.partition('[')[0].strip()
 
 
 def _json(data: bytes) -> JSONObject:

@@ -251,6 +251,17 @@ def test_an_answer_that_takes_long_is_our_own_id(graph, backend):
     assert answer.json['contacts'] == [{'input': CUSTOMER, 'wa_id': CUSTOMER}]
 
 
+def test_a_message_brings_no_further_calls(graph, stand_in):
+    for name in ('batch', 'ids', 'batch[0]'):
+        for answer in (
+            graph.post_message({**TEXT, name: '[]'}),
+            graph.post_message(TEXT, params={name: '[]'}),
+            graph.post_message({**receipt('wamid.OLD'), name: '[]'}),
+        ):
+            assert (answer.status, answer.json['error']['code']) == (400, 100)
+    assert stand_in.sends() == stand_in.get('/reads')['data'] == []
+
+
 def refusals(graph):
     """{what: (answer, HTTP status, Meta's code)}"""
     return {

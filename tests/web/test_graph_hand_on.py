@@ -85,6 +85,8 @@ def test_a_file_goes_to_meta_and_comes_back_through_the_door(size, graph, stand_
     assert (file.status_code, file.content == content) == (200, True)
     assert file.headers['Content-Type'] == 'image/png'
     assert requests.get(described.json['url'], timeout=30).status_code == 401
+    head = requests.head(described.json['url'], headers=graph.headers, timeout=30)
+    assert (head.status_code, head.headers['Content-Length']) == (200, str(len(content)))
     assert graph.request('DELETE', media_id).json == {'success': True}
     assert graph.request('GET', media_id).json['error']['code'] == 100
     (seen,) = stand_in.get('/uploads')['data']
