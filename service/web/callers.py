@@ -21,6 +21,7 @@ HEAD_SECONDS = 10  # from the first byte of a request to the last of its head
 STALL_SECONDS = 20  # that a body, or a client that reads an answer, may stand still
 LEAST_RATE = 16 * 1024  # bytes a second that a client has to make on the whole
 SEND_BYTES = 256 * 1024  # of an answer, at a time
+START_BYTES = 100  # of a request, that tell what is asked for
 CONTINUE = b'HTTP/1.1 100 Continue\r\n\r\n'
 
 
@@ -53,6 +54,11 @@ class CallerSocket:
         self._read = 0
         self._seconds_left = STALL_SECONDS
         self.waits = waits
+
+    @property
+    def start(self) -> bytes:
+        """The first bytes of the request."""
+        return self._loaded[:START_BYTES]
 
     def recv(self, size: int) -> bytes:
         if data := self._loaded[self._read : self._read + size]:

@@ -30,11 +30,12 @@ from gunicorn.http.errors import (
 from gunicorn.workers.gthread import TConn
 
 from service.runtime import logs
-from service.web import bodies
+from service.web import bodies, graph_errors
 from service.web.callers import Caller, CallerSocket
 from service.web.connection_loop import CLOSE_SECONDS, RECV_BYTES, ConnectionLoop
 from service.web.fast_webhook import GroupCommit, Webhook, answer, end_of_head, recognise
 from service.web.framing import Malformed
+from service.web.graph_errors import GRAPH_JSON
 from service.web.responses import problem_body
 from service.web.waiting_calls import WaitingCalls
 
@@ -56,6 +57,7 @@ FILE_START = re.compile(
 CALL_START = re.compile(
     rb'(?!POST (?:/graph)?/v[0-9.]+/[^/? ]+/messages/?[? ])[A-Z]+ (?:/graph)?/v[0-9.]+/'
 )
+GRAPH_START = re.compile(rb'[A-Z]+ (?:/graph)?/v[0-9.]+/')
 NOT_HTTP = (400, 'The request is not HTTP/1.1 as it has to be.')
 PARSE_ERRORS = {
     LimitRequestLine: (414, 'The first line of the request is too long.'),
@@ -66,17 +68,27 @@ PARSE_ERRORS = {
 
 
 def refusal(
-    status: int, detail: str, code: str = 'bad_request', error: Exception | None = None
+    start: bytes | bytearray,
+    status: int,
+    detail: str,
+    code: str = 'bad_request',
+    error: Exception | None = None,
 ) -> bytes:
-    """A whole answer, made without Flask, and its line in the log."""
+    """A whole answer, made without Flask, and its line in the log.
+
+    `start`: the first bytes of the request, which tell whose form the answer has.
+    """
     request_id = uuid.uuid4().hex
     title = HTTPStatus(status).phrase
     token = logs.request_id.set(request_id)
     level = logging.ERROR if error else logging.WARNING
     log.log(level, 'request refused', exc_info=error, extra={'status': status, 'code': code})
+    if GRAPH_START.match(start):
+        body, kind = graph_errors.of_refusal(status, code, detail), GRAPH_JSON
+    else:
+        body, kind = problem_body(status, title, detail, code=code), 'application/problem+json'
     logs.request_id.reset(token)
-    body = problem_body(status, title, detail, code=code)
-    parts = answer(f'{status} {title}', body, 'application/problem+json')
+    parts = answer(f'{status} {title}', body, kind)
     return end_of_head(False, request_id).join(parts)
 
 
@@ -200,7 +212,7 @@ class Door(ConnectionLoop):
         self._unwatch(caller)
         caller.framing = None
         caller.keeps = False
-        caller.sock.unsent += refusal(status, detail, code)
+        caller.sock.unsent += refusal(caller.received, status, detail, code)
         self._continue(caller)
 
     def handle_error(self, req: object, client: CallerSocket, addr: object, exc: Exception) -> None:
@@ -212,10 +224,10 @@ class Door(ConnectionLoop):
         client.pending = None
         if isinstance(exc, ParseException):
             known = (refused for kind, refused in PARSE_ERRORS.items() if isinstance(exc, kind))
-            client.sendall(refusal(*next(known, NOT_HTTP)))
+            client.sendall(refusal(client.start, *next(known, NOT_HTTP)))
         else:
             detail = 'Something unexpected happened; it was logged.'
-            client.sendall(refusal(500, detail, 'internal_error', exc))
+            client.sendall(refusal(client.start, 500, detail, 'internal_error', exc))
 
     # ---- who works on them
 

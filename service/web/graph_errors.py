@@ -85,6 +85,11 @@ def from_problem(answer: Response) -> Response:
     return answer
 
 
+def of_refusal(status: int, code: str, detail: str) -> str:
+    """The body of a refusal that is made without Flask."""
+    return json.dumps(graph_error(_code(status, code), detail))
+
+
 def _code(status: int, code: object) -> int:
     if isinstance(code, int):  # Meta's own
         return code

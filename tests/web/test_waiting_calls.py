@@ -12,6 +12,7 @@ from tests.people import CUSTOMER, sql
 from tests.stack import PHONE_NUMBER_ID, Processes, free_port, wait_until
 from tests.web.clients import head, order, status, webhook
 
+CALL = f'POST /v26.0/{PHONE_NUMBER_ID}/messages'
 MANY = 100  # six for each thread of the worker
 FEW = 'gunicorn -c python:tests.few_waiters wsgi:app'
 ACCEPT = """
@@ -22,8 +23,7 @@ WHERE direction = 'outbound' AND wamid IS NULL
 
 def call(*headers):
     body = json.dumps({'to': CUSTOMER, 'text': {'body': 'Hi'}}).encode()
-    line = f'POST /v26.0/{PHONE_NUMBER_ID}/messages'
-    return head(line, *headers, length=len(body)) + body
+    return head(CALL, *headers, length=len(body)) + body
 
 
 def said(connection):
@@ -131,3 +131,29 @@ def test_beyond_the_most_callers_get_our_own_id_at_once(schema, backend, connect
     finally:
         sql(ACCEPT)
         assert processes.stop_all() == {'web': [0]}
+
+
+UNREADABLE = {
+    'cut off': (call()[:-5], 400, 100),
+    'a line that ends with LF': (call().replace(b'\r\nHost', b'\nHost', 1), 400, 100),
+    'a long first line': (call().replace(b'/messages', b'/messages?' + b'x' * 9000, 1), 414, 100),
+    'another expectation': (call('Expect: nothing'), 417, 100),
+    'another coding': (call('Transfer-Encoding: gzip'), (400, 501), (100, 131000)),
+    'chunks that are none': (
+        head(CALL, 'Transfer-Encoding: chunked') + b'zz\r\n',
+        400,
+        100,
+    ),
+}
+
+
+@pytest.mark.parametrize('case', UNREADABLE.values(), ids=UNREADABLE)
+@pytest.mark.parametrize('below', ['', '/graph'])
+def test_what_cannot_be_read_is_refused_in_metas_form_too(case, below, connect):
+    raw, status_, code = case
+    connection = connect(raw.replace(b'/v26.0', f'{below}/v26.0'.encode(), 1))
+    connection.shutdown(socket.SHUT_WR)
+    answered, body = said(connection)
+    assert answered in (status_ if isinstance(status_, tuple) else (status_,))
+    assert body['error']['code'] in (code if isinstance(code, tuple) else (code,))
+    assert body['error']['fbtrace_id']
