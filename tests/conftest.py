@@ -110,6 +110,9 @@ def database(schema, redis_server):
             db.execute(f'DELETE FROM {table}')  # a TRUNCATE takes ten times as long
     yield db
     settings.forget()
+    left_open = not db.db.is_closed()
+    db.db.close()
+    assert not left_open, 'a connection of this thread was left open'
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,8 @@ class Listener:
                 env=kept | {'PYTHONUNBUFFERED': '1'} | environ,
                 stdout=log,
                 stderr=log,
+                # who runs in the background may have been told to ignore Ctrl-C, as its children do
+                preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
             )
 
     def said(self):

@@ -7,6 +7,7 @@ from http.client import HTTPResponse
 import pytest
 
 from service.web import server
+from service.web.callers import CallerSocket
 from service.web.door import Door
 
 
@@ -80,7 +81,7 @@ def test_what_gunicorn_refuses_is_refused_like_all_else(web, raw, status):
 def test_what_the_application_did_not_catch_tells_nobody_what_it_was(caplog):
     ours, theirs = socket.socketpair()
     with ours, theirs:
-        Door.handle_error(None, None, ours, None, RuntimeError(MINE.decode()))
+        Door.handle_error(None, None, CallerSocket(ours), None, RuntimeError(MINE.decode()))
         answer, problem = read(theirs)
     assert (answer.status, problem['code']) == (500, 'internal_error')
     assert MINE.decode() not in json.dumps(problem)

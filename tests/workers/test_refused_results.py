@@ -392,7 +392,7 @@ def test_errands_that_were_claimed_very_often_stop_nobodys(acme, meta, stand_in,
 
 def test_a_delivery_that_was_tried_very_often_stops_no_other(acme, meta, workers):
     with Listener() as listener:
-        new_endpoint(listener.url, types=['message.received'])
+        new_endpoint(acme, listener.url, types=['message.received'])
         listener.answer(999)  # the highest that HTTP has room for
         comes_in(meta, workers, text_message(wamid='wamid.A'))
         sql(f'UPDATE event_delivery SET attempts = {FULL}')
