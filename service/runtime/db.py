@@ -256,12 +256,13 @@ def public_reason(error: Exception) -> str:
 
 @contextmanager
 def no_connection() -> Iterator[None]:
-    """Give a request's connection back to the pool within a block that takes long."""
-    db.close()
+    """Give a connection, if one is open, back to the pool within a block that takes long."""
+    was_open = db.close()
     try:
         yield
     finally:
-        db.connect()
+        if was_open:
+            db.connect()
 
 
 def fetch(sql: str, params: Parameters = ()) -> list[tuple[Any, ...]]:
