@@ -581,7 +581,12 @@ def test_what_meta_takes_is_the_last_that_went_to_the_customer(
     write('One')
     backend.send()
     assert last_outbound() is None
-    workers.send()
+
+    def is_sent():  # not while the answer to One is stored: its conversation is locked then
+        workers.send()
+        return last_outbound() is not None
+
+    wait_until(is_sent)
     assert 0 <= last_outbound() < 60
     assert conversation_of(backend)['last_outbound_at'] is not None
 
