@@ -44,7 +44,9 @@ class Gateway:
         self.backend, self.meta = Backend(Http(self.url)), Meta(Http(self.url))
 
     def __enter__(self):
-        return self.enter(self.start_entries)
+        self.enter(self.start_entries)
+        wait_until(self.is_whole, 30, message=self.last_lines)
+        return self
 
     @contextmanager
     def entered_late(self):
@@ -70,7 +72,7 @@ class Gateway:
         self.stand_in.start(webhook_url=f'{self.url}/whatsapp-cloud/webhook')
         assert self.processes.run('release') == 0, self.processes.logs('release')
         start()
-        wait_until(self.is_ready, 30, message=lambda: self.processes.logs('web')[-2000:])
+        wait_until(self.is_ready, 30, message=self.last_lines)
         return self
 
     def __exit__(self, *exception):
@@ -79,11 +81,18 @@ class Gateway:
         self.redis.stop()
         self.postgres.stop()
 
-    def is_ready(self):
+    def is_ready(self, query=''):
         try:
-            return requests.get(f'{self.url}/readyz', timeout=3).ok
+            return requests.get(f'{self.url}/readyz{query}', timeout=3).ok
         except requests.RequestException:
             return False
+
+    def is_whole(self):
+        """The workers have started, too, and hear signals."""
+        return self.is_ready('?deep=1')
+
+    def last_lines(self):
+        return '\n'.join(self.processes.logs(name)[-2000:] for name in ENTRIES)
 
     def restart(self, name):
         """kill -9, then start again, as a host does."""

@@ -7,11 +7,13 @@ says nothing. So no connection waits for another one.
 import logging
 import math
 import selectors
+import signal
 import socket
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
+from queue import Empty, SimpleQueue
 
 from gunicorn.workers.gthread import ThreadWorker
 
@@ -26,6 +28,7 @@ RECV_BYTES = 64 * 1024  # at a time
 CLOSE_SECONDS = 2  # that a client has to close after us
 DRAIN_BYTES = 8 * 1024 * 1024  # that it may still send meanwhile
 LAST_REQUEST_SECONDS = 5  # for the rest of a request at SIGTERM
+ENDS = {signal.SIGTERM, signal.SIGINT, signal.SIGQUIT}
 CHECK_SECONDS = 0.25  # between two checks of deadlines
 
 
@@ -34,6 +37,8 @@ class ConnectionLoop(ThreadWorker):
 
     The others are in the hands of a thread.
     """
+
+    heard_before: 'SimpleQueue[int]'  # the master's signals, as they were at the fork
 
     def init_process(self) -> None:
         self._open: set[Caller] = set()
@@ -134,6 +139,16 @@ class ConnectionLoop(ThreadWorker):
 
     # ---- the end of the process
 
+    def init_signals(self) -> None:
+        """Hear signals, and what came between the fork and now.
+
+        Until here the process has its master's handler, which puts them in its copy of the
+        master's queue, where nobody would look: gunicorn 27 then waits `graceful_timeout` for it.
+        """
+        super().init_signals()
+        if ENDS & _drain(self.heard_before):
+            self.alive = False
+
     def handle_exit(self, sig: int, frame: object) -> None:
         """Finish what is under way at SIGTERM, without long waits for a silent PostgreSQL."""
         watchdog.hurry()
@@ -171,3 +186,11 @@ class ConnectionLoop(ThreadWorker):
         for caller in self._open if force else ():
             with suppress(OSError):
                 caller.raw.shutdown(socket.SHUT_RDWR)
+
+
+def _drain(signals: 'SimpleQueue[int]') -> set[int]:
+    heard = set()
+    with suppress(Empty):
+        while True:
+            heard.add(signals.get_nowait())
+    return heard

@@ -2,6 +2,7 @@
 
 import os
 import socket
+from typing import Any
 
 from gunicorn.glogging import Logger
 
@@ -35,6 +36,11 @@ graceful_timeout = 25  # what the contract gives a SIGTERM
 timeout = 30
 control_socket_disable = True
 worker_tmp_dir = '/dev/shm' if os.path.isdir('/dev/shm') else None  # noqa: S108
+
+
+def post_fork(server: Any, worker: Any) -> None:
+    """gunicorn's hook: let a worker know what its master heard before the worker listened."""
+    worker.heard_before = server.SIG_QUEUE
 
 
 class OutcomesOnly(Logger):

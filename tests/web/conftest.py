@@ -34,15 +34,16 @@ def connect(web, backend):
 
 @pytest.fixture
 def start(schema, backend, tmp_path):
-    """start(workers=…, port=…, wait=…): web processes of this test; with .port and .master."""
+    """start(workers=…, port=…, wait=…, env=…): web processes of this test; with .port, .master."""
     backend.account()
     started = []
 
-    def start(workers=1, port=None, wait=True):
+    def start(workers=1, port=None, wait=True, env=None):
         processes = Processes(tmp_path / str(len(started)), {'WEB_CONCURRENCY': str(workers)})
         processes.port = port or free_port()
         started.append(processes)
-        (processes.master,) = processes.start('web', env={'PORT': str(processes.port)})
+        port = {'PORT': str(processes.port)}
+        (processes.master,) = processes.start('web', env=port | (env or {}))
         if wait:
             wait_until(lambda: serves(processes), 30, message=lambda: processes.logs('web'))
         return processes

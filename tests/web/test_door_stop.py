@@ -45,6 +45,17 @@ def accepts(port):
         return probe.connect_ex(('127.0.0.1', port)) == 0
 
 
+@pytest.mark.parametrize('signum', [signal.SIGTERM, signal.SIGINT, signal.SIGQUIT])
+def test_a_signal_while_a_worker_boots_ends_it(start, signum):
+    slow = {'GUNICORN_CMD_ARGS': '--worker-class tests.web.slow_boot.SlowBoot'}
+    processes = start(wait=False, env=slow)
+    wait_until(lambda: 'Booting worker' in processes.logs('web'), 30)
+    began = time.monotonic()
+    processes.master.send(signum)
+    assert processes.master.wait(20) == 0
+    assert time.monotonic() - began < 12
+
+
 @pytest.mark.alone
 def test_after_kill_9_of_the_master_the_next_one_starts_and_nobody_loses_a_request(connect, start):
     processes = start(workers=2)
