@@ -14,7 +14,8 @@ from service.web.answer_fields import Answer
 from service.web.responses import JSONObject
 
 View = TypeVar('View', bound=Callable[..., Any])
-Shape = type[Answer] | JSONObject  # of an answer: a schema, or JSON Schema as it is
+# Of an answer: a schema, one of several, or JSON Schema as it is.
+Shape = type[Answer] | tuple[type[Answer], ...] | JSONObject
 Bodies = Mapping[str, Schema | JSONObject]  # by content type
 JSON = 'application/json'
 IDEMPOTENCY_KEY: JSONObject = {

@@ -43,7 +43,7 @@ _foreign_receipts = threading.BoundedSemaphore(4)
 @blueprint.post('/<graph_version:version>/<number>/messages', strict_slashes=False)
 @scope('send')
 @describe(
-    operating_answers.GraphMessage,
+    (operating_answers.GraphMessage, operating_answers.GraphSuccess),
     bodies={JSON: METAS_MESSAGE},
     problems=SENDING,
     examples=request_examples.GRAPH_MESSAGES,

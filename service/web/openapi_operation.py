@@ -138,6 +138,11 @@ def _answer(status: int, answer: tuple[str, Shape] | None, components: Component
     }
     if answer:
         kind, shape = answer
-        schema = shape if isinstance(shape, dict) else components.refer(shape())
-        found['content'] = {kind: {'schema': schema}}
+        found['content'] = {kind: {'schema': _schema(shape, components)}}
     return found
+
+
+def _schema(shape: Shape, components: Components) -> JSONObject:
+    if isinstance(shape, tuple):
+        return {'anyOf': [components.refer(one()) for one in shape]}
+    return shape if isinstance(shape, dict) else components.refer(shape())

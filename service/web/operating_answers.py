@@ -5,6 +5,7 @@ from service.web.answer_fields import (
     Answer,
     any_object,
     anything,
+    flag,
     identifier,
     many,
     moment,
@@ -104,6 +105,12 @@ class GraphMessage(Answer):
     messaging_product = word('whatsapp')
     contacts = many(GraphContact)
     messages = many(GraphMessageId)
+
+
+class GraphSuccess(Answer):
+    """What Meta answers to a read receipt."""
+
+    success = flag()
 
 
 WebhookEventPage = page_of(ListedWebhookEvent)
