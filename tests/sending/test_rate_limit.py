@@ -5,7 +5,6 @@ import os
 import subprocess
 import sys
 import time
-from bisect import bisect_left
 from collections import Counter
 
 import pytest
@@ -33,9 +32,12 @@ def acquire(limiter, wanted, rate=10, number=NUMBER):
     return limiter.acquire({number: request(number, rate, wanted)})[number]
 
 
-def busiest_second(times):
+def too_early(times, rate, began):
+    """Those beyond a burst of one second and the rate since. What is seen late is never too early,
+    however busy the machine is.
+    """
     times = sorted(times)
-    return max(index + 1 - bisect_left(times, at - 1) for index, at in enumerate(times))
+    return [at for index, at in enumerate(times) if index + 1 > rate * (1 + at - began)]
 
 
 def test_a_burst_of_one_second_is_granted_at_once_and_no_more(limiter):
@@ -131,6 +133,7 @@ print(json.dumps(times))
 
 
 def test_three_greedy_processes_never_exceed_the_rate_in_any_second(database):
+    began = time.time()
     processes = [
         subprocess.Popen(
             [sys.executable, '-c', GREEDY], cwd=ROOT, env=os.environ, stdout=subprocess.PIPE
@@ -138,7 +141,7 @@ def test_three_greedy_processes_never_exceed_the_rate_in_any_second(database):
         for _ in range(3)
     ]
     times = [at for process in processes for at in json.loads(process.communicate()[0])]
-    assert busiest_second(times) <= 50
+    assert not too_early(times, 50, began)
     assert len(times) >= 75
 
 
@@ -152,16 +155,16 @@ def test_messages_leave_at_the_rate_of_their_number(backend, workers, stand_in, 
     for n in range(12):
         backend.send(f'+120255502{n:02}', chatbot_id='slow')
 
+    began = time.monotonic()
+
     def all_left():
         workers.send()
         return sql("SELECT count(*) FROM message WHERE status = 'accepted'")[0][0] == 57
 
-    wait_until(all_left, 6)
+    wait_until(all_left, 20)
     sends = stand_in.sends()
     for number, rate in ((NUMBER, 20), ('300112233445567', 5)):
-        assert (
-            busiest_second([one['monotonic'] for one in sends if one['phone_number_id'] == number])
-            <= rate
-        )
+        times = [one['monotonic'] for one in sends if one['phone_number_id'] == number]
+        assert not too_early(times, rate, began)
     assert Counter(one['opaque'] for one in sends).most_common(1)[0][1] == 1
     assert sends[-1]['monotonic'] - sends[0]['monotonic'] < 3.5

@@ -94,6 +94,7 @@ def test_replies_overtake_a_bulk_of_ten_thousand(backend, stand_in, back_room):
     backend.account()
     backend.account('other', OTHER_NUMBER)
     bulk(CHATBOT, 10000)
+    first = time.monotonic()
     wake(SEND)
     wait_until(lambda: stand_in.get('/sends', counts='brief')['calls'] > 100, 10)
     for turn in range(4):
@@ -104,9 +105,8 @@ def test_replies_overtake_a_bulk_of_ten_thousand(backend, stand_in, back_room):
             assert left_after(stand_in, message_id, began) < most
     counts = stand_in.get('/sends', counts='brief')
     assert counts['accepted_more_than_once'] == 0
-    assert (
-        max(counts['max_per_second'].values()) <= 88
-    )  # 80 exactly is for tests.bench, on a machine of its own
+    # SEND_RATE, a burst of one second, and the replies of the other number
+    assert counts['calls'] <= 80 * (1 + time.monotonic() - first) + 4
     assert sql("SELECT count(*) FROM message WHERE status = 'queued'")[0][0] > 8000
 
 
