@@ -1055,6 +1055,14 @@ CREATE INDEX graph_media_age ON graph_media (created_at);
 CREATE INDEX CONCURRENTLY media_at_meta ON media (meta_id) WHERE meta_id IS NOT NULL;
 CREATE INDEX CONCURRENTLY media_upload_at_meta ON media_upload (meta_id) WHERE meta_id IS NOT NULL;
 
+-- version 13: operating: what it costs, what happened by the hour, how long it is kept
+
+-- What it costs.
+
+-- What happened, by the hour.
+
+-- How long it is kept.
+
 -- retired: what only the upgrade and the former version's processes needed; the next release drops it
 
 DROP PROCEDURE IF EXISTS mark_waiting_messages();

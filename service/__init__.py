@@ -18,7 +18,9 @@ each other (each only those above it):
                   health.
     media         Files: fetched from Meta, taken from callers, kept in a directory or a bucket.
     messages      Messages as rows, and what belongs to one: statuses, relations, echoes,
-                  receipts, usage.
+                  receipts.
+    billing       What messages cost: the ledger by the day, the rate card, budgets.
+    stats         What happened, by the hour: the roll-up and its sums.
     sending       The journey out: what may go, when and to whom; claims, rates, holds, results,
                   statuses; bulk.
     replies       Asking who answers: the history that a responder sees, the call, what its answer
@@ -28,6 +30,8 @@ each other (each only those above it):
                   passed on.
     jobs          Every kind of due work on one screen: its queue, who claims, does and records it,
                   when the next is due.
+    privacy       How long what is kept, and one person's data: erased, exported.
+    doctor        What is not as it should be, and how to mend it.
     web           The HTTP API. The only room that knows Flask and gunicorn.
 
 A customer writes: web (door, webhook) -> webhooks (inbox, process, payload, routing,
@@ -49,10 +53,14 @@ PACKAGES = (
     'accounts',
     'media',
     'messages',
+    'billing',
+    'stats',
     'sending',
     'replies',
     'webhooks',
     'events',
     'jobs',
+    'privacy',
+    'doctor',
     'web',
 )
