@@ -13,6 +13,7 @@ from typing import Any, Literal, Protocol, TypeVar
 from flask import Blueprint, Flask, current_app, g, request
 from peewee import Field, ModelSelect
 
+from service.accounts import api_key
 from service.accounts.account import Account
 from service.accounts.api_key import ROOT, ROOT_KEY, Key
 from service.runtime.config import settings
@@ -76,9 +77,14 @@ def guard(blueprint: Blueprint, any_query: bool = False) -> Blueprint:
     blueprint.before_request(bodies.read)
     if not any_query:
         blueprint.before_request(check_query)
+    give_connection(blueprint)
+    return blueprint
+
+
+def give_connection(blueprint: Blueprint) -> None:
+    """From here on, its requests have a database connection."""
     blueprint.before_request(_connect)
     blueprint.teardown_request(_disconnect)
-    return blueprint
 
 
 def require_key() -> None:
@@ -112,8 +118,18 @@ def _find_key() -> Key | None:
     kind, _, text = request.headers.get('Authorization', '').partition(' ')
     if kind.lower() != 'bearer':
         return None
-    text = text.strip()
+    return key_of_text(text.strip())
+
+
+def key_of_text(text: str) -> Key | None:
+    """The key that this is; None for none of ours."""
     return ROOT_KEY if is_one_of(text, settings.API_KEYS) else known_keys.find(text)
+
+
+def key_of_digest(digest: bytes) -> Key | None:
+    """The key with this SHA-256; None for none of ours."""
+    roots = {api_key.digest_of(text) for text in settings.API_KEYS}
+    return ROOT_KEY if digest in roots else known_keys.find_digest(digest)
 
 
 def require_key_still() -> None:

@@ -40,9 +40,10 @@ class KnownKeys:
 
     def find(self, text: str) -> Key | None:
         """The key that this is; None for none of ours."""
-        if not FORM.fullmatch(text):
-            return None
-        digest = api_key.digest_of(text)
+        return self.find_digest(api_key.digest_of(text)) if FORM.fullmatch(text) else None
+
+    def find_digest(self, digest: bytes) -> Key | None:
+        """The key with this SHA-256; None for none of ours."""
         known = self._known.get(digest)
         if known and time.monotonic() < known.until:
             return known.key

@@ -77,8 +77,10 @@ def _routes(app: Flask) -> Iterator[tuple[Rule, str]]:
 
 
 def _tags(app: Flask) -> Iterator[JSONObject]:
-    """The blueprints: what each is for says the docstring of its module."""
-    for name, blueprint in app.blueprints.items():
+    """The blueprints of the API: what each is for says the docstring of its module."""
+    told = {rule.endpoint.partition('.')[0] for rule, _ in _routes(app)}
+    for name in sorted(told, key=list(app.blueprints).index):
+        blueprint = app.blueprints[name]
         about = import_module(blueprint.import_name).__doc__ or ''
         yield {'name': name, 'description': unwrapped(about)}
 

@@ -5,7 +5,9 @@ from typing import get_args
 from service.web.auth import Scope
 
 PUBLIC = {'/healthz', '/readyz', '/whatsapp-cloud/webhook', '/whatsapp-cloud/webhook/<chatbot_id>'}
-VIEWER = 'documents.api_page_part'  # Swagger UI: says nothing of this gateway
+# Swagger UI, and how the dashboard looks: they say nothing of this gateway.
+PARTS = {'documents.api_page_part', 'dashboard_static.file'}
+LOGIN = {'/whatsapp-cloud/dashboard/login'}
 
 
 def test_every_route_says_which_scope_it_needs(application):
@@ -17,5 +19,5 @@ def test_every_route_says_which_scope_it_needs(application):
     ]
     assert len(marks) >= 45
     assert [path for path, mark in marks if mark not in get_args(Scope)] == []
-    viewer = {rule.rule for rule in application.url_map.iter_rules() if rule.endpoint == VIEWER}
-    assert {path for path, mark in marks if mark == 'public'} == PUBLIC | viewer
+    parts = {rule.rule for rule in application.url_map.iter_rules() if rule.endpoint in PARTS}
+    assert {path for path, mark in marks if mark == 'public'} == PUBLIC | LOGIN | parts

@@ -1,0 +1,64 @@
+"""Logging in to the dashboard with a key, and out again."""
+
+import re
+from http import HTTPStatus
+from typing import Any
+
+from flask import redirect, request
+from flask import url_for as url_of
+from werkzeug.wrappers import Response
+
+from service.web.auth import key_of_text, scope
+from service.web.dashboard import dashboard_session
+from service.web.dashboard.dashboard_session import PATH
+from service.web.dashboard.pages import LOGIN, pages, render
+from service.web.request_input import query_parameters
+
+blueprint = pages('login', __name__, is_public=True)
+leaving = pages('logout', __name__)
+BLIND = 'This key lacks the scope "read", without which there is nothing to see here.'
+UNKNOWN = 'This is not a valid key. Look at it again: is it whole, and of this gateway?'
+# A page of the dashboard: nothing that a browser could take for another site.
+OWN_PAGE = re.compile(re.escape(PATH) + r'(?:[/?](?!/)[!-\[\]-~]*)?')
+
+
+@blueprint.get('/login')
+@scope('public')
+@query_parameters('next')
+def login() -> Any:
+    """Show the field for a key; who has logged in already is led on."""
+    if dashboard_session.is_open():
+        return redirect(_wanted(), HTTPStatus.SEE_OTHER)
+    return render('login.html', error=None)
+
+
+@blueprint.post('/login')
+@scope('public')
+@query_parameters('next')
+def log_in() -> Any:
+    """Open a session with a key."""
+    dashboard_session.check_origin()
+    text = request.form.get('key', '').strip()
+    key = key_of_text(text)
+    if key is None:
+        return render('login.html', error=UNKNOWN), HTTPStatus.UNAUTHORIZED
+    if 'read' not in key.scopes:
+        return render('login.html', error=BLIND), HTTPStatus.FORBIDDEN
+    answer = redirect(_wanted(), HTTPStatus.SEE_OTHER)
+    dashboard_session.open_session(answer, text)
+    return answer
+
+
+@leaving.post('/logout')
+@scope('read')
+def log_out() -> Response:
+    """End the session of this browser."""
+    answer = redirect(url_of(LOGIN), HTTPStatus.SEE_OTHER)
+    dashboard_session.close_session(answer)
+    return answer
+
+
+def _wanted() -> str:
+    """The page that a person wanted to see before they had to log in."""
+    wanted = request.args.get('next', '')
+    return wanted if OWN_PAGE.fullmatch(wanted) else PATH
