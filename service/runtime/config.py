@@ -280,14 +280,6 @@ class Settings:
 settings = Settings()
 
 
-def is_command() -> bool:
-    """Whether `flask COMMAND` loads the application.
-
-    Then the command itself checks what it needs, and --help needs nothing.
-    """
-    return os.environ.get('FLASK_RUN_FROM_CLI') == 'true' and 'run' not in sys.argv
-
-
 def check(process: str) -> None:
     """Stop a process whose environment is missing or wrong, with a line that names the variable."""
     try:

@@ -7,6 +7,7 @@ import sys
 import time
 from contextvars import ContextVar
 from types import TracebackType
+from typing import TextIO
 
 from service.runtime.config import settings
 
@@ -66,9 +67,13 @@ class Formatter(logging.Formatter):
         ]
 
 
-def configure() -> None:
-    """Send everything to stdout, also what gunicorn, RQ and werkzeug have to say."""
-    handler = logging.StreamHandler(sys.stdout)
+def configure(stream: TextIO | None = None, least: int = logging.NOTSET) -> None:
+    """Send everything to stdout, also what gunicorn, RQ and werkzeug have to say.
+
+    To another `stream` a command does, and only what is of the `least` level.
+    """
+    handler = logging.StreamHandler(stream or sys.stdout)
+    handler.setLevel(least)
     handler.setFormatter(Formatter())
     logging.root.handlers[:] = [handler]
     logging.root.setLevel(settings.LOG_LEVEL)

@@ -140,6 +140,8 @@ class WakeupThread:
         self._pid: int | None = None
         self._lock = threading.Lock()
         self._quiet_until = 0.0
+        self._thread: threading.Thread | None = None
+        self._is_ending = False
 
     def wake(self, name: str) -> None:
         """Mark a queue after a commit; returns at once and never fails."""
@@ -154,7 +156,8 @@ class WakeupThread:
         with self._lock:
             if self._pid != os.getpid():
                 self._pid = os.getpid()
-                threading.Thread(target=self._run, name='wakeup', daemon=True).start()
+                self._thread = threading.Thread(target=self._run, name='wakeup', daemon=True)
+                self._thread.start()
 
     def _run(self) -> None:
         seconds: float | None = None
@@ -162,6 +165,17 @@ class WakeupThread:
             self._marked.wait(seconds)
             self._marked.clear()
             seconds = self._ring()
+            if self._is_ending and not self._names:
+                return
+
+    def finish(self, seconds: float) -> None:
+        """Ring for what is marked, for so long at most: before a process that is short ends."""
+        if self._thread is None or self._pid != os.getpid():
+            return
+        self._is_ending = True
+        self._marked.set()
+        self._thread.join(seconds)
+        self._thread, self._pid, self._is_ending = None, None, False
 
     def _ring(self) -> float | None:
         """Wake the marked queues that may be woken; seconds until the next one, None without."""
@@ -187,3 +201,4 @@ class WakeupThread:
 
 _wakeup_thread = WakeupThread()
 wake = _wakeup_thread.wake
+finish = _wakeup_thread.finish

@@ -63,7 +63,7 @@ GRAPH_DOOR = (graph_messages, graph_files, graph_hand_on)
 
 
 def create_app() -> Flask:
-    if not config.is_command():
+    if not cli.is_running():
         config.check('web')
         logs.configure()
         db.configure()

@@ -34,7 +34,7 @@ OUTBOUND = {
     'service/runtime/deadline.py',
     'service/runtime/public_address.py',
     'service/replies/responder_client.py',
-    'service/web/listen.py',
+    'service/web/commands/listen.py',
 }  # the clients that speak to the outside
 
 

@@ -22,6 +22,7 @@ from service.events import endpoint, event_body
 from service.events.event_types import TYPES
 from service.runtime import bounded_answer, deadline, retry_after, standard_webhooks
 from service.runtime.config import ConfigError, settings
+from service.web.commands.gateway_command import GatewayCommand, is_json
 from service.web.endpoint_schemas import standard_secret
 
 WAIT = 20  # seconds that the gateway waits for the next event
@@ -154,7 +155,14 @@ def _secret(context: click.Context, parameter: click.Parameter, value: str | Non
     return value
 
 
-@click.command()
+@click.command(
+    cls=GatewayCommand,
+    is_local=False,
+    examples=[
+        'flask listen --forward-to http://127.0.0.1:3000/hook',
+        'flask listen --forward-to http://127.0.0.1:3000/hook --url https://gateway.example',
+    ],
+)
 @click.option('--forward-to', required=True, callback=_address, help='Where events are posted to.')
 @click.option(
     '--url',
@@ -178,7 +186,10 @@ def listen(
     type_: str | None,
     after: str,
 ) -> None:
-    """Hand the events of a gateway on to a service on this machine, until Ctrl-C."""
+    """Hand the events of a gateway on to a service on this machine, until Ctrl-C.
+
+    With --json it shows a document for each event, a line each, and all else on stderr.
+    """
     given = {'chatbot_id': chatbot_id, 'type': type_}
     filters = {name: value for name, value in given.items() if value}
     source = Source(url, _key(key), filters, after)
@@ -187,7 +198,7 @@ def listen(
         _begin(source, target, is_secret_made=not secret)
         _hand_on(source, target)
     except KeyboardInterrupt:
-        click.echo(f'\nGo on where this ended with --after {source.after}')
+        click.echo(f'\nGo on where this ended with --after {source.after}', err=is_json())
 
 
 def _begin(source: Source, target: Target, is_secret_made: bool) -> None:
@@ -197,14 +208,17 @@ def _begin(source: Source, target: Target, is_secret_made: bool) -> None:
     except Away as away:
         raise click.ClickException(f'{source.url} does not answer ({away}).') from None
     if is_secret_made:
-        click.echo(f'Signed with {target.secret}, as docs/events.md says.')
+        click.echo(f'Signed with {target.secret}, as docs/events.md says.', err=is_json())
     many = f'; {len(waiting)} or more are there already' if waiting else ''
-    click.echo(f'Events of {source.url} go to {target.url}{many}. Ctrl-C ends it.')
+    click.echo(f'Events of {source.url} go to {target.url}{many}. Ctrl-C ends it.', err=is_json())
 
 
 def _hand_on(source: Source, target: Target) -> None:
     for event in source.events(_tell_away):
         outcome = target.post(event)
+        if is_json():
+            click.echo(json.dumps({'event': event, 'outcome': outcome}))
+            continue
         click.echo(f'{time.strftime("%H:%M:%S")} {event["type"]} {event["id"]} -> {outcome}')
 
 
