@@ -22,6 +22,7 @@ from rq.serializers import JSONSerializer
 
 from service.runtime import config, db, logs, migrate
 from service.runtime import heartbeat as process
+from service.runtime.connection_plan import WORKERS
 from service.runtime.db import CONNECTION_LOST, connection, reason
 from service.runtime.queues import ERRANDS, EVENTS, INCOMING, SEND, client, connect
 from service.runtime.session import deadline
@@ -36,13 +37,6 @@ ROOMS: dict[str, tuple[str, ModuleType]] = {
     'errands': (ERRANDS, background),
     'events': (EVENTS, send_events),
 }
-CONNECTIONS = {
-    'incoming': 6,
-    'send': 6,
-    'errands': 4,
-    'events': 4,
-    'clock': 1,
-}  # to PostgreSQL, at most
 MOST_FILES = 10_000  # open in one process: connections above all
 GRACE = 20  # seconds for what is in flight at SIGTERM, of the 25 that the contract gives
 AT_LAST = 23.5  # seconds after which a process ends even when something hangs that knows no limit
@@ -157,7 +151,7 @@ def _wait_for_all(children: list[int]) -> int:
 
 def run(name: str) -> None:
     """Be one worker until SIGTERM."""
-    db.configure(CONNECTIONS[name])
+    db.configure(WORKERS[name])
     os.nice(10 if name == 'errands' else 0)  # where cores are few, what customers write comes first
     _on_signals(stop)
     _hear_at_once()

@@ -35,7 +35,8 @@ class ManagementError(Exception):
         self.outcome = outcome
 
 
-def _refused(kind: OutcomeKind, title: str, cause: str | None = None) -> ManagementError:
+def refused(kind: OutcomeKind, title: str, cause: str | None = None) -> ManagementError:
+    """The error for what is not Meta's own: no answer, or one that cannot be read."""
     return ManagementError(Outcome(kind, error=make_error(title, cause=cause)))
 
 
@@ -54,10 +55,10 @@ class ManagementClient:
         for _ in range(MAX_PAGES):
             query = {'fields': FIELDS, 'limit': PAGE} | ({'after': after} if after else {})
             answer = self._answer('GET', waba_id, token, query, most=left)
-            page = _understood(answer)
+            page = understood(answer)
             left -= len(answer.data)
             if not isinstance(page.get('data'), list):
-                raise _refused(
+                raise refused(
                     OutcomeKind.FAILED, 'Meta answered something that is no list of templates'
                 )
             found += page['data']
@@ -67,7 +68,7 @@ class ManagementClient:
                 return found
             if after == before or time.monotonic() > deadline:
                 break
-        raise _refused(OutcomeKind.RETRY, 'The list of templates does not end', 'unreachable')
+        raise refused(OutcomeKind.RETRY, 'The list of templates does not end', 'unreachable')
 
     def create_template(self, waba_id: str, token: str, body: dict[str, Any]) -> dict[str, Any]:
         """Meta's answer: id, status, category."""
@@ -92,7 +93,7 @@ class ManagementClient:
         query: dict[str, Any],
         body: dict[str, Any] | None = None,
     ) -> dict[str, Any]:
-        return _understood(self._answer(method, waba_id, token, query, body))
+        return understood(self._answer(method, waba_id, token, query, body))
 
     def _answer(
         self,
@@ -111,9 +112,9 @@ class ManagementClient:
             headers = JSON_BODY if body else None
             return self._meta.call(method, path, token, text, headers, most=most)
         except Unreadable as error:
-            raise _refused(OutcomeKind.RETRY, f'Meta answered {error}', 'no_answer') from None
+            raise refused(OutcomeKind.RETRY, f'Meta answered {error}', 'no_answer') from None
         except HTTPError as error:
-            raise _refused(
+            raise refused(
                 OutcomeKind.UNKNOWN, f'No answer from Meta ({type(error).__name__})', 'no_answer'
             ) from None
 
@@ -133,10 +134,11 @@ def _after(paging: dict[str, Any]) -> str | None:
     )
 
 
-def _understood(answer: Answer) -> dict[str, Any]:
+def understood(answer: Answer) -> dict[str, Any]:
+    """The JSON of an answer. Raises ManagementError when Meta refused, or it is none."""
     body = json_of(answer)
     if answer.status >= 300:
         raise ManagementError(refusal(answer, body or {}))
     if body is None:
-        raise _refused(OutcomeKind.UNKNOWN, 'Meta answered something that is not JSON', 'no_answer')
+        raise refused(OutcomeKind.UNKNOWN, 'Meta answered something that is not JSON', 'no_answer')
     return body

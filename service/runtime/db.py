@@ -19,6 +19,7 @@ from psycopg2.extensions import cursor, new_type, register_type
 
 from service.runtime.array_literal import Parameters, with_arrays
 from service.runtime.config import settings
+from service.runtime.connection_plan import WEB
 from service.runtime.durability import commit_option
 from service.runtime.prepared import Prepared
 from service.runtime.session import LONG, Cursor, Session, long_time, seconds_left
@@ -61,7 +62,7 @@ class Database(PostgresqlDatabase):
         super().__init__(None, autoconnect=False)
         self._lock = nullcontext()  # what it would guard is each thread's own
 
-    def init(self, database: str, max_connections: int = 10, **parameters: Any) -> None:  # type: ignore[override]
+    def init(self, database: str, max_connections: int = WEB, **parameters: Any) -> None:  # type: ignore[override]
         self.close_idle()
         self._free_places = threading.Semaphore(max_connections)
         super().init(database, **parameters)
@@ -189,7 +190,7 @@ class Database(PostgresqlDatabase):
 db = Database()
 
 
-def configure(max_connections: int = 10) -> None:
+def configure(max_connections: int = WEB) -> None:
     """Name the server, without connecting to it."""
     factories = {'connection_factory': Session, 'cursor_factory': Cursor}
     db.init(settings.DATABASE_URL, max_connections, **factories, **CONNECT)

@@ -10,6 +10,7 @@ from redis import RedisError
 
 from service.jobs import job_table
 from service.runtime import heartbeat, migrate
+from service.runtime.connection_plan import WORKERS
 from service.runtime.db import connection, public_reason
 from service.runtime.queues import client
 from service.runtime.session import deadline
@@ -20,7 +21,7 @@ from service.web.request_input import check_names, choice, query_parameters
 from service.web.responses import Answer, JSONObject
 
 blueprint = Blueprint('health', __name__)
-WORKER_KINDS = ('incoming', 'send', 'errands', 'events', 'clock')  # what `python -m workers` runs
+WORKER_KINDS = tuple(WORKERS)
 HANG_SECONDS = 4  # a commit of webhooks that takes longer hangs
 READY_SECONDS = 3  # for PostgreSQL's answers to /readyz
 

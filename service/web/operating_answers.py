@@ -63,6 +63,22 @@ class Readiness(Answer):
     oldest_due_seconds = any_object('With `deep=1`: how long work has waited.', optional=True)
 
 
+class Check(Answer):
+    """One thing that was looked at."""
+
+    check = string(example='subscribed')
+    result = word('ok', 'warn', 'fail')
+    detail = string('What was found.')
+    fix = string('What mends it; null when it is as it should be.', null=True)
+
+
+class Diagnostics(Answer):
+    """What is as it should be for an account, and what is not."""
+
+    ok = flag('Whether every check is `ok`.')
+    checks = many(Check)
+
+
 class Problem(Answer):
     """A refusal (RFC 9457). Programs compare `code`; `detail` and `errors` are for people."""
 
