@@ -3,17 +3,27 @@
 import click
 from flask import Flask
 
+from service.web.commands.account_commands import account
 from service.web.commands.doctor import doctor
+from service.web.commands.events_commands import events
+from service.web.commands.keys_commands import keys
 from service.web.commands.lift_brakes import lift_brakes
 from service.web.commands.listen import listen
+from service.web.commands.queue_commands import queue
 from service.web.commands.rotate_keys import rotate_keys
 from service.web.commands.send_bulk import send_bulk
+from service.web.commands.send_command import send
 from service.web.commands.subscribe import subscribe
 
 COMMANDS = (
+    account,
+    send,
+    send_bulk,
+    events,
+    queue,
+    keys,
     doctor,
     subscribe,
-    send_bulk,
     listen,
     rotate_keys,
     lift_brakes,

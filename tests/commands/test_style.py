@@ -41,7 +41,8 @@ def test_every_command_shows_examples_that_it_would_take(commands, run):
         assert command.examples, words
         for example in command.examples:
             assert f'  {example}\n' in shown, words
-            line = shlex.split(example.partition(' < ')[0].rpartition(' | ')[2])
+            alone = example.partition(' < ')[0].rpartition(' | ')[2]
+            line = shlex.split(alone.removeprefix('KEY=$(').removesuffix(')'))
             assert tuple(line[: 1 + len(words)]) == ('flask', *words), example
             given = [word for word in line[1 + len(words) :] if not word.endswith('.csv')]
             options = {name for one in command.params for name in one.opts}

@@ -5,9 +5,11 @@ keys in it, too.
 """
 
 import json
+from collections.abc import Mapping
+from http import HTTPStatus
 from typing import Any
 
-from flask import current_app, g
+from flask import Flask, current_app, g
 
 from service.accounts.api_key import ROOT_KEY
 from service.web.commands.gateway_command import Refused
@@ -16,21 +18,37 @@ from service.web.responses import JSONObject
 PREFIX = '/whatsapp-cloud'
 
 
-def ask(method: str, path: str, body: JSONObject | None = None, **query: Any) -> JSONObject:
+def ask(
+    method: str,
+    path: str,
+    body: JSONObject | None = None,
+    headers: Mapping[str, str] | None = None,
+    **query: Any,
+) -> JSONObject:
     """The answer of the API to a root key; {} when it has none. Raises Refused.
 
     A parameter of the query that is None is left out.
     """
     given = {name: value for name, value in query.items() if value is not None}
-    app = current_app._get_current_object()  # type: ignore[attr-defined]
-    context = app.test_request_context(PREFIX + path, method=method, json=body, query_string=given)
-    with context:
+    status, found = _answer(
+        PREFIX + path, method=method, json=body, headers=headers, query_string=given
+    )
+    if status >= HTTPStatus.BAD_REQUEST:
+        raise Refused(found)
+    return found
+
+
+def ask_health(path: str) -> JSONObject:
+    """What /readyz and the like answer, which is no refusal where something is away."""
+    return _answer(path)[1]
+
+
+def _answer(path: str, **request: Any) -> tuple[int, JSONObject]:
+    app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]
+    with app.test_request_context(path, **request):
         g.key = ROOT_KEY
         answer = app.full_dispatch_request()
-        found: JSONObject = json.loads(answer.get_data() or b'{}')
-        if answer.status_code >= 400:
-            raise Refused(found)
-        return found
+        return answer.status_code, json.loads(answer.get_data() or b'{}')
 
 
 def pages(path: str, limit: int, **query: Any) -> JSONObject:
