@@ -29,14 +29,7 @@ from service.web import (
     webhook,
     webhook_events,
 )
-from service.web.dashboard import (
-    dashboard_session,
-    login,
-    missing_page,
-    overview,
-    pages,
-    static_files,
-)
+from service.web.dashboard import site
 
 API = (
     messages,
@@ -53,13 +46,6 @@ API = (
     media_upload,
     media_download,
     documents,
-)
-DASHBOARD = (
-    login.blueprint,
-    login.leaving,
-    static_files.blueprint,
-    overview.blueprint,
-    missing_page.blueprint,
 )
 GRAPH_DOOR = (graph_messages, graph_files, graph_hand_on)
 
@@ -78,9 +64,7 @@ def create_app() -> Flask:
     app.register_blueprint(webhook.blueprint)
     for module in API:
         app.register_blueprint(module.blueprint, url_prefix='/whatsapp-cloud')
-    pages.init_app(app)
-    for blueprint in DASHBOARD:
-        app.register_blueprint(blueprint, url_prefix=dashboard_session.PATH)
+    site.init_app(app)
     app.url_map.converters['graph_version'] = graph_door.GraphVersion
     for module in GRAPH_DOOR:
         below = f'{module.blueprint.name}_below'

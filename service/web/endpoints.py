@@ -184,15 +184,22 @@ def resume(endpoint_id: UUID) -> JSONObject:
 )
 def replay(endpoint_id: UUID) -> Answer:
     """Deliver all of a time once more, and what the endpoint was not told then."""
-    found = _find(endpoint_id)
+    _find(endpoint_id)
     data = check(endpoint_schemas.replay_schema, request_input.json_object())
     since, until = data['since'], data.get('until') or datetime.now(UTC)
+    count = replay_stretch(endpoint_id, since, until)
+    return {'events': count, 'since': since, 'until': until}, 202
+
+
+def replay_stretch(endpoint_id: UUID, since: datetime, until: datetime) -> int:
+    """Deliver a stretch of time once more; how many events. Raises NotFound or Conflict."""
+    found = _find(endpoint_id)
     if redelivery.count_wanted(found.id, since, until) > redelivery.MAX_REPLAYED:
         sentence = f'These are more than {redelivery.MAX_REPLAYED:,} events; name a shorter time.'
         raise Conflict(sentence)
     count = redelivery.replay(found.id, since, until)
     wake(EVENTS)
-    return {'events': count, 'since': since, 'until': until}, 202
+    return count
 
 
 @blueprint.get('/endpoints/<uuid:endpoint_id>/deliveries')

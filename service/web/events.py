@@ -140,16 +140,23 @@ def _deliveries(found: Event) -> list[JSONObject]:
 @describe(event_answers.Resent, 202, body=resend_schema, problems=('conflict',))
 def resend(event_id: UUID) -> Answer:
     """Deliver an event once more, to one endpoint or to all that want it."""
-    found = _find(event_id)
+    _find(event_id)
     data = check(resend_schema, request_input.optional_json_object())
+    found = deliver_anew(event_id, data.get('endpoint_id'))
+    return {'id': found.id, 'type': found.type, 'deliveries': _deliveries(found)}, 202
+
+
+def deliver_anew(event_id: UUID, endpoint_id: str | None) -> Event:
+    """Deliver an event once more; None: to all that want it. Raises NotFound or Conflict."""
+    found = _find(event_id)
     wanting = redelivery.who_wants(found.id, current_key().chatbot_ids)
-    if 'endpoint_id' in data:
-        wanting = [id_ for id_ in [_endpoint_id(data['endpoint_id'])] if id_ in wanting]
+    if endpoint_id is not None:
+        wanting = [id_ for id_ in [_endpoint_id(endpoint_id)] if id_ in wanting]
     if not wanting:
         raise Conflict('No endpoint wants this event.')
     redelivery.resend(found.id, wanting)
     wake(EVENTS)
-    return {'id': found.id, 'type': found.type, 'deliveries': _deliveries(found)}, 202
+    return found
 
 
 def _endpoint_id(given: str) -> str:

@@ -5,7 +5,7 @@ from functools import partial
 from http import HTTPStatus
 from typing import Any
 
-from flask import Blueprint, Flask, Response, current_app, g, redirect, render_template, request
+from flask import Blueprint, Response, current_app, g, redirect, render_template, request
 from flask import url_for as url_of
 from peewee import PeeweeException
 from playhouse.pool import MaxConnectionsExceeded
@@ -14,7 +14,7 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from service.runtime.errors import GatewayError
 from service.web import auth, bodies, responses
-from service.web.dashboard import dashboard_session, static_files, wording
+from service.web.dashboard import dashboard_session, static_files
 from service.web.dashboard.dashboard_session import PATH
 from service.web.request_input import check_query
 
@@ -49,12 +49,6 @@ REFUSALS = (
     (MaxConnectionsExceeded, responses.on_database_error),
     (Exception, responses.on_unexpected_error),
 )
-
-
-def init_app(app: Flask) -> None:
-    app.jinja_env.trim_blocks = True
-    app.jinja_env.lstrip_blocks = True
-    app.jinja_env.filters |= wording.FILTERS
 
 
 def pages(name: str, import_name: str, is_public: bool = False) -> Blueprint:

@@ -81,6 +81,11 @@ def words(name: object) -> str:
     return NONE if name is None else str(name).replace('_', ' ').lower()
 
 
+def double(state: str) -> tuple[str, str]:
+    """A state with its label, as a choice."""
+    return state, words(state).capitalize()
+
+
 FILTERS: dict[str, Callable[..., Any]] = {
     'number': number,
     'money': money,
@@ -89,4 +94,5 @@ FILTERS: dict[str, Callable[..., Any]] = {
     'moment': moment,
     'tone': tone,
     'words': words,
+    'double': double,
 }

@@ -9,7 +9,7 @@ addEventListener('DOMContentLoaded', () => {
   });
   if (menu) menu.hidden = false;
   const zone = document.querySelector('#zone');
-  if (zone) zone.textContent = `of ${Intl.DateTimeFormat().resolvedOptions().timeZone}`;
+  if (zone) zone.textContent = Intl.DateTimeFormat().resolvedOptions().timeZone;
   localTimes(document);
 });
 
