@@ -1059,6 +1059,127 @@ CREATE INDEX CONCURRENTLY media_upload_at_meta ON media_upload (meta_id) WHERE m
 
 -- What it costs.
 
+ALTER TABLE whatsapp_cloud_account
+    ADD COLUMN monthly_budget numeric(14, 4) CHECK (monthly_budget > 0);   -- in the rate card's currency; null: none
+ALTER TABLE usage_log
+    ADD COLUMN country text,                    -- of the customer's calling code, ISO 3166; null: no phone is known
+    ADD COLUMN delivered boolean NOT NULL DEFAULT false;    -- only then Meta bills it
+
+-- What messages add to the sums of their day, in the transaction that changes them. Without a key: nobody waits for
+-- anybody. '' stands for what is not known.
+CREATE TABLE usage_delta (
+    chatbot_id text NOT NULL,
+    day date NOT NULL,                          -- UTC, of usage_log.at
+    direction text NOT NULL,
+    category text NOT NULL,
+    country text NOT NULL,
+    pricing_type text NOT NULL,                 -- Meta's: regular, free_customer_service, free_entry_point
+    model text NOT NULL,
+    count integer NOT NULL,
+    delivered integer NOT NULL,
+    prompt_tokens bigint,
+    completion_tokens bigint
+);
+-- The sums of a day, without what is still in usage_delta: the clock moves it (service/billing/roll_up.py).
+CREATE TABLE usage_day (
+    chatbot_id text NOT NULL,
+    day date NOT NULL,
+    direction text NOT NULL,
+    category text NOT NULL,
+    country text NOT NULL,
+    pricing_type text NOT NULL,
+    count bigint NOT NULL,
+    delivered bigint NOT NULL,
+    PRIMARY KEY (chatbot_id, day, direction, category, country, pricing_type)
+);
+CREATE TABLE usage_tokens_day (
+    chatbot_id text NOT NULL,
+    day date NOT NULL,
+    model text NOT NULL,
+    prompt_tokens bigint,
+    completion_tokens bigint,
+    PRIMARY KEY (chatbot_id, day, model)
+);
+-- Messages from before this section, which no trigger has counted: those of a chatbot with
+-- counted_until <= usage_log.at < since. The clock counts them portion by portion; then the row goes.
+CREATE TABLE usage_backlog (
+    chatbot_id text PRIMARY KEY,
+    counted_until timestamptz NOT NULL,
+    since timestamptz NOT NULL
+);
+INSERT INTO usage_backlog (chatbot_id, counted_until, since)
+SELECT chatbot_id, '-infinity', now() FROM whatsapp_cloud_account a
+WHERE EXISTS (SELECT FROM usage_log u WHERE u.chatbot_id = a.chatbot_id);
+
+CREATE FUNCTION pricing_type(pricing json) RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+    SELECT left(coalesce(pricing ->> 'type', CASE pricing ->> 'billable' WHEN 'true' THEN 'regular' ELSE '' END, ''), 64)
+$$;
+CREATE VIEW usage_uncounted AS
+SELECT u.chatbot_id, (u.at AT TIME ZONE 'UTC')::date AS day, u.direction, coalesce(u.category, '') AS category,
+    pricing_type(u.pricing) AS pricing_type, coalesce(u.model, '') AS model, u.prompt_tokens, u.completion_tokens,
+    u.delivered OR m.direction = 'outbound' AND m.status IN ('delivered', 'read', 'played') AS arrived
+FROM usage_backlog b JOIN usage_log u ON u.chatbot_id = b.chatbot_id AND u.at >= b.counted_until AND u.at < b.since
+    JOIN message m ON m.id = u.message_id;
+CREATE FUNCTION count_new_usage() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO usage_delta
+    SELECT chatbot_id, (at AT TIME ZONE 'UTC')::date, direction, coalesce(category, ''), coalesce(country, ''),
+        pricing_type(pricing), coalesce(model, ''), count(*), count(*) FILTER (WHERE delivered),
+        sum(prompt_tokens), sum(completion_tokens)
+    FROM added a
+    WHERE NOT EXISTS (SELECT FROM usage_backlog b
+        WHERE b.chatbot_id = a.chatbot_id AND a.at >= b.counted_until AND a.at < b.since)
+    GROUP BY 1, 2, 3, 4, 5, 6, 7;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER count_new_usage AFTER INSERT ON usage_log REFERENCING NEW TABLE AS added
+    FOR EACH STATEMENT EXECUTE FUNCTION count_new_usage();
+
+-- What was counted is taken back, and counted as it is now.
+CREATE FUNCTION count_changed_usage() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO usage_delta
+    SELECT c.chatbot_id, (c.at AT TIME ZONE 'UTC')::date, c.direction, c.category, c.country, c.pricing_type, '',
+        sum(c.sign), coalesce(sum(c.sign) FILTER (WHERE c.delivered), 0)
+    FROM (
+        SELECT chatbot_id, at, direction, coalesce(category, '') AS category, coalesce(country, '') AS country,
+            pricing_type(pricing) AS pricing_type, delivered, -1 AS sign FROM before
+        UNION ALL
+        SELECT chatbot_id, at, direction, coalesce(category, ''), coalesce(country, ''),
+            pricing_type(pricing), delivered, 1 FROM after) c
+    WHERE NOT EXISTS (SELECT FROM usage_backlog b
+        WHERE b.chatbot_id = c.chatbot_id AND c.at >= b.counted_until AND c.at < b.since)
+    GROUP BY 1, 2, 3, 4, 5, 6
+    HAVING sum(c.sign) <> 0 OR coalesce(sum(c.sign) FILTER (WHERE c.delivered), 0) <> 0;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER count_changed_usage AFTER UPDATE ON usage_log REFERENCING OLD TABLE AS before NEW TABLE AS after
+    FOR EACH STATEMENT EXECUTE FUNCTION count_changed_usage();
+
+-- A newer rate card than service/billing/rates.csv (`flask rates load`); empty: that one.
+CREATE TABLE rate (
+    market text NOT NULL,                       -- a country (ISO 3166), or one of Meta's regions
+    category text NOT NULL,
+    tier_from bigint NOT NULL,                  -- of the messages of a month, counted from 1
+    tier_to bigint,                             -- null: all further ones
+    valid_from date NOT NULL,
+    valid_to date,                              -- the last day; null: until further notice
+    currency text NOT NULL,
+    price numeric(14, 8) NOT NULL,
+    source text NOT NULL,
+    loaded_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (market, category, valid_from, tier_from)
+);
+
+-- That a month's cost has reached so much of its account's budget was told.
+CREATE TABLE budget_notice (
+    chatbot_id text NOT NULL,
+    month date NOT NULL,
+    percent smallint NOT NULL,
+    told_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (chatbot_id, month, percent)
+);
+
 -- What happened, by the hour.
 
 -- How long it is kept.

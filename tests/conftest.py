@@ -83,7 +83,8 @@ def redis_server():
 
 
 TABLES = (
-    'idempotency_key, usage_log, message_fact, message_status, read_receipt, media_upload, '
+    'idempotency_key, usage_log, usage_backlog, usage_delta, usage_day, usage_tokens_day, rate, '
+    'budget_notice, message_fact, message_status, read_receipt, media_upload, '
     'media, graph_media, message_search, message_backfill, message, batch, '
     'contact_event, conversation_identity, conversation_merged, conversation, webhook_event, '
     'template, template_sync, '

@@ -10,6 +10,7 @@ from contextlib import suppress
 
 from redis import RedisError
 
+from service.billing import roll_up
 from service.events import event_list, event_retention
 from service.graph import outage
 from service.jobs import job_table
@@ -103,7 +104,7 @@ def promote() -> None:
 
 def sweep() -> None:
     """Repair what a dead worker, a lost answer or two concurrent transactions left behind."""
-    _run_parts(settle_lost, settle_strays, join_orphans, end_batches, complete_old)
+    _run_parts(settle_lost, settle_strays, join_orphans, end_batches, sum_usage, complete_old)
 
 
 def settle_lost() -> None:
@@ -136,10 +137,16 @@ def end_batches() -> None:
     _log_swept(batches_done=ended)
 
 
+def sum_usage() -> None:
+    """Move what messages added to the usage into the sums of its days."""
+    roll_up.fold()
+
+
 def complete_old() -> None:
     """Derive what some messages of an earlier version lack."""
     with db.atomic():
         search_index.backfill()
+    roll_up.count_old()
 
 
 def _log_swept(**counts: int) -> None:

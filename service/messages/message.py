@@ -6,9 +6,7 @@ from datetime import datetime, timedelta
 
 from peewee import BooleanField, DateTimeField, SmallIntegerField, TextField
 
-from service.messages import usage
 from service.messages.search_vector import TsVector, message_columns
-from service.runtime.db import execute
 from service.runtime.model import JSON, Model
 from service.runtime.prepared import Prepared
 from service.runtime.rows import Json, JsonText, Uuid, fetch_bulk_as
@@ -175,20 +173,3 @@ def insert_inbound(messages: Sequence[ReceivedMessage]) -> list[StoredMessage]:
     # Everybody inserts in one order, so that two workers never wait for each other.
     rows = sorted(messages, key=lambda message: message.key)
     return fetch_bulk_as(StoredMessage, INSERT_INBOUND_MESSAGES, rows)
-
-
-LOG_USAGE = Prepared(
-    """
-INSERT INTO usage_log (message_id, chatbot_id, direction, type, {ai_columns})
-SELECT id, chatbot_id, direction, type, {ai_usage} FROM message
-WHERE id = ANY(%s::uuid[]) AND NOT echo ORDER BY id
-ON CONFLICT (message_id) DO NOTHING
-""",
-    ai_columns=usage.AI_COLUMNS,
-    ai_usage=usage.AI_USAGE,
-)
-
-
-def log_usage(message_ids: Sequence[str]) -> None:
-    """Count messages for billing: received, or accepted by Meta from us; each once."""
-    execute(LOG_USAGE, (message_ids,))

@@ -7,7 +7,7 @@ in the middle of the text, a refusal has its own field, and an error may come wi
 import re
 from typing import Any
 
-from service.messages.usage import AIUsage
+from service.billing.ledger import AIUsage
 from service.replies import completion_stream
 from service.replies.reply_failure import NoReply
 from service.runtime.strict_json import NotJSON, cleaned, parse_object

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from service.messages.usage import AIUsage
+from service.billing.ledger import AIUsage
 
 SendBody = dict[str, Any]  # as for POST /send
 

@@ -34,6 +34,7 @@ ORDER = (
     'message_search', 'message_backfill', 'media', 'media_upload', 'read_receipt', 'message_status',
     'message_fact', 'usage_log', 'idempotency_key', 'batch', 'graph_outage', 'process',
     'reply_request', 'api_key', 'endpoint', 'event', 'event_delivery', 'graph_media',
+    'usage_backlog', 'usage_delta', 'usage_day', 'usage_tokens_day', 'rate', 'budget_notice',
 )  # fmt: skip
 
 

@@ -2,12 +2,12 @@
 
 from dataclasses import dataclass, field
 
+from service.billing.ledger import AIUsage
 from service.content.message_schema import is_one_time_code
 from service.content.message_types import TEXT_LIMIT
 from service.content.plain_text import read
 from service.content.text_split import split
 from service.messages.message import related_wamid
-from service.messages.usage import AIUsage
 from service.sending.personalisation import Body
 from service.templates.rendering import render
 from service.templates.template import Template, TemplateKey, Templates, template_key

@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
+from service.billing import ledger
+from service.content.calling_codes import country_of
 from service.conversations import service_window
 from service.graph import outage
 from service.graph.outcome import Outcome, OutcomeKind
-from service.messages import usage
 from service.messages.state_machine import HoldReason, Status
 from service.runtime.config import settings
 from service.runtime.db import db
@@ -61,6 +62,7 @@ class AcceptedMessage:
     wa_id: str | None
     at: datetime
     meta_answer: JsonText | None
+    country: str | None
 
 
 @dataclass(slots=True)
@@ -125,12 +127,13 @@ UPDATE message m SET wamid = coalesce(m.wamid, n.wamid), answer_wa_id = n.wa_id,
     ELSE m.status END
 FROM {rows}
 WHERE m.id = n.id AND NOT m.tries @> jsonb_build_array(jsonb_build_object('wamid', n.wamid))
-RETURNING m.id, m.chatbot_id, m.direction, m.type, m.ai_usage)
-INSERT INTO usage_log (message_id, chatbot_id, direction, type, {ai_columns})
-SELECT id, chatbot_id, direction, type, {ai_usage} FROM accepted ON CONFLICT (message_id) DO NOTHING
+RETURNING m.id, m.chatbot_id, m.direction, m.type, m.ai_usage, n.country)
+INSERT INTO usage_log (message_id, chatbot_id, direction, type, country, {ai_columns})
+SELECT id, chatbot_id, direction, type, country, {ai_usage} FROM accepted
+ON CONFLICT (message_id) DO NOTHING
 """,
-    ai_columns=usage.AI_COLUMNS,
-    ai_usage=usage.AI_USAGE,
+    ai_columns=ledger.AI_COLUMNS,
+    ai_usage=ledger.AI_USAGE,
 )
 RECORD_FAILED_ATTEMPTS = Prepared.for_rows(FailedAttempt)(
     """
@@ -215,7 +218,12 @@ def tries_entry(attempts: int, outcome: Outcome, at: datetime | None) -> dict[st
 def _accepted_message(result: SendResult) -> AcceptedMessage:
     outcome = result.outcome
     answer = awaited_answer.kept(result.message.wants_answer, outcome.answer)
-    return AcceptedMessage(result.message.id, outcome.wamid, outcome.wa_id, result.at, answer)
+    country = None
+    if (result.message.extra or {}).get('recipient_type') != 'group':
+        country = country_of(outcome.wa_id or result.message.recipient_to)
+    return AcceptedMessage(
+        result.message.id, outcome.wamid, outcome.wa_id, result.at, answer, country
+    )
 
 
 def _suffers(result: SendResult, news: outage.News) -> bool:

@@ -5,11 +5,13 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from service.billing import ledger
+from service.billing.ledger import LoggedMessage
+from service.content.calling_codes import country_of
 from service.conversations import service_window
 from service.graph.outcome import ErrorDict, classify_error
-from service.messages import message
 from service.messages.message_status import DeliveryStatus
-from service.messages.state_machine import TOLD, UNDELIVERED, Status, moves_up
+from service.messages.state_machine import ARRIVED, TOLD, UNDELIVERED, Status, moves_up
 from service.runtime.prepared import Prepared, fill
 from service.runtime.rows import Json, Jsonb, Uuid, execute_bulk
 from service.runtime.untrusted import clean
@@ -43,6 +45,7 @@ class TargetMessage:
     new_tries: list[dict[str, Any]] | None = None
     use_fallback: bool = False
     pair_delay: float | None = None  # seconds that Meta wants the pair to pause
+    country: str | None = None  # of the phone that a status names
     was_accepted: bool = field(init=False)  # before these statuses: it is counted already
 
     def __post_init__(self) -> None:
@@ -96,11 +99,15 @@ class FirstSign:
 
 @dataclass(slots=True)
 class Price:
-    """What Meta charges for a message."""
+    """What Meta charges for a message, as far as one body tells; and whether it was delivered.
+
+    Meta bills what was delivered.
+    """
 
     message_id: Uuid
-    category: str | None
-    pricing: Json
+    category: str | None = None
+    pricing: Json | None = None
+    delivered: bool = False
 
 
 CHANGE_MESSAGES = Prepared.for_rows(StatusChange)(
@@ -138,12 +145,15 @@ FROM (
   ORDER BY c.id FOR NO KEY UPDATE OF c SKIP LOCKED) n
 WHERE c.id = n.id
 """)
-# Meta tells the same price with each status: a row is written for the first one.
+# Meta tells the same price with each status: a row is written for the first one, and once more
+# when the message was delivered.
 PRICE_MESSAGES = Prepared.for_rows(Price)("""
-UPDATE usage_log u SET category = coalesce(n.category, u.category), pricing = n.pricing
+UPDATE usage_log u SET category = coalesce(n.category, u.category),
+  pricing = coalesce(n.pricing, u.pricing), delivered = u.delivered OR n.delivered
 FROM {rows} WHERE u.message_id = n.message_id
   AND (u.category IS DISTINCT FROM coalesce(n.category, u.category)
-    OR u.pricing::text IS DISTINCT FROM n.pricing::text)
+    OR u.pricing::text IS DISTINCT FROM coalesce(n.pricing, u.pricing)::text
+    OR n.delivered AND NOT u.delivered)
 """)
 
 
@@ -153,12 +163,10 @@ def advance(news: News) -> list[SendFailure]:
     Failures come last: what is known to have arrived is not sent again.
     """
     changed = {}
-    prices = {}
+    prices: dict[str, Price] = {}
     failures = []
     for target, status in sorted(news, key=lambda one: one[1].status == Status.FAILED):
-        if status.pricing:
-            category = clean(status.pricing.get('category'), 64)
-            prices[target.id] = Price(target.id, category, status.pricing)
+        _add_price(prices, target, status)
         if target.is_over(status.wamid):
             continue
         is_first = target.wamid is None
@@ -173,6 +181,18 @@ def advance(news: News) -> list[SendFailure]:
     return failures
 
 
+def _add_price(prices: dict[str, Price], target: TargetMessage, status: DeliveryStatus) -> None:
+    """Note what a status tells of the price, before it moves its message."""
+    is_news = status.status in ARRIVED and target.status not in ARRIVED
+    if not (is_news or status.pricing):
+        return
+    price = prices.setdefault(target.id, Price(target.id))
+    price.delivered |= status.status in ARRIVED
+    if status.pricing:
+        price.category = clean(status.pricing.get('category'), 64) or price.category
+        price.pricing = status.pricing
+
+
 def apply_status(target: TargetMessage, status: DeliveryStatus) -> tuple[bool, SendFailure | None]:
     """Whether a status moves its message, and the failure that follows of it."""
     state = _state_after(target, status)
@@ -185,9 +205,17 @@ def apply_status(target: TargetMessage, status: DeliveryStatus) -> tuple[bool, S
     target.hold_reason = None
     target.delay = None
     target.accepted_at = target.accepted_at or status.timestamp
+    target.country = target.country or _country(status)
     if error and was_undelivered and not target.echo:
         return True, _apply_failure(target, status, error)
     return True, None
+
+
+def _country(status: DeliveryStatus) -> str | None:
+    """Of the phone that a status names; a group has none."""
+    if status.recipient.get('recipient_type') == 'group':
+        return None
+    return country_of(clean(status.recipient.get('recipient_id')))
 
 
 def _state_after(target: TargetMessage, status: DeliveryStatus) -> str:
@@ -233,7 +261,7 @@ def _write(targets: Sequence[TargetMessage]) -> None:
     execute_bulk(PAUSE_PAIRS, _pauses(targets))
     accepted = [target for target in targets if not target.was_accepted]
     if accepted:
-        message.log_usage([target.id for target in accepted])
+        ledger.log_usage([LoggedMessage(one.id, one.country) for one in accepted])
         signs = {one.conversation_id: one.accepted_at for one in accepted}
         execute_bulk(NOTE_OUTBOUND, [FirstSign(id_, at) for id_, at in signs.items()])
 

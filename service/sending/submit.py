@@ -18,6 +18,7 @@ from datetime import datetime
 from itertools import islice
 
 from service.accounts.account import Account
+from service.billing.ledger import AIUsage
 from service.conversations.identity import resolve
 from service.conversations.identity_claim import addressee
 from service.conversations.identity_store import known_phones
@@ -25,7 +26,6 @@ from service.conversations.pause import Occasion, PausedBy
 from service.media import outbound_file
 from service.messages.message import Message
 from service.messages.references import with_wamids
-from service.messages.usage import AIUsage
 from service.runtime.db import connection
 from service.runtime.errors import Invalid, TooManyQueued
 from service.sending import batch, late_answer, outbox, send_policy, takeover

@@ -105,10 +105,25 @@ class LiftedBrakes(Answer):
 
 
 class UsageRow(Answer):
-    day = day()
+    """`day` or `month`, as asked for with `by`; `category` and `country` as with `group`."""
+
+    day = day(optional=True)
+    month = string(optional=True, example='2026-11')
     direction = word('inbound', 'outbound')
-    category = string("Meta's pricing category; null until a status brings it.", null=True)
+    category = string(
+        "Meta's pricing category; null until a status brings it.", null=True, optional=True
+    )
+    country = string(
+        "Of the customer's number, ISO 3166; null where only a BSUID is known.",
+        null=True,
+        optional=True,
+        example='BR',
+    )
     count = whole()
+    billed = whole('Those that were delivered and that Meta bills.')
+    unpriced = whole('Those of `billed` whose price the rate card does not know.')
+    cost = number('Null while some are unpriced.', null=True)
+    currency = string("The rate card's.", null=True, example='USD')
 
 
 class TokensRow(Answer):
@@ -119,7 +134,7 @@ class TokensRow(Answer):
 
 
 class Usage(Answer):
-    """Messages received and accepted by Meta, and what AIs took for the answers, by UTC day."""
+    """Messages received and accepted by Meta, what they cost, and what AIs took, by UTC day."""
 
     data = many(UsageRow)
     tokens = many(TokensRow)

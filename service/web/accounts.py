@@ -1,6 +1,5 @@
-"""Accounts: connect, show, deactivate, resume; and what they used."""
+"""Accounts: connect, show, deactivate, resume."""
 
-from datetime import date
 from functools import partial
 
 from flask import Blueprint
@@ -9,7 +8,6 @@ from service.accounts import account_list, health_event, waba
 from service.accounts.account import SEND_STATES, Account
 from service.content import message_schema
 from service.graph import outage
-from service.messages import usage
 from service.runtime.queues import ERRANDS, INCOMING, SEND, wake
 from service.sending import brake, holds
 from service.web import account_answers, pagination, request_examples, request_input
@@ -150,20 +148,6 @@ def _own_brakes(account: Account) -> list[str]:
     return [scope for scope in brake.BRAKE_SCOPES if is_own[scope]]
 
 
-@blueprint.get('/usage')
-@scope('read')
-@query_parameters('chatbot_id', 'from', 'to')
-@describe(account_answers.Usage, problems=('unknown_chatbot',))
-def show_usage() -> JSONObject:
-    """Count the messages of an account, by day, direction and category."""
-    account = find_account(request_input.required('chatbot_id'))
-    first, last = _date('from'), _date('to')
-    return {
-        'data': usage.by_day(account.chatbot_id, first, last),
-        'tokens': usage.tokens_by_day(account.chatbot_id, first, last),
-    }
-
-
 def _serialize(chatbot_id: str) -> JSONObject:
     return health_event.serialize_account(find_account(chatbot_id))
 
@@ -173,11 +157,3 @@ def _resume(chatbot_id: str) -> None:
     holds.release_account(chatbot_id)
     wake(SEND)
     wake(INCOMING)
-
-
-def _date(name: str) -> date | None:
-    value = request_input.parameter(name)
-    try:
-        return date.fromisoformat(value) if value else None
-    except ValueError:
-        raise request_input.invalid(name, 'Not a date like 2026-11-22.') from None

@@ -26,6 +26,7 @@ from service.web import (
     messages,
     responses,
     templates,
+    usage_report,
     webhook,
     webhook_events,
 )
@@ -36,6 +37,7 @@ API = (
     batches,
     accounts,
     diagnostics,
+    usage_report,
     conversations,
     contacts,
     endpoints,

@@ -41,6 +41,7 @@ class Description:
     headers: tuple[JSONObject, ...] = ()
     examples: Mapping[str, Any] = field(default_factory=dict)
     refuses_as_meta: bool = False
+    also: Mapping[str, JSONObject] = field(default_factory=dict)
 
 
 def describe(
@@ -53,11 +54,13 @@ def describe(
     headers: tuple[JSONObject, ...] = (),
     examples: Mapping[str, Any] | None = None,
     refuses_as_meta: bool = False,
+    also: Mapping[str, JSONObject] | None = None,
 ) -> Callable[[View], View]:
     """Mark a view. `statuses`: those of its answers that are no refusal, 200 when none is named.
 
     `body`: the JSON that it takes; `bodies`: of several content types, or another one.
-    `refuses_as_meta`: in the form of Meta's errors, and with Meta's own, too.
+    `refuses_as_meta`: in the form of Meta's errors, and with Meta's own, too. `also`: what it
+    answers to those who accept another content type.
     """
     answer = None if shape is None else (content_type, shape)
     taken = {JSON: body} if body else bodies or {}
@@ -68,6 +71,7 @@ def describe(
         headers=headers,
         examples=examples or {},
         refuses_as_meta=refuses_as_meta,
+        also=also or {},
     )
 
     def mark(view: View) -> View:

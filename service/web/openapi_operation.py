@@ -1,6 +1,6 @@
 """One operation of the OpenAPI document: a route and a method, as its view and its marks say."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from http import HTTPStatus
 from inspect import getdoc
 from typing import Any
@@ -120,7 +120,7 @@ def _codes(rule: Rule, method: str, scope: str, described: Description) -> Itera
 def _responses(described: Description, codes: set[str], components: Components) -> JSONObject:
     found: JSONObject = {}
     for status, answer in described.answers.items():
-        found[str(status)] = _answer(status, answer, components)
+        found[str(status)] = _answer(status, answer, described.also, components)
     known = [code for code in STATUS_OF if code in codes]
     if described.refuses_as_meta:
         return found | refusals_as_meta(known, components)
@@ -131,7 +131,12 @@ def _responses(described: Description, codes: set[str], components: Components) 
     return found
 
 
-def _answer(status: int, answer: tuple[str, Shape] | None, components: Components) -> JSONObject:
+def _answer(
+    status: int,
+    answer: tuple[str, Shape] | None,
+    also: Mapping[str, JSONObject],
+    components: Components,
+) -> JSONObject:
     found: JSONObject = {
         'description': f'{HTTPStatus(status).phrase}.',
         'headers': header_references('Request-Id'),
@@ -139,6 +144,7 @@ def _answer(status: int, answer: tuple[str, Shape] | None, components: Component
     if answer:
         kind, shape = answer
         found['content'] = {kind: {'schema': _schema(shape, components)}}
+        found['content'] |= {other: {'schema': schema} for other, schema in also.items()}
     return found
 
 

@@ -23,6 +23,10 @@ CSV: JSONObject = {
     'description': 'A header line, then a recipient a line: `to` or `recipient`, and a column for '
     'each placeholder. The order stands in the query.',
 }
+USAGE_CSV: JSONObject = {
+    'type': 'string',
+    'description': 'The rows of `data` with a header line.',
+}
 METAS_WEBHOOK: JSONObject = {
     'type': 'object',
     'description': "Meta's webhook. Whatever it holds is stored, if the signature is right.",

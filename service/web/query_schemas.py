@@ -5,6 +5,7 @@ Which of them a view takes stands at the view (`query_parameters`).
 
 from service.accounts import health_event
 from service.accounts.account import SEND_STATES
+from service.billing.usage import PERIODS
 from service.events.delivery_list import STATUSES as DELIVERY_STATUSES
 from service.events.endpoint import KINDS
 from service.events.event_types import TYPES
@@ -57,6 +58,9 @@ PARAMETERS: dict[str, Parameter] = {
     'field': (words(*health_event.FIELDS), "Of Meta's webhooks."),
     'from': (DAY, 'The first UTC day.'),
     'to_day': (DAY, 'The last UTC day.'),
+    'by': (words(*PERIODS) | {'default': 'day'}, 'How long a row is.'),
+    'group': (TEXT | {'default': 'category'}, 'A list: `category`, `country`.'),
+    'dry_run': (YES_OR_NO, 'Only say how many would be sent, and what it would cost.'),
     'name': (TEXT, 'Of a template.'),
     'language': (TEXT, 'Of a template, like `en_US`.'),
     'category': (TEXT, "Meta's category of a template."),
@@ -79,7 +83,7 @@ OF_VIEW: dict[tuple[str, str], Parameter] = {
         words('received', 'processed', 'failed', 'quarantined'),
         'What became of it.',
     ),
-    ('accounts.show_usage', 'to'): PARAMETERS.pop('to_day'),
+    ('usage.show', 'to'): PARAMETERS.pop('to_day'),
     ('endpoints.index', 'kind'): (words(*KINDS), 'What they get.'),
     ('endpoints.deliveries', 'status'): (words(*DELIVERY_STATUSES), 'What became of them.'),
     ('events.index', 'after'): (TEXT, 'Behind this id; `now`: what has not happened yet.'),
@@ -92,7 +96,7 @@ OF_VIEW: dict[tuple[str, str], Parameter] = {
 }
 # A view cannot do without them.
 REQUIRED = {
-    ('accounts.show_usage', 'chatbot_id'),
+    ('usage.show', 'chatbot_id'),
     ('templates.show', 'language'),
     ('templates.delete', 'chatbot_id'),
 }

@@ -6,6 +6,9 @@ import time
 from collections.abc import Iterable
 from datetime import datetime
 
+from service.billing import ledger
+from service.billing.ledger import LoggedMessage
+from service.content.calling_codes import country_of
 from service.content.plain_text import read
 from service.conversations import conversation, opt_out
 from service.conversations.conversation import Activity
@@ -62,12 +65,17 @@ def _store_messages(unique: dict[MessageKey, Item]) -> list[Item]:
     rows = [_row(item) for item in unique.values()]
     new = message.insert_inbound(rows)
     stored = {one.key: one.id for one in new}
-    if stored:
-        message.log_usage(list(stored.values()))
+    new_rows = [row for row in rows if row.key in stored]
+    ledger.log_usage([LoggedMessage(stored[row.key], _country(row)) for row in new_rows])
     search_index.follow_changes(rows, new)
     for key, item in unique.items():
         item.set_outcome(ItemOutcome.STORED if key in stored else ItemOutcome.DUPLICATE)
     return _new_items(unique, stored)
+
+
+def _country(row: ReceivedMessage) -> str | None:
+    phone = row.sender.get('from')
+    return country_of(phone) if isinstance(phone, str) else None
 
 
 def _store_echoes(unique: dict[MessageKey, Item]) -> list[Item]:

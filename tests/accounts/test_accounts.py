@@ -323,10 +323,11 @@ def test_usage_counts_what_was_received_and_accepted_by_day_and_category(
     ((today,),) = sql("SELECT to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD')")
     answer = backend.get('/usage', query_string={'chatbot_id': CHATBOT})
     assert answer.status_code == 200
+    rest = {'billed': 0, 'unpriced': 0, 'cost': 0, 'currency': 'USD'}
     assert sorted(answer.json['data'], key=json.dumps) == [
-        {'day': today, 'direction': 'inbound', 'category': None, 'count': 1},
-        {'day': today, 'direction': 'outbound', 'category': 'utility', 'count': 1},
-        {'day': today, 'direction': 'outbound', 'category': None, 'count': 2},
+        {'day': today, 'direction': 'inbound', 'category': None, 'count': 1, **rest},
+        {'day': today, 'direction': 'outbound', 'category': 'utility', 'count': 1, **rest},
+        {'day': today, 'direction': 'outbound', 'category': None, 'count': 2, **rest},
     ]
 
 

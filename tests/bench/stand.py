@@ -45,7 +45,8 @@ OURS = (
     'ALLOW_',
 )
 EMPTY = (
-    'idempotency_key, usage_log, message_fact, message_status, read_receipt, media_upload, '
+    'idempotency_key, usage_log, usage_backlog, usage_delta, usage_day, usage_tokens_day, rate, '
+    'budget_notice, message_fact, message_status, read_receipt, media_upload, '
     'media, message, '
     'contact_event, conversation_identity, conversation_merged, conversation, webhook_event'
 )

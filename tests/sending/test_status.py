@@ -282,10 +282,12 @@ def test_a_price_that_is_told_again_writes_no_row(backend, told):
     sent(backend, 'wamid.1')
     price = {'billable': True, 'category': 'utility', 'type': 'regular'}
     told(status_of('wamid.1', 'sent', AT, pricing=price))
-    written = sql('SELECT xmin::text FROM usage_log')
-    told(status_of('wamid.1', 'delivered', AT + 1, pricing=price))
-    assert sql('SELECT xmin::text FROM usage_log') == written
-    told(status_of('wamid.1', 'read', AT + 2, pricing=price | {'billable': False}))
+    told(status_of('wamid.1', 'delivered', AT + 1, pricing=price))  # from now on it is billed
+    written = sql('SELECT xmin::text, delivered FROM usage_log')
+    assert written[0][1] is True
+    told(status_of('wamid.1', 'read', AT + 2, pricing=price))
+    assert sql('SELECT xmin::text, delivered FROM usage_log') == written
+    told(status_of('wamid.1', 'played', AT + 3, pricing=price | {'billable': False}))
     assert sql("SELECT category, pricing ->> 'billable' FROM usage_log") == [('utility', 'false')]
 
 

@@ -68,7 +68,7 @@ LISTS = {
     '/contacts': ('chatbot_id', 'phone', 'user_id', 'username', 'opted_out', 'limit', 'cursor'),
     '/batches': ('chatbot_id', 'limit', 'cursor'),
     '/webhook-events': ('status', 'limit', 'cursor'),
-    '/usage': ('chatbot_id', 'from', 'to'),
+    '/usage': ('chatbot_id', 'from', 'to', 'by', 'group'),
     f'/account/{CHATBOT}/health': ('field', 'limit', 'cursor'),
     '/templates': (
         'chatbot_id',
