@@ -4,12 +4,25 @@ import json
 
 from aiohttp import web
 
-from . import ai, control, customers, desk, graph, graph_objects, news, phone, responder, wire
+from . import (
+    ai,
+    control,
+    customers,
+    desk,
+    graph,
+    graph_objects,
+    news,
+    onboarding,
+    phone,
+    responder,
+    wire,
+)
 from .error_codes import graph_error
 from .simulator import SIMULATOR, Simulator
 
 BODY_LIMIT = 110 * 1024 * 1024  # Meta's largest media, and a bit
-ID = r'{version:v\d+\.\d+}/{id:\d+}'
+VERSION = r'{version:v\d+\.\d+}'
+ID = VERSION + r'/{id:\d+}'
 
 
 def create_app(simulator: Simulator) -> web.Application:
@@ -28,6 +41,10 @@ def graph_routes() -> list[web.RouteDef]:
         web.get(f'/{ID}/message_templates', graph_objects.list_templates, allow_head=False),
         web.post(f'/{ID}/message_templates', graph_objects.create_template),
         web.delete(f'/{ID}/message_templates', graph_objects.delete_template),
+        web.get(f'/{ID}/subscribed_apps', onboarding.list_subscribed, allow_head=False),
+        web.post(f'/{ID}/subscribed_apps', onboarding.subscribe),
+        web.get(f'/{ID}/subscriptions', onboarding.app_subscriptions, allow_head=False),
+        web.get(f'/{VERSION}/debug_token', onboarding.debug_token, allow_head=False),
         web.get(f'/{ID}', graph_objects.look_up, allow_head=False),
         web.delete(f'/{ID}', graph_objects.delete),
         web.get('/whatsapp_business/attachments/', graph_objects.download, allow_head=False),

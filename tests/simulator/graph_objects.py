@@ -5,9 +5,10 @@ from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
+from . import numbers
 from .graph import bearer, parsed
 from .media import name_problem, refusal, uploaded
-from .simulator import SIMULATOR, Simulator
+from .simulator import SIMULATOR
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -59,20 +60,11 @@ async def look_up(request: web.Request) -> web.Response:
         return web.json_response(
             simulator.media.described(object_id, base_url, simulator.config.media_url_ttl)
         )
-    if object_id == simulator.flags.phone_number_id or object_id in simulator.config.numbers:
-        return web.json_response(number_object(simulator, object_id))
+    fields = request.query.get('fields')
+    known = {simulator.flags.phone_number_id, *simulator.config.numbers}
+    if object_id in known or fields and fields != 'id':
+        return numbers.show(simulator, object_id, fields)
     return missing(object_id)
-
-
-def number_object(simulator: Simulator, phone_number_id: str) -> dict:
-    return {
-        'verified_name': 'Simulated business',
-        'display_phone_number': simulator.number(phone_number_id).display_phone_number,
-        'quality_rating': 'GREEN',
-        'platform_type': 'CLOUD_API',
-        'throughput': {'level': 'STANDARD'},
-        'id': phone_number_id,
-    }
 
 
 def missing(object_id: str) -> web.Response:

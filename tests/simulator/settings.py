@@ -6,6 +6,19 @@ import argparse
 import os
 from dataclasses import asdict, dataclass, field, fields
 
+APP_ID = '670843887433847'
+WEBHOOK_FIELDS = (
+    'messages',
+    'message_template_status_update',
+    'message_template_quality_update',
+    'message_template_components_update',
+    'template_category_update',
+    'user_preferences',
+    'account_update',
+    'phone_number_quality_update',
+    'phone_number_name_update',
+    'business_capability_update',
+)  # that the app is subscribed to
 SECRETS = ('api_key', 'app_secret', 'responder_secret', 'tokens', 'verify_token')
 
 
@@ -36,6 +49,12 @@ class Config:
         default_factory=list
     )  # none: every token is valid that does not begin with EXPIRED
     numbers: dict = field(default_factory=dict)  # phone_number_id -> any of Number's other fields
+    number_facts: dict = field(default_factory=dict)  # fields of every number that are otherwise
+    unknown_fields: list = field(default_factory=list)  # of a number, to this version of the API
+    token_facts: dict = field(default_factory=dict)  # what debug_token says otherwise
+    app_id: str = APP_ID
+    subscribed_apps: list = field(default_factory=lambda: [APP_ID])
+    webhook_fields: list = field(default_factory=lambda: list(WEBHOOK_FIELDS))
     status_delay: float = 0.2
     statuses: list = field(default_factory=lambda: ['sent', 'delivered', 'read'])
     status_batch: int = 1
