@@ -1,5 +1,6 @@
 """Which messages a caller asks for: the filters of GET /messages, and what changed since a time."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, TypeAlias
@@ -11,7 +12,7 @@ from service.content.person_id import PersonId, read
 from service.content.phone_numbers import candidates
 from service.messages.message import Message
 from service.messages.state_machine import WAITING
-from service.runtime.db import fetch
+from service.runtime.db import fetch, fetch_dicts
 from service.runtime.ids import FIRST_ID, id_at
 
 MessageQuery: TypeAlias = 'ModelSelect[Message]'
@@ -48,6 +49,13 @@ WHERE chatbot_id IN (
     SELECT chatbot_id FROM whatsapp_cloud_account
     WHERE chatbot_id = coalesce(%(chatbot)s, chatbot_id))
   AND kind = ANY(%(kinds)s) AND value = ANY(%(values)s)
+"""
+# Each conversation's by its index, from the newest on.
+FIND_LAST = """
+SELECT (SELECT m.id FROM message m
+  WHERE m.conversation_id = c.id AND m.type NOT IN ('reaction', 'edit', 'revoke')
+  ORDER BY m.conversation_id DESC, m.id DESC LIMIT 1)
+FROM conversation c WHERE c.id = ANY(%s::uuid[])
 """
 
 
@@ -174,3 +182,35 @@ def changed(
     return list(
         Message.select().where(Message.id.in_(ids)).order_by(Message.updated_at, Message.id)
     )
+
+
+def last_of(conversations: Sequence[str]) -> list[Message]:
+    """The last message of each of these conversations, but for what is about another message."""
+    ids = [id_ for (id_,) in fetch(FIND_LAST, (list(conversations),)) if id_]
+    return list(Message.select().where(Message.id.in_(ids)))
+
+
+# Of these an index has the few that wait.
+COUNT_WAITING = """
+SELECT template_name AS name, template_language AS language, batch_id,
+  count(*) FILTER (WHERE waiting = 'queued') AS queued,
+  count(*) FILTER (WHERE waiting = 'held') AS held
+FROM message
+WHERE template_name = ANY(%(names)s) AND template_name IS NOT NULL
+  AND waiting IN ('queued', 'held') AND chatbot_id IN (
+    SELECT chatbot_id FROM whatsapp_cloud_account
+    WHERE waba_id = %(waba_id)s
+      AND (%(chatbots)s::text[] IS NULL OR chatbot_id = ANY(%(chatbots)s)))
+GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
+"""
+
+
+def waiting_for_templates(
+    waba_id: str, names: list[str], chatbots: list[str] | None
+) -> list[dict[str, Any]]:
+    """How many messages that are made from these templates wait, by template and batch.
+
+    Of these chatbots of the WABA; None: of all.
+    """
+    values = {'waba_id': waba_id, 'names': names, 'chatbots': chatbots}
+    return fetch_dicts(COUNT_WAITING, values)

@@ -14,7 +14,7 @@ from service.graph.error_codes import explain
 from service.graph.outcome import ErrorDict
 from service.messages.state_machine import WAITING
 from service.runtime.config import settings
-from service.runtime.db import db, execute
+from service.runtime.db import db, execute, fetch_dicts
 from service.runtime.errors import Conflict
 from service.runtime.ids import new_id
 from service.runtime.model import JSON, Model
@@ -155,6 +155,24 @@ def serialize(batches: Sequence[Batch]) -> list[dict[str, Any]]:
     found = Account.select().where(Account.chatbot_id.in_(owners))
     accounts = {account.chatbot_id: account for account in found}
     return [batch.to_dict(tallies[batch.id], accounts[batch.chatbot_id]) for batch in batches]
+
+
+COUNT_FAILURES = """
+SELECT coalesce(error ->> 'cause', error ->> 'code') AS code, min(error ->> 'title') AS title,
+  count(*) AS count
+FROM message WHERE batch_id = %s AND status = 'failed' GROUP BY 1 ORDER BY 3 DESC, 1
+"""
+
+
+def failures(batch_id: str) -> list[dict[str, Any]]:
+    """Why messages of a batch have failed, the most frequent first, with sentences on it."""
+    found = fetch_dicts(COUNT_FAILURES, (batch_id,))
+    return [one | explain(_known_code(one['code'])) for one in found]
+
+
+def _known_code(code: str | None) -> str | int | None:
+    """A code as the table of errors has it: Meta's are numbers."""
+    return int(code) if code and code.lstrip('-').isdigit() else code
 
 
 SET_BATCH_STATUS = """

@@ -102,10 +102,11 @@ def index() -> JSONObject:
 @describe(message_answers.Batch)
 def show(batch_id: UUID) -> JSONObject:
     """Show a bulk, and how far it is."""
-    return batches.serialize([_find(batch_id)])[0]
+    return batches.serialize([find(batch_id)])[0]
 
 
-def _find(batch_id: UUID) -> Batch:
+def find(batch_id: UUID) -> Batch:
+    """A bulk that the key sees. Raises NotFound."""
     return visible(Batch.find(str(batch_id)))
 
 
@@ -117,7 +118,7 @@ def pause(batch_id: UUID) -> JSONObject:
 
     409 when it was cancelled.
     """
-    batches.pause(_find(batch_id).id)
+    batches.pause(find(batch_id).id)
     return show(batch_id)
 
 
@@ -126,7 +127,7 @@ def pause(batch_id: UUID) -> JSONObject:
 @describe(message_answers.Batch, problems=('conflict',))
 def resume(batch_id: UUID) -> JSONObject:
     """Go on sending it; 409 when it was cancelled."""
-    batches.resume(_find(batch_id).id)
+    batches.resume(find(batch_id).id)
     wake(SEND)
     return show(batch_id)
 
@@ -136,5 +137,5 @@ def resume(batch_id: UUID) -> JSONObject:
 @describe(message_answers.Batch, problems=('conflict',))
 def cancel(batch_id: UUID) -> JSONObject:
     """Take back, for good, what nobody has claimed."""
-    batches.cancel(_find(batch_id).id)
+    batches.cancel(find(batch_id).id)
     return show(batch_id)

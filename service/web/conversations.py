@@ -67,7 +67,7 @@ def _serialize(conversations: list[Conversation]) -> list[JSONObject]:
 @describe(message_answers.ListedMessagePage)
 def show_messages(conversation_id: UUID) -> JSONObject:
     """What was said in a conversation, by both sides, the newest first."""
-    conversation = _find(conversation_id)
+    conversation = find(conversation_id)
     query = Message.select().where(Message.conversation_id == conversation.id)
     return pagination.page(query, Message, serialize_without_history)
 
@@ -77,10 +77,11 @@ def show_messages(conversation_id: UUID) -> JSONObject:
 @describe(account_answers.Conversation)
 def show(conversation_id: UUID) -> JSONObject:
     """Show a conversation, also by the id of one that was merged into it."""
-    return _find(conversation_id).to_dict()
+    return find(conversation_id).to_dict()
 
 
-def _find(conversation_id: UUID) -> Conversation:
+def find(conversation_id: UUID) -> Conversation:
+    """A conversation that the key sees. Raises NotFound."""
     return visible(Conversation.find(str(conversation_id)))
 
 
@@ -93,14 +94,19 @@ def _find(conversation_id: UUID) -> Conversation:
 )
 def pause_replies(conversation_id: UUID) -> JSONObject:
     """A person takes the conversation: once this is answered nothing of the bot leaves."""
-    body = message_schema.check(pause_schema, request_input.optional_json_object())
+    return take_over(conversation_id, request_input.optional_json_object()).to_dict()
+
+
+def take_over(conversation_id: UUID, order: JSONObject) -> Conversation:
+    """Pause a conversation as a PauseSchema says. Raises Invalid or NotFound."""
+    body = message_schema.check(pause_schema, order)
     current = takeover.by_person(
-        _find(conversation_id).id,
+        find(conversation_id).id,
         body['minutes'],
         body.get('assignee'),
         keeps_assignee='assignee' not in body,
     )
-    return Conversation.find(current).to_dict()
+    return Conversation.find(current)
 
 
 @blueprint.post('/conversations/<uuid:conversation_id>/resume')
@@ -113,10 +119,15 @@ def pause_replies(conversation_id: UUID) -> JSONObject:
 def resume_replies(conversation_id: UUID) -> JSONObject:
     """Give the conversation back; with `answer` what the customer wrote meanwhile is answered."""
     body = message_schema.check(resume_schema, request_input.optional_json_object())
+    return give_back(conversation_id, body['answer']).to_dict()
+
+
+def give_back(conversation_id: UUID, wants_answer: bool) -> Conversation:
+    """End the pause, and ask for an answer to what the customer wrote meanwhile, if wanted."""
     with db.atomic():
-        conversation = _find(conversation_id)
-        answer = body['answer'] and unanswered.waits(conversation)
+        conversation = find(conversation_id)
+        answer = wants_answer and unanswered.waits(conversation)
         current = pause.end(conversation.id, answer=answer)
     if answer:
         wake(INCOMING)
-    return Conversation.find(current).to_dict()
+    return Conversation.find(current)

@@ -71,11 +71,14 @@ class IdempotentRequest:
 
     `chatbot_id`: as it was given, not checked yet. `digest()`: bytes that are equal for equal
     requests; it is called when they are needed, because the end of a file may still have to come.
+    `key`: in the place of the header's.
     """
 
-    def __init__(self, chatbot_id: object, digest: Callable[[], bytes]) -> None:
+    def __init__(
+        self, chatbot_id: object, digest: Callable[[], bytes], key: str | None = None
+    ) -> None:
         self.chatbot_id = chatbot_id
-        self.key = _key()
+        self.key = key or _key()
         self._digest = digest
 
     def replay_or(self, act: Callable[[], Response]) -> Response:

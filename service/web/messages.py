@@ -55,8 +55,13 @@ NARROW = (*VERY_NARROW, 'conversation_id')  # those of which an index has what p
 )
 def send() -> Response:
     """Answer 202 once the message is committed; the work waits in its row."""
-    body = request_input.json_object()
-    idempotent = IdempotentRequest(body.get('chatbot_id'), lambda: digest_of_body(body))
+    return accept(request_input.json_object())
+
+
+def accept(body: JSONObject, key: str | None = None) -> Response:
+    """Queue a message as POST /send does. `key`: in the place of an Idempotency-Key."""
+    digest = partial(digest_of_body, body)
+    idempotent = IdempotentRequest(body.get('chatbot_id'), digest, key)
     return idempotent.replay_or(lambda: _send(body, idempotent))
 
 
@@ -175,7 +180,7 @@ def index() -> JSONObject:
             raise request_input.invalid('q', 'Cannot be given together with updated_since.')
         query = message_list.of_chatbots(query, chatbots)
         where = _search_scope(chatbots, after, before)
-        search = partial(message_search.find, query, _searched(text), where)
+        search = partial(message_search.find, query, searched_text(text), where)
         return pagination.page_of_found(search, serialize)
     if since:
         find_changed = partial(message_list.changed, query, chatbots)
@@ -185,7 +190,7 @@ def index() -> JSONObject:
     return pagination.page(query, Message, serialize, chatbots)
 
 
-def _searched(text: str) -> str:
+def searched_text(text: str) -> str:
     """What is searched for. Raises Invalid."""
     if len(text) > SEARCH_MAX:
         raise request_input.invalid('q', f'At most {SEARCH_MAX} characters are allowed.')

@@ -88,10 +88,15 @@ def show(name: str) -> JSONObject:
 def sync() -> Answer:
     """Read all templates again, now."""
     order = check(sync_schema, request_input.json_object())
-    waba_id = _waba_of(find_account(order['chatbot_id']))
+    return sync_now(order['chatbot_id']), 202
+
+
+def sync_now(chatbot_id: str) -> JSONObject:
+    """Ask for a reading of the templates of a chatbot's WABA. Raises NotFound or Conflict."""
+    waba_id = _waba_of(find_account(chatbot_id))
     template.request_sync([waba_id], gap=0)
     wake(ERRANDS)
-    return {'waba_id': waba_id, 'sync': template_sync.sync_state(waba_id)}, 202
+    return {'waba_id': waba_id, 'sync': template_sync.sync_state(waba_id)}
 
 
 @blueprint.post('/templates')
