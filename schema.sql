@@ -1184,6 +1184,16 @@ CREATE TABLE budget_notice (
 
 -- How long it is kept.
 
+-- What processes count.
+
+-- For GET /metrics: {series: value} of this process, as of its last heartbeat; nothing that is zero.
+ALTER TABLE process ADD COLUMN counts json;
+-- The sums of the processes that have ended.
+CREATE TABLE ended_count (
+    series text PRIMARY KEY,                    -- its name and labels, as service/runtime/metrics.py writes them
+    value numeric NOT NULL
+);
+
 -- retired: what only the upgrade and the former version's processes needed; the next release drops it
 
 DROP PROCEDURE IF EXISTS mark_waiting_messages();

@@ -12,6 +12,7 @@ from service.conversations.reply_queue import ClaimedReply
 from service.messages import read_receipt
 from service.replies.question import Question, read_questions
 from service.replies.reply_failure import NoReply
+from service.runtime import metrics
 from service.runtime.db import connection, db, execute
 from service.runtime.durability import MAKE_SEEN_DURABLE
 from service.runtime.errors import Invalid
@@ -80,12 +81,17 @@ class Replies:
         if reply.attempts > MAX_CLAIMS:
             return NoReply(f'no outcome of {MAX_CLAIMS} asks could be stored')
         began = time.monotonic()
+        outcome = 'failed'
         try:
-            return responder.ask(ask.question or _read_alone(reply))
+            answer = responder.ask(ask.question or _read_alone(reply))
+            outcome = 'answered'
+            return answer
         except (NoReply, Invalid) as reason:
             return reason
         finally:
-            self.shares.ended(reply.chatbot_id, time.monotonic() - began)
+            seconds = time.monotonic() - began
+            metrics.responder_calls.labels(outcome).observe(seconds)
+            self.shares.ended(reply.chatbot_id, seconds)
 
 
 def _ask_for_receipts(replies: Sequence[ClaimedReply]) -> None:

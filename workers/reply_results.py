@@ -21,6 +21,7 @@ from service.conversations.reply_queue import Claim, ClaimedReply
 from service.replies.question import Question
 from service.replies.reply_failure import NoReply
 from service.replies.responder_answer import ResponderAnswer
+from service.runtime import metrics
 from service.runtime.db import LOCKED, db, passes, sqlstate
 from service.runtime.durability import worked_out_again
 from service.runtime.errors import Invalid
@@ -203,12 +204,15 @@ def _log(result: Result, recorded: RecordedReply | None) -> None:
     fields: dict[str, Any] = {'conversation_id': reply.id, 'chatbot_id': reply.chatbot_id}
     passed_by = recorded.verdict if recorded else 'late'
     if passed_by not in (Verdict.ANSWERED, Verdict.FAILED):
-        log.info('reply', extra=fields | {'outcome': passed_by})
+        fields['outcome'] = passed_by
+        log.info('reply', extra=fields)
     elif isinstance(answer, Exception):
         fields['outcome'] = 'failed' if outcome.delay is None else 'retry'
         log.warning('reply', extra=fields | {'reason': _title(answer)})
     else:
-        log.info('reply', extra=fields | {'outcome': 'queued', 'messages': len(answer.messages)})
+        fields['outcome'] = 'queued'
+        log.info('reply', extra=fields | {'messages': len(answer.messages)})
+    metrics.replies.labels(fields['outcome']).inc()
     if recorded and recorded.is_loop:
         log.warning('conversation paused', extra=fields | {'by': 'loop_guard', 'reason': LOOP})
     if recorded and outcome.is_turn and recorded.turns >= reply.terms.max_turns:

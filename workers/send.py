@@ -16,7 +16,7 @@ from service.graph.client import GraphClient
 from service.graph.outcome import Outcome, OutcomeKind, make_error
 from service.media import inbound_file, meta_upload
 from service.messages import echo, read_receipt
-from service.runtime import encryption
+from service.runtime import encryption, metrics
 from service.runtime.config import settings
 from service.runtime.db import CONNECTION_LOST, connection, db, reason
 from service.runtime.logs import mask
@@ -219,6 +219,7 @@ def _record(results: list[SendResult]) -> None:
         failures += [_failure(one) for one in results if one.outcome.error]
         escalation.apply(failures)
     for result in results:
+        metrics.send_attempts.labels(result.outcome.kind).inc()
         _log(result)
     _tell_of_outages(news)
     _link_identities(accepted)

@@ -12,6 +12,7 @@ from service.events.claimed_delivery import ClaimedDelivery, ClaimedLane
 from service.events.delivery import FAILING_LANES
 from service.events.endpoint_client import Attempt
 from service.events.event import RELAY
+from service.runtime import metrics
 from service.runtime.db import connection, db, passes
 from service.runtime.encryption import DecryptionError
 from service.runtime.queues import EVENTS
@@ -170,6 +171,7 @@ def _log(results: Sequence[tuple[ClaimedLane, list[Attempt]]], paused: Sequence[
     took: dict[str, list[int]] = defaultdict(list)
     for lane, attempts in results:
         for one, attempt in zip(lane.deliveries, attempts, strict=False):
+            _count(attempt)
             if attempt.is_delivered:
                 took[lane.endpoint.id].append(attempt.milliseconds)
                 continue
@@ -181,6 +183,14 @@ def _log(results: Sequence[tuple[ClaimedLane, list[Attempt]]], paused: Sequence[
         log.info('events delivered', extra={'endpoint_id': endpoint_id, **told})
     for endpoint_id in paused:
         log.warning('an endpoint is paused', extra={'endpoint_id': endpoint_id})
+
+
+def _count(attempt: Attempt) -> None:
+    if attempt.is_ours:
+        metrics.event_deliveries.labels('not_made').inc()
+        return
+    metrics.event_deliveries.labels('delivered' if attempt.is_delivered else 'failed').inc()
+    metrics.event_delivery_seconds.observe(attempt.milliseconds / 1000)
 
 
 @cache

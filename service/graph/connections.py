@@ -6,14 +6,16 @@ it is taken out.
 
 import json
 import threading
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
 import urllib3
 
-from service.runtime import bounded_answer, deadline
+from service.runtime import bounded_answer, deadline, metrics
 from service.runtime.config import settings
 
 MAX_ANSWER = 2**20  # bytes, decoded; what Meta says of one message has some hundred
@@ -96,6 +98,33 @@ def without(answer: Answer, token: str) -> Answer:
     return Answer(answer.status, headers, data)
 
 
+@dataclass(slots=True)
+class _Call:
+    """A call that is under way. `status`: of its whole answer, None while there is none."""
+
+    status: int | None = None
+
+    @property
+    def outcome(self) -> str:
+        """As metrics call it."""
+        if self.status is None:
+            return 'no_answer' if has_left() else 'unreachable'
+        if self.status < 400:
+            return 'success'
+        return 'refused' if self.status < 500 else 'server_error'
+
+
+@contextmanager
+def _counted() -> Iterator[_Call]:
+    """Count the call that is made within a block, whatever comes of it."""
+    call = _Call()
+    began = time.perf_counter()
+    try:
+        yield call
+    finally:
+        metrics.graph_calls.labels(call.outcome).observe(time.perf_counter() - began)
+
+
 def has_left() -> bool:
     """Whether something of this thread's latest request was handed to the network."""
     left: bool = _left.bytes
@@ -135,12 +164,14 @@ class Connections:
         """
         _left.bytes = False
         headers = {'Authorization': f'Bearer {token}', **(headers or {})}
-        with deadline.within(
+        url = f'{self._base}{version or settings.GRAPH_API_VERSION}/{path}'
+        limit = deadline.within(
             seconds or settings.GRAPH_TIMEOUT, idle=seconds and settings.GRAPH_TIMEOUT
-        ):
+        )
+        with _counted() as call, limit:
             answer = self._graph.urlopen(
                 method,
-                f'{self._base}{version or settings.GRAPH_API_VERSION}/{path}',
+                url,
                 body,
                 headers,
                 redirect=False,
@@ -148,6 +179,7 @@ class Connections:
                 preload_content=False,
             )
             data = bounded_answer.read(answer, most)
+            call.status = answer.status
         if len(token) < SHORTEST_TOKEN:
             return Answer(answer.status, answer.headers, data)
         return without(Answer(answer.status, answer.headers, data), token)

@@ -208,6 +208,7 @@ VARIABLES: dict[str, tuple[Callable[[str], object], object]] = {
     'AI_BASE_URL': (url('http', 'https'), None),
     'AI_API_KEY': (secret, None),
     'AI_MODEL': (text, None),
+    'METRICS_TOKEN': (secret, None),
     'LOG_LEVEL': (log_level, 'INFO'),
 }
 NEEDED_BY = {
@@ -253,6 +254,7 @@ class Settings:
     AI_BASE_URL: str | None
     AI_API_KEY: str | None
     AI_MODEL: str | None
+    METRICS_TOKEN: str | None
     LOG_LEVEL: str
 
     def __getattr__(self, name: str) -> object:

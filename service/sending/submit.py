@@ -26,6 +26,7 @@ from service.conversations.pause import Occasion, PausedBy
 from service.media import outbound_file
 from service.messages.message import Message
 from service.messages.references import with_wamids
+from service.runtime import metrics
 from service.runtime.db import connection
 from service.runtime.errors import Invalid, TooManyQueued
 from service.sending import batch, late_answer, outbox, send_policy, takeover
@@ -89,7 +90,9 @@ def queue(prepared: PreparedMessage, wants_answer: bool = False) -> list[Message
     options = QueueOptions(
         priority, body.get('send_at'), body.get('expires_at'), wants_answer=wants_answer
     )
-    return outbox.queue(account, allowed.parts(), options)
+    queued = outbox.queue(account, allowed.parts(), options)
+    metrics.messages_queued.labels('single').inc(len(queued))
+    return queued
 
 
 def start_bulk(chatbot_id: str, message: Body) -> RecipientList:
@@ -152,6 +155,7 @@ def _store_messages(
         templates = template.find_templates(account.waba_id, [body for _, body in some])
         messages = [OutboundMessage(where, body, templates) for where, body in some]
         outbox.store([AccountMessages(account, messages)], options)
+        metrics.messages_queued.labels('bulk').inc(len(messages))
 
 
 def prepare_reply(account: Account, messages: Sequence[Body]) -> list[Body]:
@@ -167,6 +171,7 @@ def queue_replies(replies: Sequence[PreparedReply]) -> None:
     accounts = Account.find_all(reply.chatbot_id for reply in replies)
     of_accounts = [_messages_of(accounts[reply.chatbot_id], reply) for reply in replies]
     outbox.store(of_accounts, QueueOptions(Priority.REPLY))
+    metrics.messages_queued.labels('reply').inc(sum(len(one.messages) for one in of_accounts))
 
 
 def _messages_of(account: Account, reply: PreparedReply) -> AccountMessages:

@@ -25,6 +25,7 @@ from service.web import (
     media_upload,
     messages,
     responses,
+    scrape,
     templates,
     usage_report,
     webhook,
@@ -48,6 +49,7 @@ API = (
     media_upload,
     media_download,
     documents,
+    scrape,
 )
 GRAPH_DOOR = (graph_messages, graph_files, graph_hand_on)
 
@@ -60,6 +62,7 @@ def create_app() -> Flask:
     app = Flask('service.web', static_folder=None)
     app.request_class = bodies.WholeRequest
     app.config['MAX_CONTENT_LENGTH'] = bodies.BODY_LIMIT
+    scrape.init_app(app)
     responses.init_app(app)
     auth.init_app(app)
     app.register_blueprint(health.blueprint)

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from email.utils import formatdate
 from queue import Empty, SimpleQueue
 
+from service.runtime import metrics
 from service.runtime.config import settings
 from service.runtime.db import reason
 from service.runtime.queues import INCOMING, wake
@@ -26,7 +27,7 @@ from service.web.bodies import BODY_LIMIT
 from service.web.callers import Caller
 from service.web.health import commit
 from service.web.responses import database_away
-from service.web.webhook import known_secrets
+from service.web.webhook import STORED, known_secrets
 from service.webhooks.inbox import SignedBody, store_events
 
 log = logging.getLogger(__name__)
@@ -49,6 +50,7 @@ REQUEST_ID = re.compile(
 )
 REQUIRED_HEADERS = (b'content-length:', b'x-hub-signature-256:')  # each once
 UNUSUAL_HEADERS = (b'transfer-encoding:', b'expect:', b'upgrade:')
+FAILED = metrics.webhooks.labels('failed')
 MAX_LOGGED_IDS = 20  # requests that one line of the log names
 # From the beginning of a commit to that of the next are COMMIT_SECONDS, unless so many wait, or
 # all who are connected: then nobody is left who could join.
@@ -190,9 +192,12 @@ class GroupCommit:
 
 def _store(webhooks: list[Webhook]) -> AnswerParts:
     """Commit webhooks; return the answer to all of them."""
+    began = time.perf_counter()
     try:
         with commit.under_way():
             store_events(SignedBody(one.path, one.digest, one.body) for one in webhooks)
+        STORED.inc(len(webhooks))
+        metrics.webhook_commits.observe(time.perf_counter() - began)
         wake(INCOMING)
     except Exception as error:
         extra = {
@@ -201,6 +206,7 @@ def _store(webhooks: list[Webhook]) -> AnswerParts:
             'reason': reason(error),
         }
         log.error('webhooks not stored', exc_info=error, extra=extra)
+        FAILED.inc(len(webhooks))
         problem = database_away()
         content_type = 'application/problem+json'
         return answer('503 Service Unavailable', problem, content_type, 'Retry-After: 2')

@@ -7,8 +7,10 @@ from typing import Any
 from gunicorn.glogging import Logger
 
 from service.runtime import config as environment
+from service.runtime import heartbeat
 from service.runtime.config import settings as variables
 from service.runtime.logs import Formatter
+from service.runtime.session import deadline
 
 environment.check('web')
 
@@ -41,6 +43,12 @@ worker_tmp_dir = '/dev/shm' if os.path.isdir('/dev/shm') else None  # noqa: S108
 def post_fork(server: Any, worker: Any) -> None:
     """gunicorn's hook: let a worker know what its master heard before the worker listened."""
     worker.heard_before = server.SIG_QUEUE
+
+
+def worker_exit(server: Any, worker: Any) -> None:
+    """gunicorn's hook, in a worker that ends: keep what it has counted."""
+    with deadline(2):
+        heartbeat.leave()
 
 
 class OutcomesOnly(Logger):

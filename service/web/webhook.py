@@ -8,7 +8,7 @@ from itertools import count
 from flask import Blueprint, Response, request
 
 from service.accounts.account import Account
-from service.runtime import encryption
+from service.runtime import encryption, metrics
 from service.runtime.config import settings
 from service.runtime.db import connection
 from service.runtime.errors import BadRequest, Forbidden
@@ -25,6 +25,8 @@ Secrets = Sequence[str]
 log = logging.getLogger(__name__)
 blueprint = Blueprint('webhook', __name__, url_prefix='/whatsapp-cloud/webhook')
 rejected = count(1)
+STORED = metrics.webhooks.labels('stored')
+REFUSED = metrics.webhooks.labels('refused')
 SECRETS_SECONDS = 2  # that the secrets of a path are known without asking PostgreSQL
 # By chatbot_id: (monotonic time, secrets). Only secrets that have verified a body are here, so
 # that the paths of strangers never fill it.
@@ -78,12 +80,14 @@ def receive(chatbot_id: str | None) -> Response:
             'webhook refused: signature',
             extra={'chatbot_id': chatbot_id, 'size': len(body), 'refused': next(rejected)},
         )
+        REFUSED.inc()
         refused = BadRequest('X-Hub-Signature-256 is missing or wrong.', code='signature_invalid')
         refused.is_logged = True
         raise refused
     if chatbot_id:
         _known_secrets[chatbot_id] = (time.monotonic(), secrets)
     store_events([SignedBody(chatbot_id or '', digest, body)])
+    STORED.inc()
     wake(INCOMING)
     return Response('OK', mimetype='text/plain')
 

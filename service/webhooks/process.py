@@ -8,6 +8,7 @@ import logging
 from collections import Counter
 
 from service.conversations.merge import IdentityConflict
+from service.runtime import metrics
 from service.runtime.db import LOCK_NOT_AVAILABLE, LOCKED, db, passes, sqlstate
 from service.runtime.durability import worked_out_again
 from service.runtime.queues import retry_delay
@@ -35,7 +36,8 @@ def _process_batch() -> int:
     try:
         with db.atomic():
             events = inbox.claim()
-            _process(events)
+            processed = _process(events)
+        _tell(processed)
         return len(events)
     except IdentityConflict:
         raise
@@ -54,7 +56,7 @@ def _is_over_soon(error: Exception) -> bool:
     return passes(error) and sqlstate(error) not in LOCKED
 
 
-def _process(events: list[ClaimedEvent]) -> None:
+def _process(events: list[ClaimedEvent]) -> list[ParsedEvent]:
     parsed = []
     for event in events:
         try:
@@ -63,8 +65,7 @@ def _process(events: list[ClaimedEvent]) -> None:
             _quarantine(event, reason)
     store_items([item for one in parsed for item in one.items])
     _conclude(parsed)
-    for one in parsed:
-        _log_processed(one)
+    return parsed
 
 
 def _parse(event: ClaimedEvent) -> ParsedEvent:
@@ -79,10 +80,16 @@ def _conclude(done: list[ParsedEvent]) -> None:
         relays.publish(done)
 
 
-def _log_processed(done: ParsedEvent) -> None:
-    outcomes = Counter(f'{item.kind} {item.outcome}' for item in done.items)
-    extra = {'event_id': done.event.id, 'path': done.event.path or None, 'items': dict(outcomes)}
-    log.info('event processed', extra=extra)
+def _tell(processed: list[ParsedEvent]) -> None:
+    """Log, and count, what is committed."""
+    for done in processed:
+        path = done.event.path or None
+        outcomes = Counter((item.kind, item.outcome) for item in done.items)
+        for (kind, outcome), items in outcomes.items():
+            metrics.webhook_items.labels(kind, outcome).inc(items)
+        told = {f'{kind} {outcome}': items for (kind, outcome), items in outcomes.items()}
+        extra = {'event_id': done.event.id, 'path': path, 'items': told}
+        log.info('event processed', extra=extra)
 
 
 def _quarantine(event: ClaimedEvent, reason: NotAnEvent) -> None:
