@@ -1060,7 +1060,7 @@ CREATE INDEX CONCURRENTLY media_upload_at_meta ON media_upload (meta_id) WHERE m
 -- What it costs.
 
 ALTER TABLE whatsapp_cloud_account
-    ADD COLUMN monthly_budget numeric(14, 4) CHECK (monthly_budget > 0);   -- in the rate card's currency; null: none
+    ADD COLUMN monthly_budget float8 CHECK (monthly_budget > 0);    -- in the rate card's currency; null: none
 ALTER TABLE usage_log
     ADD COLUMN country text,                    -- of the customer's calling code, ISO 3166; null: no phone is known
     ADD COLUMN delivered boolean NOT NULL DEFAULT false;    -- only then Meta bills it

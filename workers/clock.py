@@ -10,7 +10,7 @@ from contextlib import suppress
 
 from redis import RedisError
 
-from service.billing import roll_up
+from service.billing import budget, roll_up
 from service.events import event_list, event_retention
 from service.graph import outage
 from service.jobs import job_table
@@ -138,8 +138,9 @@ def end_batches() -> None:
 
 
 def sum_usage() -> None:
-    """Move what messages added to the usage into the sums of its days."""
-    roll_up.fold()
+    """Move what messages added to the usage into the sums of its days; watch the budgets."""
+    if touched := roll_up.fold():
+        budget.check(touched)
 
 
 def complete_old() -> None:
@@ -155,12 +156,13 @@ def _log_swept(**counts: int) -> None:
 
 
 def tidy() -> None:
-    """Delete what is kept for a limited time."""
+    """Delete what is kept for a limited time, and look at what is seldom looked at."""
     heartbeat.delete_old()
     outage.delete_old()
     service_request.delete_old()
     event_retention.delete_old()
     event_list.forget_listeners()
+    budget.check()
     execute(DELETE_IDEMPOTENCY_KEYS, (IDEMPOTENCY_HOURS,))
     with suppress(RedisError):
         forget_abandoned()

@@ -38,7 +38,8 @@ SEND_STATES = ('ok', 'held', 'away')  # the last one stands in service/graph/out
 PUBLIC_COLUMNS = (
     'chatbot_id', 'phone_number_id', 'display_phone_number', 'waba_id', 'name', 'max_mps',
     'on_unknown', 'read_receipts', 'opt_out_words', 'opt_in_words', 'quiet_seconds',
-    'reply_ttl_seconds', 'max_turns_a_day', 'pause_minutes', 'fallback_text', 'active',
+    'reply_ttl_seconds', 'max_turns_a_day', 'pause_minutes', 'fallback_text', 'monthly_budget',
+    'active',
 )  # fmt: skip
 STATE_COLUMNS = (
     'responder_state', 'responder_state_reason', 'responder_state_since', 'send_state',
@@ -67,6 +68,7 @@ class Account(Model):
     max_turns_a_day = IntegerField(default=200)
     pause_minutes = IntegerField(default=720)
     fallback_text = TextField(null=True)
+    monthly_budget = FloatField(null=True)
     responder_state = TextField(default='ok')
     responder_state_reason = JSON(null=True)
     responder_state_since = DateTimeField(null=True)

@@ -8,7 +8,7 @@ to its region in markets.csv, else to "Other".
 import csv
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 from decimal import Decimal
 from functools import cache
@@ -43,6 +43,7 @@ class Rate:
         return self.valid_from <= day and (self.valid_to is None or day <= self.valid_to)
 
 
+COLUMNS = tuple(one.name for one in fields(Rate))
 Tiers = tuple[Rate, ...]
 
 

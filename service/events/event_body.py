@@ -195,6 +195,11 @@ def _of_batch(event: Event, found: Objects) -> Parts:
     yield 'batch', found.batches.get(event.data['batch_id'])
 
 
+def _of_budget(event: Event, found: Objects) -> Parts:
+    for name in ('month', 'percent', 'cost', 'budget', 'currency'):
+        yield name, event.data[name]
+
+
 def _of_endpoint(event: Event, found: Objects) -> Parts:
     """Of endpoint.test: whoever asks for it puts the endpoint, as it is shown, into the event."""
     yield 'endpoint', event.data['endpoint']
@@ -209,5 +214,6 @@ PARTS: dict[str, Callable[[Event, Objects], Parts]] = {
     'template': _of_template,
     'account': _of_account,
     'batch': _of_batch,
+    'budget': _of_budget,
     'endpoint': _of_endpoint,
 }

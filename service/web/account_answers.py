@@ -64,6 +64,7 @@ class ListedAccount(Answer):
     max_turns_a_day = whole()
     pause_minutes = whole()
     fallback_text = string(null=True)
+    monthly_budget = number("In the rate card's currency; null: none.", null=True)
     active = flag()
     has_access_token = flag()
     has_app_secret = flag()

@@ -103,6 +103,7 @@ class AccountSchema(Body):
     max_turns_a_day = fields.Integer(strict=True, validate=validate.Range(1, 10_000))
     pause_minutes = fields.Integer(strict=True, validate=validate.Range(0, MAX_MINUTES))
     fallback_text = Text(maximum=TEXT_LIMIT, allow_none=True)
+    monthly_budget = fields.Float(validate=validate.Range(0.01, 1_000_000_000), allow_none=True)
     responder = fields.Nested(ResponderSchema, allow_none=True)
 
 

@@ -10,6 +10,7 @@ from service.web.commands.keys_commands import keys
 from service.web.commands.lift_brakes import lift_brakes
 from service.web.commands.listen import listen
 from service.web.commands.queue_commands import queue
+from service.web.commands.rates_commands import rates
 from service.web.commands.rotate_keys import rotate_keys
 from service.web.commands.send_bulk import send_bulk
 from service.web.commands.send_command import send
@@ -22,6 +23,7 @@ COMMANDS = (
     events,
     queue,
     keys,
+    rates,
     doctor,
     subscribe,
     listen,

@@ -11,6 +11,7 @@ from service.web.answer_fields import (
     identifier,
     many,
     moment,
+    number,
     page_of,
     part,
     string,
@@ -132,7 +133,13 @@ DATA_OF_FAMILY: dict[str, dict[str, Described]] = {
     'template': {'template': part(Template)},
     'account': {'account': part(Account)},
     'batch': {'batch': part(Batch)},
-    'budget': {},
+    'budget': {
+        'month': string(example='2026-11'),
+        'percent': whole('80 or 100.'),
+        'cost': number('Of the month so far.'),
+        'budget': number('The `monthly_budget` of the account.'),
+        'currency': string("The rate card's.", example='USD'),
+    },
 }
 EndpointPage = page_of(Endpoint)
 DeliveryPage = page_of(Delivery)

@@ -47,6 +47,7 @@ ABOUT = {
     'max_turns_a_day': 'Replies of a conversation in a UTC day.',
     'pause_minutes': 'For how long a person has a conversation by writing in it.',
     'fallback_text': 'Sent once when the responder is given up on.',
+    'monthly_budget': "In the rate card's currency, by the UTC month; null: none.",
     'responder': 'Who answers; null: the AI_* of the environment. Replaced as a whole.',
     'minutes': 'For how long; null: until it is resumed.',
     'assignee': 'The person who has it.',
