@@ -31,6 +31,10 @@ class ConfigError(Exception):
     """An environment variable is missing or malformed; the text names it."""
 
 
+class MissingError(ConfigError):
+    """A required one is missing."""
+
+
 def text(value: str) -> str:
     """One line of visible characters: for a header, or to be compared with what somebody typed."""
     if UNSEEN.search(value):
@@ -265,7 +269,7 @@ class Settings:
         # a copied secret often has a line end
         value: object = os.environ.get(name, '').strip() or default
         if value is REQUIRED:
-            raise ConfigError(f'{name} is missing: see .env.example')
+            raise MissingError(f'{name} is missing: see .env.example')
         if isinstance(value, str):
             try:
                 value = read(value)

@@ -2,12 +2,13 @@
 
 import json
 import time
+from datetime import date
 from types import SimpleNamespace
 
 import pytest
 from cryptography.fernet import Fernet
 
-from service.doctor import database
+from service.doctor import database, environment, graph_version
 from service.runtime import queues
 from service.runtime.config import settings
 from service.sending import rate_limit
@@ -178,7 +179,7 @@ def expect(healthy, check, result):
 
 
 SETTINGS = [
-    ('environment', 'fail', 'WHATSAPP_VERIFY_TOKEN', ''),
+    ('environment', 'warn', 'WHATSAPP_VERIFY_TOKEN', ''),
     ('environment', 'fail', 'SEND_RATE', 'many'),
     ('connections', 'warn', 'WEB_CONCURRENCY', 256),
     ('media_storage', 'fail', 'MEDIA_URL', 'file:///proc/nowhere'),
@@ -252,3 +253,42 @@ def test_no_secret_is_told(healthy):
     told = json.dumps(healthy.find())
     for secret in ('token-of-acme', *settings.WHATSAPP_APP_SECRET, *settings.API_KEYS):
         assert secret not in told
+
+
+def test_an_environment_without_webs_secrets_is_warned_of_and_their_check_is_unseen(
+    healthy, setting
+):
+    setting('WHATSAPP_APP_SECRET', '')
+    found = healthy.find()
+    wrong = {name: one['result'] for name, one in found.items() if one['result'] != 'ok'}
+    assert wrong == {'environment': 'warn', 'webhook_fields': 'warn'}
+    assert 'app_secret' not in found
+
+
+def test_what_is_for_development_is_warned_of_when_the_real_meta_is_asked(setting):
+    setting('GRAPH_API_URL', 'https://graph.facebook.com')
+    (check,) = environment.look()
+    assert (check['result'], check['detail'].partition('=')[0]) == ('warn', 'ALLOW_PRIVATE_URLS')
+    setting('ALLOW_PRIVATE_URLS', 'no')
+    (check,) = environment.look()
+    assert check == {
+        'check': 'environment',
+        'result': 'ok',
+        'detail': 'All variables are well formed.',
+        'fix': None,
+    }
+
+
+@pytest.mark.parametrize(
+    ('version', 'day', 'result'),
+    [
+        ('v26.0', date(2026, 11, 28), 'ok'),
+        ('v27.1', date(2026, 11, 28), 'ok'),
+        ('v25.0', date(2026, 11, 28), 'ok'),
+        ('v21.0', date(2026, 11, 28), 'warn'),
+        ('v21.0', date(2027, 1, 21), 'fail'),
+        ('v9.0', date(2026, 11, 28), 'fail'),
+    ],
+)
+def test_the_end_of_a_version_of_the_graph_api_is_known(version, day, result):
+    assert graph_version.judge(version, day)['result'] == result
