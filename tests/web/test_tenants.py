@@ -95,6 +95,7 @@ def orders(world, chatbot_id, phone, conversation_id):
     yield 'GET', f'/templates?chatbot_id={chatbot_id}', {}
     yield 'GET', f'/templates/acme_sale?chatbot_id={chatbot_id}&language=en_US', {}
     yield 'GET', f'/usage?chatbot_id={chatbot_id}', {}
+    yield 'GET', f'/stats?chatbot_id={chatbot_id}', {}
     yield 'GET', f'/events?chatbot_id={chatbot_id}', {}
     endpoint = {'url': 'http://127.0.0.1:9/hook', 'chatbot_id': chatbot_id}
     yield 'POST', '/endpoints', {'json': endpoint}
