@@ -1182,6 +1182,129 @@ CREATE TABLE budget_notice (
 
 -- What happened, by the hour.
 
+ALTER TABLE message
+    ADD COLUMN reply_wanted_at timestamptz;     -- of the first message of a reply: when the customer wrote what it answers
+
+-- What messages count for, in the hour or the UTC day at which they were stored; chatbot_id '': all together. The times are
+-- how many messages took how long, by delay_bucket().
+CREATE TABLE hourly (
+    chatbot_id text NOT NULL,
+    at timestamptz NOT NULL,
+    received integer NOT NULL,                  -- from customers
+    outbound integer NOT NULL,                  -- to customers; of them:
+    accepted integer NOT NULL,
+    sent integer NOT NULL,                      -- or further, like the next one
+    delivered integer NOT NULL,
+    read integer NOT NULL,
+    failed integer NOT NULL,
+    send_times integer[] NOT NULL,              -- from its creation, or its send_at, until Meta accepted a message
+    reply_times integer[] NOT NULL,             -- from the customer's message until Meta accepted the first of its reply
+    PRIMARY KEY (chatbot_id, at)
+);
+CREATE TABLE hourly_failure (
+    chatbot_id text NOT NULL,
+    at timestamptz NOT NULL,
+    code text NOT NULL,                         -- Meta's, or a word of ours
+    count integer NOT NULL,
+    PRIMARY KEY (chatbot_id, at, code)
+);
+CREATE TABLE daily (LIKE hourly INCLUDING ALL);
+CREATE TABLE daily_failure (LIKE hourly_failure INCLUDING ALL);
+
+-- What is to be added to these, as each transaction leaves it behind: no two wait for each other. The clock takes it away.
+CREATE TABLE hourly_delta (
+    chatbot_id text NOT NULL,
+    at timestamptz NOT NULL,                    -- the hour
+    received integer NOT NULL,
+    outbound integer NOT NULL,
+    accepted integer NOT NULL,
+    sent integer NOT NULL,
+    delivered integer NOT NULL,
+    read integer NOT NULL,
+    failed integer NOT NULL,
+    code text,                                  -- of what failed
+    send_bucket smallint,                       -- of what was accepted, like the next one
+    reply_bucket smallint
+) WITH (autovacuum_vacuum_threshold = 10000, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_insert_threshold = -1);
+
+-- Messages with ids from first_id on count by their changes. Earlier ones were there before: they are counted as they stand
+-- until the clock has added them, the latest first.
+CREATE TABLE hourly_backfill (first_id uuid NOT NULL);
+INSERT INTO hourly_backfill
+SELECT CASE WHEN EXISTS (SELECT FROM message) THEN least_event_id(now()) ELSE '00000000-0000-0000-0000-000000000000' END;
+
+-- 1: less than 1/32 s; from there on two for each doubling; 46: 131,072 s or more.
+CREATE FUNCTION delay_bucket(delay interval) RETURNS smallint IMMUTABLE LANGUAGE sql AS $$
+    SELECT least(greatest(floor(2 / ln(2) * ln(32 * greatest(extract(epoch FROM delay)::float8, 0.01))) + 2, 1), 46)::smallint
+$$;
+-- What a message counts for by its row alone.
+CREATE FUNCTION message_counts(direction text, status text, error json, echo boolean, created_at timestamptz,
+    send_at timestamptz, accepted_at timestamptz, reply_wanted_at timestamptz)
+RETURNS TABLE (at timestamptz, received integer, outbound integer, accepted integer, sent integer, delivered integer,
+    read integer, failed integer, code text, send_bucket smallint, reply_bucket smallint) IMMUTABLE LANGUAGE sql AS $$
+    SELECT date_bin('1 hour', created_at, '2000-01-01 00:00+00'),
+        (direction = 'inbound')::integer, (direction = 'outbound')::integer, (accepted_at IS NOT NULL)::integer,
+        (status IN ('sent', 'delivered', 'read', 'played'))::integer,
+        (status IN ('delivered', 'read', 'played'))::integer, (status IN ('read', 'played'))::integer,
+        (status = 'failed')::integer,
+        CASE WHEN status = 'failed' THEN coalesce(error ->> 'cause', error ->> 'code', '') END,
+        CASE WHEN NOT echo AND accepted_at IS NOT NULL THEN delay_bucket(accepted_at - greatest(created_at, send_at)) END,
+        CASE WHEN accepted_at IS NOT NULL AND reply_wanted_at IS NOT NULL THEN delay_bucket(accepted_at - reply_wanted_at) END
+$$;
+-- Of two rows of counts, or of one that is empty.
+CREATE FUNCTION add_counts(integer[], integer[]) RETURNS integer[] IMMUTABLE LANGUAGE sql AS $$
+    SELECT coalesce(array_agg(coalesce(a, 0) + coalesce(b, 0) ORDER BY place), '{}')
+    FROM unnest($1, $2) WITH ORDINALITY AS t (a, b, place)
+$$;
+
+CREATE FUNCTION count_messages() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+    first uuid := (SELECT first_id FROM hourly_backfill);
+BEGIN
+    IF TG_OP <> 'DELETE' AND first > '00000000-0000-0000-0000-000000000000' THEN
+        IF EXISTS (SELECT FROM new_rows WHERE id < first) THEN
+            -- nobody adds what was there before while its rows are changed
+            PERFORM pg_advisory_xact_lock_shared(hashtextextended('hourly_backfill', 0));
+            first := (SELECT first_id FROM hourly_backfill);
+        END IF;
+    END IF;
+    IF TG_OP = 'INSERT' THEN
+        INSERT INTO hourly_delta
+        SELECT n.chatbot_id, c.at, sum(c.received), sum(c.outbound), sum(c.accepted), sum(c.sent), sum(c.delivered),
+            sum(c.read), sum(c.failed), c.code, c.send_bucket, c.reply_bucket
+        FROM new_rows n, message_counts(n.direction, n.status, n.error, n.echo, n.created_at, n.send_at, n.accepted_at,
+            n.reply_wanted_at) c
+        WHERE n.id >= first GROUP BY n.chatbot_id, c.at, c.code, c.send_bucket, c.reply_bucket;
+    ELSIF TG_OP = 'UPDATE' THEN
+        INSERT INTO hourly_delta
+        SELECT n.chatbot_id, c.at, 0, 0, sum(c.accepted - b.accepted), sum(c.sent - b.sent), sum(c.delivered - b.delivered),
+            sum(c.read - b.read), sum(c.failed - b.failed), coalesce(c.code, b.code) AS code,
+            CASE WHEN b.accepted = 0 THEN c.send_bucket END AS send, CASE WHEN b.accepted = 0 THEN c.reply_bucket END AS reply
+        FROM new_rows n JOIN old_rows o USING (id), message_counts(n.direction, n.status, n.error, n.echo, n.created_at,
+            n.send_at, n.accepted_at, n.reply_wanted_at) c, message_counts(o.direction, o.status, o.error, o.echo,
+            o.created_at, o.send_at, o.accepted_at, o.reply_wanted_at) b
+        WHERE n.id >= first
+            AND (c.accepted, c.sent, c.delivered, c.read, c.failed) <> (b.accepted, b.sent, b.delivered, b.read, b.failed)
+        GROUP BY n.chatbot_id, c.at, coalesce(c.code, b.code), send, reply;
+    ELSE
+        -- An echo of a message that we sent ourselves. What else is deleted has been counted, and stays so.
+        INSERT INTO hourly_delta
+        SELECT o.chatbot_id, c.at, -c.received, -c.outbound, -c.accepted, -c.sent, -c.delivered, -c.read, -c.failed, c.code
+        FROM old_rows o, message_counts(o.direction, o.status, o.error, o.echo, o.created_at, o.send_at, o.accepted_at,
+            o.reply_wanted_at) c
+        WHERE o.echo AND o.id >= first AND EXISTS (
+            SELECT FROM message m WHERE m.phone_number_id = o.phone_number_id AND m.wamid = o.wamid
+                AND m.direction = 'outbound' AND m.wamid IS NOT NULL AND NOT m.echo);
+    END IF;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER count_new_messages AFTER INSERT ON message REFERENCING NEW TABLE AS new_rows
+    FOR EACH STATEMENT EXECUTE FUNCTION count_messages();
+CREATE TRIGGER count_moved_messages AFTER UPDATE ON message REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows
+    FOR EACH STATEMENT EXECUTE FUNCTION count_messages();
+CREATE TRIGGER count_deleted_messages AFTER DELETE ON message REFERENCING OLD TABLE AS old_rows
+    FOR EACH STATEMENT EXECUTE FUNCTION count_messages();
+
 -- How long it is kept.
 
 -- What processes count.

@@ -20,6 +20,7 @@ from service.runtime import heartbeat
 from service.runtime.db import connection, db, execute, passes, reason
 from service.runtime.queues import SEND, enqueue_drain, forget_abandoned
 from service.sending import batch, delivery_status, escalation, holds, timers
+from service.stats import hourly
 from workers.loop import stopping
 
 log = logging.getLogger(__name__)
@@ -104,7 +105,7 @@ def promote() -> None:
 
 def sweep() -> None:
     """Repair what a dead worker, a lost answer or two concurrent transactions left behind."""
-    _run_parts(settle_lost, settle_strays, join_orphans, end_batches, sum_usage, complete_old)
+    _run_parts(settle_lost, settle_strays, join_orphans, end_batches, sum_up, complete_old)
 
 
 def settle_lost() -> None:
@@ -137,10 +138,11 @@ def end_batches() -> None:
     _log_swept(batches_done=ended)
 
 
-def sum_usage() -> None:
-    """Move what messages added to the usage into the sums of its days; watch the budgets."""
+def sum_up() -> None:
+    """Move what messages added into the sums of days and hours; watch the budgets."""
     if touched := roll_up.fold():
         budget.check(touched)
+    hourly.fold()
 
 
 def complete_old() -> None:
@@ -148,6 +150,7 @@ def complete_old() -> None:
     with db.atomic():
         search_index.backfill()
     roll_up.count_old()
+    hourly.backfill()
 
 
 def _log_swept(**counts: int) -> None:

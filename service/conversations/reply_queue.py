@@ -40,6 +40,10 @@ IS_DUE = """
     c.reply_due_at <= now() AND a.active
     AND (c.reply_lease_until IS NULL OR c.reply_lease_until < now())
     AND (c.paused_until IS NULL OR c.paused_until < now())"""
+# In SQL, of messages `n` that are replies: since when the customer waits, of the first of each.
+REPLY_WANTED_AT = """(SELECT c.reply_wanted_at FROM conversation c
+  WHERE c.id = n.conversation_id AND NOT EXISTS (
+    SELECT FROM n earlier WHERE earlier.conversation_id = c.id AND earlier.id < n.id))"""
 # What a claim tells of the account: the fields of Terms.
 TERMS = {
     'read_receipts': 'a.read_receipts',

@@ -36,6 +36,7 @@ ORDER = (
     'reply_request', 'api_key', 'endpoint', 'event', 'event_delivery', 'graph_media',
     'usage_backlog', 'usage_delta', 'usage_day', 'usage_tokens_day', 'rate', 'budget_notice',
     'ended_count',
+    'hourly_backfill', 'hourly_delta', 'hourly', 'hourly_failure', 'daily', 'daily_failure',
 )  # fmt: skip
 
 

@@ -9,6 +9,7 @@ from itertools import chain
 from typing import Any
 
 from service.accounts.account import MAY_SEND, Account
+from service.conversations.reply_queue import REPLY_WANTED_AT
 from service.graph.outcome import ErrorDict
 from service.media import meta_upload
 from service.messages.message import Message
@@ -100,16 +101,17 @@ class QueuedMessage:
 
 INSERT_MESSAGES = Prepared.for_rows(QueuedMessage)(
     """
-WITH n AS MATERIALIZED (SELECT * FROM {rows}),
-words AS (
+WITH n AS MATERIALIZED (SELECT * FROM {rows}), words AS (
   INSERT INTO message_search (message_id, search) SELECT id, search FROM n WHERE search <> '')
-INSERT INTO message (priority, send_at, expires_at, batch_id, direction, due_at, {message_columns})
-SELECT %(priority)s, %(send_at)s, %(expires_at)s, %(batch_id)s, 'outbound',
+INSERT INTO message (priority, send_at, expires_at, batch_id, direction, due_at, reply_wanted_at,
+  {message_columns})
+SELECT %(priority)s::smallint, %(send_at)s, %(expires_at)s, %(batch_id)s, 'outbound',
   CASE WHEN status IN ('scheduled', 'queued') THEN coalesce(%(send_at)s, now()) END,
-  {message_columns}
+  CASE WHEN %(priority)s::smallint = 0 THEN {reply_wanted_at} END, {message_columns}
 FROM n
 """,
     message_columns=message_columns(QueuedMessage),
+    reply_wanted_at=REPLY_WANTED_AT,
 )
 INSERT_AND_RETURN_MESSAGES = Prepared.for_rows(QueuedMessage)(
     f'{INSERT_MESSAGES} RETURNING {columns_of(Message, "message")}'

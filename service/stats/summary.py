@@ -1,54 +1,19 @@
 """What happened between two moments, and what waits now."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from datetime import UTC, datetime, timedelta
-from typing import Any, Literal
+from typing import Any
 
+from service.billing.usage import cost_by_category
 from service.graph.error_codes import explain
-from service.runtime.db import fetch_dicts
-from service.runtime.prepared import fill
-from service.runtime.session import LONG, long_time
-from service.stats import standing
+from service.stats import delays, hourly, standing
+from service.stats.hourly import By, Sum
 
-By = Literal['hour', 'day']
 STEPS: dict[By, timedelta] = {'hour': timedelta(hours=1), 'day': timedelta(days=1)}
+INSTANT = timedelta(microseconds=1)
 MOST_POINTS = 800
+# As answers name them, in the order of hourly.COUNTERS.
 COUNTERS = ('in', 'out', 'accepted', 'sent', 'delivered', 'read', 'failed')
-
-OF_RANGE = """
-  created_at >= %(first)s AND created_at < %(last)s
-  AND (%(chatbots)s::text[] IS NULL OR chatbot_id = ANY(%(chatbots)s::text[]))
-"""
-COUNT = fill(
-    """
-SELECT date_trunc(%(by)s, created_at, 'UTC') AS at,
-  count(*) FILTER (WHERE direction = 'inbound') AS in,
-  count(*) FILTER (WHERE direction = 'outbound') AS out,
-  count(*) FILTER (WHERE accepted_at IS NOT NULL) AS accepted,
-  count(*) FILTER (WHERE status IN ('sent', 'delivered', 'read', 'played')) AS sent,
-  count(*) FILTER (WHERE status IN ('delivered', 'read', 'played')) AS delivered,
-  count(*) FILTER (WHERE status IN ('read', 'played')) AS read,
-  count(*) FILTER (WHERE status = 'failed') AS failed
-FROM message WHERE {of_range} GROUP BY 1
-""",
-    of_range=OF_RANGE,
-)
-COUNT_FAILURES = fill(
-    """
-SELECT coalesce(error ->> 'code', error ->> 'cause', '') AS code, count(*) AS count
-FROM message WHERE status = 'failed' AND {of_range} GROUP BY 1 ORDER BY 2 DESC, 1
-""",
-    of_range=OF_RANGE,
-)
-MEASURE = fill(
-    """
-SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY seconds) AS median,
-  percentile_cont(0.95) WITHIN GROUP (ORDER BY seconds) AS p95
-FROM (SELECT extract(epoch FROM accepted_at - created_at) AS seconds FROM message
-  WHERE accepted_at IS NOT NULL AND NOT echo AND {of_range}) AS send
-""",
-    of_range=OF_RANGE,
-)
 
 
 def summary(
@@ -58,11 +23,10 @@ def summary(
 
     Both ends are widened to whole hours or days. `chatbot_ids`: of these alone, None: of all.
     """
-    first, last = whole(first, by), whole(last + STEPS[by] - timedelta(microseconds=1), by)
+    first, last = whole(first, by), whole(last + STEPS[by] - INSTANT, by)
     chatbots = None if chatbot_ids is None else sorted(chatbot_ids)
-    values = {'chatbots': chatbots, 'first': first, 'last': last, 'by': by}
-    counted = {row.pop('at'): row for row in _read(COUNT, values)}
-    data = [_point(at, counted.get(at, {})) for at in _points(first, last, by)]
+    sums = hourly.read(chatbots, first, last, by)
+    data = _points(sums, first, last, by)
     return {
         'from': first,
         'to': last,
@@ -70,11 +34,11 @@ def summary(
         'chatbot_id': chatbots[0] if chatbots and len(chatbots) == 1 else None,
         'data': data,
         'total': _total(data),
-        'failures': [row | explain(row['code']) for row in _read(COUNT_FAILURES, values)],
-        'reply_seconds': {'median': None, 'p95': None},
-        'send_seconds': _read(MEASURE, values)[0],
+        'failures': _failures(sums),
+        'reply_seconds': delays.told(_delays(sums, 'reply')),
+        'send_seconds': delays.told(_delays(sums, 'send')),
         **standing.now(chatbots),
-        'cost': [],
+        'cost': cost_by_category(chatbots, first.date(), (last - INSTANT).date()),
     }
 
 
@@ -84,12 +48,14 @@ def whole(at: datetime, by: By) -> datetime:
     return at if by == 'hour' else at.replace(hour=0)
 
 
-def _points(first: datetime, last: datetime, by: By) -> list[datetime]:
-    return [first + i * STEPS[by] for i in range((last - first) // STEPS[by])]
-
-
-def _point(at: datetime, counted: dict[str, int]) -> dict[str, Any]:
-    return {'at': at} | {name: counted.get(name, 0) for name in COUNTERS}
+def _points(sums: Iterable[Sum], first: datetime, last: datetime, by: By) -> list[dict[str, Any]]:
+    """A point for each hour or day, also where nothing happened."""
+    counted = {one.at: one.counts for one in sums if one.kind == 'count'}
+    nothing = [0] * len(COUNTERS)
+    moments = [first + i * STEPS[by] for i in range((last - first) // STEPS[by])]
+    return [
+        {'at': at, **dict(zip(COUNTERS, counted.get(at, nothing), strict=True))} for at in moments
+    ]
 
 
 def _total(data: list[dict[str, Any]]) -> dict[str, int]:
@@ -100,6 +66,12 @@ def _total(data: list[dict[str, Any]]) -> dict[str, int]:
     return total
 
 
-def _read(sql: str, values: dict[str, Any]) -> list[dict[str, Any]]:
-    with long_time():
-        return fetch_dicts(LONG + sql, values)
+def _failures(sums: Iterable[Sum]) -> list[dict[str, Any]]:
+    """Why messages failed, the most frequent reason first."""
+    failures = [(-one.counts[0], one.key) for one in sums if one.kind == 'failure']
+    return [{'code': code, 'count': -count} | explain(code) for count, code in sorted(failures)]
+
+
+def _delays(sums: Iterable[Sum], kind: str) -> dict[int, int]:
+    """How many messages took how long, by bucket."""
+    return {int(one.key): one.counts[0] for one in sums if one.kind == kind}

@@ -5,7 +5,8 @@ from datetime import UTC, date, datetime, timedelta
 from flask import Blueprint
 
 from service.runtime.timestamps import from_rfc3339
-from service.stats.summary import MOST_POINTS, STEPS, By, summary
+from service.stats.hourly import By
+from service.stats.summary import MOST_POINTS, STEPS, summary
 from service.web import request_input, stats_answers
 from service.web.auth import chatbots_to_list, find_account, guard, scope
 from service.web.described import describe

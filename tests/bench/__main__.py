@@ -7,7 +7,8 @@ Apart from them: `python -m tests.bench turn [--against PATH] [--rates 5 80 240]
 `python -m tests.bench crashes [--kills 50] [--rate 20] [--seed N]`, where PostgreSQL does;
 `python -m tests.bench events`, how soon endpoints are told, and after they were away;
 `python -m tests.bench bursts [--seed N]`, where workers do while customers write in bursts;
-`python -m tests.bench waiting`, callers of the Graph door.
+`python -m tests.bench waiting`, callers of the Graph door;
+`python -m tests.bench dashboard`, a year of messages (MESSAGES=10000000) counted and read.
 """
 
 import argparse
@@ -24,6 +25,7 @@ APART = (
     'crashes',
     'bursts',
     'waiting',
+    'dashboard',
 )  # they take their time: only when asked for
 
 

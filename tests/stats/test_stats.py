@@ -2,8 +2,6 @@
 
 import pytest
 
-from tests.people import status_of
-
 COUNTERS = ('in', 'out', 'accepted', 'sent', 'delivered', 'read', 'failed')
 
 

@@ -1,0 +1,236 @@
+"""What the dashboard costs: reading a year of messages, and counting them as they come.
+
+`MESSAGES=10000000`: of a year, of a hundred chatbots, made by SQL; the roll-up is filled by the
+clock's own code.
+"""
+
+import contextlib
+import json
+import os
+import statistics
+import time
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from http.client import HTTPConnection
+
+import psutil
+
+from . import report
+from .stand import Stand
+
+MESSAGES = int(os.environ.get('MESSAGES', 10_000_000))
+CHATBOTS = 100
+CHUNK = 500_000
+READS = 21
+KEY = 'bench-key'
+PEOPLE = """
+INSERT INTO whatsapp_cloud_account (chatbot_id, phone_number_id, access_token)
+SELECT 'bot' || n, (400000000000000 + n)::text, 'none' FROM generate_series(0, {chatbots} - 1) n;
+INSERT INTO conversation (id, chatbot_id)
+SELECT ('0192a000-0000-7000-8000-' || lpad(to_hex(n), 12, '0'))::uuid, 'bot' || n
+FROM generate_series(0, {chatbots} - 1) n
+"""
+# A third comes from customers; half of all is the first chatbot's. Two of a hundred fail.
+YEAR = """
+INSERT INTO message (id, chatbot_id, conversation_id, direction, phone_number_id, type, status,
+  wamid, content, error, created_at, accepted_at, reply_wanted_at, due_at)
+SELECT overlay(least_event_id(at)::text placing lpad(to_hex(n), 12, '0') from 25)::uuid,
+  'bot' || bot, ('0192a000-0000-7000-8000-' || lpad(to_hex(bot), 12, '0'))::uuid,
+  CASE WHEN inbound THEN 'inbound' ELSE 'outbound' END, (400000000000000 + bot)::text, 'text',
+  CASE WHEN inbound THEN 'received' WHEN n % 50 = 1 THEN 'failed'
+    ELSE (ARRAY['sent', 'delivered', 'read', 'read'])[1 + n / 3 % 4] END,
+  'wamid.' || n, '{"body": "Your order is on its way."}',
+  CASE WHEN n % 50 = 1 AND NOT inbound
+    THEN json_build_object('code', 131000 + n / 50 % 12, 'title', 'Refused') END,
+  at, CASE WHEN NOT inbound THEN at + (random() * 3) * interval '1 second' END,
+  CASE WHEN NOT inbound AND n % 2 = 0 THEN at - random() * interval '2 seconds' END, NULL
+FROM generate_series({first}, {last} - 1) n CROSS JOIN LATERAL (
+  SELECT CASE WHEN n % 2 = 0 THEN 0 ELSE 1 + n / 2 % ({chatbots} - 1) END AS bot,
+    n % 3 = 0 AS inbound,
+    timestamptz '{begin}' + n * 31536000.0 / {messages} * interval '1 second' AS at) d
+"""
+QUICK = 'SET session_replication_role = replica; SET synchronous_commit = off; '
+BEGIN = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=364)
+
+
+def run(options):
+    report.title(f'the dashboard: {MESSAGES:,} messages of a year, {CHATBOTS} chatbots')
+    with Stand(latency=None, API_KEYS=KEY) as stand:
+        count_cost(stand, options.pairs)
+        fill(stand)
+        add_up(stand)
+        stand.entry('web', port=stand.web_port)
+        read(stand)
+
+
+# ---- what counting costs who changes messages
+
+TRIGGERS = ('count_new_messages', 'count_moved_messages')
+ROWS = 4000
+INSERT = """
+INSERT INTO message (id, chatbot_id, conversation_id, direction, phone_number_id, type, status,
+  content, due_at)
+SELECT gen_random_uuid(), 'bench', '0192a000-0000-7000-8000-ffffffffffff', 'outbound', '1', 'text',
+  'queued', '{"body": "Your order is on its way."}', now() FROM generate_series(1, %(batch)s)
+RETURNING id
+"""
+MOVE = 'UPDATE message SET {change}, updated_at = now() WHERE id = ANY(%s::uuid[])'
+MOVES = {
+    'accepted': "status = 'accepted', accepted_at = now(), due_at = NULL",
+    'sent': "status = 'sent'",
+    'delivered': "status = 'delivered'",
+    'sending (counts nothing)': 'attempts = attempts + 1',
+}
+
+
+def count_cost(stand, pairs):
+    """Microseconds of PostgreSQL's CPU a message, with the triggers and without, in turn."""
+    stand.sql(
+        'INSERT INTO conversation (id, chatbot_id)'
+        " VALUES ('0192a000-0000-7000-8000-ffffffffffff', 'bench')"
+    )
+    found = {}
+    for _ in range(pairs):
+        for is_on in (False, True):
+            for name in TRIGGERS:
+                word = 'ENABLE' if is_on else 'DISABLE'
+                stand.sql(f'ALTER TABLE message {word} TRIGGER {name}')
+            for batch in (1, 20):
+                for step, cost in costs(stand, batch).items():
+                    found.setdefault((batch, step), {False: [], True: []})[is_on].append(cost)
+    report.table(
+        ('CPU of PostgreSQL, us a message', 'without', 'with', 'more'),
+        [
+            (f'{step}, {batch} in a statement', *map(statistics.median, both.values()), more(both))
+            for (batch, step), both in found.items()
+        ],
+    )
+    stand.sql('DELETE FROM message')
+    stand.sql('DELETE FROM hourly_delta')
+
+
+def more(both):
+    return statistics.median(b - a for a, b in zip(both[False], both[True], strict=True))
+
+
+def costs(stand, batch):
+    """{step: microseconds a message}, each step for ROWS messages on one connection."""
+    stand.sql('DELETE FROM message')
+    stand.sql('VACUUM message')
+    connection = stand.postgres.connect()
+    connection.autocommit = True
+    with contextlib.closing(connection), connection.cursor() as cursor:
+        cursor.execute('SET synchronous_commit = off')
+        backend = psutil.Process(connection.get_backend_pid())
+        ids = []
+
+        def insert(_):
+            cursor.execute(INSERT, {'batch': batch})
+            ids.extend(id_ for (id_,) in cursor.fetchall())
+
+        found = {'inserted': timed(backend, insert, batch)}
+        for name, change in MOVES.items():
+            move = partial(cursor.execute, MOVE.replace('{change}', change))
+            found[name] = timed(backend, lambda at, m=move: m((ids[at : at + batch],)), batch)
+    return found
+
+
+def timed(backend, act, batch):
+    before = cpu(backend)
+    for at in range(0, ROWS, batch):
+        act(at)
+    return (cpu(backend) - before) * 1e6 / ROWS
+
+
+def cpu(process):
+    times = process.cpu_times()
+    return times.user + times.system
+
+
+# ---- reading
+
+
+def fill(stand):
+    """In bulk: no foreign keys to check, no triggers, nothing waits for the disk."""
+    began = time.monotonic()
+    stand.sql(QUICK + PEOPLE.replace('{chatbots}', str(CHATBOTS)))
+    for first in range(0, MESSAGES, CHUNK):
+        numbers = {'first': first, 'last': min(first + CHUNK, MESSAGES), 'messages': MESSAGES}
+        statement = YEAR
+        for name, value in (numbers | {'chatbots': CHATBOTS, 'begin': BEGIN}).items():
+            statement = statement.replace(f'{{{name}}}', str(value))
+        stand.sql(QUICK + statement)
+    stand.sql('VACUUM ANALYZE message')
+    report.note(f'messages made in {time.monotonic() - began:.0f} s')
+
+
+SIZE = """
+SELECT (SELECT count(*) FROM hourly), pg_size_pretty(sum(pg_total_relation_size(name::regclass)))
+FROM unnest(ARRAY['hourly', 'hourly_failure', 'daily', 'daily_failure']) AS name
+"""
+
+
+def add_up(stand):
+    """By the code of the clock, as after an upgrade."""
+    stand.sql("UPDATE hourly_backfill SET first_id = 'ffffffff-ffff-ffff-ffff-ffffffffffff'")
+    os.environ.update(stand.env)
+    from service.runtime import db
+    from service.stats import hourly
+
+    db.configure()
+    began = time.monotonic()
+    with db.connection():
+        while hourly.backfill():
+            hourly.fold()
+    for table in ('hourly', 'daily', 'hourly_failure', 'daily_failure', 'hourly_delta'):
+        stand.sql(f'VACUUM ANALYZE {table}')
+    ((rows, size),) = stand.sql(SIZE)
+    took = time.monotonic() - began
+    report.note(f'added up in {took:.0f} s: {rows:,} hours, {size} with failures and days')
+
+
+def read(stand):
+    """Milliseconds of GET /stats over HTTP."""
+    keys = {count: scoped_key(stand, count) for count in (10, CHATBOTS)}
+    year = f'from={BEGIN:%Y-%m-%d}'
+    month = f'by=hour&from={BEGIN + timedelta(days=335):%Y-%m-%d}'
+    asked = {
+        'a year, all': (KEY, year),
+        'a year, the largest chatbot': (KEY, f'{year}&chatbot_id=bot0'),
+        'a year, one of the others': (KEY, f'{year}&chatbot_id=bot7'),
+        'a year, a key of 10 chatbots': (keys[10], year),
+        f'a year, a key of {CHATBOTS} chatbots': (keys[CHATBOTS], year),
+        '30 days by the hour, all': (KEY, month),
+        '30 days by the hour, the largest': (KEY, f'{month}&chatbot_id=bot0'),
+    }
+    rows = [(name, *timings(stand, *question)) for name, question in asked.items()]
+    report.table(('GET /stats, ms', 'median', 'worst of 21', 'messages'), rows)
+
+
+def scoped_key(stand, count):
+    chatbots = [f'bot{number}' for number in range(count)]
+    order = {'name': f'{count}', 'chatbot_ids': chatbots, 'scopes': ['read']}
+    return json.loads(ask(stand, KEY, 'POST', '/keys', json.dumps(order)))['key']
+
+
+def timings(stand, key, query):
+    """Median and worst milliseconds of some reads, and how many messages were counted."""
+    taken = []
+    for _ in range(READS):
+        began = time.perf_counter()
+        answer = ask(stand, key, 'GET', f'/stats?{query}')
+        taken.append((time.perf_counter() - began) * 1000)
+    total = json.loads(answer)['total']
+    return statistics.median(taken), max(taken), total['in'] + total['out']
+
+
+def ask(stand, key, method, path, body=None):
+    connection = HTTPConnection('127.0.0.1', stand.web_port, timeout=120)
+    headers = {'Authorization': f'Bearer {key}', 'Content-Type': 'application/json'}
+    with contextlib.closing(connection):
+        connection.request(method, f'/whatsapp-cloud{path}', body, headers)
+        answer = connection.getresponse()
+        text = answer.read().decode()
+    if answer.status >= 300:
+        raise RuntimeError(f'{method} {path}: {answer.status} {text}')
+    return text
