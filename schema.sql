@@ -1117,9 +1117,9 @@ $$;
 CREATE VIEW usage_uncounted AS
 SELECT u.chatbot_id, (u.at AT TIME ZONE 'UTC')::date AS day, u.direction, coalesce(u.category, '') AS category,
     pricing_type(u.pricing) AS pricing_type, coalesce(u.model, '') AS model, u.prompt_tokens, u.completion_tokens,
-    u.delivered OR m.direction = 'outbound' AND m.status IN ('delivered', 'read', 'played') AS arrived
+    u.delivered OR coalesce(m.direction = 'outbound' AND m.status IN ('delivered', 'read', 'played'), false) AS arrived
 FROM usage_backlog b JOIN usage_log u ON u.chatbot_id = b.chatbot_id AND u.at >= b.counted_until AND u.at < b.since
-    JOIN message m ON m.id = u.message_id;
+    LEFT JOIN message m ON m.id = u.message_id;
 CREATE FUNCTION count_new_usage() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     INSERT INTO usage_delta
@@ -1307,6 +1307,46 @@ CREATE TRIGGER count_deleted_messages AFTER DELETE ON message REFERENCING OLD TA
 
 -- How long it is kept.
 
+ALTER TABLE whatsapp_cloud_account
+    ADD COLUMN retention json;                  -- {"events_days", "text_days", "media_days"}, each null: kept
+ALTER TABLE webhook_event
+    ADD COLUMN redacted_at timestamptz;         -- what was erased or too old is no longer in `body`: '', or the rest made anew
+ALTER TABLE media
+    DROP CONSTRAINT media_status_check,
+    ADD CONSTRAINT media_status_check           -- not valid: the rows that are there need not be read for it
+        CHECK (status IN ('fetching', 'stored', 'failed',
+                          'gone')) NOT VALID;   -- deleted from the storage: older than the account's media_days
+-- What may be billed stays when a person is erased: country and price, without the message.
+ALTER TABLE usage_log DROP CONSTRAINT usage_log_message_id_fkey;
+
+-- Ids that were somebody's who was erased, as SHA-256: of a conversation, of a message, Meta's of a message. What Meta
+-- tells of them later is not kept.
+CREATE TABLE erased (
+    digest bytea PRIMARY KEY,
+    chatbot_id text NOT NULL,
+    erased_at timestamptz NOT NULL DEFAULT now()
+);
+CREATE INDEX erased_age ON erased (erased_at);
+
+-- Files that have no row any more, until the storage has none of them either.
+CREATE TABLE file_deletion (
+    storage_key text PRIMARY KEY,
+    due_at timestamptz NOT NULL DEFAULT now()
+);
+CREATE INDEX file_deletion_due ON file_deletion (due_at);
+
+-- Up to which id, included, what is too old has been looked at: `owner` is a chatbot, or days and who has that rule.
+CREATE TABLE retention_progress (
+    kind text NOT NULL,
+    owner text NOT NULL,
+    last_id uuid NOT NULL,
+    PRIMARY KEY (kind, owner)
+);
+-- Messages that waited to be sent when their text was too old: it goes once they wait no more.
+CREATE TABLE retention_postponed (
+    message_id uuid PRIMARY KEY
+);
+
 -- What processes count.
 
 -- For GET /metrics: {series: value} of this process, as of its last heartbeat; nothing that is zero.
@@ -1316,6 +1356,11 @@ CREATE TABLE ended_count (
     series text PRIMARY KEY,                    -- its name and labels, as service/runtime/metrics.py writes them
     value numeric NOT NULL
 );
+
+-- version 14: what is too old is found
+
+CREATE INDEX CONCURRENTLY media_kept ON media (chatbot_id, id) WHERE status = 'stored';
+CREATE INDEX CONCURRENTLY message_fact_orphan ON message_fact (received_at) WHERE message_id IS NULL;
 
 -- retired: what only the upgrade and the former version's processes needed; the next release drops it
 

@@ -90,7 +90,8 @@ TABLES = (
     'template, template_sync, '
     'account_event, graph_outage, event_delivery, event, endpoint, api_key, '
     'whatsapp_cloud_account, process, ended_count, reply_request, '
-    'hourly_delta, hourly, hourly_failure, daily, daily_failure'
+    'hourly_delta, hourly, hourly_failure, daily, daily_failure, '
+    'erased, file_deletion, retention_progress, retention_postponed'
 )
 
 

@@ -310,6 +310,11 @@ class Workers:
         with connection():
             clock.sweep()
 
+    @staticmethod
+    def tidy():
+        with connection():
+            clock.tidy()
+
 
 class StandIn:
     """The simulator as a process of its own, and its control API."""

@@ -21,6 +21,7 @@ from service.runtime.db import connection, db, execute, passes, reason
 from service.runtime.queues import SEND, enqueue_drain, forget_abandoned
 from service.sending import batch, delivery_status, escalation, holds, timers
 from service.stats import hourly
+from workers import retention
 from workers.loop import stopping
 
 log = logging.getLogger(__name__)
@@ -105,7 +106,7 @@ def promote() -> None:
 
 def sweep() -> None:
     """Repair what a dead worker, a lost answer or two concurrent transactions left behind."""
-    _run_parts(settle_lost, settle_strays, join_orphans, end_batches, sum_up, complete_old)
+    _run_parts(settle_lost, settle_strays, join_orphans, end_batches, sum_up, complete_old, let_go)
 
 
 def settle_lost() -> None:
@@ -151,6 +152,11 @@ def complete_old() -> None:
         search_index.backfill()
     roll_up.count_old()
     hourly.backfill()
+
+
+def let_go() -> None:
+    """Delete some of what is older than the accounts' rules."""
+    retention.step()
 
 
 def _log_swept(**counts: int) -> None:

@@ -41,6 +41,8 @@ PUBLIC_COLUMNS = (
     'reply_ttl_seconds', 'max_turns_a_day', 'pause_minutes', 'fallback_text', 'monthly_budget',
     'active',
 )  # fmt: skip
+# Of an account that says nothing: whatever it has is kept.
+KEPT: dict[str, int | None] = dict.fromkeys(('events_days', 'text_days', 'media_days'))
 STATE_COLUMNS = (
     'responder_state', 'responder_state_reason', 'responder_state_since', 'send_state',
     'send_state_reason', 'send_state_since', 'created_at', 'updated_at',
@@ -69,6 +71,7 @@ class Account(Model):
     pause_minutes = IntegerField(default=720)
     fallback_text = TextField(null=True)
     monthly_budget = FloatField(null=True)
+    retention = JSON(null=True)
     responder_state = TextField(default='ok')
     responder_state_reason = JSON(null=True)
     responder_state_since = DateTimeField(null=True)
@@ -220,6 +223,7 @@ class Account(Model):
             **{name: getattr(self, name) for name in PUBLIC_COLUMNS},
             **{f'has_{name}': getattr(self, name) is not None for name in self.SECRETS[:3]},
             'responder': self.responder and self.responder | has_secret,
+            'retention': self.retention or KEPT,
             **{name: getattr(self, name) for name in STATE_COLUMNS},
             **self._why_not_sent(outage.of_number(self.phone_number_id, away or {})),
         }

@@ -8,7 +8,7 @@ from peewee import BigIntegerField, BlobField, DateTimeField, SmallIntegerField,
 from service.graph.error_class import ErrorClass
 from service.graph.error_codes import explain, look_up
 from service.runtime.db import execute
-from service.runtime.errors import Conflict, NotFound
+from service.runtime.errors import Conflict, Gone, NotFound
 from service.runtime.model import JSON, Model
 
 # Message types that bring a file; `voice` is an old one that is still seen.
@@ -16,6 +16,7 @@ FILE_TYPES = frozenset(('image', 'video', 'audio', 'voice', 'document', 'sticker
 # Message types with a row here: of the last two, when Meta says why there is no file.
 TYPES_WITH_MEDIA = FILE_TYPES | {'unsupported', 'unknown'}
 NONE_OF_MESSAGE = 'There is no such message, or no media came with it.'
+IS_GONE = "The file was deleted: it is older than the account's retention.media_days."
 STILL_TRIED = 'Nothing to do: it is tried again by itself.'
 
 
@@ -59,13 +60,16 @@ def fetch_again(media: Media, is_lost: bool = False) -> None:
     """Fetch a file from Meta once more, because a person asks for it.
 
     A file that a worker fetches just now is left to it. `is_lost`: it was stored, and the storage
-    does not have it any more. Raises Conflict when there is nothing to fetch.
+    does not have it any more. Raises Conflict when there is nothing to fetch, Gone when it is kept
+    no longer.
     """
     is_begun = execute(RESTART_FETCH, {'id': media.id, 'is_lost': is_lost})
     if is_begun or media.status == 'fetching':
         return
     if media.status == 'stored':
         raise Conflict('The file is stored already.')
+    if media.status == 'gone':
+        raise Gone(IS_GONE, code='media_gone')
     raise Conflict('Meta gave no file with this message.')
 
 

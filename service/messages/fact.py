@@ -116,6 +116,7 @@ def store(facts: Sequence[Fact]) -> dict[Key, str]:
     }
 
 
+# num_nulls() keeps out the index of all orphans.
 FIND_FACTS = Prepared("""
 SELECT f.message_id, f.id, f.type, f.status, f.timestamp, f.payment, f.errors
 FROM message_fact f WHERE f.message_id = ANY(%(ids)s::uuid[])
@@ -123,7 +124,8 @@ UNION ALL
 SELECT m.id, f.id, f.type, f.status, f.timestamp, f.payment, f.errors
 FROM message m CROSS JOIN LATERAL (
   SELECT * FROM message_fact f
-  WHERE f.phone_number_id = m.phone_number_id AND f.wamid = m.wamid AND f.message_id IS NULL
+  WHERE f.phone_number_id = m.phone_number_id AND f.wamid = m.wamid
+    AND num_nulls(f.message_id) = 1
   OFFSET 0) f
 WHERE m.id = ANY(%(ids)s::uuid[]) AND m.direction = 'outbound'
 ORDER BY timestamp, id

@@ -7,6 +7,7 @@ GatewayError                 each knows its HTTP status and its code; the docstr
 ├── NotFound                 404
 ├── RequestTimeout           408   trying again helps
 ├── Conflict                 409
+├── Gone                     410
 ├── Invalid                  422   with errors: {field: [message]}
 ├── TooManyQueued            429   trying again helps
 └── Unavailable              503   trying again helps
@@ -95,6 +96,15 @@ CODES = {
     ),
     'not_cancellable': ('The message has left, or has ended.', 'Look at its status.'),
     'not_retryable': ('Only failed and unknown messages are sent anew.', 'Look at its status.'),
+    'media_gone': (
+        "The file was deleted: it is older than the account's retention.media_days.",
+        'Nothing brings it back; raise media_days for those to come.',
+    ),
+    'body_gone': (
+        'The webhook is stored without its body: that was erased, or too old to be kept.',
+        'Nothing brings it back; retention of the accounts says how long bodies are kept.',
+    ),
+    'gone': ('It is no longer kept.', 'See detail.'),
     'payload_too_large': ('The body is larger than this address takes.', 'Send less at a time.'),
     'unsupported_media_type': (
         'The Content-Type is not one that this address takes.',
@@ -205,6 +215,13 @@ class Conflict(GatewayError):
 
     status = 409
     code = 'conflict'
+
+
+class Gone(GatewayError):
+    """No longer kept"""
+
+    status = 410
+    code = 'gone'
 
 
 class Invalid(GatewayError):

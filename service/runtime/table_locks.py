@@ -37,6 +37,7 @@ ORDER = (
     'usage_backlog', 'usage_delta', 'usage_day', 'usage_tokens_day', 'rate', 'budget_notice',
     'ended_count',
     'hourly_backfill', 'hourly_delta', 'hourly', 'hourly_failure', 'daily', 'daily_failure',
+    'erased', 'file_deletion', 'retention_progress', 'retention_postponed',
 )  # fmt: skip
 
 

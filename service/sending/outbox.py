@@ -268,6 +268,7 @@ UPDATE message m SET status = CASE WHEN {may_send} THEN 'queued' ELSE 'held' END
 FROM whatsapp_cloud_account a
 WHERE m.id = %s AND a.chatbot_id = m.chatbot_id AND m.status IN ('failed', 'unknown') AND NOT m.echo
   AND (m.expires_at IS NULL OR m.expires_at > now())
+  AND coalesce(m.recipient_to, m.recipient) IS NOT NULL
   AND NOT EXISTS (SELECT 1 FROM batch b WHERE b.id = m.batch_id AND b.status <> 'running')
 """,
     may_send=MAY_SEND,
@@ -275,7 +276,8 @@ WHERE m.id = %s AND a.chatbot_id = m.chatbot_id AND m.status IN ('failed', 'unkn
 )
 NOT_RETRYABLE = (
     'The message is {}: only failed or unknown ones can be retried, none after its expires_at, '
-    'none of a batch that is paused or cancelled, and none that was written on the business phone.'
+    'none of a batch that is paused or cancelled, none that was written on the business phone, and '
+    'none whose text is no longer kept.'
 )
 
 

@@ -46,6 +46,14 @@ class HealthFact(Answer):
     until = moment(null=True)
 
 
+class Retention(Answer):
+    """After how many days it goes; null: it is kept."""
+
+    events_days = whole("Meta's raw webhooks, and the platform's events.", null=True)
+    text_days = whole('What messages say, and whom they name.', null=True)
+    media_days = whole('Files.', null=True)
+
+
 class ListedAccount(Answer):
     """One chatbot and its number. Secrets never come out, only whether there is one."""
 
@@ -70,6 +78,7 @@ class ListedAccount(Answer):
     has_app_secret = flag()
     has_webhook_verify_token = flag()
     responder = any_object('Who answers; null: the AI_* of the environment.', null=True)
+    retention = part(Retention)
     responder_state = word('ok', 'misconfigured')
     responder_state_reason = any_object(null=True)
     responder_state_since = moment(null=True)
@@ -248,6 +257,23 @@ class Contact(ListedContact):
     """A person, with what changed."""
 
     history = many(ContactChange)
+
+
+class ErasedCounts(Answer):
+    messages = whole()
+    media = whole('Files.')
+    statuses = whole()
+    webhooks = whole('Bodies that were made anew without the person, or emptied.')
+    events = whole('That endpoints were or would have been told.')
+    identities = whole('Phones and user ids.')
+    changes = whole('Of the history of the contact.')
+    answers = whole('To requests with an Idempotency-Key.')
+
+
+class Erased(Answer):
+    """What was erased of a person."""
+
+    erased = part(ErasedCounts)
 
 
 AccountPage = page_of(ListedAccount)

@@ -20,6 +20,7 @@ from service.web.schema_fields import (
     wholly_visible,
 )
 
+MAX_DAYS = 36_500  # a hundred years
 MAX_EXTRA = 20_000  # characters as JSON
 
 
@@ -74,11 +75,25 @@ class ResponderSchema(Body):
             raise ValidationError(problems)
 
 
+def days() -> fields.Integer:
+    """A field: whole days; what is left out is null."""
+    limits = validate.Range(1, MAX_DAYS)
+    return fields.Integer(strict=True, validate=limits, allow_none=True, load_default=None)
+
+
 def keyword_list() -> 'fields.List[Any]':
     """A field: the words that an account takes for STOP, or for START; null: the default words."""
     return fields.List(
         Text(maximum=MAX_LENGTH), validate=validate.Length(max=MAX_WORDS), allow_none=True
     )
+
+
+class RetentionSchema(Body):
+    """After how many days it goes; null: it is kept."""
+
+    events_days = days()
+    text_days = days()
+    media_days = days()
 
 
 class AccountSchema(Body):
@@ -105,6 +120,7 @@ class AccountSchema(Body):
     fallback_text = Text(maximum=TEXT_LIMIT, allow_none=True)
     monthly_budget = fields.Float(validate=validate.Range(0.01, 1_000_000_000), allow_none=True)
     responder = fields.Nested(ResponderSchema, allow_none=True)
+    retention = fields.Nested(RetentionSchema, allow_none=True)
 
 
 class AccountUpdateSchema(AccountSchema):

@@ -17,11 +17,11 @@ from werkzeug.exceptions import RequestedRangeNotSatisfiable
 from service.content.file_names import for_people
 from service.content.file_signatures import UNKNOWN
 from service.content.file_types import KINDS, plain_type
-from service.media.media import NONE_OF_MESSAGE, Media, fetch_again, serialize
+from service.media.media import IS_GONE, NONE_OF_MESSAGE, Media, fetch_again, serialize
 from service.media.storage import storage
 from service.media.storage_interface import Missing, StorageError
 from service.runtime.db import db, no_connection
-from service.runtime.errors import Conflict, Unavailable
+from service.runtime.errors import Conflict, GatewayError, Gone, Unavailable
 from service.runtime.queues import ERRANDS, wake
 from service.web import message_answers
 from service.web.auth import guard, scope, visible
@@ -62,7 +62,7 @@ def content(media_id: UUID) -> Response:
 
 @blueprint.post('/messages/<uuid:message_id>/media/fetch')
 @scope('send')
-@describe(message_answers.MessageFile, 202, problems=('conflict', 'storage_away'))
+@describe(message_answers.MessageFile, 202, problems=('conflict', 'media_gone', 'storage_away'))
 def fetch(message_id: UUID) -> Answer:
     """Fetch a file again, from the first attempt on; 409 when the file is there.
 
@@ -91,7 +91,7 @@ class ServedFile:
 
 
 def _stored(media: Media) -> ServedFile:
-    """The file of a row. Raises Conflict when there is none, or not yet."""
+    """The file of a row. Raises Conflict when there is none, or not yet; Gone when no longer."""
     if media.status != 'stored':
         raise _not_stored(media)
     row: Any = media  # what may be NULL in a row is there in one that is stored
@@ -101,7 +101,9 @@ def _stored(media: Media) -> ServedFile:
     return ServedFile(row.storage_key, row.size, sha256, content_type, name, row.updated_at)
 
 
-def _not_stored(media: Media) -> Conflict:
+def _not_stored(media: Media) -> GatewayError:
+    if media.status == 'gone':
+        return Gone(IS_GONE, code='media_gone')
     facts = serialize(media)
     if media.status == 'failed':
         return Conflict(f'The file could not be fetched: {facts["explanation"]} {facts["fix"]}')

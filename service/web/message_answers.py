@@ -91,7 +91,7 @@ class MessageFile(Answer):
     """The file of a customer's message."""
 
     id = identifier()
-    status = word('fetching', 'stored', 'failed')
+    status = word('fetching', 'stored', 'failed', 'gone')
     mime_type = string(null=True, example='image/jpeg')
     size = whole('Bytes.', null=True)
     filename = string(null=True)

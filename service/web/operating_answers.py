@@ -36,6 +36,7 @@ class ListedWebhookEvent(Answer):
     attempts = whole()
     error = string(null=True)
     processed_at = moment(null=True)
+    redacted_at = moment('Since then what was erased, or too old, is gone.', null=True)
     chatbot_id = string('Whose own path it came by.', null=True)
     items = many(WebhookItem)
 

@@ -36,6 +36,7 @@ BY_STATUS: dict[int, tuple[str, ...]] = {
         'not_retryable',
         'refused_account',
     ),
+    410: ('gone', 'media_gone', 'body_gone'),
     413: ('payload_too_large',),
     415: ('unsupported_media_type',),
     416: ('range_not_satisfiable',),
@@ -65,7 +66,7 @@ AT_META = (
     'meta_unreachable',
     'meta_busy',
 )
-NO_FILE = ('conflict', 'range_not_satisfiable', 'storage_away')
+NO_FILE = ('conflict', 'media_gone', 'range_not_satisfiable', 'storage_away')
 # The ones that Meta gives the code of, and an example of such a code.
 METAS = {'refused_account': 190, 'refused_by_meta': 2388042, 'meta_busy': 131016}
 # What an example says besides the meaning of its code.

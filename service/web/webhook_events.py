@@ -39,7 +39,7 @@ def show(event_id: UUID) -> JsonObject:
 
 @blueprint.post('/webhook-events/<uuid:event_id>/replay')
 @scope('root')
-@describe(operating_answers.ListedWebhookEvent, 202)
+@describe(operating_answers.ListedWebhookEvent, 202, problems=('body_gone',))
 def replay(event_id: UUID) -> tuple[JsonObject, int]:
     """Process an event once more, for instance after its account was created."""
     found = WebhookEvent.find(str(event_id))

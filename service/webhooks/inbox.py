@@ -20,6 +20,7 @@ from peewee import (
 )
 
 from service.runtime.db import CONNECTION_LOST, connection, execute
+from service.runtime.errors import Gone
 from service.runtime.ids import new_id
 from service.runtime.model import JSON, Model
 from service.runtime.prepared import Prepared
@@ -46,11 +47,21 @@ class WebhookEvent(Model):
     error = TextField(null=True)
     received_at = DateTimeField()
     processed_at = DateTimeField(null=True)
+    redacted_at = DateTimeField(null=True)
 
     class Meta:
         table_name = 'webhook_event'
 
-    SHOWN = ('id', 'received_at', 'status', 'size', 'attempts', 'error', 'processed_at')
+    SHOWN = (
+        'id',
+        'received_at',
+        'status',
+        'size',
+        'attempts',
+        'error',
+        'processed_at',
+        'redacted_at',
+    )
 
     @classmethod
     def without_body(cls) -> 'ModelSelect[Self]':
@@ -114,7 +125,8 @@ UPDATE webhook_event
 SET status = 'received', unserved = false, attempts = 0, due_at = now(), error = NULL
 WHERE id IN (
   SELECT e.id FROM webhook_event e JOIN {rows} USING (digest, path)
-  WHERE e.status = 'failed' OR e.unserved ORDER BY e.id FOR NO KEY UPDATE OF e SKIP LOCKED)
+  WHERE (e.status = 'failed' OR e.unserved) AND octet_length(e.body) > 0
+  ORDER BY e.id FOR NO KEY UPDATE OF e SKIP LOCKED)
 """
 
 
@@ -149,20 +161,26 @@ WITH due AS MATERIALIZED (
   SELECT id, size FROM webhook_event WHERE status = 'received' AND due_at <= now()
   ORDER BY id LIMIT (SELECT %(limit)s::bigint) FOR UPDATE SKIP LOCKED),
 picked AS (SELECT id, sum(size) OVER (ORDER BY id) - size AS before FROM due)
-SELECT e.id, e.path, e.body, e.attempts, e.received_at FROM webhook_event e JOIN picked USING (id)
+SELECT e.id, e.path, e.body, e.attempts, e.received_at,
+  (SELECT true FROM erased LIMIT 1) IS NOT NULL AS is_anybody_erased
+FROM webhook_event e JOIN picked USING (id)
 WHERE before < %(max_bytes)s ORDER BY id
 """)
 
 
 @dataclass(frozen=True, slots=True)
 class ClaimedEvent:
-    """An event that this worker has in hand. `path`: as in SignedBody."""
+    """An event that this worker has in hand. `path`: as in SignedBody.
+
+    `is_anybody_erased`: whether it may be about somebody who was (webhooks/erased_parts.py).
+    """
 
     id: str
     path: str
     body: memoryview
     attempts: int
     received_at: datetime
+    is_anybody_erased: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,10 +265,14 @@ def postpone(event_id: str, delay: float | None) -> None:
 
 REPLAY_EVENT = """
 UPDATE webhook_event SET status = 'received', attempts = 0, due_at = now(), error = NULL
-WHERE id = %s
+WHERE id = %s AND (redacted_at IS NULL OR octet_length(body) > 0)
 """
 
 
 def replay(event_id: str) -> None:
-    """Process an event once more; what is stored already comes out as duplicate."""
-    execute(REPLAY_EVENT, (event_id,))
+    """Process an event once more; what is stored already comes out as duplicate.
+
+    Raises Gone when its body is no longer kept.
+    """
+    if not execute(REPLAY_EVENT, (event_id,)):
+        raise Gone('The body of this webhook is no longer kept.', code='body_gone')
