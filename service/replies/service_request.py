@@ -47,8 +47,11 @@ FIND_REQUESTS = Prepared("""
 SELECT conversation_id, in_reply_to, wanted_at, body, asked_at FROM reply_request
 WHERE conversation_id = ANY(%s::uuid[])
 """)
+# Not of a person who was erased since the question was read.
 KEEP_REQUESTS = Prepared.for_rows(ServiceRequest)("""
-INSERT INTO reply_request ({columns}) SELECT {columns} FROM {rows} ORDER BY conversation_id
+INSERT INTO reply_request ({columns}) SELECT {columns} FROM {rows}
+WHERE (SELECT 1 FROM conversation c WHERE c.id = n.conversation_id) IS NOT NULL
+ORDER BY conversation_id
 ON CONFLICT (conversation_id) DO UPDATE
 SET in_reply_to = excluded.in_reply_to, wanted_at = excluded.wanted_at, body = excluded.body,
   asked_at = excluded.asked_at

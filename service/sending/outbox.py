@@ -275,9 +275,8 @@ WHERE m.id = %s AND a.chatbot_id = m.chatbot_id AND m.status IN ('failed', 'unkn
     single=int(Priority.SINGLE),
 )
 NOT_RETRYABLE = (
-    'The message is {}: only failed or unknown ones can be retried, none after its expires_at, '
-    'none of a batch that is paused or cancelled, none that was written on the business phone, and '
-    'none whose text is no longer kept.'
+    'The message is {}: only failed or unknown ones can be retried, none after its expires_at, none '
+    'of a paused or cancelled batch, none written on the business phone, none that was emptied.'
 )
 
 

@@ -8,10 +8,20 @@ from service.conversations import contact
 from service.conversations.conversation import Conversation
 from service.conversations.opt_out import Source, Statement, record
 from service.conversations.opt_out_keywords import MarketingChoice
+from service.messages import erased
+from service.privacy import erase as privacy
 from service.runtime.db import db
+from service.runtime.errors import NotFound
 from service.sending import holds
 from service.web import account_answers, pagination, request_input
-from service.web.auth import chatbots_to_list, guard, restrict, scope, visible
+from service.web.auth import (
+    chatbots_to_list,
+    check_visible,
+    guard,
+    restrict,
+    scope,
+    visible,
+)
 from service.web.described import describe
 from service.web.request_input import query_parameters
 from service.web.responses import JSONObject
@@ -66,6 +76,22 @@ def opt_out(contact_id: UUID) -> JSONObject:
 def opt_in(contact_id: UUID) -> JSONObject:
     """Record that this person wants marketing (again), as the platform knows."""
     return _record(contact_id, MarketingChoice.OPT_IN)
+
+
+@blueprint.delete('/contacts/<uuid:contact_id>')
+@scope('manage')
+@describe(account_answers.Erased)
+def erase(contact_id: UUID) -> JSONObject:
+    """Erase a person everywhere, and count what was erased; who writes again is new.
+
+    To do it again is no error: then nothing is left to count.
+    """
+    found = Conversation.find_or_none(str(contact_id))
+    owner = found.chatbot_id if found else erased.owner(str(contact_id))
+    if owner is None or (found and found.group_id):
+        raise NotFound(contact.NO_SUCH_CONTACT)
+    check_visible(owner, contact.NO_SUCH_CONTACT)
+    return {'erased': privacy.erase(str(contact_id))}
 
 
 def _record(contact_id: UUID, choice: MarketingChoice) -> JSONObject:

@@ -13,7 +13,7 @@ from service.runtime.db import LOCK_NOT_AVAILABLE, LOCKED, db, passes, sqlstate
 from service.runtime.durability import worked_out_again
 from service.runtime.queues import retry_delay
 from service.sending import holds
-from service.webhooks import inbox, relays
+from service.webhooks import erased_parts, inbox, relays
 from service.webhooks.inbox import ClaimedEvent, ParsedEvent
 from service.webhooks.item import Item, ItemOutcome
 from service.webhooks.payload import NotAnEvent, flatten, parse
@@ -63,6 +63,7 @@ def _process(events: list[ClaimedEvent]) -> list[ParsedEvent]:
             parsed.append(_parse(event))
         except NotAnEvent as reason:
             _quarantine(event, reason)
+    parsed = erased_parts.leave_out(parsed)
     store_items([item for one in parsed for item in one.items])
     _conclude(parsed)
     return parsed
@@ -110,7 +111,7 @@ def _process_one_by_one() -> int:
 def _process_alone(event: ClaimedEvent) -> None:
     try:
         with db.atomic():
-            parsed = _parse(event)
+            (parsed,) = erased_parts.leave_out([_parse(event)])
             for item in parsed.items:
                 _store_alone(item)
             _conclude([parsed])
