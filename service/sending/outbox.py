@@ -267,16 +267,15 @@ UPDATE message m SET status = CASE WHEN {may_send} THEN 'queued' ELSE 'held' END
   attempts = 0, error = NULL, wamid = NULL, updated_at = now()
 FROM whatsapp_cloud_account a
 WHERE m.id = %s AND a.chatbot_id = m.chatbot_id AND m.status IN ('failed', 'unknown') AND NOT m.echo
-  AND (m.expires_at IS NULL OR m.expires_at > now())
-  AND coalesce(m.recipient_to, m.recipient) IS NOT NULL
+  AND (m.expires_at IS NULL OR m.expires_at > now()) AND num_nonnulls(recipient_to, recipient) = 1
   AND NOT EXISTS (SELECT 1 FROM batch b WHERE b.id = m.batch_id AND b.status <> 'running')
 """,
     may_send=MAY_SEND,
     single=int(Priority.SINGLE),
 )
 NOT_RETRYABLE = (
-    'The message is {}: only failed or unknown ones can be retried, none after its expires_at, none '
-    'of a paused or cancelled batch, none written on the business phone, none that was emptied.'
+    'The message is {}: only failed or unknown ones can be retried, none after its expires_at, '
+    'none of a paused or cancelled batch, none of the business phone, none that was emptied.'
 )
 
 
