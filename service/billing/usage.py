@@ -5,7 +5,7 @@ in usage_delta, and the messages of before version 13 that nobody has counted ye
 """
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
@@ -144,8 +144,16 @@ def _add(total: Sum, count: int, billed: int, cost: Decimal | None) -> None:
 FREE = Decimal(0)
 
 
+# {(chatbot_id, month, market, category): how many messages Meta has billed}
+Volumes = defaultdict[tuple[str, str, str, str], int]
+
+
 def _priced(
-    chatbot_ids: Collection[str] | None, first: date | None, last: date | None, card: RateCard
+    chatbot_ids: Collection[str] | None,
+    first: date | None,
+    last: date | None,
+    card: RateCard,
+    volumes: Volumes | None = None,
 ) -> Iterable[tuple[Counted, int, int, Decimal | None]]:
     """Each sum of a day with its count, how many Meta bills, and what they cost.
 
@@ -153,7 +161,7 @@ def _priced(
     """
     since = first and first.replace(day=1)
     begin = first.isoformat() if first else ''
-    volumes: defaultdict[tuple[str, str, str, str], int] = defaultdict(int)
+    volumes = defaultdict(int) if volumes is None else volumes
     for row in _sums(chatbot_ids, since, last):
         chatbot_id, day, direction, category, country, kind, count, delivered = row
         billed = 0
@@ -174,6 +182,32 @@ def _sums(
     chatbots = None if chatbot_ids is None else list(chatbot_ids)
     values = {'chatbots': chatbots, 'first': first, 'last': last}
     return fetch(SUM_DAYS, values)
+
+
+def price_more(
+    chatbot_id: str, counts: Mapping[tuple[str, str], int], today: date
+) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """What messages would cost beside those of this month, row by row and in all.
+
+    `counts`: by category and country, '' where it is not known. Each message is taken as billed.
+    """
+    card = rate_card.current()
+    volumes: Volumes = defaultdict(int)
+    for _ in _priced([chatbot_id], today.replace(day=1), today, card, volumes):
+        pass  # the volumes are what is wanted
+    total = Sum()
+    rows = []
+    for (category, country), count in sorted(counts.items()):
+        market, tiers = card.find(country, category, today.isoformat())
+        volume = (chatbot_id, today.isoformat()[:MONTH_LENGTH], market, category)
+        one = Sum()
+        _add(one, count, count, price_of(tiers, volumes[volume], count))
+        _add(total, count, count, None if one.unpriced else one.cost)
+        volumes[volume] += count
+        shown = {'count': count, 'cost': one.shown_cost}
+        rows.append({'category': category or None, 'country': country or None, **shown})
+    in_all = {'unpriced': total.unpriced, 'cost': total.shown_cost, 'currency': card.currency}
+    return rows, in_all
 
 
 def tokens_by_day(chatbot_id: str, first: date | None, last: date | None) -> list[dict[str, Any]]:

@@ -7,7 +7,14 @@ from typing import cast
 
 from service.content.person_id import named
 from service.conversations.conversation import ShownIds, update_ids
-from service.conversations.identity_claim import PARENT, PHONE, USER, Key, in_order
+from service.conversations.identity_claim import (
+    PARENT,
+    PHONE,
+    USER,
+    IdentityClaim,
+    Key,
+    in_order,
+)
 from service.conversations.merge import FIND_WITH_BSUID
 from service.runtime.db import connection, fetch
 from service.runtime.prepared import Prepared
@@ -95,6 +102,26 @@ def find_owners(keys: Iterable[Key], keep: bool = False) -> dict[Key, IdentityOw
     statement = FIND_AND_KEEP_OWNERS if keep else FIND_OWNERS
     owners = fetch_bulk_as(IdentityOwner, statement, in_order(keys))
     return {Key(owner.chatbot_id, owner.kind, owner.value): owner for owner in owners}
+
+
+def find_known(claims: Iterable[IdentityClaim]) -> dict[IdentityClaim, str]:
+    """The conversation that each claim most likely leads to; others are new people.
+
+    It only looks, for an estimate: who is who is decided when something is stored (identity.py).
+    """
+    forms = {claim: _forms(claim) for claim in claims}
+    owners = find_owners({key for keys in forms.values() for key in keys})
+    known = {}
+    for claim, keys in forms.items():
+        found = next((owners[key] for key in keys if key in owners), None)
+        if found:
+            known[claim] = found.conversation_id
+    return known
+
+
+def _forms(claim: IdentityClaim) -> list[Key]:
+    """The keys of a claim, a phone in each way to write it."""
+    return [form for key in claim.keys for form in (key, *key.variants())]
 
 
 def known_phones(chatbot_id: str, given: Iterable[object]) -> set[str]:

@@ -4,13 +4,13 @@ import io
 import json
 from uuid import UUID
 
-from flask import Blueprint, Response, request
+from flask import Blueprint, Response, jsonify, request
 
 from service.content.message_schema import check
 from service.runtime.db import no_connection
 from service.runtime.queues import SEND, wake
 from service.sending import batch as batches
-from service.sending import recipients_csv, submit
+from service.sending import bulk_estimate, recipients_csv, submit
 from service.sending.batch import Batch
 from service.sending.recipient import read_list
 from service.sending.recipients import RecipientList
@@ -29,9 +29,10 @@ blueprint = guard(Blueprint('batches', __name__))
 
 @blueprint.post('/send/bulk')
 @scope('send')
-@query_parameters(*bulk_order.CSV_PARAMETERS)
+@query_parameters(*bulk_order.CSV_PARAMETERS, bulk_order.DRY_RUN)
 @describe(
-    message_answers.NewBatch,
+    (message_answers.NewBatch, message_answers.BulkEstimate),
+    200,
     202,
     bodies={JSON: bulk_schema, 'text/csv': CSV},
     problems=(*SENDING, 'nobody_left'),
@@ -39,23 +40,52 @@ blueprint = guard(Blueprint('batches', __name__))
     examples=request_examples.BULK,
 )
 def send() -> Response:
-    """Answer 202 once the batch is committed with all its messages; the work waits in its rows."""
-    return _send_csv() if request.mimetype == 'text/csv' else _send_json()
+    """Answer 202 once the batch is committed with all its messages; the work waits in its rows.
+
+    With `dry_run=true` nothing is stored or sent: 200 says how many would be, and what they cost.
+    """
+    is_dry = request_input.choice(bulk_order.DRY_RUN, ('true', 'false')) == 'true'
+    if request.mimetype == 'text/csv':
+        return _estimate_csv() if is_dry else _send_csv()
+    check_names((bulk_order.DRY_RUN,))
+    return _estimate_json() if is_dry else _send_json()
+
+
+def _estimate_json() -> Response:
+    return _estimate(_recipients(check(bulk_schema, request_input.json_object())))
+
+
+def _estimate_csv() -> Response:
+    request.max_content_length = recipients_csv.SIZE_LIMIT
+    return _estimate(_csv_recipients(_given(), HashedStream(request.stream, ''))[1])
+
+
+def _estimate(recipients: RecipientList) -> Response:
+    account = find_active_account(recipients.chatbot_id)
+    return jsonify(bulk_estimate.estimate(account, recipients))
 
 
 def _send_json() -> Response:
     body = request_input.json_object()
-    check_names(())
     idempotent = IdempotentRequest(body.get('chatbot_id'), lambda: digest_of_body(body))
     return idempotent.replay_or(lambda: _queue_json(body, idempotent))
 
 
 def _queue_json(body: JSONObject, idempotent: IdempotentRequest) -> Response:
     order = check(bulk_schema, body)
+    return _queue(order, _recipients(order), idempotent)
+
+
+def _recipients(order: JSONObject) -> RecipientList:
     find_active_account(order['chatbot_id'])
     recipients = submit.start_bulk(order['chatbot_id'], order['message'])
     recipients.add_rows(read_list(order['recipients']))
-    return _queue(order, recipients, idempotent)
+    return recipients
+
+
+def _given() -> dict[str, str]:
+    """The query of a CSV, which has its order."""
+    return {name: value for name, value in request.args.items() if name != bulk_order.DRY_RUN}
 
 
 def _send_csv() -> Response:
@@ -63,7 +93,7 @@ def _send_csv() -> Response:
 
     Which request it is, is known at its end.
     """
-    given = request.args.to_dict()
+    given = _given()
     request.max_content_length = recipients_csv.SIZE_LIMIT
     stream = HashedStream(request.stream, json.dumps(given, sort_keys=True))
     idempotent = IdempotentRequest(given.get('chatbot_id'), stream.digest)
@@ -73,11 +103,17 @@ def _send_csv() -> Response:
 def _queue_csv(
     given: dict[str, str], stream: HashedStream, idempotent: IdempotentRequest
 ) -> Response:
+    order, recipients = _csv_recipients(given, stream)
+    return idempotent.first_answer() or _queue(order, recipients, idempotent)
+
+
+def _csv_recipients(
+    given: dict[str, str], stream: HashedStream
+) -> tuple[JSONObject, RecipientList]:
     order = bulk_order.check_order(given)
     find_active_account(order['chatbot_id'])
     with no_connection():  # the caller may be slow
-        recipients = bulk_order.read_csv(order, io.BufferedReader(stream))
-    return idempotent.first_answer() or _queue(order, recipients, idempotent)
+        return order, bulk_order.read_csv(order, io.BufferedReader(stream))
 
 
 def _queue(order: JSONObject, recipients: RecipientList, idempotent: IdempotentRequest) -> Response:

@@ -20,6 +20,7 @@ from service.web.send_schemas import csv_schema
 MESSAGE_OPTIONS = ('message', 'text', 'template')
 OPTIONS = (*MESSAGE_OPTIONS, 'language', 'force')
 CSV_PARAMETERS = (*(name for name in csv_schema.fields if name != 'message'), *OPTIONS)
+DRY_RUN = 'dry_run'  # a query parameter, also beside JSON
 TRUTH_WORDS = {'true': True, 'yes': True, '1': True, 'false': False, 'no': False, '0': False}
 
 

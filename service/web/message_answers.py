@@ -218,6 +218,35 @@ class NewBatch(Batch):
     dropped_rows = many(RecipientRow)
 
 
+class EstimatedCost(Answer):
+    """Messages of one category to one country."""
+
+    category = string("Meta's pricing category.", null=True, example='marketing')
+    country = string(
+        "Of the recipients' numbers; null where only a BSUID is given.", null=True, example='BR'
+    )
+    count = whole()
+    cost = number('Null where the rate card has no price.', null=True)
+
+
+class BulkEstimate(Answer):
+    """What a bulk would send, and what it would cost if Meta bills all of it. Nothing is stored."""
+
+    dry_run = flag()
+    chatbot_id = string(example='acme')
+    recipients = whole('How many were given.')
+    rejected = whole('Of them, with something wrong.')
+    duplicates = whole('Of them, the same person again.')
+    dropped = whole('Of them, who may not get this message now.')
+    accepted = whole('How many messages there would be.')
+    unpriced = whole('Of them, those without a price in the rate card.')
+    cost = number('Null while some are unpriced.', null=True)
+    currency = string("The rate card's.", null=True, example='USD')
+    costs = many(EstimatedCost)
+    rejected_rows = many(RecipientRow)
+    dropped_rows = many(RecipientRow)
+
+
 MessagePage = page_of(Message)
 ListedMessagePage = page_of(ListedMessage)
 BatchPage = page_of(Batch)
