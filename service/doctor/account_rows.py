@@ -96,17 +96,15 @@ def _webhooks(account: Account) -> Check:
     found = fetch_dicts(FIND_SEEN, (account.chatbot_id,))[0]
     seen, unheard = found['seen'], found['unheard']
     if unheard and (seen is None or seen < unheard):
-        detail = (
-            f'Meta accepted a message at {_time(unheard)} and has told nothing since; {_last(seen)}'
-        )
-        return fail(name, detail, FIX_WEBHOOKS)
+        detail = f'Meta accepted a message at {_time(unheard)} and has told nothing since.'
+        return fail(name, f'{detail} {_last(seen)}', FIX_WEBHOOKS)
     if seen is None or found['now'] - seen > QUIET:
-        return warn(name, _last(seen).capitalize(), FIX_WEBHOOKS)
-    return ok(name, _last(seen).capitalize())
+        return warn(name, _last(seen), FIX_WEBHOOKS)
+    return ok(name, _last(seen))
 
 
 def _last(seen: datetime | None) -> str:
-    return f'the last webhook came at {_time(seen)}.' if seen else 'no webhook has come yet.'
+    return f'The last webhook came at {_time(seen)}.' if seen else 'No webhook has come yet.'
 
 
 def _time(at: datetime) -> str:
