@@ -50,7 +50,8 @@ FROM made m JOIN conversation c
 CROSS JOIN LATERAL (SELECT CASE WHEN is_inbound THEN 'received'
   WHEN h = 1 AND n % 5 = 1 THEN 'queued' WHEN h = 1 AND n = 2 THEN 'unknown'
   WHEN h = 1 AND c.chatbot_id = 'florist' THEN 'held'
-  WHEN die < 2 THEN 'failed' WHEN die < 6 THEN 'sent' WHEN die < 30 THEN 'delivered'
+  WHEN die < 2 OR h = 2 AND n < 4 THEN 'failed' WHEN die < 6 THEN 'sent'
+  WHEN die < 30 THEN 'delivered'
   ELSE 'read' END AS status) s
 WHERE m.at < now()
 """

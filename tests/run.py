@@ -197,6 +197,7 @@ def welcome(environment, web, meta):
 
   Phone     {local(meta)}/      write as a customer, see the reply and its ticks
   API       {local(web)}/whatsapp-cloud
+  Dashboard {local(web)}/whatsapp-cloud/dashboard
   API key   {api_key(environment)}
 
   Send a message to that phone:

@@ -5,10 +5,10 @@ from werkzeug.wrappers import Response
 
 from service.accounts.account import SEND_STATES
 from service.runtime.errors import Unavailable
-from service.web import accounts
+from service.web import accounts, diagnostics
 from service.web.auth import scope
 from service.web.dashboard.pages import done, pages, render
-from service.web.request_input import query_parameters
+from service.web.request_input import choice, query_parameters
 
 blueprint = pages('accounts', __name__)
 
@@ -30,14 +30,16 @@ def index() -> str:
 
 @blueprint.get('/accounts/<chatbot_id>')
 @scope('read')
-@query_parameters('limit', 'cursor')
+@query_parameters('examine', 'limit', 'cursor')
 def show(chatbot_id: str) -> str:
-    """Show an account, and all that Meta told of it."""
+    """Show an account, and all that Meta told of it; `examine`: the doctor looks, at Meta too."""
+    is_asked = choice('examine', ('now',)) is not None
     told = accounts.show_health(chatbot_id)
     return render(
         'account.html',
         account=accounts.show(chatbot_id),
         brakes=_brakes(chatbot_id),
+        examined=diagnostics.diagnose(chatbot_id) if is_asked else None,
         told=told['data'],
         next_cursor=told['next_cursor'],
     )

@@ -1,5 +1,6 @@
 """Logging in to the dashboard with a key, and out again."""
 
+import logging
 import re
 from http import HTTPStatus
 from typing import Any
@@ -13,7 +14,9 @@ from service.web.dashboard import dashboard_session
 from service.web.dashboard.dashboard_session import PATH
 from service.web.dashboard.pages import LOGIN, pages, render
 from service.web.request_input import query_parameters
+from service.web.responses import log_refusal
 
+log = logging.getLogger(__name__)
 blueprint = pages('login', __name__, is_public=True)
 leaving = pages('logout', __name__)
 BLIND = 'This key lacks the scope "read", without which there is nothing to see here.'
@@ -29,7 +32,9 @@ def login() -> Any:
     """Show the field for a key; who has logged in already is led on."""
     if dashboard_session.is_open():
         return redirect(_wanted(), HTTPStatus.SEE_OTHER)
-    return render('login.html', error=None)
+    # A link on another site brings no cookie of SameSite=Strict; the page's own reload does.
+    is_from_elsewhere = request.headers.get('Sec-Fetch-Site') == 'cross-site'
+    return render('login.html', error=None, reloads=is_from_elsewhere)
 
 
 @blueprint.post('/login')
@@ -41,12 +46,18 @@ def log_in() -> Any:
     text = request.form.get('key', '').strip()
     key = key_of_text(text)
     if key is None:
-        return render('login.html', error=UNKNOWN), HTTPStatus.UNAUTHORIZED
+        return _refuse(HTTPStatus.UNAUTHORIZED, 'unauthorized', UNKNOWN)
     if 'read' not in key.scopes:
-        return render('login.html', error=BLIND), HTTPStatus.FORBIDDEN
+        return _refuse(HTTPStatus.FORBIDDEN, 'scope_missing', BLIND)
+    log.info('logged in to the dashboard', extra={'key': key.id or 'one of API_KEYS'})
     answer = redirect(_wanted(), HTTPStatus.SEE_OTHER)
     dashboard_session.open_session(answer, text)
     return answer
+
+
+def _refuse(status: HTTPStatus, code: str, sentence: str) -> Any:
+    log_refusal(status, code)
+    return render('login.html', error=sentence), status
 
 
 @leaving.post('/logout')

@@ -25,3 +25,6 @@ function localTimes(place) {
     one.dataset.local = '';
   }
 }
+
+// A form that only chooses what is shown is sent at once.
+addEventListener('change', (event) => event.target.closest('form[data-sends]')?.requestSubmit());
