@@ -66,11 +66,12 @@ FROM (
 ) AS delays
 GROUP BY kind, bucket HAVING sum(count) > 0
 """
+TAKE = """
+  DELETE FROM hourly_delta WHERE ctid = ANY(ARRAY(SELECT ctid FROM hourly_delta LIMIT %(limit)s))
+  RETURNING *"""
 # Each portion is added to the rows of its chatbots and to those of all together.
 FOLD = """
-WITH taken AS MATERIALIZED (
-  DELETE FROM hourly_delta WHERE ctid = ANY(ARRAY(SELECT ctid FROM hourly_delta LIMIT %(limit)s))
-  RETURNING *),
+WITH taken AS MATERIALIZED ({take}),
 {add_hours},
 {add_days}
 SELECT count(*) FROM taken
@@ -157,8 +158,13 @@ def _filled(text: str, by: By) -> str:
     )
 
 
+def add_up(take: str) -> str:
+    """SQL that adds the changes of messages which `take` returns to the sums."""
+    return fill(FOLD, take=take, add_hours=_filled(ADD, 'hour'), add_days=_filled(ADD, 'day'))
+
+
 READ_BY: dict[By, str] = {by: LONG + _filled(READ, by) for by in TABLES}
-ADD_UP = fill(FOLD, add_hours=_filled(ADD, 'hour'), add_days=_filled(ADD, 'day'))
+ADD_UP = add_up(TAKE)
 
 
 def read(chatbots: list[str] | None, first: datetime, last: datetime, by: By) -> list[Sum]:
