@@ -44,6 +44,7 @@ class Redis:
             '',
             '--appendonly',
             'no',
+            *self.options(),
         ]
         with self.log.open('ab') as log:
             self._child = Child(
@@ -51,6 +52,10 @@ class Redis:
             )
         wait_for_server(self._child, self._answers, self.log)
         return self
+
+    def options(self):
+        """More of them, for those who change it."""
+        return ()
 
     def stop(self, kill=False):
         if self._child:
