@@ -22,7 +22,8 @@ DOCKERFILE = (DEPLOY / 'Dockerfile').read_text()
 COMPOSE = yaml.safe_load((DEPLOY / 'compose.yml').read_text())
 SERVICES = COMPOSE['services']
 UNITS = sorted((DEPLOY / 'systemd').glob('*.service'))
-LEAST_EXPOSURE = 2.0  # of systemd's own scale to 10
+SOCKET = DEPLOY / 'systemd' / 'whatsapp-gateway-web.socket'
+MOST_EXPOSURE = 2.0  # of systemd's own scale to 10
 
 
 def instructions(name):
@@ -133,8 +134,8 @@ def test_units_wait_for_the_release_and_give_a_sigterm_its_time(unit):
         assert service['Type'] == 'oneshot'
         return
     needed = 'whatsapp-gateway-release.service'
-    assert read(unit)['Unit']['Requires'] == needed
-    assert needed in read(unit)['Unit']['After']
+    assert needed in read(unit)['Unit']['Wants'].split()
+    assert needed in read(unit)['Unit']['After'].split()
     assert int(service['TimeoutStopSec']) > 25
     assert service['Restart'] == 'always'
 
@@ -144,14 +145,13 @@ def test_units_wait_for_the_release_and_give_a_sigterm_its_time(unit):
     reason='THE UNITS WERE NOT READ BY SYSTEMD, which is not installed: apt-get install systemd',
 )
 def test_systemd_takes_the_units_and_finds_them_hard_to_break_out_of(tmp_path):
-    for unit in UNITS:
+    for unit in (*UNITS, SOCKET):
         text = unit.read_text().replace('/srv/whatsapp-gateway/.venv', sys.prefix)
         (tmp_path / unit.name).write_text(text.replace('/srv/whatsapp-gateway', str(ROOT)))
-    units = sorted(map(str, tmp_path.glob('*.service')))
-    assert said('verify', '--man=no', *units) == ''
-    for unit in units:
+    assert said('verify', '--man=no', *map(str, tmp_path.iterdir())) == ''
+    for unit in map(str, tmp_path.glob('*.service')):
         told = said('security', '--offline=true', '--no-pager', unit)
-        assert float(re.search(r'exposure level for \S+ ([0-9.]+)', told)[1]) <= LEAST_EXPOSURE
+        assert float(re.search(r'exposure level for \S+ ([0-9.]+)', told)[1]) <= MOST_EXPOSURE
 
 
 def said(*words):
@@ -159,6 +159,12 @@ def said(*words):
         ['systemd-analyze', *words], capture_output=True, text=True, timeout=60, check=True
     )
     return (done.stdout + done.stderr).strip()
+
+
+def test_the_port_of_web_stays_open_while_web_is_restarted():
+    web = next(unit for unit in UNITS if unit.stem == SOCKET.stem)
+    assert read(web)['Unit']['Requires'] == SOCKET.name
+    assert read(SOCKET)['Socket']['ListenStream'] == '127.0.0.1:8000'
 
 
 # ---- app.json

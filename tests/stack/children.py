@@ -64,10 +64,8 @@ GUARDED = Guard()
 class Child:
     """A process with a group of its own; signals go to the whole group, as Heroku's do."""
 
-    def __init__(self, command, *, farewell=signal.SIGTERM, **options):
-        self.process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, start_new_session=True, **options
-        )
+    def __init__(self, command, *, farewell=signal.SIGTERM, stdin=subprocess.DEVNULL, **options):
+        self.process = subprocess.Popen(command, stdin=stdin, start_new_session=True, **options)
         self.pid = self.process.pid
         GUARDED.watch(self.pid, farewell)
 
