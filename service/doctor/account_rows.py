@@ -35,6 +35,25 @@ FROM (
   WHERE chatbot_id = %s ORDER BY id DESC LIMIT 1000) m
 """
 
+NAMED = 5  # accounts that are named
+FIND_TROUBLED = """
+SELECT chatbot_id, count(*) OVER () AS troubled FROM whatsapp_cloud_account
+WHERE active AND (send_state <> 'ok' OR responder_state <> 'ok') ORDER BY chatbot_id LIMIT %s
+"""
+
+
+def look_at_all() -> Iterator[Check]:
+    """Which accounts are held, or have a responder that answers nobody. Needs a connection."""
+    with deadline(SECONDS):
+        rows = fetch_dicts(FIND_TROUBLED, (NAMED,))
+    if not rows:
+        yield ok('accounts', 'None is held, and no responder is refused.')
+        return
+    names = ', '.join(row['chatbot_id'] for row in rows)
+    more = f' and {rows[0]["troubled"] - NAMED} more' if rows[0]['troubled'] > NAMED else ''
+    detail = f'Held, or with a responder that answers nobody: {names}{more}.'
+    yield warn('accounts', detail, f'Look at each: flask doctor {rows[0]["chatbot_id"]}')
+
 
 def look(account: Account) -> Iterator[Check]:
     """What needs no answer of Meta's. Needs a connection."""

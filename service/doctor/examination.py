@@ -1,6 +1,7 @@
 """Everything that the doctor looks at, side by side and within SECONDS."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import chain
 
 from peewee import PeeweeException
@@ -31,9 +32,10 @@ def examine(chatbot_id: str | None, whole: bool = True) -> list[Check]:
     chatbot, one check `gateway` without addresses and settings. Needs no connection: give one
     back before (db.no_connection).
     """
-    own = []
-    if chatbot_id is not None:
-        own.append(Lane('account', lambda: _of_account(chatbot_id), SECONDS))
+    if chatbot_id is None:
+        own = [Lane('accounts', _of_all_accounts, 5)]
+    else:
+        own = [Lane('account', lambda: _of_account(chatbot_id), SECONDS)]
     found = run([*_of_gateway(), *own])
     count = len(found) - len(own)
     gateway, account = chain(*found[:count]), chain(*found[count:])
@@ -48,6 +50,11 @@ def _of_gateway() -> list[Lane]:
         Lane('media_storage', files.look, 10),
         Lane('graph_version', graph_version.look, 2),
     ]
+
+
+def _of_all_accounts() -> Iterator[Check]:
+    with suppress(PeeweeException), connection():  # the checks of the database say so
+        yield from account_rows.look_at_all()
 
 
 def _of_account(chatbot_id: str) -> Iterator[Check]:

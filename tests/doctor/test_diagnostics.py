@@ -1,5 +1,6 @@
 """GET /account/<chatbot_id>/diagnostics: who sees what."""
 
+from service.web import diagnostics
 from tests.web.tenants import backend_of
 
 
@@ -28,3 +29,16 @@ def test_who_does_not_see_the_account_gets_a_404(backend):
     other = backend_of(backend, 'other')
     assert other.get('/account/acme/diagnostics').status_code == 404
     assert backend.get('/account/nobody/diagnostics').status_code == 404
+
+
+def test_few_are_looked_at_at_once(backend):
+    backend.account()
+    for _ in range(diagnostics.MAX_LOOKS):
+        assert diagnostics.looks.acquire(blocking=False)
+    try:
+        answer = backend.get('/account/acme/diagnostics')
+    finally:
+        for _ in range(diagnostics.MAX_LOOKS):
+            diagnostics.looks.release()
+    assert (answer.status_code, answer.json['code']) == (429, 'too_many_requests')
+    assert backend.get('/account/acme/diagnostics').status_code == 200

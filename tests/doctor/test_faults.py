@@ -231,6 +231,17 @@ def test_an_old_schema_is_seen_and_nothing_is_asked_of_its_tables(healthy):
         sql('UPDATE schema_version SET version = %s WHERE version = -1', version)
 
 
+def test_without_a_chatbot_the_accounts_in_trouble_are_named(healthy):
+    assert healthy.find(None)['accounts']['result'] == 'ok'
+    for number in range(7):
+        healthy.backend.account(f'shop-{number}', f'30015550000{number}')
+    sql(f"{SET_ACCOUNT} send_state = 'held' WHERE chatbot_id LIKE 'shop-%%'")
+    check = healthy.find(None)['accounts']
+    assert check['result'] == 'warn'
+    assert 'shop-0, shop-1, shop-2, shop-3, shop-4 and 2 more.' in check['detail']
+    assert check['fix'] == 'Look at each: flask doctor shop-0'
+
+
 def test_an_unknown_chatbot_is_told_of(healthy):
     found = healthy.find('nobody')
     assert (found['account']['result'], found['account']['detail']) == (
