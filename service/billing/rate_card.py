@@ -9,7 +9,7 @@ import csv
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
-from datetime import datetime
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from functools import cache
 from pathlib import Path
@@ -59,6 +59,12 @@ class RateCard:
         for rate in self.rates:
             self._of_market[rate.market][rate.category].append(rate)
         self._found: dict[tuple[str, str, str], tuple[str, Tiers]] = {}
+
+    def changes(self) -> set[date]:
+        """The days on which a price begins or has ended."""
+        begun = {date.fromisoformat(rate.valid_from) for rate in self.rates}
+        ended = {date.fromisoformat(rate.valid_to) for rate in self.rates if rate.valid_to}
+        return begun | {day + timedelta(days=1) for day in ended}
 
     def find(self, country: str, category: str, day: str) -> tuple[str, Tiers]:
         """The market of a country on a day, and its prices; no prices: they are not known.

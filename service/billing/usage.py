@@ -7,7 +7,7 @@ in usage_delta, and the messages of before version 13 that nobody has counted ye
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -15,6 +15,7 @@ from service.billing import rate_card
 from service.billing.rate_card import RateCard, price_of
 from service.runtime.db import fetch, fetch_dicts
 from service.runtime.prepared import fill
+from service.runtime.session import LONG, long_time
 
 PERIODS = ('day', 'month')
 GROUPS = ('category', 'country')
@@ -60,6 +61,30 @@ FROM (
 WHERE prompt_tokens IS NOT NULL OR completion_tokens IS NOT NULL
 GROUP BY 1, 2 ORDER BY 1, 2
 """,
+    in_days=fill(IN_DAYS, of=''),
+)
+
+# What Meta bills, the same but in spans of days, which begin on the days %(begins)s.
+SUM_BILLED_SPANS = LONG + fill(
+    """
+SELECT chatbot_id, ((%(begins)s::date[])[span])::text, 'outbound', category, country,
+  '{regular}', sum(delivered)::bigint, sum(delivered)::bigint
+FROM (
+  SELECT chatbot_id, width_bucket(day, %(begins)s::date[]) AS span, category, country, delivered
+  FROM (
+    SELECT chatbot_id, day, direction, category, country, pricing_type, delivered
+    FROM usage_day WHERE {in_days}
+    UNION ALL
+    SELECT chatbot_id, day, direction, category, country, pricing_type, delivered
+    FROM usage_delta WHERE {in_days}
+    UNION ALL
+    SELECT chatbot_id, day, direction, category, '', pricing_type, arrived::integer
+    FROM usage_uncounted WHERE {in_days}) u
+  WHERE direction = 'outbound' AND pricing_type = '{regular}' AND delivered <> 0) u
+GROUP BY chatbot_id, span, category, country HAVING sum(delivered) > 0
+ORDER BY chatbot_id, span, category, country
+""",
+    regular=REGULAR,
     in_days=fill(IN_DAYS, of=''),
 )
 
@@ -160,9 +185,16 @@ def _priced(
     The volume of a month counts from its first day, also where `first` comes later.
     """
     since = first and first.replace(day=1)
-    begin = first.isoformat() if first else ''
     volumes = defaultdict(int) if volumes is None else volumes
-    for row in _sums(chatbot_ids, since, last):
+    return _with_prices(_sums(chatbot_ids, since, last), first, card, volumes)
+
+
+def _with_prices(
+    sums: Iterable[Counted], first: date | None, card: RateCard, volumes: Volumes
+) -> Iterable[tuple[Counted, int, int, Decimal | None]]:
+    """The same of sums, in the order of their days."""
+    begin = first.isoformat() if first else ''
+    for row in sums:
         chatbot_id, day, direction, category, country, kind, count, delivered = row
         billed = 0
         cost: Decimal | None = FREE
@@ -216,7 +248,7 @@ def tokens_by_day(chatbot_id: str, first: date | None, last: date | None) -> lis
 
 
 def cost_by_category(
-    chatbot_ids: Collection[str] | None, first: date | None, last: date | None
+    chatbot_ids: Collection[str] | None, first: date, last: date
 ) -> list[dict[str, Any]]:
     """What messages of a time cost, by Meta's category: {"category", "cost", "currency"}.
 
@@ -224,13 +256,33 @@ def cost_by_category(
     """
     card = rate_card.current()
     sums: defaultdict[str, Sum] = defaultdict(Sum)
-    for row, count, billed, cost in _priced(chatbot_ids, first, last, card):
-        if billed:
-            _add(sums[row[3]], count, billed, cost)
+    spans = _billed_spans(chatbot_ids, first, last, card)
+    for row, count, billed, cost in _with_prices(spans, first, card, defaultdict(int)):
+        _add(sums[row[3]], count, billed, cost)
     return [
         {'category': category or None, 'cost': one.shown_cost, 'currency': card.currency}
         for category, one in sorted(sums.items())
     ]
+
+
+def _billed_spans(
+    chatbot_ids: Collection[str] | None, first: date, last: date, card: RateCard
+) -> Sequence[Counted]:
+    """What Meta bills, in spans of days within which neither the month nor a price changes."""
+    since = first.replace(day=1)
+    begins = {since, first, *(day for day in card.changes() if since < day <= last)}
+    month = since
+    while month <= last:
+        begins.add(month)
+        month = (month + timedelta(days=31)).replace(day=1)
+    values = {
+        'chatbots': None if chatbot_ids is None else list(chatbot_ids),
+        'first': since,
+        'last': last,
+        'begins': sorted(begins),
+    }
+    with long_time():
+        return fetch(SUM_BILLED_SPANS, values)
 
 
 def cost_of(

@@ -8,6 +8,7 @@ import json
 import os
 import statistics
 import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from http.client import HTTPConnection
@@ -19,7 +20,9 @@ from .stand import Stand
 
 MESSAGES = int(os.environ.get('MESSAGES', 10_000_000))
 CHATBOTS = 100
-CHUNK = 500_000
+CHUNK = 250_000
+SOME_DAYS = 10
+JOBS = 4  # connections that make them
 READS = 21
 KEY = 'bench-key'
 PEOPLE = """
@@ -170,14 +173,19 @@ def fill(stand):
     stand.sql(QUICK + PEOPLE.replace('{chatbots}', str(CHATBOTS)))
     for index in UNREAD:
         stand.sql(f'DROP INDEX {index}')
-    for first in range(0, MESSAGES, CHUNK):
-        numbers = {'first': first, 'last': min(first + CHUNK, MESSAGES), 'messages': MESSAGES}
-        statement = YEAR
-        for name, value in (numbers | {'chatbots': CHATBOTS, 'begin': BEGIN}).items():
-            statement = statement.replace(f'{{{name}}}', str(value))
-        stand.sql(QUICK + statement)
+    with ThreadPoolExecutor(JOBS) as pool:
+        list(pool.map(partial(make, stand), range(0, MESSAGES, CHUNK)))
     stand.sql('VACUUM ANALYZE message')
     report.note(f'messages made in {time.monotonic() - began:.0f} s')
+
+
+def make(stand, first):
+    """A chunk of the messages."""
+    numbers = {'first': first, 'last': min(first + CHUNK, MESSAGES), 'messages': MESSAGES}
+    statement = YEAR
+    for name, value in (numbers | {'chatbots': CHATBOTS, 'begin': BEGIN}).items():
+        statement = statement.replace(f'{{{name}}}', str(value))
+    stand.sql(QUICK + statement)
 
 
 SIZE = """
@@ -195,11 +203,14 @@ def add_up(stand):
 SELECT m.chatbot_id, c.* FROM message m, {hourly.COUNTS_OF_MESSAGE}
 WHERE m.id >= least_event_id(%s) AND m.id < least_event_id(%s)"""
     began = time.monotonic()
-    step = timedelta(days=366) / max(1, MESSAGES // CHUNK)
-    at = BEGIN - timedelta(days=1)
-    while at < BEGIN + timedelta(days=366):
-        stand.sql("SET work_mem = '128MB'; " + hourly.add_up(counted), (at, at + step))
-        at += step
+    statement = "SET work_mem = '128MB'; " + hourly.add_up(counted)
+    begins = [BEGIN + timedelta(days=day) for day in range(0, 366, SOME_DAYS)]
+
+    def add(begin):
+        stand.sql(statement, (begin, begin + timedelta(days=SOME_DAYS)))
+
+    with ThreadPoolExecutor(JOBS) as pool:
+        list(pool.map(add, begins))
     for table in ('hourly', 'daily', 'hourly_failure', 'daily_failure', 'hourly_delta'):
         stand.sql(f'VACUUM ANALYZE {table}')
     ((rows, size),) = stand.sql(SIZE)

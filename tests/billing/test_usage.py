@@ -177,6 +177,32 @@ def test_rows_are_by_day_or_month_and_by_what_is_asked_for(backend):
     ]
 
 
+MUCH = """
+INSERT INTO usage_day SELECT %s, day, 'outbound', category, country, type, 90000, 60000 + n
+FROM generate_series('2026-06-20'::date, '2026-10-20', '9 days') WITH ORDINALITY AS d (day, n),
+  unnest(ARRAY['utility', 'marketing', 'service', 'new']) category,
+  unnest(ARRAY['BR', 'IN', 'FJ', '']) country, unnest(ARRAY['regular', 'free_entry_point']) type
+"""
+
+
+@pytest.mark.parametrize('first', [date(2026, 6, 1), date(2026, 7, 1), date(2026, 9, 18)])
+def test_the_cost_of_many_days_is_that_of_each(backend, first):
+    """Whatever the tiers of a month and the days on which prices change."""
+    sql(MUCH, CHATBOT)
+    last = date(2026, 10, 11)
+    with connection():
+        together = usage.cost_by_category([CHATBOT], first, last)
+        days = usage.read(CHATBOT, first, last)
+    costs = {}
+    for row in days:
+        if row['billed']:
+            costs.setdefault(row['category'], []).append(row['cost'])
+    assert [one['category'] for one in together] == sorted(costs)
+    for one in together:
+        parts = costs[one['category']]
+        assert one['cost'] == (None if None in parts else pytest.approx(sum(parts), abs=1e-3))
+
+
 def test_as_csv(backend):
     log(at=DAY, category='marketing')
     answer = backend.get(
