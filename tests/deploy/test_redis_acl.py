@@ -1,5 +1,7 @@
 """A whole gateway whose user of Redis may do no more than deploy/redis.acl says."""
 
+import re
+
 import pytest
 from redis import Redis, RedisError
 
@@ -22,6 +24,15 @@ STRANGE = (
     ('PUBLISH', 'other', '1'),
     ('EVAL', "return redis.call('GET', 'other')", '0'),
 )  # a taker-over of the gateway tries these
+
+
+def test_the_document_shows_the_line():
+    assert LINE.split() == shown().split()
+
+
+def shown():
+    text = (ROOT / 'docs' / 'deploying.md').read_text()
+    return re.search(r'^(user gateway .*?)```', text, re.MULTILINE | re.DOTALL)[1]
 
 
 class Guarded(stack.Redis):
