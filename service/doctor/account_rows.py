@@ -17,6 +17,7 @@ from service.sending import brake
 
 SECONDS = 3  # for the answers to each check
 QUIET = timedelta(days=7)  # without a webhook
+FIX_HELD = 'Then let it go on: POST /account/<chatbot_id>/resume.'
 FIX_WEBHOOKS = (
     'Write to the number from a phone. If nothing comes: subscribed, callback and '
     'webhook_fields say whether Meta would send it, and the app has to be Live.'
@@ -75,10 +76,11 @@ def _sending(account: Account) -> Check:
     reason = told['send_state_reason'] or {}
     if told['send_state'] == 'ok':
         return ok(name, 'The account is active and may send.')
-    state = 'held' if told['send_state'] == 'held' else 'waiting until Meta is back'
-    detail = f'The account is {state}: {reason.get("title") or reason.get("explanation")}'
+    why = str(reason.get('title') or reason.get('explanation')).rstrip('.')
     fix = reason.get('fix') or explain(None)['fix']
-    return fail(name, f'{detail.rstrip(".")}.', f'{fix} Then: POST /account/<chatbot_id>/resume.')
+    if told['send_state'] == 'held':
+        return fail(name, f'The account is held: {why}.', f'{fix} {FIX_HELD}')
+    return fail(name, f'The account waits until Meta is back: {why}.', fix)
 
 
 def _brakes(account: Account) -> Check:

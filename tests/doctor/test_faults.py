@@ -9,7 +9,7 @@ import pytest
 from cryptography.fernet import Fernet
 
 from service.doctor import database, environment, graph_version
-from service.runtime import queues
+from service.runtime import db, queues
 from service.runtime.config import settings
 from service.sending import rate_limit
 from tests.doctor.conftest import WABA
@@ -196,6 +196,15 @@ def test_a_wrong_setting_is_seen_by_its_own_check(healthy, setting, check, resul
         healthy.backend.account(responder=None)
     setting(name, value)
     expect(healthy, check, result)
+
+
+def test_behind_a_pooler_its_pool_is_what_counts(healthy, setting):
+    setting('DATABASE_PREPARE', 'no')
+    setting('WEB_CONCURRENCY', 256)
+    db.db.close_idle()  # the next connections find out anew
+    check = healthy.find()['connections']
+    db.db.close_idle()
+    assert (check['result'], check['detail'].partition(' ')[2][:6]) == ('ok', 'pooler')
 
 
 def test_redis_away_is_seen_and_the_brakes_in_it_are_left_out(healthy, no_redis):
