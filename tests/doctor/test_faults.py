@@ -190,7 +190,10 @@ SETTINGS = [
 ]
 
 
-@pytest.mark.parametrize(('check', 'result', 'name', 'value'), SETTINGS)
+# Ids without the values: each worker of the suite draws keys and ports of its own.
+@pytest.mark.parametrize(
+    ('check', 'result', 'name', 'value'), SETTINGS, ids=[f'{one[0]}-{one[2]}' for one in SETTINGS]
+)
 def test_a_wrong_setting_is_seen_by_its_own_check(healthy, setting, check, result, name, value):
     if check == 'responder':
         healthy.backend.account(responder=None)
