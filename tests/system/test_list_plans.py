@@ -5,11 +5,12 @@ import re
 
 import pytest
 
-from service.conversations import conversation_list
+from service.conversations import active_conversations, conversation_list
 from service.messages import message_list, message_search
 from service.messages.message import Message
 from service.runtime.db import connection, db
 from service.runtime.session import BY_BITMAP
+from tests.dashboard import Person
 from tests.people import CHATBOT, sql
 from tests.web.tenants import backend_of
 
@@ -122,6 +123,28 @@ def test_each_filter_of_conversations_has_its_index(request, plans_of, query, in
     assert index in indexes(rest)
     for plan in (walk, end, rest):
         assert not scans(plan, 'conversation') & {'Seq Scan', 'Bitmap Heap Scan'}
+
+
+@pytest.mark.parametrize(
+    ('query', 'index'),
+    [
+        ({'show': 'paused'}, 'conversation_paused'),
+        ({'show': 'unanswered'}, 'conversation_unanswered'),
+        ({'assignee': 'maria'}, 'conversation_assigned'),
+    ],
+)
+def test_the_inbox_walks_in_its_order_and_then_asks_the_index(
+    application, acme, plans_of, query, index
+):
+    with connection():
+        db.execute_sql(MANY_CONVERSATIONS, {'chatbot': CHATBOT})
+        db.execute_sql('ANALYZE conversation')
+    person = Person(application).log_in()
+    walk, rest = plans_of(active_conversations, lambda: person.get('/inbox', query_string=query))
+    assert indexes(walk) & {'conversation_active'}
+    assert index in indexes(rest)
+    for plan in (walk, rest):
+        assert not scans(plan, 'conversation') & {'Seq Scan'}
 
 
 def test_the_filters_meet_in_few_rows_what_is_in_no_index(acme, plans_of):
