@@ -95,9 +95,19 @@ ADD = """
   GROUP BY GROUPING SETS ((chatbot_id, at, code), (at, code)) ORDER BY 1, 2, 3
   ON CONFLICT (chatbot_id, at, code) DO UPDATE SET count = known.count + excluded.count)
 """
-TRY_FOLD = "SELECT pg_try_advisory_xact_lock(hashtextextended('hourly_fold', 0))"
+# By one clock at a time, and nothing is planned where there is nothing to do.
+TRY_FOLD = """
+SELECT CASE WHEN EXISTS (SELECT FROM hourly_delta)
+  THEN pg_try_advisory_xact_lock(hashtextextended('hourly_fold', 0)) ELSE false END
+"""
 # Against count_messages() in schema.sql: nobody changes what is added just now.
-TRY_BACKFILL = "SELECT pg_try_advisory_xact_lock(hashtextextended('hourly_backfill', 0))"
+TRY_BACKFILL = fill(
+    """
+SELECT first_id > '{first_id}' AND pg_try_advisory_xact_lock(hashtextextended('hourly_backfill', 0))
+FROM hourly_backfill
+""",
+    first_id=FIRST_ID,
+)
 BACKFILL = fill(
     """
 WITH portion AS MATERIALIZED (
