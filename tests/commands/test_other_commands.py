@@ -75,6 +75,19 @@ def test_a_send_that_does_not_leave_in_time_is_no_success(answer, run, acme):
     assert (refused.exit_code, 'to: ' in refused.stderr) == (1, True)
 
 
+# ---- send-bulk
+
+
+def test_a_bulk_is_one_document_with_its_rejected_rows_on_stderr(answer, run, acme, tmp_path):
+    path = tmp_path / 'people.csv'
+    path.write_text(f'to,name\n{PHONE},Ana\n12,Max\n')
+    words = ['send-bulk', path, '--chatbot-id', CHATBOT, '--text', 'Hello {{name}}', '--yes']
+    batch = answer(*words, '--no-wait', code=1)  # a row was rejected
+    assert (batch['accepted'], batch['rejected']) == (1, 1)
+    assert batch['id'] == acme.get('/batches').json['data'][0]['id']
+    assert 'line 3: to: ' in run(*words, '--no-wait', '--json').stderr
+
+
 # ---- events
 
 
