@@ -1357,8 +1357,9 @@ CREATE TABLE ended_count (
     value numeric NOT NULL
 );
 
--- version 14: what is too old is found
+-- version 14: what is too old, or a person's, is found
 
+CREATE INDEX CONCURRENTLY conversation_of_group ON conversation (chatbot_id) WHERE group_id IS NOT NULL;
 CREATE INDEX CONCURRENTLY media_kept ON media (chatbot_id, id) WHERE status = 'stored';
 CREATE INDEX CONCURRENTLY message_fact_orphan ON message_fact (received_at) WHERE message_id IS NULL;
 

@@ -162,7 +162,9 @@ def record(batch: Sequence[PoolResult]) -> None:
         if isinstance(result, Outcome):
             result.delay = inbound_file.delay_after(result, file.attempts, file.written_at, now)
         results.append((file, result))
-    inbound_file.record(results)
+    for key in inbound_file.record(results):
+        with suppress(StorageError):  # the clock deletes it, too
+            storage().delete(key)
     for file, fetched in results:
         _log(file, fetched)
 

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from service.graph.outcome import Outcome, OutcomeKind
-from service.runtime.db import execute
+from service.runtime.db import execute, fetch
 from service.runtime.durability import worked_out_again
 from service.runtime.queues import RETRY, patient_delay
 from service.runtime.rows import Integer, Json, Uuid, execute_bulk, fetch_as
@@ -39,6 +39,7 @@ UPDATE media x SET status = n.status, due_at = now() + n.delay * interval '1 sec
 FROM {rows}
 WHERE x.id = n.id AND x.attempts = n.attempts AND x.status = 'fetching'
 """
+FIND_ROWS = 'SELECT id FROM media WHERE id = ANY(%s::uuid[])'
 # A file that a worker fetches just now shows no error, and is left to that worker.
 RESUME_NUMBER = """
 UPDATE media SET due_at = now() WHERE id IN (
@@ -114,10 +115,22 @@ def renew(file: ClaimedFile, lease: float) -> bool:
 
 
 @worked_out_again()
-def record(results: Sequence[FetchResult]) -> None:
-    """Write what became of claimed files: each is stored, or has the Outcome that says why not."""
+def record(results: Sequence[FetchResult]) -> list[str]:
+    """Write what became of claimed files: each is stored, or has the Outcome that says why not.
+
+    Returns the storage keys of those whose row is gone, because their person was erased.
+    """
     in_order = sorted(results, key=lambda result: result[0].id)
-    execute_bulk(RECORD_FETCHES, [_record(file, result) for file, result in in_order])
+    recorded = execute_bulk(RECORD_FETCHES, [_record(file, result) for file, result in in_order])
+    if recorded == len(results):
+        return []
+    ids = [file.id for file, _ in results]
+    there = {id_ for (id_,) in fetch(FIND_ROWS, (ids,))}
+    return [
+        result.key
+        for file, result in results
+        if isinstance(result, StoredFile) and file.id not in there
+    ]
 
 
 def _record(file: ClaimedFile, result: StoredFile | Outcome) -> FetchRecord:

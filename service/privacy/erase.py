@@ -16,6 +16,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from service.conversations.conversation import Conversation
+from service.messages import erased
 from service.privacy import erased_events, erased_rows, erased_webhooks, old_files
 from service.privacy.erased_rows import Erasure
 from service.privacy.person import Person
@@ -23,50 +24,50 @@ from service.runtime.db import execute, passes
 from service.runtime.ids import id_at
 
 log = logging.getLogger(__name__)
+CLOCKS = timedelta(minutes=10)  # the clocks of two machines differ by less
 TRIES = 5  # a deadlock, or a lock that is not given, passes
 # What callers are told of: a count of each.
 TOLD = ('messages', 'media', 'statuses', 'webhooks', 'events', 'identities', 'changes', 'answers')
-CLEAN_UP = (
-    erased_rows.DELETE_STATUSES,
-    erased_rows.DELETE_FACTS,
-    erased_rows.DELETE_ROWS['questions'],
-)
 
 
 def erase(conversation_id: str) -> dict[str, int]:
     """Erase the person of a conversation; returns how much of what was erased.
 
-    Zeros when there is nothing of them any more: to erase somebody twice does no harm.
+    Zeros when there is nothing of them any more: to erase somebody twice does no harm, and ends
+    what a process that died has begun.
     """
-    erased = dict.fromkeys(TOLD, 0)
+    told = dict.fromkeys(TOLD, 0)
     conversation = Conversation.find_or_none(conversation_id)
-    while conversation is not None and not _erase(conversation, erased):
+    if conversation is None:
+        owner = erased.owner(conversation_id)
+        told['events'] = erased_events.erase(owner, [conversation_id], []) if owner else 0
+    while conversation is not None and not _erase(conversation, told):
         # it was merged meanwhile
         conversation = Conversation.find_or_none(conversation_id)
-    log.info('contact erased', extra={'conversation_id': conversation_id, **erased})
-    return erased
+    log.info('contact erased', extra={'conversation_id': conversation_id, **told})
+    return told
 
 
-def _erase(conversation: Conversation, erased: dict[str, int]) -> bool:
+def _erase(conversation: Conversation, told: dict[str, int]) -> bool:
     """False when the conversation has become part of another one."""
-    began = id_at(datetime.now(UTC), timedelta(0))
+    began = id_at(datetime.now(UTC), -CLOCKS)
     person = Person.of(conversation)
-    erased['webhooks'] += _patiently(erased_webhooks.erase, person, ())
+    told['webhooks'] += _patiently(erased_webhooks.erase, person, ())
     erasure: Erasure | None = _patiently(erased_rows.delete, person)
     if erasure is None:
         return False
     messages = {*erasure.message_ids, *erasure.wamids}
-    erased['webhooks'] += _patiently(erased_webhooks.erase, person, messages, began)
+    told['webhooks'] += _patiently(erased_webhooks.erase, person, messages, began)
     values = erased_rows.values(person, erasure)
-    for statement in CLEAN_UP:
+    for statement in erased_rows.CLEAN_UP:
         _patiently(execute, statement, values)
-    erased['events'] += _patiently(
+    told['events'] += _patiently(
         erased_events.erase, person.chatbot_id, person.conversation_ids, erasure.message_ids
     )
     old_files.delete(erasure.storage_keys)
     for name, count in erasure.counts.items():
-        if name in erased:
-            erased[name] += count
+        if name in told:
+            told[name] += count
     return True
 
 

@@ -45,6 +45,20 @@ def erase(chatbot_id: str, conversations: Sequence[str], messages: Sequence[str]
     return sum(_erase(wanted | {'chatbot_id': of}) for of in (chatbot_id, ''))
 
 
+def find(chatbot_id: str, conversations: Sequence[str]) -> list[str]:
+    """Ids of the events of these conversations, without relays, the oldest first."""
+    wanted = {'chatbot_id': chatbot_id, 'conversations': list(conversations), 'messages': []}
+    found: list[str] = []
+    after = FIRST_ID
+    while True:
+        ((last,),) = fetch(FIND_END, wanted | {'after': after, 'limit': LOOK})
+        if last is None:
+            return sorted(found)
+        rows = fetch(FIND_EVENTS, wanted | {'after': after, 'last': last})
+        found += [id_ for id_, is_relay in rows if not is_relay]
+        after = last
+
+
 def _erase(wanted: dict[str, object]) -> int:
     after = FIRST_ID
     erased = 0

@@ -3,6 +3,7 @@
 Of usage_log the rows stay: country, category and price of messages that are gone.
 """
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -29,8 +30,9 @@ SELECT id, wamid, type, direction, content, fallback, tries FROM message WHERE i
 ORDER BY id FOR UPDATE
 """
 LOCK_FILES = """
-SELECT id, chatbot_id FROM media
-WHERE message_id = ANY(%(ids)s::uuid[]) OR id = ANY(%(uploaded)s::uuid[])
+SELECT id, chatbot_id FROM media WHERE id IN (
+  SELECT id FROM media WHERE message_id = ANY(%(ids)s::uuid[])
+  UNION SELECT id FROM media WHERE id = ANY(%(uploaded)s::uuid[]))
 ORDER BY id FOR UPDATE
 """
 FIND_USED_BY_OTHERS = """
@@ -48,45 +50,55 @@ DELETE_FILES = (
     'DELETE FROM media WHERE id = ANY(%(media)s::uuid[])',
 )
 OF_MESSAGES = 'message_id = ANY(%(ids)s::uuid[])'
-# Statuses and facts of messages that are not known stand under Meta's id alone.
-DELETE_STATUSES = fill(
+# Statuses and facts of messages that are not known stand under Meta's id alone. A statement for
+# each index that finds some.
+DELETE_STATUSES = (
+    fill('DELETE FROM message_status WHERE {of}', of=OF_MESSAGES),
     """
-DELETE FROM message_status s WHERE {of_messages}
-  OR phone_number_id = ANY(%(numbers)s) AND wamid = ANY(%(wamids)s)
-  OR message_id IS NULL AND chatbot_id = %(chatbot_id)s
-    AND (opaque = ANY(%(ids)s::text[]) OR recipient::text LIKE ANY (%(quoted)s::text[])
-      OR participant = ANY(%(people)s))
+DELETE FROM message_status
+WHERE phone_number_id = ANY(%(numbers)s) AND wamid = ANY(%(wamids)s)
 """,
-    of_messages=OF_MESSAGES,
-)
-DELETE_PARTICIPATION = """
+    """
+DELETE FROM message_status
+WHERE message_id IS NULL AND chatbot_id = %(chatbot_id)s AND (opaque = ANY(%(ids)s::text[])
+  OR recipient::text LIKE ANY (%(quoted)s::text[]) OR participant = ANY(%(people)s))
+""",
+    """
 DELETE FROM message_status s USING message m, conversation c
 WHERE s.message_id = m.id AND m.conversation_id = c.id AND c.chatbot_id = %(chatbot_id)s
   AND c.group_id IS NOT NULL AND s.participant = ANY(%(people)s)
-"""
-DELETE_FACTS = fill(
-    """
-DELETE FROM message_fact WHERE {of_messages}
-  OR phone_number_id = ANY(%(numbers)s) AND wamid = ANY(%(wamids)s)
-  OR message_id IS NULL AND chatbot_id = %(chatbot_id)s AND opaque = ANY(%(ids)s::text[])
 """,
-    of_messages=OF_MESSAGES,
+)
+DELETE_FACTS = (
+    fill('DELETE FROM message_fact WHERE {of}', of=OF_MESSAGES),
+    """
+DELETE FROM message_fact
+WHERE phone_number_id = ANY(%(numbers)s) AND wamid = ANY(%(wamids)s)
+""",
+    """
+DELETE FROM message_fact
+WHERE message_id IS NULL AND chatbot_id = %(chatbot_id)s AND opaque = ANY(%(ids)s::text[])
+""",
+)
+DELETE_QUESTIONS = (
+    'DELETE FROM reply_request WHERE conversation_id = ANY(%(conversations)s::uuid[])'
 )
 # In this order; each counts under its name.
-DELETE_ROWS = {
-    'receipts': fill('DELETE FROM read_receipt WHERE {of}', of=OF_MESSAGES),
-    'statuses': DELETE_STATUSES,
-    'group_statuses': DELETE_PARTICIPATION,
-    'facts': DELETE_FACTS,
-    'words': fill('DELETE FROM message_search WHERE {of}', of=OF_MESSAGES),
-    'postponed': fill('DELETE FROM retention_postponed WHERE {of}', of=OF_MESSAGES),
-    'messages': 'DELETE FROM message WHERE id = ANY(%(ids)s::uuid[])',
-    'changes': 'DELETE FROM contact_event WHERE conversation_id = %(id)s',
-    'identities': 'DELETE FROM conversation_identity WHERE conversation_id = %(id)s',
-    'merged': 'DELETE FROM conversation_merged WHERE conversation_id = %(id)s',
-    'questions': 'DELETE FROM reply_request WHERE conversation_id = ANY(%(conversations)s::uuid[])',
-    'conversations': 'DELETE FROM conversation WHERE id = %(id)s',
-}
+DELETE_ROWS: tuple[tuple[str, str], ...] = (
+    ('receipts', fill('DELETE FROM read_receipt WHERE {of}', of=OF_MESSAGES)),
+    *(('statuses', one) for one in DELETE_STATUSES),
+    *(('facts', one) for one in DELETE_FACTS),
+    ('words', fill('DELETE FROM message_search WHERE {of}', of=OF_MESSAGES)),
+    ('postponed', fill('DELETE FROM retention_postponed WHERE {of}', of=OF_MESSAGES)),
+    ('messages', 'DELETE FROM message WHERE id = ANY(%(ids)s::uuid[])'),
+    ('changes', 'DELETE FROM contact_event WHERE conversation_id = %(id)s'),
+    ('identities', 'DELETE FROM conversation_identity WHERE conversation_id = %(id)s'),
+    ('merged', 'DELETE FROM conversation_merged WHERE conversation_id = %(id)s'),
+    ('questions', DELETE_QUESTIONS),
+    ('conversations', 'DELETE FROM conversation WHERE id = %(id)s'),
+)
+# What a transaction that was under way may have left behind.
+CLEAN_UP = (*DELETE_STATUSES[:3], *DELETE_FACTS, DELETE_QUESTIONS)
 # Answers to sends name the conversation. That of a bulk names nobody but by a rejected row.
 DELETE_ANSWERS = """
 DELETE FROM idempotency_key WHERE chatbot_id = %(chatbot_id)s
@@ -101,7 +113,7 @@ class Erasure:
     message_ids: list[str] = field(default_factory=list)
     wamids: set[str] = field(default_factory=set)
     storage_keys: list[str] = field(default_factory=list)
-    counts: dict[str, int] = field(default_factory=dict)
+    counts: Counter[str] = field(default_factory=Counter)
 
 
 def delete(person: Person) -> Erasure | None:
@@ -118,8 +130,8 @@ def delete(person: Person) -> Erasure | None:
         uploaded = _lock_messages(person, erasure)
         _delete_files(person, erasure, uploaded)
         rows = values(person, erasure)
-        for name, statement in DELETE_ROWS.items():
-            erasure.counts[name] = execute(statement, rows)
+        for name, statement in DELETE_ROWS:
+            erasure.counts[name] += execute(statement, rows)
         erasure.counts['answers'] = execute(DELETE_ANSWERS, rows)
         ids = {*person.conversation_ids, *erasure.message_ids, *erasure.wamids}
         erased.remember(person.chatbot_id, ids)

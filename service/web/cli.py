@@ -9,6 +9,7 @@ from service.web.commands.events_commands import events
 from service.web.commands.keys_commands import keys
 from service.web.commands.lift_brakes import lift_brakes
 from service.web.commands.listen import listen
+from service.web.commands.privacy_commands import erase, retention
 from service.web.commands.queue_commands import queue
 from service.web.commands.rates_commands import rates
 from service.web.commands.rotate_keys import rotate_keys
@@ -24,6 +25,8 @@ COMMANDS = (
     queue,
     keys,
     rates,
+    erase,
+    retention,
     doctor,
     subscribe,
     listen,

@@ -1,8 +1,9 @@
 """Contacts: who a person is, by whatever id a caller knows of them."""
 
+import threading
 from uuid import UUID
 
-from flask import Blueprint
+from flask import Blueprint, Response
 
 from service.conversations import contact
 from service.conversations.conversation import Conversation
@@ -10,8 +11,9 @@ from service.conversations.opt_out import Source, Statement, record
 from service.conversations.opt_out_keywords import MarketingChoice
 from service.messages import erased
 from service.privacy import erase as privacy
+from service.privacy import export
 from service.runtime.db import db
-from service.runtime.errors import NotFound
+from service.runtime.errors import NotFound, TooManyRequests
 from service.sending import holds
 from service.web import account_answers, pagination, request_input
 from service.web.auth import (
@@ -23,10 +25,13 @@ from service.web.auth import (
     visible,
 )
 from service.web.described import describe
+from service.web.plain_shapes import FILE
 from service.web.request_input import query_parameters
 from service.web.responses import JSONObject
 
 blueprint = guard(Blueprint('contacts', __name__))
+MAX_EXPORTS = 2  # of a process at a time: each holds a thread
+exports = threading.BoundedSemaphore(MAX_EXPORTS)
 
 
 @blueprint.get('/contacts')
@@ -76,6 +81,23 @@ def opt_out(contact_id: UUID) -> JSONObject:
 def opt_in(contact_id: UUID) -> JSONObject:
     """Record that this person wants marketing (again), as the platform knows."""
     return _record(contact_id, MarketingChoice.OPT_IN)
+
+
+@blueprint.get('/contacts/<uuid:contact_id>/export')
+@scope('read')
+@describe(FILE, content_type='application/zip', problems=('too_many_requests',))
+def export_one(contact_id: UUID) -> Response:
+    """Everything about a person as a zip: contact, messages, statuses, events, files."""
+    found = _find(contact_id)
+    if not exports.acquire(blocking=False):
+        raise TooManyRequests(f'{MAX_EXPORTS} exports are under way already.')
+    db.close()  # it takes long, and needs a connection now and then
+    answer = Response(export.stream(found), content_type='application/zip')
+    answer.call_on_close(exports.release)
+    name = f'contact-{found.id}.zip'
+    answer.headers.set('Content-Disposition', 'attachment', filename=name)
+    answer.headers['Cache-Control'] = 'private'
+    return answer
 
 
 @blueprint.delete('/contacts/<uuid:contact_id>')

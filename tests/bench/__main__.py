@@ -9,6 +9,7 @@ Apart from them: `python -m tests.bench turn [--against PATH] [--rates 5 80 240]
 `python -m tests.bench bursts [--seed N]`, where workers do while customers write in bursts;
 `python -m tests.bench waiting`, callers of the Graph door;
 `python -m tests.bench newcomer`, from `make run` to a green doctor;
+`python -m tests.bench retention`, old rows (RETENTION_ROWS=1000000) that go beside webhooks;
 `python -m tests.bench dashboard`, a year of messages (MESSAGES=10000000) counted and read.
 """
 
@@ -25,6 +26,7 @@ APART = (
     'faults',
     'crashes',
     'bursts',
+    'retention',
     'waiting',
     'newcomer',
     'dashboard',

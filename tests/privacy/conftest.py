@@ -14,7 +14,14 @@ def media_directory(request, setting, tmp_path):
 
 
 @pytest.fixture
-def lived(media_directory, backend, meta, workers, stand_in):
+def listener():
+    """Who is told of events, and gets what Meta posted; away in the end."""
+    with Listener() as listener:
+        yield listener
+
+
+@pytest.fixture
+def lived(media_directory, backend, meta, workers, stand_in, listener):
     """A whole run is over; {customer's word: id of the contact}."""
-    with Listener() as listener, life.Assistant() as assistant:
+    with life.Assistant() as assistant:
         yield life.live(backend, meta, workers, stand_in, listener, assistant)

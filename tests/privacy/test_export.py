@@ -1,0 +1,44 @@
+"""Everything about one person, as a zip."""
+
+import io
+import json
+import zipfile
+
+from tests.privacy.life import OMAR, ZOE
+
+
+def unpacked(answer):
+    assert (answer.status_code, answer.content_type) == (200, 'application/zip')
+    with zipfile.ZipFile(io.BytesIO(answer.data)) as archive:
+        assert archive.testzip() is None
+        return {name: archive.read(name) for name in archive.namelist()}
+
+
+def test_it_holds_profile_messages_statuses_events_and_files_of_that_person_alone(lived, backend):
+    found = unpacked(backend.get(f'/contacts/{lived[ZOE.word]}/export'))
+    documents = {name: json.loads(text) for name, text in found.items() if name.endswith('.json')}
+    assert documents.keys() == {
+        'contact.json', 'messages.json', 'statuses.json', 'events.json', 'left_out.json',
+    }  # fmt: skip
+    (profile,) = documents['contact.json']
+    assert profile['contact']['id'] == lived[ZOE.word]
+    assert {one['value'] for one in profile['identities']} == {ZOE.phone, ZOE.user}
+    messages = documents['messages.json']
+    shown = backend.messages(conversation_id=lived[ZOE.word])
+    assert {one['id'] for one in messages} == {one['id'] for one in shown}
+    assert {one['status'] for one in documents['statuses.json']} >= {'delivered', 'read'}
+    assert 'message.received' in {one['type'] for one in documents['events.json']}
+    assert [text for name, text in found.items() if name.startswith('files/')] == [ZOE.file]
+    everything = b''.join(found.values()).decode('latin-1')
+    assert [mark for mark in ZOE.marks() if mark not in everything] == []
+    assert [mark for mark in OMAR.marks() if mark in everything] == []
+
+
+def test_few_are_made_at_a_time(lived, backend):
+    path = f'/contacts/{lived[ZOE.word]}/export'
+    under_way = [backend.get(path, buffered=False) for _ in range(2)]
+    refused = backend.get(path)
+    assert (refused.status_code, refused.json['code']) == (429, 'too_many_requests')
+    for answer in under_way:
+        answer.close()
+    assert unpacked(backend.get(path))
