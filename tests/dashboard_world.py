@@ -55,6 +55,17 @@ CROSS JOIN LATERAL (SELECT CASE WHEN is_inbound THEN 'received'
   ELSE 'read' END AS status) s
 WHERE m.at < now()
 """
+# What Meta prices: three of five are service messages.
+USAGE = """
+INSERT INTO usage_log (message_id, chatbot_id, direction, type, category, pricing, country, at,
+  delivered)
+SELECT id, chatbot_id, direction, type, category, json_build_object('category', category,
+  'billable', true, 'pricing_model', 'PMP', 'type', 'regular'), 'US', created_at,
+  true
+FROM message CROSS JOIN LATERAL (SELECT (ARRAY['service', 'service', 'service', 'utility',
+  'marketing'])[1 + abs(hashtext(id::text)) % 5] AS category) c
+WHERE status IN ('delivered', 'read')
+"""
 HELD = """
 UPDATE whatsapp_cloud_account SET send_state = 'held', send_state_since = now() - interval '40 min',
   send_state_reason = '{"code": 190, "title": "Access token has expired"}'
@@ -71,6 +82,7 @@ def fill(backend, meta, workers, hours=24 * 8):
         sql(DISPLAY, f'+1 555-010-000{at + 1}', chatbot_id)
     sql(CONVERSATIONS)
     sql(MESSAGES.format(hours=hours))
+    sql(USAGE)
     sql(HELD)
     _tell(meta, workers)
     for url in ('http://127.0.0.1:9/orders', 'http://127.0.0.1:9/statistics'):

@@ -72,6 +72,11 @@ def test_failures_come_with_their_sentence_and_fix(person, backend):
             assert text in page
 
 
+def test_what_messages_cost_is_shown_by_category(person):
+    page = person.get('?period=day').text
+    assert re.search(r'marketing</th><td class="number">[\d.]+ USD', page)
+
+
 def test_the_funnel_never_widens(person):
     counts = re.findall(r'<b>([\d,]+)</b>', person.get().text)
     found = [int(count.replace(',', '')) for count in counts]
