@@ -1357,6 +1357,14 @@ CREATE TABLE ended_count (
     value numeric NOT NULL
 );
 
+-- The trace that work belongs to, where tracing is on: else no row is ever written.
+CREATE TABLE row_trace (
+    id uuid PRIMARY KEY,                        -- of a webhook event, a conversation that waits for a reply, or a message
+    traceparent text NOT NULL,                  -- as W3C has it
+    at timestamptz NOT NULL DEFAULT now()       -- it is forgotten after a day
+);
+CREATE INDEX row_trace_age ON row_trace (at);
+
 -- version 14: what is too old, or a person's, is found
 
 CREATE INDEX CONCURRENTLY conversation_of_group ON conversation (chatbot_id) WHERE group_id IS NOT NULL;

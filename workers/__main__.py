@@ -20,7 +20,7 @@ from rq import SimpleWorker
 from rq.exceptions import StopRequested
 from rq.serializers import JSONSerializer
 
-from service.runtime import config, db, logs, migrate
+from service.runtime import config, db, error_reports, logs, migrate, tracing
 from service.runtime import heartbeat as process
 from service.runtime.connection_plan import WORKERS
 from service.runtime.db import CONNECTION_LOST, connection, reason
@@ -152,6 +152,8 @@ def _wait_for_all(children: list[int]) -> int:
 def run(name: str) -> None:
     """Be one worker until SIGTERM."""
     db.configure(WORKERS[name])
+    error_reports.start(name)
+    tracing.start(name)
     os.nice(10 if name == 'errands' else 0)  # where cores are few, what customers write comes first
     _on_signals(stop)
     _hear_at_once()
@@ -163,6 +165,8 @@ def run(name: str) -> None:
         work(name, *ROOMS[name])
     with deadline(2):
         process.leave()
+    tracing.stop()
+    error_reports.stop()
     log.info('stopped', extra={'worker': name})
     # one more of them may come while Python shuts down
     signal.signal(signal.SIGTERM, signal.SIG_IGN)

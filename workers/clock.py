@@ -16,7 +16,7 @@ from service.graph import outage
 from service.jobs import job_table
 from service.messages import search_index
 from service.replies import service_request
-from service.runtime import heartbeat
+from service.runtime import heartbeat, tracing
 from service.runtime.db import connection, db, execute, passes, reason
 from service.runtime.queues import SEND, enqueue_drain, forget_abandoned
 from service.sending import batch, delivery_status, escalation, holds, timers
@@ -167,6 +167,7 @@ def _log_swept(**counts: int) -> None:
 def tidy() -> None:
     """Delete what is kept for a limited time, and look at what is seldom looked at."""
     heartbeat.delete_old()
+    tracing.delete_old()
     outage.delete_old()
     service_request.delete_old()
     event_retention.delete_old()

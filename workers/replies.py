@@ -12,7 +12,7 @@ from service.conversations.reply_queue import ClaimedReply
 from service.messages import read_receipt
 from service.replies.question import Question, read_questions
 from service.replies.reply_failure import NoReply
-from service.runtime import metrics
+from service.runtime import metrics, tracing
 from service.runtime.db import connection, db, execute
 from service.runtime.durability import MAKE_SEEN_DURABLE
 from service.runtime.errors import Invalid
@@ -83,7 +83,8 @@ class Replies:
         began = time.monotonic()
         outcome = 'failed'
         try:
-            answer = responder.ask(ask.question or _read_alone(reply))
+            with tracing.row_span('ask responder', reply.id):
+                answer = responder.ask(ask.question or _read_alone(reply))
             outcome = 'answered'
             return answer
         except (NoReply, Invalid) as reason:

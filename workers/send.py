@@ -16,7 +16,7 @@ from service.graph.client import GraphClient
 from service.graph.outcome import Outcome, OutcomeKind, make_error
 from service.media import inbound_file, meta_upload
 from service.messages import echo, read_receipt
-from service.runtime import encryption, metrics
+from service.runtime import encryption, metrics, tracing
 from service.runtime.config import settings
 from service.runtime.db import CONNECTION_LOST, connection, db, reason
 from service.runtime.logs import mask
@@ -128,7 +128,8 @@ class Sender:
     def call(self, message: ClaimedMessage) -> SendResult:
         """One Graph call, on a thread of the pool, without a database connection."""
         began = time.perf_counter()
-        outcome = self._send(message)
+        with tracing.row_span('send message', message.id):
+            outcome = self._send(message)
         milliseconds = round((time.perf_counter() - began) * 1000)
         return SendResult(message, outcome, datetime.now(UTC), milliseconds)
 

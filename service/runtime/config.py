@@ -72,14 +72,8 @@ def graph_url(value: str) -> str:
     """The base of every Graph call: a path, a version and an id are put behind it."""
     value = url('http', 'https')(value)
     parts = urlsplit(value)
-    if (
-        parts.query
-        or parts.fragment
-        or parts.username
-        or parts.password
-        or '?' in value
-        or '#' in value
-    ):
+    more = (parts.query, parts.fragment, parts.username, parts.password)
+    if any(more) or '?' in value or '#' in value:
         raise ValueError('must be a scheme, a host and at most a path: https://graph.facebook.com')
     if GRAPH_VERSION.fullmatch(parts.path.rpartition('/')[2]):
         raise ValueError('must not end in a version: that is GRAPH_API_VERSION')
@@ -132,9 +126,8 @@ def database_url(value: str) -> str:
     try:
         parse_dsn(value)
     except ProgrammingError:  # its text quotes the part, which may be the password
-        raise ValueError(
-            "is not one of PostgreSQL's: see its percent signs and what stands behind the ?"
-        ) from None
+        told = "is not one of PostgreSQL's: see its percent signs and what stands behind the ?"
+        raise ValueError(told) from None
     return value
 
 
@@ -151,10 +144,18 @@ def media_url(value: str) -> str:
     if parts.scheme == 's3' and not find_spec('boto3'):
         raise ValueError('is of S3, for which boto3 is needed: pip install -r requirements-s3.txt')
     if parts.scheme == 'file' and (parts.netloc or not parts.path):
-        raise ValueError(
-            'must be file:///directory, or file:directory for one of the working directory'
-        )
+        told = 'must be file:///directory, or file:directory for one of the working directory'
+        raise ValueError(told)
     return value
+
+
+def url_for(package: str) -> Callable[[str], str]:
+    def read(value: str) -> str:
+        if not find_spec(package):
+            raise ValueError(f'is for {package}, which is not installed: see docs/tracing.md')
+        return url('http', 'https')(value)
+
+    return read
 
 
 def fernet_keys(value: str) -> tuple[str, ...]:
@@ -162,9 +163,8 @@ def fernet_keys(value: str) -> tuple[str, ...]:
         try:
             Fernet(key)
         except Exception:
-            raise ValueError(
-                'must be Fernet keys (32 bytes, url-safe base64), comma separated'
-            ) from None
+            told = 'must be Fernet keys (32 bytes, url-safe base64), comma separated'
+            raise ValueError(told) from None
     return secrets(value)
 
 
@@ -213,6 +213,8 @@ VARIABLES: dict[str, tuple[Callable[[str], object], object]] = {
     'AI_API_KEY': (secret, None),
     'AI_MODEL': (text, None),
     'METRICS_TOKEN': (secret, None),
+    'OTEL_EXPORTER_OTLP_ENDPOINT': (url_for('opentelemetry'), None),
+    'SENTRY_DSN': (url_for('sentry_sdk'), None),
     'LOG_LEVEL': (log_level, 'INFO'),
 }
 NEEDED_BY = {
@@ -259,6 +261,8 @@ class Settings:
     AI_API_KEY: str | None
     AI_MODEL: str | None
     METRICS_TOKEN: str | None
+    OTEL_EXPORTER_OTLP_ENDPOINT: str | None
+    SENTRY_DSN: str | None
     LOG_LEVEL: str
 
     def __getattr__(self, name: str) -> object:

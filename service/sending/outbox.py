@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import IntEnum
-from itertools import chain
 from typing import Any
 
 from service.accounts.account import MAY_SEND, Account
@@ -131,10 +130,11 @@ def queue(
     return [Message(**row) for row in fetch_bulk_dicts(INSERT_AND_RETURN_MESSAGES, rows, **values)]
 
 
-def store(of_accounts: Sequence[AccountMessages], options: QueueOptions) -> None:
-    """The same for messages of any accounts that nobody wants back, in one statement."""
-    rows = [_rows(one.account, one.messages, options) for one in of_accounts]
-    execute_bulk(INSERT_MESSAGES, list(chain.from_iterable(rows)), **_values(options))
+def store(of_accounts: Sequence[AccountMessages], options: QueueOptions) -> list[QueuedMessage]:
+    """The same for messages of any accounts, in one statement; returns what was given to it."""
+    rows = [row for one in of_accounts for row in _rows(one.account, one.messages, options)]
+    execute_bulk(INSERT_MESSAGES, rows, **_values(options))
+    return rows
 
 
 def _values(options: QueueOptions) -> dict[str, Any]:

@@ -26,7 +26,7 @@ from service.conversations.pause import Occasion, PausedBy
 from service.media import outbound_file
 from service.messages.message import Message
 from service.messages.references import with_wamids
-from service.runtime import metrics
+from service.runtime import metrics, tracing
 from service.runtime.db import connection
 from service.runtime.errors import Invalid, TooManyQueued
 from service.sending import batch, late_answer, outbox, send_policy, takeover
@@ -92,6 +92,7 @@ def queue(prepared: PreparedMessage, wants_answer: bool = False) -> list[Message
     )
     queued = outbox.queue(account, allowed.parts(), options)
     metrics.messages_queued.labels('single').inc(len(queued))
+    tracing.begin('queue message', [one.id for one in queued])
     return queued
 
 
@@ -170,7 +171,8 @@ def queue_replies(replies: Sequence[PreparedReply]) -> None:
     """Step 5 of any number of answers, of whatever accounts, in one statement."""
     accounts = Account.find_all(reply.chatbot_id for reply in replies)
     of_accounts = [_messages_of(accounts[reply.chatbot_id], reply) for reply in replies]
-    outbox.store(of_accounts, QueueOptions(Priority.REPLY))
+    rows = outbox.store(of_accounts, QueueOptions(Priority.REPLY))
+    tracing.inherit({row.id: row.conversation_id for row in rows})
     metrics.messages_queued.labels('reply').inc(sum(len(one.messages) for one in of_accounts))
 
 

@@ -29,7 +29,7 @@ from gunicorn.http.errors import (
 )
 from gunicorn.workers.gthread import TConn
 
-from service.runtime import heartbeat, logs
+from service.runtime import error_reports, heartbeat, logs, tracing
 from service.web import bodies, graph_errors
 from service.web.callers import Caller, CallerSocket
 from service.web.connection_loop import CLOSE_SECONDS, RECV_BYTES, ConnectionLoop
@@ -105,6 +105,8 @@ class Door(ConnectionLoop):
         go_on = partial(self.method_queue.defer, self._on_answered)
         self._group_commit = GroupCommit(go_on, lambda: self.nr_conns)
         self._waiting_calls = WaitingCalls(go_on)
+        error_reports.start('web')
+        tracing.start('web')
         heartbeat.keep_beating('web')
         super().init_process()
 

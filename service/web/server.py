@@ -7,7 +7,7 @@ from typing import Any
 from gunicorn.glogging import Logger
 
 from service.runtime import config as environment
-from service.runtime import heartbeat
+from service.runtime import error_reports, heartbeat, tracing
 from service.runtime.config import settings as variables
 from service.runtime.logs import Formatter
 from service.runtime.session import deadline
@@ -49,6 +49,8 @@ def worker_exit(server: Any, worker: Any) -> None:
     """gunicorn's hook, in a worker that ends: keep what it has counted."""
     with deadline(2):
         heartbeat.leave()
+    tracing.stop()
+    error_reports.stop()
 
 
 class OutcomesOnly(Logger):

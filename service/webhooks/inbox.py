@@ -19,6 +19,7 @@ from peewee import (
     TextField,
 )
 
+from service.runtime import tracing
 from service.runtime.db import CONNECTION_LOST, connection, execute
 from service.runtime.errors import Gone
 from service.runtime.ids import new_id
@@ -146,6 +147,7 @@ def store_events(bodies: Iterable[SignedBody]) -> None:
 
 def _insert(rows: list[SignedBody]) -> None:
     with connection():
+        tracing.begin('webhook', [row.id for row in rows])  # first: a worker may be quick
         if execute_bulk(INSERT_EVENTS, rows) < len(rows):
             execute_bulk(REOPEN_KNOWN_EVENTS, [EventKey(row.digest, row.path) for row in rows])
 

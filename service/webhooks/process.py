@@ -8,14 +8,14 @@ import logging
 from collections import Counter
 
 from service.conversations.merge import IdentityConflict
-from service.runtime import metrics
+from service.runtime import metrics, tracing
 from service.runtime.db import LOCK_NOT_AVAILABLE, LOCKED, db, passes, sqlstate
 from service.runtime.durability import worked_out_again
 from service.runtime.queues import retry_delay
 from service.sending import holds
 from service.webhooks import erased_parts, inbox, relays
 from service.webhooks.inbox import ClaimedEvent, ParsedEvent
-from service.webhooks.item import Item, ItemOutcome
+from service.webhooks.item import Item, ItemKind, ItemOutcome
 from service.webhooks.payload import NotAnEvent, flatten, parse
 from service.webhooks.routing import store_items
 
@@ -57,6 +57,7 @@ def _is_over_soon(error: Exception) -> bool:
 
 
 def _process(events: list[ClaimedEvent]) -> list[ParsedEvent]:
+    began = tracing.now()
     parsed = []
     for event in events:
         try:
@@ -66,7 +67,21 @@ def _process(events: list[ClaimedEvent]) -> list[ParsedEvent]:
     parsed = erased_parts.leave_out(parsed)
     store_items([item for one in parsed for item in one.items])
     _conclude(parsed)
+    if tracing.is_on():
+        _trace(parsed, began)
     return parsed
+
+
+def _trace(processed: list[ParsedEvent], began: int) -> None:
+    """Go on with the traces of webhooks, and let replies to what they brought go on with them."""
+    traces = tracing.recall(one.event.id for one in processed)
+    answered: dict[str, str | None] = {}
+    for one in processed:
+        id_ = one.event.id
+        with tracing.span('process webhook', traces.get(id_), began, row=id_) as traceparent:
+            found = {item.conversation_id for item in one.items if item.kind == ItemKind.MESSAGE}
+            answered |= dict.fromkeys(found - {''}, traceparent)
+    tracing.remember(answered)
 
 
 def _parse(event: ClaimedEvent) -> ParsedEvent:
