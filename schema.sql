@@ -1138,6 +1138,9 @@ CREATE TRIGGER count_new_usage AFTER INSERT ON usage_log REFERENCING NEW TABLE A
 -- What was counted is taken back, and counted as it is now.
 CREATE FUNCTION count_changed_usage() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
+    IF NOT EXISTS (SELECT FROM after) THEN
+        RETURN NULL;    -- most prices are told again
+    END IF;
     INSERT INTO usage_delta
     SELECT c.chatbot_id, (c.at AT TIME ZONE 'UTC')::date, c.direction, c.category, c.country, c.pricing_type, '',
         sum(c.sign), coalesce(sum(c.sign) FILTER (WHERE c.delivered), 0)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal
 
-from service.billing import rate_card, usage
+from service.billing import rate_card, sums, usage
 from service.runtime.db import db, fetch
 from service.runtime.rows import Integer, execute_bulk
 
@@ -68,7 +68,7 @@ def check(chatbot_ids: Collection[str] | None = None) -> int:
 def _due(
     chatbot_id: str, today: date, cost: Decimal, budget: Decimal, currency: str
 ) -> list[Notice]:
-    month = today.isoformat()[: usage.MONTH_LENGTH]
+    month = today.isoformat()[: sums.MONTH_LENGTH]
     return [
         Notice(chatbot_id, month, percent, str(round(cost, 6)), str(budget), currency)
         for percent in PERCENTS

@@ -11,7 +11,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from datetime import date, datetime, timedelta
 from decimal import Decimal
-from functools import cache
+from functools import cache, cached_property
+from itertools import product
 from pathlib import Path
 
 from service.runtime.db import fetch
@@ -20,6 +21,7 @@ from service.runtime.rows import Integer, fetch_as
 HERE = Path(__file__).parent
 PACKAGED = HERE / 'rates.csv'
 OTHER = 'Other'
+COUNTRY_LENGTH = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,20 @@ COLUMNS = tuple(one.name for one in fields(Rate))
 Tiers = tuple[Rate, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Price:
+    """The price of a country and category between two of a card's `bounds`.
+
+    `price`: None where none is known, and of those with tiers (`tiered`), which depend on volume.
+    """
+
+    span: Integer
+    country: str
+    category: str
+    price: str | None
+    tiered: bool
+
+
 class RateCard:
     """Prices that can be looked up fast: what was found for a day is remembered."""
 
@@ -60,12 +76,6 @@ class RateCard:
             self._of_market[rate.market][rate.category].append(rate)
         self._found: dict[tuple[str, str, str], tuple[str, Tiers]] = {}
 
-    def changes(self) -> set[date]:
-        """The days on which a price begins or has ended."""
-        begun = {date.fromisoformat(rate.valid_from) for rate in self.rates}
-        ended = {date.fromisoformat(rate.valid_to) for rate in self.rates if rate.valid_to}
-        return begun | {day + timedelta(days=1) for day in ended}
-
     def find(self, country: str, category: str, day: str) -> tuple[str, Tiers]:
         """The market of a country on a day, and its prices; no prices: they are not known.
 
@@ -76,6 +86,28 @@ class RateCard:
         if found is None:
             found = self._found[key] = self._look_up(country, category.replace('-', '_'), day)
         return found
+
+    @cached_property
+    def bounds(self) -> list[str]:
+        """The days from which on something costs more or less, in order."""
+        ends = (date.fromisoformat(one.valid_to) for one in self.rates if one.valid_to)
+        after = {(end + timedelta(days=1)).isoformat() for end in ends}
+        return sorted({rate.valid_from for rate in self.rates} | after)
+
+    @cached_property
+    def prices(self) -> list[Price]:
+        """Of each country that the card or markets.csv names, and of "Other"."""
+        named = {market for market in self._of_market if len(market) == COUNTRY_LENGTH}
+        countries = sorted({*named, *markets(), OTHER})
+        categories = sorted({rate.category for rate in self.rates})
+        found = product(enumerate(self.bounds, 1), countries, categories)
+        return [self._price(span, day, *which) for (span, day), *which in found]
+
+    def _price(self, span: int, day: str, country: str, category: str) -> Price:
+        _, tiers = self.find(country, category, day)
+        is_flat = len(tiers) == 1 and (tiers[0].tier_from, tiers[0].tier_to) == (1, None)
+        price = str(tiers[0].price) if is_flat else None
+        return Price(span, country, category, price, bool(tiers) and not is_flat)
 
     def _look_up(self, country: str, category: str, day: str) -> tuple[str, Tiers]:
         if not country:

@@ -12,6 +12,8 @@ Apart from them: `python -m tests.bench turn [--against PATH] [--rates 5 80 240]
 `python -m tests.bench retention`, old rows (RETENTION_ROWS=1000000) that go beside webhooks;
 `python -m tests.bench dashboard`, a year of messages (MESSAGES=10000000) counted and read;
 `python -m tests.bench metrics`, what counting and a scrape cost.
+`python -m tests.bench dashboard`, a year of messages (MESSAGES=10000000) counted and read;
+`python -m tests.bench usage`, what eleven months of 2,000,000 messages cost.
 """
 
 import argparse
@@ -32,6 +34,7 @@ APART = (
     'newcomer',
     'metrics',
     'dashboard',
+    'usage',
 )  # they take their time: only when asked for
 
 

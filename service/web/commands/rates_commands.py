@@ -8,7 +8,6 @@ from typing import BinaryIO
 import click
 
 from service.billing import rate_card, rate_file
-from service.billing.usage import as_number
 from service.runtime.db import connection
 from service.web.commands.gateway_command import GatewayGroup, show, table
 from service.web.responses import JSONObject
@@ -45,7 +44,7 @@ def show_rates(market: str | None, with_past: bool) -> None:
     with connection():
         card = rate_card.current()
     rows = [
-        asdict(rate) | {'price': as_number(rate.price)}
+        asdict(rate) | {'price': float(rate.price)}
         for rate in card.rates
         if (with_past or rate.holds_on(today)) and market in (None, rate.market)
     ]
