@@ -49,6 +49,7 @@ ABOUT = {
     'fallback_text': 'Sent once when the responder is given up on.',
     'monthly_budget': "In the rate card's currency, by the UTC month; null: none.",
     'responder': 'Who answers; null: the AI_* of the environment. Replaced as a whole.',
+    'retention': 'After how many days what goes; replaced as a whole, null: all is kept.',
     'minutes': 'For how long; null: until it is resumed.',
     'assignee': 'The person who has it.',
     'answer': 'What the customer wrote meanwhile is answered now.',
