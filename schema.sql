@@ -1118,7 +1118,8 @@ CREATE VIEW usage_uncounted AS
 SELECT u.chatbot_id, (u.at AT TIME ZONE 'UTC')::date AS day, u.direction, coalesce(u.category, '') AS category,
     pricing_type(u.pricing) AS pricing_type, coalesce(u.model, '') AS model, u.prompt_tokens, u.completion_tokens,
     u.delivered OR coalesce(m.direction = 'outbound' AND m.status IN ('delivered', 'read', 'played'), false) AS arrived
-FROM usage_backlog b JOIN usage_log u ON u.chatbot_id = b.chatbot_id AND u.at >= b.counted_until AND u.at < b.since
+FROM usage_backlog b CROSS JOIN LATERAL (     -- OFFSET: without a backlog nothing of usage_log is looked at
+    SELECT * FROM usage_log l WHERE l.chatbot_id = b.chatbot_id AND l.at >= b.counted_until AND l.at < b.since OFFSET 0) u
     LEFT JOIN message m ON m.id = u.message_id;
 CREATE FUNCTION count_new_usage() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN

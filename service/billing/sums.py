@@ -48,15 +48,13 @@ SELECT {keys}, sum(count)::bigint, sum(billed)::bigint,
   coalesce(sum(billed) FILTER (WHERE price IS NULL AND NOT tiered), 0)::bigint,
   coalesce(sum(billed * price), 0)
 FROM (
-  SELECT u.*, CASE WHEN u.country = '' THEN NULL WHEN p.span IS NULL THEN o.price ELSE p.price END
-      AS price,
-    CASE WHEN u.country = '' THEN false WHEN p.span IS NULL THEN coalesce(o.tiered, false)
-      ELSE p.tiered END AS tiered
-  FROM (SELECT *, width_bucket(day, %(bounds)s::date[]) AS span FROM ({counted}) c) u
-  LEFT JOIN price p ON p.span = u.span AND p.country = u.country
-    AND p.category = replace(u.category, '-', '_')
-  LEFT JOIN price o ON o.span = u.span AND o.country = 'Other'
-    AND o.category = replace(u.category, '-', '_')) u
+  SELECT u.*, p.price, coalesce(p.tiered, false) AS tiered
+  FROM (SELECT c.*, width_bucket(day, %(bounds)s::date[]) AS span,
+      CASE WHEN country = '' OR country = ANY(%(countries)s::text[]) THEN country ELSE 'Other' END
+        AS market
+    FROM ({counted}) c) u
+  LEFT JOIN price p ON p.span = u.span AND p.country = u.market
+    AND p.category = replace(u.category, '-', '_')) u
 GROUP BY {keys} HAVING sum(count) <> 0 ORDER BY {keys}
 """,
     counted=COUNTED,
@@ -125,7 +123,8 @@ NO_CARD = [Price(-1, '', '', None, False)]
 def read(scope: Scope, keys: Sequence[str], card: RateCard) -> dict[tuple[str, ...], Sum]:
     """Sums by some of KEYS, in their order."""
     statement = LONG + fill(SUM_UP, keys=', '.join(KEYS[key] for key in keys))
-    values = scope.values(scope.first) | {'bounds': card.bounds}
+    countries = sorted({price.country for price in card.prices})
+    values = scope.values(scope.first) | {'bounds': card.bounds, 'countries': countries}
     with long_time():
         rows = fetch_bulk(statement, card.prices or NO_CARD, **values)
     sums = {

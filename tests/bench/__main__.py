@@ -11,8 +11,7 @@ Apart from them: `python -m tests.bench turn [--against PATH] [--rates 5 80 240]
 `python -m tests.bench newcomer`, from `make run` to a green doctor;
 `python -m tests.bench retention`, old rows (RETENTION_ROWS=1000000) that go beside webhooks;
 `python -m tests.bench dashboard`, a year of messages (MESSAGES=10000000) counted and read;
-`python -m tests.bench metrics`, what counting and a scrape cost.
-`python -m tests.bench dashboard`, a year of messages (MESSAGES=10000000) counted and read;
+`python -m tests.bench metrics`, what counting and a scrape cost;
 `python -m tests.bench usage`, what eleven months of 2,000,000 messages cost.
 """
 
