@@ -40,9 +40,10 @@ FROM (
 """,
     in_days=IN_DAYS,
 )
-# A country that is not among the prices has those of "Other".
+# A country that is not among the prices has those of "Other". Sums need not be sorted for the join.
 SUM_UP = fill(
     """
+SET LOCAL enable_mergejoin = off;
 WITH price AS MATERIALIZED (SELECT span, country, category, price::numeric, tiered FROM {rows})
 SELECT {keys}, sum(count)::bigint, sum(billed)::bigint,
   coalesce(sum(billed) FILTER (WHERE price IS NULL AND NOT tiered), 0)::bigint,
@@ -61,8 +62,8 @@ GROUP BY {keys} HAVING sum(count) <> 0 ORDER BY {keys}
 )
 KEYS = {
     'chatbot_id': 'chatbot_id',
-    'day': "to_char(day, 'YYYY-MM-DD')",
-    'month': "to_char(day, 'YYYY-MM')",
+    'day': 'day::text',
+    'month': 'left(day::text, 7)',
     'direction': 'direction',
     'category': 'category',
     'country': 'country',
