@@ -3,7 +3,9 @@
 import hashlib
 import json
 import logging
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,7 +15,7 @@ from service.graph import outage
 from service.runtime.db import fetch_dicts
 from service.runtime.ids import new_id
 from service.runtime.prepared import fill
-from service.runtime.rows import Json, Uuid, execute_bulk, fetch_as
+from service.runtime.rows import Json, Uuid, execute_bulk, fetch_bulk
 from service.runtime.timestamps import past_from_epoch
 from service.runtime.untrusted import as_dict, clean, identifier, only_digits
 
@@ -42,16 +44,17 @@ INSERT INTO account_event ({columns}) SELECT {columns} FROM {rows}
 ON CONFLICT (waba_id, digest) DO NOTHING
 """
 # Of the whole WABA and of this number; while that is not known, of every number of the WABA.
-CONCERNING = """waba_id = %(waba_id)s
-  AND (phone_number_id IS NULL OR phone_number_id = %(number_id)s)
-  AND (display_phone_number IS NULL OR %(display)s::text IS NULL
-    OR display_phone_number = %(display)s)"""
+CONCERNING = """waba_id = {waba_id}
+  AND (phone_number_id IS NULL OR phone_number_id = {number_id})
+  AND (display_phone_number IS NULL OR {display}::text IS NULL
+    OR display_phone_number = {display})"""
 FIND_LATEST_EVENTS = fill(
     """
-SELECT DISTINCT ON (field, event) id, field, event, value, at FROM account_event
-WHERE {concerning} ORDER BY field, event, at DESC, id DESC
+SELECT n.chatbot_id, e.id, e.field, e.event, e.value, e.at FROM {rows} CROSS JOIN LATERAL (
+  SELECT DISTINCT ON (field, event) id, field, event, value, at FROM account_event
+  WHERE {concerning} ORDER BY field, event, at DESC, id DESC) e
 """,
-    concerning=CONCERNING,
+    concerning=fill(CONCERNING, waba_id='n.waba_id', number_id='n.number_id', display='n.display'),
 )
 LIST_EVENTS = fill(
     """
@@ -61,8 +64,20 @@ WHERE {concerning} AND (%(field)s::text IS NULL OR field = %(field)s)
     OR (at, id) < (SELECT at, id FROM account_event WHERE id = %(cursor)s AND {concerning}))
 ORDER BY at DESC, id DESC LIMIT %(limit)s
 """,
-    concerning=CONCERNING,
+    concerning=fill(
+        CONCERNING, waba_id='%(waba_id)s', number_id='%(number_id)s', display='%(display)s'
+    ),
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Concerned:
+    """An account, by what Meta calls it."""
+
+    chatbot_id: str
+    waba_id: str | None
+    number_id: str
+    display: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,21 +162,25 @@ def _digest(field: str, time: object, value: dict[str, Any]) -> bytes:
     return hashlib.sha256(said.encode()).digest()
 
 
-def _concerning(account: Account) -> dict[str, Any]:
-    """Which account, as parameters of the statements above."""
-    return {
-        'waba_id': account.waba_id,
-        'number_id': account.phone_number_id,
-        'display': account.display_phone_number,
-    }
+def _concerned(account: Account) -> Concerned:
+    """Whom an event must concern, for the statements above."""
+    return Concerned(
+        account.chatbot_id, account.waba_id, account.phone_number_id, account.display_phone_number
+    )
 
 
-def health(account: Account) -> dict[str, Any]:
-    """The account's health for its JSON.
+def health_of(accounts: Sequence[Account]) -> list[dict[str, Any]]:
+    """The health of accounts for their JSON, in one query.
 
     `health` has the latest event of each field, by Meta's time; `health_facts` what holds now.
     """
-    found = fetch_as(HealthEvent, FIND_LATEST_EVENTS, _concerning(account))
+    found = defaultdict(list)
+    for chatbot_id, *event in fetch_bulk(FIND_LATEST_EVENTS, list(map(_concerned, accounts))):
+        found[chatbot_id].append(HealthEvent(*event))
+    return [_health(found[account.chatbot_id]) for account in accounts]
+
+
+def _health(found: list[HealthEvent]) -> dict[str, Any]:
     events = sorted(found, key=lambda event: (event.at, event.id))
     latest = {event.field: _serialize(event) for event in events}
     return {
@@ -170,9 +189,13 @@ def health(account: Account) -> dict[str, Any]:
     }
 
 
-def serialize_account(account: Account) -> dict[str, Any]:
-    """An account with its health, as callers see it."""
-    return account.to_dict(outage.current()) | health(account)
+def serialize_accounts(accounts: Sequence[Account]) -> list[dict[str, Any]]:
+    """Accounts with their health, as callers see them."""
+    away = outage.current()
+    return [
+        account.to_dict(away) | health
+        for account, health in zip(accounts, health_of(accounts), strict=True)
+    ]
 
 
 def _serialize(event: HealthEvent) -> dict[str, Any]:
@@ -200,7 +223,7 @@ def list_events(
 ) -> list[dict[str, Any]]:
     """What Meta told of an account, the newest first by Meta's time, as rows."""
     page = {'field': field, 'cursor': cursor, 'limit': limit}
-    return fetch_dicts(LIST_EVENTS, _concerning(account) | page)
+    return fetch_dicts(LIST_EVENTS, asdict(_concerned(account)) | page)
 
 
 def serialize_event(row: dict[str, Any]) -> dict[str, Any]:

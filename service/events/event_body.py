@@ -109,7 +109,8 @@ class Objects:
     def accounts(self) -> dict[str, Shown]:
         chatbots = _distinct(one.chatbot_id for one in self._events if _family(one) == 'account')
         found = Account.find_all(chatbots)
-        return {id_: health_event.serialize_account(one) for id_, one in found.items()}
+        shown = health_event.serialize_accounts(list(found.values()))
+        return dict(zip(found, shown, strict=True))
 
     @cached_property
     def batches(self) -> dict[str, Shown]:

@@ -149,7 +149,7 @@ def _own_brakes(account: Account) -> list[str]:
 
 
 def _serialize(chatbot_id: str) -> JSONObject:
-    return health_event.serialize_account(find_account(chatbot_id))
+    return health_event.serialize_accounts([find_account(chatbot_id)])[0]
 
 
 def _resume(chatbot_id: str) -> None:

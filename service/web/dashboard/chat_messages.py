@@ -63,8 +63,9 @@ def _shown(message: Message, row: JSONObject, quotes: dict[str, JSONObject]) -> 
 def _quotes(rows: dict[str, JSONObject]) -> dict[str, JSONObject]:
     """The messages that others answer, by their ids."""
     ids = {row['reply_to'] for row in rows.values() if row['reply_to']}
-    missing = list(Message.select().where(Message.id.in_(ids - rows.keys())))
-    return rows | {row['id']: row for row in view.serialize(missing)}
+    away = ids - rows.keys()
+    others = list(Message.select().where(Message.id.in_(away))) if away else []
+    return rows | {row['id']: row for row in view.serialize(others)}
 
 
 def _writer(row: JSONObject) -> str:

@@ -1,20 +1,17 @@
 """What happens on this gateway, on one page."""
 
-from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 from service.accounts import account_list, health_event
-from service.accounts.account import Account
-from service.graph import outage
 from service.stats.hourly import By
 from service.stats.summary import summary
-from service.web.auth import current_key, find_account, scope
+from service.web.auth import chatbots_to_list, find_account, scope
+from service.web.dashboard.chatbot_choice import chatbot_choices
 from service.web.dashboard.pages import pages, render
 from service.web.request_input import choice, parameter, query_parameters
+from service.web.responses import JSONObject
 
 blueprint = pages('overview', __name__)
-JSONObject = dict[str, Any]
 # label, how far back, one point of the chart
 PERIODS: dict[str, tuple[str, timedelta, By]] = {
     'day': ('24 hours', timedelta(days=1), 'hour'),
@@ -25,7 +22,6 @@ PERIODS: dict[str, tuple[str, timedelta, By]] = {
 STEPS = ('accepted', 'sent', 'delivered', 'read')
 SERIES = (('in', 'In'), ('out', 'Out'), ('failed', 'Failed'))
 MOST_ACCOUNTS = 12  # whose health is shown
-MOST_CHATBOTS = 200  # to choose from
 SHOWN_FACTS = ('quality', 'limit', 'throughput', 'restriction', 'state', 'violation')
 
 
@@ -37,10 +33,13 @@ def overview() -> str:
     period = choice('period', PERIODS) or 'week'
     _, span, by = PERIODS[period]
     chatbot_id = parameter('chatbot_id')
-    chatbots = _chatbots(chatbot_id)
+    if chatbot_id is not None:
+        find_account(chatbot_id)
+    chatbots = chatbots_to_list(chatbot_id)
     now = datetime.now(UTC)
     stats = summary(chatbots, now - span, now, by)
-    accounts = _accounts(chatbots, MOST_ACCOUNTS + 1)
+    accounts = account_list.newest(chatbots, None, None, MOST_ACCOUNTS + 1)
+    shown = accounts[:MOST_ACCOUNTS]
     return render(
         'overview.html',
         stats=stats,
@@ -49,28 +48,10 @@ def overview() -> str:
         periods=[(name, label) for name, (label, _, _) in PERIODS.items()],
         period=period,
         chatbot_id=chatbot_id,
-        choices=_choices(),
-        accounts=[_health(one) for one in accounts[:MOST_ACCOUNTS]],
+        choices=chatbot_choices(),
+        accounts=[_in_short(one) for one in health_event.serialize_accounts(shown)],
         has_more_accounts=len(accounts) > MOST_ACCOUNTS,
     )
-
-
-def _chatbots(chatbot_id: str | None) -> Collection[str] | None:
-    """Whose numbers are shown; None: all. Raises NotFound."""
-    if chatbot_id is None:
-        return current_key().chatbot_ids
-    return [find_account(chatbot_id).chatbot_id]
-
-
-def _choices() -> list[str]:
-    """The chatbots that the key sees."""
-    found = _accounts(current_key().chatbot_ids, MOST_CHATBOTS)
-    return sorted(account.chatbot_id for account in found)
-
-
-def _accounts(chatbots: Collection[str] | None, limit: int) -> list[Account]:
-    wanted = None if chatbots is None else sorted(chatbots)
-    return account_list.newest(wanted, None, None, limit)
 
 
 def _chart(points: list[JSONObject]) -> JSONObject:
@@ -95,8 +76,7 @@ def _funnel(total: JSONObject) -> list[JSONObject]:
     return rows
 
 
-def _health(account: Account) -> JSONObject:
+def _in_short(account: JSONObject) -> JSONObject:
     """An account with what Meta says of its quality and limits."""
-    shown = account.to_dict(outage.current())
-    facts = health_event.health(account)['health_facts']
-    return shown | {'facts': [one for one in facts if one['fact'] in SHOWN_FACTS]}
+    facts = [one for one in account['health_facts'] if one['fact'] in SHOWN_FACTS]
+    return account | {'facts': facts}
