@@ -42,9 +42,12 @@ def show(conversation_id: UUID) -> str:
 def live(conversation_id: UUID) -> Response:
     """What changes on the page, for its script; 304 when nothing has."""
     content = _live(conversations.find(conversation_id))
-    answer = Response(render('chat_live.html', **content))
+    answer = Response()
     answer.set_etag(content['version'])
-    return answer.make_conditional(request)  # type: ignore[return-value]  # the same object
+    answer.make_conditional(request)
+    if answer.status_code == HTTPStatus.OK:  # what nobody gets need not be made
+        answer.set_data(render('chat_live.html', **content))
+    return answer
 
 
 @blueprint.post('/inbox/<uuid:conversation_id>/write')
