@@ -96,7 +96,7 @@ def export_one(contact_id: UUID) -> Response:
     answer.call_on_close(exports.release)
     name = f'contact-{found.id}.zip'
     answer.headers.set('Content-Disposition', 'attachment', filename=name)
-    answer.headers['Cache-Control'] = 'private'
+    answer.headers['Cache-Control'] = 'no-store'
     return answer
 
 

@@ -74,7 +74,7 @@ KEPT_HEADERS = (
 SAFETY_HEADERS = {
     'X-Content-Type-Options': 'nosniff',
     'Content-Security-Policy': "sandbox; default-src 'none'",
-    'Cache-Control': 'private',
+    'Cache-Control': 'private, no-cache',
 }
 Query = list[tuple[str, str]]
 

@@ -34,7 +34,7 @@ blueprint = guard(Blueprint('files', __name__))
 SAFETY_HEADERS = {
     'X-Content-Type-Options': 'nosniff',
     'Content-Security-Policy': "sandbox; default-src 'none'",
-    'Cache-Control': 'private',
+    'Cache-Control': 'private, no-cache',  # a browser asks anew: who has logged out gets nothing
 }
 FILE_AWAY = (
     'The storage does not give the file now. '

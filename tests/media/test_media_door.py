@@ -174,7 +174,7 @@ def test_nothing_is_given_that_a_browser_would_run(acme, stored, told, given):
     assert answer.content_type.partition(';')[0] == given
     assert answer.headers['X-Content-Type-Options'] == 'nosniff'
     assert answer.headers['Content-Security-Policy'] == "sandbox; default-src 'none'"
-    assert answer.headers['Cache-Control'] == 'private'
+    assert answer.headers['Cache-Control'] == 'private, no-cache'
     assert answer.headers['Content-Disposition'].startswith('attachment; ')
 
 

@@ -9,6 +9,7 @@ from tests.privacy.life import OMAR, ZOE
 
 def unpacked(answer):
     assert (answer.status_code, answer.content_type) == (200, 'application/zip')
+    assert answer.headers['Cache-Control'] == 'no-store'
     with zipfile.ZipFile(io.BytesIO(answer.data)) as archive:
         assert archive.testzip() is None
         return {name: archive.read(name) for name in archive.namelist()}

@@ -5,6 +5,7 @@ import re
 import time
 
 import pytest
+from flask import template_rendered
 from urllib3 import encode_multipart_formdata
 
 from tests.content.test_media_types import sample
@@ -175,7 +176,10 @@ def test_the_live_part_changes_when_something_changes(person, acme, ines):
     page = person.get(ines)
     version = re.search(r'data-live="[^"]+" data-version="(\w+)"', page.text)[1]
     unchanged = {'If-None-Match': f'"{version}"'}
-    assert person.get(f'{ines}/live', headers=unchanged).status_code == 304
+    made = []
+    with template_rendered.connected_to(lambda _, template, **more: made.append(template)):
+        assert person.get(f'{ines}/live', headers=unchanged).status_code == 304
+    assert made == []
     acme.send(text='Good morning')
     answer = person.get(f'{ines}/live', headers=unchanged)
     assert bubbles(answer) == [('theirs', 'Hello'), ('ours', 'Good morning')]
@@ -225,7 +229,10 @@ def test_a_file_is_served_to_who_has_logged_in_as_the_api_does(application, pers
         assert answer.headers[name] == of_api.headers[name]
     assert answer.headers['Content-Security-Policy'] == "sandbox; default-src 'none'"
     assert person.get(path, headers={'Range': 'bytes=0-3'}).status_code == 206
-    assert Person(application).get(path).status_code == 303
+    kept = {'If-None-Match': answer.headers['ETag']}
+    assert person.get(path, headers=kept).status_code == 304
+    assert answer.headers['Cache-Control'] == 'private, no-cache'  # asked for anew after log-out
+    assert Person(application).get(path, headers=kept).status_code == 303
     deliver(acme, type='image', image={'id': uploaded, 'caption': 'This one?'})
     assert f'<img src="/whatsapp-cloud/dashboard{path}"' in person.get(chat_of(acme)).text
 
