@@ -1101,18 +1101,25 @@ CREATE TABLE usage_tokens_day (
     PRIMARY KEY (chatbot_id, day, model)
 );
 -- Messages from before this section, which no trigger has counted: those of a chatbot with
--- counted_until <= usage_log.at < since. The clock counts them portion by portion; then the row goes.
+-- counted_until <= usage_log.at < since. The clock counts them portion by portion; then the row goes. To them belongs what
+-- processes of the former version, which may run a while longer, store and deliver: they tell neither country nor delivery.
 CREATE TABLE usage_backlog (
     chatbot_id text PRIMARY KEY,
     counted_until timestamptz NOT NULL,
     since timestamptz NOT NULL
 );
 INSERT INTO usage_backlog (chatbot_id, counted_until, since)
-SELECT chatbot_id, '-infinity', now() FROM whatsapp_cloud_account a
-WHERE EXISTS (SELECT FROM usage_log u WHERE u.chatbot_id = a.chatbot_id);
+SELECT chatbot_id, '-infinity', clock_timestamp() + interval '1 hour' FROM whatsapp_cloud_account;
 
+-- PostgreSQL reads no text out of json with \u0000 or half a surrogate pair in it: here these are other characters.
+CREATE FUNCTION text_in(value json, name text) RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+    SELECT CASE WHEN value::text ~* '\\u(0000|d[89a-f])'
+        THEN regexp_replace(value::text, '\\u(0000|d[89a-f][0-9a-f]{2})', '\\ufffd', 'gi')::json ->> name
+        ELSE value ->> name END
+$$;
 CREATE FUNCTION pricing_type(pricing json) RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
-    SELECT left(coalesce(pricing ->> 'type', CASE pricing ->> 'billable' WHEN 'true' THEN 'regular' ELSE '' END, ''), 64)
+    SELECT left(coalesce(text_in(pricing, 'type'),
+        CASE text_in(pricing, 'billable') WHEN 'true' THEN 'regular' ELSE '' END, ''), 64)
 $$;
 CREATE VIEW usage_uncounted AS
 SELECT u.chatbot_id, (u.at AT TIME ZONE 'UTC')::date AS day, u.direction, coalesce(u.category, '') AS category,
@@ -1234,8 +1241,12 @@ CREATE TABLE hourly_delta (
 -- Messages with ids from first_id on count by their changes. Earlier ones were there before: they are counted as they stand
 -- until the clock has added them, the latest first.
 CREATE TABLE hourly_backfill (first_id uuid NOT NULL);
+-- While this waited for its locks others went on, and some clocks are ahead: whatever is there is earlier.
 INSERT INTO hourly_backfill
-SELECT CASE WHEN EXISTS (SELECT FROM message) THEN least_event_id(now()) ELSE '00000000-0000-0000-0000-000000000000' END;
+SELECT coalesce((
+    SELECT greatest(least_event_id(clock_timestamp()), rpad(lpad(to_hex(
+        ('x' || left(replace(id::text, '-', ''), 12))::bit(48)::bigint + 1), 12, '0'), 32, '0')::uuid)
+    FROM message ORDER BY id DESC LIMIT 1), '00000000-0000-0000-0000-000000000000');
 
 -- 1: less than 1/32 s; from there on two for each doubling; 46: 131,072 s or more.
 CREATE FUNCTION delay_bucket(delay interval) RETURNS smallint IMMUTABLE LANGUAGE sql AS $$
@@ -1251,7 +1262,7 @@ RETURNS TABLE (at timestamptz, received integer, outbound integer, accepted inte
         (status IN ('sent', 'delivered', 'read', 'played'))::integer,
         (status IN ('delivered', 'read', 'played'))::integer, (status IN ('read', 'played'))::integer,
         (status = 'failed')::integer,
-        CASE WHEN status = 'failed' THEN coalesce(error ->> 'cause', error ->> 'code', '') END,
+        CASE WHEN status = 'failed' THEN coalesce(text_in(error, 'cause'), text_in(error, 'code'), '') END,
         CASE WHEN NOT echo AND accepted_at IS NOT NULL THEN delay_bucket(accepted_at - greatest(created_at, send_at)) END,
         CASE WHEN accepted_at IS NOT NULL AND reply_wanted_at IS NOT NULL THEN delay_bucket(accepted_at - reply_wanted_at) END
 $$;
@@ -1264,9 +1275,15 @@ $$;
 CREATE FUNCTION count_messages() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
     first uuid := (SELECT first_id FROM hourly_backfill);
+    is_old boolean;
 BEGIN
-    IF TG_OP <> 'DELETE' AND first > '00000000-0000-0000-0000-000000000000' THEN
-        IF EXISTS (SELECT FROM new_rows WHERE id < first) THEN
+    IF first > '00000000-0000-0000-0000-000000000000' THEN
+        IF TG_OP = 'DELETE' THEN
+            is_old := EXISTS (SELECT FROM old_rows WHERE id < first);
+        ELSE
+            is_old := EXISTS (SELECT FROM new_rows WHERE id < first);
+        END IF;
+        IF is_old THEN
             -- nobody adds what was there before while its rows are changed
             PERFORM pg_advisory_xact_lock_shared(hashtextextended('hourly_backfill', 0));
             first := (SELECT first_id FROM hourly_backfill);
@@ -1291,14 +1308,16 @@ BEGIN
             AND (c.accepted, c.sent, c.delivered, c.read, c.failed) <> (b.accepted, b.sent, b.delivered, b.read, b.failed)
         GROUP BY n.chatbot_id, c.at, coalesce(c.code, b.code), send, reply;
     ELSE
-        -- An echo of a message that we sent ourselves. What else is deleted has been counted, and stays so.
+        -- An echo of a message that we sent ourselves counts no more. All else stays counted, and is now if it was not yet.
         INSERT INTO hourly_delta
-        SELECT o.chatbot_id, c.at, -c.received, -c.outbound, -c.accepted, -c.sent, -c.delivered, -c.read, -c.failed, c.code
+        SELECT o.chatbot_id, c.at, s.sign * c.received, s.sign * c.outbound, s.sign * c.accepted, s.sign * c.sent,
+            s.sign * c.delivered, s.sign * c.read, s.sign * c.failed, c.code, c.send_bucket, c.reply_bucket
         FROM old_rows o, message_counts(o.direction, o.status, o.error, o.echo, o.created_at, o.send_at, o.accepted_at,
-            o.reply_wanted_at) c
-        WHERE o.echo AND o.id >= first AND EXISTS (
+            o.reply_wanted_at) c,
+            LATERAL (SELECT CASE WHEN o.id >= first THEN -1 ELSE 1 END AS sign) s
+        WHERE (o.id >= first) = (o.echo AND EXISTS (
             SELECT FROM message m WHERE m.phone_number_id = o.phone_number_id AND m.wamid = o.wamid
-                AND m.direction = 'outbound' AND m.wamid IS NOT NULL AND NOT m.echo);
+                AND m.direction = 'outbound' AND m.wamid IS NOT NULL AND NOT m.echo));
     END IF;
     RETURN NULL;
 END $$;

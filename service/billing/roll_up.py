@@ -4,6 +4,7 @@ Both are read together (usage.py), so nobody has to wait for this. It may be don
 at once; one of them works, in one transaction for each portion.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -11,6 +12,7 @@ from peewee import OperationalError
 
 from service.content.calling_codes import country_of
 from service.runtime.db import LOCK_NOT_AVAILABLE, db, execute, fetch, sqlstate
+from service.runtime.prepared import fill
 from service.runtime.rows import Uuid, execute_bulk
 
 PORTION = 10_000  # deltas
@@ -64,7 +66,7 @@ class OldMessage:
     delivered: bool
 
 
-# A transaction that began before the release may still write messages of that time.
+# A transaction that began before may still write messages of that time.
 FIND_BACKLOG = """
 SELECT chatbot_id, counted_until, least(since, (
   SELECT u.at FROM usage_log u
@@ -74,17 +76,33 @@ FROM usage_backlog b WHERE since < now() - %(minutes)s * interval '1 minute'
 ORDER BY chatbot_id LIMIT 1 FOR UPDATE
 """
 SETTLED_MINUTES = 10  # no transaction takes so long
-# Whoever changes one of them just now is not waited for: this is tried again.
-FIND_OLD_MESSAGES = """
-SELECT m.id, CASE m.direction WHEN 'inbound' THEN m.sender ->> 'from'
+OLD_MESSAGES = """
+SELECT m.id, CASE m.direction WHEN 'inbound' THEN text_in(m.sender, 'from')
     ELSE coalesce(m.answer_wa_id, m.recipient_to) END,
-  m.extra ->> 'recipient_type' IS NOT DISTINCT FROM 'group',
+  text_in(m.extra, 'recipient_type') IS NOT DISTINCT FROM 'group',
   u.delivered OR m.direction = 'outbound' AND m.status IN ('delivered', 'read', 'played')
 FROM usage_log u JOIN message m ON m.id = u.message_id
+"""
+# Whoever changes one of them just now is not waited for: this is tried again.
+FIND_OLD_MESSAGES = fill(
+    """
+{old_messages}
 WHERE u.chatbot_id = %(chatbot_id)s AND u.at >= %(counted_until)s::timestamptz
   AND u.at < %(until)s::timestamptz
 ORDER BY m.id FOR NO KEY UPDATE OF u NOWAIT
-"""
+""",
+    old_messages=OLD_MESSAGES,
+)
+FIND_SOME_OLD_MESSAGES = fill(
+    """
+{old_messages}
+WHERE EXISTS (SELECT FROM usage_backlog) AND u.message_id = ANY(%(ids)s::uuid[]) AND EXISTS (
+  SELECT FROM usage_backlog b
+  WHERE b.chatbot_id = u.chatbot_id AND u.at >= b.counted_until AND u.at < b.since)
+ORDER BY m.id FOR NO KEY UPDATE OF u
+""",
+    old_messages=OLD_MESSAGES,
+)
 COMPLETE_OLD_MESSAGES = """
 UPDATE usage_log u SET country = coalesce(u.country, n.country), delivered = n.delivered
 FROM {rows} WHERE u.message_id = n.id
@@ -134,13 +152,31 @@ def _count_old_portion() -> int | None:
 
 
 def _count_between(chatbot_id: str, counted_until: datetime, until: datetime) -> int:
-    values = {'chatbot_id': chatbot_id, 'counted_until': counted_until, 'until': until}
-    old = [
-        OldMessage(id_, None if is_group else country_of(phone), delivered)
-        for id_, phone, is_group, delivered in fetch(FIND_OLD_MESSAGES, values)
-    ]
-    execute_bulk(COMPLETE_OLD_MESSAGES, old)
+    values: dict[str, object] = {
+        'chatbot_id': chatbot_id,
+        'counted_until': counted_until,
+        'until': until,
+    }
+    count = _complete(FIND_OLD_MESSAGES, values)
     execute(COUNT_OLD_MESSAGES, values)
     execute(MOVE_BACKLOG, values)
     execute(END_BACKLOG)
+    return count
+
+
+def complete(message_ids: Sequence[str]) -> None:
+    """Note country and delivery of messages that are about to be deleted or emptied.
+
+    Of those of before version 13 that are not counted yet; in the caller's transaction, which has
+    locked them.
+    """
+    _complete(FIND_SOME_OLD_MESSAGES, {'ids': list(message_ids)})
+
+
+def _complete(statement: str, values: dict[str, object]) -> int:
+    old = [
+        OldMessage(id_, None if is_group else country_of(phone), delivered)
+        for id_, phone, is_group, delivered in fetch(statement, values)
+    ]
+    execute_bulk(COMPLETE_OLD_MESSAGES, old)
     return len(old)

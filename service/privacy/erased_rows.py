@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from service.billing import roll_up
 from service.conversations.merge import lock_accounts
 from service.media.file_references import find_references
 from service.media.storage_interface import key_of
@@ -128,6 +129,7 @@ def delete(person: Person) -> Erasure | None:
             return None
         erasure = Erasure()
         uploaded = _lock_messages(person, erasure)
+        roll_up.complete(erasure.message_ids)
         _delete_files(person, erasure, uploaded)
         rows = values(person, erasure)
         for name, statement in DELETE_ROWS:

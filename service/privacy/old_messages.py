@@ -6,6 +6,7 @@ client_reference. What goes: what it says, whom it names, and what was said of i
 
 from collections.abc import Sequence
 
+from service.billing import roll_up
 from service.privacy.rules import PORTION, Progress, Rule, first_kept, moment
 from service.runtime.db import db, execute, fetch
 from service.runtime.prepared import fill
@@ -51,6 +52,8 @@ WHERE {of_messages}
 
 def empty(ids: Sequence[str]) -> None:
     """Empty messages whose rows the caller has locked."""
+    if ids:
+        roll_up.complete(ids)
     for statement in EMPTY if ids else ():
         execute(statement, {'ids': list(ids)})
 

@@ -1,10 +1,12 @@
 """Messages of before version 13: counted live, until the clock has counted them by portions."""
 
 import json
+from collections import Counter
 
 import pytest
 
 from service.billing import roll_up
+from service.privacy import old_messages
 from service.runtime.db import connection, db
 from tests.billing.rows import log
 from tests.people import CHATBOT, sql
@@ -119,4 +121,45 @@ def test_a_portion_that_is_cut_off_counts_nothing(old, monkeypatch):
     assert sql('SELECT count(*) FROM usage_delta') == [(0,)]
     with connection(), db.atomic():
         assert roll_up.count_old() == 7
+    assert read(old) == before
+
+
+def count_by_country(backend):
+    """{country: how many}, after the clock has counted all."""
+    while count_old():
+        pass
+    counts = Counter()
+    for _, _, country, count, _ in read(backend, 'country')[0]:
+        counts[country] += count
+    return counts
+
+
+def test_they_count_as_before_when_their_person_is_erased_first(old):
+    before = read(old)
+    ((contact_id,),) = sql('SELECT DISTINCT conversation_id FROM message')
+    assert old.request('DELETE', f'/contacts/{contact_id}').json['erased']['messages'] == 7
+    assert read(old) == before
+    assert count_by_country(old) == {'BR': 5, 'PT': 1, 'DE': 1}
+    assert read(old) == before
+
+
+def test_they_count_as_before_when_they_are_emptied_first(old):
+    before = read(old)
+    with connection(), db.atomic():
+        old_messages.empty([id_ for (id_,) in sql('SELECT id FROM message')])
+    assert read(old) == before
+    assert count_by_country(old) == {'BR': 5, 'PT': 1, 'DE': 1}
+    assert read(old) == before
+
+
+@pytest.mark.parametrize('odd', [r'\u0000', r'\ud83d', r'\\u0000', r'\ud83d\ude00'])
+def test_they_are_counted_whatever_else_meta_said(old, odd):
+    more = f', "odd": "{odd}"}}'
+    sql('UPDATE message SET extra = %s::json', f'{{"recipient_type": "individual"{more}')
+    sql("UPDATE message SET sender = %s::json WHERE direction = 'inbound'",
+        f'{{"from": "4915123456789"{more}')  # fmt: skip
+    sql('UPDATE usage_log SET pricing = replace(pricing::text, %s, %s)::json', '}', more)
+    before = read(old)
+    assert ('2025-11-04', 'utility', None, 3, 1) in before[0]
+    assert count_by_country(old) == {'BR': 5, 'PT': 1, 'DE': 1}
     assert read(old) == before

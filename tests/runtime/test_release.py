@@ -4,6 +4,7 @@ cannot.
 
 import threading
 from contextlib import closing, nullcontext
+from datetime import UTC, datetime, timedelta
 
 import psycopg2
 import pytest
@@ -11,6 +12,7 @@ from psycopg2.errors import DeadlockDetected, QueryCanceled
 
 from service.runtime import migrate, table_locks
 from service.runtime.config import settings
+from service.runtime.ids import id_at
 from tests.stack import wait_until
 from tests.stack.postgres import administration, create_database, with_database
 
@@ -170,6 +172,54 @@ def test_a_release_that_cannot_get_its_locks_says_who_has_them(database, monkeyp
             (0,)
         ]  # nobody stands behind the release
     assert [record.held_by for record in caplog.records if 'pg_dump' in (record.held_by or '')]
+
+
+OPERATED = 13  # the section that begins to count
+OLD_MESSAGE = """
+WITH m AS (
+  INSERT INTO message (id, chatbot_id, conversation_id, direction, phone_number_id, type, status,
+    content)
+  SELECT %s, chatbot_id, id, 'outbound', '3', 'text', 'accepted', '{}' FROM conversation LIMIT 1
+  RETURNING *)
+INSERT INTO usage_log (message_id, chatbot_id, direction, type)
+SELECT id, chatbot_id, direction, type FROM m
+"""
+NOT_COUNTED = """
+SELECT count(*) FROM usage_log u
+WHERE message_id >= (SELECT first_id FROM hourly_backfill) OR NOT EXISTS (
+  SELECT FROM usage_backlog b WHERE b.chatbot_id = u.chatbot_id AND u.at < b.since)
+"""
+WAITS = """
+SELECT count(*) FROM pg_locks l JOIN pg_stat_activity a USING (pid)
+WHERE NOT l.granted AND a.application_name = 'whatsapp-gateway release'
+"""
+
+
+def test_what_is_stored_while_a_release_waits_is_counted_as_old(database, monkeypatch):
+    sections = migrate.sections()
+    with monkeypatch.context() as patch:
+        patch.setattr(migrate, 'sections', lambda: sections[: OPERATED - 1])
+        migrate.upgrade()
+    run(database, PEOPLE.replace('gen_random_uuid()', 'new_event_id()'))
+    monkeypatch.setattr(table_locks, 'SHORT_TIMEOUT', 20_000)
+    with closing(psycopg2.connect(database)) as other, other.cursor() as cursor:
+        cursor.execute('LOCK TABLE whatsapp_cloud_account')
+        release = threading.Thread(target=migrate.upgrade)
+        release.start()
+        wait_until(lambda: run(database, WAITS) == [(1,)])
+        with closing(psycopg2.connect(database)) as late, late, late.cursor() as writer:
+            writer.execute('ALTER TABLE usage_log DISABLE TRIGGER ALL')  # no key needs the account
+            writer.execute('ALTER TABLE message DISABLE TRIGGER ALL')
+            ahead = id_at(datetime.now(UTC), timedelta(minutes=5))  # the clock of its machine
+            writer.execute(OLD_MESSAGE, (ahead,))
+        other.rollback()
+    release.join(60)
+    assert run(database, 'SELECT max(version) FROM schema_version') == [(sections[-1][0],)]
+    assert run(database, 'SELECT count(*) FROM usage_log') == [(1,)]
+    assert run(database, NOT_COUNTED) == [(0,)]
+    # the processes of the former version work on, and tell neither country nor delivery
+    late_by = "SELECT since > now() + interval '50 minutes' FROM usage_backlog"
+    assert run(database, late_by) == [(True,)]
 
 
 def test_a_release_waits_for_who_has_its_tables(database, monkeypatch):

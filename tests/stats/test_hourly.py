@@ -165,6 +165,28 @@ def test_who_changes_old_messages_waits_until_they_are_added(history, postgres):
     assert differences() == {}
 
 
+@pytest.mark.parametrize('added', [0, 1, 9])
+def test_what_is_deleted_stays_counted_whether_it_was_added_or_not(history, monkeypatch, added):
+    monkeypatch.setattr(hourly, 'PORTION', 6)
+    old(history, 30)
+    history.add(10)
+    before = counted(None, 'hour')
+    for _ in range(added):
+        backfill()
+    sql('DELETE FROM message WHERE chatbot_id = %s', 'acme')
+    assert counted(None, 'hour') == before
+    while backfill() or fold():
+        pass
+    assert counted(None, 'hour') == before
+
+
+def test_what_meta_said_of_a_failure_may_hold_anything(history):
+    history.add(1)
+    odd = r'{"code": 131026, "details": "\u0000 \ud83d \\u0000 \ud83d\ude00"}'
+    sql("UPDATE message SET status = 'failed', due_at = NULL, hold_reason = NULL, error = %s", odd)
+    assert counted(None, 'hour')['failure', '131026', 0] == 1
+
+
 def test_a_range_ends_where_it_is_told(history):
     history.add(60)
     whole = counted(None, 'hour')
