@@ -17,6 +17,7 @@ from service.web.responses import JSONObject
 
 blueprint = guard(Blueprint('usage', __name__))
 CSV = 'text/csv'
+FORMULAS = ('=', '+', '-', '@', '\t', '\r')  # words that Meta made up may begin so
 
 
 @blueprint.get('/usage')
@@ -50,10 +51,16 @@ def _group() -> list[str]:
 def _as_csv(rows: list[JSONObject], keys: Collection[str]) -> Response:
     names = [*keys, 'count', 'billed', 'unpriced', 'cost', 'currency']
     file = io.StringIO()
-    writer = csv.DictWriter(file, names, lineterminator='\r\n')
-    writer.writeheader()
-    writer.writerows(rows)
+    writer = csv.writer(file)
+    writer.writerow(names)
+    for row in rows:
+        writer.writerow([_cell(row[name]) for name in names])
     return Response(file.getvalue(), content_type=f'{CSV}; charset=utf-8')
+
+
+def _cell(value: object) -> object:
+    """A text that a spreadsheet would take for a formula, as a text; all else as it is."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULAS) else value
 
 
 def _date(name: str) -> date | None:

@@ -1,5 +1,7 @@
 """GET /usage: the sums that triggers keep, before and after the clock has folded them."""
 
+import csv
+import io
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date
@@ -216,6 +218,17 @@ def test_as_csv(backend):
         '2026-11,outbound,marketing,BR,1,1,0,0.0625,USD',
     ]
     assert backend.get(f'/usage?chatbot_id={CHATBOT}', headers={'Accept': '*/*'}).json['data']
+
+
+@pytest.mark.parametrize('begin', ['=', '+', '-', '@', '\t', '\r'])
+def test_no_cell_is_a_formula(backend, begin):
+    log(at=DAY, category=f'{begin}1+1')
+    query = {'chatbot_id': CHATBOT}
+    answer = backend.get('/usage', query_string=query, headers={'Accept': 'text/csv'})
+    (row,) = csv.DictReader(io.StringIO(answer.text, newline=''))
+    assert row['category'] == f"'{begin}1+1"
+    (row,) = backend.get('/usage', query_string=query).json['data']
+    assert row['category'] == f'{begin}1+1'
 
 
 @pytest.mark.parametrize(
