@@ -81,6 +81,15 @@ DELETE FROM message_fact
 WHERE message_id IS NULL AND chatbot_id = %(chatbot_id)s AND opaque = ANY(%(ids)s::text[])
 """,
 )
+# What others wrote in groups names whom it answers, and Meta's id of what was said.
+FORGET_QUOTES = """
+UPDATE message SET context = NULL WHERE id IN (
+  SELECT m.id FROM conversation c CROSS JOIN LATERAL (
+    SELECT id, context FROM message WHERE conversation_id = c.id AND context IS NOT NULL OFFSET 0) m
+  WHERE c.chatbot_id = %(chatbot_id)s AND c.group_id IS NOT NULL
+    AND m.context::text LIKE ANY (%(quoting)s::text[])
+  ORDER BY m.id FOR NO KEY UPDATE)
+"""
 DELETE_QUESTIONS = (
     'DELETE FROM reply_request WHERE conversation_id = ANY(%(conversations)s::uuid[])'
 )
@@ -92,6 +101,7 @@ DELETE_ROWS: tuple[tuple[str, str], ...] = (
     ('words', fill('DELETE FROM message_search WHERE {of}', of=OF_MESSAGES)),
     ('postponed', fill('DELETE FROM retention_postponed WHERE {of}', of=OF_MESSAGES)),
     ('messages', 'DELETE FROM message WHERE id = ANY(%(ids)s::uuid[])'),
+    ('quotes', FORGET_QUOTES),
     ('changes', 'DELETE FROM contact_event WHERE conversation_id = %(id)s'),
     ('identities', 'DELETE FROM conversation_identity WHERE conversation_id = %(id)s'),
     ('merged', 'DELETE FROM conversation_merged WHERE conversation_id = %(id)s'),
@@ -150,6 +160,7 @@ def values(person: Person, erasure: Erasure) -> dict[str, Any]:
         'numbers': sorted(person.numbers),
         'people': sorted(person.ids),
         'quoted': quoted(person.ids),
+        'quoting': quoted({*person.ids, *erasure.wamids}),
         'found_in': [f'%{one}%' for one in (*person.conversation_ids, *sorted(person.ids))],
     }
 

@@ -88,6 +88,10 @@ def _redact_messages(value: JsonObject, marks: Marks) -> bool:
         if len(kept) < len(value[name]):
             is_changed = True
             value[name] = kept
+        quoting = [one for one in list_of_dicts(kept) if _mentions(one.get('context'), marks)]
+        for one in quoting:  # somebody else's, who answers them in a group
+            is_changed = True
+            del one['context']
     if is_changed:
         _drop_strangers(value)
         for name in [name for name, part in value.items() if part == []]:

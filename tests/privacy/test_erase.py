@@ -112,6 +112,22 @@ def test_what_a_person_wrote_in_groups_goes_and_the_group_stays(acme, hear):
     assert places_of([CUSTOMER]) == {}
 
 
+def test_who_answered_a_person_in_a_group_names_them_no_more(acme, hear):
+    hear(text_message('Alone', 'wamid.1'))
+    person = the_contact(acme)
+    other = '12025550199'
+    hear(text_message('In the group', 'wamid.zq2', group_id='g1'))
+    answer = {'context': {'from': CUSTOMER, 'id': 'wamid.zq2'}}
+    hear(text_message('I see', 'wamid.3', other, group_id='g1', **answer))
+    answer = {'context': {'from': other, 'id': 'wamid.3'}}
+    hear(text_message('Do you', 'wamid.4', other, group_id='g1', **answer))
+    erase(acme, person)
+    assert places_of([CUSTOMER, 'wamid.zq2']) == {}
+    assert [one['text'] for one in acme.messages()] == ['Do you', 'I see']
+    assert places_of(['Do you', 'I see', 'wamid.3']).keys() == {'Do you', 'I see', 'wamid.3'}
+    assert sql("SELECT context ->> 'id' FROM message ORDER BY id") == [(None,), ('wamid.3',)]
+
+
 def test_files_that_went_to_others_too_are_kept(lived, backend):
     """What was uploaded for one goes, also from the storage, by its id alone."""
     ((shared,),) = sql(
