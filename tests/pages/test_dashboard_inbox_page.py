@@ -152,6 +152,28 @@ def test_what_is_refused_stays_in_the_field(gateway, phone, operator):
     operator.complaints = [one for one in operator.complaints if '422' not in one]
 
 
+def test_an_answer_that_was_lost_keeps_nobody_from_writing_on(gateway, phone, operator):
+    greet(phone)
+    page = operator.open(phone, gateway).page
+    page.route('**/write', lambda route: (route.fetch(), route.abort()))
+    field = page.get_by_label('Write as a person')
+    field.fill('Firts')
+    operator.press('Send')
+    expect(page.get_by_role('alert')).to_contain_text('did not answer')
+    page.unroute('**/write')
+    field.fill('First')
+    operator.press('Send')
+    expect(page.get_by_role('alert')).to_contain_text('has arrived')
+    expect(field).to_have_value('First')
+    operator.press('Send')
+    expect(field).to_have_value('')
+    expect(phone.theirs('First')).to_be_visible()
+    sent = [one['content']['body'] for one in of(gateway, phone, 'outbound') if one['from_human']]
+    assert sent == ['First', 'Firts']
+    ours = ('422', 'ERR_FAILED')
+    operator.complaints = [one for one in operator.complaints if not any(n in one for n in ours)]
+
+
 def test_who_reads_further_up_stays_there(gateway, phone, operator):
     greet(phone)
     for number in range(12):

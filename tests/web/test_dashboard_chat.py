@@ -259,6 +259,7 @@ def test_the_same_form_sends_once(person, acme, ines):
     assert len(acme.messages(direction='outbound')) == 1
     other = person.press(page, 'Send', text='Another text')
     assert other.status_code == 422
+    assert 'What you sent here before has arrived' in other.text
     assert 'Another text</textarea>' in other.text
     assert person.press(other, 'Send', text='Another text').status_code == 303
     assert len(acme.messages(direction='outbound')) == 2

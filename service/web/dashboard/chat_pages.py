@@ -26,6 +26,8 @@ blueprint: Blueprint = pages('chat', __name__)
 PAGE = 50  # messages
 MINUTES = {'30': '30 minutes', '240': '4 hours', '1440': 'a day', '': 'until given back'}
 TOKEN = re.compile(r'[0-9a-f-]{36}(\.[0-9]{1,6})?')  # of a form, with the number of its use
+USED = 'idempotency_key_reused'
+SENT_BEFORE = 'What you sent here before has arrived. To send this as well, send it again.'
 FORGED = 'This form has lost its token. Open the page anew and try again.'
 
 
@@ -81,7 +83,10 @@ def send_as_person(conversation: Conversation, body: JSONObject) -> None:
     if not TOKEN.fullmatch(token):
         raise Invalid(FORGED)
     order = {'chatbot_id': conversation.chatbot_id, 'from_human': True}
-    messages.accept(order | _addressee(conversation) | body, f'dashboard {token}')
+    try:
+        messages.accept(order | _addressee(conversation) | body, f'dashboard {token}')
+    except Invalid as refusal:
+        raise (Invalid(SENT_BEFORE, code=USED) if refusal.code == USED else refusal) from None
 
 
 def _addressee(conversation: Conversation) -> JSONObject:

@@ -109,14 +109,19 @@ async function send(event) {
 
 function sent() {
   composer.text.value = '';
-  const [token, uses = 0] = composer.token.value.split('.');
-  composer.token.value = `${token}.${Number(uses) + 1}`;
+  renewToken();
   document.querySelector('#trouble').replaceChildren();
   composer.text.focus();
   toEnd();
 }
 
+function renewToken() {
+  const [token, uses = 0] = composer.token.value.split('.');
+  composer.token.value = `${token}.${Number(uses) + 1}`;
+}
+
 function complain(problem) {
+  if (problem.code === 'idempotency_key_reused') renewToken();  // what was sent before had arrived
   const box = document.createElement('div');
   box.className = 'notice bad';
   const fields = Object.entries(problem.errors ?? {});
