@@ -5,7 +5,9 @@ import time
 from http.cookies import SimpleCookie
 
 import pytest
+from cryptography.fernet import Fernet
 
+from service.runtime import encryption
 from service.web.dashboard import dashboard_session, static_files
 from tests.dashboard import ORIGIN, PATH, Person
 from tests.web.tenants import backend_of
@@ -128,9 +130,14 @@ def test_the_cookie_is_this_browsers_alone_and_holds_no_key(person):
 
 
 def test_a_cookie_of_nobody_opens_nothing(person):
-    for value in ('x', 'gAAAAA', ''):
+    answer = person.post('/login', {'key': 'test-key'})
+    ours = cookie(answer).value
+    content = encryption.decrypt(ours)
+    of_another_gateway = Fernet(Fernet.generate_key()).encrypt(content.encode()).decode()
+    notice = encryption.encrypt('{"notice": "Hello", "tone": "good"}')
+    for value in ('x', 'gAAAAA', '', ours[:-4], f'{ours}x', of_another_gateway, notice, content):
         person.browser.set_cookie('dashboard', value, path=PATH)
-        assert person.get().status_code == 303
+        assert person.get().status_code == 303, value
 
 
 def test_a_log_in_ends_after_twelve_hours(person, monkeypatch):
@@ -138,6 +145,13 @@ def test_a_log_in_ends_after_twelve_hours(person, monkeypatch):
     late = time.time() + dashboard_session.SESSION_SECONDS
     monkeypatch.setattr(dashboard_session.time, 'time', lambda: late)
     assert person.get().status_code == 303
+
+
+def test_a_process_whose_clock_is_behind_knows_a_new_log_in(person, monkeypatch):
+    person.log_in()
+    early = time.time() - 5
+    monkeypatch.setattr(dashboard_session.time, 'time', lambda: early)
+    assert person.get().status_code == 200
 
 
 def test_a_key_that_is_deleted_opens_nothing_any_more(backend, person, tenant_key):
