@@ -7,10 +7,12 @@ client_reference. What goes: what it says, whom it names, and what was said of i
 from collections.abc import Sequence
 
 from service.billing import roll_up
+from service.messages import erased
 from service.privacy.rules import PORTION, Progress, Rule, first_kept, moment
 from service.runtime.db import db, execute, fetch
 from service.runtime.prepared import fill
 
+LATE_DAYS = erased.KEPT_DAYS  # for so long Meta may tell of a message
 FIND_OLD = """
 SELECT id, waiting IS NOT NULL FROM message
 WHERE chatbot_id = %(chatbot_id)s AND id > %(last_id)s AND id < %(first_kept)s
@@ -29,6 +31,22 @@ DELETE FROM retention_postponed p WHERE message_id = ANY(%(ids)s::uuid[])
 """
 OF_MESSAGES = 'message_id = ANY(%(ids)s::uuid[])'
 # A status of a member of a group is one of a key, in which the member stands.
+EMPTY_STATUSES = (
+    fill(
+        """
+UPDATE message_status SET recipient = NULL,
+  participant = CASE participant WHEN '' THEN '' ELSE 'removed-' || id END
+WHERE {of_messages} AND (recipient IS NOT NULL OR participant NOT IN ('', 'removed-' || id))
+""",
+        of_messages=OF_MESSAGES,
+    ),
+    fill(
+        """
+UPDATE message_fact SET payment = NULL WHERE {of_messages} AND payment IS NOT NULL
+""",
+        of_messages=OF_MESSAGES,
+    ),
+)
 EMPTY = (
     """
 UPDATE message SET content = '{}', context = NULL, extra = NULL, sender = NULL,
@@ -37,15 +55,7 @@ UPDATE message SET content = '{}', context = NULL, extra = NULL, sender = NULL,
 WHERE id = ANY(%(ids)s::uuid[])
 """,
     fill('DELETE FROM message_search WHERE {of_messages}', of_messages=OF_MESSAGES),
-    fill(
-        """
-UPDATE message_status SET recipient = NULL,
-  participant = CASE participant WHEN '' THEN '' ELSE 'removed-' || id END
-WHERE {of_messages}
-""",
-        of_messages=OF_MESSAGES,
-    ),
-    fill('UPDATE message_fact SET payment = NULL WHERE {of_messages}', of_messages=OF_MESSAGES),
+    *EMPTY_STATUSES,
     fill('UPDATE media SET filename = NULL WHERE {of_messages}', of_messages=OF_MESSAGES),
 )
 
@@ -60,21 +70,34 @@ def empty(ids: Sequence[str]) -> None:
 
 def empty_some(rule: Rule) -> int:
     """Empty some messages of an account; returns how many were looked at."""
-    if rule.text_days is None:
-        return 0
-    progress = Progress('messages', rule.chatbot_id)
     with db.atomic():
-        last_id = progress.lock()
-        if last_id is None:
-            return 0
-        found = fetch(FIND_OLD, _old(rule.chatbot_id, rule.text_days) | {'last_id': last_id})
-        if found:
-            empty([id_ for id_, is_waiting in found if not is_waiting])
-            waiting = [id_ for id_, is_waiting in found if is_waiting]
-            if waiting:
-                execute(POSTPONE, {'ids': waiting})
-            progress.move(found[-1][0])
+        found = _go_on('messages', rule, rule.text_days)
+        empty([id_ for id_, is_waiting in found if not is_waiting])
+        waiting = [id_ for id_, is_waiting in found if is_waiting]
+        if waiting:
+            execute(POSTPONE, {'ids': waiting})
         return len(found)
+
+
+def empty_late(rule: Rule) -> int:
+    """Empty statuses that came after their messages were emptied; of how many was looked at."""
+    with db.atomic():
+        found = _go_on('late statuses', rule, rule.text_days and rule.text_days + LATE_DAYS)
+        for statement in EMPTY_STATUSES if found else ():
+            execute(statement, {'ids': [id_ for id_, _ in found]})
+        return len(found)
+
+
+def _go_on(kind: str, rule: Rule, days: int | None) -> list[tuple[str, bool]]:
+    """The next messages that are so old, locked, each with whether it waits to be sent."""
+    progress = Progress(kind, rule.chatbot_id)
+    last_id = None if days is None else progress.lock()
+    if days is None or last_id is None:
+        return []
+    found = fetch(FIND_OLD, _old(rule.chatbot_id, days) | {'last_id': last_id})
+    if found:
+        progress.move(found[-1][0])
+    return found
 
 
 def _old(chatbot_id: str, days: int) -> dict[str, object]:

@@ -59,6 +59,7 @@ def _parts() -> Iterator[Part]:
 
 def _of_account(rule: Rule) -> Iterator[Part]:
     yield 'messages', partial(old_messages.empty_some, rule)
+    yield 'statuses', partial(old_messages.empty_late, rule)
     yield 'changes', partial(old_messages.empty_changes, rule)
     yield 'statuses', partial(old_messages.delete_orphans, rule)
     yield 'events', partial(old_events.delete_events, rule)

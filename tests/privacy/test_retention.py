@@ -5,10 +5,11 @@ import json
 import pytest
 
 from service.media.storage import storage
+from service.privacy import old_messages
 from service.privacy.retention_walk import Walk
 from service.runtime import ids
 from service.runtime.db import connection
-from tests.people import CHATBOT, envelope, sql, text_message
+from tests.people import CHATBOT, envelope, sql, status_of, text_message
 from tests.privacy.life import BOTH, OMAR, ZOE, places_of
 from workers import retention
 
@@ -76,6 +77,23 @@ def test_text_days_empties_everything_that_says_something(old, backend):
     # whom the account knows stays: who they are is erased, not too old
     people = places(*(mark for one in BOTH for mark in (one.phone, one.user, one.name)))
     assert people == {'table conversation', 'table conversation_identity'}
+
+
+def test_statuses_that_come_after_their_message_was_emptied_go_later(
+    old, backend, meta, workers, monkeypatch
+):
+    rules(backend, text_days=7)
+    let_go()
+    assert 'table message_status' not in places(ZOE.phone)
+    wamid = next(one['wamid'] for one in backend.messages() if one['direction'] == 'outbound')
+    meta.webhook(envelope(statuses=[status_of(wamid, 'played', recipient_id=ZOE.phone)]))
+    workers.incoming()
+    let_go()
+    assert 'table message_status' in places(ZOE.phone)
+    monkeypatch.setattr(old_messages, 'LATE_DAYS', 2)
+    let_go()
+    assert 'table message_status' not in places(ZOE.phone)
+    assert sql("SELECT count(*) FROM message_status WHERE status = 'played'") == [(1,)]
 
 
 def test_nothing_goes_that_is_younger_or_of_an_account_without_a_rule(old, backend):
