@@ -87,11 +87,12 @@ def _as_list(rows: Iterable[Document]) -> Iterator[str]:
 
 def _profile(conversation: Conversation) -> Iterator[Document]:
     with connection():
-        yield {
+        profile = {
             'contact': contact.serialize_with_history(conversation),
             'conversation': conversation.to_dict(),
             'identities': fetch_dicts(FIND_IDENTITIES, (conversation.id,)),
         }
+    yield profile
 
 
 Page = tuple[list[Document], str | None]  # and the id that the next one begins behind

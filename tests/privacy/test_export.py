@@ -4,6 +4,9 @@ import io
 import json
 import zipfile
 
+from service.conversations.conversation import Conversation
+from service.privacy import export
+from service.runtime.db import connection, db
 from tests.privacy.life import OMAR, ZOE
 
 
@@ -33,6 +36,12 @@ def test_it_holds_profile_messages_statuses_events_and_files_of_that_person_alon
     everything = b''.join(found.values()).decode('latin-1')
     assert [mark for mark in ZOE.marks() if mark not in everything] == []
     assert [mark for mark in OMAR.marks() if mark in everything] == []
+
+
+def test_no_connection_is_held_while_the_caller_reads(lived):
+    with connection():
+        conversation = Conversation.find_or_none(lived[ZOE.word])
+    assert all(db.is_closed() for _ in export.stream(conversation))
 
 
 def test_few_are_made_at_a_time(lived, backend):
