@@ -9,6 +9,7 @@ from playwright.sync_api import expect
 
 from tests import dashboard_world
 from tests.dashboard import PATH
+from tests.people import sql
 from tests.phone import PATIENCE, chromium
 
 pytestmark = pytest.mark.browser
@@ -20,6 +21,16 @@ SCREENS = {
     'narrow dark': {'viewport': {'width': 390, 'height': 844}, 'color_scheme': 'dark'},
     'own colours': {'forced_colors': 'active'},
 }
+LONG = 'W' * 250  # a name without a blank
+LONG_NAMES = """
+UPDATE conversation SET name = 'LONG', assignee = 'LONG', paused_until = now() + interval '1 h';
+UPDATE whatsapp_cloud_account SET name = 'LONG';
+UPDATE endpoint SET description = 'LONG', url = 'http://127.0.0.1:9/LONG';
+INSERT INTO template (waba_id, name, language, status, category, components)
+SELECT waba_id, 'LONG', 'en_US', 'APPROVED', 'utility', '[{"type": "BODY", "text": "LONG"}]'
+FROM whatsapp_cloud_account
+"""
+STICKS_OUT = '() => document.documentElement.scrollWidth - document.documentElement.clientWidth'
 PAGES = ('', '/webhooks', '/endpoints', '/accounts', '/accounts/bakery', '/accounts/florist', '/no')
 
 
@@ -86,9 +97,7 @@ def test_axe_finds_nothing_and_nothing_sticks_out_on_any_page(visit, screen):
         page.goto(f'{page.home}{path}')
         expect(page.locator('h1')).to_be_visible()
         assert axe(page) == [], path
-        sticking = page.evaluate(
-            '() => document.documentElement.scrollWidth - document.documentElement.clientWidth'
-        )
+        sticking = page.evaluate(STICKS_OUT)
         assert sticking <= 0, path
 
 
@@ -157,6 +166,21 @@ def press_until(page, key, wanted, most=60):
             assert outline == 'solid'
             return
     raise AssertionError(f'{wanted} is not reached')
+
+
+def test_long_names_stick_out_nowhere(visit):
+    sql(LONG_NAMES.replace('LONG', LONG))
+    ((conversation,),) = sql('SELECT conversation_id FROM message ORDER BY id DESC LIMIT 1')
+    ((endpoint,),) = sql('SELECT id FROM endpoint LIMIT 1')
+    page = visit(viewport={'width': 390, 'height': 844})
+    chat, form = f'/inbox/{conversation}', f'template?template={LONG}+en_US'
+    template = f'/templates/{LONG}?chatbot_id=bakery&language=en_US'
+    templates = ('/templates?chatbot_id=bakery', template)
+    more = ('/inbox', chat, f'{chat}/{form}', *templates, f'/endpoints/{endpoint}')
+    for path in (*PAGES, *more):
+        page.goto(f'{page.home}{path}')
+        expect(page.locator('h1')).to_be_visible()
+        assert page.evaluate(STICKS_OUT) <= 0, path
 
 
 def test_the_menu_of_a_narrow_screen_opens_and_says_so(visit):
