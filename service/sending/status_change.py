@@ -213,9 +213,10 @@ def apply_status(target: TargetMessage, status: DeliveryStatus) -> tuple[bool, S
 
 def _country(status: DeliveryStatus) -> str | None:
     """Of the phone that a status names; a group has none."""
-    if status.recipient.get('recipient_type') == 'group':
+    recipient = status.recipient or {}
+    if recipient.get('recipient_type') == 'group':
         return None
-    return country_of(clean(status.recipient.get('recipient_id')))
+    return country_of(clean(recipient.get('recipient_id')))
 
 
 def _state_after(target: TargetMessage, status: DeliveryStatus) -> str:

@@ -47,12 +47,13 @@ def send() -> Response:
     is_dry = request_input.choice(bulk_order.DRY_RUN, ('true', 'false')) == 'true'
     if request.mimetype == 'text/csv':
         return _estimate_csv() if is_dry else _send_csv()
+    body = request_input.json_object()
     check_names((bulk_order.DRY_RUN,))
-    return _estimate_json() if is_dry else _send_json()
+    return _estimate_json(body) if is_dry else _send_json(body)
 
 
-def _estimate_json() -> Response:
-    return _estimate(_recipients(check(bulk_schema, request_input.json_object())))
+def _estimate_json(body: JSONObject) -> Response:
+    return _estimate(_recipients(check(bulk_schema, body)))
 
 
 def _estimate_csv() -> Response:
@@ -65,8 +66,7 @@ def _estimate(recipients: RecipientList) -> Response:
     return jsonify(bulk_estimate.estimate(account, recipients))
 
 
-def _send_json() -> Response:
-    body = request_input.json_object()
+def _send_json(body: JSONObject) -> Response:
     idempotent = IdempotentRequest(body.get('chatbot_id'), lambda: digest_of_body(body))
     return idempotent.replay_or(lambda: _queue_json(body, idempotent))
 

@@ -112,6 +112,7 @@ def test_of_merged_conversations_what_is_told_again_is_in_order(
 ):
     began = datetime.now(UTC).isoformat()
     writes('By phone')
+    workers.events()
     meta.webhook(envelope([text_message('By BSUID', 'wamid.2', phone=None, user='US.1')]))
     workers.incoming()
     workers.events()

@@ -224,7 +224,7 @@ def test_accounts_whose_servers_drip_do_not_stop_the_others(
     few_threads, backend, meta, setting, platform, accounts
 ):
     """Each of them has more customers waiting than there are threads."""
-    setting('RESPONDER_TIMEOUT', 6)
+    setting('RESPONDER_TIMEOUT', 40)
     with RawServer(drips(b'HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n', b' ')) as server:
         for n in range(accounts):
             backend.account(
@@ -242,7 +242,7 @@ def test_accounts_whose_servers_drip_do_not_stop_the_others(
         wait_until(lambda: step() is None and len(server.connections) >= 8)
         for n in range(5):  # one after another, while the others' answers drip
             meta.webhook(envelope([text_message(wamid=f'wamid.q{n}')], number='42'))
-            wait_until(lambda n=n: step() is None and len(said_by(backend, 'quick')) == n + 1, 5)
+            wait_until(lambda n=n: step() is None and len(said_by(backend, 'quick')) == n + 1, 20)
     assert replies.close(20)
 
 

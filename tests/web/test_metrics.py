@@ -3,6 +3,7 @@
 import json
 import threading
 
+import psutil
 import pytest
 import requests
 from prometheus_client.parser import text_string_to_metric_families
@@ -157,7 +158,7 @@ def test_what_is_overdue_held_and_alive_is_read_from_the_rows(backend, scrape):
     assert scrape('whatsapp_work_overdue_seconds', kind='media') == 0
     assert scrape('whatsapp_accounts_held') == 1
     assert scrape('whatsapp_processes', kind='send') == 1
-    assert scrape('whatsapp_processes', kind='web') == 1
+    assert scrape('whatsapp_processes', kind='web') >= 1  # others may run for other tests
     assert scrape('whatsapp_processes', kind='clock') == 0
     assert scrape('whatsapp_database_connections') >= 1
     assert scrape('whatsapp_database_connections_max') >= 20
@@ -289,15 +290,19 @@ def test_nothing_of_a_person_or_a_chatbot_stands_in_it(backend, meta, workers, s
 def test_a_web_process_keeps_what_it_counted_when_it_ends(database, tmp_path):
     port = stack.free_port()
     processes = stack.Processes(tmp_path, {'PORT': str(port), 'WEB_CONCURRENCY': '2'})
-    processes.start('web')
+    (master,) = processes.start('web')
     processes.wait_port(port)
-    stack.wait_until(lambda: sql('SELECT count(*) FROM process') == [(2,)], 20)
+    master = psutil.Process(master.pid)
+    stack.wait_until(lambda: len(master.children()) == 2)
+    pids = [child.pid for child in master.children()]
+    rows = 'SELECT count(*) FROM process WHERE pid = ANY(%s)'
+    stack.wait_until(lambda: sql(rows, pids) == [(2,)], 20)
     body = json.dumps(envelope([text_message()])).encode()
     headers = {'X-Hub-Signature-256': sign(body, APP_SECRET), 'Content-Type': 'application/json'}
     url = f'http://127.0.0.1:{port}/whatsapp-cloud/webhook'
     for path in ('', '', '?unusual'):  # the last one by Flask
         assert requests.post(url + path, body, headers=headers, timeout=10).status_code == 200
     assert processes.stop_all(20) == {'web': [0]}
-    assert sql('SELECT count(*) FROM process') == [(0,)]
+    assert sql(rows, pids) == [(0,)]
     kept = sql(f"SELECT value FROM ended_count WHERE series = '{WEBHOOKS}'")
     assert kept == [(3,)]

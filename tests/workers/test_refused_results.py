@@ -407,11 +407,14 @@ def test_every_counter_has_a_row_in_these_tests(database):
     columns = sql("""SELECT table_name || '.' || column_name FROM information_schema.columns
       WHERE table_schema = current_schema() AND data_type = 'smallint' ORDER BY 1""")
     assert [name for (name,) in columns] == [
+        'budget_notice.percent',  # 80 or 100
         'conversation.quick_turns',
         'conversation.reply_attempts',
         'conversation.turns',
         'event_delivery.attempts',
         'event_delivery.response_status',
+        'hourly_delta.reply_bucket',  # 1 to 46, by delay_bucket()
+        'hourly_delta.send_bucket',
         'media.attempts',
         'media.channels',
         'message.attempts',
