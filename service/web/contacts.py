@@ -1,6 +1,8 @@
 """Contacts: who a person is, by whatever id a caller knows of them."""
 
 import threading
+import weakref
+from collections.abc import Callable, Iterator
 from uuid import UUID
 
 from flask import Blueprint, Response
@@ -92,12 +94,22 @@ def export_one(contact_id: UUID) -> Response:
     if not exports.acquire(blocking=False):
         raise TooManyRequests(f'{MAX_EXPORTS} exports are under way already.')
     db.close()  # it takes long, and needs a connection now and then
-    answer = Response(export.stream(found), content_type='application/zip')
-    answer.call_on_close(exports.release)
+    answer = Response(content_type='application/zip')
+    # Of the answer's end, its last byte and its closing the first frees the place.
+    place = weakref.finalize(answer, exports.release)
+    answer.response = _until_end(export.stream(found), place)
+    answer.call_on_close(place)
     name = f'contact-{found.id}.zip'
     answer.headers.set('Content-Disposition', 'attachment', filename=name)
     answer.headers['Cache-Control'] = 'no-store'
     return answer
+
+
+def _until_end(pieces: Iterator[bytes], call: Callable[[], object]) -> Iterator[bytes]:
+    try:
+        yield from pieces
+    finally:
+        call()
 
 
 @blueprint.delete('/contacts/<uuid:contact_id>')

@@ -33,4 +33,4 @@ def test_retention_runs_until_nothing_is_too_old(run, answer, backend):
         "UPDATE message SET id = '01900000-0000-7000-8000-000000000000', status = 'failed',"
         ' due_at = NULL'
     )
-    assert answer('retention', 'run') == {'done': {'messages': 1}}
+    assert answer('retention', 'run') == {'done': {'messages': 1, 'statuses': 1}}

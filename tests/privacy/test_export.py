@@ -44,6 +44,14 @@ def test_no_connection_is_held_while_the_caller_reads(lived):
     assert all(db.is_closed() for _ in export.stream(conversation))
 
 
+def test_whoever_reads_all_and_does_not_hang_up_takes_no_place(lived, backend):
+    path = f'/contacts/{lived[ZOE.word]}/export'
+    answers = []
+    for _ in range(3):
+        answers.append(backend.get(path, buffered=False))
+        assert unpacked(answers[-1])
+
+
 def test_few_are_made_at_a_time(lived, backend):
     path = f'/contacts/{lived[ZOE.word]}/export'
     under_way = [backend.get(path, buffered=False) for _ in range(2)]
