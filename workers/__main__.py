@@ -25,7 +25,6 @@ from service.runtime import heartbeat as process
 from service.runtime.connection_plan import WORKERS
 from service.runtime.db import CONNECTION_LOST, connection, reason
 from service.runtime.queues import ERRANDS, EVENTS, INCOMING, SEND, client, connect
-from service.runtime.session import deadline
 from service.runtime.watchdog import watchdog
 from workers import background, clock, incoming, send, send_events
 from workers.loop import stopping
@@ -163,8 +162,7 @@ def run(name: str) -> None:
         clock.run()
     else:
         work(name, *ROOMS[name])
-    with deadline(2):
-        process.leave()
+    process.leave()
     tracing.stop()
     error_reports.stop()
     log.info('stopped', extra={'worker': name})

@@ -20,12 +20,14 @@ from service.runtime import metrics
 from service.runtime.db import CONNECTION_LOST, connection, execute, fetch, fetch_dicts, reason
 from service.runtime.ids import new_id
 from service.runtime.prepared import fill
+from service.runtime.session import deadline
 
 log = logging.getLogger(__name__)
 
 BEAT_EVERY = 10  # seconds
 # an idle RQ worker comes round every 5 s; a PostgreSQL that is silent stops it for 22 s
 ALIVE_SECONDS = 45
+LEAVE_SECONDS = 2  # that a process which ends has for its last counts
 KEEP_HOURS = 24  # a process that was killed is shown for so long
 
 INSERT_OWN = """
@@ -125,10 +127,7 @@ def _beat_for_ever(kind: str) -> None:
     while True:
         try:
             beat(kind)
-        except (
-            PeeweeException,
-            MaxConnectionsExceeded,
-        ) as error:
+        except (PeeweeException, MaxConnectionsExceeded) as error:
             # the release has yet to run, say
             log.warning('no heartbeat', extra={'reason': reason(error)})
         time.sleep(BEAT_EVERY)
@@ -136,7 +135,7 @@ def _beat_for_ever(kind: str) -> None:
 
 def leave() -> None:
     """Delete the row and keep its counts: this process ends as it should."""
-    with _lock:
+    with deadline(LEAVE_SECONDS), _lock:
         if _own.pid != os.getpid() or _own.has_left:
             return
         _own.has_left = True

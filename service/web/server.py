@@ -10,7 +10,6 @@ from service.runtime import config as environment
 from service.runtime import error_reports, heartbeat, tracing
 from service.runtime.config import settings as variables
 from service.runtime.logs import Formatter
-from service.runtime.session import deadline
 
 environment.check('web')
 
@@ -47,8 +46,7 @@ def post_fork(server: Any, worker: Any) -> None:
 
 def worker_exit(server: Any, worker: Any) -> None:
     """gunicorn's hook, in a worker that ends: keep what it has counted."""
-    with deadline(2):
-        heartbeat.leave()
+    heartbeat.leave()
     tracing.stop()
     error_reports.stop()
 
