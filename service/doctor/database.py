@@ -53,8 +53,11 @@ def look() -> Iterator[Check]:
         yield schema
         if schema['result'] == 'fail':
             return
-        yield _room(room, is_direct)
-        yield _workers()
+        with deadline(SECONDS):
+            living = heartbeat.living(connection_plan.WORKERS)
+        alive = {kind: found['alive'] for kind, found in living.items()}
+        yield _room(room, is_direct, _planned(alive))
+        yield _workers(alive)
         yield _due_work()
 
 
@@ -93,13 +96,11 @@ def _schema() -> Check:
     return ok('schema', f'The tables are of version {migrate.needed()}, as this code needs them.')
 
 
-def _room(room: dict[str, int], is_direct: bool) -> Check:
+def _room(room: dict[str, int], is_direct: bool, planned: int) -> Check:
     """Whether there are places for all that the processes may open."""
     if not is_direct:
         detail = 'A pooler stands before PostgreSQL: its pool is what has to be large enough.'
         return ok('connections', detail)
-    with deadline(SECONDS):
-        planned = _planned()
     places = room['places'] - (room['taken'] - room['ours'])
     if room['places_of_role'] is not None:
         others = room['taken_by_role'] - room['ours']
@@ -114,21 +115,14 @@ def _room(room: dict[str, int], is_direct: bool) -> Check:
     return ok('connections', detail) if planned <= places else warn('connections', detail, fix)
 
 
-def _planned() -> int:
+def _planned(alive: dict[str, int]) -> int:
     """What web on a machine like this one and the workers that live may open together."""
-    living = heartbeat.living()
     web = settings.WEB_CONCURRENCY or os.cpu_count() or 1
-    workers = sum(
-        places * max(1, int(living.get(kind, {}).get('alive', 1)))
-        for kind, places in connection_plan.WORKERS.items()
-    )
+    workers = sum(places * max(1, alive[kind]) for kind, places in connection_plan.WORKERS.items())
     return web * connection_plan.WEB + workers + ONE_MORE
 
 
-def _workers() -> Check:
-    with deadline(SECONDS):
-        living = heartbeat.living()
-    alive = {kind: living.get(kind, {}).get('alive', 0) for kind in connection_plan.WORKERS}
+def _workers(alive: dict[str, int]) -> Check:
     missing = [kind for kind, count in alive.items() if not count]
     if missing:
         fix = f'Start them: python -m workers {" ".join(missing)} (as in the Procfile).'

@@ -10,14 +10,16 @@ import os
 import socket
 import threading
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from decimal import Decimal
+from typing import TypedDict
 
 from peewee import PeeweeException
 from playhouse.pool import MaxConnectionsExceeded
 
 from service.runtime import metrics
-from service.runtime.db import CONNECTION_LOST, connection, execute, fetch, fetch_dicts, reason
+from service.runtime.db import CONNECTION_LOST, connection, execute, fetch, reason
 from service.runtime.ids import new_id
 from service.runtime.prepared import fill
 from service.runtime.session import deadline
@@ -146,13 +148,21 @@ def leave() -> None:
             pass
 
 
-def living() -> dict[str, dict[str, int | float]]:
-    """Of each kind seen within KEEP_HOURS: {kind: {"alive": how many, "seen_seconds_ago": …}}."""
-    rows = fetch_dicts(COUNT_PROCESSES, {'alive': ALIVE_SECONDS})
-    return {
-        row['kind']: {'alive': row['alive'], 'seen_seconds_ago': round(row['seen_seconds_ago'], 1)}
-        for row in rows
+class Living(TypedDict):
+    """The processes of a kind. `alive`: how many; `seen_seconds_ago`: None within KEEP_HOURS."""
+
+    alive: int
+    seen_seconds_ago: float | None
+
+
+def living(kinds: Iterable[str]) -> dict[str, Living]:
+    """The processes of these kinds, by kind."""
+    seen: dict[str, Living] = {
+        kind: {'alive': alive, 'seen_seconds_ago': round(seconds, 1)}
+        for kind, alive, seconds in fetch(COUNT_PROCESSES, {'alive': ALIVE_SECONDS})
     }
+    never: Living = {'alive': 0, 'seen_seconds_ago': None}
+    return {kind: seen.get(kind, never) for kind in kinds}
 
 
 def counts_of_all() -> dict[str, Decimal]:

@@ -1,6 +1,6 @@
 """What /metrics reads from the database when it is asked: what waits, who lives, who is held.
 
-Each part has its own share of the time, and one that fails is left out: the others are told.
+A part that fails, or finds the time used up, is left out: the others are told.
 """
 
 import time
@@ -13,11 +13,11 @@ from redis import RedisError
 
 from service.jobs import job_table
 from service.runtime import heartbeat, metrics
+from service.runtime.connection_plan import WORKERS
 from service.runtime.db import connection, fetch
 from service.runtime.prepared import fill
 from service.runtime.queues import client
 from service.runtime.session import deadline
-from service.web.health import WORKER_KINDS
 
 READ_SECONDS = 3  # for all that PostgreSQL is asked
 STATES = ('scheduled', 'queued', 'sending', 'held', 'unknown')
@@ -113,12 +113,12 @@ def _work() -> Iterator[Metric]:
 
 
 def _processes() -> Iterator[Metric]:
-    living = heartbeat.living()
+    living = heartbeat.living(('web', *WORKERS))
     yield _labelled(
         'whatsapp_processes',
         'Processes that have renewed their row within 45 s.',
         'kind',
-        [(kind, living.get(kind, {}).get('alive', 0)) for kind in ('web', *WORKER_KINDS)],
+        [(kind, found['alive']) for kind, found in living.items()],
     )
 
 

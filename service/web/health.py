@@ -21,7 +21,6 @@ from service.web.request_input import check_names, choice, query_parameters
 from service.web.responses import Answer, JSONObject
 
 blueprint = Blueprint('health', __name__)
-WORKER_KINDS = tuple(WORKERS)
 HANG_SECONDS = 4  # a commit of webhooks that takes longer hangs
 READY_SECONDS = 3  # for PostgreSQL's answers to /readyz
 
@@ -70,7 +69,7 @@ def readyz() -> Answer:
     details: JSONObject = {}
     if choice('deep', ('0', '1')) == '1' and 'database' not in away and 'schema' not in away:
         details = _workers()
-        away += [kind for kind in WORKER_KINDS if not details['processes'][kind]['alive']]
+        away += [kind for kind, found in details['processes'].items() if not found['alive']]
     if reasons:
         details['reasons'] = reasons
     status = 'unavailable' if away else 'ok'
@@ -80,12 +79,11 @@ def readyz() -> Answer:
 def _workers() -> JSONObject:
     """Which processes of the workers live, and how long what is due has waited."""
     with deadline(READY_SECONDS), connection():
-        living = heartbeat.living()
+        living = heartbeat.living(WORKERS)
         next_due = job_table.next_due()
-    never = {'alive': 0, 'seen_seconds_ago': None}
     late = job_table.late_by(next_due, 0)
     return {
-        'processes': {kind: living.get(kind, never) for kind in WORKER_KINDS},
+        'processes': living,
         'oldest_due_seconds': {kind: late.get(kind) for kind in next_due},
     }
 
