@@ -7,13 +7,9 @@ import json
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from urllib3.exceptions import HTTPError
-
 from service.graph.client import JSON_BODY
 from service.graph.connections import Connections
-from service.graph.management_client import refused, understood
-from service.graph.outcome import OutcomeKind
-from service.runtime.bounded_answer import Unreadable
+from service.graph.management_client import needs_answer, understood
 from service.runtime.untrusted import as_dict
 
 SECONDS = 4  # for one call
@@ -55,13 +51,8 @@ class InspectionClient:
     def _call(self, method: str, path: str, token: str, query: JSON | None = None) -> JSON:
         path = f'{path}?{urlencode(query)}' if query else path
         body, headers = (json.dumps({}), JSON_BODY) if method == 'POST' else (None, None)
-        try:
+        with needs_answer():
             answer = self._meta.call(method, path, token, body, headers, seconds=SECONDS)
-        except Unreadable as error:
-            raise refused(OutcomeKind.RETRY, f'Meta answered {error}', 'no_answer') from None
-        except HTTPError as error:
-            title = f'No answer from Meta ({type(error).__name__})'
-            raise refused(OutcomeKind.UNKNOWN, title, 'no_answer') from None
         return understood(answer)
 
 

@@ -5,6 +5,8 @@ Its templates are read, made and deleted.
 
 import json
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 from urllib.parse import parse_qs, quote, urlencode, urlsplit
 
@@ -35,8 +37,7 @@ class ManagementError(Exception):
         self.outcome = outcome
 
 
-def refused(kind: OutcomeKind, title: str, cause: str | None = None) -> ManagementError:
-    """The error for what is not Meta's own: no answer, or one that cannot be read."""
+def _refused(kind: OutcomeKind, title: str, cause: str | None = None) -> ManagementError:
     return ManagementError(Outcome(kind, error=make_error(title, cause=cause)))
 
 
@@ -58,7 +59,7 @@ class ManagementClient:
             page = understood(answer)
             left -= len(answer.data)
             if not isinstance(page.get('data'), list):
-                raise refused(
+                raise _refused(
                     OutcomeKind.FAILED, 'Meta answered something that is no list of templates'
                 )
             found += page['data']
@@ -68,7 +69,7 @@ class ManagementClient:
                 return found
             if after == before or time.monotonic() > deadline:
                 break
-        raise refused(OutcomeKind.RETRY, 'The list of templates does not end', 'unreachable')
+        raise _refused(OutcomeKind.RETRY, 'The list of templates does not end', 'unreachable')
 
     def create_template(self, waba_id: str, token: str, body: dict[str, Any]) -> dict[str, Any]:
         """Meta's answer: id, status, category."""
@@ -107,16 +108,10 @@ class ManagementClient:
         path = f'{quote(waba_id, safe="")}/message_templates'
         if query:
             path += f'?{urlencode(query)}'
-        try:
-            text = json.dumps(body) if body else None
-            headers = JSON_BODY if body else None
+        text = json.dumps(body) if body else None
+        headers = JSON_BODY if body else None
+        with needs_answer():
             return self._meta.call(method, path, token, text, headers, most=most)
-        except Unreadable as error:
-            raise refused(OutcomeKind.RETRY, f'Meta answered {error}', 'no_answer') from None
-        except HTTPError as error:
-            raise refused(
-                OutcomeKind.UNKNOWN, f'No answer from Meta ({type(error).__name__})', 'no_answer'
-            ) from None
 
 
 def _after(paging: dict[str, Any]) -> str | None:
@@ -134,11 +129,23 @@ def _after(paging: dict[str, Any]) -> str | None:
     )
 
 
+@contextmanager
+def needs_answer() -> Iterator[None]:
+    """Around a call: ManagementError when there is no answer, or one that cannot be read."""
+    try:
+        yield
+    except Unreadable as error:
+        raise _refused(OutcomeKind.RETRY, f'Meta answered {error}', 'no_answer') from None
+    except HTTPError as error:
+        title = f'No answer from Meta ({type(error).__name__})'
+        raise _refused(OutcomeKind.UNKNOWN, title, 'no_answer') from None
+
+
 def understood(answer: Answer) -> dict[str, Any]:
     """The JSON of an answer. Raises ManagementError when Meta refused, or it is none."""
     body = json_of(answer)
     if answer.status >= 300:
         raise ManagementError(refusal(answer, body or {}))
     if body is None:
-        raise refused(OutcomeKind.UNKNOWN, 'Meta answered something that is not JSON', 'no_answer')
+        raise _refused(OutcomeKind.UNKNOWN, 'Meta answered something that is not JSON', 'no_answer')
     return body

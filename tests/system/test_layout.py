@@ -27,7 +27,6 @@ OUTBOUND = {
     'service/runtime/bounded_answer.py',
     'service/graph/connections.py',
     'service/graph/client.py',
-    'service/graph/inspection_client.py',
     'service/graph/management_client.py',
     'service/graph/multipart.py',
     'service/graph/media_client.py',
