@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from service.doctor.check import Check, fail, ok, warn
-from service.runtime.untrusted import as_dict, clean
+from service.runtime.untrusted import as_dict, clean, list_of_dicts
 
 FIELDS = (
     'display_phone_number',
@@ -125,17 +125,12 @@ def _reasons(health: dict[str, Any]) -> tuple[list[str], list[str]]:
     """What Meta says of the number, its WABA, business and app; and what it says to do."""
     told: list[str] = []
     fixes: list[str] = []
-    for entity in _list(health, 'entities'):
+    for entity in list_of_dicts(health.get('entities')):
         told += [text for one in _texts(entity) if (text := clean(one, 200))]
-        for error in _list(entity, 'errors'):
+        for error in list_of_dicts(entity.get('errors')):
             told.append(clean(error.get('error_description'), 200) or '')
             fixes.append(clean(error.get('possible_solution'), 200) or '')
     return list(filter(None, told)), list(filter(None, fixes))
-
-
-def _list(of: dict[str, Any], name: str) -> list[dict[str, Any]]:
-    value = of.get(name)
-    return [as_dict(one) for one in value] if isinstance(value, list) else []
 
 
 def _texts(entity: dict[str, Any]) -> list[Any]:

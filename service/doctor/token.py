@@ -7,7 +7,7 @@ from typing import Any
 from service.accounts.account import Account
 from service.doctor.check import Check, fail, ok, warn
 from service.runtime.timestamps import from_epoch
-from service.runtime.untrusted import as_dict, clean
+from service.runtime.untrusted import as_dict, clean, list_of_dicts
 
 NEEDED = ('whatsapp_business_messaging', 'whatsapp_business_management')
 SOON = timedelta(days=14)
@@ -53,10 +53,8 @@ def _scopes(account: Account, told: dict[str, Any]) -> Check:
 
 def _targets(told: dict[str, Any]) -> set[str]:
     """The WABAs that it may manage, none when it is not restricted to some."""
-    granular = told.get('granular_scopes')
     found: set[str] = set()
-    for entry in granular if isinstance(granular, list) else []:
-        scope = as_dict(entry)
+    for scope in list_of_dicts(told.get('granular_scopes')):
         targets = scope.get('target_ids')
         if scope.get('scope') == NEEDED[1] and isinstance(targets, list):
             found |= {str(target) for target in targets}

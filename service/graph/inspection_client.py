@@ -10,7 +10,7 @@ from urllib.parse import quote, urlencode
 from service.graph.client import JSON_BODY
 from service.graph.connections import Connections
 from service.graph.management_client import needs_answer, understood
-from service.runtime.untrusted import as_dict
+from service.runtime.untrusted import as_dict, list_of_dicts
 
 SECONDS = 4  # for one call
 JSON = dict[str, Any]
@@ -36,7 +36,7 @@ class InspectionClient:
         answer = self._call('GET', f'{_part(waba_id)}/subscribed_apps', token)
         return [
             {**as_dict(entry.get('whatsapp_business_api_data')), **entry}
-            for entry in _entries(answer)
+            for entry in list_of_dicts(answer.get('data'))
         ]
 
     def subscribe(self, waba_id: str, token: str) -> None:
@@ -46,7 +46,8 @@ class InspectionClient:
     def app_subscriptions(self, app_id: str, app_secret: str) -> list[JSON]:
         """What an app has subscribed to: {object, callback_url, active, fields} each."""
         token = f'{app_id}|{app_secret}'
-        return _entries(self._call('GET', f'{_part(app_id)}/subscriptions', token))
+        answer = self._call('GET', f'{_part(app_id)}/subscriptions', token)
+        return list_of_dicts(answer.get('data'))
 
     def _call(self, method: str, path: str, token: str, query: JSON | None = None) -> JSON:
         path = f'{path}?{urlencode(query)}' if query else path
@@ -58,8 +59,3 @@ class InspectionClient:
 
 def _part(graph_id: str) -> str:
     return quote(graph_id, safe='')
-
-
-def _entries(answer: JSON) -> list[JSON]:
-    data = answer.get('data')
-    return [as_dict(entry) for entry in data] if isinstance(data, list) else []
