@@ -33,13 +33,12 @@ def examine(chatbot_id: str | None, whole: bool = True) -> list[Check]:
     back before (db.no_connection).
     """
     if chatbot_id is None:
-        own = [Lane('accounts', _of_all_accounts, 5)]
+        own = Lane('accounts', _of_all_accounts, 5)
     else:
-        own = [Lane('account', lambda: _of_account(chatbot_id), SECONDS)]
-    found = run([*_of_gateway(), *own])
-    count = len(found) - len(own)
-    gateway, account = chain(*found[:count]), chain(*found[count:])
-    return [*gateway, *account] if whole else [_sum_up(list(gateway)), *account]
+        own = Lane('account', lambda: _of_account(chatbot_id), SECONDS)
+    *found, account = run([*_of_gateway(), own])
+    gateway = list(chain(*found))
+    return [*(gateway if whole else [_sum_up(gateway)]), *account]
 
 
 def _of_gateway() -> list[Lane]:

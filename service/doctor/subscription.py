@@ -15,7 +15,8 @@ from service.runtime.untrusted import as_dict, clean, identifier
 
 SHARED_PATH = '/whatsapp-cloud/webhook'
 OBJECT = 'whatsapp_business_account'
-LEVELS = ('phone_number', 'whatsapp_business_account', 'application')  # the first that is set wins
+# Where a callback may be set, as Meta and we call it: the first that is set wins.
+LEVELS = {'phone_number': 'number', 'whatsapp_business_account': 'WABA', 'application': 'app'}
 NEEDED_FIELD = 'messages'
 # What changes what the gateway does; others only show (docs/health.md).
 WANTED_FIELDS = (
@@ -46,23 +47,19 @@ def callback(account: Account, configuration: object) -> Check:
     """Whether webhooks go to this gateway's path; `configuration`: of the number, by level."""
     name = 'callback'
     urls = as_dict(configuration)
-    level = next((level for level in LEVELS if urls.get(level)), None)
-    url = clean(urls.get(level), 500) if level else None
+    level = next(filter(urls.get, LEVELS), 'application')
+    url = clean(urls.get(level), 500)
     own = f'{SHARED_PATH}/{quote(account.chatbot_id, safe="")}'
     wanted = own if account.app_secret else SHARED_PATH
     fix = f'Give https://<your gateway>{wanted} as the callback URL in {DASHBOARD}'
     if url is None:
         return fail(name, 'Meta knows no callback URL.', f'{fix}.')
+    detail = f'Webhooks go to {url} (set for the {LEVELS[level]})'
     path = urlsplit(url).path.rstrip('/')
     if path == own or (path == SHARED_PATH and not account.app_secret):
-        return ok(name, f'Webhooks go to {url} (set for the {_level(level)}).')
-    detail = f'Webhooks go to {url} (set for the {_level(level)}), not to {wanted} of a gateway.'
-    return fail(name, detail, f'{fix}; an override of the number or the WABA goes before it.')
-
-
-def _level(level: str | None) -> str:
-    words = {'phone_number': 'number', 'whatsapp_business_account': 'WABA', 'application': 'app'}
-    return words.get(level or '', 'app')
+        return ok(name, f'{detail}.')
+    fix = f'{fix}; an override of the number or the WABA goes before it.'
+    return fail(name, f'{detail}, not to {wanted} of a gateway.', fix)
 
 
 def app(account: Account, app_id: str, client: InspectionClient) -> Iterator[Check]:
