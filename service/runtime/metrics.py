@@ -8,6 +8,7 @@ process tells of all processes, on whatever machine, and no count falls when one
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from itertools import product
+from typing import TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.core import Metric
@@ -18,19 +19,23 @@ CALL_SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 60)  # of a call to som
 registry = CollectorRegistry()
 _owners: dict[str, Counter | Histogram] = {}  # by the name of a sample
 
+Counting = TypeVar('Counting', Counter, Histogram)
 
-def _start_at_zero(metric: Counter | Histogram, labels: Mapping[str, tuple[str, ...]]) -> None:
+
+def _own(
+    metric: Counting, labels: Mapping[str, tuple[str, ...]], samples: tuple[str, ...]
+) -> Counting:
     """Let all series be there from the beginning: what appears at 1 was never seen to rise."""
-    for values in product(*labels.values()) if all(labels.values()) else ():
+    _owners.update(dict.fromkeys(samples, metric))
+    for values in product(*labels.values()) if labels else ():
         metric.labels(*values)
+    return metric
 
 
 def _counter(name: str, about: str, **labels: tuple[str, ...]) -> Counter:
     """A counter; each label with its values, or () where they are not known beforehand."""
-    counter = _owners[name] = Counter(name, about, tuple(labels), registry=registry)
-    if labels:
-        _start_at_zero(counter, labels)
-    return counter
+    counter = Counter(name, about, tuple(labels), registry=registry)
+    return _own(counter, labels, (name,))
 
 
 def _histogram(
@@ -38,10 +43,7 @@ def _histogram(
 ) -> Histogram:
     """The same for seconds. Other buckets are another histogram: they need another name."""
     histogram = Histogram(name, about, tuple(labels), buckets=buckets, registry=registry)
-    _owners.update(dict.fromkeys((f'{name}_bucket', f'{name}_sum', f'{name}_count'), histogram))
-    if labels:
-        _start_at_zero(histogram, labels)
-    return histogram
+    return _own(histogram, labels, (f'{name}_bucket', f'{name}_sum', f'{name}_count'))
 
 
 http_requests = _histogram(
