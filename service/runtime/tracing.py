@@ -8,7 +8,7 @@ nothing written. Spans hold ids and outcomes, never a text or a number.
 import logging
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
@@ -111,15 +111,9 @@ def span(
         found.end()
 
 
-@contextmanager
-def row_span(name: str, row_id: str) -> Iterator[str | None]:
+def row_span(name: str, row_id: str) -> AbstractContextManager[str | None]:
     """A span that goes on with the trace of a row, for a thread without a connection."""
-    if _provider is None:
-        yield None
-        return
-    parent = recall([row_id]).get(row_id)
-    with span(name, parent, row=row_id) as traceparent:
-        yield traceparent
+    return span(name, recall([row_id]).get(row_id), row=row_id)
 
 
 def begin(name: str, row_ids: Iterable[str]) -> None:
@@ -134,9 +128,8 @@ def begin(name: str, row_ids: Iterable[str]) -> None:
 
 def remember(traces: Mapping[str, str | None]) -> None:
     """Let whoever goes on with these rows find their traces: {id: traceparent}."""
-    rows = [RowTrace(row_id, traces[row_id] or '') for row_id in sorted(traces)]
-    if _provider is not None and rows:
-        execute_bulk(SAVE, rows)
+    if _provider is not None:
+        execute_bulk(SAVE, [RowTrace(row_id, traces[row_id] or '') for row_id in sorted(traces)])
 
 
 def inherit(of_rows: Mapping[str, str]) -> None:
