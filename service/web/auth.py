@@ -109,16 +109,15 @@ def _refusal(needed: str | None) -> str:
 def find_key() -> Key | None:
     """The key that came with this request; None when there is none, or none of ours."""
     if 'key' not in g:
-        g.key = _find_key()
+        g.key = key_of_text(bearer_token())
     key: Key | None = g.key
     return key
 
 
-def _find_key() -> Key | None:
+def bearer_token() -> str:
+    """What came with this request as `Authorization: Bearer …`; empty without it."""
     kind, _, text = request.headers.get('Authorization', '').partition(' ')
-    if kind.lower() != 'bearer':
-        return None
-    return key_of_text(text.strip())
+    return text.strip() if kind.lower() == 'bearer' else ''
 
 
 def key_of_text(text: str) -> Key | None:

@@ -11,7 +11,7 @@ from prometheus_client.registry import Collector
 from service.runtime import metrics
 from service.runtime.config import settings
 from service.web import gauges
-from service.web.auth import is_one_of, require_key, scope
+from service.web.auth import bearer_token, is_one_of, require_key, scope
 from service.web.described import describe
 from service.web.openapi import path_of
 from service.web.plain_shapes import TEXT
@@ -47,10 +47,8 @@ def count_request(answer: Response) -> Response:
 @blueprint.before_request
 def require_token() -> None:
     """Let in METRICS_TOKEN, and root keys."""
-    kind, _, given = request.headers.get('Authorization', '').partition(' ')
     token = settings.METRICS_TOKEN
-    is_token = kind.lower() == 'bearer' and token and is_one_of(given.strip(), (token,))
-    if not is_token:
+    if not (token and is_one_of(bearer_token(), (token,))):
         require_key()
     check_query()
 
