@@ -10,20 +10,16 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
+from service.events.event_retention import deleting
 from service.privacy.rules import PORTION, Progress, Rule, first_kept, forget_progress
 from service.runtime.db import db, execute, fetch
 from service.runtime.rows import fetch_as
 from service.runtime.untrusted import get_path, identifier, list_of_dicts
 from service.webhooks.payload import NotAnEvent, parse
 
-DELETE_EVENTS = """
-WITH old AS MATERIALIZED (
+DELETE_EVENTS = deleting("""
   SELECT id FROM event WHERE chatbot_id = %(chatbot_id)s AND id < %(first_kept)s
-  ORDER BY id LIMIT %(limit)s),
-deliveries AS (
-  DELETE FROM event_delivery WHERE event_id = ANY (ARRAY(SELECT id FROM old)))
-DELETE FROM event WHERE id = ANY (ARRAY(SELECT id FROM old))
-"""
+  ORDER BY id LIMIT %(limit)s""")
 
 
 def delete_events(rule: Rule) -> int:
@@ -94,14 +90,9 @@ UPDATE webhook_event SET body = '', redacted_at = now(), unserved = false,
 WHERE id = ANY(%(ids)s::uuid[])
 """
 # What was relayed of them cannot be made again.
-DELETE_RELAYS = """
-WITH relayed AS MATERIALIZED (
+DELETE_RELAYS = deleting("""
   SELECT id FROM event
-  WHERE type = 'relay' AND data ->> 'webhook_event_id' = ANY(%(ids)s::text[])),
-deliveries AS (
-  DELETE FROM event_delivery WHERE event_id = ANY (ARRAY(SELECT id FROM relayed)))
-DELETE FROM event WHERE id = ANY (ARRAY(SELECT id FROM relayed))
-"""
+  WHERE type = 'relay' AND data ->> 'webhook_event_id' = ANY(%(ids)s::text[])""")
 
 
 @dataclass(frozen=True, slots=True)
