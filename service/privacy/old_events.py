@@ -14,8 +14,7 @@ from service.events.event_retention import deleting
 from service.privacy.rules import PORTION, Progress, Rule, first_kept, forget_progress
 from service.runtime.db import db, execute, fetch
 from service.runtime.rows import fetch_as
-from service.runtime.untrusted import get_path, identifier, list_of_dicts
-from service.webhooks.payload import NotAnEvent, parse
+from service.webhooks.payload import NotAnEvent, changes, parse
 
 DELETE_EVENTS = deleting("""
   SELECT id FROM event WHERE chatbot_id = %(chatbot_id)s AND id < %(first_kept)s
@@ -58,12 +57,11 @@ class Owners:
         except NotAnEvent:
             return set()
         owners: set[str] = set()
-        for entry in list_of_dicts(event.get('entry')):
-            of_waba = self.by_waba.get(identifier(entry.get('id')) or '', set())
-            for change in list_of_dicts(entry.get('changes')):
-                number = identifier(get_path(change, 'value', 'metadata', 'phone_number_id'))
-                owner = self.by_number.get(number or '')
-                owners |= {owner} if owner else of_waba if not number else set()
+        for number, waba_id, _ in changes(event):
+            if not number:
+                owners |= self.by_waba.get(waba_id or '', set())
+            elif owner := self.by_number.get(number):
+                owners.add(owner)
         return owners
 
 

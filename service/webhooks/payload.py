@@ -84,6 +84,15 @@ def flatten(event: JsonObject, received_at: datetime | None = None, path: str = 
     return items
 
 
+def changes(event: JsonObject) -> Iterator[tuple[str | None, str | None, JsonObject]]:
+    """Every change of a parsed body, with the number and the WABA that it is about."""
+    for entry in list_of_dicts(event.get('entry')):
+        waba_id = identifier(entry.get('id'))
+        for change in list_of_dicts(entry.get('changes')):
+            number = identifier(get_path(change, 'value', 'metadata', 'phone_number_id'))
+            yield number, waba_id, change
+
+
 def _items_of_entry(entry: JsonObject) -> list[Item]:
     items = []
     for change, problem in _elements(entry, 'changes'):

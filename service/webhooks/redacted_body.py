@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from service.content.person_id import PersonId, read
-from service.runtime.untrusted import as_dict, get_path, identifier, list_of_dicts
+from service.runtime.untrusted import as_dict, list_of_dicts
 from service.webhooks.contact_lookup import ADDRESSEE, CONTACT, RECIPIENT, SENDER
 from service.webhooks.item import JsonObject
-from service.webhooks.payload import NotAnEvent, flatten, parse
+from service.webhooks.payload import NotAnEvent, changes, flatten, parse
 
 # Fields whose elements are messages: what stands deeper in one is what somebody said.
 FIELDS_OF_MESSAGES = ('messages', 'smb_message_echoes')
@@ -50,7 +50,11 @@ def redact(body: bytes, marks: Marks) -> bytes | None:
         event = parse(body)
     except NotAnEvent:
         return b''  # nobody can tell whose it is
-    taken = [_redact_change(entry, change, marks) for entry, change in _changes(event)]
+    taken = [
+        _redact_change(change, marks)
+        for number, waba_id, change in changes(event)
+        if marks.is_own(number, waba_id)
+    ]
     if not any(taken):
         return None
     if not flatten(event):
@@ -58,18 +62,8 @@ def redact(body: bytes, marks: Marks) -> bytes | None:
     return json.dumps(event, separators=(',', ':')).encode()
 
 
-def _changes(event: JsonObject) -> list[tuple[JsonObject, JsonObject]]:
-    found = []
-    for entry in list_of_dicts(event.get('entry')):
-        found += [(entry, change) for change in list_of_dicts(entry.get('changes'))]
-    return found
-
-
-def _redact_change(entry: JsonObject, change: JsonObject, marks: Marks) -> bool:
+def _redact_change(change: JsonObject, marks: Marks) -> bool:
     """Take the person's parts out of a change; whether there were any."""
-    number = identifier(get_path(change, 'value', 'metadata', 'phone_number_id'))
-    if not marks.is_own(number, identifier(entry.get('id'))):
-        return False
     value = change.get('value')
     if change.get('field') in FIELDS_OF_MESSAGES:
         return _redact_messages(as_dict(value), marks)
