@@ -1,10 +1,9 @@
 """Events of one person, and what endpoints were or are to be told of them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from service.runtime.db import db, execute, fetch
 from service.runtime.ids import FIRST_ID
-from service.runtime.prepared import fill
 
 LOOK = 20_000  # events that are read in one statement
 FIND_END = """
@@ -24,16 +23,10 @@ ORDER BY endpoint_id, event_id FOR UPDATE
 """
 DELETE_DELIVERIES = 'DELETE FROM event_delivery WHERE event_id = ANY(%(ids)s::uuid[])'
 DELETE_EVENTS = 'DELETE FROM event WHERE id = ANY(%(ids)s::uuid[])'
-LEAVE_LANE = fill(
-    'UPDATE {table} SET conversation_id = NULL WHERE {key} = ANY(%(ids)s::uuid[])',
-    table='event',
-    key='id',
-)
-LEAVE_LANE_OF_DELIVERIES = fill(
-    'UPDATE {table} SET conversation_id = NULL WHERE {key} = ANY(%(ids)s::uuid[])',
-    table='event_delivery',
-    key='event_id',
-)
+LEAVE_LANE = 'UPDATE event SET conversation_id = NULL WHERE id = ANY(%(ids)s::uuid[])'
+LEAVE_LANE_OF_DELIVERIES = """
+UPDATE event_delivery SET conversation_id = NULL WHERE event_id = ANY(%(ids)s::uuid[])
+"""
 
 
 def erase(chatbot_id: str, conversations: Sequence[str], messages: Sequence[str]) -> int:
@@ -41,35 +34,38 @@ def erase(chatbot_id: str, conversations: Sequence[str], messages: Sequence[str]
 
     The events of a webhook that is relayed for all chatbots stand under ''.
     """
-    wanted = {'conversations': list(conversations), 'messages': list(messages), 'limit': LOOK}
-    return sum(_erase(wanted | {'chatbot_id': of}) for of in (chatbot_id, ''))
+    erased = 0
+    for of in (chatbot_id, ''):
+        for ids, relays in _find(of, conversations, messages):
+            erased += _delete(ids)
+            _leave(relays)
+    return erased
 
 
 def find(chatbot_id: str, conversations: Sequence[str]) -> list[str]:
     """Ids of the events of these conversations, without relays, the oldest first."""
-    wanted = {'chatbot_id': chatbot_id, 'conversations': list(conversations), 'messages': []}
-    found: list[str] = []
-    after = FIRST_ID
-    while True:
-        ((last,),) = fetch(FIND_END, wanted | {'after': after, 'limit': LOOK})
-        if last is None:
-            return sorted(found)
-        rows = fetch(FIND_EVENTS, wanted | {'after': after, 'last': last})
-        found += [id_ for id_, is_relay in rows if not is_relay]
-        after = last
+    return sorted(id_ for ids, _ in _find(chatbot_id, conversations, ()) for id_ in ids)
 
 
-def _erase(wanted: dict[str, object]) -> int:
-    after = FIRST_ID
-    erased = 0
+def _find(
+    chatbot_id: str, conversations: Sequence[str], messages: Sequence[str]
+) -> Iterator[tuple[list[str], list[str]]]:
+    """Ids of events and, apart, of relays: those of LOOK events at a time."""
+    wanted = {
+        'chatbot_id': chatbot_id,
+        'conversations': list(conversations),
+        'messages': list(messages),
+        'after': FIRST_ID,
+        'limit': LOOK,
+    }
     while True:
-        ((last,),) = fetch(FIND_END, wanted | {'after': after})
+        ((last,),) = fetch(FIND_END, wanted)
         if last is None:
-            return erased
-        found = fetch(FIND_EVENTS, wanted | {'after': after, 'last': last})
-        erased += _delete([id_ for id_, is_relay in found if not is_relay])
-        _leave([id_ for id_, is_relay in found if is_relay])
-        after = last
+            return
+        found = fetch(FIND_EVENTS, wanted | {'last': last})
+        ids = [id_ for id_, is_relay in found if not is_relay]
+        yield ids, [id_ for id_, is_relay in found if is_relay]
+        wanted['after'] = last
 
 
 def _delete(ids: list[str]) -> int:
