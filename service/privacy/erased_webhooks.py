@@ -11,7 +11,7 @@ from typing import Any
 from service.privacy import old_events
 from service.privacy.person import Person
 from service.runtime.db import db, execute, fetch, to_json
-from service.runtime.ids import FIRST_ID, LAST_ID
+from service.runtime.ids import FIRST_ID
 from service.runtime.prepared import fill
 from service.runtime.rows import fetch_as
 from service.webhooks.payload import flatten, parse
@@ -24,7 +24,7 @@ SELECT max(id::text) FROM (
 """
 FIND_BODIES = """
 SELECT id FROM webhook_event
-WHERE id > %(after)s AND id <= %(last)s AND octet_length(body) > 0 AND ({found})
+WHERE id > %s AND id <= %s AND octet_length(body) > 0 AND ({found})
 ORDER BY id
 """
 LOCK_EVENT = """
@@ -74,12 +74,12 @@ def _find(needles: Sequence[str], after: str) -> Iterator[str]:
     if not needles:
         return
     found = ' OR '.join(['position(%s::bytea IN body) > 0'] * len(needles))
-    statement = fill(FIND_BODIES, found=found).replace('%(after)s', '%s').replace('%(last)s', '%s')
+    statement = fill(FIND_BODIES, found=found)
+    texts = [needle.encode() for needle in needles]
     while True:
         ((last,),) = fetch(FIND_END, {'after': after, 'limit': LOOK})
-        if last is None or last > LAST_ID:
+        if last is None:
             return
-        texts = [needle.encode() for needle in needles]
         yield from [id_ for (id_,) in fetch(statement, [after, last, *texts])]
         after = last
 
