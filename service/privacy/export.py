@@ -6,8 +6,8 @@ no connection to the database is.
 
 import json
 import zipfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import IO, Any, cast
+from collections.abc import Callable, Iterable, Iterator
+from typing import IO, Any, TypeVar, cast
 
 from service.content.file_names import for_people
 from service.conversations import contact
@@ -19,7 +19,8 @@ from service.media.storage_interface import StorageError
 from service.messages import whole_message
 from service.messages.message import Message
 from service.privacy import erased_events
-from service.runtime.db import connection, fetch, fetch_dicts
+from service.privacy.person import conversation_ids
+from service.runtime.db import connection, fetch_dicts
 from service.runtime.ids import FIRST_ID
 from service.runtime.timestamps import to_rfc3339
 
@@ -29,12 +30,12 @@ FIND_IDENTITIES = """
 SELECT kind, value, seen_at FROM conversation_identity WHERE conversation_id = %s
 ORDER BY kind, value
 """
-FIND_MERGED = 'SELECT id FROM conversation_merged WHERE conversation_id = %s'
 FIND_RAW_STATUSES = """
 SELECT message_id, status, timestamp, recipient, errors, pricing, received_at FROM message_status
 WHERE message_id = ANY(%s::uuid[]) ORDER BY id
 """
 Document = dict[str, Any]
+T = TypeVar('T')
 
 
 class _Pieces:
@@ -95,39 +96,40 @@ def _profile(conversation: Conversation) -> Iterator[Document]:
     yield profile
 
 
-Page = tuple[list[Document], str | None]  # and the id that the next one begins behind
-
-
-def _paged(
-    read: Callable[[Sequence[Message]], list[Document]], conversation: Conversation
-) -> Iterator[Document]:
-    """What is read of all messages, the oldest first."""
+def _paged(read: Callable[[list[str]], list[T]], conversation: Conversation) -> Iterator[T]:
+    """What is read of all messages by their ids, the oldest first."""
     last = FIRST_ID
     while True:
         with connection():
-            query = Message.select().where(Message.conversation_id == conversation.id)
-            messages = list(query.where(Message.id > last).order_by(Message.id).limit(PAGE))
-            found = read(messages) if messages else []
-        if not messages:
+            query = Message.select(Message.id).where(Message.conversation_id == conversation.id)
+            page = query.where(Message.id > last).order_by(Message.id).limit(PAGE)
+            ids = [message.id for message in page]
+            found = read(ids) if ids else []
+        if not ids:
             return
         yield from found
-        last = messages[-1].id
+        last = ids[-1]
 
 
-def _messages(messages: Sequence[Message]) -> list[Document]:
+def _messages(ids: list[str]) -> list[Document]:
+    messages = list(Message.select().where(Message.id.in_(ids)).order_by(Message.id))
     shown = whole_message.serialize(messages)
     senders = [{'sender': message.sender} for message in messages]
     return [row | sender for row, sender in zip(shown, senders, strict=True)]
 
 
-def _statuses(messages: Sequence[Message]) -> list[Document]:
-    return fetch_dicts(FIND_RAW_STATUSES, ([message.id for message in messages],))
+def _statuses(ids: list[str]) -> list[Document]:
+    return fetch_dicts(FIND_RAW_STATUSES, (ids,))
+
+
+def _media(ids: list[str]) -> list[Media]:
+    return list(Media.select().where(Media.message_id.in_(ids)))
 
 
 def _events(conversation: Conversation) -> Iterator[Document]:
     with connection():
-        merged = [id_ for (id_,) in fetch(FIND_MERGED, (conversation.id,))]
-        ids = erased_events.find(conversation.chatbot_id, [conversation.id, *merged])
+        conversations = conversation_ids(conversation.id)
+        ids = erased_events.find(conversation.chatbot_id, conversations)
     for first in range(0, len(ids), PAGE):
         with connection():
             bodies = event_body.bodies(event.find(ids[first : first + PAGE]))
@@ -140,7 +142,7 @@ def _files(
     """The files that came with the messages, and a list of those that are not here."""
     left_out: list[Document] = []
     size = 0
-    for media in _paged_files(conversation):
+    for media in _paged(_media, conversation):
         name = for_people(str(media.filename or ''), str(media.mime_type or ''), otherwise='file')
         size += int(media.size or 0)
         if media.status != 'stored' or size > MAX_BYTES:
@@ -157,18 +159,3 @@ def _files(
                 yield pieces.take()
     archive.writestr('left_out.json', json.dumps(left_out))
     yield pieces.take()
-
-
-def _paged_files(conversation: Conversation) -> Iterator[Media]:
-    last = FIRST_ID
-    while True:
-        with connection():
-            query = Message.select(Message.id).where(Message.conversation_id == conversation.id)
-            ids = [
-                one.id for one in query.where(Message.id > last).order_by(Message.id).limit(PAGE)
-            ]
-            files = list(Media.select().where(Media.message_id.in_(ids))) if ids else []
-        if not ids:
-            return
-        yield from files
-        last = ids[-1]

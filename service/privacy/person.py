@@ -22,6 +22,11 @@ UNION SELECT DISTINCT phone_number_id, NULL, false FROM message WHERE conversati
 """
 
 
+def conversation_ids(conversation_id: str) -> list[str]:
+    """The id of a conversation, and those of all that were merged into it."""
+    return [conversation_id, *(id_ for (id_,) in fetch(FIND_MERGED, (conversation_id,)))]
+
+
 @dataclass(slots=True)
 class Person:
     """One person, as one chatbot knows them.
@@ -49,8 +54,7 @@ class Person:
             phones |= {value} if is_phone else set()
         for phone in phones:
             person.ids |= set(candidates(phone))
-        merged = fetch(FIND_MERGED, (conversation.id,))
-        person.conversation_ids = [conversation.id, *(id_ for (id_,) in merged)]
+        person.conversation_ids = conversation_ids(conversation.id)
         wanted = {'chatbot_id': conversation.chatbot_id, 'id': conversation.id}
         for number, waba_id, _ in fetch(FIND_NUMBERS, wanted):
             person.numbers.add(number)
