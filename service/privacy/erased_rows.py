@@ -194,7 +194,6 @@ def _delete_files(person: Person, erasure: Erasure, uploaded: Iterable[str]) -> 
     files = fetch(LOCK_FILES, {'ids': erasure.message_ids, 'uploaded': theirs})
     erasure.storage_keys = [key_of(chatbot_id, id_) for id_, chatbot_id in files]
     if not files:
-        erasure.counts['media'] = 0
         return
     execute(KEEP_KEYS, {'keys': erasure.storage_keys})
     for statement in DELETE_FILES:

@@ -25,9 +25,8 @@ def delete_events(rule: Rule) -> int:
     """Delete some events of an account with their deliveries; returns how many events."""
     if rule.told_days is None:
         return 0
-    old = {'chatbot_id': rule.chatbot_id, 'first_kept': first_kept(rule.told_days)}
     with db.atomic():
-        return execute(DELETE_EVENTS, old | {'limit': PORTION})
+        return execute(DELETE_EVENTS, rule.older(rule.told_days))
 
 
 FIND_OWNERS = 'SELECT chatbot_id, phone_number_id, waba_id FROM whatsapp_cloud_account'

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from service.media.storage import storage
 from service.media.storage_interface import StorageError
-from service.privacy.rules import PORTION, Rule, first_kept, moment
+from service.privacy.rules import Rule
 from service.runtime.db import execute, fetch, no_connection
 
 # A file that a caller gave us counts from when it last went to Meta, which is once a month while it
@@ -14,7 +14,7 @@ WITH old AS MATERIALIZED (
   SELECT id, storage_key FROM media m
   WHERE chatbot_id = %(chatbot_id)s AND status = 'stored' AND id < %(first_kept)s
     AND (message_id IS NOT NULL OR NOT EXISTS (
-      SELECT FROM media_upload u WHERE u.media_id = m.id AND u.uploaded_at >= %(since)s))
+      SELECT FROM media_upload u WHERE u.media_id = m.id AND u.uploaded_at >= %(until)s))
   ORDER BY id LIMIT %(limit)s FOR UPDATE SKIP LOCKED),
 uploads AS (
   DELETE FROM media_upload WHERE media_id = ANY (ARRAY(SELECT id FROM old))),
@@ -41,13 +41,7 @@ def mark_gone(rule: Rule) -> int:
     """Mark some files of an account as gone; returns how many."""
     if rule.media_days is None:
         return 0
-    values = {
-        'chatbot_id': rule.chatbot_id,
-        'first_kept': first_kept(rule.media_days),
-        'since': moment(rule.media_days),
-        'limit': PORTION,
-    }
-    return execute(MARK_GONE, values)
+    return execute(MARK_GONE, rule.older(rule.media_days))
 
 
 def delete_due() -> int:

@@ -5,10 +5,11 @@ client_reference. What goes: what it says, whom it names, and what was said of i
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 from service.billing import roll_up
 from service.messages import erased
-from service.privacy.rules import PORTION, Progress, Rule, first_kept, moment
+from service.privacy.rules import PORTION, Progress, Rule
 from service.runtime.db import db, execute, fetch
 from service.runtime.prepared import fill
 
@@ -62,16 +63,17 @@ WHERE id = ANY(%(ids)s::uuid[])
 
 def empty(ids: Sequence[str]) -> None:
     """Empty messages whose rows the caller has locked."""
-    if ids:
-        roll_up.complete(ids)
-    for statement in EMPTY if ids else ():
+    if not ids:
+        return
+    roll_up.complete(ids)
+    for statement in EMPTY:
         execute(statement, {'ids': list(ids)})
 
 
 def empty_some(rule: Rule) -> int:
     """Empty some messages of an account; returns how many were looked at."""
     with db.atomic():
-        found = _go_on('messages', rule, rule.text_days)
+        found = _go_on('messages', FIND_OLD, rule, rule.text_days)
         empty([id_ for id_, is_waiting in found if not is_waiting])
         waiting = [id_ for id_, is_waiting in found if is_waiting]
         if waiting:
@@ -82,26 +84,23 @@ def empty_some(rule: Rule) -> int:
 def empty_late(rule: Rule) -> int:
     """Empty statuses that came after their messages were emptied; of how many was looked at."""
     with db.atomic():
-        found = _go_on('late statuses', rule, rule.text_days and rule.text_days + LATE_DAYS)
+        days = rule.text_days and rule.text_days + LATE_DAYS
+        found = _go_on('late statuses', FIND_OLD, rule, days)
         for statement in EMPTY_STATUSES if found else ():
             execute(statement, {'ids': [id_ for id_, _ in found]})
         return len(found)
 
 
-def _go_on(kind: str, rule: Rule, days: int | None) -> list[tuple[str, bool]]:
-    """The next messages that are so old, locked, each with whether it waits to be sent."""
+def _go_on(kind: str, statement: str, rule: Rule, days: int | None) -> list[tuple[Any, ...]]:
+    """The next rows that a statement finds to be so old; the first of their columns is the id."""
     progress = Progress(kind, rule.chatbot_id)
     last_id = None if days is None else progress.lock()
     if days is None or last_id is None:
         return []
-    found = fetch(FIND_OLD, _old(rule.chatbot_id, days) | {'last_id': last_id})
+    found = fetch(statement, rule.older(days) | {'last_id': last_id})
     if found:
         progress.move(found[-1][0])
     return found
-
-
-def _old(chatbot_id: str, days: int) -> dict[str, object]:
-    return {'chatbot_id': chatbot_id, 'first_kept': first_kept(days), 'limit': PORTION}
 
 
 def empty_postponed() -> int:
@@ -124,19 +123,11 @@ EMPTY_CHANGES = 'UPDATE contact_event SET detail = NULL WHERE id = ANY(%(ids)s::
 
 def empty_changes(rule: Rule) -> int:
     """Empty some entries of what changed of people: that something did stays, not what."""
-    if rule.text_days is None:
-        return 0
-    progress = Progress('contact events', rule.chatbot_id)
     with db.atomic():
-        last_id = progress.lock()
-        if last_id is None:
-            return 0
-        old = _old(rule.chatbot_id, rule.text_days)
-        ids = [id_ for (id_,) in fetch(FIND_OLD_CHANGES, old | {'last_id': last_id})]
-        if ids:
-            execute(EMPTY_CHANGES, {'ids': ids})
-            progress.move(ids[-1])
-        return len(ids)
+        found = _go_on('contact events', FIND_OLD_CHANGES, rule, rule.text_days)
+        if found:
+            execute(EMPTY_CHANGES, {'ids': [id_ for (id_,) in found]})
+        return len(found)
 
 
 # Of messages that never became known.
@@ -160,9 +151,5 @@ def delete_orphans(rule: Rule) -> int:
     """Delete some old statuses of messages that are not known; returns how many."""
     if rule.text_days is None:
         return 0
-    values = {
-        'chatbot_id': rule.chatbot_id,
-        'until': moment(rule.text_days),
-        'limit': PORTION,
-    }
+    values = rule.older(rule.text_days)
     return sum(execute(statement, values) for statement in DELETE_ORPHANS)

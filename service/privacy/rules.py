@@ -25,6 +25,15 @@ class Rule:
         """Of what repeats the texts: webhooks' bodies and events. The shorter rule holds."""
         return min(filter(None, (self.events_days, self.text_days)), default=None)
 
+    def older(self, days: int) -> dict[str, object]:
+        """The parameters of a statement about a portion of what is so many days old."""
+        return {
+            'chatbot_id': self.chatbot_id,
+            'first_kept': first_kept(days),
+            'until': datetime.now(UTC) - timedelta(days=days),
+            'limit': PORTION,
+        }
+
 
 FIND_RULES = """
 SELECT chatbot_id, (retention ->> 'events_days')::int AS events_days,
@@ -36,11 +45,6 @@ FROM whatsapp_cloud_account WHERE retention IS NOT NULL ORDER BY chatbot_id
 def find_rules() -> list[Rule]:
     """The rules of all accounts that have any."""
     return fetch_as(Rule, FIND_RULES)
-
-
-def moment(days: int) -> datetime:
-    """When something was made that is so many days old now."""
-    return datetime.now(UTC) - timedelta(days=days)
 
 
 def first_kept(days: int) -> str:
