@@ -1,13 +1,12 @@
 """`flask account …`: connect, list, show, give a new token, deactivate."""
 
 from collections.abc import Iterator
-from urllib.parse import quote
 
 import click
 
 from service.accounts.account import SEND_STATES
 from service.web.commands.gateway_command import GatewayGroup, show, table
-from service.web.commands.local_request import ask, pages
+from service.web.commands.local_request import account_path, ask, pages
 from service.web.commands.secret_option import SecretOption
 from service.web.responses import JSONObject
 
@@ -77,7 +76,7 @@ def list_accounts(state: str | None, limit: int) -> None:
 @click.argument('chatbot_id')
 def show_account(chatbot_id: str) -> None:
     """Show an account, and what Meta last said of it."""
-    show(ask('GET', _path(chatbot_id)), lines)
+    show(ask('GET', account_path(chatbot_id)), lines)
 
 
 @account.command(
@@ -88,7 +87,8 @@ def show_account(chatbot_id: str) -> None:
 @access_token
 def set_token(chatbot_id: str, access_token: str) -> None:
     """Give an account a new access token; it is active again, and what was held is sent."""
-    ask('GET', _path(chatbot_id))  # a misspelt one is unknown, and not new with fields missing
+    # a misspelt one is unknown, and not new with fields missing
+    ask('GET', account_path(chatbot_id))
     body = {'chatbot_id': chatbot_id, 'access_token': access_token}
     show(ask('POST', '/account', body), lines)
 
@@ -97,11 +97,7 @@ def set_token(chatbot_id: str, access_token: str) -> None:
 @click.argument('chatbot_id')
 def deactivate(chatbot_id: str) -> None:
     """Send nothing more; what comes in is stored, and not answered."""
-    show(ask('POST', f'{_path(chatbot_id)}/deactivate'), lines)
-
-
-def _path(chatbot_id: str) -> str:
-    return f'/account/{quote(chatbot_id, safe="")}'
+    show(ask('POST', f'{account_path(chatbot_id)}/deactivate'), lines)
 
 
 def lines(answer: JSONObject) -> Iterator[str]:

@@ -1,12 +1,11 @@
 """`flask lift-brakes`: send at the full rate again."""
 
 from collections.abc import Iterator
-from urllib.parse import quote
 
 import click
 
 from service.web.commands.gateway_command import GatewayCommand, show
-from service.web.commands.local_request import ask
+from service.web.commands.local_request import account_path, ask
 from service.web.responses import JSONObject
 
 
@@ -18,7 +17,7 @@ def lift_brakes(chatbot_id: str) -> None:
     What waits because of them goes at once; where Meta is away, a probe does. Meta may complain
     again.
     """
-    show(ask('POST', f'/account/{quote(chatbot_id)}/brakes/lift'), _lines)
+    show(ask('POST', f'{account_path(chatbot_id)}/brakes/lift'), _lines)
 
 
 def _lines(result: JSONObject) -> Iterator[str]:

@@ -8,6 +8,7 @@ import json
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
+from urllib.parse import quote
 
 from flask import Flask, current_app, g
 
@@ -36,6 +37,10 @@ def ask(
     if status >= HTTPStatus.BAD_REQUEST:
         raise Refused(found)
     return found
+
+
+def account_path(chatbot_id: str) -> str:
+    return f'/account/{quote(chatbot_id, safe="")}'
 
 
 def ask_health(path: str) -> JSONObject:

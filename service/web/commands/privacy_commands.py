@@ -1,15 +1,16 @@
 """`flask erase` and `flask retention run`: a person's data, and what is too old."""
 
 from collections.abc import Iterator
-from urllib.parse import quote
 
 import click
 
+from service.conversations import contact
 from service.privacy.retention_walk import Walk
 from service.runtime.db import connection
+from service.runtime.errors import NotFound
 from service.runtime.ids import is_id
-from service.web.commands.gateway_command import GatewayCommand, GatewayGroup, Refused, show
-from service.web.commands.local_request import ask
+from service.web.commands.gateway_command import GatewayCommand, GatewayGroup, show
+from service.web.commands.local_request import account_path, ask
 from service.web.responses import JSONObject
 
 
@@ -26,23 +27,22 @@ def erase(chatbot_id: str, person: str, yes: bool) -> None:
     Messages, files, raw webhooks, events and search go; what may be billed stays without a name.
     Nothing brings it back.
     """
-    contact = _find(chatbot_id, person)
+    found = _find(chatbot_id, person)
     if not yes:
-        click.confirm(f'Erase contact {contact["id"]} for good?', abort=True, err=True)
-    show(ask('DELETE', f'/contacts/{quote(contact["id"])}'), _lines)
+        click.confirm(f'Erase contact {found["id"]} for good?', abort=True, err=True)
+    show(ask('DELETE', f'/contacts/{found["id"]}'), _lines)
 
 
 def _find(chatbot_id: str, person: str) -> JSONObject:
-    ask('GET', f'/account/{quote(chatbot_id)}')
+    ask('GET', account_path(chatbot_id))
     if is_id(person):
-        found = [ask('GET', f'/contacts/{quote(person)}')]
+        found = [ask('GET', f'/contacts/{person}')]
     else:
         found = ask('GET', '/contacts', chatbot_id=chatbot_id, phone=person)['data']
-    for contact in found:
-        if contact['chatbot_id'] == chatbot_id:
-            return contact
-    sentence = 'There is no such contact.'
-    raise Refused({'title': 'Not found', 'status': 404, 'code': 'not_found', 'detail': sentence})
+    for one in found:
+        if one['chatbot_id'] == chatbot_id:
+            return one
+    raise NotFound(contact.NO_SUCH_CONTACT)
 
 
 def _lines(answer: JSONObject) -> Iterator[str]:
