@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
+from service.events.event_retention import deleting
 from service.runtime.db import db, execute, fetch
 from service.runtime.ids import FIRST_ID
 
@@ -21,8 +22,7 @@ LOCK_DELIVERIES = """
 SELECT 1 FROM event_delivery WHERE event_id = ANY(%(ids)s::uuid[])
 ORDER BY endpoint_id, event_id FOR UPDATE
 """
-DELETE_DELIVERIES = 'DELETE FROM event_delivery WHERE event_id = ANY(%(ids)s::uuid[])'
-DELETE_EVENTS = 'DELETE FROM event WHERE id = ANY(%(ids)s::uuid[])'
+DELETE_EVENTS = deleting('SELECT id FROM event WHERE id = ANY(%(ids)s::uuid[])')
 LEAVE_LANE = 'UPDATE event SET conversation_id = NULL WHERE id = ANY(%(ids)s::uuid[])'
 LEAVE_LANE_OF_DELIVERIES = """
 UPDATE event_delivery SET conversation_id = NULL WHERE event_id = ANY(%(ids)s::uuid[])
@@ -73,7 +73,6 @@ def _delete(ids: list[str]) -> int:
         return 0
     with db.atomic():
         execute(LOCK_DELIVERIES, {'ids': ids})
-        execute(DELETE_DELIVERIES, {'ids': ids})
         return execute(DELETE_EVENTS, {'ids': ids})
 
 
