@@ -1,4 +1,4 @@
-"""What a query, or the options of a command, stand for: a message; the order of a bulk by CSV."""
+"""The order of a bulk that comes as a CSV file: from a query, or from a command's options."""
 
 from collections.abc import Mapping
 from typing import Any, BinaryIO
@@ -26,18 +26,6 @@ TRUTH_WORDS = {'true': True, 'yes': True, '1': True, 'false': False, 'no': False
 
 def check_order(given: Mapping[str, Any]) -> JSONObject:
     """The order that query parameters or options stand for. Raises Invalid."""
-    message = message_of(given)
-    if 'force' in given and isinstance(message, dict):
-        message['force'] = _flag(given['force'])
-    order = {name: value for name, value in given.items() if name not in OPTIONS}
-    return check(csv_schema, order | {'message': message})
-
-
-def message_of(given: Mapping[str, Any]) -> object:
-    """The message in Meta's form; of a given one whatever its JSON holds, to be checked.
-
-    Raises Invalid.
-    """
     kinds = [name for name in MESSAGE_OPTIONS if name in given]
     if len(kinds) != 1:
         problem = 'Exactly one of message, text and template is required.'
@@ -45,9 +33,18 @@ def message_of(given: Mapping[str, Any]) -> object:
     if ('language' in given) != (kinds == ['template']):
         problem = 'Needed with template, and with nothing else.'
         raise Invalid('language belongs to template.', {'language': [problem]})
-    if kinds == ['text']:
+    message = _message(kinds[0], given)
+    if 'force' in given and isinstance(message, dict):
+        message['force'] = _flag(given['force'])
+    order = {name: value for name, value in given.items() if name not in OPTIONS}
+    return check(csv_schema, order | {'message': message})
+
+
+def _message(kind: str, given: Mapping[str, Any]) -> object:
+    """The message in Meta's form; of a given one whatever its JSON holds, to be checked."""
+    if kind == 'text':
         return {'type': 'text', 'text': {'body': given['text']}}
-    if kinds == ['template']:
+    if kind == 'template':
         language = {'code': given['language']}
         return {'type': 'template', 'template': {'name': given['template'], 'language': language}}
     try:

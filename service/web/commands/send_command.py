@@ -1,5 +1,6 @@
 """`flask send`: a message to one customer."""
 
+import json
 import sys
 import time
 from collections.abc import Iterator
@@ -7,8 +8,6 @@ from collections.abc import Iterator
 import click
 
 from service.messages.state_machine import WAITING
-from service.runtime.errors import Invalid
-from service.web.bulk_order import message_of
 from service.web.commands.gateway_command import GatewayCommand, progress, show
 from service.web.commands.local_request import ask
 from service.web.responses import JSONObject
@@ -52,7 +51,7 @@ def send(
     TO is a phone number. The exit code is 1 when it was refused, or, with --wait, has failed or
     not left in that time.
     """
-    body = _message(text=text, template=template, language=language, message=message)
+    body = _message(text, template, language, message)
     options = {'client_reference': client_reference, 'force': force or None}
     body |= {name: value for name, value in options.items() if value is not None}
     headers = {'Idempotency-Key': idempotency_key} if idempotency_key else {}
@@ -64,19 +63,34 @@ def send(
         click.get_current_context().exit(1)
 
 
-def _message(**options: str | None) -> JSONObject:
+def _message(
+    text: str | None, template: str | None, language: str | None, message: str | None
+) -> JSONObject:
     """The message in Meta's form."""
-    given = {name: value for name, value in options.items() if value is not None}
-    for name in ('text', 'message'):
-        if given.get(name) == '-':
-            given[name] = sys.stdin.read().removesuffix('\n')
+    if sum(given is not None for given in (text, template, message)) != 1:
+        raise click.UsageError('Give exactly one of --text, --template and --message.')
+    if (template is None) != (language is None):
+        raise click.UsageError('--template and --language belong together.')
+    if text is not None:
+        return {'type': 'text', 'text': {'body': _read(text)}}
+    if message is None:
+        return {
+            'type': 'template',
+            'template': {'name': template, 'language': {'code': language}},
+        }
     try:
-        found = message_of(given)
-    except Invalid as error:
-        raise click.UsageError(str(error)) from None
+        found = json.loads(_read(message))
+    except (ValueError, RecursionError):
+        raise click.UsageError('--message is not JSON.') from None
     if not isinstance(found, dict):
         raise click.UsageError('--message is not a JSON object.')
     return found
+
+
+def _read(given: str) -> str:
+    if given != '-':
+        return given
+    return sys.stdin.read().removesuffix('\n')
 
 
 def _wait_for(message: JSONObject, seconds: int) -> JSONObject:
