@@ -144,8 +144,8 @@ def leave() -> None:
         try:
             with connection():
                 execute(END_OWN, {'id': _own.id, 'counts': _own.counts()})
-        except CONNECTION_LOST:
-            pass
+        except (PeeweeException, MaxConnectionsExceeded):
+            pass  # delete_old() keeps what the row has
 
 
 class Living(TypedDict):

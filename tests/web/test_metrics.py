@@ -196,6 +196,14 @@ def test_the_counts_of_a_process_that_ends_are_kept(stored):
     assert stored() == before
 
 
+def test_a_process_that_cannot_keep_its_counts_ends_all_the_same(stored, monkeypatch):
+    before = stored()
+    monkeypatch.setattr(heartbeat, 'END_OWN', 'SELECT no_such_column')
+    heartbeat.leave()
+    assert stored() == before
+    assert sql('SELECT count(*) FROM process') == [(1,)]
+
+
 def test_the_counts_of_a_process_that_was_killed_are_kept(stored):
     sql(
         'INSERT INTO process (id, kind, host, pid, seen_at, counts) VALUES (gen_random_uuid(), '
