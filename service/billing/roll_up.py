@@ -1,7 +1,6 @@
 """The clock's part of the sums: what waits in usage_delta becomes usage_day.
 
-Both are read together (usage.py), so nobody has to wait for this. It may be done by several clocks
-at once; one of them works, in one transaction for each portion.
+Both are read together (usage.py), so nobody has to wait for this.
 """
 
 from collections.abc import Sequence
@@ -11,18 +10,17 @@ from datetime import datetime
 from peewee import OperationalError
 
 from service.content.calling_codes import country_of
+from service.runtime import deltas
 from service.runtime.db import LOCK_NOT_AVAILABLE, db, execute, fetch, sqlstate
 from service.runtime.prepared import fill
 from service.runtime.rows import Uuid, execute_bulk
 
 PORTION = 10_000  # deltas
 OLD_PORTION = 2000  # messages of before version 13
-PORTIONS = 10  # in one go
-TRY_LOCK = "SELECT pg_try_advisory_xact_lock(hashtextextended('usage roll-up', 1))"
-FOLD_DELTAS = """
-WITH taken AS (
-  DELETE FROM usage_delta WHERE ctid = ANY(ARRAY(SELECT ctid FROM usage_delta LIMIT %(portion)s))
-  RETURNING *),
+PORTIONS = 10  # of these, in one go
+FOLD_DELTAS = fill(
+    """
+WITH taken AS ({take}),
 folded AS (
   INSERT INTO usage_day AS d
     (chatbot_id, day, direction, category, country, pricing_type, count, delivered)
@@ -40,21 +38,14 @@ tokens AS (
     completion_tokens = coalesce(d.completion_tokens + excluded.completion_tokens,
       d.completion_tokens, excluded.completion_tokens))
 SELECT chatbot_id, count(*) FROM taken GROUP BY 1
-"""
+""",
+    take=fill(deltas.TAKE, table='usage_delta'),
+)
 
 
 def fold() -> set[str]:
     """Move what waits into the sums of its days; returns whose it was."""
-    touched: set[str] = set()
-    for _ in range(PORTIONS):
-        with db.atomic():
-            if not fetch(TRY_LOCK)[0][0]:
-                break  # another clock does it
-            taken = dict(fetch(FOLD_DELTAS, {'portion': PORTION}))
-        touched |= taken.keys()
-        if sum(taken.values()) < PORTION:
-            break
-    return touched
+    return {*deltas.fold('usage_delta', FOLD_DELTAS, PORTION)}
 
 
 @dataclass(slots=True)
@@ -138,7 +129,7 @@ def _count_old_portion() -> int | None:
     """None when there is nothing to do now."""
     try:
         with db.atomic():
-            if not fetch(TRY_LOCK)[0][0]:
+            if not deltas.is_mine('usage_backlog'):
                 return None
             limits = {'portion': OLD_PORTION, 'minutes': SETTLED_MINUTES}
             found = fetch(FIND_BACKLOG, limits)

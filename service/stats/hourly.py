@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
+from service.runtime import deltas
 from service.runtime.db import db, execute, fetch
 from service.runtime.ids import FIRST_ID
 from service.runtime.prepared import fill
@@ -22,7 +23,6 @@ COUNTERS = ('received', 'outbound', 'accepted', 'sent', 'delivered', 'read', 'fa
 BUCKETS = 46  # of delays: delay_bucket() in schema.sql
 ALL = ''  # the chatbot_id of the rows of all chatbots together
 PORTION = 5000  # messages, or changes of them, that are added up in a transaction
-PORTIONS = 10  # at a time
 
 COUNTS_OF_MESSAGE = """message_counts(m.direction, m.status, m.error, m.echo, m.created_at,
     m.send_at, m.accepted_at, m.reply_wanted_at) c"""
@@ -66,15 +66,12 @@ FROM (
 ) AS delays
 GROUP BY kind, bucket HAVING sum(count) > 0
 """
-TAKE = """
-  DELETE FROM hourly_delta WHERE ctid = ANY(ARRAY(SELECT ctid FROM hourly_delta LIMIT %(limit)s))
-  RETURNING *"""
 # Each portion is added to the rows of its chatbots and to those of all together.
 FOLD = """
 WITH taken AS MATERIALIZED ({take}),
 {add_hours},
 {add_days}
-SELECT count(*) FROM taken
+SELECT chatbot_id, count(*) FROM taken GROUP BY 1
 """
 ADD = """
 {table}_taken AS (
@@ -94,11 +91,6 @@ ADD = """
   FROM {table}_taken WHERE code IS NOT NULL
   GROUP BY GROUPING SETS ((chatbot_id, at, code), (at, code)) ORDER BY 1, 2, 3
   ON CONFLICT (chatbot_id, at, code) DO UPDATE SET count = known.count + excluded.count)
-"""
-# By one clock at a time, and nothing is planned where there is nothing to do.
-TRY_FOLD = """
-SELECT CASE WHEN EXISTS (SELECT FROM hourly_delta)
-  THEN pg_try_advisory_xact_lock(hashtextextended('hourly_fold', 0)) ELSE false END
 """
 # Against count_messages() in schema.sql: nobody changes what is added just now.
 TRY_BACKFILL = fill(
@@ -174,7 +166,7 @@ def add_up(take: str) -> str:
 
 
 READ_BY: dict[By, str] = {by: LONG + _filled(READ, by) for by in TABLES}
-ADD_UP = add_up(TAKE)
+ADD_UP = add_up(fill(deltas.TAKE, table='hourly_delta'))
 
 
 def read(chatbots: list[str] | None, first: datetime, last: datetime, by: By) -> list[Sum]:
@@ -190,16 +182,7 @@ def read(chatbots: list[str] | None, first: datetime, last: datetime, by: By) ->
 
 def fold() -> int:
     """Add up what messages have left behind, some of it; returns how many rows that were."""
-    folded = 0
-    for _ in range(PORTIONS):
-        with db.atomic():
-            if not fetch(TRY_FOLD)[0][0]:
-                break
-            ((count,),) = fetch(ADD_UP, {'limit': PORTION})
-        folded += count
-        if count < PORTION:
-            break
-    return folded
+    return deltas.fold('hourly_delta', ADD_UP, PORTION).total()
 
 
 def backfill() -> bool:

@@ -5,7 +5,9 @@ from datetime import timedelta
 
 import pytest
 
+from service.runtime import deltas
 from service.runtime.db import connection
+from service.runtime.prepared import fill
 from service.stats import hourly
 from tests.people import sql
 from tests.stats.history import END, START, History, counted, differences, make_accounts
@@ -78,8 +80,8 @@ def test_nobody_who_changes_messages_waits_for_the_fold(history, postgres):
     history.add(20)
     other = postgres.connect()
     with other, other.cursor() as cursor:
-        cursor.execute(hourly.TRY_FOLD)
-        cursor.execute(hourly.ADD_UP, {'limit': 100})  # not committed yet
+        cursor.execute(fill(deltas.TRY_LOCK, table='hourly_delta'))
+        cursor.execute(hourly.ADD_UP, {'portion': 100})  # not committed yet
         history.add(5)
         history.move(10)
         assert fold() == 0  # somebody else is at it
