@@ -12,7 +12,7 @@ A reply needs only step 1, when it arrives, and step 5, when it is recorded: it 
 the customer has just written, and the queue's limit does not hold it up.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
@@ -124,39 +124,48 @@ def queue_bulk(
 
     Raises Invalid, TooManyQueued, or Conflict when nobody is left.
     """
-    chatbot_id = account.chatbot_id
-    outbound_file.check(chatbot_id, recipients.with_other_files(), 'message')
-    message = with_wamids(chatbot_id, recipients.personalisation.message, 'message.')
-    recipients.personalisation.message = message
+    check_bulk(account, recipients)
     count = len(recipients.accepted)
-    if outbox.is_full(chatbot_id, count):
+    if outbox.is_full(account.chatbot_id, count):
         raise TooManyQueued(
             f'With these {count}, more than MAX_QUEUED messages of this chatbot would wait.'
         )
     conversations = resolve(recipients.accepted)
-    recipients.count_once(conversations)
-    draft = OutboundMessage('', message, template.find_templates(account.waba_id, [message]))
-    decisions = send_policy.decide_all(draft, conversations.values())
-    recipients.exclude(conversations, decisions)
+    leave_out(account, recipients, conversations)
     batch_id = batch.insert(recipients)
     options = QueueOptions(Priority.BULK, send_at, expires_at, batch_id)
-    _store_messages(account, recipients, conversations, options)
+    for messages in messages_of(account, recipients, conversations):
+        outbox.store([AccountMessages(account, messages)], options)
+        metrics.messages_queued.labels('bulk').inc(len(messages))
     return Batch.find(batch_id)
 
 
-def _store_messages(
-    account: Account,
-    recipients: RecipientList,
-    conversations: Conversations,
-    options: QueueOptions,
-) -> None:
-    """Step 5 of a bulk. A row may choose its template, so each statement looks them up."""
+def check_bulk(account: Account, recipients: RecipientList) -> None:
+    """Step 1 of a bulk as far as files and other messages go. Raises Invalid."""
+    outbound_file.check(account.chatbot_id, recipients.with_other_files(), 'message')
+    message = with_wamids(account.chatbot_id, recipients.personalisation.message, 'message.')
+    recipients.personalisation.message = message
+
+
+def leave_out(account: Account, recipients: RecipientList, conversations: Conversations) -> None:
+    """Step 4 of a bulk: who is meant twice or may not get it. Raises Conflict, see exclude()."""
+    recipients.count_once(conversations)
+    message = recipients.personalisation.message
+    draft = OutboundMessage('', message, template.find_templates(account.waba_id, [message]))
+    recipients.exclude(conversations, send_policy.decide_all(draft, conversations.values()))
+
+
+def messages_of(
+    account: Account, recipients: RecipientList, conversations: Conversations
+) -> Iterator[list[OutboundMessage]]:
+    """The messages of a bulk for step 5, some at a time.
+
+    A row may choose its template, so each time they are looked up.
+    """
     addressed = recipients.messages(conversations)
     while some := list(islice(addressed, ROWS_PER_INSERT)):
         templates = template.find_templates(account.waba_id, [body for _, body in some])
-        messages = [OutboundMessage(where, body, templates) for where, body in some]
-        outbox.store([AccountMessages(account, messages)], options)
-        metrics.messages_queued.labels('bulk').inc(len(messages))
+        yield [OutboundMessage(where, body, templates) for where, body in some]
 
 
 def prepare_reply(account: Account, messages: Sequence[Body]) -> list[Body]:
