@@ -14,13 +14,13 @@ PERCENTS = (80, 100)
 
 @dataclass(slots=True)
 class Notice:
-    """That a month's cost has reached so much of an account's budget; amounts as text."""
+    """That a month's cost has reached so much of an account's budget."""
 
     chatbot_id: str
     month: str
     percent: Integer
-    cost: str
-    budget: str
+    cost: Decimal
+    budget: Decimal
     currency: str
 
 
@@ -70,7 +70,7 @@ def _due(
 ) -> list[Notice]:
     month = today.isoformat()[: sums.MONTH_LENGTH]
     return [
-        Notice(chatbot_id, month, percent, str(round(cost, 6)), str(budget), currency)
+        Notice(chatbot_id, month, percent, round(cost, 6), budget, currency)
         for percent in PERCENTS
         if cost * 100 >= budget * percent
     ]

@@ -33,8 +33,8 @@ class Rate:
 
     market: str
     category: str
-    tier_from: Integer
-    tier_to: Integer | None
+    tier_from: int
+    tier_to: int | None
     valid_from: str
     valid_to: str | None
     currency: str
@@ -59,7 +59,7 @@ class Price:
     span: Integer
     country: str
     category: str
-    price: str | None
+    price: Decimal | None
     tiered: bool
 
 
@@ -106,7 +106,7 @@ class RateCard:
     def _price(self, span: int, day: str, country: str, category: str) -> Price:
         _, tiers = self.find(country, category, day)
         is_flat = len(tiers) == 1 and (tiers[0].tier_from, tiers[0].tier_to) == (1, None)
-        price = str(tiers[0].price) if is_flat else None
+        price = tiers[0].price if is_flat else None
         return Price(span, country, category, price, bool(tiers) and not is_flat)
 
     def _look_up(self, country: str, category: str, day: str) -> tuple[str, Tiers]:

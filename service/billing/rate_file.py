@@ -9,8 +9,7 @@ import csv
 import io
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Sequence
 from datetime import date
 from decimal import Decimal, InvalidOperation
 from itertools import pairwise
@@ -30,27 +29,11 @@ WHOLE = re.compile('[0-9]{1,10}')
 DAY = re.compile('[0-9]{4}-[0-9]{2}-[0-9]{2}')
 Problems = dict[str, list[str]]
 
-
-@dataclass(slots=True)
-class StoredRate:
-    """A row of the table `rate`."""
-
-    market: str
-    category: str
-    tier_from: int
-    tier_to: int | None
-    valid_from: str
-    valid_to: str | None
-    currency: str
-    price: str
-    source: str
-
-
 INSERT_RATES = """
 INSERT INTO rate (market, category, tier_from, tier_to, valid_from, valid_to, currency, price,
   source)
 SELECT market, category, tier_from, tier_to, valid_from::date, valid_to::date, currency,
-  price::numeric, source
+  price, source
 FROM {rows}
 """
 
@@ -77,13 +60,12 @@ def read(data: bytes) -> list[Rate]:
     return list(rates.values())
 
 
-def load(rates: Iterable[Rate]) -> None:
+def load(rates: Sequence[Rate]) -> None:
     """Let these rates hold from now on, and no others."""
-    rows = [StoredRate(**asdict(rate) | {'price': str(rate.price)}) for rate in rates]
     with db.atomic():
         execute('LOCK TABLE rate IN SHARE ROW EXCLUSIVE MODE')
         execute('DELETE FROM rate')
-        execute_bulk(INSERT_RATES, rows)
+        execute_bulk(INSERT_RATES, rates)
 
 
 def _numbered(reader: 'csv.DictReader[str]') -> Iterator[tuple[int, dict[str, str]]]:

@@ -44,7 +44,7 @@ FROM (
 SUM_UP = fill(
     """
 SET LOCAL enable_mergejoin = off;
-WITH price AS MATERIALIZED (SELECT span, country, category, price::numeric, tiered FROM {rows})
+WITH price AS MATERIALIZED (SELECT {columns} FROM {rows})
 SELECT {keys}, sum(count)::bigint, sum(billed)::bigint,
   coalesce(sum(billed) FILTER (WHERE price IS NULL AND NOT tiered), 0)::bigint,
   coalesce(sum(billed * price), 0)

@@ -6,6 +6,7 @@ which has a type already: that of a literal follows from where it stands.
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date, datetime
+from decimal import Decimal
 from types import NoneType
 from typing import Any
 
@@ -42,6 +43,7 @@ WRITERS: dict[type, Callable[[Any], str]] = {
     bool: lambda value: 't' if value else 'f',
     int: int.__repr__,
     float: float.__repr__,
+    Decimal: str,
     str: _text,
     bytes: _bytes,
     bytearray: _bytes,

@@ -19,6 +19,7 @@ class, and `{columns}` their names. Other parameters are given by name: `%(limit
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
+from decimal import Decimal
 from functools import cache
 from types import NoneType
 from typing import Annotated, Any, ClassVar, Protocol, TypeVar, get_args, get_type_hints
@@ -54,6 +55,7 @@ PLAIN = {
     str: Column('text'),
     int: Column('bigint'),
     float: Column('float8'),
+    Decimal: Column('numeric'),
     bool: Column('boolean'),
     datetime: Column('timestamptz'),
     bytes: Column('bytea'),

@@ -2,6 +2,7 @@
 
 import json
 from datetime import UTC, datetime, timedelta, timezone
+from decimal import Decimal
 from enum import IntEnum, StrEnum
 
 import pytest
@@ -29,6 +30,7 @@ ELEMENTS = {
     'text': TEXTS,
     'bigint': st.integers(-(2**63), 2**63 - 1),
     'float8': st.floats(allow_nan=False),
+    'numeric': st.decimals(-(10**9), 10**9, places=8) | st.just(Decimal('1E+12')),
     'boolean': st.booleans(),
     'timestamptz': TIMES,
     'bytea': st.binary(),

@@ -4,6 +4,7 @@ and give rows back as dataclasses.
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from decimal import Decimal
 from enum import StrEnum
 
 import pytest
@@ -27,6 +28,7 @@ class Everything:
     count: int | None = None
     small: Integer = 0
     share: float | None = None
+    price: Decimal | None = None
     is_new: bool = False
     at: datetime | None = None
     body: bytes | None = None
@@ -51,6 +53,7 @@ def test_every_type_goes_out_and_comes_back_by_its_name():
         count=2**40,
         small=7,
         share=0.5,
+        price=Decimal('0.00680001'),
         is_new=True,
         at=MOMENT,
         body=b'\x00\xff',
