@@ -33,6 +33,8 @@ LOCK_ACCOUNTS = "SELECT pg_advisory_xact_lock(hashtextextended('accounts', 1))"
 # In SQL, of an account `a`: whether its messages may leave. While Meta is away (graph/outage.py)
 # they stay queued.
 MAY_SEND = "a.active AND a.send_state = 'ok'"
+# In SQL, of a table of all chatbots' rows: those of some, or with null of all.
+OF_CHATBOTS = '(%(chatbots)s::text[] IS NULL OR chatbot_id = ANY(%(chatbots)s::text[]))'
 SEND_STATES = ('ok', 'held', 'away')  # the last one stands in service/graph/outage.py
 # What callers see of an account as it is; the state of sending comes after the responder.
 PUBLIC_COLUMNS = (

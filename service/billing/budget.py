@@ -5,8 +5,10 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal
 
+from service.accounts.account import OF_CHATBOTS
 from service.billing import rate_card, sums, usage
 from service.runtime.db import db, fetch
+from service.runtime.prepared import fill
 from service.runtime.rows import Integer, execute_bulk
 
 PERCENTS = (80, 100)
@@ -24,11 +26,13 @@ class Notice:
     currency: str
 
 
-FIND_BUDGETS = """
+FIND_BUDGETS = fill(
+    """
 SELECT chatbot_id, monthly_budget::numeric FROM whatsapp_cloud_account
-WHERE monthly_budget IS NOT NULL
-  AND (%(chatbots)s::text[] IS NULL OR chatbot_id = ANY(%(chatbots)s::text[]))
-"""
+WHERE monthly_budget IS NOT NULL AND {of_chatbots}
+""",
+    of_chatbots=OF_CHATBOTS,
+)
 # Of several clocks at once the first one tells: the others wait for its row, and find it.
 TELL = """
 WITH new AS (

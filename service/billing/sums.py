@@ -11,6 +11,7 @@ from datetime import date
 from decimal import Decimal
 from typing import Any
 
+from service.accounts.account import OF_CHATBOTS
 from service.billing.rate_card import Price, RateCard, price_of
 from service.runtime.db import fetch
 from service.runtime.prepared import fill
@@ -20,10 +21,13 @@ from service.runtime.session import LONG, long_time
 MONTH_LENGTH = 7  # of 2026-11
 
 # In SQL: the rows of some accounts between inclusive UTC dates that may be left out.
-IN_DAYS = """
-  (%(chatbots)s::text[] IS NULL OR chatbot_id = ANY(%(chatbots)s::text[]))
+IN_DAYS = fill(
+    """
+  {of_chatbots}
   AND day >= coalesce(%(first)s::date, '-infinity') AND day <= coalesce(%(last)s::date, 'infinity')
-"""
+""",
+    of_chatbots=OF_CHATBOTS,
+)
 COUNTED = fill(
     """
 SELECT chatbot_id, day, direction, category, country, count,

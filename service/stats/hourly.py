@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
+from service.accounts.account import OF_CHATBOTS
 from service.runtime import deltas
 from service.runtime.db import db, execute, fetch
 from service.runtime.ids import FIRST_ID
@@ -156,7 +157,7 @@ def _filled(text: str, by: By) -> str:
         add_counters=', '.join(f'{name} = known.{name} + excluded.{name}' for name in COUNTERS),
         send_times=_times('send_bucket'),
         reply_times=_times('reply_bucket'),
-        of_chatbots='(%(chatbots)s::text[] IS NULL OR chatbot_id = ANY(%(chatbots)s::text[]))',
+        of_chatbots=OF_CHATBOTS,
     )
 
 

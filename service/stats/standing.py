@@ -2,11 +2,11 @@
 
 from typing import Any
 
+from service.accounts.account import OF_CHATBOTS
 from service.runtime.db import fetch
 from service.runtime.prepared import fill
 from service.runtime.session import LONG, long_time
 
-OF_CHATBOTS = '(%(chatbots)s::text[] IS NULL OR chatbot_id = ANY(%(chatbots)s::text[]))'
 COUNT_STANDING = fill(
     """
 SELECT queued.count, queued.oldest_seconds, unknown.count, held.count
