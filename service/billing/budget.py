@@ -55,8 +55,10 @@ def check(chatbot_ids: Collection[str] | None = None) -> int:
     """
     chatbots = None if chatbot_ids is None else list(chatbot_ids)
     budgets: dict[str, Decimal] = dict(fetch(FIND_BUDGETS, {'chatbots': chatbots}))
+    if not budgets:
+        return 0
     card = rate_card.current()
-    if not budgets or card.currency is None:
+    if card.currency is None:
         return 0
     today = datetime.now(UTC).date()
     costs = usage.cost_of(budgets.keys(), today.replace(day=1), today, card)
