@@ -8,9 +8,9 @@ from tests.people import CHATBOT, PHONE_NUMBER_ID, sql
 MESSAGE = """
 INSERT INTO message (id, chatbot_id, conversation_id, direction, phone_number_id, type, status,
   content, recipient_to, sender, answer_wa_id)
-SELECT %s, c.chatbot_id, c.id, %s, %s, 'text', %s, '{{}}', %s, %s, NULL
+SELECT %s, c.chatbot_id, c.id, %s, %s, 'text', %s, '{}', %s, %s, NULL
 FROM conversation c WHERE c.chatbot_id = %s LIMIT 1
-""".replace('{{}}', '{}')
+"""
 LOG = """
 INSERT INTO usage_log (message_id, chatbot_id, direction, type, category, pricing, country,
   delivered, at, model, prompt_tokens)

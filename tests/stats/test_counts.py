@@ -11,7 +11,6 @@ from tests.stats.history import differences
 from tests.web.tenants import backend_of
 
 UNDELIVERABLE = {'code': 131026, 'title': 'Message undeliverable'}
-COUNTERS = ('in', 'out', 'accepted', 'sent', 'delivered', 'read', 'failed')
 
 
 @pytest.fixture(autouse=True)

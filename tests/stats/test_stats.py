@@ -5,12 +5,6 @@ import pytest
 COUNTERS = ('in', 'out', 'accepted', 'sent', 'delivered', 'read', 'failed')
 
 
-def counted(answer):
-    """The counters of an answer that are not 0."""
-    assert answer.status_code == 200, answer.text
-    return {name: answer.json['total'][name] for name in COUNTERS if answer.json['total'][name]}
-
-
 def test_a_quiet_gateway_counts_nothing(backend):
     answer = backend.get('/stats?by=hour&from=2026-11-22T10:30:00Z&to=2026-11-22T12:00:00Z').json
     nothing = dict.fromkeys(COUNTERS, 0)
