@@ -106,7 +106,8 @@ def promote() -> None:
 
 def sweep() -> None:
     """Repair what a dead worker, a lost answer or two concurrent transactions left behind."""
-    _run_parts(settle_lost, settle_strays, join_orphans, end_batches, sum_up, complete_old, let_go)
+    _run_parts(settle_lost, settle_strays, join_orphans, end_batches, complete_old)
+    _run_parts(add_up_usage, add_up_statistics, let_go)
 
 
 def settle_lost() -> None:
@@ -139,19 +140,23 @@ def end_batches() -> None:
     _log_swept(batches_done=ended)
 
 
-def sum_up() -> None:
-    """Move what messages added into the sums of days and hours; watch the budgets."""
-    if touched := roll_up.fold():
-        budget.check(touched)
-    hourly.fold()
-
-
 def complete_old() -> None:
     """Derive what some messages of an earlier version lack."""
     with db.atomic():
         search_index.backfill()
+
+
+def add_up_usage() -> None:
+    """Move what messages cost into the sums of their days; watch the budgets."""
     roll_up.count_old()
+    if touched := roll_up.fold():
+        budget.check(touched)
+
+
+def add_up_statistics() -> None:
+    """Move what messages count for into the sums of their hours and days."""
     hourly.backfill()
+    hourly.fold()
 
 
 def let_go() -> None:
@@ -172,7 +177,7 @@ def tidy() -> None:
     service_request.delete_old()
     event_retention.delete_old()
     event_list.forget_listeners()
-    budget.check()
     execute(DELETE_IDEMPOTENCY_KEYS, (IDEMPOTENCY_HOURS,))
     with suppress(RedisError):
         forget_abandoned()
+    budget.check()

@@ -44,6 +44,14 @@ def test_a_jump_over_both_tells_both(told, workers):
     assert told() == [notice(80, 0.625), notice(100, 0.625)]
 
 
+def test_one_that_cannot_be_looked_at_stops_no_other_sum(told, workers, monkeypatch):
+    monkeypatch.setattr(budget, 'FIND_BUDGETS', 'SELECT 1 / 0')
+    log(category='marketing')
+    workers.sweep()
+    for table in ('usage_delta', 'hourly_delta'):
+        assert sql(f'SELECT count(*) FROM {table}') == [(0,)]
+
+
 def test_several_clocks_at_once_tell_it_once(told):
     several(10, category='marketing')
 
