@@ -13,9 +13,11 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from http.client import HTTPConnection
 
-import psutil
+from service.runtime.prepared import fill
+from tests.many_rows import QUICK
 
 from . import report
+from .counting import Counted, compare
 from .stand import Stand
 
 MESSAGES = int(os.environ.get('MESSAGES', 10_000_000))
@@ -65,7 +67,6 @@ UNREAD = (
     'message_inbound', 'message_outbound', 'message_by_conversation', 'message_changed_in',
     'message_referring', 'message_by_reference', 'message_echo',
 )  # fmt: skip
-QUICK = 'SET session_replication_role = replica; SET synchronous_commit = off; '
 BEGIN = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=364)
 
 
@@ -74,7 +75,7 @@ def run(options):
     with Stand(latency=None, API_KEYS=KEY) as stand:
         if not options.only:
             count_cost(stand, options.pairs)
-        fill(stand)
+        make_year(stand)
         add_up(stand)
         stand.entry('web', port=stand.web_port)
         read(stand)
@@ -82,15 +83,6 @@ def run(options):
 
 # ---- what counting costs who changes messages
 
-TRIGGERS = ('count_new_messages', 'count_moved_messages')
-ROWS = 4000
-INSERT = """
-INSERT INTO message (id, chatbot_id, conversation_id, direction, phone_number_id, type, status,
-  content, due_at)
-SELECT gen_random_uuid(), 'bench', '0192a000-0000-7000-8000-ffffffffffff', 'outbound', '1', 'text',
-  'queued', '{"body": "Your order is on its way."}', now() FROM generate_series(1, %(batch)s)
-RETURNING id
-"""
 MOVE = 'UPDATE message SET {change}, updated_at = now() WHERE id = ANY(%s::uuid[])'
 MOVES = {
     'accepted': "status = 'accepted', accepted_at = now(), due_at = NULL",
@@ -98,79 +90,37 @@ MOVES = {
     'delivered': "status = 'delivered'",
     'sending (counts nothing)': 'attempts = attempts + 1',
 }
+INSERT = """
+INSERT INTO message (id, chatbot_id, conversation_id, direction, phone_number_id, type, status,
+  content, due_at)
+SELECT gen_random_uuid(), 'bench', '0192a000-0000-7000-8000-ffffffffffff', 'outbound', '1', 'text',
+  'queued', '{"body": "Your order is on its way."}', now() FROM generate_series(1, %(batch)s)
+RETURNING id
+"""
+COUNTED = Counted(
+    table='message',
+    deltas='hourly_delta',
+    triggers=('count_new_messages', 'count_moved_messages'),
+    new=('inserted', INSERT),
+    changes={name: fill(MOVE, change=change) for name, change in MOVES.items()},
+)
 
 
 def count_cost(stand, pairs):
-    """Microseconds of PostgreSQL's CPU a message, with the triggers and without, in turn."""
     stand.sql(
         'INSERT INTO conversation (id, chatbot_id)'
         " VALUES ('0192a000-0000-7000-8000-ffffffffffff', 'bench')"
     )
-    found = {}
-    for _ in range(pairs):
-        for is_on in (False, True):
-            for name in TRIGGERS:
-                word = 'ENABLE' if is_on else 'DISABLE'
-                stand.sql(f'ALTER TABLE message {word} TRIGGER {name}')
-            for batch in (1, 20):
-                for step, cost in costs(stand, batch).items():
-                    found.setdefault((batch, step), {False: [], True: []})[is_on].append(cost)
-    report.table(
-        ('CPU of PostgreSQL, us a message', 'without', 'with', 'more'),
-        [
-            (f'{step}, {batch} in a statement', *map(statistics.median, both.values()), more(both))
-            for (batch, step), both in found.items()
-        ],
-    )
-    stand.sql('DELETE FROM message')
-    stand.sql('DELETE FROM hourly_delta')
-
-
-def more(both):
-    return statistics.median(b - a for a, b in zip(both[False], both[True], strict=True))
-
-
-def costs(stand, batch):
-    """{step: microseconds a message}, each step for ROWS messages on one connection."""
-    stand.sql('DELETE FROM message')
-    stand.sql('VACUUM message')
-    connection = stand.postgres.connect()
-    connection.autocommit = True
-    with contextlib.closing(connection), connection.cursor() as cursor:
-        cursor.execute('SET synchronous_commit = off')
-        backend = psutil.Process(connection.get_backend_pid())
-        ids = []
-
-        def insert(_):
-            cursor.execute(INSERT, {'batch': batch})
-            ids.extend(id_ for (id_,) in cursor.fetchall())
-
-        found = {'inserted': timed(backend, insert, batch)}
-        for name, change in MOVES.items():
-            move = partial(cursor.execute, MOVE.replace('{change}', change))
-            found[name] = timed(backend, lambda at, m=move: m((ids[at : at + batch],)), batch)
-    return found
-
-
-def timed(backend, act, batch):
-    before = cpu(backend)
-    for at in range(0, ROWS, batch):
-        act(at)
-    return (cpu(backend) - before) * 1e6 / ROWS
-
-
-def cpu(process):
-    times = process.cpu_times()
-    return times.user + times.system
+    compare(stand, COUNTED, pairs)
 
 
 # ---- reading
 
 
-def fill(stand):
+def make_year(stand):
     """In bulk: no foreign keys to check, no triggers, nothing waits for the disk."""
     began = time.monotonic()
-    stand.sql(QUICK + PEOPLE.replace('{chatbots}', str(CHATBOTS)))
+    stand.sql(f'{QUICK}; {fill(PEOPLE, chatbots=CHATBOTS)}')
     for index in UNREAD:
         stand.sql(f'DROP INDEX {index}')
     with ThreadPoolExecutor(JOBS) as pool:
@@ -182,10 +132,7 @@ def fill(stand):
 def make(stand, first):
     """A chunk of the messages."""
     numbers = {'first': first, 'last': min(first + CHUNK, MESSAGES), 'messages': MESSAGES}
-    statement = YEAR
-    for name, value in (numbers | {'chatbots': CHATBOTS, 'begin': BEGIN}).items():
-        statement = statement.replace(f'{{{name}}}', str(value))
-    stand.sql(QUICK + statement)
+    stand.sql(f'{QUICK}; {fill(YEAR, **numbers, chatbots=CHATBOTS, begin=BEGIN)}')
 
 
 SIZE = """
@@ -234,8 +181,12 @@ def read(stand):
         '30 days by the hour, all': (KEY, month),
         '30 days by the hour, the largest': (KEY, f'{month}&chatbot_id=bot0'),
     }
-    rows = [(name, *timings(stand, *question)) for name, question in asked.items()]
-    report.table(('GET /stats, ms', 'median', 'worst of 21', 'messages'), rows)
+    rows = []
+    for name, (key, query) in asked.items():
+        *taken, answer = timings(stand, key, f'/stats?{query}')
+        total = json.loads(answer)['total']
+        rows.append((name, *taken, total['in'] + total['out']))
+    report.table(('GET /stats, ms', 'median', f'worst of {READS}', 'messages'), rows)
 
 
 def scoped_key(stand, count):
@@ -244,15 +195,14 @@ def scoped_key(stand, count):
     return json.loads(ask(stand, KEY, 'POST', '/keys', json.dumps(order)))['key']
 
 
-def timings(stand, key, query):
-    """Median and worst milliseconds of some reads, and how many messages were counted."""
+def timings(stand, key, path):
+    """Median and worst milliseconds of some reads, and the last answer."""
     taken = []
     for _ in range(READS):
         began = time.perf_counter()
-        answer = ask(stand, key, 'GET', f'/stats?{query}')
+        answer = ask(stand, key, 'GET', path)
         taken.append((time.perf_counter() - began) * 1000)
-    total = json.loads(answer)['total']
-    return statistics.median(taken), max(taken), total['in'] + total['out']
+    return statistics.median(taken), max(taken), answer
 
 
 def ask(stand, key, method, path, body=None):
