@@ -70,7 +70,8 @@ def page_of_changes(
 ) -> JSONObject:
     """One page in the order of changes; `fetch(cursor, limit)` gives the rows behind a Cursor."""
     limit = page_size()
-    rows = fetch(_cursor(since), limit + 1)
+    behind = time_cursor()
+    rows = fetch(Cursor(*behind) if behind else Cursor(since), limit + 1)
     cursor = None
     if len(rows) > limit:
         last = rows[limit - 1]
@@ -103,12 +104,13 @@ def decode_cursor(cursor: str) -> tuple[str, str] | None:
     return None
 
 
-def _cursor(since: datetime) -> Cursor:
+def time_cursor() -> tuple[datetime, str] | None:
+    """The time and id behind which a page in the order of times begins. Raises Invalid."""
     cursor = parameter('cursor')
     if cursor is None:
-        return Cursor(since)
+        return None
     pair = decode_cursor(cursor)
-    changed_at = from_rfc3339(pair[0]) if pair and is_id(pair[1]) else None
-    if pair is None or changed_at is None:
+    at = from_rfc3339(pair[0]) if pair and is_id(pair[1]) else None
+    if pair is None or at is None:
         raise invalid('cursor', 'Not a cursor of this list.')
-    return Cursor(changed_at, pair[1])
+    return at, pair[1]

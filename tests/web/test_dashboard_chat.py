@@ -8,6 +8,7 @@ import pytest
 from flask import template_rendered
 from urllib3 import encode_multipart_formdata
 
+from service.web import pagination
 from tests.content.test_media_types import sample
 from tests.dashboard import Person
 from tests.people import (
@@ -161,7 +162,7 @@ def test_text_and_names_with_markup_are_text(person, acme, people, meta):
 
 
 def test_an_older_page_and_back(person, acme, people, ines, monkeypatch):
-    monkeypatch.setattr('service.web.dashboard.chat_pages.PAGE', 2)
+    monkeypatch.setattr(pagination, 'LIMIT_DEFAULT', 2)
     for number in range(3):
         acme.send(text=f'Number {number}')
     page = person.get(ines)

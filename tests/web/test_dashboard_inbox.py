@@ -6,7 +6,7 @@ import re
 import pytest
 
 from service.conversations import active_conversations
-from service.web.dashboard import inbox_pages
+from service.web import pagination
 from tests.dashboard import Person
 from tests.people import CHATBOT, CUSTOMER, Customers, contact, envelope, sql, text_message
 from tests.web.tenants import backend_of, fill
@@ -67,7 +67,7 @@ def test_the_last_spoken_in_comes_first_with_what_was_said(person, people, three
 
 
 def test_a_page_goes_on_where_the_last_one_ended(person, three, monkeypatch):
-    monkeypatch.setattr(inbox_pages, 'PAGE', 1)
+    monkeypatch.setattr(pagination, 'LIMIT_DEFAULT', 1)
     seen, page = [], person.get('/inbox')
     for _ in range(3):
         seen += titles(page)
@@ -119,7 +119,7 @@ def test_a_whole_number_is_found_however_old_it_is(person, three, monkeypatch):
 
 
 def test_messages_that_are_found_come_in_pages(person, people, three, monkeypatch):
-    monkeypatch.setattr(inbox_pages, 'PAGE', 1)
+    monkeypatch.setattr(pagination, 'LIMIT_DEFAULT', 1)
     say(people, 'A boat, please', '12025550101', 'Ada')
     first = person.get('/inbox?q=boat')
     assert titles(first) == ['Ada']

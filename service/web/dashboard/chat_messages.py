@@ -27,7 +27,7 @@ HOLDS = {
 
 
 def shown(messages: Sequence[Message]) -> list[JSONObject]:
-    """Messages, the oldest first, as the API has them, with what a page says of them besides.
+    """Messages, the newest first, as a page shows them: the oldest first, with more than the API.
 
     `by`: who wrote it; `file`, `quote`: None, or what to show; `trouble`: a sentence; `version`:
     changes with anything that is shown.

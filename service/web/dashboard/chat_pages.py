@@ -9,12 +9,11 @@ from flask import Blueprint, Response, request
 from flask import url_for as url_of
 from werkzeug.wrappers import Response as AnyResponse
 
-from service.accounts import owned_rows
 from service.conversations.conversation import Conversation
 from service.messages.message import Message
 from service.runtime.errors import GatewayError, Invalid
 from service.runtime.ids import new_id
-from service.web import conversations, messages, request_input
+from service.web import conversations, messages, pagination, request_input
 from service.web.auth import scope
 from service.web.dashboard import chat_messages
 from service.web.dashboard.conversation_state import state_of
@@ -23,7 +22,6 @@ from service.web.request_input import query_parameters
 from service.web.responses import JSONObject
 
 blueprint: Blueprint = pages('chat', __name__)
-PAGE = 50  # messages
 MINUTES = {'30': '30 minutes', '240': '4 hours', '1440': 'a day', '': 'until given back'}
 TOKEN = re.compile(r'[0-9a-f-]{36}(\.[0-9]{1,6})?')  # of a form, with the number of its use
 USED = 'idempotency_key_reused'
@@ -133,22 +131,21 @@ def address_of(conversation: Conversation) -> str:
 
 def _page(conversation: Conversation, problem: GatewayError | None = None, text: str = '') -> str:
     """The page. `problem`: why `text`, which stays in its field, was not sent."""
-    content = _live(conversation, request_input.identifier('cursor'))
-    return render('chat.html', problem=problem, text=text, token=new_id(), **content)
+    return render('chat.html', problem=problem, text=text, token=new_id(), **_live(conversation))
 
 
-def _live(conversation: Conversation, cursor: str | None = None) -> dict[str, Any]:
+def _live(conversation: Conversation) -> dict[str, Any]:
     """What the page shows of a conversation as it is now."""
     query = Message.select().where(Message.conversation_id == conversation.id)
-    found = owned_rows.newest(query, Message, None, cursor, PAGE + 1)
-    rows = chat_messages.shown(found[:PAGE])
+    found = pagination.page(query, Message, chat_messages.shown)
+    rows = found['data']
     state = state_of(conversation)
     shown = {name: value for name, value in state.items() if name != 'updated_at'}
     state['version'] = chat_messages.version_of(shown)
     return {
         'conversation': state,
         'rows': rows,
-        'next_cursor': found[PAGE - 1].id if len(found) > PAGE else None,
+        'next_cursor': found['next_cursor'],
         'minutes': MINUTES,
         'version': chat_messages.version_of([state['version'], *(row['version'] for row in rows)]),
     }

@@ -1,6 +1,7 @@
 """The inbox: conversations, the last spoken in first, and a search over people and messages."""
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 
 from flask import Blueprint
@@ -13,8 +14,7 @@ from service.conversations.conversation_list import Filter
 from service.messages import message_list, message_search, view
 from service.messages.message import Message
 from service.messages.message_search import Scope
-from service.runtime.ids import is_id
-from service.runtime.timestamps import from_rfc3339, to_rfc3339
+from service.runtime.timestamps import to_rfc3339
 from service.web import pagination, request_input
 from service.web.auth import chatbots_to_list, scope
 from service.web.dashboard.chatbot_choice import chatbot_choices
@@ -25,7 +25,6 @@ from service.web.request_input import query_parameters
 from service.web.responses import JSONObject
 
 blueprint: Blueprint = pages('inbox', __name__)
-PAGE = 50  # conversations, or messages that were found
 PEOPLE = 20  # that a search shows
 SHOWN = {
     'unanswered': conversation_list.UNANSWERED[True],
@@ -45,10 +44,13 @@ def index() -> str:
 
 
 def _latest(chatbots: list[str] | None) -> dict[str, Any]:
-    conversations = active_conversations.latest(chatbots, list(_filters()), _place(), PAGE + 1)
-    shown = summaries(conversations[:PAGE])
+    limit = pagination.page_size()
+    behind = pagination.time_cursor()
+    place = Place(*behind) if behind else Place()
+    conversations = active_conversations.latest(chatbots, list(_filters()), place, limit + 1)
+    shown = summaries(conversations[:limit])
     cursor = None
-    if len(conversations) > PAGE:
+    if len(conversations) > limit:
         cursor = pagination.encode_cursor(to_rfc3339(shown[-1]['said_at']), shown[-1]['id'])
     return {'conversations': shown, 'next_cursor': cursor}
 
@@ -60,32 +62,19 @@ def _filters() -> Iterator[Filter]:
         yield conversation_list.assigned_to(assignee)
 
 
-def _place() -> Place:
-    """Where the page begins, by the cursor of the page before. Raises Invalid."""
-    cursor = request_input.parameter('cursor')
-    if cursor is None:
-        return Place()
-    pair = pagination.decode_cursor(cursor)
-    said_at = from_rfc3339(pair[0]) if pair and is_id(pair[1]) else None
-    if pair is None or said_at is None:
-        raise request_input.invalid('cursor', 'Not a cursor of this list.')
-    return Place(said_at, pair[1])
-
-
 def _search(chatbots: list[str] | None, text: str) -> dict[str, Any]:
     """People with this in their name or number, and messages with these words."""
-    cursor = request_input.identifier('cursor')
-    people = [] if cursor else active_conversations.named(chatbots, text, PEOPLE)
-    messages = []
+    is_first = request_input.identifier('cursor') is None
+    people = active_conversations.named(chatbots, text, PEOPLE) if is_first else []
+    found: JSONObject = {'data': [], 'next_cursor': None}
     if wanted_words(text):
         query = message_list.of_chatbots(Message.select(), chatbots)
-        where = Scope(chatbots)
-        messages = message_search.find(query, searched_text(text), where, cursor, PAGE + 1)
-    last = messages[PAGE - 1].id if len(messages) > PAGE else None
+        search = partial(message_search.find, query, searched_text(text), Scope(chatbots))
+        found = pagination.page_of_found(search, _found)
     return {
         'conversations': summaries(people),
-        'messages': _found(messages[:PAGE]),
-        'next_cursor': last,
+        'messages': found['data'],
+        'next_cursor': found['next_cursor'],
     }
 
 
