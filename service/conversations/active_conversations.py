@@ -10,7 +10,7 @@ from typing import Any
 
 from service.conversations import contact
 from service.conversations.conversation import Conversation
-from service.conversations.conversation_list import Filter
+from service.conversations.conversation_list import SAID_AT, Filter, all_of, of_accounts
 from service.runtime.db import fetch
 from service.runtime.ids import LAST_ID
 from service.runtime.prepared import fill
@@ -18,8 +18,6 @@ from service.runtime.prepared import fill
 WALK = 2000  # of each chatbot, conversations that are looked at one by one for a filter
 NAME_WALK = 20_000  # the same for a name, of which there is no index
 NEWEST_TIME = 'infinity'
-# In SQL, of a conversation `c`; the index conversation_active has it. NULL where nobody has spoken.
-SAID_AT = 'greatest(c.last_message_at, c.last_outbound_at)'
 AMONG_LATEST = fill(
     """
 SELECT c.id FROM whatsapp_cloud_account a CROSS JOIN LATERAL (
@@ -61,12 +59,12 @@ def latest(
     """
     found = _among_latest(chatbots, filters, behind, WALK if filters else limit, limit)
     if filters and len(found) < limit:  # few pass: their index knows them all
-        account, owners = _owners(chatbots)
+        account, owners = of_accounts(chatbots)
+        passes, parameters = all_of(filters)
         first = min(filters, key=attrgetter('index_rank'))
-        statement = fill(IN_INDEX, account=account, indexed=first.sql, filters=_passes(filters))
+        statement = fill(IN_INDEX, account=account, indexed=first.sql, filters=passes)
         place = [behind.said_at, behind.id]
-        values = [*first.parameters, *owners, *place, *_parameters(filters), limit]
-        found = _ids(statement, values)
+        found = _ids(statement, [*first.parameters, *owners, *place, *parameters, limit])
     return _in_order(found)
 
 
@@ -87,23 +85,11 @@ def named(chatbots: list[str] | None, text: str, limit: int) -> list[Conversatio
 def _among_latest(
     chatbots: list[str] | None, filters: Sequence[Filter], behind: Place, walk: int, limit: int
 ) -> list[str]:
-    account, owners = _owners(chatbots)
-    statement = fill(AMONG_LATEST, account=account, filters=_passes(filters))
+    account, owners = of_accounts(chatbots)
+    passes, parameters = all_of(filters)
+    statement = fill(AMONG_LATEST, account=account, filters=passes)
     place = [behind.said_at, behind.said_at, behind.id, walk]
-    return _ids(statement, [*place, *owners, *_parameters(filters), limit])
-
-
-def _owners(chatbots: list[str] | None) -> tuple[str, list[Any]]:
-    """Which accounts, in SQL, with its parameters."""
-    return ('true', []) if chatbots is None else ('a.chatbot_id = ANY(%s)', [chatbots])
-
-
-def _passes(filters: Sequence[Filter]) -> str:
-    return ' AND '.join(['true', *(one.sql for one in filters)])
-
-
-def _parameters(filters: Sequence[Filter]) -> list[Any]:
-    return [parameter for one in filters for parameter in one.parameters]
+    return _ids(statement, [*place, *owners, *parameters, limit])
 
 
 def _ids(statement: str, parameters: list[Any]) -> list[str]:

@@ -37,6 +37,9 @@ def assigned_to(assignee: str) -> Filter:
     return Filter('c.assignee = %s', (assignee,), 0)
 
 
+# In SQL, of a conversation `c`: when something was last said; the index conversation_active has it.
+# NULL where nobody has spoken.
+SAID_AT = 'greatest(c.last_message_at, c.last_outbound_at)'
 # The customer's last message is younger than anything that went to them.
 WAITS = "c.last_inbound_at > coalesce(c.last_outbound_at, '-infinity')"
 # By what is wanted.
@@ -52,8 +55,7 @@ UNANSWERED = {
 
 def active_since(at: datetime) -> Filter:
     """Something was said since then, by the customer or to them."""
-    said_at = 'greatest(c.last_message_at, c.last_outbound_at) >= %s'
-    return Filter(said_at, (at,), 3, is_ordered=False)
+    return Filter(fill('{said_at} >= %s', said_at=SAID_AT), (at,), 3, is_ordered=False)
 
 
 # {newest}: of each chatbot apart. An index has those of one in their order, PostgreSQL merges them.
@@ -83,9 +85,8 @@ def find(
     Of these chatbots; None: of all.
     """
     newest, place = _newest(chatbots, cursor or LAST_ID)
-    account, owners = ('true', []) if chatbots is None else ('a.chatbot_id = ANY(%s)', [chatbots])
-    passes = ' AND '.join(['true', *(one.sql for one in filters)])
-    parameters = [parameter for one in filters for parameter in one.parameters]
+    account, owners = of_accounts(chatbots)
+    passes, parameters = all_of(filters)
     walk = fill(AMONG_NEWEST, newest=newest, filters=passes, walk=WALK)
     found = _ids(walk, [*place, *parameters, limit])
     end = _ids(fill(FIND_END_OF_WALK, newest=newest, walk=WALK), place)
@@ -107,6 +108,17 @@ def _newest(chatbots: list[str] | None, before: str) -> tuple[str, list[str]]:
     of_one = fill(NEWEST, condition='chatbot_id = %s', walk=WALK)
     values = [value for chatbot_id in chatbots for value in (chatbot_id, before)]
     return ' UNION ALL '.join([of_one] * len(chatbots)), values
+
+
+def of_accounts(chatbots: list[str] | None) -> tuple[str, list[Any]]:
+    """Which accounts `a` have these chatbots, in SQL, with its parameters; None: all have."""
+    return ('true', []) if chatbots is None else ('a.chatbot_id = ANY(%s)', [chatbots])
+
+
+def all_of(filters: Sequence[Filter]) -> tuple[str, list[Any]]:
+    """All filters at once, in SQL, with its parameters."""
+    passes = ' AND '.join(['true', *(one.sql for one in filters)])
+    return passes, [parameter for one in filters for parameter in one.parameters]
 
 
 def _ids(statement: str, parameters: list[Any]) -> list[str]:
