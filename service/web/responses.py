@@ -4,6 +4,7 @@ import json
 import logging
 import re
 import uuid
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
 
@@ -51,11 +52,8 @@ def init_app(app: Flask) -> None:
     app.after_request(add_request_id)
     app.after_request(redirect_in_place)
     app.teardown_request(forget_request_id)
-    app.register_error_handler(GatewayError, on_gateway_error)
-    app.register_error_handler(HTTPException, on_http_exception)
-    app.register_error_handler(PeeweeException, on_database_error)
-    app.register_error_handler(MaxConnectionsExceeded, on_database_error)
-    app.register_error_handler(Exception, on_unexpected_error)
+    for kind, refuse in REFUSALS:
+        app.register_error_handler(kind, refuse)
 
 
 def set_request_id() -> None:
@@ -184,3 +182,13 @@ def database_away() -> str:
 def on_unexpected_error(error: Exception) -> Response:
     log.error('unexpected error', exc_info=error, extra={'route': _route()})
     return problem(500, 'Internal error', 'Something unexpected happened; it was logged.')
+
+
+# What is answered to each kind of error.
+REFUSALS: tuple[tuple[type[Exception], Callable[[Any], Any]], ...] = (
+    (GatewayError, on_gateway_error),
+    (HTTPException, on_http_exception),
+    (PeeweeException, on_database_error),
+    (MaxConnectionsExceeded, on_database_error),
+    (Exception, on_unexpected_error),
+)

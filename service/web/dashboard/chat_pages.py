@@ -17,7 +17,7 @@ from service.web import conversations, messages, pagination, request_input
 from service.web.auth import scope
 from service.web.dashboard import chat_messages
 from service.web.dashboard.conversation_state import state_of
-from service.web.dashboard.pages import HTML, JSON, done, pages, render
+from service.web.dashboard.pages import done, is_for_script, pages, render
 from service.web.request_input import query_parameters
 from service.web.responses import JSONObject
 
@@ -62,17 +62,12 @@ def write(conversation_id: UUID) -> Any:
     try:
         send_as_person(conversation, body)
     except GatewayError as refusal:
-        if _is_for_script():
+        if is_for_script():
             raise
         return _page(conversation, problem=refusal, text=text), refusal.status
-    if _is_for_script():
+    if is_for_script():
         return Response(status=HTTPStatus.NO_CONTENT)
     return done(f'{address_of(conversation)}#latest', 'Your message is on its way.')
-
-
-def _is_for_script() -> bool:
-    """Whether the page's script asks, which shows a refusal itself."""
-    return request.accept_mimetypes.best_match([HTML, JSON]) == JSON
 
 
 def send_as_person(conversation: Conversation, body: JSONObject) -> None:

@@ -7,12 +7,8 @@ from typing import Any
 
 from flask import Blueprint, Response, current_app, g, redirect, render_template, request
 from flask import url_for as url_of
-from peewee import PeeweeException
-from playhouse.pool import MaxConnectionsExceeded
-from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response as AnyResponse
 
-from service.runtime.errors import GatewayError
 from service.web import auth, bodies, responses
 from service.web.dashboard import dashboard_session, static_files
 from service.web.dashboard.dashboard_session import PATH
@@ -42,13 +38,6 @@ NAVIGATION = (
     ('Endpoints', 'dashboard_endpoints.index', '/endpoints', 'read'),
     ('Accounts', 'dashboard_accounts.index', '/accounts', 'read'),
 )
-REFUSALS = (
-    (GatewayError, responses.on_gateway_error),
-    (HTTPException, responses.on_http_exception),
-    (PeeweeException, responses.on_database_error),
-    (MaxConnectionsExceeded, responses.on_database_error),
-    (Exception, responses.on_unexpected_error),
-)
 
 
 def pages(name: str, import_name: str, is_public: bool = False) -> Blueprint:
@@ -67,7 +56,7 @@ def pages(name: str, import_name: str, is_public: bool = False) -> Blueprint:
         auth.give_connection(blueprint)
     blueprint.context_processor(_frame)
     blueprint.after_request(_add_headers)
-    for kind, refuse in REFUSALS:
+    for kind, refuse in responses.REFUSALS:
         blueprint.register_error_handler(kind, partial(_show_refusal, refuse))
     return blueprint
 
@@ -93,6 +82,11 @@ def done(location: str, text: str, tone: str = 'good') -> AnyResponse:
     answer = redirect(location, HTTPStatus.SEE_OTHER)
     dashboard_session.leave_notice(answer, text, tone)
     return answer
+
+
+def is_for_script() -> bool:
+    """Whether a page's script asks, which shows a refusal itself."""
+    return request.accept_mimetypes.best_match([HTML, JSON]) == JSON
 
 
 def here(**changes: object) -> str:
@@ -144,8 +138,7 @@ def _show_refusal(refuse: Callable[[Any], Any], error: Exception) -> Any:
     A script that asks for JSON gets the refusal itself.
     """
     answer = refuse(error)
-    wants_page = request.accept_mimetypes.best_match([HTML, JSON]) != JSON
-    if not isinstance(answer, Response) or not wants_page:
+    if not isinstance(answer, Response) or is_for_script():
         return answer
     if answer.status_code == HTTPStatus.UNAUTHORIZED:
         wanted = request.full_path.rstrip('?') if request.method == 'GET' else None
