@@ -1,18 +1,18 @@
 """What every page of the dashboard stands on: who may see it, how it looks, how it refuses."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from http import HTTPStatus
 from typing import Any
 
-from flask import Blueprint, Response, current_app, g, redirect, render_template, request
-from flask import url_for as url_of
+from flask import Blueprint, Response, g, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response as AnyResponse
 
 from service.web import auth, bodies, responses
 from service.web.dashboard import dashboard_session, static_files
 from service.web.dashboard.dashboard_session import PATH
 from service.web.request_input import check_query
+from service.web.responses import JSONObject
 
 HTML, JSON = 'text/html', 'application/json'
 LOGIN = 'dashboard_login.login'
@@ -28,15 +28,15 @@ SAFETY_HEADERS = {
     'Cross-Origin-Resource-Policy': 'same-origin',
     'Permissions-Policy': 'camera=(), geolocation=(), microphone=(), payment=(), usb=()',
 }
-# label, endpoint, where its pages begin, what the key needs
+# label, endpoint, what the key needs
 NAVIGATION = (
-    ('Overview', 'dashboard_overview.overview', '', 'read'),
-    ('Inbox', 'dashboard_inbox.index', '/inbox', 'read'),
-    ('Batches', 'dashboard_batches.index', '/batches', 'read'),
-    ('Templates', 'dashboard_templates.index', '/templates', 'read'),
-    ('Webhooks', 'dashboard_webhooks.index', '/webhooks', 'root'),
-    ('Endpoints', 'dashboard_endpoints.index', '/endpoints', 'read'),
-    ('Accounts', 'dashboard_accounts.index', '/accounts', 'read'),
+    ('Overview', 'dashboard_overview.overview', 'read'),
+    ('Inbox', 'dashboard_inbox.index', 'read'),
+    ('Batches', 'dashboard_batches.index', 'read'),
+    ('Templates', 'dashboard_templates.index', 'read'),
+    ('Webhooks', 'dashboard_webhooks.index', 'root'),
+    ('Endpoints', 'dashboard_endpoints.index', 'read'),
+    ('Accounts', 'dashboard_accounts.index', 'read'),
 )
 
 
@@ -93,7 +93,7 @@ def here(**changes: object) -> str:
     """The address of this page with other query parameters; None takes one away."""
     query = request.args.to_dict() | changes
     arguments = {**(request.view_args or {}), **query}
-    return url_of(request.endpoint or '', **arguments)
+    return url_for(request.endpoint or '', **arguments)
 
 
 def _frame() -> dict[str, Any]:
@@ -109,12 +109,17 @@ def _frame() -> dict[str, Any]:
     }
 
 
-def _navigation(scopes: frozenset[str]) -> Any:
-    below = request.path.removeprefix(PATH)
-    for label, endpoint, start, scope in NAVIGATION:
-        if scope in scopes and endpoint in current_app.view_functions:
-            is_here = below.split('/')[:2] == start.split('/')[:2]
-            yield {'label': label, 'url': url_of(endpoint), 'is_here': is_here}
+def _navigation(scopes: frozenset[str]) -> Iterator[JSONObject]:
+    for label, endpoint, scope in NAVIGATION:
+        if scope in scopes:
+            url = url_for(endpoint)
+            is_here = _section(url) == _section(request.path)
+            yield {'label': label, 'url': url, 'is_here': is_here}
+
+
+def _section(path: str) -> list[str]:
+    """Where a path is on the dashboard: all pages below one of NAVIGATION have the same."""
+    return path.removeprefix(PATH).split('/')[:2]
 
 
 def _take_notice() -> dict[str, str] | None:
@@ -142,7 +147,7 @@ def _show_refusal(refuse: Callable[[Any], Any], error: Exception) -> Any:
         return answer
     if answer.status_code == HTTPStatus.UNAUTHORIZED:
         wanted = request.full_path.rstrip('?') if request.method == 'GET' else None
-        return redirect(url_of(LOGIN, next=wanted), HTTPStatus.SEE_OTHER)
+        return redirect(url_for(LOGIN, next=wanted), HTTPStatus.SEE_OTHER)
     answer.set_data(render('refusal.html', problem=answer.json))
     answer.content_type = f'{HTML}; charset=utf-8'
     return answer
