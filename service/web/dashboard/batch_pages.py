@@ -2,8 +2,7 @@
 
 from uuid import UUID
 
-from flask import Blueprint
-from flask import url_for as url_of
+from flask import url_for
 from werkzeug.wrappers import Response
 
 from service.messages import message_list, view
@@ -15,7 +14,7 @@ from service.web.dashboard.chatbot_choice import chatbot_choices
 from service.web.dashboard.pages import done, pages, render
 from service.web.request_input import query_parameters
 
-blueprint: Blueprint = pages('batches', __name__)
+blueprint = pages('batches', __name__)
 
 
 @blueprint.get('/batches')
@@ -42,7 +41,7 @@ def show(batch_id: UUID) -> str:
 def pause(batch_id: UUID) -> Response:
     """Send nothing more of it until it is resumed."""
     batches.pause(batch_id)
-    return _done(batch_id, 'The batch is paused.')
+    return _back(batch_id, 'The batch is paused.')
 
 
 @blueprint.post('/batches/<uuid:batch_id>/resume')
@@ -50,7 +49,7 @@ def pause(batch_id: UUID) -> Response:
 def resume(batch_id: UUID) -> Response:
     """Go on sending it."""
     batches.resume(batch_id)
-    return _done(batch_id, 'The batch goes on.')
+    return _back(batch_id, 'The batch goes on.')
 
 
 @blueprint.post('/batches/<uuid:batch_id>/cancel')
@@ -58,8 +57,8 @@ def resume(batch_id: UUID) -> Response:
 def cancel(batch_id: UUID) -> Response:
     """Take back, for good, what nobody has claimed."""
     batches.cancel(batch_id)
-    return _done(batch_id, 'The batch is cancelled: what has not left never will.')
+    return _back(batch_id, 'The batch is cancelled: what has not left never will.')
 
 
-def _done(batch_id: UUID, text: str) -> Response:
-    return done(url_of('dashboard_batches.show', batch_id=batch_id), text)
+def _back(batch_id: UUID, text: str) -> Response:
+    return done(url_for('dashboard_batches.show', batch_id=batch_id), text)

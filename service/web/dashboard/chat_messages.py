@@ -5,7 +5,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from flask import url_for as url_of
+from flask import url_for
 
 from service.content.file_types import kind_of
 from service.media.media import FILE_TYPES
@@ -90,10 +90,10 @@ def _file(row: JSONObject) -> JSONObject | None:
         file |= {'size': media['size'], 'status': media['status']}
         file['trouble'] = _sentences(media['explanation'], media['fix'])
         if media['status'] == 'stored':
-            file['url'] = url_of('dashboard_files.of_message', message_id=row['id'])
+            file['url'] = url_for('dashboard_files.of_message', message_id=row['id'])
             file['kind'] = _kind(row['type'], media['mime_type'])
     elif is_id(content.get('id')):
-        file['url'] = url_of('dashboard_files.uploaded', media_id=content['id'])
+        file['url'] = url_for('dashboard_files.uploaded', media_id=content['id'])
     else:
         link = get_text(content, 'link')
         file['link'] = link if link.startswith(('https://', 'http://')) else ''

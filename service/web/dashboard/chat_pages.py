@@ -5,8 +5,7 @@ from http import HTTPStatus
 from typing import Any
 from uuid import UUID
 
-from flask import Blueprint, Response, request
-from flask import url_for as url_of
+from flask import Response, request, url_for
 from werkzeug.wrappers import Response as AnyResponse
 
 from service.conversations.conversation import Conversation
@@ -21,7 +20,7 @@ from service.web.dashboard.pages import done, is_for_script, pages, render
 from service.web.request_input import query_parameters
 from service.web.responses import JSONObject
 
-blueprint: Blueprint = pages('chat', __name__)
+blueprint = pages('chat', __name__)
 MINUTES = {'30': '30 minutes', '240': '4 hours', '1440': 'a day', '': 'until given back'}
 TOKEN = re.compile(r'[0-9a-f-]{36}(\.[0-9]{1,6})?')  # of a form, with the number of its use
 USED = 'idempotency_key_reused'
@@ -121,7 +120,7 @@ def retry(message_id: UUID) -> AnyResponse:
 
 
 def address_of(conversation: Conversation) -> str:
-    return url_of('dashboard_chat.show', conversation_id=conversation.id)
+    return url_for('dashboard_chat.show', conversation_id=conversation.id)
 
 
 def _page(conversation: Conversation, problem: GatewayError | None = None, text: str = '') -> str:

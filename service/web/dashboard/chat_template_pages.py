@@ -3,7 +3,7 @@
 from typing import Any
 from uuid import UUID
 
-from flask import Blueprint, request
+from flask import request
 
 from service.conversations.conversation import Conversation
 from service.runtime.errors import GatewayError, Invalid
@@ -17,7 +17,7 @@ from service.web.dashboard.pages import done, pages, render
 from service.web.request_input import query_parameters
 from service.web.responses import JSONObject
 
-blueprint: Blueprint = pages('chat_template', __name__)
+blueprint = pages('chat_template', __name__)
 MAX_CHOICES = 500
 GONE = 'There is no such template that may be sent.'
 

@@ -2,13 +2,13 @@
 
 from uuid import UUID
 
-from flask import Blueprint, Response
+from flask import Response
 
 from service.web import media_download
 from service.web.auth import scope
 from service.web.dashboard.pages import pages
 
-blueprint: Blueprint = pages('files', __name__)
+blueprint = pages('files', __name__)
 
 
 @blueprint.get('/files/<uuid:message_id>')

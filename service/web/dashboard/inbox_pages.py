@@ -4,8 +4,6 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any
 
-from flask import Blueprint
-
 from service.content.search_words import wanted_words
 from service.conversations import active_conversations, conversation_list
 from service.conversations.active_conversations import Place
@@ -24,7 +22,7 @@ from service.web.messages import searched_text
 from service.web.request_input import query_parameters
 from service.web.responses import JSONObject
 
-blueprint: Blueprint = pages('inbox', __name__)
+blueprint = pages('inbox', __name__)
 PEOPLE = 20  # that a search shows
 SHOWN = {
     'unanswered': conversation_list.UNANSWERED[True],

@@ -5,8 +5,7 @@ import re
 from http import HTTPStatus
 from typing import Any
 
-from flask import redirect, request
-from flask import url_for as url_of
+from flask import redirect, request, url_for
 from werkzeug.wrappers import Response
 
 from service.web.auth import key_of_text, scope
@@ -64,7 +63,7 @@ def _refuse(status: HTTPStatus, code: str, sentence: str) -> Any:
 @scope('read')
 def log_out() -> Response:
     """End the session of this browser."""
-    answer = redirect(url_of(LOGIN), HTTPStatus.SEE_OTHER)
+    answer = redirect(url_for(LOGIN), HTTPStatus.SEE_OTHER)
     dashboard_session.close_session(answer)
     return answer
 

@@ -4,8 +4,7 @@ from collections import Counter
 from http import HTTPStatus
 from typing import Any
 
-from flask import Blueprint, redirect, request
-from flask import url_for as url_of
+from flask import redirect, request, url_for
 from werkzeug.wrappers import Response
 
 from service.messages import message_list
@@ -18,7 +17,7 @@ from service.web.dashboard.pages import done, pages, render
 from service.web.request_input import query_parameters
 from service.web.responses import JSONObject
 
-blueprint: Blueprint = pages('templates', __name__)
+blueprint = pages('templates', __name__)
 
 
 @blueprint.get('/templates')
@@ -29,7 +28,7 @@ def index() -> Any:
     choices = chatbot_choices()
     chatbot_id = request_input.parameter('chatbot_id')
     if chatbot_id is None and choices:
-        first = url_of('dashboard_templates.index', chatbot_id=choices[0][0])
+        first = url_for('dashboard_templates.index', chatbot_id=choices[0][0])
         return redirect(first, HTTPStatus.SEE_OTHER)
     return render('templates.html', chatbots=choices, chatbot_id=chatbot_id, **_listed(choices))
 
@@ -88,5 +87,5 @@ def sync() -> Response:
     """Read the templates of a chatbot again, now."""
     chatbot_id = request.form.get('chatbot_id', '')
     templates.sync_now(chatbot_id)
-    back = url_of('dashboard_templates.index', chatbot_id=chatbot_id)
+    back = url_for('dashboard_templates.index', chatbot_id=chatbot_id)
     return done(back, 'The templates are being read. Open the page again in a moment.')
