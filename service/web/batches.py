@@ -138,11 +138,10 @@ def index() -> JSONObject:
 @describe(message_answers.Batch)
 def show(batch_id: UUID) -> JSONObject:
     """Show a bulk, and how far it is."""
-    return batches.serialize([find(batch_id)])[0]
+    return batches.serialize([_find(batch_id)])[0]
 
 
-def find(batch_id: UUID) -> Batch:
-    """A bulk that the key sees. Raises NotFound."""
+def _find(batch_id: UUID) -> Batch:
     return visible(Batch.find(str(batch_id)))
 
 
@@ -154,7 +153,7 @@ def pause(batch_id: UUID) -> JSONObject:
 
     409 when it was cancelled.
     """
-    batches.pause(find(batch_id).id)
+    batches.pause(_find(batch_id).id)
     return show(batch_id)
 
 
@@ -163,7 +162,7 @@ def pause(batch_id: UUID) -> JSONObject:
 @describe(message_answers.Batch, problems=('conflict',))
 def resume(batch_id: UUID) -> JSONObject:
     """Go on sending it; 409 when it was cancelled."""
-    batches.resume(find(batch_id).id)
+    batches.resume(_find(batch_id).id)
     wake(SEND)
     return show(batch_id)
 
@@ -173,5 +172,5 @@ def resume(batch_id: UUID) -> JSONObject:
 @describe(message_answers.Batch, problems=('conflict',))
 def cancel(batch_id: UUID) -> JSONObject:
     """Take back, for good, what nobody has claimed."""
-    batches.cancel(find(batch_id).id)
+    batches.cancel(_find(batch_id).id)
     return show(batch_id)

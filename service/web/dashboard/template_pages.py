@@ -11,7 +11,7 @@ from service.messages import message_list
 from service.runtime.errors import Conflict
 from service.templates import template_form
 from service.web import request_input, templates
-from service.web.auth import current_key, scope
+from service.web.auth import chatbots_to_list, scope
 from service.web.dashboard.chatbot_choice import chatbot_choices
 from service.web.dashboard.pages import done, pages, render
 from service.web.request_input import query_parameters
@@ -60,9 +60,7 @@ def _waiting(waba_id: str, names: list[str]) -> Counter[tuple[str, str, str]]:
 
 
 def _waiting_rows(waba_id: str, names: list[str]) -> list[JSONObject]:
-    seen = current_key().chatbot_ids
-    chatbots = None if seen is None else sorted(seen)
-    return message_list.waiting_for_templates(waba_id, names, chatbots)
+    return message_list.waiting_for_templates(waba_id, names, chatbots_to_list(None))
 
 
 @blueprint.get('/templates/<name>')
