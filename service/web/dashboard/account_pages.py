@@ -1,9 +1,8 @@
 """Accounts for a person: whether they can send, what Meta says of them, and what mends it."""
 
-from flask import request, url_for
+from flask import url_for
 from werkzeug.wrappers import Response
 
-from service.accounts.account import SEND_STATES
 from service.runtime.errors import Unavailable
 from service.web import accounts, diagnostics
 from service.web.auth import scope
@@ -18,14 +17,7 @@ blueprint = pages('accounts', __name__)
 @query_parameters('send_state', 'limit', 'cursor')
 def index() -> str:
     """List accounts, the newest first."""
-    found = accounts.index()
-    return render(
-        'accounts.html',
-        accounts=found['data'],
-        next_cursor=found['next_cursor'],
-        states=SEND_STATES,
-        state=request.args.get('send_state') or None,
-    )
+    return render('accounts.html', **accounts.index())
 
 
 @blueprint.get('/accounts/<chatbot_id>')
@@ -34,14 +26,12 @@ def index() -> str:
 def show(chatbot_id: str) -> str:
     """Show an account, and all that Meta told of it; `examine`: the doctor looks, at Meta too."""
     is_asked = choice('examine', ('now',)) is not None
-    told = accounts.show_health(chatbot_id)
     return render(
         'account.html',
         account=accounts.show(chatbot_id),
         brakes=_brakes(chatbot_id),
         examined=diagnostics.diagnose(chatbot_id) if is_asked else None,
-        told=told['data'],
-        next_cursor=told['next_cursor'],
+        told=accounts.show_health(chatbot_id),
     )
 
 

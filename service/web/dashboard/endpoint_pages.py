@@ -7,7 +7,6 @@ from flask import request, url_for
 from werkzeug.wrappers import Response
 
 from service.events import delivery_list
-from service.events.endpoint import KINDS
 from service.runtime.errors import Invalid
 from service.web import endpoints, events
 from service.web.auth import scope
@@ -23,14 +22,7 @@ REPLAY_HOURS = (1, 6, 24, 72)
 @query_parameters('kind', 'chatbot_id', 'limit', 'cursor')
 def index() -> str:
     """List endpoints, the newest first."""
-    found = endpoints.index()
-    return render(
-        'endpoints.html',
-        endpoints=found['data'],
-        next_cursor=found['next_cursor'],
-        kinds=KINDS,
-        kind=request.args.get('kind') or None,
-    )
+    return render('endpoints.html', **endpoints.index())
 
 
 @blueprint.get('/endpoints/<uuid:endpoint_id>')
@@ -38,14 +30,11 @@ def index() -> str:
 @query_parameters('status', 'limit', 'cursor')
 def show(endpoint_id: UUID) -> str:
     """Show an endpoint, and what became of each event for it."""
-    found = endpoints.deliveries(endpoint_id)
     return render(
         'endpoint.html',
         endpoint=endpoints.show(endpoint_id),
-        deliveries=found['data'],
-        next_cursor=found['next_cursor'],
+        deliveries=endpoints.deliveries(endpoint_id),
         statuses=delivery_list.STATUSES,
-        status=request.args.get('status') or None,
         hours=REPLAY_HOURS,
     )
 

@@ -5,7 +5,7 @@ from base64 import b64decode
 from collections import Counter
 from uuid import UUID
 
-from flask import request, url_for
+from flask import url_for
 from werkzeug.wrappers import Response
 
 from service.web import webhook_events
@@ -25,13 +25,7 @@ def index() -> str:
     found = webhook_events.index()
     for event in found['data']:
         event['summary'] = _summary(event['items'])
-    return render(
-        'webhooks.html',
-        events=found['data'],
-        next_cursor=found['next_cursor'],
-        statuses=webhook_events.STATUSES,
-        status=request.args.get('status') or None,
-    )
+    return render('webhooks.html', statuses=webhook_events.STATUSES, **found)
 
 
 def _summary(items: list[JsonObject]) -> list[JsonObject]:

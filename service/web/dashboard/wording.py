@@ -1,6 +1,6 @@
 """How the dashboard says values: numbers, times, durations, rates, and the tone of a state."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -81,9 +81,9 @@ def words(name: object) -> str:
     return NONE if name is None else str(name).replace('_', ' ').lower()
 
 
-def double(state: str) -> tuple[str, str]:
-    """A state with its label, as a choice."""
-    return state, words(state).capitalize()
+def choices(states: Iterable[str]) -> list[tuple[str | None, str]]:
+    """All, or one of these states: (value, label) of each."""
+    return [(None, 'All'), *((state, words(state).capitalize()) for state in states)]
 
 
 FILTERS: dict[str, Callable[..., Any]] = {
@@ -94,5 +94,5 @@ FILTERS: dict[str, Callable[..., Any]] = {
     'moment': moment,
     'tone': tone,
     'words': words,
-    'double': double,
+    'choices': choices,
 }
