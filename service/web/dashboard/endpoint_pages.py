@@ -14,7 +14,7 @@ from service.web.dashboard.pages import done, pages, render
 from service.web.request_input import query_parameters
 
 blueprint = pages('endpoints', __name__)
-REPLAY_HOURS = (1, 6, 24, 72)
+REPLAY_HOURS = {'1': '1 h', '6': '6 h', '24': '1 d', '72': '3 d'}
 
 
 @blueprint.get('/endpoints')
@@ -75,7 +75,7 @@ def resume(endpoint_id: UUID) -> Response:
 def replay(endpoint_id: UUID) -> Response:
     """Deliver what happened in the last hours once more."""
     hours = request.form.get('hours', '')
-    if hours not in map(str, REPLAY_HOURS):
+    if hours not in REPLAY_HOURS:
         raise Invalid('Choose how far back.', {'hours': ['Must be one of those that are shown.']})
     until = datetime.now(UTC)
     count = endpoints.replay_stretch(endpoint_id, until - timedelta(hours=int(hours)), until)
