@@ -24,6 +24,7 @@ LIVE = 4000  # milliseconds; the page asks every 2 seconds
 # A mark on the window, which a reload would take away.
 MARK = 'window.isStillHere = true'
 STICKS_OUT = '() => document.documentElement.scrollWidth - document.documentElement.clientWidth'
+SPREADS = '() => document.documentElement.scrollHeight - document.body.offsetHeight'  # below its end
 
 
 class Operator:
@@ -180,6 +181,7 @@ def test_who_reads_further_up_stays_there(gateway, phone, operator):
         gateway.backend.send(to=f'+{phone.number}', text=f'Line {number}\n' * 5)
     operator.open(phone, gateway)
     expect(operator.said('Line 11')).to_be_in_viewport()
+    assert operator.page.evaluate(SPREADS) <= 0
     operator.log.evaluate('(log) => { log.scrollTop = 0; }')
     phone.write('Something new')
     expect(operator.said('Something new').first).to_be_attached(timeout=LIVE)
