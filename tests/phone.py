@@ -1,5 +1,5 @@
 """The stand-in's phone page in a real Chromium, against the real gateway: what its tests
-(test_phone_*.py) share.
+(test_phone_*.py) share, some of it with those of the dashboard.
 """
 
 import os
@@ -8,6 +8,7 @@ import shutil
 from itertools import count
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect, sync_playwright
 
 from tests.gateway import Gateway
@@ -36,6 +37,8 @@ WATCH = """() => {
   new MutationObserver(look).observe(document.querySelector('#messages'), {childList: true,
     subtree: true});
 }"""
+# By how many pixels a page is wider than its window.
+STICKS_OUT = '() => document.documentElement.scrollWidth - document.documentElement.clientWidth'
 # What sticks out of the screen, on either side, and what can be scrolled sideways.
 TOO_WIDE = """() => [...document.querySelectorAll('body, body *')].filter((one) => {
   const {left, right, width} = one.getBoundingClientRect();
@@ -153,6 +156,17 @@ def chromium():
         browser = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
         yield browser
         browser.close()
+
+
+def axe(page):
+    """What axe-core holds against the page as it is now, best practices included."""
+    page.evaluate('() => Promise.allSettled(document.getAnimations().map((one) => one.finished))')
+    found = Axe().run(page).response['violations']
+    return [
+        (one['id'], node['html'][:200], node['failureSummary'])
+        for one in found
+        for node in one['nodes']
+    ]
 
 
 @pytest.fixture

@@ -5,12 +5,11 @@ test-page`.
 import json
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect
 
 from tests.content.test_media_types import sample
 from tests.dashboard import PATH
-from tests.phone import HARM, PATIENCE, chromium, gateway, of, phone, pick_up
+from tests.phone import HARM, PATIENCE, STICKS_OUT, axe, chromium, gateway, of, phone, pick_up
 
 pytestmark = pytest.mark.browser
 
@@ -23,8 +22,8 @@ SCREENS = {
 LIVE = 4000  # milliseconds; the page asks every 2 seconds
 # A mark on the window, which a reload would take away.
 MARK = 'window.isStillHere = true'
-STICKS_OUT = '() => document.documentElement.scrollWidth - document.documentElement.clientWidth'
-SPREADS = '() => document.documentElement.scrollHeight - document.body.offsetHeight'  # below its end
+# By how many pixels a page can be scrolled below its end.
+SPREADS = '() => document.documentElement.scrollHeight - document.body.offsetHeight'
 
 
 class Operator:
@@ -82,16 +81,6 @@ def operate(gateway, chromium):
 @pytest.fixture
 def operator(operate):
     return operate()
-
-
-def axe(page):
-    """What axe-core holds against the page, best practices included."""
-    found = Axe().run(page).response['violations']
-    return [
-        (one['id'], node['html'][:200], node['failureSummary'])
-        for one in found
-        for node in one['nodes']
-    ]
 
 
 def greet(phone):

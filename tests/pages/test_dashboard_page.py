@@ -4,13 +4,12 @@ import os
 from pathlib import Path
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect
 
 from tests import dashboard_world
 from tests.dashboard import PATH
 from tests.people import sql
-from tests.phone import PATIENCE, chromium
+from tests.phone import PATIENCE, STICKS_OUT, axe, chromium
 
 pytestmark = pytest.mark.browser
 
@@ -30,7 +29,6 @@ INSERT INTO template (waba_id, name, language, status, category, components)
 SELECT waba_id, 'LONG', 'en_US', 'APPROVED', 'utility', '[{"type": "BODY", "text": "LONG"}]'
 FROM whatsapp_cloud_account
 """
-STICKS_OUT = '() => document.documentElement.scrollWidth - document.documentElement.clientWidth'
 PAGES = ('', '/webhooks', '/endpoints', '/accounts', '/accounts/bakery', '/accounts/florist', '/no')
 
 
@@ -71,16 +69,6 @@ def visit(web, world, chromium):
 @pytest.fixture(params=SCREENS.values(), ids=SCREENS)
 def screen(request):
     return request.param
-
-
-def axe(page):
-    """What axe-core holds against the page, best practices included."""
-    found = Axe().run(page).response['violations']
-    return [
-        (one['id'], node['html'][:200], node['failureSummary'])
-        for one in found
-        for node in one['nodes']
-    ]
 
 
 def first_links(page, *lists):

@@ -6,10 +6,9 @@ import json
 
 import pytest
 import requests
-from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect
 
-from tests.phone import buttons, chromium, gateway, phone, pick_up, send
+from tests.phone import axe, buttons, chromium, gateway, phone, pick_up, send
 from tests.stack import PHONE_NUMBER_ID
 from tests.system.test_examples import EXAMPLES
 
@@ -32,19 +31,6 @@ STYLE = (
 )
 
 
-def axe(phone):
-    """What axe-core holds against the page as it is now, best practices included."""
-    phone.page.evaluate(
-        '() => Promise.allSettled(document.getAnimations().map((one) => one.finished))'
-    )
-    found = Axe().run(phone.page).response['violations']
-    return [
-        (one['id'], node['html'][:200], node['failureSummary'])
-        for one in found
-        for node in one['nodes']
-    ]
-
-
 def style(locator):
     return dict(zip(('border', 'width', 'outline', 'color'), locator.evaluate(STYLE), strict=True))
 
@@ -61,12 +47,12 @@ def test_axe_finds_nothing_while_a_person_has_the_chat(gateway, phone, scheme):
     phone.page.get_by_text('Write as the business').click()
     phone.page.get_by_role('button', name='Take over').click()
     expect(phone.page.locator('#pause')).to_contain_text('Maria has this chat')
-    assert axe(phone) == []
+    assert axe(phone.page) == []
 
 
 def test_axe_finds_nothing_in_a_chat(gateway, phone, scheme):
     phone.page.emulate_media(**scheme)
-    assert axe(phone) == []
+    assert axe(phone.page) == []
     phone.write('Is it open today?')
     expect(phone.theirs('You said: Is it').get_by_title('read: reported')).to_be_visible()
     send(
@@ -85,7 +71,7 @@ def test_axe_finds_nothing_in_a_chat(gateway, phone, scheme):
     phone.calls.first.locator('summary').click()
     expect(phone.calls.first.get_by_role('group', name='Answer')).to_be_visible()
     phone.page.get_by_text('Write as the business').click()
-    assert axe(phone) == []
+    assert axe(phone.page) == []
 
 
 def test_axe_finds_nothing_in_menus_and_dialogs(gateway, phone, scheme):
@@ -96,14 +82,14 @@ def test_axe_finds_nothing_in_menus_and_dialogs(gateway, phone, scheme):
     for name in ('Send something else', 'Choose who you are', 'Choose', 'React and more'):
         phone.messages.get_by_role('listitem').last.hover()
         phone.page.get_by_role('button', name=name, exact=True).last.click()
-        assert axe(phone) == [], name
+        assert axe(phone.page) == [], name
         phone.page.keyboard.press('Escape')
     for name in ('Location', 'Contact', 'Sticker'):
         phone.attach(name)
-        assert axe(phone) == [], name
+        assert axe(phone.page) == [], name
         phone.page.keyboard.press('Escape')
     phone.file('Document', name='notes.txt', mimeType='text/plain', buffer=b'Some notes')
-    assert axe(phone) == []
+    assert axe(phone.page) == []
 
 
 def test_axe_finds_nothing_in_any_type_of_message(gateway, phone, scheme):
@@ -118,13 +104,13 @@ def test_axe_finds_nothing_in_any_type_of_message(gateway, phone, scheme):
         requests.post(url, json=body, headers={'Authorization': 'Bearer any'}, timeout=10)
     phone.attach('Something unsupported')
     expect(phone.messages.locator('.theirs').nth(15)).to_be_visible()
-    assert axe(phone) == []
+    assert axe(phone.page) == []
     phone.become(number='19971310260')
     gateway.backend.send('+19971310260', 'You will not get this')
     expect(
         phone.theirs('You will not get this').last.get_by_title('failed: reported')
     ).to_be_visible()
-    assert axe(phone) == []
+    assert axe(phone.page) == []
     phone.forgive('404', 'ERR_', 'shown as JSON')
 
 
@@ -133,9 +119,9 @@ def test_axe_finds_nothing_on_a_narrow_screen(pick_up, scheme):
     phone.page.emulate_media(**scheme)
     phone.write('Hello')
     expect(phone.theirs('You said: Hello').get_by_title('read: reported')).to_be_visible()
-    assert axe(phone) == []
+    assert axe(phone.page) == []
     phone.page.get_by_role('button', name='What went over the wire').click()
-    assert axe(phone) == []
+    assert axe(phone.page) == []
 
 
 def test_in_the_readers_own_colours_lines_say_what_backgrounds_said(gateway, phone):
