@@ -112,10 +112,15 @@ def _one(statement, *parameters):
     return value
 
 
-def backend_of(backend, *chatbots, scopes=('send', 'read', 'manage')):
-    """A backend with a new key for some chatbots."""
+def key_of(backend, *chatbots, scopes=('send', 'read', 'manage')):
+    """A new key for some chatbots."""
     order = {'name': 'Tenant', 'chatbot_ids': list(chatbots), 'scopes': list(scopes)}
-    return Backend(backend.transport, backend.post('/keys', order).json['key'])
+    return backend.post('/keys', order).json['key']
+
+
+def backend_of(backend, *chatbots, **more):
+    """A backend with a new key for some chatbots."""
+    return Backend(backend.transport, key_of(backend, *chatbots, **more))
 
 
 def dump():

@@ -6,7 +6,7 @@ import pytest
 
 from tests.dashboard import Person
 from tests.people import CHATBOT, WABA, sql
-from tests.web.tenants import backend_of, fill
+from tests.web.tenants import fill, key_of
 
 TEMPLATE = """
 INSERT INTO template (waba_id, name, language, status, category, components, quality, reason)
@@ -154,7 +154,7 @@ def test_without_accounts_there_are_none(application, database):
 
 def test_what_is_another_tenants_is_not_there(application, backend, meta, workers):
     world = fill(backend, meta, workers)
-    key = backend_of(backend, 'other').headers['Authorization'].removeprefix('Bearer ')
+    key = key_of(backend, 'other')
     person = Person(application).log_in(key)
     theirs, own = world['acme'].batch_id, world['other'].batch_id
     page = person.get('/batches')
@@ -174,8 +174,7 @@ def test_what_is_another_tenants_is_not_there(application, backend, meta, worker
 
 
 def test_a_key_that_only_reads_changes_nothing(application, backend, acme, batch):
-    reader = backend_of(backend, CHATBOT, scopes=('read',))
-    key = reader.headers['Authorization'].removeprefix('Bearer ')
+    key = key_of(backend, CHATBOT, scopes=('read',))
     person = Person(application).log_in(key)
     page = person.get(f'/batches/{batch}')
     assert 'Pause' not in page.text

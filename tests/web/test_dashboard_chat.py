@@ -22,7 +22,7 @@ from tests.people import (
     status_of,
     text_message,
 )
-from tests.web.tenants import backend_of, fill
+from tests.web.tenants import fill, key_of
 
 HARM = '<script>alert("x")</script><img src=x onerror=alert(1)>'
 BODY = [
@@ -367,8 +367,7 @@ def test_a_template_is_filled_in_and_sent(person, acme, ines):
 
 
 def test_a_key_without_send_sees_and_does_nothing(application, backend, acme, ines):
-    reader = backend_of(backend, CHATBOT, scopes=('read',))
-    key = reader.headers['Authorization'].removeprefix('Bearer ')
+    key = key_of(backend, CHATBOT, scopes=('read',))
     person = Person(application).log_in(key)
     page = person.get(ines)
     for label in ('Take over', 'composer', 'Send a template'):
@@ -381,7 +380,7 @@ def test_a_key_without_send_sees_and_does_nothing(application, backend, acme, in
 
 def test_what_is_another_tenants_is_not_there(application, backend, meta, workers):
     world = fill(backend, meta, workers)
-    key = backend_of(backend, 'other').headers['Authorization'].removeprefix('Bearer ')
+    key = key_of(backend, 'other')
     person = Person(application).log_in(key)
     theirs, own = world['acme'], world['other']
     assert person.get(f'/inbox/{own.conversation_id}').status_code == 200

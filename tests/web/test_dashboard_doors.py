@@ -2,6 +2,7 @@
 
 import re
 import time
+from functools import partial
 from http.cookies import SimpleCookie
 
 import pytest
@@ -10,7 +11,7 @@ from cryptography.fernet import Fernet
 from service.runtime import encryption
 from service.web.dashboard import dashboard_session, static_files
 from tests.dashboard import ORIGIN, PATH, Person
-from tests.web.tenants import backend_of
+from tests.web.tenants import key_of
 
 ID = '01930000-0000-7000-8000-000000000000'
 VALUES = {'path': 'nowhere', 'digest': 'none', 'name': 'dashboard.css', 'chatbot_id': 'acme'}
@@ -23,14 +24,9 @@ def person(application, database):
 
 @pytest.fixture
 def tenant_key(backend):
-    """tenant_key('acme', scopes=…): a key that sees these chatbots."""
+    """tenant_key(scopes=…): a key that sees the usual chatbot."""
     backend.account()
-
-    def make(*chatbots, **more):
-        made = backend_of(backend, *(chatbots or ('acme',)), **more)
-        return made.headers['Authorization'].removeprefix('Bearer ')
-
-    return make
+    return partial(key_of, backend, 'acme')
 
 
 def cookie(answer, name='dashboard'):

@@ -9,7 +9,7 @@ from service.conversations import active_conversations
 from service.web import pagination
 from tests.dashboard import Person
 from tests.people import CHATBOT, CUSTOMER, Customers, contact, envelope, sql, text_message
-from tests.web.tenants import backend_of, fill
+from tests.web.tenants import fill, key_of
 
 HARM = '<script>alert("x")</script><img src=x onerror=alert(1)>'
 
@@ -138,7 +138,7 @@ def test_what_people_write_and_call_themselves_is_text(person, people):
 
 def test_a_key_sees_its_own_chatbots_alone(application, backend, meta, workers):
     world = fill(backend, meta, workers)
-    key = backend_of(backend, 'other', 'third').headers['Authorization'].removeprefix('Bearer ')
+    key = key_of(backend, 'other', 'third')
     scoped, root = Person(application).log_in(key), Person(application).log_in()
     assert titles(root.get('/inbox')) == ['thirdSecret', 'otherSecret', 'acmeSecret']
     assert titles(scoped.get('/inbox')) == ['thirdSecret', 'otherSecret']

@@ -9,7 +9,7 @@ from tests import dashboard_world
 from tests.dashboard import PATH, Person
 from tests.listeners import Listener
 from tests.people import sql
-from tests.web.tenants import backend_of
+from tests.web.tenants import key_of
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def florist(application, backend, world):
     """florist(scopes=…): a person whose key sees the florist alone."""
 
     def log_in(**more):
-        key = backend_of(backend, 'florist', **more).headers['Authorization'].split()[1]
+        key = key_of(backend, 'florist', **more)
         return Person(application).log_in(key)
 
     return log_in

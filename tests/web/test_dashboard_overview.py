@@ -9,7 +9,7 @@ import pytest
 from service.web.dashboard import wording
 from tests import dashboard_world
 from tests.dashboard import Person
-from tests.web.tenants import backend_of
+from tests.web.tenants import key_of
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def person(application, world):
 @pytest.fixture
 def florist(application, backend, world):
     """A person whose key sees the florist alone."""
-    key = backend_of(backend, 'florist').headers['Authorization'].split()[1]
+    key = key_of(backend, 'florist')
     return Person(application).log_in(key)
 
 

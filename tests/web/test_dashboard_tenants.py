@@ -7,7 +7,7 @@ import uuid
 import pytest
 
 from tests.dashboard import Person
-from tests.web.tenants import backend_of, dump, fill
+from tests.web.tenants import dump, fill, key_of
 
 # Of a POST; what a form has not is passed over. `{}`: a tenant.
 FORM = {
@@ -31,7 +31,7 @@ def person(application, backend, world):
     """person('acme', scopes=…): somebody who has logged in with a key of these chatbots."""
 
     def log_in(*chatbots, **more):
-        key = backend_of(backend, *chatbots, **more).headers['Authorization'].split()[1]
+        key = key_of(backend, *chatbots, **more)
         return Person(application).log_in(key)
 
     return log_in

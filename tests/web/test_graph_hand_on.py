@@ -15,7 +15,7 @@ from tests.files import FileServer
 from tests.people import WABA, envelope, sql, text_message
 from tests.stack import PHONE_NUMBER_ID
 from tests.web.graph_client import GraphClient
-from tests.web.tenants import backend_of, fill
+from tests.web.tenants import backend_of, fill, key_of
 
 PICTURE = b'\x89PNG\r\n\x1a\n' + b'x' * 2000
 TOKEN = 'token-of-acme'
@@ -279,7 +279,7 @@ def test_an_answer_that_does_not_end_is_an_error_of_metas_kind(behave, says):
 def tenants(graph_url, backend, meta, workers, stand_in):
     """.acme and .other with what they have; .client sees other alone, .root sees all."""
     rows = fill(backend, meta, workers)
-    key = backend_of(backend, 'other', scopes=['send']).headers['Authorization'].split()[1]
+    key = key_of(backend, 'other', scopes=['send'])
     client, root = GraphClient(graph_url, workers, key), GraphClient(graph_url, workers)
     return SimpleNamespace(**rows, client=client, root=root)
 
@@ -340,7 +340,7 @@ def upload_at_meta(stand_in, number):
 
 def test_a_key_without_the_scope_is_told_so(graph_url, backend, workers, stand_in):
     backend.account()
-    key = backend_of(backend, 'acme', scopes=['read']).headers['Authorization'].split()[1]
+    key = key_of(backend, 'acme', scopes=['read'])
     client = GraphClient(graph_url, workers, key)
     for answer in (client.post_message(), client.request('GET', PHONE_NUMBER_ID)):
         assert (answer.status, answer.json['error']['code']) == (403, 10)
