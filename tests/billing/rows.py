@@ -31,7 +31,7 @@ def log(
     tokens=None,
 ):
     """One message that counts; its id. `kind`: Meta's pricing type, with a category."""
-    if not sql('SELECT FROM conversation WHERE chatbot_id = %s', chatbot_id):
+    if not sql('SELECT 1 FROM conversation WHERE chatbot_id = %s', chatbot_id):
         sql('INSERT INTO conversation (id, chatbot_id) VALUES (%s, %s)', new_id(), chatbot_id)
     id_ = new_id()
     is_inbound = direction == 'inbound'
