@@ -1,6 +1,7 @@
 """A person at the dashboard: a browser without a script, in this process."""
 
 import re
+from html import unescape
 from html.parser import HTMLParser
 
 PATH = '/whatsapp-cloud/dashboard'
@@ -37,6 +38,21 @@ class Person:
 
     def csrf(self):
         return re.search('name="csrf" content="([^"]+)"', self.get().text)[1]
+
+
+def older(page):
+    """The address at which the list of a page goes on; None where it ends."""
+    found = re.search(r'href="([^"]+cursor=[^"]+)" rel="next"', page.text)
+    return unescape(found[1]) if found else None
+
+
+def routes(application, method='GET'):
+    """(rule, view) of every page behind the log-in."""
+    for rule in application.url_map.iter_rules():
+        view = application.view_functions[rule.endpoint]
+        is_page = rule.endpoint.startswith('dashboard_') and view.scope != 'public'
+        if is_page and method in rule.methods:
+            yield rule, view
 
 
 class Forms(HTMLParser):

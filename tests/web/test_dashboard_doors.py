@@ -10,7 +10,7 @@ from cryptography.fernet import Fernet
 
 from service.runtime import encryption
 from service.web.dashboard import dashboard_session, static_files
-from tests.dashboard import ORIGIN, PATH, Person
+from tests.dashboard import ORIGIN, PATH, Person, routes
 from tests.web.tenants import key_of
 
 ID = '01930000-0000-7000-8000-000000000000'
@@ -39,12 +39,9 @@ def cookie(answer, name='dashboard'):
 
 def pages(application, method='GET'):
     """(path, view) of every page behind the log-in."""
-    for rule in application.url_map.iter_rules():
-        is_page = rule.endpoint.startswith('dashboard_')
-        view = application.view_functions[rule.endpoint]
-        if is_page and method in rule.methods and view.scope != 'public':
-            values = {name: VALUES.get(name, ID) for name in rule.arguments}
-            yield rule.build(values)[1], view
+    for rule, view in routes(application, method):
+        values = {name: VALUES.get(name, ID) for name in rule.arguments}
+        yield rule.build(values)[1], view
 
 
 def test_who_has_not_logged_in_is_led_to_where_they_can(application, person):

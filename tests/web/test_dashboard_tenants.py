@@ -6,6 +6,7 @@ import uuid
 
 import pytest
 
+from tests import dashboard
 from tests.dashboard import Person
 from tests.web.tenants import dump, fill, key_of
 
@@ -39,11 +40,8 @@ def person(application, backend, world):
 
 def routes(application, method):
     """(rule, view) of all pages behind the log-in, but those that are about nobody."""
-    for rule in application.url_map.iter_rules():
-        view = application.view_functions[rule.endpoint]
-        is_page = rule.endpoint.startswith('dashboard_') and view.scope != 'public'
-        is_empty = rule.endpoint.startswith(('dashboard_missing', 'dashboard_logout'))
-        if is_page and method in rule.methods and not is_empty:
+    for rule, view in dashboard.routes(application, method):
+        if not rule.endpoint.startswith(('dashboard_missing', 'dashboard_logout')):
             yield rule, view
 
 
