@@ -13,6 +13,8 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from http.client import HTTPConnection
 
+import requests
+
 from service.runtime.prepared import fill
 from tests.many_rows import QUICK
 
@@ -187,6 +189,30 @@ def read(stand):
         total = json.loads(answer)['total']
         rows.append((name, *taken, total['in'] + total['out']))
     report.table(('GET /stats, ms', 'median', f'worst of {READS}', 'messages'), rows)
+    read_pages(stand)
+
+
+def read_pages(stand):
+    """Milliseconds of the dashboard's first page, of a year, as a browser asks for it."""
+    address = f'http://127.0.0.1:{stand.web_port}/whatsapp-cloud/dashboard'
+    origin = f'http://127.0.0.1:{stand.web_port}'
+    rows = []
+    with requests.Session() as browser:
+        browser.headers['Accept'] = 'text/html'
+        form = {'key': KEY}
+        browser.post(f'{address}/login', form, headers={'Origin': origin}).raise_for_status()
+
+        def page(query):
+            answer = browser.get(f'{address}?period=year{query}')
+            answer.raise_for_status()
+            return answer.text
+
+        for name, query in (('all', ''), ('the largest chatbot', '&chatbot_id=bot0')):
+            *taken, text = timed(partial(page, query))
+            rows.append((f'a year, {name}', *taken, len(text) / 1000))
+            if 'data-chart' not in text:
+                raise RuntimeError('this is not the page of the numbers')
+    report.table(('dashboard, ms', 'median', f'worst of {READS}', 'KB'), rows)
 
 
 def scoped_key(stand, count):
@@ -196,11 +222,15 @@ def scoped_key(stand, count):
 
 
 def timings(stand, key, path):
+    return timed(partial(ask, stand, key, 'GET', path))
+
+
+def timed(read):
     """Median and worst milliseconds of some reads, and the last answer."""
     taken = []
     for _ in range(READS):
         began = time.perf_counter()
-        answer = ask(stand, key, 'GET', path)
+        answer = read()
         taken.append((time.perf_counter() - began) * 1000)
     return statistics.median(taken), max(taken), answer
 
