@@ -15,7 +15,7 @@ from service.conversations.conversation import Conversation
 from service.events import event, event_body
 from service.media.media import Media
 from service.media.storage import storage
-from service.media.storage_interface import StorageError
+from service.media.storage_interface import Piece, StorageError
 from service.messages import whole_message
 from service.messages.message import Message
 from service.privacy import erased_events
@@ -25,7 +25,7 @@ from service.runtime.ids import FIRST_ID
 from service.runtime.timestamps import to_rfc3339
 
 PAGE = 100  # messages, events or files that are read at a time
-MAX_BYTES = 2_000_000_000  # of files; what comes after that is named and left out
+MAX_BYTES = 2_000_000_000  # of files; one for which no room is left is named and left out
 FIND_IDENTITIES = """
 SELECT kind, value, seen_at FROM conversation_identity WHERE conversation_id = %s
 ORDER BY kind, value
@@ -123,7 +123,7 @@ def _statuses(ids: list[str]) -> list[Document]:
 
 
 def _media(ids: list[str]) -> list[Media]:
-    return list(Media.select().where(Media.message_id.in_(ids)))
+    return list(Media.select().where(Media.message_id.in_(ids)).order_by(Media.id))
 
 
 def _events(conversation: Conversation) -> Iterator[Document]:
@@ -141,21 +141,29 @@ def _files(
 ) -> Iterator[bytes]:
     """The files that came with the messages, and a list of those that are not here."""
     left_out: list[Document] = []
-    size = 0
+    room = MAX_BYTES
     for media in _paged(_media, conversation):
+        found = _open(media, room)
+        if isinstance(found, str):
+            left_out.append({'id': media.id, 'message_id': media.message_id, 'why': found})
+            continue
+        room -= int(media.size or 0)
         name = for_people(str(media.filename or ''), str(media.mime_type or ''), otherwise='file')
-        size += int(media.size or 0)
-        if media.status != 'stored' or size > MAX_BYTES:
-            left_out.append({'id': media.id, 'message_id': media.message_id, 'why': media.status})
-            continue
-        try:
-            piece = storage().open(str(media.storage_key))
-        except StorageError:
-            left_out.append({'id': media.id, 'message_id': media.message_id, 'why': 'missing'})
-            continue
-        with piece, archive.open(f'files/{media.id}/{name}', 'w') as entry:
-            while data := piece.read():
+        with found, archive.open(f'files/{media.id}/{name}', 'w') as entry:
+            while data := found.read():
                 entry.write(data)
                 yield pieces.take()
     archive.writestr('left_out.json', json.dumps(left_out))
     yield pieces.take()
+
+
+def _open(media: Media, room: int) -> Piece | str:
+    """A file that fits into the room; else why it is left out."""
+    if media.status != 'stored':
+        return str(media.status)
+    if int(media.size or 0) > room:
+        return 'too_large'
+    try:
+        return storage().open(str(media.storage_key))
+    except StorageError:
+        return 'missing'

@@ -7,6 +7,7 @@ import zipfile
 from service.conversations.conversation import Conversation
 from service.privacy import export
 from service.runtime.db import connection, db
+from tests.people import sql
 from tests.privacy.life import OMAR, ZOE
 
 
@@ -36,6 +37,37 @@ def test_it_holds_profile_messages_statuses_events_and_files_of_that_person_alon
     everything = b''.join(found.values()).decode('latin-1')
     assert [mark for mark in ZOE.marks() if mark not in everything] == []
     assert [mark for mark in OMAR.marks() if mark in everything] == []
+
+
+FAILED_FILE = """
+INSERT INTO media (id, chatbot_id, message_id, status, size)
+SELECT gen_random_uuid(), chatbot_id, id, 'failed', 3000000000
+FROM message m WHERE conversation_id = %s
+  AND NOT EXISTS (SELECT FROM media WHERE message_id = m.id)
+ORDER BY id LIMIT 1
+RETURNING id, message_id
+"""
+
+
+def files_of(backend, contact_id):
+    """(the files' bytes, what is left out) of an export."""
+    found = unpacked(backend.get(f'/contacts/{contact_id}/export'))
+    left_out = json.loads(found['left_out.json'])
+    return [text for name, text in found.items() if name.startswith('files/')], left_out
+
+
+def test_a_file_that_is_not_here_takes_no_room_of_others(lived, backend, monkeypatch):
+    monkeypatch.setattr(export, 'MAX_BYTES', len(ZOE.file))
+    ((failed_id, message_id),) = sql(FAILED_FILE, lived[ZOE.word])
+    files, left_out = files_of(backend, lived[ZOE.word])
+    assert files == [ZOE.file]
+    assert left_out == [{'id': failed_id, 'message_id': message_id, 'why': 'failed'}]
+
+
+def test_a_file_for_which_no_room_is_left_is_named_with_the_reason(lived, backend, monkeypatch):
+    monkeypatch.setattr(export, 'MAX_BYTES', len(ZOE.file) - 1)
+    files, (left_out,) = files_of(backend, lived[ZOE.word])
+    assert (files, left_out['why']) == ([], 'too_large')
 
 
 def test_no_connection_is_held_while_the_caller_reads(lived):
