@@ -1388,6 +1388,12 @@ CREATE TABLE row_trace (
 );
 CREATE INDEX row_trace_age ON row_trace (at);
 
+-- Who has logged out of the dashboard, for as long as a log-in lasts.
+CREATE TABLE dashboard_logout (
+    session bytea PRIMARY KEY,                  -- SHA-256 of the word that its forms carried
+    at timestamptz NOT NULL DEFAULT now()
+);
+
 -- version 14: what is too old, or a person's, is found
 
 CREATE INDEX CONCURRENTLY conversation_of_group ON conversation (chatbot_id) WHERE group_id IS NOT NULL;

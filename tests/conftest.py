@@ -89,7 +89,7 @@ TABLES = (
     'contact_event, conversation_identity, conversation_merged, conversation, webhook_event, '
     'template, template_sync, '
     'account_event, graph_outage, event_delivery, event, endpoint, api_key, '
-    'whatsapp_cloud_account, process, ended_count, row_trace, reply_request, '
+    'whatsapp_cloud_account, process, ended_count, row_trace, dashboard_logout, reply_request, '
     'hourly_delta, hourly, hourly_failure, daily, daily_failure, '
     'erased, file_deletion, retention_progress, retention_postponed'
 )

@@ -35,7 +35,7 @@ ORDER = (
     'message_fact', 'usage_log', 'idempotency_key', 'batch', 'graph_outage', 'process',
     'reply_request', 'api_key', 'endpoint', 'event', 'event_delivery', 'graph_media',
     'usage_backlog', 'usage_delta', 'usage_day', 'usage_tokens_day', 'rate', 'budget_notice',
-    'ended_count', 'row_trace',
+    'ended_count', 'row_trace', 'dashboard_logout',
     'hourly_backfill', 'hourly_delta', 'hourly', 'hourly_failure', 'daily', 'daily_failure',
     'erased', 'file_deletion', 'retention_progress', 'retention_postponed',
 )  # fmt: skip

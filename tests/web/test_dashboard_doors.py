@@ -11,6 +11,7 @@ from cryptography.fernet import Fernet
 from service.runtime import encryption
 from service.web.dashboard import dashboard_session, static_files
 from tests.dashboard import ORIGIN, PATH, Person, routes
+from tests.people import sql
 from tests.web.tenants import key_of
 
 ID = '01930000-0000-7000-8000-000000000000'
@@ -173,6 +174,18 @@ def test_logging_out_ends_it(person):
     page = person.get()
     assert person.press(page, 'Log out').location == f'{PATH}/login'
     assert person.get().status_code == 303
+
+
+def test_a_copy_of_the_cookie_opens_nothing_after_the_log_out(application, person):
+    person.log_in()
+    copy = person.browser.get_cookie('dashboard', path=PATH).value
+    other = Person(application).log_in()
+    sql("INSERT INTO dashboard_logout (session, at) VALUES ('old', now() - interval '25 hours')")
+    person.post('/logout', {'csrf': person.csrf()})
+    person.browser.set_cookie('dashboard', copy, path=PATH)
+    assert person.get().status_code == 303  # to the log-in
+    assert other.get().status_code == 200  # with the same key
+    assert sql("SELECT count(*), bool_or(session = 'old') FROM dashboard_logout") == [(1, False)]
 
 
 FOREIGN = [

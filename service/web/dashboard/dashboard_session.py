@@ -1,9 +1,10 @@
 """Who has logged in: a cookie that only this gateway can make and read.
 
 It holds no key, only its SHA-256, so each request finds the key anew: one that was deleted, or has
-expired, opens nothing any more.
+expired, opens nothing any more. Neither does a copy of the cookie after its log-out.
 """
 
+import hashlib
 import hmac
 import json
 import secrets
@@ -16,6 +17,7 @@ from werkzeug.wrappers import Response
 
 from service.accounts.api_key import Key, digest_of
 from service.runtime import encryption
+from service.runtime.db import connection, execute, fetch
 from service.runtime.errors import BadRequest, Unauthorized
 from service.web.auth import key_of_digest
 
@@ -25,6 +27,11 @@ SESSION_SECONDS = 12 * 3600
 NOTICE_SECONDS = 60  # for the next page, which shows it
 READS = ('GET', 'HEAD', 'OPTIONS')
 FOREIGN = 'This form does not come from this dashboard. Open the page anew and try again.'
+END = """
+WITH outlived AS (DELETE FROM dashboard_logout WHERE at < now() - interval '1 day')
+INSERT INTO dashboard_logout (session) VALUES (%(session)s) ON CONFLICT DO NOTHING
+"""
+FIND_ENDED = 'SELECT 1 FROM dashboard_logout WHERE session = %(session)s'
 STALE = 'This form belongs to another log-in. Open the page anew and try again.'
 
 
@@ -34,6 +41,11 @@ class Session:
 
     key: Key
     csrf: str
+
+    @property
+    def digest(self) -> bytes:
+        """What the table of log-outs knows it by."""
+        return hashlib.sha256(self.csrf.encode()).digest()
 
 
 def current() -> Session:
@@ -62,8 +74,8 @@ def _read() -> Session:
             time.time() - at < SESSION_SECONDS
         ):
             key = key_of_digest(bytes.fromhex(digest))
-            if key is not None:
-                return Session(key, csrf)
+            if key is not None and not _has_ended(found := Session(key, csrf)):
+                return found
     raise Unauthorized('Log in first.')
 
 
@@ -77,7 +89,14 @@ def open_session(answer: Response, text: str) -> None:
     _set(answer, COOKIE, content, SESSION_SECONDS)
 
 
+def _has_ended(session: Session) -> bool:
+    with connection():
+        return bool(fetch(FIND_ENDED, {'session': session.digest}))
+
+
 def close_session(answer: Response) -> None:
+    """Log out: neither this browser's cookie nor a copy of it opens anything any more."""
+    execute(END, {'session': current().digest})
     for name in (COOKIE, NOTICE_COOKIE):
         answer.delete_cookie(name, path=PATH)
 
