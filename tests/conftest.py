@@ -256,7 +256,7 @@ def file_server(backend, setting):
     backend.account(responder={'kind': 'none'})
     with FileServer(CONTENT) as there:
         setting('GRAPH_API_URL', there.url)
-        setting('GRAPH_TIMEOUT', 0.5)
+        setting('GRAPH_TIMEOUT', 1)
         yield there
 
 
@@ -287,7 +287,7 @@ def back_room(database, stand_in, tmp_path):
         processes.start('worker_send')
         processes.start('clock')
         stack.wait_until(
-            lambda: all('started' in processes.logs(name) for name in ('worker_send', 'clock')), 20
+            lambda: all('started' in processes.logs(name) for name in ('worker_send', 'clock')), 60
         )
         return processes
 

@@ -123,13 +123,13 @@ def rate(monkeypatch):
 
 
 def in_pieces(handler):
-    """Nine bytes within 1.6 s: for longer than GRAPH_TIMEOUT, but faster than a file has to be."""
+    """Nine pieces within 1.8 s: longer than GRAPH_TIMEOUT, but faster than a file has to be."""
     handler.send_response(200)
     handler.send_header('Content-Length', '1800')
     handler.end_headers()
     for _ in range(9):
         handler.wfile.write(b'x' * 200)
-        time.sleep(0.15)
+        time.sleep(0.2)
 
 
 def test_a_file_may_take_as_long_as_its_size_needs(acme, meta, workers, file_server, rate):

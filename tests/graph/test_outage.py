@@ -110,6 +110,7 @@ def test_whatever_the_outage_looks_like_nothing_fails(
     for _ in range(5):
         all_sent(acme, workers)
     assert states(acme) <= {'queued', 'unknown'}
+    setting('GRAPH_TIMEOUT', 30)  # a busy machine is no outage
     road.open()
     wait_until(lambda: all_sent(acme, workers), 30, 0.3)
     assert states(acme) == {'accepted'}

@@ -44,7 +44,7 @@ def silent(handler):
     handler.send_header('Content-Length', '9')
     handler.end_headers()
     handler.wfile.write(b'a pi')
-    time.sleep(1)
+    time.sleep(2)
     handler.close_connection = True
 
 

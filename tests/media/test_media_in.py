@@ -282,4 +282,4 @@ def test_the_errand_is_rung_for_at_once(acme, meta, workers):
     with Redis.from_url(settings.REDIS_URL) as client:
         client.delete('bell:whatsapp-cloud-errands')  # the new account rang it for its templates
         comes_in(meta, workers, media_message('1', wamid='wamid.2'))
-        wait_until(lambda: client.exists('bell:whatsapp-cloud-errands'), 3)
+        wait_until(lambda: client.exists('bell:whatsapp-cloud-errands'))

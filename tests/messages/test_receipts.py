@@ -246,7 +246,7 @@ def test_a_receipt_waits_for_no_responder_and_no_responder_for_a_receipt(
         wait_until(lambda: platform.asks)
         workers.errands()
         assert [ask['body']['message_id'] for ask in graph.asks] == ['wamid.A']
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 15
         platform.says('Hi!')
         platform.open.set()
         assert replies.close(10)

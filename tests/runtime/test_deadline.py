@@ -99,7 +99,7 @@ def test_the_second_address_gets_its_turn_when_the_first_is_silent(monkeypatch):
         places = [full.getsockname(), ('127.0.0.1', server.port)]
         found = [(socket.AF_INET, socket.SOCK_STREAM, 6, '', place) for place in places]
         monkeypatch.setattr(socket, 'getaddrinfo', lambda *arguments, **more: found)
-        with deadline.within(4):
+        with deadline.within(8):
             assert deadline.pool_manager().request('GET', 'http://two.example/').data == b'ok'
     for one in (*waiting, full):
         one.close()
@@ -158,13 +158,13 @@ def test_a_connection_is_used_again_and_each_call_has_its_own_time():
     def behave(connection):
         while connection.recv(65536):
             asked.append(1)
-            time.sleep(0.3)
+            time.sleep(0.8)
             connection.sendall(HEAD + b'ok')
 
     with RawServer(behave) as server:
         manager = deadline.pool_manager()
         for _ in range(4):
-            with deadline.within(1):
+            with deadline.within(3):
                 assert manager.request('GET', f'http://127.0.0.1:{server.port}/').data == b'ok'
         wait_until(lambda: len(asked) == 4)
         assert len(server.connections) == 1

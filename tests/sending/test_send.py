@@ -4,7 +4,6 @@ Retries: test_retries.py.
 """
 
 import threading
-import time
 from itertools import pairwise
 
 import pytest
@@ -303,20 +302,18 @@ def test_a_failed_status_that_was_faster_than_the_answer_keeps_its_error(
 def test_messages_to_one_person_arrive_in_order_while_others_go_side_by_side(
     acme, workers, stand_in
 ):
-    stand_in.config(latency=0.1)
+    stand_in.config(latency=0.2)
     for n in range(10):
         acme.send('+12025550143', text=f'{n}')
         acme.send(f'+1202555020{n}')
-    began = time.monotonic()
-    wait_until(lambda: workers.send() or acme.messages(status='queued') == [], 10)
+    wait_until(lambda: workers.send() or acme.messages(status='queued') == [])
     calls = stand_in.sends()
     to_one = [call for call in calls if call['recipient'] == CUSTOMER]
     assert [call['body']['text']['body'] for call in to_one] == [str(n) for n in range(10)]
     gaps = [later['monotonic'] - earlier['monotonic'] for earlier, later in pairwise(to_one)]
-    assert min(gaps) >= 0.1  # one is answered before the next leaves
+    assert min(gaps) >= 0.2  # one is answered before the next leaves
     others = [call['monotonic'] for call in calls if call['recipient'] != CUSTOMER]
-    assert max(others) - min(others) < 0.5
-    assert time.monotonic() - began < 4
+    assert max(others) < to_one[5]['monotonic']
 
 
 def test_a_message_that_is_tried_again_keeps_those_behind_it_waiting(acme, workers, stand_in):

@@ -46,7 +46,7 @@ def _reservations():
     return os.open(f'/tmp/free-ports-{os.getuid()}', os.O_CREAT | os.O_WRONLY, 0o600)
 
 
-def wait_until(condition, timeout=10, interval=0.02, message='condition not met'):
+def wait_until(condition, timeout=30, interval=0.02, message='condition not met'):
     """The first true value of condition(); after `timeout` s AssertionError with the message or
     what message() says.
     """

@@ -772,7 +772,7 @@ def test_the_page_is_self_contained(simulator):
 def test_a_signal_ends_it_at_once(number):
     with running() as (process, _):
         process.send_signal(number)
-        assert process.wait(timeout=3) == 0
+        assert process.wait(timeout=15) == 0
 
 
 def test_flags_may_come_from_the_environment():

@@ -43,7 +43,7 @@ def waiters(backend, web):
     """As many as may wait."""
     backend.account(responder={'kind': 'none'})
     found = [Waiter(web.url) for _ in range(MAX_WAITERS + 1)]
-    (refused,) = wait_until(lambda: [one for one in found if one.answer is not None])
+    (refused,) = wait_until(lambda: [one for one in found if one.answer is not None], 15)
     assert refused.answer.status_code == 429
     return [one for one in found if one is not refused]
 

@@ -53,7 +53,7 @@ def key():
 
 
 def soon():
-    return time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime(time.time() + 2))
+    return time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime(time.time() + 5))
 
 
 def deactivated(backend):

@@ -76,7 +76,7 @@ def test_statuses_of_one_bus_are_worked_off_together_and_messages_before(meta):
         assert process.process_due() == 1
         assert process.process_due() == 0
         assert sql('SELECT direction FROM message') == [('inbound',)]
-        assert wait_until(process.process_due, 5) == 3
+        assert wait_until(process.process_due) == 3
 
 
 def test_the_drain_that_is_woken_for_one_alone_works_it_off(meta, monkeypatch):
