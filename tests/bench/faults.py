@@ -167,7 +167,7 @@ class Run:
             connection.cursor() as cursor,
         ):
             cursor.execute(statement)
-            return cursor.fetchall() if cursor.description else []
+            return cursor.fetchall() if cursor.description is not None else []
 
     def _report(self, ledger):
         """How many promises were broken."""

@@ -346,7 +346,7 @@ def test_the_release_mends_a_database_of_the_version_before(postgres, monkeypatc
     def run(statement, *values):
         with database, database.cursor() as cursor:
             cursor.execute(statement, values)
-            return cursor.fetchall() if cursor.description else []
+            return cursor.fetchall() if cursor.description is not None else []
 
     run(ACCOUNT)
     spoil = Spoiler(run)

@@ -92,7 +92,7 @@ def run(url, *statements):
     with closing(psycopg2.connect(url)) as connection, connection, connection.cursor() as cursor:
         for statement in statements:
             cursor.execute(statement)
-        return cursor.fetchall() if cursor.description else None
+        return cursor.fetchall() if cursor.description is not None else None
 
 
 class Traffic:

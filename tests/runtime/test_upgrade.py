@@ -77,7 +77,7 @@ def former(postgres, monkeypatch):
 def rows(url, statement):
     with closing(psycopg2.connect(url)) as connection, connection, connection.cursor() as cursor:
         cursor.execute(statement)
-        return cursor.fetchall() if cursor.description else None
+        return cursor.fetchall() if cursor.description is not None else None
 
 
 def indexes(url):

@@ -41,4 +41,4 @@ def run(server, statements):
     with closing(server.connect()) as connection, connection.cursor() as cursor:
         connection.autocommit = True
         cursor.execute(statements)
-        return cursor.fetchall() if cursor.description else []
+        return cursor.fetchall() if cursor.description is not None else []

@@ -86,7 +86,7 @@ class Plans:
     def rows(self, sql):
         with self.session.cursor() as cursor:
             cursor.execute(sql)
-            return cursor.fetchall() if cursor.description else []
+            return cursor.fetchall() if cursor.description is not None else []
 
     def fill(self, messages, waiting):
         with self.session.cursor() as cursor:
