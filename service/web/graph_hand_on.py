@@ -102,7 +102,7 @@ def _note_change(account: Account, edge: str, answer: Answer) -> None:
     if edge == 'media' and meta_id:
         graph_media.add_uploaded(meta_id, str(account.chatbot_id))
     if edge == 'message_templates':
-        template.request_sync([account.waba_id])
+        template.request_sync([account.waba_id], gap=0)
         wake(ERRANDS)
 
 

@@ -6,7 +6,7 @@ import time
 import pytest
 
 from service.sending import outbox
-from tests.people import CUSTOMER, envelope, sql, text_message
+from tests.people import CUSTOMER, WABA, envelope, sql, text_message
 from tests.raw_server import RawServer
 from tests.stack import PHONE_NUMBER_ID
 from tests.web.graph_client import TEXT
@@ -82,6 +82,26 @@ def test_what_the_gateway_does_not_know_is_left_to_meta_to_judge(kind, graph, st
     content = OF_TOMORROW[kind]
     graph.send({'to': CUSTOMER, 'type': kind, kind: content})
     assert stand_in.sends()[0]['body'][kind] == content
+
+
+def test_a_template_is_sent_before_its_list_is_read_again(graph, workers, stand_in):
+    stand_in.config(strict=True)
+    workers.errands()
+    made = {
+        'name': 'order_new',
+        'language': 'en_US',
+        'category': 'UTILITY',
+        'components': [{'type': 'BODY', 'text': 'Your order is new.'}],
+    }
+    assert graph.request('POST', f'{WABA}/message_templates', json=made).status == 200
+    is_due = 'SELECT due_at <= clock_timestamp() FROM template_sync WHERE waba_id = %s'
+    assert sql(is_due, WABA) == [(True,)], 'they are read again at once'
+    body = {'to': CUSTOMER, 'type': 'template'}
+    named = {'name': 'order_new', 'language': {'code': 'en_US'}}
+    answer = graph.send({**body, 'template': named})
+    assert answer.status == 200, answer.json
+    refused = graph.send({**body, 'template': {**named, 'name': 'order_lost'}})
+    assert (refused.status, refused.json['error']['code']) == (404, 132001), "Meta's own refusal"
 
 
 def test_fields_that_only_meta_knows_go_to_meta(graph, stand_in):
