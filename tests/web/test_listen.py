@@ -184,3 +184,12 @@ def test_a_key_of_the_environment_of_the_gateway_is_taken(web, backend, service,
     options = ('--url', web.url, '--forward-to', service.url)
     running = listener(*options, GATEWAY_KEY='', API_KEYS='test-key,second-key')
     wait_until(lambda: 'Ctrl-C ends it' in running.said(), 30, message=running.said)
+
+
+def test_the_gateway_is_looked_for_at_the_port_of_the_environment(web, backend, service, listener):
+    backend.account()
+    running = listener('--forward-to', service.url, PORT=str(web.port))
+    wait_until(lambda: 'Ctrl-C ends it' in running.said(), 30, message=running.said)
+    wrong = listener('--forward-to', service.url, PORT='none')
+    assert wrong.ends() == 2
+    assert 'PORT must be a number' in wrong.said()

@@ -139,6 +139,14 @@ def _key(given: str | None) -> str:
         raise click.UsageError('Name a key: --key, or GATEWAY_KEY in the environment.') from None
 
 
+def _own_address() -> str:
+    """Where the gateway of this environment listens."""
+    try:
+        return f'http://127.0.0.1:{settings.PORT}'
+    except ConfigError as error:
+        raise click.UsageError(str(error)) from None
+
+
 def _address(context: click.Context, parameter: click.Parameter, value: str) -> str:
     """Check an address of an option; the one of the gateway may have the prefix of its API."""
     if not value.startswith(('http://', 'https://')):
@@ -167,8 +175,8 @@ def _secret(context: click.Context, parameter: click.Parameter, value: str | Non
 @click.option(
     '--url',
     envvar='GATEWAY_URL',
-    default='http://127.0.0.1:8000',
-    show_default=True,
+    default=_own_address,
+    show_default='http://127.0.0.1 with PORT, or 8000',
     callback=_address,
     help='The gateway; or GATEWAY_URL.',
 )
