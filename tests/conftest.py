@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 from types import SimpleNamespace
 
+import hypothesis
 import pytest
 from cryptography.fernet import Fernet
 
@@ -19,6 +20,15 @@ from tests import stack
 
 DIRECTORY = Path(tempfile.mkdtemp(prefix='gateway-test-'))
 atexit.register(shutil.rmtree, DIRECTORY, ignore_errors=True)
+
+# The same examples in every run, however busy the machine is; --hypothesis-profile=default: others.
+hypothesis.settings.register_profile(
+    'suite',
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
+hypothesis.settings.load_profile('suite')
 
 GIVEN = (
     {} if 'PYTEST_XDIST_WORKER' in os.environ else os.environ
