@@ -626,7 +626,8 @@ def test_a_pause_of_either_half_holds_for_the_person(
     by_phone, by_user = sorted(backend.conversations(), key=lambda one: one['wa_id'] is None)
     paused, other = (by_phone, by_user) if older_is_paused else (by_user, by_phone)
     backend.post(f'/conversations/{paused["id"]}/pause', {'minutes': 30, 'assignee': 'maria'})
-    sql('UPDATE conversation SET reply_due_at = now(), turns = 2, turns_on = current_date')
+    today = "(now() AT TIME ZONE 'UTC')::date"
+    sql(f'UPDATE conversation SET reply_due_at = now(), turns = 2, turns_on = {today}')
     meta.webhook(envelope([text_message('Both', 'wamid.3', user='US.1')]))
     workers.incoming()
     (merged,) = backend.conversations()

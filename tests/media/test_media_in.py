@@ -97,7 +97,7 @@ def test_every_payload_with_a_file_has_its_row_and_says_when_meta_has_it_no_more
 def test_no_other_payload_has_one(acme, meta, workers):
     """Nor anything in them keeps a batch from being stored."""
     names = [entry['file'] for entry in MANIFEST['files']]
-    for name in {name.removesuffix('.json') for name in names} - WITH_MEDIA.keys():
+    for name in sorted({name.removesuffix('.json') for name in names} - WITH_MEDIA.keys()):
         meta.webhook(meta.payload(name))
     workers.incoming()
     with_rows = sql('SELECT DISTINCT m.type FROM media JOIN message m ON m.id = message_id')

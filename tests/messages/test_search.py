@@ -388,7 +388,8 @@ def test_the_release_asks_for_all_and_later_for_what_came_meanwhile(acme):
     (insert,) = re.findall(r'INSERT INTO message_backfill VALUES.*?;', section, re.DOTALL)
     sent = acme.send()['id']
     sql(insert)
-    first, second = sql('SELECT next_id, first_id, due_at <= now() FROM message_backfill')
+    both = 'SELECT next_id, first_id, due_at <= now() FROM message_backfill ORDER BY id'
+    first, second = sql(both)
     assert first == (message_search.LAST_ID, message_list.FIRST_ID, True)
     assert second[0] == message_search.LAST_ID
     assert not second[2]

@@ -159,7 +159,7 @@ def press_until(page, key, wanted, most=60):
 def test_long_names_stick_out_nowhere(visit):
     sql(LONG_NAMES.replace('LONG', LONG))
     ((conversation,),) = sql('SELECT conversation_id FROM message ORDER BY id DESC LIMIT 1')
-    ((endpoint,),) = sql('SELECT id FROM endpoint LIMIT 1')
+    ((endpoint,),) = sql('SELECT id FROM endpoint ORDER BY id LIMIT 1')
     page = visit(viewport={'width': 390, 'height': 844})
     chat, form = f'/inbox/{conversation}', f'template?template={LONG}+en_US'
     template = f'/templates/{LONG}?chatbot_id=bakery&language=en_US'
