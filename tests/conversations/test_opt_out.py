@@ -148,7 +148,7 @@ def test_what_crosses_a_stop_is_caught_at_the_claim(acme, people, workers, stand
 
 def test_a_stop_while_a_bulk_is_being_sent_is_kept(acme, people, workers, stand_in, setting):
     setting('SEND_CONCURRENCY', 4)
-    stand_in.config(latency=0.05)
+    stand_in.config(latency=0.2)
     recipients = [f'+1202555{number:04}' for number in range(60)]
     for number in range(30, 60):
         people.meta.webhook(

@@ -133,7 +133,7 @@ def test_what_passes_is_tried_again_for_some_hours_and_then_given_up(backend, gr
         workers.errands()
         assert len(graph.asks) == calls
         (seconds,) = due()
-        assert delay - 1 < seconds <= delay
+        assert delay - 1.9 < seconds <= delay
         make_due()
     workers.errands()
     assert due() == [None]
@@ -166,7 +166,7 @@ def test_a_lost_answer_is_asked_for_again(backend, graph, hear, workers, status,
     graph.answer(status, body)
     backend.post(f'/messages/{hear()}/read')
     workers.errands()
-    assert 1 < due()[0] <= 2
+    assert 0 < due()[0] <= 2
 
 
 def test_typing_that_comes_late_is_not_shown_any_more(backend, graph, hear, workers):

@@ -265,7 +265,7 @@ def test_a_failing_responder_is_asked_again_after_2_4_and_8_seconds_and_then_the
     for attempt, delay in enumerate((2, 4, 8), start=1):
         workers.incoming()
         ((seconds, attempts, error),) = due()
-        assert delay - 1 < seconds <= delay
+        assert delay - 1.9 < seconds <= delay
         assert attempts == len(platform.asks) == attempt
         assert error == {
             'title': 'the responder answered HTTP 500',
@@ -298,7 +298,7 @@ def test_a_responder_that_is_away_is_asked_again(backend, write, workers):
     workers.incoming()
     ((seconds, attempts, error),) = due()
     assert (attempts, error['title']) == (1, 'the responder did not answer (ConnectionError)')
-    assert 1 < seconds <= 2
+    assert 0 < seconds <= 2
 
 
 def test_an_ask_that_postgresql_was_away_for_is_no_attempt(

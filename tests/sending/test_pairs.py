@@ -134,7 +134,7 @@ def test_a_throttled_message_repeats_and_its_followers_wait_behind_it_in_order(
         workers.send()
         message = acme.message(first['id'])
         assert (message['status'], message['error']['code']) == ('queued', 131056)
-        assert delay - 0.9 < seconds_of_waiting(THROTTLED_TWICE[1:]) <= delay
+        assert delay - 1.9 < seconds_of_waiting(THROTTLED_TWICE[1:]) <= delay
         assert texts(stand_in) == ['other']
         assert acme.messages(status='accepted')[0]['to'] == OTHER_PERSON
         wait_over()
@@ -173,7 +173,7 @@ def test_a_pair_limit_that_a_status_reports_pauses_the_pair_too(acme, workers, m
     acme.send(OTHER_PERSON, text='other')
     workers.send()
     assert texts(stand_in) == ['first', 'other']
-    assert 1 < seconds_of_waiting() <= 2
+    assert 0 < seconds_of_waiting() <= 2
     pass_time(2)
     workers.send()
     assert texts(stand_in) == ['first', 'other', 'first']
