@@ -127,8 +127,8 @@ def database(schema, redis_server):
     queues._clients.clear()  # one of the last test may know another address
     redis_server.flush()
     with db.connection():
-        for table in TABLES.split(', '):
-            db.execute(f'DELETE FROM {table}')  # a TRUNCATE takes ten times as long
+        # in one packet; a TRUNCATE takes ten times as long
+        db.execute(';'.join(f'DELETE FROM {table}' for table in TABLES.split(', ')))
     yield db
     settings.forget()
     left_open = not db.db.is_closed()
