@@ -178,7 +178,9 @@ def backend(application, database):
     """The platform's backend at the front door, with a key: .get(), .post(), .account(), .send(),
     .wait_for().
     """
-    return Backend(application.test_client())
+    backend = Backend(application.test_client())
+    backend.are_accounts_new = False
+    return backend
 
 
 @pytest.fixture
