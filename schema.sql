@@ -1394,6 +1394,34 @@ CREATE TABLE dashboard_logout (
     at timestamptz NOT NULL DEFAULT now()
 );
 
+-- What Meta tells of a message in quick succession moves it once; the platform is told of each step between, in their order.
+CREATE OR REPLACE FUNCTION tell_moved_messages() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+    steps CONSTANT text[] := ARRAY['accepted', 'sent', 'delivered', 'read', 'played'];
+BEGIN
+    IF EXISTS (SELECT FROM endpoint WHERE kind <> 'relay') THEN
+        INSERT INTO event (type, chatbot_id, conversation_id, message_id, data)
+        SELECT 'message.status', n.chatbot_id, n.conversation_id, n.id,
+            json_build_object('status', s.status, 'previous_status', s.previous)
+        FROM new_rows n JOIN old_rows o USING (id) CROSS JOIN LATERAL (
+            SELECT step.status, step.place, lag(step.status, 1, o.status) OVER (ORDER BY step.place) AS previous
+            FROM (
+                SELECT n.status, 9 AS place
+                UNION ALL
+                SELECT t.status, t.place FROM unnest(steps) WITH ORDINALITY AS t (status, place)
+                WHERE t.place < array_position(steps, n.status) AND t.place > coalesce(array_position(steps, o.status), 0)
+                    AND CASE t.status WHEN 'accepted' THEN o.accepted_at IS NULL ELSE EXISTS (
+                        SELECT FROM message_status f
+                        WHERE f.message_id = n.id AND f.status = t.status AND f.wamid = n.wamid) END) AS step) AS s
+        WHERE n.status <> o.status AND n.status IN ('accepted', 'sent', 'delivered', 'read', 'played', 'failed', 'held',
+                'unknown', 'expired', 'cancelled')
+            AND EXISTS (SELECT FROM endpoint e WHERE wants_event(e, 'message.status', n.chatbot_id)
+                AND (e.kind <> 'poll' OR e.listens_until > now()))
+        ORDER BY n.id, s.place;
+    END IF;
+    RETURN NULL;
+END $$;
+
 -- version 14: what is too old, or a person's, is found
 
 CREATE INDEX CONCURRENTLY conversation_of_group ON conversation (chatbot_id) WHERE group_id IS NOT NULL;

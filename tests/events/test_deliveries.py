@@ -43,6 +43,28 @@ def test_a_sent_message_is_told_of_at_each_of_its_states(backend, workers, tell,
     assert all(time.endswith('Z') for time in times)
 
 
+def test_of_statuses_that_come_together_each_step_is_told(
+    backend, workers, meta, tell, listener, told
+):
+    message = backend.send()
+    workers.send()
+    wamid = backend.message(message['id'])['wamid']
+    together = [status_of(wamid, status) for status in ('read', 'failed', 'sent')]
+    assert meta.webhook(envelope(statuses=together)).status_code == 200
+    workers.incoming()
+    workers.events()
+    assert listener.states() == ['accepted', 'sent', 'read']
+    faster = backend.send('+12025550144')  # than Meta's answer
+    tell(status_of('wamid.faster', 'delivered', opaque=faster['id']))
+    workers.events()
+    steps = [
+        (body['data']['previous_status'], body['data']['status']) for body in listener.heard[3:]
+    ]
+    assert steps == [('queued', 'accepted'), ('accepted', 'delivered')]
+    times = [body['timestamp'] for body in listener.heard]
+    assert times == sorted(times)
+
+
 def test_what_nobody_wants_is_not_written(backend, writes, workers, listener):
     new_endpoint(backend, f'{listener.url}/events', types=['batch.done'])
     new_endpoint(backend, f'{listener.url}/events', chatbot_id=CHATBOT, types=['media.stored'])

@@ -232,7 +232,7 @@ def test_an_endpoint_pauses_and_resumes(backend):
 def test_a_deleted_endpoint_is_gone_with_its_deliveries(backend):
     made, other = create(backend), create(backend)
     backend.send()
-    sql("UPDATE message SET status = 'sent', due_at = NULL")
+    sql("UPDATE message SET status = 'failed', due_at = NULL")
     assert sql('SELECT count(*) FROM event_delivery') == [(2,)]
     answer = backend.request('DELETE', f'/endpoints/{made["id"]}')
     assert (answer.status_code, answer.data) == (204, b'')
