@@ -171,13 +171,13 @@ OLD = f'{int((time.time() - 31 * 86400) * 1000) >> 16:08x}'  # how ids of 31 day
 
 def test_a_commit_that_makes_events_wakes_who_tells_them(backend, workers, listener, told):
     bell = f'bell:{EVENTS}'
-    wait_until(lambda: not queues._wakeup_thread._names, 5)
+    wait_until(lambda: not queues._wakeup_thread._names)
     client().delete(bell)
     message = backend.send()
     threading.Event().wait(RING_EVERY)
     assert not client().exists(bell)  # `queued` is told to nobody
     workers.send()
-    wait_until(lambda: client().exists(bell), 5)
+    wait_until(lambda: client().exists(bell))
     workers.events()
     assert listener.heard[0]['data']['message']['id'] == message['id']
 

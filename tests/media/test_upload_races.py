@@ -113,7 +113,7 @@ def test_who_comes_too_late_gives_his_message_back_and_the_order_holds(
     assert [call['recipient'] for call in stand_in.sends()] == ['12025550199']
     sql('UPDATE media_upload SET meta_id = %s, lease_until = NULL, uploaded_at = now()', '123')
     stand_in.config(strict=False)
-    wait_until(lambda: workers.send() or len(stand_in.sends()) == 3, 10, interval=0.2)
+    wait_until(lambda: workers.send() or len(stand_in.sends()) == 3, interval=0.2)
     assert arrived(stand_in)[1:] == [{'id': '123', 'filename': 'a.pdf'}, {'body': 'After it'}]
     assert states(acme) == [('accepted', 1, [])] * 3
     assert uploads(stand_in) == []
@@ -140,7 +140,7 @@ def test_a_worker_killed_in_mid_upload_leaves_nothing_half_done(
     stand_in.config(upload_rate=64.0 * KB)
     send(acme, 'document', id=file)
     running = processes(1)
-    wait_until(lambda: sql('SELECT 1 FROM media_upload WHERE lease_until IS NOT NULL'), 10)
+    wait_until(lambda: sql('SELECT 1 FROM media_upload WHERE lease_until IS NOT NULL'))
     running.kill('worker_send')
     running.stop('clock')
     stand_in.config(upload_rate=0.0)
@@ -164,7 +164,7 @@ def test_at_sigterm_an_upload_is_broken_off_and_its_message_given_back(
     big = document(acme, 30 * MB)  # more than what lies in sockets on the way
     sent = send(acme, 'document', id=big).json
     running = processes(1)
-    wait_until(lambda: sql('SELECT 1 FROM media_upload WHERE lease_until IS NOT NULL'), 10)
+    wait_until(lambda: sql('SELECT 1 FROM media_upload WHERE lease_until IS NOT NULL'))
     running.kill('worker_send', signal.SIGTERM)
     assert running.stop('worker_send', 15) == [0]
     running.stop('clock')
@@ -181,7 +181,7 @@ def test_what_took_too_long_is_not_sent_on_the_rest_of_a_lease(
     workers.send()
     assert len(uploads(stand_in)) == 1
     assert (stand_in.sends(), states(acme)) == ([], [('queued', 0, [])])
-    wait_until(lambda: workers.send() or stand_in.sends(), 10, interval=0.2)
+    wait_until(lambda: workers.send() or stand_in.sends(), interval=0.2)
     assert len(uploads(stand_in)) == 1
     assert states(acme) == [('accepted', 1, [])]
 
@@ -197,7 +197,7 @@ def test_a_long_upload_holds_on_to_its_message(acme, workers, sender, stand_in, 
     wait_until(
         lambda: all(later > sooner for later, sooner in zip(sql(LEASES)[0], first, strict=True)), 5
     )
-    wait_until(lambda: workers.sweep() or states(acme) == [('accepted', 1, [])], 15, interval=0.2)
+    wait_until(lambda: workers.sweep() or states(acme) == [('accepted', 1, [])], interval=0.2)
     assert len(stand_in.sends()) == 1
 
 
@@ -212,5 +212,5 @@ def test_a_database_that_is_away_lets_a_message_wait_not_fail(
         send(acme, 'document', id=file)
         workers.send()
         assert states(acme) == [('queued', 0, [])]
-    wait_until(lambda: workers.send() or stand_in.sends(), 10, interval=0.2)
+    wait_until(lambda: workers.send() or stand_in.sends(), interval=0.2)
     assert states(acme) == [('accepted', 1, [])]

@@ -48,8 +48,8 @@ def output(schema, simulator_process, tmp_path_factory):
         processes.wait_port(port)
         http = Http(f'http://127.0.0.1:{port}')
         traffic(Backend(http), Meta(http), f'{simulator_process.url}/v1')
-        wait_until(lambda: processes.logs('worker_send').count('"send"') >= 5, 15)
-        wait_until(lambda: processes.logs('worker_incoming').count('"reply"') >= 1, 15)
+        wait_until(lambda: processes.logs('worker_send').count('"send"') >= 5)
+        wait_until(lambda: processes.logs('worker_incoming').count('"reply"') >= 1)
         knock(f'http://127.0.0.1:{port}')
         codes = processes.stop_all()
         yield {name: processes.logs(name) for name in codes}

@@ -148,7 +148,7 @@ def test_an_accounts_own_path_is_short_while_its_secret_is_fresh(connect, backen
     assert answers(connection, 6) == [200, 400] * 3
     assert stored(database) == [body_with(number) for number in range(3)]
     backend.account(app_secret='their-next-secret')
-    wait_until(lambda: refused(connection, 'their-app-secret'), 5)
+    wait_until(lambda: refused(connection, 'their-app-secret'))
     connection.sendall(
         request(signature=sign(BODY, 'their-next-secret'), line=f'POST {PATH}/acme HTTP/1.1')
     )

@@ -95,7 +95,7 @@ def test_events_are_handed_on_in_order_and_signed(backend, web, service, listene
         at = int(ask['headers']['webhook-timestamp'])
         signed = standard_webhooks.signed_headers(event['id'], at, ask['raw'], [SECRET])
         assert {name: ask['headers'][name] for name in signed} == signed
-    wait_until(lambda: running.said().count('-> 200') == 3, 10, message=running.said)
+    wait_until(lambda: running.said().count('-> 200') == 3, message=running.said)
     running.stop()
     assert f'--after {shown[-1]["id"]}' in running.said()
 
