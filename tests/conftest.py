@@ -178,9 +178,7 @@ def backend(application, database):
     """The platform's backend at the front door, with a key: .get(), .post(), .account(), .send(),
     .wait_for().
     """
-    backend = Backend(application.test_client())
-    backend.are_accounts_new = False
-    return backend
+    return Backend(application.test_client())
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ from flask import Blueprint
 from service.accounts import account_list, health_event, waba
 from service.accounts.account import SEND_STATES, Account
 from service.content import message_schema
-from service.events import event_list
 from service.graph import outage
 from service.runtime.queues import ERRANDS, INCOMING, SEND, wake
 from service.sending import brake, holds
@@ -49,8 +48,6 @@ def save() -> Answer:
     if not Account.exists(data['chatbot_id']):
         data = message_schema.check(account_schema, body)
     created = Account.save_from(data, current_key().chatbot_ids)
-    if created:  # so that who asks for events a little later misses nothing
-        event_list.listen([data['chatbot_id']])
     wake(ERRANDS)
     if 'access_token' in data:
         _resume(data['chatbot_id'])

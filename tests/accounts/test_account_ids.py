@@ -112,7 +112,7 @@ def test_a_chatbot_id_that_an_address_could_not_hold_is_refused(backend, chatbot
 
 
 def test_an_account_from_before_the_rule_for_ids_can_still_be_changed(backend):
-    backend.account(**ACCOUNT)
+    backend.post('/account', ACCOUNT)
     sql("UPDATE whatsapp_cloud_account SET chatbot_id = 'old shop/1'")
     changed = backend.post('/account', {'chatbot_id': 'old shop/1', 'name': 'Old shop'})
     assert (changed.status_code, changed.json['name']) == (200, 'Old shop')

@@ -55,20 +55,6 @@ def test_what_happens_after_somebody_has_asked_is_listed(backend, customers):
     assert event['timestamp'] == event_time(event['id'])
 
 
-def test_what_happens_in_the_first_hour_of_an_account_is_listed_to_who_asks_later(
-    backend, customers
-):
-    backend.are_accounts_new = True
-    backend.account('other', '300155500044478')
-    publish(chatbot_id='other')
-    customers.write('to an account that is older')
-    assert [one['chatbot_id'] for one in listed(backend)['data']] == ['other']
-    sql("UPDATE endpoint SET listens_until = now() - interval '1 s'")
-    backend.account('other', '300155500044478', name='Changed')
-    publish(chatbot_id='other')
-    assert len(event_ids()) == 1
-
-
 def event_time(event_id):
     return time_of(event_id).isoformat(timespec='microseconds').replace('+00:00', 'Z')
 
