@@ -23,6 +23,7 @@ from service.runtime.connection_plan import WEB
 from service.runtime.durability import commit_option
 from service.runtime.prepared import Prepared
 from service.runtime.session import LONG, Cursor, Session, long_time, seconds_left
+from service.runtime.watchdog import watchdog
 
 CONNECTION_LOST = (OperationalError, InterfaceError)
 # SQLSTATE classes of passing errors: no connection, read-only for a moment, a deadlock, too few
@@ -96,7 +97,8 @@ class Database(PostgresqlDatabase):
         return None
 
     def _open(self) -> Session:
-        session: Session = super()._connect()  # type: ignore[misc]  # not in the types of Peewee
+        with watchdog.connecting(CONNECT_SECONDS):
+            session: Session = super()._connect()  # type: ignore[misc]  # not in Peewee's types
         register_type(UUID_AS_TEXT, session)
         try:
             session.find_out()

@@ -10,9 +10,11 @@ import os
 import socket
 import threading
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
+import psycopg2
 from psycopg2.extensions import connection
 
 LOOK_EVERY = 0.5  # seconds
@@ -40,6 +42,8 @@ class Watchdog:
         self._lock = threading.Lock()
         self._pid: int | None = None
         self._hurried_at: float | None = None
+        self._gives_up = False
+        self._is_silent = False  # while it is to give up
 
     def begin(self, conn: connection, seconds: float) -> Wait:
         """Watch a statement on `conn` that may last so many seconds.
@@ -61,18 +65,36 @@ class Watchdog:
         with self._lock:
             self._waits.discard(wait)
 
-    def hurry(self) -> None:
-        """Let no wait last longer than HURRY_SECONDS from now on: the process is to stop."""
+    def hurry(self, gives_up: bool = False) -> None:
+        """Let no wait last longer than HURRY_SECONDS from now on: the process is to stop.
+
+        `gives_up`: once PostgreSQL has let somebody wait in vain for a connection, nobody connects
+        any more. Else each request that waits would have its time again.
+        """
         self._hurried_at = self._hurried_at or time.monotonic()
+        self._gives_up = gives_up
 
     @property
     def hurries(self) -> bool:
         """Whether the process is to stop."""
         return self._hurried_at is not None
 
+    @contextmanager
+    def connecting(self, seconds: float) -> Iterator[None]:
+        """Let a block connect, and learn whether PostgreSQL lets it wait for so many seconds."""
+        if self._is_silent:
+            raise psycopg2.OperationalError('it is silent, and this process is to stop')
+        began = time.monotonic()
+        try:
+            yield
+        except Exception:
+            self._is_silent |= self._gives_up and time.monotonic() - began >= seconds
+            raise
+
     def relax(self) -> None:
         """Take hurry() back (tests)."""
         self._hurried_at = None
+        self._gives_up = self._is_silent = False
 
     def _start(self) -> None:
         with self._lock:

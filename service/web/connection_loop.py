@@ -151,14 +151,14 @@ class ConnectionLoop(ThreadWorker):
 
     def handle_exit(self, sig: int, frame: object) -> None:
         """Finish what is under way at SIGTERM, without long waits for a silent PostgreSQL."""
-        watchdog.hurry()
+        watchdog.hurry(gives_up=True)
         super().handle_exit(sig, frame)
 
     def is_parent_alive(self) -> bool:
         """Whether gunicorn's master lives. When it was killed, this process ends as at SIGTERM."""
         if super().is_parent_alive():
             return True
-        watchdog.hurry()
+        watchdog.hurry(gives_up=True)
         self.alive = False
         return False
 

@@ -51,6 +51,25 @@ def test_a_process_that_is_to_stop_waits_shortly(database, monkeypatch):
         threading.Timer(0.5, watchdog.watchdog.hurry).start()
         with ends_within(6, 'no answer for'), db.connection():
             db.fetch(SLEEP)
+        with db.connection():
+            assert db.fetch('SELECT 1') == [(1,)]  # it was that statement alone
+    finally:
+        watchdog.watchdog.relax()
+
+
+@pytest.mark.parametrize('gives_up', [True, False])
+def test_who_gives_up_connects_to_a_silent_server_no_more(proxy, monkeypatch, gives_up):
+    monkeypatch.setitem(db.db.connect_params, 'connect_timeout', 2)
+    monkeypatch.setattr(db, 'CONNECT_SECONDS', 1)
+    watchdog.watchdog.hurry(gives_up)
+    try:
+        with db.connection():
+            assert db.fetch('SELECT 1') == [(1,)]  # it answers: all goes on
+        db.db.close_all()
+        proxy.silence()
+        for message in ('timeout expired', 'is to stop' if gives_up else 'timeout expired'):
+            with pytest.raises(OperationalError, match=message), db.connection():
+                pass
     finally:
         watchdog.watchdog.relax()
 

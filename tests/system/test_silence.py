@@ -118,7 +118,6 @@ def test_sigterm_is_heard_while_it_is_silent(gateway):
         began = time.monotonic()
         codes = gateway.processes.stop_all(STOP_WITHIN)
         took = time.monotonic() - began
-        print('TOOK', took)
     assert codes == {'release': [0], **{name: [0] for name in ENTRIES}}, took
 
 
