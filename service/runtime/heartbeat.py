@@ -136,9 +136,12 @@ def _beat_for_ever(kind: str) -> None:
 
 
 def leave() -> None:
-    """Delete the row and keep its counts: this process ends as it should."""
+    """Delete the row and keep its counts: this process ends as it should, and beats no more."""
+    global _own
     with deadline(LEAVE_SECONDS), _lock:
-        if _own.pid != os.getpid() or _own.has_left:
+        if _own.pid != os.getpid():
+            _own = Own(os.getpid(), has_left=True)  # its first beat may be about to come
+        if _own.has_left:
             return
         _own.has_left = True
         try:

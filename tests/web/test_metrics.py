@@ -196,6 +196,12 @@ def test_the_counts_of_a_process_that_ends_are_kept(stored):
     assert stored() == before
 
 
+def test_a_process_that_ends_before_its_first_beat_never_beats(stored):
+    heartbeat.leave()
+    heartbeat.beat('web')  # of its thread
+    assert sql('SELECT count(*) FROM process') == [(0,)]
+
+
 def test_a_process_that_cannot_keep_its_counts_ends_all_the_same(stored, monkeypatch):
     before = stored()
     monkeypatch.setattr(heartbeat, 'END_OWN', 'SELECT no_such_column')
