@@ -113,6 +113,13 @@ TABLES = (
 )
 
 
+# What a killed process has asked for is carried out all the same, a moment later.
+UNDER_WAY = """
+SELECT pid FROM pg_stat_activity
+WHERE datname = current_database() AND pid <> pg_backend_pid() AND state <> 'idle'
+"""
+
+
 @pytest.fixture(scope='session')
 def schema(postgres, redis_server):
     """The servers with the schema applied, and the core configured for them."""
@@ -127,6 +134,7 @@ def database(schema, redis_server):
     queues._clients.clear()  # one of the last test may know another address
     redis_server.flush()
     with db.connection():
+        stack.wait_until(lambda: not db.fetch(UNDER_WAY), message='a former test still writes')
         # in one packet; a TRUNCATE takes ten times as long
         db.execute(';'.join(f'DELETE FROM {table}' for table in TABLES.split(', ')))
     yield db
