@@ -60,12 +60,13 @@ class PreparedReply:
     usage: AIUsage | None = None
 
 
-def prepare(account: Account, message: Body) -> PreparedMessage:
+def prepare(account: Account, message: Body, leaves_unlisted: bool = False) -> PreparedMessage:
     """Steps 1 and 2 of one checked message (content.message_schema).
 
+    `leaves_unlisted`: a template that is not in the list is Meta's to judge.
     Raises Invalid or TooManyQueued.
     """
-    (message,), templates = _fit(account, [message])
+    (message,), templates = _fit(account, [message], leaves_unlisted)
     if outbox.is_full(account.chatbot_id, len(split_text(message))):
         raise TooManyQueued('MAX_QUEUED messages of this chatbot are waiting.')
     return PreparedMessage(account, message, templates)
@@ -192,10 +193,12 @@ def _messages_of(account: Account, reply: PreparedReply) -> AccountMessages:
     return AccountMessages(account, messages)
 
 
-def _fit(account: Account, messages: Sequence[Body]) -> tuple[list[Body], Templates]:
+def _fit(
+    account: Account, messages: Sequence[Body], leaves_unlisted: bool = False
+) -> tuple[list[Body], Templates]:
     """Step 1: the messages with wamids, and what is known of their templates."""
     outbound_file.check(account.chatbot_id, messages)
-    templates = template.find_fitting(account.waba_id, messages)
+    templates = template.find_fitting(account.waba_id, messages, leaves_unlisted)
     return [with_wamids(account.chatbot_id, message) for message in messages], templates
 
 

@@ -125,16 +125,21 @@ def find_templates(waba_id: str | None, messages: Iterable[Message]) -> Template
     return {template.key: template for template in found}
 
 
-def find_fitting(waba_id: str | None, messages: Sequence[Message]) -> Templates:
+def find_fitting(
+    waba_id: str | None, messages: Sequence[Message], leaves_unlisted: bool = False
+) -> Templates:
     """The known templates of messages, after a check that the messages fit them.
 
-    A message with "validate": false is not checked. Raises Invalid.
+    A message with "validate": false is not checked. `leaves_unlisted`: where a template is not in
+    the list, nothing is: the list may be older than it, and Meta knows. Raises Invalid.
     """
     if not any(_named_in(messages)):
         return {}
     with connection():
         found = find_templates(waba_id, messages)
         problems = find_unlisted(waba_id, messages, found)
+    if problems and leaves_unlisted:
+        return found
     checked = [message for message in messages if _is_checked(message)]
     for message in checked if found else ():
         for field in TEMPLATE_FIELDS:

@@ -17,7 +17,6 @@ from service.runtime.queues import ERRANDS, SEND, wake
 from service.runtime.untrusted import MAX_ID, clean, list_of_dicts
 from service.sending import awaited_answer, submit
 from service.sending.awaited_answer import PATIENCE_SECONDS, AwaitedAnswer
-from service.templates import template
 from service.web import (
     graph_errors,
     graph_hand_on,
@@ -77,10 +76,7 @@ def _until() -> float:
 
 def _queue(account: Account, body: JSONObject) -> Message:
     message = graph_request.message(account.chatbot_id, body)
-    found = template.find_templates(account.waba_id, [message])
-    if template.find_unlisted(account.waba_id, [message], found):
-        message['validate'] = False  # our list may be older than the template: Meta knows
-    prepared = submit.prepare(account, message)
+    prepared = submit.prepare(account, message, leaves_unlisted=True)
     with db.atomic():
         (queued,) = submit.queue(prepared, wants_answer=True)
     wake(SEND)
