@@ -4,7 +4,6 @@ It holds no key, only its SHA-256, so each request finds the key anew: one that 
 expired, opens nothing any more. Neither does a copy of the cookie after its log-out.
 """
 
-import hashlib
 import hmac
 import json
 import secrets
@@ -27,12 +26,13 @@ SESSION_SECONDS = 12 * 3600
 NOTICE_SECONDS = 60  # for the next page, which shows it
 READS = ('GET', 'HEAD', 'OPTIONS')
 FOREIGN = 'This form does not come from this dashboard. Open the page anew and try again.'
+STALE = 'This form belongs to another log-in. Open the page anew and try again.'
+# A day is longer than SESSION_SECONDS, whatever the clocks say.
 END = """
 WITH outlived AS (DELETE FROM dashboard_logout WHERE at < now() - interval '1 day')
 INSERT INTO dashboard_logout (session) VALUES (%(session)s) ON CONFLICT DO NOTHING
 """
 FIND_ENDED = 'SELECT 1 FROM dashboard_logout WHERE session = %(session)s'
-STALE = 'This form belongs to another log-in. Open the page anew and try again.'
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class Session:
     @property
     def digest(self) -> bytes:
         """What the table of log-outs knows it by."""
-        return hashlib.sha256(self.csrf.encode()).digest()
+        return digest_of(self.csrf)
 
 
 def current() -> Session:
@@ -79,6 +79,11 @@ def _read() -> Session:
     raise Unauthorized('Log in first.')
 
 
+def _has_ended(session: Session) -> bool:
+    with connection():
+        return bool(fetch(FIND_ENDED, {'session': session.digest}))
+
+
 def open_session(answer: Response, text: str) -> None:
     """Log in with a key: the answer gets the cookie."""
     content = {
@@ -87,11 +92,6 @@ def open_session(answer: Response, text: str) -> None:
         'at': int(time.time()),
     }
     _set(answer, COOKIE, content, SESSION_SECONDS)
-
-
-def _has_ended(session: Session) -> bool:
-    with connection():
-        return bool(fetch(FIND_ENDED, {'session': session.digest}))
 
 
 def close_session(answer: Response) -> None:
