@@ -1,6 +1,7 @@
 """Every statement and every function that moves a message, held against the table of the states."""
 
 from datetime import UTC, datetime
+from itertools import product
 
 import pytest
 
@@ -180,8 +181,8 @@ def outcomes():
     """An Outcome of each kind that an attempt may have, in each scope."""
     for kind in set(OutcomeKind) - {OutcomeKind.ACCEPTED, OutcomeKind.POSTPONED}:
         for scope in (None, 'pair', 'number', 'waba', 'app', 'bulk', 'template'):
-            for code in CODES:
-                error = {'code': code, 'title': 'x', 'cause': next(iter(LOST))}
+            for code, cause in product(CODES, LOST):
+                error = {'code': code, 'title': 'x', 'cause': cause}
                 yield Outcome(kind, error=error, scope=scope)
 
 

@@ -27,7 +27,7 @@ STEPS = (
     'accepted', 'accepted', 'refused for now', 'lost', 'decided', 'pause', 'resume', 'pause ends',
 )  # fmt: skip
 NUMBERS = count(1)
-LOST_ANSWER = make_error('No answer', cause=next(iter(LOST)))
+LOST_ANSWER = make_error('No answer', cause=min(LOST))  # the order of a set is another in each run
 RESULTS = {
     'accepted': lambda: Outcome(OutcomeKind.ACCEPTED, wamid=f'wamid.{next(NUMBERS)}'),
     'refused for now': lambda: Outcome(OutcomeKind.RETRY, error=make_error('Not now')),
