@@ -55,7 +55,7 @@ CROSS JOIN LATERAL (SELECT CASE WHEN is_inbound THEN 'received'
   ELSE 'read' END AS status) s
 WHERE m.at < now()
 """
-# What Meta prices: three of five are service messages.
+# What Meta prices: three of five are service messages. The end of an id is the same at any time.
 USAGE = """
 INSERT INTO usage_log (message_id, chatbot_id, direction, type, category, pricing, country, at,
   delivered)
@@ -63,7 +63,7 @@ SELECT id, chatbot_id, direction, type, category, json_build_object('category', 
   'billable', true, 'pricing_model', 'PMP', 'type', 'regular'), 'US', created_at,
   true
 FROM message CROSS JOIN LATERAL (SELECT (ARRAY['service', 'service', 'service', 'utility',
-  'marketing'])[1 + abs(hashtext(id::text)) % 5] AS category) c
+  'marketing'])[1 + abs(hashtext(right(id::text, 12))) % 5] AS category) c
 WHERE status IN ('delivered', 'read')
 """
 HELD = """
