@@ -195,7 +195,7 @@ def test_a_wish_of_somebody_unknown_is_kept(acme, people):
 def test_the_newer_word_wins_whenever_it_comes(acme, people):
     people.write('stop', ago=100)
     people.prefer('resume', ago=300)
-    people.prefer('resume', ago=101)
+    people.prefer('resume', ago=120)
     assert marketing(acme) == (True, 'keyword')
     people.prefer('resume', ago=50)
     people.write('stop', ago=80)
