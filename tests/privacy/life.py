@@ -26,7 +26,7 @@ class Customer:
     """A customer.
 
     `word`: stands in everything that is said by, to and about this one; `key`: in Meta's ids of
-    their messages.
+    their messages, too long to turn up in an encrypted secret by chance.
     """
 
     name: str
@@ -50,10 +50,10 @@ class Customer:
 
 
 ZOE = Customer(
-    'Zoe Quill', 'zoe.quill', '12025550171', 'US.ZoeQuill1', 'zebraword', 'zq17', b'zoe-file-1'
+    'Zoe Quill', 'zoe.quill', '12025550171', 'US.ZoeQuill1', 'zebraword', 'zoe-zq17', b'zoe-file-1'
 )
 OMAR = Customer(
-    'Omar Vance', 'o.vance', '12025550182', 'US.OmarVance', 'otterword', 'ov18', b'omar-file-2'
+    'Omar Vance', 'o.vance', '12025550182', 'US.OmarVance', 'otterword', 'omar-ov18', b'omar-file-2'
 )
 BOTH = (ZOE, OMAR)
 
