@@ -44,10 +44,12 @@ def duration(seconds: float | None) -> str:
     """A time span in its two largest units."""
     if seconds is None:
         return NONE
-    if seconds < 1:
+    # What would be rounded up to 1000 ms or 60 s is said in the next unit.
+    if seconds < 0.9995:
         return f'{seconds * 1000:.0f} ms'
-    if seconds < 60:
-        return f'{seconds:.1f} s' if seconds < 10 else f'{seconds:.0f} s'
+    if seconds < 59.5:
+        return f'{seconds:.1f} s' if seconds < 9.95 else f'{seconds:.0f} s'
+    seconds = max(seconds, 60)
     for at, (size, unit) in enumerate(UNITS):
         if seconds >= size:
             rest_size, rest_unit = UNITS[at + 1] if at + 1 < len(UNITS) else (1, 's')
