@@ -234,11 +234,11 @@ def test_odd_wishes_and_calls_break_nothing(acme, people):
     assert contact(acme, OTHER)['marketing']['opted_out'] is True
 
 
-def refused(people, backend, message, code=131050):
+def refusal(backend, message):
+    """Meta's status of a message, of two seconds ago."""
     wamid = backend.message(message['id'])['wamid']
-    errors = [{'code': code, 'title': 'User stopped marketing'}]
-    told = status_of(wamid, 'failed', at=int(time.time()) - 2, opaque=message['id'], errors=errors)
-    people.tell(envelope(statuses=[told]))
+    errors = [{'code': 131050, 'title': 'User stopped marketing'}]
+    return status_of(wamid, 'failed', int(time.time()) - 2, opaque=message['id'], errors=errors)
 
 
 def test_meta_refuses_and_nothing_more_is_tried(acme, people, workers, stand_in):
@@ -255,12 +255,13 @@ def test_a_failed_status_says_it_too(acme, people, workers):
     message = post(acme).json
     workers.send()
     waits = post(acme).json
-    refused(people, acme, message)
+    told = refusal(acme, message)
+    people.tell(envelope(statuses=[told]))
     assert [state(acme, one) for one in (message, waits)] == ['failed', 'cancelled']
     assert marketing(acme) == (True, 'meta')
     people.write('start')
     assert marketing(acme) == (False, None)
-    refused(people, acme, message)
+    people.tell(envelope(statuses=[told, told]))
     assert marketing(acme) == (False, None), 'the same status again'
 
 
