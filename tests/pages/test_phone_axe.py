@@ -111,7 +111,7 @@ def test_axe_finds_nothing_in_any_type_of_message(gateway, phone, scheme):
         phone.theirs('You will not get this').last.get_by_title('failed: reported')
     ).to_be_visible()
     assert axe(phone.page) == []
-    phone.forgive('404', 'ERR_', 'shown as JSON')
+    phone.forgive('status of 404', 'ERR_', 'shown as JSON')
 
 
 def test_axe_finds_nothing_on_a_narrow_screen(pick_up, scheme):
