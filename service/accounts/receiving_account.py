@@ -51,6 +51,8 @@ WHERE waba_id = %(waba_id)s
 
 def of_numbers(numbers: Collection[str]) -> dict[str, ReceivingAccount]:
     """{phone_number_id: account} of those that are ours."""
+    if not numbers:
+        return {}
     found = fetch_as(ReceivingAccount, ACCOUNTS_OF_NUMBERS, (sorted(numbers),))
     return {account.phone_number_id: account for account in found}
 
