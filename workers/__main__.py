@@ -20,7 +20,7 @@ from rq import SimpleWorker
 from rq.exceptions import StopRequested
 from rq.serializers import JSONSerializer
 
-from service.runtime import config, db, error_reports, logs, migrate, tracing
+from service.runtime import collector, config, db, error_reports, logs, migrate, tracing
 from service.runtime import heartbeat as process
 from service.runtime.connection_plan import WORKERS
 from service.runtime.db import CONNECTION_LOST, connection, reason
@@ -85,6 +85,7 @@ def main(names: list[str]) -> None:
     config.check('clock' if names == ['clock'] else 'worker')
     logs.configure()
     allow_files()
+    collector.settle()
     if len(names) > 1:
         together(names)
     else:

@@ -6,8 +6,8 @@ from typing import Any
 
 from gunicorn.glogging import Logger
 
+from service.runtime import collector, error_reports, heartbeat, tracing
 from service.runtime import config as environment
-from service.runtime import error_reports, heartbeat, tracing
 from service.runtime.config import settings as variables
 from service.runtime.logs import Formatter
 
@@ -37,6 +37,11 @@ graceful_timeout = 25  # what the contract gives a SIGTERM
 timeout = 30
 control_socket_disable = True
 worker_tmp_dir = '/dev/shm' if os.path.isdir('/dev/shm') else None  # noqa: S108
+
+
+def when_ready(server: Any) -> None:
+    """gunicorn's hook, in the master, which has loaded all by now."""
+    collector.settle()
 
 
 def post_fork(server: Any, worker: Any) -> None:
