@@ -10,6 +10,7 @@ a phone, or nothing.
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TypedDict, cast
 from unicodedata import category
 
@@ -48,8 +49,11 @@ def read(value: object) -> PersonId | None:
     """
     if isinstance(value, int) and not isinstance(value, bool) and 0 < value < 10**15:
         value = str(value)
-    if not isinstance(value, str) or len(value) > LONGEST:
-        return None
+    return _read(value) if isinstance(value, str) and len(value) <= LONGEST else None
+
+
+@lru_cache(maxsize=1024)  # one webhook names a person in several places
+def _read(value: str) -> PersonId | None:
     seen = visible(value)
     if bsuid := BSUID.fullmatch(seen.removeprefix('+')):
         return PersonId('parent' if bsuid[1] else 'user', bsuid[0])

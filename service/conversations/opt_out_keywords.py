@@ -54,8 +54,10 @@ class KeywordMatch(NamedTuple):
 
 def normalize(text: str) -> str:
     """A text without case, accents, and what is no letter or digit; unless nothing else is left."""
-    folded = unicodedata.normalize('NFKD', text.casefold())
-    letters = ''.join(char for char in folded if not unicodedata.combining(char))
+    letters = text.casefold()
+    if not letters.isascii():
+        apart = unicodedata.normalize('NFKD', letters)
+        letters = ''.join(char for char in apart if not unicodedata.combining(char))
     return BETWEEN.sub(' ', letters).strip() or text.strip()
 
 

@@ -14,6 +14,8 @@ from service.runtime.config import settings
 STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {'message', 'asctime', 'taskName'}
 NUMBER = re.compile(r'(?<![0-9a-fA-F-])\+?[0-9]{7,15}(?![0-9a-fA-F-])')
 
+ENCODER = json.JSONEncoder(default=str)  # json.dumps would make one for each line
+
 ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
 
 request_id: ContextVar[str | None] = ContextVar(
@@ -47,7 +49,7 @@ class Formatter(logging.Formatter):
         line.update((name, value) for name, value in vars(record).items() if name not in STANDARD)
         if record.exc_info:
             line['exception'] = self.formatException(record.exc_info)
-        return json.dumps(line, default=str)
+        return ENCODER.encode(line)
 
     # one line of JSON, not text
     def formatException(self, exc_info: ExcInfo) -> list[str]:  # type: ignore[override]

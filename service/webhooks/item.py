@@ -61,6 +61,9 @@ class Item:
     received_at: datetime = field(default_factory=lambda: datetime.now(UTC))  # of its webhook
     path: str = ''  # of its webhook: the chatbot whose own path it is, '' for the shared one
 
+    # Meta's time of a message or status, None when it gives none or one in the future.
+    timestamp: datetime | None = field(init=False)
+
     # Found out while it is processed.
     receiver: ReceivingAccount | None = None  # whose number it came to, None for a stranger's
     identity: IdentityClaim | None = None  # of whom it speaks, None when it names nobody
@@ -68,17 +71,15 @@ class Item:
     outcome: ItemOutcome | None = None
     detail: str | None = None
 
+    def __post_init__(self) -> None:
+        self.timestamp = past_from_epoch(self.data.get('timestamp'))
+
     @property
     def account(self) -> ReceivingAccount:
         """The account whose number it came to. LookupError when no account has the number."""
         if self.receiver is None:
             raise LookupError('no account has the number of this item')
         return self.receiver
-
-    @property
-    def timestamp(self) -> datetime | None:
-        """Meta's time of a message or status, None when it gives none or one in the future."""
-        return past_from_epoch(self.data.get('timestamp'))
 
     @property
     def at(self) -> datetime:

@@ -48,7 +48,7 @@ class NotAnEvent(ValueError):
 def parse(body: bytes) -> JsonObject:
     """The raw bytes of a body as a dict. Raises NotAnEvent."""
     try:
-        event = json.loads(body, parse_constant=str, parse_float=_float, parse_int=_int)
+        event = DECODER.decode(body.decode(json.detect_encoding(body), 'surrogatepass'))
     except RecursionError:
         raise NotAnEvent('the body is nested too deeply to be read') from None
     except ValueError:
@@ -66,6 +66,10 @@ def _float(text: str) -> float | str:
 
 def _int(text: str) -> int | str:
     return int(text) if len(text) <= MAX_DIGITS else text
+
+
+# json.loads would make one for each body
+DECODER = json.JSONDecoder(parse_constant=str, parse_float=_float, parse_int=_int)
 
 
 def flatten(event: JsonObject, received_at: datetime | None = None, path: str = '') -> list[Item]:
