@@ -3,6 +3,7 @@
 One loop does both, so a slow AI never delays an event.
 """
 
+from service.runtime import timetable
 from service.runtime.queues import INCOMING
 from service.webhooks import process
 from workers import loop, replies
@@ -15,7 +16,8 @@ def step() -> int:
 
 def drain() -> None:
     """The job of the incoming queue."""
-    loop.drain(INCOMING, step, pool=replies.replies_of_this_process().pool)
+    pool = replies.replies_of_this_process().pool
+    loop.drain(INCOMING, step, pool, departures=timetable.READ)
 
 
 close = replies.close

@@ -16,6 +16,7 @@ from redis import RedisError
 from service.jobs import job_table
 from service.runtime.db import CONNECTION_LOST, connection, reason
 from service.runtime.queues import clear_wakeup, wake
+from service.runtime.timetable import Departures
 
 log = logging.getLogger(__name__)
 
@@ -24,6 +25,8 @@ log = logging.getLogger(__name__)
 BUDGET = 5
 LINGER = 0.5  # seconds without work after which a drain ends; a later wake-up starts the next
 PACE = 0.025  # seconds from the beginning of a step to that of the next
+SEVERAL = 2  # rows; a step that finds so many is followed by one at the next departure
+MANY = 4  # and by one without a look before: of so many there are some the next time, too
 STEP_SECONDS = 1  # after which a step is taken though nothing is due: leases are renewed in it
 FAILURE_REST_SECONDS = 0.2  # after a step that failed
 AWAY = (*CONNECTION_LOST, MaxConnectionsExceeded)  # it may work the next time
@@ -78,28 +81,44 @@ class Stop:
 stopping = Stop()  # set at SIGTERM: nothing is claimed any more
 
 
-def drain(name: str, step: Step, pool: Pool, enough: int = 0, pace: float = PACE) -> None:
+def drain(
+    name: str,
+    step: Step,
+    pool: Pool,
+    enough: int = 0,
+    pace: float = PACE,
+    departures: Departures | None = None,
+) -> None:
     """Work off a queue: repeat `step` until it has found nothing for LINGER seconds.
 
     Never raises. A step is taken when `enough` places of the pool are free, `pace` seconds at least
-    after the beginning of the last one: what comes in between goes together. While calls are in
-    flight the drain goes on, as the end of one may bring new work.
+    after the beginning of the last one; after one that found several, at the next of `departures`,
+    if there are any. What comes in between goes together. While calls are in flight the drain goes
+    on, as the end of one may bring new work.
     """
     with suppress(RedisError):  # the flag expires by itself
         clear_wakeup(name)
-    Drain(name, step, pool, enough, pace).run()
+    Drain(name, step, pool, enough, pace, departures).run()
 
 
 class Drain:
     """One drain, from the bell until it has nothing to do or hands over to its successor."""
 
-    def __init__(self, name: str, step: Step, pool: Pool, enough: int, pace: float) -> None:
+    def __init__(
+        self,
+        name: str,
+        step: Step,
+        pool: Pool,
+        enough: int,
+        pace: float,
+        departures: Departures | None,
+    ) -> None:
         self._name, self._step, self._pool = name, step, pool
-        self._enough, self._pace = enough, pace
+        self._enough, self._pace, self._departures = enough, pace, departures
         self._idle_since = time.monotonic()
         self._stepped = -math.inf  # in monotonic seconds: the last step
         self._end = self._idle_since + BUDGET
-        self._is_busy = True  # the bell has rung
+        self._found: float = math.inf  # by the last step; the bell has rung
 
     def run(self) -> None:
         """Take steps with a connection that is kept; after a failure with another one."""
@@ -123,17 +142,24 @@ class Drain:
         """Take a step if there is something to do, then rest until the next one may be taken."""
         began = time.monotonic()
         found = 0
-        if self._pool.free >= self._enough and self._is_due(began):
-            self._stepped = began
-            found = self._step()
-            self._is_busy = found > 1  # who found several will find some the next time, too
+        if self._pool.free >= self._enough:
+            self._found = found = self._step_if_due(began)
         if found or self._pool.in_flight():
             self._idle_since = time.monotonic()
-        stopping.wait(max(0, began + self._pace - time.monotonic()))
+        stopping.wait(max(0, self._next_turn(began, found) - time.monotonic()))
 
-    def _is_due(self, now: float) -> bool:
-        """Whether to take a step, by one cheap look where the last one found nothing or one."""
-        return self._is_busy or now - self._stepped > STEP_SECONDS or job_table.is_due(self._name)
+    def _next_turn(self, began: float, found: int) -> float:
+        if found >= SEVERAL and self._departures:
+            return self._departures.after(began)
+        return began + self._pace
+
+    def _step_if_due(self, now: float) -> int:
+        """How much a step found. One cheap look comes first, unless the last one found many."""
+        is_time = self._found >= MANY or now - self._stepped > STEP_SECONDS
+        if not (is_time or job_table.is_due(self._name)):
+            return 0
+        self._stepped = now
+        return self._step()
 
 
 def step_all(steps: Sequence[Step]) -> int:

@@ -8,6 +8,7 @@ from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import Any, Generic, Protocol, TypeVar
 
+from service.runtime import timetable
 from service.runtime.db import LOCKED, connection, passes, reason, sqlstate
 
 log = logging.getLogger(__name__)
@@ -50,7 +51,8 @@ class WorkerPool(Generic[RowT, ResultT]):
         """`size` threads at most, each of which starts when it is needed first.
 
         `do` gives the result of a row; it is called without a connection to PostgreSQL.
-        `record` writes all results that come within `batch_window` seconds.
+        `record` writes all results that come within `batch_window` seconds; where they come all the
+        time, by the timetable.
         `prefetch` more rows may wait, so that no thread has to wait for the next claim.
         """
         self.room = size + prefetch
@@ -97,9 +99,12 @@ class WorkerPool(Generic[RowT, ResultT]):
             self._in_flight.pop((row.id, id(row)), None)
 
     def _recorder(self) -> None:
+        began = 0.0
         while (first := self._results.get()) is not None:
             batch = [first]
-            time.sleep(self._batch_window)
+            departs = timetable.RECORD.after(began)
+            time.sleep(max(self._batch_window, departs - time.monotonic()))
+            began = time.monotonic()
             with suppress(Empty):
                 while len(batch) < LARGEST_BATCH and (more := self._results.get_nowait()):
                     batch.append(more)

@@ -16,7 +16,7 @@ from service.graph.client import GraphClient
 from service.graph.outcome import Outcome, OutcomeKind, make_error
 from service.media import inbound_file, meta_upload
 from service.messages import echo, read_receipt
-from service.runtime import encryption, metrics, tracing
+from service.runtime import encryption, metrics, timetable, tracing
 from service.runtime.config import settings
 from service.runtime.db import CONNECTION_LOST, connection, db, reason
 from service.runtime.logs import mask
@@ -41,9 +41,7 @@ class Sender:
     def __init__(self) -> None:
         threads = settings.SEND_CONCURRENCY
         self.batch = max(1, threads // 3)  # free places that are worth a claim
-        self.pool = WorkerPool(
-            threads, self.call, record, prefetch=self.batch - 1, batch_window=0.04
-        )
+        self.pool = WorkerPool(threads, self.call, record, prefetch=self.batch - 1)
         # A message may wait for a thread as long as a call takes. In seconds.
         self.lease = 2 * settings.GRAPH_TIMEOUT + 10
         self.graph = GraphClient(threads)
@@ -174,7 +172,8 @@ def sender() -> Sender:
 
 def drain() -> None:
     """The job of the send queue."""
-    loop.drain(SEND, sender().step, sender().pool, enough=sender().batch)
+    one = sender()
+    loop.drain(SEND, one.step, one.pool, enough=one.batch, departures=timetable.SEND)
 
 
 def close(timeout: float) -> bool:

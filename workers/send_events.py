@@ -28,14 +28,13 @@ PACE = 0.06  # seconds between two steps: events that come meanwhile go together
 # within the lease.
 LANE_SECONDS = 3
 READ_AHEAD = 65_536  # bytes of a webhook that is read before its turn: others have up to 3 MB
-BATCH_WINDOW = 0.02  # seconds in which results are gathered
 
 
 class Deliveries:
     """This process's pool of THREADS, which tell endpoints."""
 
     def __init__(self) -> None:
-        self.pool = WorkerPool(THREADS, self.tell, _record, batch_window=BATCH_WINDOW)
+        self.pool = WorkerPool(THREADS, self.tell, _record)
         self.shares = ThreadShares(THREADS)
 
     def step(self) -> int:

@@ -7,7 +7,6 @@ that does not verify) goes through Flask.
 """
 
 import logging
-import math
 import re
 import threading
 import time
@@ -18,7 +17,7 @@ from dataclasses import dataclass
 from email.utils import formatdate
 from queue import Empty, SimpleQueue
 
-from service.runtime import metrics
+from service.runtime import metrics, timetable
 from service.runtime.config import settings
 from service.runtime.db import reason
 from service.runtime.queues import INCOMING, wake
@@ -52,10 +51,9 @@ REQUIRED_HEADERS = (b'content-length:', b'x-hub-signature-256:')  # each once
 UNUSUAL_HEADERS = (b'transfer-encoding:', b'expect:', b'upgrade:')
 FAILED = metrics.webhooks.labels('failed')
 MAX_LOGGED_IDS = 20  # requests that one line of the log names
-# From the beginning of a commit to that of the next are COMMIT_SECONDS, unless so many wait, or
-# all who are connected: then nobody is left who could join.
-COMMIT_SECONDS = 0.015
-ENOUGH_WAIT = 8
+# A commit departs at once when so many wait, or all who are connected: then nobody is left who
+# could join.
+ENOUGH_WAIT = 32
 
 
 @dataclass(slots=True)
@@ -155,6 +153,8 @@ class GroupCommit:
         self._done = done
         self._connected = connected
         self._gathered: list[WaitingCaller] = []
+        self._added = self._taken = 0
+        self._is_enough = threading.Event()
         self._batches: SimpleQueue[list[WaitingCaller]] = SimpleQueue()
         threading.Thread(target=self._run, name='group-commit', daemon=True).start()
 
@@ -163,31 +163,33 @@ class GroupCommit:
 
     def start(self) -> None:
         """Let the thread commit what was added since the last call, together."""
-        if self._gathered:
-            self._batches.put(self._gathered)
-            self._gathered = []
+        if not self._gathered:
+            return
+        self._added += len(self._gathered)
+        self._batches.put(self._gathered)
+        self._gathered = []
+        if self._added - self._taken >= min(ENOUGH_WAIT, self._connected()):
+            self._is_enough.set()
 
     def _run(self) -> None:
-        began = -math.inf
+        began = 0.0
         while True:
             batch = self._batches.get()
-            self._join(batch, until=began + COMMIT_SECONDS)
+            self._is_enough.wait(max(0, timetable.COMMIT.after(began) - time.monotonic()))
+            self._is_enough.clear()
+            self._take_others(batch)
             began = time.monotonic()
             parts = _store([waiting.webhook for waiting in batch])
             for waiting in batch:
                 _send_answer(waiting, parts)
             self._done([waiting.caller for waiting in batch])
 
-    def _join(self, batch: list[WaitingCaller], until: float) -> None:
-        """Add to a batch what has come, and what comes `until` then if few wait."""
+    def _take_others(self, batch: list[WaitingCaller]) -> None:
+        """Add to a batch what has come meanwhile."""
         with suppress(Empty):
             while True:
-                seconds = until - time.monotonic()
-                is_enough = len(batch) >= min(ENOUGH_WAIT, self._connected())
-                if is_enough or seconds <= 0:
-                    batch += self._batches.get_nowait()
-                else:
-                    batch += self._batches.get(timeout=seconds)
+                batch += self._batches.get_nowait()
+        self._taken += len(batch)
 
 
 def _store(webhooks: list[Webhook]) -> AnswerParts:

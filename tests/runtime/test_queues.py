@@ -8,7 +8,7 @@ import pytest
 from redis import RedisError
 from rq.registry import ScheduledJobRegistry, StartedJobRegistry
 
-from service.runtime import queues
+from service.runtime import queues, timetable
 from service.runtime.db import connection
 from service.runtime.queues import INCOMING, SEND, clear_wakeup, enqueue_drain, wake
 from tests.stack import wait_until
@@ -122,7 +122,7 @@ def test_a_drain_looks_for_longer_than_a_process_keeps_silent():
     """The drain of one ring begins after it, so whatever is committed before the next ring may come
     is found by its looks.
     """
-    assert queues.RING_EVERY + 2 * loop.PACE < loop.LINGER
+    assert queues.RING_EVERY + 2 * max(loop.PACE, timetable.EVERY) < loop.LINGER
 
 
 def test_wake_never_waits_and_never_fails_without_redis(no_redis):

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from service.runtime import timetable
+from service.runtime.timetable import Departures
 from service.web import fast_webhook
 from service.web.fast_webhook import GroupCommit, Webhook
 from tests.stack import wait_until
@@ -45,9 +47,10 @@ def counts(commits):
     return [count for _, count in commits]
 
 
-def test_what_comes_within_a_moment_of_a_commit_goes_together(commits, monkeypatch):
-    monkeypatch.setattr(fast_webhook, 'COMMIT_SECONDS', 2)
+def test_what_comes_soon_after_a_commit_goes_together_at_the_next_departure(commits, monkeypatch):
+    monkeypatch.setattr(timetable, 'COMMIT', Departures(0, 2))
     group = GroupCommit(lambda callers: None, lambda: 100)
+    wait_until(lambda: time.monotonic() % 2 < 0.2)
     comes(group)
     wait_until(lambda: commits)
     for _ in range(5):
@@ -55,11 +58,11 @@ def test_what_comes_within_a_moment_of_a_commit_goes_together(commits, monkeypat
         time.sleep(0.01)
     wait_until(lambda: sum(counts(commits)) == 6)
     assert counts(commits) == [1, 5]
-    assert commits[1][0] - commits[0][0] >= 2
+    assert commits[1][0] >= timetable.COMMIT.after(commits[0][0])
 
 
 def test_the_first_after_a_rest_waits_for_nobody(commits, monkeypatch):
-    monkeypatch.setattr(fast_webhook, 'COMMIT_SECONDS', 1)
+    monkeypatch.setattr(timetable, 'COMMIT', Departures(0, 1))
     group = GroupCommit(lambda callers: None, lambda: 100)
     for number in range(2):
         time.sleep(1.1 * number)
@@ -75,7 +78,7 @@ def test_the_first_after_a_rest_waits_for_nobody(commits, monkeypatch):
 def test_when_enough_wait_or_all_who_are_connected_the_commit_comes_at_once(
     commits, monkeypatch, waiting, connected
 ):
-    monkeypatch.setattr(fast_webhook, 'COMMIT_SECONDS', 60)
+    monkeypatch.setattr(timetable, 'COMMIT', Departures(0, 60))
     group = GroupCommit(lambda callers: None, lambda: connected)
     for number in range(4):
         comes(group, waiting)

@@ -11,9 +11,10 @@ import pytest
 from peewee import OperationalError, PeeweeException
 from playhouse.pool import MaxConnectionsExceeded
 
-from service.runtime import queues
+from service.runtime import queues, timetable
 from service.runtime.db import connection, db
 from service.runtime.queues import SEND, enqueue_drain
+from service.runtime.timetable import Departures
 from tests.people import sql
 from tests.stack import Processes, free_port, wait_until
 from workers import loop
@@ -28,7 +29,7 @@ class Ledger:
     """Stands where a room's `record` stands; refuses as often as told."""
 
     def __init__(self, *refusals):
-        self.refusals, self.results = list(refusals), []
+        self.refusals, self.results, self.sizes = list(refusals), [], []
 
     def __call__(self, batch):
         if self.refusals:
@@ -36,6 +37,7 @@ class Ledger:
         if any(result == 'poison' for _, result in batch):
             raise ValueError('cannot be recorded')
         self.results += [result for _, result in batch]
+        self.sizes.append(len(batch))
 
 
 @dataclass
@@ -191,6 +193,45 @@ def test_between_the_beginnings_of_two_steps_is_a_pace_also_while_there_is_work(
     assert statistics.median(gaps) < 0.5  # counted from a step's beginning
 
 
+def test_a_drain_that_finds_several_departs_by_the_timetable_until_it_finds_few(
+    pool, due, monkeypatch
+):
+    monkeypatch.setattr(loop, 'LINGER', 1)
+    departures = Departures(0.2, every=0.5)
+    began, found = [], [2, 2, 1, 1, 0]
+
+    def step():
+        began.append(time.monotonic())
+        return found[len(began) - 1] if len(began) <= len(found) else 0
+
+    drain(step, pool, pace=0.01, departures=departures)
+    first, second, third, fourth = began[:4]
+    assert second >= departures.after(first)
+    assert third >= departures.after(second)
+    assert fourth < departures.after(third)
+
+
+def test_results_that_come_all_the_time_are_recorded_by_the_timetable(database, monkeypatch):
+    monkeypatch.setattr(timetable, 'RECORD', Departures(0, every=2))
+    ledger = Ledger()
+    pool = WorkerPool(8, lambda row: row.id, ledger)
+    wait_until(lambda: time.monotonic() % 2 < 0.2)
+    for row in rows(6):
+        pool.submit([row])
+        time.sleep(0.05)
+    assert pool.close(10)
+    assert ledger.sizes == [1, 5]
+    assert sorted(ledger.results) == list(range(6))
+
+
+def test_a_result_after_a_rest_is_recorded_at_once(database, monkeypatch):
+    monkeypatch.setattr(timetable, 'RECORD', Departures(0, every=3600))
+    ledger = Ledger()
+    pool = WorkerPool(1, lambda row: row.id, ledger)
+    pool.submit(rows(1))
+    assert pool.close(10)
+
+
 def test_what_is_not_due_costs_a_look_and_no_step(pool, due):
     due.answer = False
     found = [1]
@@ -198,9 +239,9 @@ def test_what_is_not_due_costs_a_look_and_no_step(pool, due):
     assert due.looks > 5
 
 
-def test_where_a_step_finds_several_the_next_one_comes_without_a_look(pool, due):
+def test_where_a_step_finds_many_the_next_one_comes_without_a_look(pool, due):
     due.answer = False
-    found = [2, 3, 4, 0]
+    found = [4, 5, 6, 0]
     drain(lambda: found.pop(0), pool)
     assert found == []
 
