@@ -92,9 +92,9 @@ def drain(
     """Work off a queue: repeat `step` until it has found nothing for LINGER seconds.
 
     Never raises. A step is taken when `enough` places of the pool are free, `pace` seconds at least
-    after the beginning of the last one; after one that found several, at the next of `departures`,
-    if there are any. What comes in between goes together. While calls are in flight the drain goes
-    on, as the end of one may bring new work.
+    after the beginning of the last one; or at the next of `departures`, if there are any, after one
+    that found several and left places free. What comes in between goes together. While calls are in
+    flight the drain goes on, as the end of one may bring new work.
     """
     with suppress(RedisError):  # the flag expires by itself
         clear_wakeup(name)
@@ -141,17 +141,15 @@ class Drain:
     def _take_turn(self) -> None:
         """Take a step if there is something to do, then rest until the next one may be taken."""
         began = time.monotonic()
-        found = 0
-        if self._pool.free >= self._enough:
+        free, found = self._pool.free, 0
+        if free >= self._enough:
             self._found = found = self._step_if_due(began)
         if found or self._pool.in_flight():
             self._idle_since = time.monotonic()
-        stopping.wait(max(0, self._next_turn(began, found) - time.monotonic()))
-
-    def _next_turn(self, began: float, found: int) -> float:
-        if found >= SEVERAL and self._departures:
-            return self._departures.after(began)
-        return began + self._pace
+        until = began + self._pace
+        if self._departures and SEVERAL <= found < free:  # who has filled the pool has more to do
+            until = self._departures.after(began)
+        stopping.wait(max(0, until - time.monotonic()))
 
     def _step_if_due(self, now: float) -> int:
         """How much a step found. One cheap look comes first, unless the last one found many."""

@@ -99,14 +99,17 @@ class WorkerPool(Generic[RowT, ResultT]):
             self._in_flight.pop((row.id, id(row)), None)
 
     def _recorder(self) -> None:
-        began = 0.0
+        began = -timetable.RECORD.every
         while (first := self._results.get()) is not None:
             batch = [first]
             departs = timetable.RECORD.after(began)
             time.sleep(max(self._batch_window, departs - time.monotonic()))
             began = time.monotonic()
             with suppress(Empty):
-                while len(batch) < LARGEST_BATCH and (more := self._results.get_nowait()):
+                while len(batch) < LARGEST_BATCH:
+                    if (more := self._results.get_nowait()) is None:
+                        self._results.put(None)  # the end, after this batch
+                        break
                     batch.append(more)
             self._write(batch)
 

@@ -172,7 +172,7 @@ class GroupCommit:
             self._is_enough.set()
 
     def _run(self) -> None:
-        began = 0.0
+        began = -timetable.COMMIT.every
         while True:
             batch = self._batches.get()
             self._is_enough.wait(max(0, timetable.COMMIT.after(began) - time.monotonic()))

@@ -62,14 +62,15 @@ def test_what_comes_soon_after_a_commit_goes_together_at_the_next_departure(comm
 
 
 def test_the_first_after_a_rest_waits_for_nobody(commits, monkeypatch):
-    monkeypatch.setattr(timetable, 'COMMIT', Departures(0, 1))
+    monkeypatch.setattr(timetable, 'COMMIT', Departures(0, 2))
     group = GroupCommit(lambda callers: None, lambda: 100)
     for number in range(2):
-        time.sleep(1.1 * number)
-        came = time.monotonic()
+        time.sleep(2 * number)
+        wait_until(lambda: time.monotonic() % 2 < 0.2)
+        departs = timetable.COMMIT.after(time.monotonic())
         comes(group)
         wait_until(lambda number=number: len(commits) > number)
-        assert commits[number][0] - came < 1
+        assert commits[number][0] < departs
 
 
 @pytest.mark.parametrize(

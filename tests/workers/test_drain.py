@@ -193,30 +193,50 @@ def test_between_the_beginnings_of_two_steps_is_a_pace_also_while_there_is_work(
     assert statistics.median(gaps) < 0.5  # counted from a step's beginning
 
 
-def test_a_drain_that_finds_several_departs_by_the_timetable_until_it_finds_few(
-    pool, due, monkeypatch
-):
-    monkeypatch.setattr(loop, 'LINGER', 1)
-    departures = Departures(0.2, every=0.5)
-    began, found = [], [2, 2, 1, 1, 0]
+@pytest.fixture
+def beginnings(due, monkeypatch):
+    """When the steps of a drain begin that find so many rows, one after another."""
+    monkeypatch.setattr(loop, 'LINGER', 3)
 
-    def step():
-        began.append(time.monotonic())
-        return found[len(began) - 1] if len(began) <= len(found) else 0
+    def run(found, places):
+        began = []
 
-    drain(step, pool, pace=0.01, departures=departures)
-    first, second, third, fourth = began[:4]
-    assert second >= departures.after(first)
-    assert third >= departures.after(second)
-    assert fourth < departures.after(third)
+        def step():
+            began.append(time.monotonic())
+            return found[len(began) - 1] if len(began) <= len(found) else 0
+
+        pool = WorkerPool(places, lambda row: row.id, Ledger())
+        wait_until(lambda: 0.2 < time.monotonic() % 1 < 0.3)
+        drain(step, pool, pace=0.01, departures=LINE)
+        return began
+
+    return run
+
+
+LINE = Departures(0.2, every=1)
+
+
+def test_a_drain_that_finds_several_departs_by_the_timetable_until_it_finds_few(beginnings):
+    first, second, third, fourth, *_ = beginnings([2, 2, 1, 1], places=8)
+    assert second >= LINE.after(first)
+    assert third >= LINE.after(second)
+    assert fourth < LINE.after(third)
+
+
+def test_a_step_that_fills_the_pool_is_soon_followed_by_the_next(beginnings):
+    first, second, *_ = beginnings([8, 1], places=8)
+    assert second < LINE.after(first)
 
 
 def test_results_that_come_all_the_time_are_recorded_by_the_timetable(database, monkeypatch):
     monkeypatch.setattr(timetable, 'RECORD', Departures(0, every=2))
     ledger = Ledger()
     pool = WorkerPool(8, lambda row: row.id, ledger)
+    first, *others = rows(6)
     wait_until(lambda: time.monotonic() % 2 < 0.2)
-    for row in rows(6):
+    pool.submit([first])
+    wait_until(lambda: ledger.sizes)
+    for row in others:
         pool.submit([row])
         time.sleep(0.05)
     assert pool.close(10)
