@@ -3,6 +3,7 @@ itself.
 """
 
 import logging
+import time
 
 import pytest
 
@@ -297,8 +298,12 @@ def test_it_outlives_redis_and_every_worker(acme, workers, road, redis_server):
 def test_complaints_of_going_too_fast_count_once_a_second(acme, workers, stand_in):
     for n in range(12):
         acme.send(f'+19991304290{n:02}')
+    began = time.monotonic()
     workers.send()
-    assert sql('SELECT scope, failures FROM graph_outage') == [(f'number:{PHONE_NUMBER_ID}', 1)]
+    seconds = int(time.monotonic() - began)  # 0, but on a machine that is very busy
+    ((scope, failures),) = sql('SELECT scope, failures FROM graph_outage')
+    assert scope == f'number:{PHONE_NUMBER_ID}'
+    assert failures <= 1 + seconds < 12
 
 
 def test_one_persons_limit_is_not_the_numbers(acme, workers, stand_in):
