@@ -6,7 +6,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.runtime import timetable
 from service.runtime.timetable import COMMIT, EVERY, READ, RECORD, SEND, Departures
 
 
@@ -28,6 +27,6 @@ def test_each_stage_of_a_turn_departs_after_the_one_before():
 
 
 def test_all_processes_depart_at_the_same_times():
-    assert [timetable.READ.after(moment) for moment in (100.0, 100.003, 100.007)] == [
+    assert [READ.after(moment) for moment in (100.0, 100.003, 100.007)] == [
         pytest.approx(100.008)
     ] * 3
