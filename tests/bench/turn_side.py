@@ -81,7 +81,7 @@ class Side:
         """Nobody's messages wait, and vacuum has been here: what follows is the load's alone."""
         connection = self.stand.postgres.connect()
         with contextlib.closing(connection), connection, connection.cursor() as cursor:
-            fill(cursor, self.filled, 0)
+            fill(cursor, self.filled, 0, told=False)  # as in the young one
         self.stand.sql(LEND_TOKEN, (CHATBOT, BIG))
         self.stand.sql('VACUUM ANALYZE')
         self.stand.sql('CHECKPOINT')
