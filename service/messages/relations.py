@@ -9,17 +9,46 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from operator import attrgetter
-from typing import Any
+from typing import Any, Protocol
 
 from service.content.person_id import in_place
 from service.content.plain_text import DELETED, read
-from service.messages.message import Message
 from service.runtime.prepared import Prepared
 from service.runtime.rows import Uuid, fetch_bulk, fetch_bulk_as
 from service.runtime.untrusted import as_dict, clean, get_text, identifier
 from service.templates.rendering import render
 
 Place = tuple[str, str, str | None]  # conversation_id, phone_number_id, wamid
+
+
+class Said(Protocol):
+    """A message, as far as its text and what others changed in it depend on it."""
+
+    @property
+    def chatbot_id(self) -> str: ...
+    @property
+    def conversation_id(self) -> str: ...
+    @property
+    def direction(self) -> str: ...
+    @property
+    def phone_number_id(self) -> str: ...
+    @property
+    def type(self) -> str: ...
+    @property
+    def wamid(self) -> str | None: ...
+    @property
+    def sender(self) -> Any: ...
+    @property
+    def content(self) -> Any: ...
+    @property
+    def said_at(self) -> datetime: ...
+
+
+class Answering(Said, Protocol):
+    """And as far as it may reply to another one."""
+
+    @property
+    def context(self) -> Any: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,24 +147,26 @@ FROM {rows}
 """
 
 
-def find_templates(messages: Sequence[Message]) -> Templates:
+def find_templates(messages: Sequence[Said]) -> Templates:
     """The components of the templates that messages are made from."""
     wanted = {_template_key(one) for one in messages if one.type == 'template'}
     found = fetch_bulk(FIND_TEMPLATE_COMPONENTS, list(wanted))
     return {TemplateKey(*key): components for *key, components in found}
 
 
-def _template_key(message: Message) -> TemplateKey:
+def _template_key(message: Said) -> TemplateKey:
     name = get_text(message.content, 'name')
     language = get_text(message.content, 'language', 'code')
     return TemplateKey(message.chatbot_id, clean(name) or '', clean(language) or '')
 
 
-def render_template(message: Message, templates: Templates) -> str:
-    """The text of a message that is made from a template; '' for all others."""
-    if message.type != 'template':
-        return ''
-    return render(templates.get(_template_key(message)), message.content)
+def text_of(message: Said, templates: Templates) -> str:
+    """What a person would read in a message, also in one that is made from a template."""
+    if message.type == 'template':
+        text = render(templates.get(_template_key(message)), message.content)
+        if text:
+            return text
+    return read(message.type, message.content)
 
 
 def find_at(addresses: Collection[RepliedTo]) -> list[FoundReply]:
@@ -143,26 +174,26 @@ def find_at(addresses: Collection[RepliedTo]) -> list[FoundReply]:
     return fetch_bulk_as(FoundReply, FIND_REPLIED_TO, list(addresses))
 
 
-def find_replied_to(messages: Sequence[Message]) -> Replies:
+def find_replied_to(messages: Sequence[Answering]) -> Replies:
     """The ids of the messages that these reply to."""
     contexts = [(one.phone_number_id, _context_id(one)) for one in messages]
     found = find_at({RepliedTo(number, wamid) for number, wamid in contexts if wamid})
     return {(one.chatbot_id, one.phone_number_id, one.wamid): one.id for one in found}
 
 
-def reply_to(message: Message, replies: Replies) -> str | None:
+def reply_to(message: Answering, replies: Replies) -> str | None:
     """The id of the message that this one replies to."""
     wamid = _context_id(message)
     return replies.get((message.chatbot_id, message.phone_number_id, wamid)) if wamid else None
 
 
-def _context_id(message: Message) -> str | None:
+def _context_id(message: Answering) -> str | None:
     """Meta says `id`, we say `message_id`."""
     context = as_dict(message.context)
     return clean(context.get('message_id')) or clean(context.get('id'))
 
 
-def find_related(messages: Sequence[Message]) -> Related:
+def find_related(messages: Sequence[Said]) -> Related:
     """The reactions, edits and revokes of messages, the oldest first."""
     wanted = {Referred(one.phone_number_id, one.wamid) for one in messages if one.wamid}
     found = defaultdict(list)
@@ -173,12 +204,12 @@ def find_related(messages: Sequence[Message]) -> Related:
     return found
 
 
-def related_to(message: Message, related: Related) -> list[RelatedMessage]:
+def related_to(message: Said, related: Related) -> list[RelatedMessage]:
     """Those of one message."""
     return related.get((message.conversation_id, message.phone_number_id, message.wamid), [])
 
 
-def changes_by(related: list[RelatedMessage], message: Message) -> dict[str, Any]:
+def changes_by(related: list[RelatedMessage], message: Said) -> dict[str, Any]:
     """The fields of a message that its reactions, edits and revokes change."""
     if not related:
         return {}
@@ -202,7 +233,7 @@ def changes_by(related: list[RelatedMessage], message: Message) -> dict[str, Any
     return changes
 
 
-def _may_edit(edit: RelatedMessage, message: Message) -> bool:
+def _may_edit(edit: RelatedMessage, message: Said) -> bool:
     """Only the writer may: the same side, and in a group the same person."""
     if edit.direction != message.direction:
         return False

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from service.content.person_id import in_place
-from service.content.plain_text import read
 from service.graph.error_codes import explain
 from service.graph.error_shapes import told_errors
 from service.graph.outcome import first_error
@@ -30,7 +29,7 @@ def serialize(messages: Sequence[Message]) -> list[Shown]:
     for message in messages:
         row = _serialize(message)
         row['reply_to'] = relations.reply_to(message, replied_to)
-        row['text'] = relations.render_template(message, templates) or row['text']
+        row['text'] = relations.text_of(message, templates)
         row |= relations.changes_by(relations.related_to(message, related), message)
         rows.append(row)
     return rows
@@ -42,7 +41,7 @@ def _serialize(message: Message) -> Shown:
     extra = as_dict(message.extra)
     return {
         **{name: getattr(message, name) for name in SHOWN_COLUMNS},
-        'text': read(message.type, message.content),
+        'text': None,
         'usage': message.ai_usage,
         'origin': message.origin,
         'referral': extra.get('referral'),

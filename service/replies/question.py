@@ -1,16 +1,16 @@
 """What responders are asked about, read for all claimed replies at once."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from service.accounts.account import Account
 from service.conversations.conversation import Conversation
 from service.conversations.reply_queue import ClaimedReply
-from service.messages import view
+from service.messages import spoken, view
 from service.messages.message import Message
-from service.messages.state_machine import UNSAID
+from service.messages.spoken import WantedHistory
 from service.messages.view import Shown
 from service.replies import pictures, service_request
 from service.replies.pictures import Picture
@@ -18,32 +18,22 @@ from service.replies.service_request import ServiceRequest
 from service.runtime.config import settings
 from service.runtime.model import columns_of
 from service.runtime.prepared import Prepared
-from service.runtime.rows import Integer, Uuid, fetch_bulk_dicts
+from service.runtime.rows import fetch_bulk_dicts
 
 HISTORY = 20  # the last messages that the responder sees; an account may choose another number
 
 
-@dataclass(frozen=True, slots=True)
-class WantedHistory:
-    """So many of the last messages of a conversation; `unsaid`: also of those that never left."""
-
-    id: Uuid
-    most: Integer
-    unsaid: bool
-
-
-# An edit or a deletion is shown in the message that it is about.
+# For a service, which sees each message's status, also of those that never left. An edit or a
+# deletion is shown in the message that it is about.
 FIND_HISTORIES = Prepared.for_rows(WantedHistory)(
     """
 SELECT {shown}
 FROM {rows} CROSS JOIN LATERAL (
   SELECT * FROM message m WHERE m.conversation_id = n.id AND m.type NOT IN ('edit', 'revoke')
-    AND (n.unsaid OR m.status || '' NOT IN ({unsaid}))
   ORDER BY m.id DESC LIMIT n.most) m
 ORDER BY m.id
 """,
     shown=columns_of(Message, 'm'),
-    unsaid=', '.join(f"'{status}'" for status in sorted(UNSAID)),
 )
 
 
@@ -57,7 +47,7 @@ class Question:
 
     account: Account
     conversation: Conversation
-    history: list[Shown]  # messages as callers see them, the oldest first
+    history: list[Shown]  # messages, the oldest first: what each kind of responder is told of them
     pictures: Sequence[Picture] = ()
     request: ServiceRequest | None = field(default=None, repr=False)
 
@@ -76,8 +66,7 @@ class Question:
 def read_questions(replies: Sequence[ClaimedReply]) -> list[Question]:
     """What to ask for each of the claimed replies, in their order."""
     accounts = Account.find_all(reply.chatbot_id for reply in replies)
-    wanted = [_wanted_history(reply.id, accounts[reply.chatbot_id]) for reply in replies]
-    histories = _read_histories(wanted)
+    histories = _read_histories(replies, accounts)
     questions = [
         Question(accounts[reply.chatbot_id], reply.conversation, histories[reply.id])
         for reply in replies
@@ -87,20 +76,26 @@ def read_questions(replies: Sequence[ClaimedReply]) -> list[Question]:
     return questions
 
 
-def _wanted_history(conversation_id: str, account: Account) -> WantedHistory:
-    responder = account.responder or {}
-    is_service = responder.get('kind') == 'http'  # it sees each message's status, an AI does not
-    return WantedHistory(conversation_id, responder.get('history') or HISTORY, is_service)
-
-
-def _read_histories(wanted: list[WantedHistory]) -> dict[str, list[Shown]]:
+def _read_histories(
+    replies: Sequence[ClaimedReply], accounts: Mapping[str, Account]
+) -> dict[str, list[Shown]]:
     """The last messages of conversations; without what was edited away or deleted."""
-    messages = [Message(**row) for row in fetch_bulk_dicts(FIND_HISTORIES, wanted)]
+    for_services: list[WantedHistory] = []
+    for_models: list[WantedHistory] = []
+    for reply in replies:
+        responder = accounts[reply.chatbot_id].responder or {}
+        wanted = for_services if responder.get('kind') == 'http' else for_models
+        wanted.append(WantedHistory(reply.id, responder.get('history') or HISTORY))
     histories: defaultdict[str, list[Shown]] = defaultdict(list)
-    for message in view.serialize(messages):
-        message['revisions'] = []
+    for message in [*_read_whole(for_services), *spoken.read(for_models)]:
         histories[message['conversation_id']].append(message)
     return histories
+
+
+def _read_whole(wanted: list[WantedHistory]) -> list[Shown]:
+    """Messages as callers see them."""
+    messages = [Message.of_row(row) for row in fetch_bulk_dicts(FIND_HISTORIES, wanted)]
+    return [message | {'revisions': []} for message in view.serialize(messages)]
 
 
 def _add_pictures(questions: list[Question]) -> None:
