@@ -214,14 +214,14 @@ def _record(results: list[SendResult]) -> None:
     """Write outcomes, join statuses that were faster, escalate failures; log a line for each."""
     accepted = [one for one in results if one.outcome.kind == OutcomeKind.ACCEPTED]
     with db.atomic():
-        news = send_outcome.record(results)
-        failures = _join_statuses([one.message.id for one in accepted])
+        recorded = send_outcome.record(results)
+        failures = _join_statuses(recorded.early)
         failures += [_failure(one) for one in results if one.outcome.error]
         escalation.apply(failures)
     for result in results:
         metrics.send_attempts.labels(result.outcome.kind).inc()
         _log(result)
-    _tell_of_outages(news)
+    _tell_of_outages(recorded.news)
     _link_identities(accepted)
 
 
@@ -258,12 +258,12 @@ def _link_identities(accepted: list[SendResult]) -> None:
         log.warning('what answers tell of people was not noted', extra=told)
 
 
-def _join_statuses(accepted: list[str]) -> list[SendFailure]:
+def _join_statuses(early: list[str]) -> list[SendFailure]:
     """Join what Meta told of messages before their wamids were written; the failures among it."""
-    if not accepted:
+    if not early:
         return []
-    echo.delete_duplicates(accepted)
-    return delivery_status.join_orphans(accepted)[1]
+    echo.delete_duplicates(early)
+    return delivery_status.join_orphans(early)[1]
 
 
 def _failure(result: SendResult) -> SendFailure:

@@ -118,6 +118,7 @@ class ReceivedMessage:
     refers_to: str | None
     recipient_to: str | None = None
     recipient: str | None = None
+    country: str | None = None  # of a customer's number (content/calling_codes.py)
     search: TsVector = ''  # the words of its text
 
     @property
@@ -161,6 +162,9 @@ stored AS (
   SELECT {message_columns}, 'inbound', 'received' FROM n
   ON CONFLICT (phone_number_id, wamid) WHERE direction = 'inbound' DO NOTHING
   RETURNING phone_number_id, wamid, id),
+logged AS (
+  INSERT INTO usage_log (message_id, chatbot_id, direction, type, country)
+  SELECT id, n.chatbot_id, 'inbound', n.type, n.country FROM n JOIN stored USING (id) ORDER BY id),
 {store_words}
 """,
     message_columns=message_columns(ReceivedMessage),
@@ -169,7 +173,7 @@ stored AS (
 
 
 def insert_inbound(messages: Sequence[ReceivedMessage]) -> list[StoredMessage]:
-    """Store customers' messages, each key once; return those that are new."""
+    """Store customers' messages, each key once, and count them; return those that are new."""
     # Everybody inserts in one order, so that two workers never wait for each other.
     rows = sorted(messages, key=lambda message: message.key)
     return fetch_bulk_as(StoredMessage, INSERT_INBOUND_MESSAGES, rows)

@@ -14,6 +14,7 @@ from typing import Annotated
 from service.content.search_words import words
 from service.runtime.rows import Column
 
+OF_OTHERS = frozenset(('search', 'country'))  # of message_search and usage_log
 TsVector = Annotated[str, Column('tsvector')]
 
 # of a message `m`
@@ -43,5 +44,5 @@ def owner(chatbot_id: str) -> str:
 
 
 def message_columns(row_type: type) -> str:
-    """The columns of a row to be stored that `message` has: all but the words."""
-    return ', '.join(field.name for field in fields(row_type) if field.name != 'search')
+    """The columns of a row to be stored that `message` has; the others are other tables'."""
+    return ', '.join(field.name for field in fields(row_type) if field.name not in OF_OTHERS)

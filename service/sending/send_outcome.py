@@ -15,7 +15,7 @@ from service.runtime.config import settings
 from service.runtime.db import db
 from service.runtime.prepared import Prepared
 from service.runtime.queues import retry_delay
-from service.runtime.rows import Integer, Json, Jsonb, JsonText, Uuid, execute_bulk
+from service.runtime.rows import Integer, Json, Jsonb, JsonText, Uuid, execute_bulk, fetch_bulk
 from service.runtime.timestamps import to_rfc3339
 from service.sending import awaited_answer
 from service.sending.dispatch import PAIR_DEBT_SECONDS, ClaimedMessage
@@ -39,6 +39,14 @@ class SendResult:
     outcome: Outcome
     at: datetime
     milliseconds: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """What results tell of outages. `early`: messages that a status or an echo told of before."""
+
+    news: outage.News
+    early: list[str]  # their ids; the caller joins them
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +123,7 @@ WHERE c.id = n.id
     pair_debt_seconds=PAIR_DEBT_SECONDS,
 )
 # A status may have been faster than this answer: then the message is `failed` already, or this
-# attempt stands among its `tries`.
+# attempt stands among its `tries`. Returned are the messages that Meta had told of before.
 ACCEPT_MESSAGES = Prepared.for_rows(AcceptedMessage)(
     """
 WITH accepted AS (
@@ -127,10 +135,17 @@ UPDATE message m SET wamid = coalesce(m.wamid, n.wamid), answer_wa_id = n.wa_id,
     ELSE m.status END
 FROM {rows}
 WHERE m.id = n.id AND NOT m.tries @> jsonb_build_array(jsonb_build_object('wamid', n.wamid))
-RETURNING m.id, m.chatbot_id, m.direction, m.type, m.ai_usage, n.country)
+RETURNING m.id, m.chatbot_id, m.direction, m.type, m.ai_usage, n.country, m.phone_number_id,
+  m.wamid),
+logged AS (
 INSERT INTO usage_log (message_id, chatbot_id, direction, type, country, {ai_columns})
 SELECT id, chatbot_id, direction, type, country, {ai_usage} FROM accepted
-ON CONFLICT (message_id) DO NOTHING
+ON CONFLICT (message_id) DO NOTHING)
+SELECT id FROM accepted a WHERE coalesce(
+  (SELECT true FROM message_status s WHERE s.phone_number_id = a.phone_number_id
+    AND s.wamid = a.wamid AND num_nulls(s.message_id) = 1 LIMIT 1),
+  (SELECT true FROM message e WHERE e.phone_number_id = a.phone_number_id
+    AND e.wamid = a.wamid AND e.echo LIMIT 1))
 """,
     ai_columns=ledger.AI_COLUMNS,
     ai_usage=ledger.AI_USAGE,
@@ -153,12 +168,8 @@ FROM {rows} WHERE m.id = n.id AND m.status || '' = 'sending' AND m.attempts = n.
 )
 
 
-def record(results: Iterable[SendResult]) -> outage.News:
-    """Write what became of claimed messages, in one transaction.
-
-    In the caller's transaction, if there is one, which is to begin with this. Returns what the
-    results tell of Meta's outages.
-    """
+def record(results: Iterable[SendResult]) -> Recorded:
+    """Write what became of claimed messages, at the beginning of the caller's transaction."""
     results = sorted(results, key=lambda result: result.message.id)
     accepted = [one for one in results if one.outcome.kind == OutcomeKind.ACCEPTED]
     failed = [one for one in results if one.outcome.kind != OutcomeKind.ACCEPTED]
@@ -168,9 +179,9 @@ def record(results: Iterable[SendResult]) -> outage.News:
         )
         attempts = [_failed_attempt(one, news) for one in failed]
         _free_conversations(_freed(accepted, zip(failed, attempts, strict=True), news))
-        execute_bulk(ACCEPT_MESSAGES, [_accepted_message(one) for one in accepted])
+        early = fetch_bulk(ACCEPT_MESSAGES, [_accepted_message(one) for one in accepted])
         execute_bulk(RECORD_FAILED_ATTEMPTS, attempts)
-    return news
+    return Recorded(news, [id_ for (id_,) in early])
 
 
 def next_step(message: Attempted, outcome: Outcome, is_away: bool = False) -> NextStep:

@@ -6,8 +6,6 @@ import time
 from collections.abc import Iterable
 from datetime import datetime
 
-from service.billing import ledger
-from service.billing.ledger import LoggedMessage
 from service.content.calling_codes import country_of
 from service.content.plain_text import read
 from service.conversations import conversation, opt_out
@@ -65,16 +63,14 @@ def _store_messages(unique: dict[MessageKey, Item]) -> list[Item]:
     rows = [_row(item) for item in unique.values()]
     new = message.insert_inbound(rows)
     stored = {one.key: one.id for one in new}
-    new_rows = [row for row in rows if row.key in stored]
-    ledger.log_usage([LoggedMessage(stored[row.key], _country(row)) for row in new_rows])
     search_index.follow_changes(rows, new)
     for key, item in unique.items():
         item.set_outcome(ItemOutcome.STORED if key in stored else ItemOutcome.DUPLICATE)
     return _new_items(unique, stored)
 
 
-def _country(row: ReceivedMessage) -> str | None:
-    phone = row.sender.get('from')
+def _country(data: JsonObject) -> str | None:
+    phone = data.get('from')
     return country_of(phone) if isinstance(phone, str) else None
 
 
@@ -115,6 +111,7 @@ def _row(item: Item) -> ReceivedMessage:
         extra=extra or None,
         timestamp=item.timestamp,
         refers_to=message.related_wamid(kind, content),
+        country=_country(data),
         search=vector(id_, item.account.chatbot_id, read(kind, content)),
     )
 
