@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from importlib import import_module
 from types import FrameType, ModuleType
 from typing import Any
 
@@ -26,16 +27,18 @@ from service.runtime.connection_plan import WORKERS
 from service.runtime.db import CONNECTION_LOST, connection, reason
 from service.runtime.queues import ERRANDS, EVENTS, INCOMING, SEND, client, connect
 from service.runtime.watchdog import watchdog
-from workers import background, clock, incoming, send, send_events
 from workers.loop import stopping
 
 log = logging.getLogger(__name__)
-ROOMS: dict[str, tuple[str, ModuleType]] = {
-    'incoming': (INCOMING, incoming),
-    'send': (SEND, send),
-    'errands': (ERRANDS, background),
-    'events': (EVENTS, send_events),
+# The queue of each worker, and the module that does its work. A process loads those that it runs:
+# each of the others would take some MiB of memory.
+ROOMS = {
+    'incoming': (INCOMING, 'workers.incoming'),
+    'send': (SEND, 'workers.send'),
+    'errands': (ERRANDS, 'workers.background'),
+    'events': (EVENTS, 'workers.send_events'),
 }
+CLOCK = 'workers.clock'
 MOST_FILES = 10_000  # open in one process: connections above all
 GRACE = 20  # seconds for what is in flight at SIGTERM, of the 25 that the contract gives
 AT_LAST = 23.5  # seconds after which a process ends even when something hangs that knows no limit
@@ -85,11 +88,18 @@ def main(names: list[str]) -> None:
     config.check('clock' if names == ['clock'] else 'worker')
     logs.configure()
     allow_files()
+    for name in names:  # before it forks
+        load(name)
     collector.settle()
     if len(names) > 1:
         together(names)
     else:
         run(names[0])
+
+
+def load(name: str) -> ModuleType:
+    """The module of a worker, or of the clock."""
+    return import_module(ROOMS[name][1] if name in ROOMS else CLOCK)
 
 
 def allow_files() -> None:
@@ -159,10 +169,11 @@ def run(name: str) -> None:
     _hear_at_once()
     _wait_for('postgresql and its schema', _what_is_missing)
     log.info('started', extra={'worker': name})
+    room = load(name)
     if name == 'clock':
-        clock.run()
+        room.run()
     else:
-        work(name, *ROOMS[name])
+        work(name, ROOMS[name][0], room)
     process.leave()
     tracing.stop()
     error_reports.stop()

@@ -12,7 +12,7 @@ from peewee import PeeweeException
 from werkzeug.datastructures import FileStorage
 from werkzeug.exceptions import UnsupportedMediaType
 
-from service.content import file_containers, file_types
+from service.content import file_check, file_containers, file_types
 from service.media import outbound_file
 from service.media.storage import storage
 from service.media.storage_interface import StorageError, key_of
@@ -134,8 +134,8 @@ def _examine(file: FileStorage, claimed_type: str | None) -> FileFacts:
     size = stream.tell()
     if not size:
         raise Invalid('The file is empty.', {'file': ['The file is empty.']})
-    mime_type = file_types.sniff(stream)
-    if problem := file_types.problem(stream, mime_type, size):
+    mime_type = file_check.sniff(stream)
+    if problem := file_check.problem(stream, mime_type, size):
         raise Invalid('WhatsApp does not take this file.', {'file': [problem]})
     if claimed_type and not file_types.agrees(claimed_type, mime_type):
         problem = f'The content of the file is {mime_type}.'

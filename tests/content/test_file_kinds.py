@@ -9,8 +9,8 @@ import zipfile
 import pytest
 from urllib3.filepost import encode_multipart_formdata
 
+from service.content.file_check import sniff
 from service.content.file_signatures import OPENXML
-from service.content.file_types import sniff
 from tests.people import CHATBOT, CUSTOMER, sql
 from tests.stack import ROOT
 

@@ -13,7 +13,7 @@ from contextlib import suppress
 
 import pytest
 
-from service.content import file_types, phone_numbers
+from service.content import file_check, phone_numbers
 from service.content.characters import is_emoji, is_visible, variable_problem
 from service.content.fields import without_nulls
 from service.content.text_split import split
@@ -267,7 +267,7 @@ def template_text(text):
 
 
 def sniffed(data):
-    return file_types.sniff(io.BytesIO(data))
+    return file_check.sniff(io.BytesIO(data))
 
 
 TEXTS = [

@@ -9,7 +9,7 @@ import zipfile
 
 import pytest
 
-from service.content import file_signatures, file_types
+from service.content import file_check, file_signatures, file_types
 from service.content.file_signatures import OPENXML
 from service.content.file_types import KB, MB
 from tests.stack import ROOT
@@ -22,13 +22,13 @@ def sample(name):
 
 
 def sniffed(content):
-    return file_types.sniff(io.BytesIO(content))
+    return file_check.sniff(io.BytesIO(content))
 
 
 def problem(content, size=None):
     stream = io.BytesIO(content)
-    return file_types.problem(
-        stream, file_types.sniff(stream), len(content) if size is None else size
+    return file_check.problem(
+        stream, file_check.sniff(stream), len(content) if size is None else size
     )
 
 
@@ -175,7 +175,7 @@ def test_an_endless_chain_of_parts_is_not_followed_to_its_end():
 
 def test_this_interpreter_is_a_program():
     with open(sys.executable, 'rb') as file:
-        assert file_types.sniff(file) == 'application/x-executable'
+        assert file_check.sniff(file) == 'application/x-executable'
 
 
 @pytest.mark.parametrize(

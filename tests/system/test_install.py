@@ -17,6 +17,7 @@ from packaging.requirements import Requirement
 
 from tests import install
 from tests.stack import ROOT
+from workers.__main__ import ROOMS
 
 LISTS = {
     'install_requires': 'requirements.txt',
@@ -31,6 +32,8 @@ STAGE = (
     'service.runtime.migrate',
     'service.web.app',
     'workers.__main__',
+    'workers.clock',
+    *(module for _, module in ROOMS.values()),
     'gunicorn.app.wsgiapp',
 )
 ONLY = """

@@ -7,6 +7,8 @@ import ast
 import importlib
 import re
 import shlex
+import subprocess
+import sys
 from collections import Counter
 
 import pytest
@@ -15,7 +17,7 @@ from honcho.environ import parse_procfile
 from service import PACKAGES
 from service.runtime.queues import DRAINS
 from tests.stack import ROOT
-from workers.__main__ import ROOMS
+from workers.__main__ import CLOCK, ROOMS
 
 WEB = sorted((ROOT / 'service' / 'web').rglob('*.py'))
 CORE = sorted(set((ROOT / 'service').rglob('*.py')) - set(WEB))
@@ -346,7 +348,22 @@ def test_every_drain_is_where_its_name_says():
         module, _, function = dotted.rpartition('.')
         found = importlib.import_module(module)
         assert callable(getattr(found, function))
-        assert any(room is found and name == queue for name, room in ROOMS.values())
+        assert (queue, module) in ROOMS.values()
+
+
+@pytest.mark.parametrize('name', ['send', 'clock'])
+def test_a_worker_that_has_a_process_for_itself_loads_no_other(name):
+    """Each of them would take some MiB in every process."""
+    program = (
+        f"import sys, workers.__main__ as entry; entry.load('{name}'); "
+        "print(*sorted(m for m in sys.modules if m.startswith(('workers.', 'puremagic'))))"
+    )
+    command = [sys.executable, '-c', program]
+    loaded = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    modules = {CLOCK, *(module for _, module in ROOMS.values())}
+    own = CLOCK if name == 'clock' else ROOMS[name][1]
+    assert modules & set(loaded.stdout.split()) == {own}
+    assert 'puremagic' not in loaded.stdout
 
 
 def test_importing_a_room_reads_no_environment_and_opens_nothing():
