@@ -123,7 +123,7 @@ WHERE c.id = n.id
     pair_debt_seconds=PAIR_DEBT_SECONDS,
 )
 # A status may have been faster than this answer: then the message is `failed` already, or this
-# attempt stands among its `tries`. Returned are the messages that Meta had told of before.
+# attempt stands among its `tries`. Changed messages are returned, with whether Meta told of them.
 ACCEPT_MESSAGES = Prepared.for_rows(AcceptedMessage)(
     """
 WITH accepted AS (
@@ -137,15 +137,15 @@ FROM {rows}
 WHERE m.id = n.id AND NOT m.tries @> jsonb_build_array(jsonb_build_object('wamid', n.wamid))
 RETURNING m.id, m.chatbot_id, m.direction, m.type, m.ai_usage, n.country, m.phone_number_id,
   m.wamid),
-logged AS (
-INSERT INTO usage_log (message_id, chatbot_id, direction, type, country, {ai_columns})
+logged AS (INSERT INTO usage_log (message_id, chatbot_id, direction, type, country, {ai_columns})
 SELECT id, chatbot_id, direction, type, country, {ai_usage} FROM accepted
 ON CONFLICT (message_id) DO NOTHING)
-SELECT id FROM accepted a WHERE coalesce(
+SELECT id, coalesce(
   (SELECT true FROM message_status s WHERE s.phone_number_id = a.phone_number_id
     AND s.wamid = a.wamid AND num_nulls(s.message_id) = 1 LIMIT 1),
   (SELECT true FROM message e WHERE e.phone_number_id = a.phone_number_id
-    AND e.wamid = a.wamid AND e.echo LIMIT 1))
+    AND e.wamid = a.wamid AND e.echo LIMIT 1), false)
+FROM accepted a
 """,
     ai_columns=ledger.AI_COLUMNS,
     ai_usage=ledger.AI_USAGE,
@@ -179,9 +179,10 @@ def record(results: Iterable[SendResult]) -> Recorded:
         )
         attempts = [_failed_attempt(one, news) for one in failed]
         _free_conversations(_freed(accepted, zip(failed, attempts, strict=True), news))
-        early = fetch_bulk(ACCEPT_MESSAGES, [_accepted_message(one) for one in accepted])
+        told = dict(fetch_bulk(ACCEPT_MESSAGES, [_accepted_message(one) for one in accepted]))
         execute_bulk(RECORD_FAILED_ATTEMPTS, attempts)
-    return Recorded(news, [id_ for (id_,) in early])
+    ids = [one.message.id for one in accepted]
+    return Recorded(news, [id_ for id_ in ids if told.get(id_, True)])
 
 
 def next_step(message: Attempted, outcome: Outcome, is_away: bool = False) -> NextStep:

@@ -155,6 +155,20 @@ def test_an_echo_that_is_faster_than_metas_answer_gives_way_to_the_message_itsel
     assert [row['count'] for row in used(backend)] == [1]
 
 
+def test_an_echo_and_a_failure_that_are_faster_than_metas_answer_leave_the_message_alone(
+    backend, deliver, workers, stand_in
+):
+    sent, wamid = under_way(backend, stand_in, SLOW)
+    failure = [{'code': 131026, 'title': 'Message undeliverable'}]
+    deliver(
+        echoed(echo('Hello', wamid, to=SLOW)),
+        envelope(statuses=[status_of(wamid, 'failed', START + 1, opaque=sent, errors=failure)]),
+    )
+    workers.send()
+    (message,) = outbound(backend)
+    assert (message['id'], message['status'], message['wamid']) == (sent, 'failed', wamid)
+
+
 def test_the_file_of_an_echo_that_gave_way_can_still_be_passed_on(
     backend, deliver, workers, stand_in
 ):
