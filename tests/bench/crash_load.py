@@ -7,11 +7,12 @@ import json
 import re
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count
 
+from service.conversations.reply_outcome import LOOP_TURNS
 from tests.stack import wait_until
 
 from . import turn_load
@@ -65,6 +66,8 @@ class World(turn_load.World):
         self.asks, self.sent = [], []
         self.unanswered = self.repeated = 0  # webhooks without a 200 so far; those sent once more
         self.known = deque()  # customers who have their answer
+        # Texts by customer: whoever writes more of them so quickly is taken for a machine.
+        self.turns = Counter()
         self.waited = []  # seconds from each text to the call that answered it
         self.thinking = count()
         self.held = None  # in a silence: who would write or be told of by now
@@ -172,7 +175,9 @@ class World(turn_load.World):
         self.sent.append(Call(body['biz_opaque_callback_data'], phone, text))
         self.note(CALLED)
         if text not in self.replied:
-            self.known.append(phone)
+            self.turns[phone] += 1
+            if self.turns[phone] < LOOP_TURNS - 1:
+                self.known.append(phone)
             self.waited.append(time.monotonic() - self.written[text])
         return super().accepted(body)
 
