@@ -25,20 +25,12 @@ from service.runtime import collector, config, db, error_reports, logs, migrate,
 from service.runtime import heartbeat as process
 from service.runtime.connection_plan import WORKERS
 from service.runtime.db import CONNECTION_LOST, connection, reason
-from service.runtime.queues import ERRANDS, EVENTS, INCOMING, SEND, client, connect
+from service.runtime.queues import DRAINS, ERRANDS, EVENTS, INCOMING, SEND, client, connect
 from service.runtime.watchdog import watchdog
 from workers.loop import stopping
 
 log = logging.getLogger(__name__)
-# The queue of each worker, and the module that does its work. A process loads those that it runs:
-# each of the others would take some MiB of memory.
-ROOMS = {
-    'incoming': (INCOMING, 'workers.incoming'),
-    'send': (SEND, 'workers.send'),
-    'errands': (ERRANDS, 'workers.background'),
-    'events': (EVENTS, 'workers.send_events'),
-}
-CLOCK = 'workers.clock'
+ROOMS = {'incoming': INCOMING, 'send': SEND, 'errands': ERRANDS, 'events': EVENTS}  # their queues
 MOST_FILES = 10_000  # open in one process: connections above all
 GRACE = 20  # seconds for what is in flight at SIGTERM, of the 25 that the contract gives
 AT_LAST = 23.5  # seconds after which a process ends even when something hangs that knows no limit
@@ -98,8 +90,13 @@ def main(names: list[str]) -> None:
 
 
 def load(name: str) -> ModuleType:
-    """The module of a worker, or of the clock."""
-    return import_module(ROOMS[name][1] if name in ROOMS else CLOCK)
+    """The module of a worker, where the drain of its queue is, or of the clock.
+
+    A process loads those that it runs: each of the others would take some MiB of memory.
+    """
+    return import_module(
+        DRAINS[ROOMS[name]].rpartition('.')[0] if name in ROOMS else 'workers.clock'
+    )
 
 
 def allow_files() -> None:
@@ -173,7 +170,7 @@ def run(name: str) -> None:
     if name == 'clock':
         room.run()
     else:
-        work(name, ROOMS[name][0], room)
+        work(name, ROOMS[name], room)
     process.leave()
     tracing.stop()
     error_reports.stop()

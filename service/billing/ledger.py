@@ -46,5 +46,5 @@ ON CONFLICT (message_id) DO NOTHING
 
 
 def log_usage(messages: Sequence[LoggedMessage]) -> None:
-    """Count messages for billing: received, or accepted by Meta from us; each once."""
+    """Count messages of ours for billing that a status shows as accepted, each once."""
     execute_bulk(LOG_USAGE, messages)

@@ -4,8 +4,12 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from service.messages.message import STORE_WORDS, ReceivedMessage, StoredMessage
-from service.messages.search_vector import message_columns
+from service.messages.message import (
+    STORE_WORDS,
+    ReceivedMessage,
+    StoredMessage,
+    message_columns,
+)
 from service.runtime.db import execute, fetch
 from service.runtime.prepared import Prepared, fill
 from service.runtime.rows import fetch_as, fetch_bulk_as

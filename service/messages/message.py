@@ -1,12 +1,12 @@
 """Messages of both directions as rows. service/sending moves the outbound ones."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 
 from peewee import BooleanField, DateTimeField, SmallIntegerField, TextField
 
-from service.messages.search_vector import TsVector, message_columns
+from service.messages.search_vector import TsVector
 from service.runtime.model import JSON, Model
 from service.runtime.prepared import Prepared
 from service.runtime.rows import Json, JsonText, Uuid, fetch_bulk_as
@@ -23,6 +23,7 @@ ANSWERED_TYPES = frozenset((
     'interactive', 'button', 'order', 'request_welcome',
 ))  # fmt: skip
 
+OF_OTHERS = frozenset(('search', 'country'))  # columns of message_search and of usage_log
 # By type: the key of the content with the wamid of the message that this one is about.
 REFERENCES = {
     'reaction': 'message_id',
@@ -94,6 +95,11 @@ def related_wamid(kind: str, content: object) -> str | None:
     key = REFERENCES.get(kind)
     wamid = clean(as_dict(content).get(key)) if key else None
     return wamid if wamid and len(wamid.encode()) <= MAX_ID else None
+
+
+def message_columns(row_type: type) -> str:
+    """The columns of a row to be stored that `message` has; the others are other tables'."""
+    return ', '.join(field.name for field in fields(row_type) if field.name not in OF_OTHERS)
 
 
 @dataclass(slots=True)

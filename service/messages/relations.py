@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from service.content.person_id import in_place
 from service.content.plain_text import DELETED, read
+from service.messages.message import Message
 from service.runtime.prepared import Prepared
 from service.runtime.rows import Uuid, fetch_bulk, fetch_bulk_as
 from service.runtime.untrusted import as_dict, clean, get_text, identifier
@@ -42,13 +43,6 @@ class Said(Protocol):
     def content(self) -> Any: ...
     @property
     def said_at(self) -> datetime: ...
-
-
-class Answering(Said, Protocol):
-    """And as far as it may reply to another one."""
-
-    @property
-    def context(self) -> Any: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,11 +156,10 @@ def _template_key(message: Said) -> TemplateKey:
 
 def text_of(message: Said, templates: Templates) -> str:
     """What a person would read in a message, also in one that is made from a template."""
+    rendered = ''
     if message.type == 'template':
-        text = render(templates.get(_template_key(message)), message.content)
-        if text:
-            return text
-    return read(message.type, message.content)
+        rendered = render(templates.get(_template_key(message)), message.content)
+    return rendered or read(message.type, message.content)
 
 
 def find_at(addresses: Collection[RepliedTo]) -> list[FoundReply]:
@@ -174,20 +167,20 @@ def find_at(addresses: Collection[RepliedTo]) -> list[FoundReply]:
     return fetch_bulk_as(FoundReply, FIND_REPLIED_TO, list(addresses))
 
 
-def find_replied_to(messages: Sequence[Answering]) -> Replies:
+def find_replied_to(messages: Sequence[Message]) -> Replies:
     """The ids of the messages that these reply to."""
     contexts = [(one.phone_number_id, _context_id(one)) for one in messages]
     found = find_at({RepliedTo(number, wamid) for number, wamid in contexts if wamid})
     return {(one.chatbot_id, one.phone_number_id, one.wamid): one.id for one in found}
 
 
-def reply_to(message: Answering, replies: Replies) -> str | None:
+def reply_to(message: Message, replies: Replies) -> str | None:
     """The id of the message that this one replies to."""
     wamid = _context_id(message)
     return replies.get((message.chatbot_id, message.phone_number_id, wamid)) if wamid else None
 
 
-def _context_id(message: Answering) -> str | None:
+def _context_id(message: Message) -> str | None:
     """Meta says `id`, we say `message_id`."""
     context = as_dict(message.context)
     return clean(context.get('message_id')) or clean(context.get('id'))

@@ -6,7 +6,6 @@ part of the index, and a search reads only the parts of its chatbot, the newest 
 same as PLACE.
 """
 
-from dataclasses import fields
 from functools import lru_cache
 from hashlib import sha256
 from typing import Annotated
@@ -14,7 +13,6 @@ from typing import Annotated
 from service.content.search_words import words
 from service.runtime.rows import Column
 
-OF_OTHERS = frozenset(('search', 'country'))  # of message_search and usage_log
 TsVector = Annotated[str, Column('tsvector')]
 
 # of a message `m`
@@ -41,8 +39,3 @@ def period(message_id: str) -> str:
 def owner(chatbot_id: str) -> str:
     """A chatbot as it stands before a word. That of another one may be the same."""
     return sha256(chatbot_id.encode()).hexdigest()[:3]
-
-
-def message_columns(row_type: type) -> str:
-    """The columns of a row to be stored that `message` has; the others are other tables'."""
-    return ', '.join(field.name for field in fields(row_type) if field.name not in OF_OTHERS)

@@ -41,20 +41,24 @@ class SpokenMessage:
     is_changed: bool
 
 
+# An edit or a deletion is shown in the message that it is about.
+LAST_MESSAGES = """
+SELECT {shown}
+FROM {rows} CROSS JOIN LATERAL (
+  SELECT * FROM message m WHERE m.conversation_id = n.id AND m.type NOT IN ('edit', 'revoke')
+    AND {is_wanted}
+  ORDER BY m.id DESC LIMIT n.most) m
+ORDER BY m.id
+"""
 FIND_SPOKEN = Prepared.for_rows(WantedHistory)(
-    """
-SELECT m.id, m.chatbot_id, m.conversation_id, m.direction, m.phone_number_id, m.type, m.wamid,
+    LAST_MESSAGES,
+    shown="""m.id, m.chatbot_id, m.conversation_id, m.direction, m.phone_number_id, m.type, m.wamid,
   m.sender, m.content, coalesce(m.timestamp, m.accepted_at, m.created_at) AS said_at, (
     SELECT true FROM message r
     WHERE r.phone_number_id = m.phone_number_id AND r.refers_to = m.wamid
       AND r.type <> 'reaction'
-    LIMIT 1) IS NOT NULL AS is_changed
-FROM {rows} CROSS JOIN LATERAL (
-  SELECT * FROM message m WHERE m.conversation_id = n.id AND m.type NOT IN ('edit', 'revoke')
-    AND m.status || '' NOT IN ({unsaid})
-  ORDER BY m.id DESC LIMIT n.most) m
-ORDER BY m.id
-""",
+    LIMIT 1) IS NOT NULL AS is_changed""",
+    is_wanted="m.status || '' NOT IN ({unsaid})",
     unsaid=', '.join(f"'{status}'" for status in sorted(UNSAID)),
 )
 

@@ -27,21 +27,20 @@ def serialize(messages: Sequence[Message]) -> list[Shown]:
     templates = relations.find_templates(messages)
     rows = []
     for message in messages:
-        row = _serialize(message)
+        row = _serialize(message, relations.text_of(message, templates))
         row['reply_to'] = relations.reply_to(message, replied_to)
-        row['text'] = relations.text_of(message, templates)
         row |= relations.changes_by(relations.related_to(message, related), message)
         rows.append(row)
     return rows
 
 
-def _serialize(message: Message) -> Shown:
+def _serialize(message: Message, text: str) -> Shown:
     """The message alone. What depends on other messages has the value that it mostly has."""
     sender = as_dict(message.sender)
     extra = as_dict(message.extra)
     return {
         **{name: getattr(message, name) for name in SHOWN_COLUMNS},
-        'text': None,
+        'text': text,
         'usage': message.ai_usage,
         'origin': message.origin,
         'referral': extra.get('referral'),

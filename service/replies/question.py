@@ -10,7 +10,7 @@ from service.conversations.conversation import Conversation
 from service.conversations.reply_queue import ClaimedReply
 from service.messages import spoken, view
 from service.messages.message import Message
-from service.messages.spoken import WantedHistory
+from service.messages.spoken import LAST_MESSAGES, WantedHistory
 from service.messages.view import Shown
 from service.replies import pictures, service_request
 from service.replies.pictures import Picture
@@ -23,17 +23,9 @@ from service.runtime.rows import fetch_bulk_dicts
 HISTORY = 20  # the last messages that the responder sees; an account may choose another number
 
 
-# For a service, which sees each message's status, also of those that never left. An edit or a
-# deletion is shown in the message that it is about.
+# For a service, which sees each message's status: also of those that never left.
 FIND_HISTORIES = Prepared.for_rows(WantedHistory)(
-    """
-SELECT {shown}
-FROM {rows} CROSS JOIN LATERAL (
-  SELECT * FROM message m WHERE m.conversation_id = n.id AND m.type NOT IN ('edit', 'revoke')
-  ORDER BY m.id DESC LIMIT n.most) m
-ORDER BY m.id
-""",
-    shown=columns_of(Message, 'm'),
+    LAST_MESSAGES, shown=columns_of(Message, 'm'), is_wanted='true'
 )
 
 

@@ -11,8 +11,8 @@ from service.accounts.account import MAY_SEND, Account
 from service.conversations.reply_queue import REPLY_WANTED_AT
 from service.graph.outcome import ErrorDict
 from service.media import meta_upload
-from service.messages.message import Message
-from service.messages.search_vector import TsVector, message_columns, vector
+from service.messages.message import Message, message_columns
+from service.messages.search_vector import TsVector, vector
 from service.messages.state_machine import HoldReason, Status
 from service.runtime.config import settings
 from service.runtime.db import db, execute, fetch

@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
+from service.runtime.queues import DRAINS
 from tests import install
 from tests.stack import ROOT
-from workers.__main__ import ROOMS
 
 LISTS = {
     'install_requires': 'requirements.txt',
@@ -33,7 +33,7 @@ STAGE = (
     'service.web.app',
     'workers.__main__',
     'workers.clock',
-    *(module for _, module in ROOMS.values()),
+    *(drain.rpartition('.')[0] for drain in DRAINS.values()),
     'gunicorn.app.wsgiapp',
 )
 ONLY = """
