@@ -1428,6 +1428,11 @@ CREATE INDEX CONCURRENTLY conversation_of_group ON conversation (chatbot_id) WHE
 CREATE INDEX CONCURRENTLY media_kept ON media (chatbot_id, id) WHERE status = 'stored';
 CREATE INDEX CONCURRENTLY message_fact_orphan ON message_fact (received_at) WHERE message_id IS NULL;
 
+-- version 15: whose time has come, among any number that is queued
+
+CREATE INDEX CONCURRENTLY message_timer ON message (waiting, due_at, id)
+    WHERE waiting IN ('scheduled', 'sending', 'unknown');
+
 -- retired: what only the upgrade and the former version's processes needed; the next release drops it
 
 DROP PROCEDURE IF EXISTS mark_waiting_messages();

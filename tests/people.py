@@ -14,7 +14,7 @@ from service.runtime.db import connection, db
 from service.web.auth import sign
 from service.webhooks import inbox, process
 from tests.stack import PHONE_NUMBER_ID, Processes, free_port
-from workers import background, clock, incoming, replies, send, send_events
+from workers import background, chores, clock, incoming, replies, send, send_events
 
 PAYLOADS = Path(__file__).parent / 'payloads'
 MANIFEST = json.loads((PAYLOADS / 'MANIFEST.json').read_text())
@@ -304,12 +304,12 @@ class Workers:
     @staticmethod
     def promote():
         with connection():
-            clock.promote()
+            chores.promote()
 
     @staticmethod
     def sweep():
         with connection():
-            clock.sweep()
+            chores.sweep()
 
     @staticmethod
     def tidy():

@@ -1,27 +1,23 @@
-"""The clock: wakes workers when something is due, and repairs what was left behind.
+"""The clock: wakes workers when something is due, and does its chores.
 
 A plain loop. Any number of clocks may run: every statement is safe to run twice.
 """
 
 import logging
 import time
-from collections.abc import Callable
 from contextlib import suppress
 
 from redis import RedisError
 
-from service.billing import budget, roll_up
+from service.billing import budget
 from service.events import event_list, event_retention
 from service.graph import outage
 from service.jobs import job_table
-from service.messages import search_index
 from service.replies import service_request
 from service.runtime import heartbeat, tracing
-from service.runtime.db import connection, db, execute, passes, reason
+from service.runtime.db import connection, execute, reason
 from service.runtime.queues import SEND, enqueue_drain, forget_abandoned
-from service.sending import batch, delivery_status, escalation, holds, timers
-from service.stats import hourly
-from workers import retention
+from workers import chores, retention
 from workers.loop import stopping
 
 log = logging.getLogger(__name__)
@@ -43,14 +39,15 @@ def run() -> None:
         began = time.monotonic()
         try:
             with connection():
-                _run_parts(promote)
+                chores.do_often()
                 heartbeat.beat('clock')
                 next_due = job_table.next_due()
                 if began >= sweep_at:
-                    sweep()
+                    chores.sweep()
+                    chores.attempt(retention.step)
                     sweep_at = began + SWEEP_EVERY
                 if began >= tidy_at:
-                    _run_parts(tidy)
+                    chores.attempt(tidy)
                     tidy_at = began + TIDY_EVERY
             if began >= report_at and report_late_work(next_due):
                 report_at = began + LATE
@@ -60,20 +57,6 @@ def run() -> None:
         except Exception as error:
             log.error('the clock missed a tick', exc_info=error, extra={'reason': reason(error)})
         stopping.wait(max(0.05, began + TICK - time.monotonic()))
-
-
-def _run_parts(*parts: Callable[[], None]) -> None:
-    """Run all parts: a row that PostgreSQL refuses in one stops neither the others nor the clock.
-
-    Raises what may pass by itself, as a lost connection does.
-    """
-    for part in parts:
-        try:
-            part()
-        except Exception as error:
-            if passes(error):
-                raise
-            log.error('a part of the clock failed', exc_info=error, extra={'part': part.__name__})
 
 
 def report_late_work(next_due: dict[str, float | None]) -> bool:
@@ -92,81 +75,8 @@ def _wake_in_time(waits: dict[str, float], end: float) -> None:
             stopping.wait(max(0, began + wait - time.monotonic()))
             if name == SEND:
                 with connection():
-                    _run_parts(promote)
+                    chores.do_often()
             enqueue_drain(name)
-
-
-def promote() -> None:
-    """Start scheduled messages that are due, and expire those whose time is over."""
-    with db.atomic():
-        timers.expire()
-        if timers.start_scheduled():
-            holds.apply_template_stops()
-
-
-def sweep() -> None:
-    """Repair what a dead worker, a lost answer or two concurrent transactions left behind."""
-    _run_parts(settle_lost, settle_strays, join_orphans, end_batches, complete_old)
-    _run_parts(add_up_usage, add_up_statistics, let_go)
-
-
-def settle_lost() -> None:
-    """Decide about messages whose worker died or whose answer was lost."""
-    with db.atomic():
-        lost = timers.expire_leases()
-        resent, failed = timers.decide_unknown()
-    _log_swept(lost=lost, resent=resent, failed=failed)
-
-
-def settle_strays() -> None:
-    """Move messages that are held, or not held, against what their account or batch says."""
-    with db.atomic():
-        strays = holds.reconcile_strays()
-    _log_swept(strays=strays)
-
-
-def join_orphans() -> None:
-    """Apply statuses that came before their message was known."""
-    with db.atomic():
-        joined, refusals = delivery_status.join_orphans()
-        escalation.apply(refusals)
-    _log_swept(joined=joined)
-
-
-def end_batches() -> None:
-    """Write down which batches are done."""
-    with db.atomic():
-        ended = batch.end()
-    _log_swept(batches_done=ended)
-
-
-def complete_old() -> None:
-    """Derive what some messages of an earlier version lack."""
-    with db.atomic():
-        search_index.backfill()
-
-
-def add_up_usage() -> None:
-    """Move what messages cost into the sums of their days; watch the budgets."""
-    roll_up.count_old()
-    if touched := roll_up.fold():
-        budget.check(touched)
-
-
-def add_up_statistics() -> None:
-    """Move what messages count for into the sums of their hours and days."""
-    hourly.backfill()
-    hourly.fold()
-
-
-def let_go() -> None:
-    """Delete some of what is older than the accounts' rules."""
-    retention.step()
-
-
-def _log_swept(**counts: int) -> None:
-    if any(counts.values()):
-        log.info('swept', extra=counts)
 
 
 def tidy() -> None:

@@ -9,25 +9,25 @@ from service.accounts.account import MAY_SEND
 from service.graph.outcome import make_error
 from service.runtime.config import settings
 from service.runtime.db import execute, fetch, to_json
-from service.runtime.prepared import fill
+from service.runtime.prepared import Prepared
 from service.runtime.timestamps import to_rfc3339
 
 # What becomes queued here goes in order: if two clocks each took a part, the later part could be
 # sent first.
 ONE_CLOCK = "(SELECT pg_try_advisory_xact_lock(hashtextextended('whatsapp gateway clock', 0)))"
 
-EXPIRE_LEASES = """
+EXPIRE_LEASES = Prepared("""
 UPDATE message SET status = 'unknown', error = %(error)s, updated_at = now(),
   tries = tries || (jsonb_build_object('attempt', attempts) || %(entry)s::jsonb),
   due_at = now() + %(grace)s * interval '1 second'
 WHERE id IN (
-  SELECT id FROM message WHERE waiting = 'sending' AND due_at <= now() ORDER BY id LIMIT 1000
-  FOR NO KEY UPDATE SKIP LOCKED)
-"""
+  SELECT id FROM message WHERE waiting = 'sending' AND due_at <= now()
+  ORDER BY due_at, id LIMIT 1000 FOR NO KEY UPDATE SKIP LOCKED)
+""")
 # A one-time code that comes late or twice helps nobody: templates that Meta calls authentication
 # are not sent again. (Nor are those that look like it: outbox.queue starts them with their resend
 # used up.)
-DECIDE_UNKNOWN = fill(
+DECIDE_UNKNOWN = Prepared(
     """
 UPDATE message m SET updated_at = now(), resends = resends + CASE WHEN d.resend THEN 1 ELSE 0 END,
   status = CASE WHEN NOT d.resend THEN 'failed' WHEN d.free THEN 'queued' ELSE 'held' END,
@@ -40,14 +40,14 @@ FROM (
     LEFT JOIN template t ON t.waba_id = a.waba_id
       AND t.name = m.template_name AND t.language = m.template_language
   WHERE m.waiting = 'unknown' AND m.due_at <= now() AND {one_clock}
-  ORDER BY m.id LIMIT 1000 FOR NO KEY UPDATE OF m SKIP LOCKED) d
+  ORDER BY m.due_at, m.id LIMIT 1000 FOR NO KEY UPDATE OF m SKIP LOCKED) d
 WHERE m.id = d.id
 RETURNING d.resend
 """,
     may_send=MAY_SEND,
     one_clock=ONE_CLOCK,
 )
-START_SCHEDULED = fill(
+START_SCHEDULED = Prepared(
     """
 UPDATE message m SET status = CASE WHEN d.free THEN 'queued' ELSE 'held' END, updated_at = now(),
   hold_reason = CASE WHEN d.free THEN NULL ELSE 'account' END,
@@ -55,18 +55,18 @@ UPDATE message m SET status = CASE WHEN d.free THEN 'queued' ELSE 'held' END, up
 FROM (
   SELECT m.id, {may_send} AS free FROM message m JOIN whatsapp_cloud_account a USING (chatbot_id)
   WHERE m.waiting = 'scheduled' AND m.due_at <= now() AND {one_clock}
-  ORDER BY m.id LIMIT 10000 FOR NO KEY UPDATE OF m SKIP LOCKED) d
+  ORDER BY m.due_at, m.id LIMIT 10000 FOR NO KEY UPDATE OF m SKIP LOCKED) d
 WHERE m.id = d.id
 """,
     may_send=MAY_SEND,
     one_clock=ONE_CLOCK,
 )
-EXPIRE_MESSAGES = """
+EXPIRE_MESSAGES = Prepared("""
 UPDATE message SET status = 'expired', hold_reason = NULL, due_at = NULL, updated_at = now()
 WHERE id IN (
   SELECT id FROM message WHERE expires_at <= now() AND waiting IN ('scheduled', 'queued', 'held')
-  ORDER BY id LIMIT 10000 FOR NO KEY UPDATE SKIP LOCKED)
-"""
+  ORDER BY expires_at LIMIT 10000 FOR NO KEY UPDATE SKIP LOCKED)
+""")
 
 
 def expire_leases() -> int:

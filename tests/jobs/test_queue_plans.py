@@ -16,6 +16,7 @@ from service.messages import read_receipt
 from service.runtime.db import connection, db, execute, fetch
 from service.sending import dispatch
 from service.webhooks import inbox
+from workers import chores
 
 # Where each kind's rows wait. (The templates of a WABA are a row in a table of a few.)
 TABLES = {
@@ -109,6 +110,11 @@ def test_due_rows_are_claimed_by_a_walk(young_tables, kind, monkeypatch):
 
 def test_accounts_with_due_messages_are_found_by_a_walk(young_tables):
     assert bad_scans(dispatch.FIND_SENDABLE_ACCOUNTS, None, 'message') == []
+
+
+@pytest.mark.parametrize('look', [chores.LOOK_OFTEN, chores.LOOK_SWEEP], ids=['often', 'sweep'])
+def test_the_clock_finds_its_chores_by_walks(young_tables, look):
+    assert bad_scans(look, None, 'message') == []
 
 
 def test_every_kind_is_looked_at():

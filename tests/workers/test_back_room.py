@@ -14,7 +14,7 @@ from service.sending import holds
 from service.webhooks import messages_field
 from tests.people import CUSTOMER, WABA, envelope, sql, text_message
 from tests.stack import wait_until
-from workers import clock
+from workers import chores, clock
 from workers.__main__ import MOST_FILES, allow_files
 
 KINDS = {'incoming', 'send', 'errands', 'events', 'clock'}
@@ -138,7 +138,7 @@ def test_messages_that_their_template_stops_leave_a_line(backend, caplog):
         WABA,
     )
     with connection():
-        clock.sweep()
+        chores.sweep()
     (line,) = lines(caplog, 'messages stopped by their template')
     named = ('chatbot_id', 'template_name', 'template_language', 'status', 'cause', 'messages')
     assert [line[name] for name in named] == ['acme', 'sale', 'en_US', 'held', 'template_paused', 2]

@@ -1,0 +1,70 @@
+"""The clock's chores: looked for all at once, each done where it has work."""
+
+import pytest
+
+from service.runtime import db as runtime_db
+from service.runtime.db import connection, db
+from tests.people import sql
+from workers import chores
+from workers.chores import Chore
+
+
+@pytest.fixture
+def asked(database, monkeypatch):
+    """What PostgreSQL is asked."""
+    statements = []
+
+    def execute_sql(statement, parameters=None):
+        statements.append(statement)
+        return type(db).execute_sql(db, statement, parameters)
+
+    monkeypatch.setattr(runtime_db.db, 'execute_sql', execute_sql)
+    return statements
+
+
+def test_a_gateway_at_rest_is_asked_once_for_all_chores(asked):
+    with connection():
+        chores.do_often()
+        chores.sweep()
+    assert asked == [chores.LOOK_OFTEN, chores.LOOK_SWEEP]
+
+
+def test_a_chore_that_fails_stops_no_other(database, monkeypatch, caplog):
+    done = []
+
+    def fail():
+        raise ValueError('a row that nothing can be done with')
+
+    parts = [
+        Chore(do, ('generate_series(1, 1)',)) for do in (fail, lambda: done.append('the other'))
+    ]
+    with connection():
+        chores._do(parts, chores.look(parts))
+    assert done == ['the other']
+    (line,) = [one for one in caplog.records if one.message == 'a part of the clock failed']
+    assert line.part == 'fail'
+
+
+@pytest.mark.parametrize('rows', [0, 1])
+def test_a_chore_is_done_where_its_rows_are(database, rows):
+    done = []
+    chore = Chore(lambda: done.append(1), ('generate_series(1, 0)', f'generate_series(1, {rows})'))
+    with connection():
+        chores._do([chore], chores.look([chore]))
+    assert len(done) == rows
+
+
+def test_only_what_waits_for_its_time_is_looked_for(backend):
+    """A message that is queued for now, or sent, is no work for a timer."""
+    backend.account()
+    backend.send()
+    with connection():
+        (often,) = runtime_db.fetch(chores.LOOK_OFTEN)
+        (sweep,) = runtime_db.fetch(chores.LOOK_SWEEP)
+    assert often == (False,)
+    found = dict(zip([chore.do.__name__ for chore in chores.SWEEP], sweep, strict=True))
+    assert (found['settle_lost'], found['settle_strays']) == (False, True)
+    sql("UPDATE message SET status = 'sending', due_at = now() - interval '1 second'")
+    with connection():
+        (sweep,) = runtime_db.fetch(chores.LOOK_SWEEP)
+    assert sweep[0] is True
