@@ -12,13 +12,13 @@ from peewee import OperationalError
 from service.content.calling_codes import country_of
 from service.runtime import deltas
 from service.runtime.db import LOCK_NOT_AVAILABLE, db, execute, fetch, sqlstate
-from service.runtime.prepared import fill
+from service.runtime.prepared import Prepared, fill
 from service.runtime.rows import Uuid, execute_bulk
 
 PORTION = 10_000  # deltas
 OLD_PORTION = 2000  # messages of before version 13
 PORTIONS = 10  # of these, in one go
-FOLD_DELTAS = fill(
+FOLD_DELTAS = Prepared(
     """
 WITH taken AS ({take}),
 folded AS (

@@ -14,7 +14,7 @@ from service.accounts.account import OF_CHATBOTS
 from service.runtime import deltas
 from service.runtime.db import db, execute, fetch
 from service.runtime.ids import FIRST_ID
-from service.runtime.prepared import fill
+from service.runtime.prepared import Prepared, fill
 from service.runtime.rows import fetch_as
 from service.runtime.session import LONG, long_time
 
@@ -175,7 +175,7 @@ def add_up(take: str) -> str:
 
 
 READ_BY: dict[By, str] = {by: LONG + _filled(READ, by) for by in TABLES}
-ADD_UP = add_up(fill(deltas.TAKE, table='hourly_delta'))
+ADD_UP = Prepared(add_up(fill(deltas.TAKE, table='hourly_delta')))
 
 
 def read(chatbots: list[str] | None, first: datetime, last: datetime, by: By) -> list[Sum]:
