@@ -1428,8 +1428,30 @@ CREATE INDEX CONCURRENTLY conversation_of_group ON conversation (chatbot_id) WHE
 CREATE INDEX CONCURRENTLY media_kept ON media (chatbot_id, id) WHERE status = 'stored';
 CREATE INDEX CONCURRENTLY message_fact_orphan ON message_fact (received_at) WHERE message_id IS NULL;
 
--- version 15: whose time has come, among any number that is queued
+-- version 15: what waits for its time, apart from what is to be sent
 
+-- Queued, but not for the next ten minutes, as Meta wants it (131049: a day): of these an account may have thousands, and no
+-- claim has to pass them. The clock takes the mark away in time.
+ALTER TABLE message ADD COLUMN deferred boolean NOT NULL DEFAULT false;
+CREATE OR REPLACE FUNCTION keep_message_marks() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    NEW.waiting := CASE WHEN NEW.status IN ('scheduled', 'queued', 'sending', 'unknown', 'held') THEN NEW.status END;
+    NEW.deferred := NEW.status = 'queued' AND coalesce(NEW.due_at > now() + interval '10 minutes', false);
+    NEW.changed_minute := date_bin('1 minute', NEW.updated_at, '2000-01-01 00:00+00');
+    RETURN NEW;
+END $$;
+CREATE OR REPLACE TRIGGER keep_message_marks BEFORE INSERT OR UPDATE ON message FOR EACH ROW
+    WHEN (NEW.waiting IS DISTINCT FROM
+            CASE WHEN NEW.status IN ('scheduled', 'queued', 'sending', 'unknown', 'held') THEN NEW.status END
+        OR NEW.deferred <> (NEW.status = 'queued' AND coalesce(NEW.due_at > now() + interval '10 minutes', false))
+        OR NEW.changed_minute <> date_bin('1 minute', NEW.updated_at, '2000-01-01 00:00+00'))
+    EXECUTE FUNCTION keep_message_marks();
+ALTER TABLE message ENABLE ALWAYS TRIGGER keep_message_marks;
+
+-- version 16: its indexes
+
+CREATE INDEX CONCURRENTLY message_sendable ON message (chatbot_id, deferred, priority, id) WHERE waiting = 'queued';
+CREATE INDEX CONCURRENTLY message_deferred ON message (due_at, id) WHERE deferred;
 CREATE INDEX CONCURRENTLY message_timer ON message (waiting, due_at, id)
     WHERE waiting IN ('scheduled', 'sending', 'unknown');
 
@@ -1444,3 +1466,4 @@ DROP INDEX CONCURRENTLY IF EXISTS message_of_batch_waiting;
 DROP INDEX CONCURRENTLY IF EXISTS message_of_template_waiting;
 DROP INDEX CONCURRENTLY IF EXISTS message_held_by_template;
 DROP INDEX CONCURRENTLY IF EXISTS message_changed;
+DROP INDEX CONCURRENTLY IF EXISTS message_to_send;

@@ -304,7 +304,7 @@ class Workers:
     @staticmethod
     def promote():
         with connection():
-            chores.promote()
+            chores.do_often()
 
     @staticmethod
     def sweep():

@@ -35,11 +35,13 @@ def works_on(*rows: str) -> Callable[[Callable[[], None]], Chore]:
 @works_on(
     "message WHERE expires_at <= now() AND waiting IN ('scheduled', 'queued', 'held')",
     "message WHERE waiting = 'scheduled' AND due_at <= now()",
+    'message WHERE deferred AND due_at <= now()',
 )
 def promote() -> None:
-    """Start scheduled messages that are due, and expire those whose time is over."""
+    """Start what is scheduled or deferred and is due now, and expire what is too late."""
     with db.atomic():
         timers.expire()
+        timers.recall_deferred()
         if timers.start_scheduled():
             holds.apply_template_stops()
 

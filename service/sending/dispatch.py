@@ -114,7 +114,7 @@ SELECT a.chatbot_id, a.phone_number_id, a.access_token, a.max_mps, a.waba_id,
 FROM waiting JOIN whatsapp_cloud_account a USING (chatbot_id) CROSS JOIN LATERAL (
   SELECT 1 FROM (
     SELECT due_at FROM message WHERE chatbot_id = a.chatbot_id AND waiting = 'queued'
-    ORDER BY priority, id OFFSET 0) m
+      AND NOT deferred ORDER BY priority, id OFFSET 0) m
   WHERE m.due_at <= now() LIMIT 1) due
   LEFT JOIN LATERAL ({scope_away}) away ON true
 WHERE {may_send} AND (away.scope IS NULL OR away.probe_at <= now())
@@ -145,7 +145,7 @@ due AS MATERIALIZED (
     SELECT m.id AS message_id, m.priority, quota.chatbot_id, m.conversation_id
     FROM (
       SELECT id, conversation_id, priority, due_at, expires_at FROM message
-      WHERE chatbot_id = quota.chatbot_id AND waiting = 'queued'{only}
+      WHERE chatbot_id = quota.chatbot_id AND waiting = 'queued' AND NOT deferred{only}
       ORDER BY priority, id OFFSET 0) m
       JOIN conversation c ON c.id = m.conversation_id
     WHERE {may_go_now} AND (c.send_after IS NULL OR c.send_after <= now())
@@ -240,7 +240,7 @@ def _claim(quotas: list[Quota], lease: float, only: str | None = None) -> list[C
 FIND_PROBE = """
 SELECT m.chatbot_id, m.id FROM (
   SELECT DISTINCT ON (conversation_id) * FROM message
-  WHERE chatbot_id = ANY(%s) AND waiting = 'queued' AND due_at <= now()
+  WHERE chatbot_id = ANY(%s) AND waiting = 'queued' AND NOT deferred AND due_at <= now()
     AND (expires_at IS NULL OR expires_at > now())
   ORDER BY conversation_id, priority, id) m
 JOIN conversation c ON c.id = m.conversation_id

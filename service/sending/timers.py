@@ -61,6 +61,14 @@ WHERE m.id = d.id
     may_send=MAY_SEND,
     one_clock=ONE_CLOCK,
 )
+RECALL_DEFERRED = Prepared(
+    """
+UPDATE message SET deferred = false WHERE id IN (
+  SELECT id FROM message WHERE deferred AND due_at <= now() AND {one_clock}
+  ORDER BY due_at, id LIMIT 10000 FOR NO KEY UPDATE SKIP LOCKED)
+""",
+    one_clock=ONE_CLOCK,
+)
 EXPIRE_MESSAGES = Prepared("""
 UPDATE message SET status = 'expired', hold_reason = NULL, due_at = NULL, updated_at = now()
 WHERE id IN (
@@ -103,6 +111,11 @@ def decide_unknown() -> tuple[int, int]:
 def start_scheduled() -> int:
     """Queue scheduled messages whose time has come; returns how many."""
     return execute(START_SCHEDULED)
+
+
+def recall_deferred() -> int:
+    """Hand back to the claims what Meta wanted to be sent later, in its time; returns how many."""
+    return execute(RECALL_DEFERRED)
 
 
 def expire() -> int:

@@ -49,8 +49,8 @@ INDEXES = """
 SELECT c.relname, i.indisvalid FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
 WHERE i.indrelid = 'message'::regclass
 """
-FORMER_INDEXES = {'message_queued', 'message_held', 'message_due', 'message_changed'}
-NEW_INDEXES = {'message_to_send', 'message_on_hold', 'message_next', 'message_changed_in'}
+FORMER_INDEXES = {'message_queued', 'message_due', 'message_changed', 'message_to_send'}
+NEW_INDEXES = {'message_sendable', 'message_on_hold', 'message_next', 'message_changed_in'}
 
 
 @pytest.fixture

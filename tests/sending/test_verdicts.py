@@ -3,6 +3,7 @@ of answers.
 """
 
 import json
+from contextlib import contextmanager
 from datetime import UTC, datetime
 
 import pytest
@@ -245,6 +246,28 @@ def test_a_wait_that_meta_asked_for_survives_a_hold_of_its_account(acme, accepte
     accepted('+19991310421')
     acme.post(f'/account/{CHATBOT}/resume')
     assert seconds_until_due(message['id']) > 86000
+
+
+@contextmanager
+def passing_time():
+    """Rows that nobody writes to stay as they are, while their time comes."""
+    sql('ALTER TABLE message DISABLE TRIGGER keep_message_marks')
+    yield
+    sql('ALTER TABLE message ENABLE ALWAYS TRIGGER keep_message_marks')
+
+
+def test_what_meta_wants_later_is_out_of_the_way_until_its_time(accepted, workers, stand_in):
+    message = accepted('+19991310490')
+    with passing_time():
+        sql("UPDATE message SET due_at = now() - interval '1 second'")
+    workers.send()
+    assert len(stand_in.sends()) == 1  # the clock has not been there yet
+    workers.promote()
+    assert sql('SELECT status, deferred FROM message') == [('queued', False)]
+    workers.send()
+    assert len(stand_in.sends()) == 2
+    assert 86000 < seconds_until_due(message['id'])
+    assert sql('SELECT deferred FROM message') == [(True,)]
 
 
 def test_errors_of_our_own_are_explained_as_well(acme, workers, graph):
