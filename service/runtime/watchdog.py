@@ -40,6 +40,8 @@ class Watchdog:
     def __init__(self) -> None:
         self._waits: set[Wait] = set()
         self._lock = threading.Lock()
+        self._is_needed = threading.Event()  # somebody waits, or has not long ago
+        self._is_busy = False  # somebody has begun to wait since the last look
         self._pid: int | None = None
         self._hurried_at: float | None = None
         self._gives_up = False
@@ -55,6 +57,9 @@ class Watchdog:
         wait = Wait(conn, time.monotonic() + seconds)
         with self._lock:
             self._waits.add(wait)
+            self._is_busy = True
+            if not self._is_needed.is_set():
+                self._is_needed.set()
         return wait
 
     def end(self, wait: Wait) -> None:
@@ -102,13 +107,18 @@ class Watchdog:
                 return
             self._pid = os.getpid()
             self._waits = set()
+            self._is_needed = threading.Event()
         threading.Thread(target=self._watch, name='watchdog', daemon=True).start()
 
     def _watch(self) -> None:
         while True:
+            self._is_needed.wait()
             time.sleep(LOOK_EVERY)
             now = time.monotonic()
             with self._lock:
+                if not (self._waits or self._is_busy):  # a process at rest is not woken for it
+                    self._is_needed.clear()
+                self._is_busy = False
                 for wait in self._waits:
                     if now > self._end_of(wait) and not wait.cut:
                         wait.cut = True

@@ -6,6 +6,7 @@ import threading
 import time
 from contextlib import contextmanager
 
+import psycopg2
 import pytest
 from peewee import OperationalError
 from playhouse.pool import MaxConnectionsExceeded
@@ -33,6 +34,22 @@ def test_a_statement_without_an_answer_ends_with_its_connection(database, monkey
         db.fetch(SLEEP)
     with db.connection():
         assert db.fetch('SELECT 1') == [(1,)]
+
+
+def test_it_rests_while_nobody_waits_and_is_there_when_somebody_does(
+    database, postgres, monkeypatch
+):
+    monkeypatch.setattr(watchdog, 'LOOK_EVERY', 0.05)
+    dog, conn = watchdog.Watchdog(), postgres.connect()
+    for _ in range(2):
+        dog.end(dog.begin(conn, 10))
+        wait_until(lambda: not dog._is_needed.is_set(), 5)
+    late = dog.begin(conn, 0.1)
+    with pytest.raises(psycopg2.OperationalError), conn.cursor() as cursor:
+        cursor.execute(SLEEP)
+    assert late.cut
+    dog.end(late)
+    conn.close()
 
 
 def test_a_block_has_so_many_seconds_in_all(database):
