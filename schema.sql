@@ -1452,6 +1452,9 @@ ALTER TABLE message ENABLE ALWAYS TRIGGER keep_message_marks;
 
 CREATE INDEX CONCURRENTLY message_sendable ON message (chatbot_id, deferred, priority, id) WHERE waiting = 'queued';
 CREATE INDEX CONCURRENTLY message_deferred ON message (due_at, id) WHERE deferred;
+CREATE INDEX CONCURRENTLY message_held_for ON message (chatbot_id, hold_reason) WHERE waiting = 'held';
+CREATE INDEX CONCURRENTLY message_in_batch ON message (batch_id, waiting)
+    WHERE batch_id IS NOT NULL AND waiting IS NOT NULL;
 CREATE INDEX CONCURRENTLY message_timer ON message (waiting, due_at, id)
     WHERE waiting IN ('scheduled', 'sending', 'unknown');
 
@@ -1467,3 +1470,5 @@ DROP INDEX CONCURRENTLY IF EXISTS message_of_template_waiting;
 DROP INDEX CONCURRENTLY IF EXISTS message_held_by_template;
 DROP INDEX CONCURRENTLY IF EXISTS message_changed;
 DROP INDEX CONCURRENTLY IF EXISTS message_to_send;
+DROP INDEX CONCURRENTLY IF EXISTS message_on_hold;
+DROP INDEX CONCURRENTLY IF EXISTS message_of_batch_open;

@@ -218,18 +218,11 @@ def _set_status(
         move_messages(batch_id)
 
 
-# A batch is done when nothing of it may leave any more. Most look-ups end at a first message: only
-# of a batch with neither open nor held messages all are looked at.
+# A batch is done when nothing of it may leave any more.
 END_BATCHES = """
 UPDATE batch SET done_at = now() WHERE id IN (
-  SELECT b.id FROM batch b WHERE b.done_at IS NULL AND b.status = 'running' AND CASE
-      WHEN (SELECT true FROM message m
-        WHERE m.batch_id = b.id AND m.waiting IN ('scheduled', 'queued') LIMIT 1) THEN false
-      WHEN (SELECT true FROM message m
-        WHERE m.chatbot_id = b.chatbot_id AND m.waiting = 'held' AND m.batch_id = b.id LIMIT 1)
-        THEN false
-      ELSE (SELECT true FROM message m
-        WHERE m.batch_id = b.id AND m.waiting IS NOT NULL LIMIT 1) IS NULL END
+  SELECT b.id FROM batch b WHERE b.done_at IS NULL AND b.status = 'running' AND (
+    SELECT true FROM message m WHERE m.batch_id = b.id AND m.waiting IS NOT NULL LIMIT 1) IS NULL
   ORDER BY b.id FOR NO KEY UPDATE SKIP LOCKED)
 """
 

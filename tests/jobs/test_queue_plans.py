@@ -14,7 +14,7 @@ from service.jobs.job_table import JOBS
 from service.media import inbound_file
 from service.messages import read_receipt
 from service.runtime.db import connection, db, execute, fetch
-from service.sending import dispatch
+from service.sending import batch, dispatch, holds
 from service.webhooks import inbox
 from workers import chores
 
@@ -59,7 +59,7 @@ SELECT lpad('1', 32, '0')::uuid, {UUID}, {UUID}, 'delivered', NULL FROM generate
 def young_tables(database):
     """Tables with rows that are done and without statistics, in front of the real ones."""
     with connection(), db.atomic() as transaction:
-        for table in TABLES.values():
+        for table in (*TABLES.values(), 'batch'):
             execute(f'CREATE TEMP TABLE {table} (LIKE public.{table} INCLUDING ALL) ON COMMIT DROP')
         execute(FILL)
         yield
@@ -137,6 +137,27 @@ def test_what_meta_wants_to_be_sent_tomorrow_is_not_passed_by_claims(young_table
         assert passed_by(statement, parameters) == 0
     execute('UPDATE message SET deferred = false')
     assert passed_by(*claim) == DONE  # so a claim that passes them would be seen
+
+
+PAUSE = """
+INSERT INTO whatsapp_cloud_account (chatbot_id, phone_number_id, waba_id, access_token)
+VALUES ('acme', '3', '5', 'none');
+INSERT INTO batch (id, chatbot_id, status, recipients) VALUES
+  (lpad('1', 32, '0')::uuid, 'acme', 'paused', 1), (lpad('2', 32, '0')::uuid, 'acme', 'running', 1);
+UPDATE message SET status = 'held', waiting = 'held', hold_reason = 'batch', wamid = NULL,
+  batch_id = lpad('1', 32, '0')::uuid;
+ANALYZE message;
+ANALYZE batch
+"""
+
+
+def test_a_batch_that_is_paused_is_not_passed_by_the_sweep(young_tables):
+    """What an account holds is found by its reason, what a batch waits for by its batch."""
+    execute(PAUSE)
+    accounts = {'reasons': ['account'], 'chatbot': None}
+    assert passed_by(holds.RELEASE_MESSAGES_OF_ACCOUNT, accounts) == 0
+    assert passed_by(holds.MOVE_STRAYS_OF_BATCHES, None) <= 1  # the batch that runs
+    assert passed_by(batch.END_BATCHES, None) <= 1  # the one that is paused
 
 
 @pytest.mark.parametrize('look', [chores.LOOK_OFTEN, chores.LOOK_SWEEP], ids=['often', 'sweep'])

@@ -50,7 +50,7 @@ SELECT c.relname, i.indisvalid FROM pg_index i JOIN pg_class c ON c.oid = i.inde
 WHERE i.indrelid = 'message'::regclass
 """
 FORMER_INDEXES = {'message_queued', 'message_due', 'message_changed', 'message_to_send'}
-NEW_INDEXES = {'message_sendable', 'message_on_hold', 'message_next', 'message_changed_in'}
+NEW_INDEXES = {'message_sendable', 'message_held_for', 'message_next', 'message_changed_in'}
 
 
 @pytest.fixture

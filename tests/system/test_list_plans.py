@@ -156,7 +156,7 @@ def test_the_filters_meet_in_few_rows_what_is_in_no_index(acme, plans_of):
 
 @pytest.mark.parametrize(
     ('status', 'index'),
-    [('queued', 'message_sendable'), ('held', 'message_on_hold'), ('unknown', 'message_timer')],
+    [('queued', 'message_sendable'), ('held', 'message_held_for'), ('unknown', 'message_timer')],
 )
 def test_what_waits_is_found_among_many_that_do_not(acme, status, index):
     """As operators look for it: without walking through all that has been sent."""
