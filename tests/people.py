@@ -14,7 +14,7 @@ from service.runtime.db import connection, db
 from service.web.auth import sign
 from service.webhooks import inbox, process
 from tests.stack import PHONE_NUMBER_ID, Processes, free_port
-from workers import background, chores, clock, incoming, replies, send, send_events
+from workers import background, chores, clock, incoming, replies, retention, send, send_events
 
 PAYLOADS = Path(__file__).parent / 'payloads'
 MANIFEST = json.loads((PAYLOADS / 'MANIFEST.json').read_text())
@@ -310,6 +310,7 @@ class Workers:
     def sweep():
         with connection():
             chores.sweep()
+            retention.step()
 
     @staticmethod
     def tidy():

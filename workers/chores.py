@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from service.billing import budget, roll_up
 from service.messages import search_index
-from service.runtime.db import db, fetch, passes
+from service.runtime.db import LOCKED, db, fetch, passes, sqlstate
 from service.runtime.ids import FIRST_ID
 from service.runtime.prepared import Prepared, fill
 from service.sending import batch, delivery_status, escalation, holds, timers
@@ -33,9 +33,10 @@ def works_on(*rows: str) -> Callable[[Callable[[], None]], Chore]:
 
 
 @works_on(
-    "message WHERE expires_at <= now() AND waiting IN ('scheduled', 'queued', 'held')",
-    "message WHERE waiting = 'scheduled' AND due_at <= now()",
-    'message WHERE deferred AND due_at <= now()',
+    "message WHERE expires_at <= now() AND waiting IN ('scheduled', 'queued', 'held')"
+    ' ORDER BY expires_at',
+    "message WHERE waiting = 'scheduled' AND due_at <= now() ORDER BY due_at, id",
+    'message WHERE deferred AND due_at <= now() ORDER BY due_at, id',
 )
 def promote() -> None:
     """Start what is scheduled or deferred and is due now, and expire what is too late."""
@@ -47,22 +48,22 @@ def promote() -> None:
 
 
 @works_on(
-    "message WHERE waiting = 'sending' AND due_at <= now()",
-    "message WHERE waiting = 'unknown' AND due_at <= now()",
+    "message WHERE waiting = 'sending' AND due_at <= now() ORDER BY due_at, id",
+    "message WHERE waiting = 'unknown' AND due_at <= now() ORDER BY due_at, id",
 )
 def settle_lost() -> None:
     """Decide about messages whose worker died or whose answer was lost."""
     with db.atomic():
         lost = timers.expire_leases()
         resent, failed = timers.decide_unknown()
-        if resent:
-            holds.apply_template_stops()
     _log_swept(lost=lost, resent=resent, failed=failed)
+    if resent:  # their batch may be paused or cancelled: before a worker is woken for them
+        settle_strays.do()
 
 
 @works_on(
     "message WHERE waiting = 'queued' ORDER BY chatbot_id",
-    "message WHERE waiting = 'scheduled'",
+    "message WHERE waiting = 'scheduled' ORDER BY due_at, id",
     "message WHERE waiting = 'held' ORDER BY chatbot_id",
 )
 def settle_strays() -> None:
@@ -154,7 +155,13 @@ def sweep() -> None:
 
 
 def _do(chores: Sequence[Chore], look: Prepared) -> None:
-    (found,) = fetch(look)
+    try:
+        (found,) = fetch(look)
+    except Exception as error:
+        if passes(error) and sqlstate(error) not in LOCKED:
+            raise
+        log.error('a look for chores failed', exc_info=error)
+        found = (True,) * len(chores)  # each finds out by itself
     for chore, has_work in zip(chores, found, strict=True):
         if has_work:
             attempt(chore.do)

@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 # Seconds of one drain; then it wakes its successor, so that RQ's heartbeats and warm shutdown work
 # as usual. Each successor is some sixty commands in Redis.
-BUDGET = 10
+BUDGET = 8
 LINGER = 0.5  # seconds without work after which a drain ends; a later wake-up starts the next
 PACE = 0.025  # seconds from the beginning of a step to that of the next
 SEVERAL = 2  # rows; a step that finds so many is followed by one at the next departure

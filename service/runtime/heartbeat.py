@@ -27,7 +27,8 @@ from service.runtime.session import deadline
 log = logging.getLogger(__name__)
 
 BEAT_EVERY = 10  # seconds
-# an idle RQ worker comes round every 5 s; a PostgreSQL that is silent stops it for 22 s
+# an idle RQ worker comes round every 5 s, one that drains every 8; a PostgreSQL that is silent
+# stops it for 22 s
 ALIVE_SECONDS = 45
 LEAVE_SECONDS = 2  # that a process which ends has for its last counts
 KEEP_HOURS = 24  # a process that was killed is shown for so long

@@ -9,25 +9,26 @@ from service.accounts.account import MAY_SEND
 from service.graph.outcome import make_error
 from service.runtime.config import settings
 from service.runtime.db import execute, fetch, to_json
-from service.runtime.prepared import Prepared
+from service.runtime.prepared import Prepared, fill
 from service.runtime.timestamps import to_rfc3339
 
 # What becomes queued here goes in order: if two clocks each took a part, the later part could be
 # sent first.
 ONE_CLOCK = "(SELECT pg_try_advisory_xact_lock(hashtextextended('whatsapp gateway clock', 0)))"
 
-EXPIRE_LEASES = Prepared("""
+# Planned each time: which index is better depends on how many there are of each state.
+EXPIRE_LEASES = """
 UPDATE message SET status = 'unknown', error = %(error)s, updated_at = now(),
   tries = tries || (jsonb_build_object('attempt', attempts) || %(entry)s::jsonb),
   due_at = now() + %(grace)s * interval '1 second'
 WHERE id IN (
   SELECT id FROM message WHERE waiting = 'sending' AND due_at <= now()
   ORDER BY due_at, id LIMIT 1000 FOR NO KEY UPDATE SKIP LOCKED)
-""")
+"""
 # A one-time code that comes late or twice helps nobody: templates that Meta calls authentication
 # are not sent again. (Nor are those that look like it: outbox.queue starts them with their resend
 # used up.)
-DECIDE_UNKNOWN = Prepared(
+DECIDE_UNKNOWN = fill(
     """
 UPDATE message m SET updated_at = now(), resends = resends + CASE WHEN d.resend THEN 1 ELSE 0 END,
   status = CASE WHEN NOT d.resend THEN 'failed' WHEN d.free THEN 'queued' ELSE 'held' END,
@@ -36,26 +37,30 @@ UPDATE message m SET updated_at = now(), resends = resends + CASE WHEN d.resend 
 FROM (
   SELECT m.id, {may_send} AS free, a.on_unknown = 'resend' AND m.resends = 0
     AND t.category IS DISTINCT FROM 'authentication' AS resend
-  FROM message m JOIN whatsapp_cloud_account a USING (chatbot_id)
-    LEFT JOIN template t ON t.waba_id = a.waba_id
-      AND t.name = m.template_name AND t.language = m.template_language
-  WHERE m.waiting = 'unknown' AND m.due_at <= now() AND {one_clock}
-  ORDER BY m.due_at, m.id LIMIT 1000 FOR NO KEY UPDATE OF m SKIP LOCKED) d
+  FROM (
+    SELECT id, chatbot_id, resends, template_name, template_language FROM message
+    WHERE waiting = 'unknown' AND due_at <= now() AND {one_clock}
+    ORDER BY due_at, id LIMIT 1000 FOR NO KEY UPDATE SKIP LOCKED) m
+  JOIN whatsapp_cloud_account a USING (chatbot_id)
+  LEFT JOIN template t ON t.waba_id = a.waba_id
+    AND t.name = m.template_name AND t.language = m.template_language) d
 WHERE m.id = d.id
 RETURNING d.resend
 """,
     may_send=MAY_SEND,
     one_clock=ONE_CLOCK,
 )
-START_SCHEDULED = Prepared(
+START_SCHEDULED = fill(
     """
 UPDATE message m SET status = CASE WHEN d.free THEN 'queued' ELSE 'held' END, updated_at = now(),
   hold_reason = CASE WHEN d.free THEN NULL ELSE 'account' END,
   due_at = CASE WHEN d.free THEN m.due_at END
 FROM (
-  SELECT m.id, {may_send} AS free FROM message m JOIN whatsapp_cloud_account a USING (chatbot_id)
-  WHERE m.waiting = 'scheduled' AND m.due_at <= now() AND {one_clock}
-  ORDER BY m.due_at, m.id LIMIT 10000 FOR NO KEY UPDATE OF m SKIP LOCKED) d
+  SELECT m.id, {may_send} AS free FROM (
+    SELECT id, chatbot_id FROM message
+    WHERE waiting = 'scheduled' AND due_at <= now() AND {one_clock}
+    ORDER BY due_at, id LIMIT 10000 FOR NO KEY UPDATE SKIP LOCKED) m
+  JOIN whatsapp_cloud_account a USING (chatbot_id)) d
 WHERE m.id = d.id
 """,
     may_send=MAY_SEND,

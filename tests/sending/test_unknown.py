@@ -61,6 +61,18 @@ def calls(stand_in, message):
     return sum(call['opaque'] == message['id'] for call in stand_in.sends())
 
 
+@pytest.mark.parametrize(('how', 'status'), [('pause', 'held'), ('cancel', 'cancelled')])
+def test_what_a_batch_stops_is_not_sent_again(acme, workers, stand_in, how, status):
+    """Though nothing else of it waited when the clock looked."""
+    body = {'chatbot_id': CHATBOT, 'message': {'text': {'body': 'Hi'}}, 'recipients': [LOST]}
+    batch = acme.post('/send/bulk', body).json
+    workers.send()
+    assert acme.post(f'/batches/{batch["id"]}/{how}').status_code == 200
+    grace_is_over(workers)
+    assert sql('SELECT status FROM message') == [(status,)]
+    assert len(stand_in.sends()) == 1
+
+
 @pytest.mark.parametrize(
     ('to', 'cause', 'title'),
     [

@@ -1,9 +1,13 @@
 """The clock's chores: looked for all at once, each done where it has work."""
 
+from contextlib import closing
+
 import pytest
+from peewee import OperationalError
 
 from service.runtime import db as runtime_db
 from service.runtime.db import connection, db
+from service.runtime.session import LIMITS
 from tests.people import sql
 from workers import chores
 from workers.chores import Chore
@@ -68,3 +72,21 @@ def test_only_what_waits_for_its_time_is_looked_for(backend):
     with connection():
         (sweep,) = runtime_db.fetch(chores.LOOK_SWEEP)
     assert sweep[0] is True
+
+
+def test_where_the_look_itself_is_refused_each_chore_finds_out_by_itself(
+    backend, postgres, monkeypatch, caplog
+):
+    """Somebody holds a table for long, as VACUUM FULL does: the others' work is done meanwhile."""
+    backend.account()
+    backend.send()
+    sql("UPDATE message SET status = 'sending', due_at = now() - interval '1 second'")
+    with closing(postgres.connect()) as other, other.cursor() as cursor, connection():
+        db.execute_sql("SET lock_timeout = '100ms'")
+        cursor.execute('LOCK TABLE usage_delta IN ACCESS EXCLUSIVE MODE')
+        with pytest.raises(OperationalError, match='lock timeout'):  # the sums' own
+            chores.sweep()
+        other.rollback()
+        db.execute_sql(f'SET lock_timeout = {LIMITS["lock_timeout"]}')
+    assert sql('SELECT status FROM message') == [('unknown',)]
+    assert 'a look for chores failed' in caplog.text
