@@ -154,9 +154,9 @@ def sweep() -> None:
     _do(SWEEP, LOOK_SWEEP)
 
 
-def _do(chores: Sequence[Chore], look: Prepared) -> None:
+def _do(chores: Sequence[Chore], question: Prepared) -> None:
     try:
-        (found,) = fetch(look)
+        (found,) = fetch(question)
     except Exception as error:
         if passes(error) and sqlstate(error) not in LOCKED:
             raise

@@ -252,8 +252,10 @@ def test_a_wait_that_meta_asked_for_survives_a_hold_of_its_account(acme, accepte
 def passing_time():
     """Rows that nobody writes to stay as they are, while their time comes."""
     sql('ALTER TABLE message DISABLE TRIGGER keep_message_marks')
-    yield
-    sql('ALTER TABLE message ENABLE ALWAYS TRIGGER keep_message_marks')
+    try:
+        yield
+    finally:
+        sql('ALTER TABLE message ENABLE ALWAYS TRIGGER keep_message_marks')
 
 
 def test_what_meta_wants_later_is_out_of_the_way_until_its_time(accepted, workers, stand_in):

@@ -132,7 +132,7 @@ class Plans:
         before_limit = above[: above.index('Limit')] if 'Limit' in above else []
         if 'Sort' in before_limit:
             return 'reads all rows to sort them, though few are wanted'
-        if (passed := PASSED.search(node.get('Filter', ''))) and kind != 'Bitmap Index Scan':
+        if passed := PASSED.search(node.get('Filter', '')):
             return f'passes what waits otherwise: {passed[0]}'
         if above[:1] == ['Limit'] and 'Filter' not in node:  # it reads as many as are wanted
             return None
@@ -219,6 +219,9 @@ READS_TOO_MUCH = {
     "SELECT id FROM message WHERE chatbot_id > 'a'": 'costs',
     "SELECT id FROM message WHERE waiting = 'queued' AND due_at < %s ORDER BY wamid LIMIT 1": (
         'reads all rows to sort them'
+    ),
+    "SELECT id FROM message WHERE waiting = 'queued' AND due_at < %s ORDER BY due_at LIMIT 1": (
+        "passes what waits otherwise: waiting = 'queued'"
     ),
     'SELECT id FROM message WHERE due_at > now() ORDER BY id LIMIT 1 FOR UPDATE': (
         'does not begin at a id'

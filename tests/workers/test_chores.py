@@ -5,8 +5,7 @@ from contextlib import closing
 import pytest
 from peewee import OperationalError
 
-from service.runtime import db as runtime_db
-from service.runtime.db import connection, db
+from service.runtime.db import connection, db, fetch
 from service.runtime.session import LIMITS
 from tests.people import sql
 from workers import chores
@@ -22,7 +21,7 @@ def asked(database, monkeypatch):
         statements.append(statement)
         return type(db).execute_sql(db, statement, parameters)
 
-    monkeypatch.setattr(runtime_db.db, 'execute_sql', execute_sql)
+    monkeypatch.setattr(db, 'execute_sql', execute_sql)
     return statements
 
 
@@ -33,7 +32,7 @@ def test_a_gateway_at_rest_is_asked_once_for_all_chores(asked):
     assert asked == [chores.LOOK_OFTEN, chores.LOOK_SWEEP]
 
 
-def test_a_chore_that_fails_stops_no_other(database, monkeypatch, caplog):
+def test_a_chore_that_fails_stops_no_other(database, caplog):
     done = []
 
     def fail():
@@ -63,20 +62,18 @@ def test_only_what_waits_for_its_time_is_looked_for(backend):
     backend.account()
     backend.send()
     with connection():
-        (often,) = runtime_db.fetch(chores.LOOK_OFTEN)
-        (sweep,) = runtime_db.fetch(chores.LOOK_SWEEP)
+        (often,) = fetch(chores.LOOK_OFTEN)
+        (sweep,) = fetch(chores.LOOK_SWEEP)
     assert often == (False,)
     found = dict(zip([chore.do.__name__ for chore in chores.SWEEP], sweep, strict=True))
     assert (found['settle_lost'], found['settle_strays']) == (False, True)
     sql("UPDATE message SET status = 'sending', due_at = now() - interval '1 second'")
     with connection():
-        (sweep,) = runtime_db.fetch(chores.LOOK_SWEEP)
+        (sweep,) = fetch(chores.LOOK_SWEEP)
     assert sweep[0] is True
 
 
-def test_where_the_look_itself_is_refused_each_chore_finds_out_by_itself(
-    backend, postgres, monkeypatch, caplog
-):
+def test_where_the_look_itself_is_refused_each_chore_finds_out_by_itself(backend, postgres, caplog):
     """Somebody holds a table for long, as VACUUM FULL does: the others' work is done meanwhile."""
     backend.account()
     backend.send()
@@ -84,9 +81,11 @@ def test_where_the_look_itself_is_refused_each_chore_finds_out_by_itself(
     with closing(postgres.connect()) as other, other.cursor() as cursor, connection():
         db.execute_sql("SET lock_timeout = '100ms'")
         cursor.execute('LOCK TABLE usage_delta IN ACCESS EXCLUSIVE MODE')
-        with pytest.raises(OperationalError, match='lock timeout'):  # the sums' own
-            chores.sweep()
-        other.rollback()
-        db.execute_sql(f'SET lock_timeout = {LIMITS["lock_timeout"]}')
+        try:
+            with pytest.raises(OperationalError, match='lock timeout'):  # the sums' own
+                chores.sweep()
+        finally:
+            other.rollback()
+            db.execute_sql(f'SET lock_timeout = {LIMITS["lock_timeout"]}')
     assert sql('SELECT status FROM message') == [('unknown',)]
     assert 'a look for chores failed' in caplog.text
