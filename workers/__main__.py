@@ -1,6 +1,6 @@
 """The entry of the workers: `python -m workers incoming|send|errands|events|clock`.
 
-With several names each gets a process of its own.
+With several names each gets a process of its own, of one family.
 """
 
 import logging
@@ -11,7 +11,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from importlib import import_module
 from types import FrameType, ModuleType
 from typing import Any
@@ -27,6 +26,7 @@ from service.runtime.connection_plan import WORKERS
 from service.runtime.db import CONNECTION_LOST, connection, reason
 from service.runtime.queues import DRAINS, ERRANDS, EVENTS, INCOMING, SEND, client, connect
 from service.runtime.watchdog import watchdog
+from workers.family import Family
 from workers.loop import stopping
 
 log = logging.getLogger(__name__)
@@ -73,8 +73,8 @@ class DrainWorker(SimpleWorker):
         """Do nothing at a second signal: a host may send SIGTERM to a process and to its group."""
 
 
-def main(names: list[str]) -> None:
-    """Run the named workers until SIGTERM."""
+def main(names: list[str]) -> int:
+    """Run the named workers until SIGTERM. Returns the exit code: 1 when a child failed, else 0."""
     if not names or not set(names) <= {*ROOMS, 'clock'}:
         sys.exit(f'usage: python -m workers {"|".join((*ROOMS, "clock"))} …')
     config.check('clock' if names == ['clock'] else 'worker')
@@ -83,10 +83,13 @@ def main(names: list[str]) -> None:
     for name in names:  # before it forks
         load(name)
     collector.settle()
-    if len(names) > 1:
-        together(names)
-    else:
-        run(names[0])
+    _on_signals(stop)  # before the first fork: no process is without for a moment
+    family = Family(names)
+    try:
+        run(family)
+    finally:
+        code = family.wait()
+    return code
 
 
 def load(name: str) -> ModuleType:
@@ -111,59 +114,14 @@ def allow_files() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
-def together(names: list[str]) -> None:
-    """Fork a process for each name, before anything is open; when one process ends, all end."""
-    _on_signals(stop)  # before the first fork: no process is without for a moment
-    lifeline = os.pipe()
-    children = []
-    for name in names:
-        child = os.fork()
-        if not child:
-            os.close(lifeline[1])
-            threading.Thread(
-                target=_outlive_nobody, args=(lifeline[0],), name='lifeline', daemon=True
-            ).start()
-            run(name)
-            return
-        children.append(child)
-    os.close(lifeline[0])
-    _on_signals(lambda signum, frame: _terminate(children))
-    if stopping.is_set():
-        _terminate(children)
-    sys.exit(_wait_for_all(children))
-
-
-def _outlive_nobody(lifeline: int) -> None:
-    """End this process when its parent is gone."""
-    os.read(lifeline, 1)  # nobody ever writes: this returns when the parent is gone
-    os.kill(os.getpid(), signal.SIGTERM)
-
-
-def _terminate(children: list[int]) -> None:
-    for child in children:
-        with suppress(ProcessLookupError):
-            os.kill(child, signal.SIGTERM)
-
-
-def _wait_for_all(children: list[int]) -> int:
-    """Wait until all have ended, and end the others when one does; 1 when one failed, else 0."""
-    worst = 0
-    while children:
-        child, status = os.wait()
-        children.remove(child)
-        worst = worst or int(os.waitstatus_to_exitcode(status) != 0)
-        _terminate(children)
-    return worst
-
-
-def run(name: str) -> None:
+def run(family: Family) -> None:
     """Be one worker until SIGTERM."""
+    name = family.name
     db.configure(WORKERS[name])
     error_reports.start(name)
     tracing.start(name)
     os.nice(10 if name == 'errands' else 0)  # where cores are few, what customers write comes first
-    _on_signals(stop)
-    _hear_at_once()
+    _hear_at_once(family)
     _wait_for('postgresql and its schema', _what_is_missing)
     log.info('started', extra={'worker': name})
     room = load(name)
@@ -183,7 +141,7 @@ def stop(signum: int, frame: FrameType | None) -> None:
     stopping.set()
 
 
-def _hear_at_once() -> None:
+def _hear_at_once(family: Family) -> None:
     """Let a thread hear of signals, too.
 
     Python's handlers cannot run while the main thread waits for a silent PostgreSQL.
@@ -191,12 +149,14 @@ def _hear_at_once() -> None:
     read, write = os.pipe()
     os.set_blocking(write, False)
     signal.set_wakeup_fd(write)
-    threading.Thread(target=_hurry_at_signal, args=(read,), name='signals', daemon=True).start()
+    arguments = (read, family)
+    threading.Thread(target=_hurry_at_signal, args=arguments, name='signals', daemon=True).start()
 
 
-def _hurry_at_signal(read: int) -> None:
+def _hurry_at_signal(read: int, family: Family) -> None:
     while os.read(read, 1)[0] not in (signal.SIGTERM, signal.SIGINT):
         pass
+    family.end_children()
     watchdog.hurry()
     stopping.set()
     time.sleep(AT_LAST)
@@ -275,9 +235,9 @@ def _why_no_redis() -> str | None:
 
 
 if __name__ == '__main__':
-    main(sys.argv[1:])
+    code = main(sys.argv[1:])
     # All is recorded. To take Python down costs 50 ms and more of CPU, for which a nice process
     # waits seconds on a busy machine, beyond what a SIGTERM gives.
     sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(0)
+    os._exit(code)

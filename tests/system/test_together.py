@@ -9,43 +9,46 @@ import pytest
 
 from tests.stack import Processes, wait_until
 
-COMMAND = 'python -m workers incoming errands'
+COMMAND = 'python -m workers incoming errands events'
 
 
 @pytest.fixture
 def entry(database, tmp_path):
     processes = Processes(tmp_path, {})
-    processes.start('both', command=COMMAND)
-    wait_until(lambda: processes.logs('both').count('"started"') == 2, 20)
+    processes.start('all', command=COMMAND)
+    wait_until(lambda: processes.logs('all').count('"started"') == 3, 20)
     yield processes
     processes.stop_all()
 
 
-def rooms(entry):
-    return psutil.Process(entry.children['both'][0].pid).children()
+def children(entry):
+    return psutil.Process(entry.children['all'][0].pid).children()
 
 
-def test_each_room_is_a_process_and_sigterm_ends_all_in_order(entry):
-    assert len(rooms(entry)) == 2
-    assert entry.stop_all(20) == {'both': [0]}
-    assert entry.logs('both').count('"stopped"') == 2
+def test_the_first_room_is_the_entry_itself_and_sigterm_ends_all_in_order(entry):
+    assert len(children(entry)) == 2
+    assert entry.stop_all(20) == {'all': [0]}
+    assert entry.logs('all').count('"stopped"') == 3
 
 
 def test_sigterm_to_the_entry_alone_reaches_its_rooms(entry):
-    entry.children['both'][0].process.send_signal(signal.SIGTERM)
-    assert entry.children['both'][0].process.wait(20) == 0
-    assert entry.logs('both').count('"stopped"') == 2
+    entry.children['all'][0].process.send_signal(signal.SIGTERM)
+    assert entry.children['all'][0].process.wait(20) == 0
+    assert entry.logs('all').count('"stopped"') == 3
 
 
-def test_when_one_room_is_killed_the_entry_ends_so_that_the_host_starts_it_anew(entry):
-    rooms(entry)[1].kill()
-    assert entry.children['both'][0].process.wait(20) == 1
-    assert entry.logs('both').count('"stopped"') == 1
+@pytest.mark.parametrize(
+    ('signum', 'code', 'stopped'), [(signal.SIGTERM, 0, 3), (signal.SIGKILL, 1, 2)]
+)
+def test_when_one_room_ends_all_end_so_that_the_host_starts_them_anew(entry, signum, code, stopped):
+    children(entry)[0].send_signal(signum)
+    assert entry.children['all'][0].process.wait(20) == code
+    assert entry.logs('all').count('"stopped"') == stopped
 
 
 def test_rooms_do_not_outlive_an_entry_that_was_killed_alone(entry):
-    left = rooms(entry)
-    entry.children['both'][0].process.kill()
+    left = children(entry)
+    entry.children['all'][0].process.kill()
     gone, alive = psutil.wait_procs(left, 20)
     assert (len(gone), alive) == (2, [])
 
@@ -54,10 +57,10 @@ def test_a_sigterm_at_any_moment_of_the_start_ends_it_in_order(database, tmp_pat
     """As soon as it runs our code at all: before, between and after its forks."""
     for moment in range(4):
         processes = Processes(tmp_path / str(moment), {})
-        (child,) = processes.start('both', command=COMMAND)
+        (child,) = processes.start('all', command=COMMAND)
         wait_until(lambda pid=child.pid: HEARS & signals_caught(pid), 20, 0.001)
         threading.Event().wait(moment * 0.008)
-        assert processes.stop_all(20) == {'both': [0]}, processes.logs('both')
+        assert processes.stop_all(20) == {'all': [0]}, processes.logs('all')
 
 
 HEARS = 1 << (signal.SIGTERM - 1)
