@@ -105,7 +105,8 @@ def _to_send(
 def _prepared(reply: ClaimedReply, answer: Answer) -> list[PreparedReply]:
     if isinstance(answer, Exception) or not answer.messages:
         return []  # it comes later, by POST /send
-    return [PreparedReply(reply.chatbot_id, reply.id, answer.messages, answer.usage)]
+    told = reply.chatbot_id, reply.id, answer.messages, reply.expires_at
+    return [PreparedReply(*told, usage=answer.usage)]
 
 
 def _fallback(reply: ClaimedReply, text: str | None) -> list[PreparedReply]:

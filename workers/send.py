@@ -3,33 +3,27 @@
 import logging
 import time
 from collections import Counter, defaultdict
+from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import cache
 
-from peewee import PeeweeException
-
 from service.content.graph_body import graph_body
-from service.conversations import identity
 from service.graph import outage
 from service.graph.client import GraphClient
 from service.graph.outcome import Outcome, OutcomeKind, make_error
-from service.media import inbound_file, meta_upload
-from service.messages import echo, read_receipt
-from service.runtime import encryption, metrics, timetable, tracing
+from service.media import meta_upload
+from service.runtime import encryption, timetable, tracing
 from service.runtime.config import settings
-from service.runtime.db import CONNECTION_LOST, connection, db, reason
-from service.runtime.logs import mask
-from service.runtime.queues import ERRANDS, SEND, wake
-from service.sending import delivery_status, dispatch, escalation, holds, send_outcome, takeover
+from service.runtime.db import CONNECTION_LOST, connection
+from service.runtime.queues import SEND, wake
+from service.sending import dispatch, outage_probe, takeover
 from service.sending.dispatch import ClaimedMessage, SendableAccount
-from service.sending.escalation import SendFailure
 from service.sending.rate_limit import RateLimiter, RateRequest, scope_keys
 from service.sending.send_outcome import SendResult
-from service.webhooks import identity_claims
-from workers import loop
-from workers.pool import Unrecordable, WorkerPool
-from workers.send_files import RETRY_AFTER_SECONDS, Attacher
+from workers import loop, send_results
+from workers.pool import WorkerPool
+from workers.send_files import Attacher
 
 log = logging.getLogger(__name__)
 Granted = dict[str, int]  # by phone_number_id: how many messages it may send now
@@ -41,8 +35,9 @@ class Sender:
     def __init__(self) -> None:
         threads = settings.SEND_CONCURRENCY
         self.batch = max(1, threads // 3)  # free places that are worth a claim
-        self.pool = WorkerPool(threads, self.call, record, prefetch=self.batch - 1)
-        # A message may wait for a thread as long as a call takes. In seconds.
+        self.pool = WorkerPool(threads, self.call, self.record, prefetch=self.batch - 1)
+        # Seconds. A message may wait for a thread as long as a call takes; after half of them it
+        # is given back.
         self.lease = 2 * settings.GRAPH_TIMEOUT + 10
         self.graph = GraphClient(threads)
         self.attacher = Attacher(self.graph, self.lease)
@@ -70,18 +65,22 @@ class Sender:
             {account.phone_number_id: _request(account, share) for account in accounts}
         )
         quota = self._quota(accounts, granted)
-        messages = dispatch.claim(quota, self.lease) if quota else []
-        messages += self._probes(accounts, granted)
-        self._release_unused(accounts, granted, messages)
         # Also accounts whose messages all wait for their conversations: else they would be first
         # for ever.
         self.served |= dict.fromkeys(quota, now)
-        meta_upload.attach_files(messages)
+        messages = dispatch.claim(quota, self.lease) if quota else []
+        try:
+            messages += self._probes(accounts, granted)
+            meta_upload.attach_files(messages)
+        except Exception:
+            dispatch.release_claims(messages)  # else they would wait for the end of their leases
+            raise
+        self._release_unused(accounts, granted, messages)
         tokens = {account.chatbot_id: account.access_token for account in accounts}
         for message in messages:
             message.access_token = tokens[message.chatbot_id]
             message.claimed_at = now
-            message.leased_until = now + self.lease
+            message.begin_by = now + self.lease / 2
         return messages
 
     def _quota(self, accounts: list[SendableAccount], granted: Granted) -> dict[str, int]:
@@ -95,16 +94,16 @@ class Sender:
                 free -= count
         return quota
 
-    def _probes(self, accounts: list[SendableAccount], granted: Granted) -> list[ClaimedMessage]:
+    def _probes(
+        self, accounts: list[SendableAccount], granted: Granted
+    ) -> Iterator[ClaimedMessage]:
         """The message that goes as a probe of each scope that is away."""
         scopes = defaultdict(list)
         for account in accounts:
             if account.away and granted[account.phone_number_id]:
                 scopes[account.away].append(account.chatbot_id)
-        probes = []
         for scope, chatbots in scopes.items():
-            probes += dispatch.probe(scope, chatbots, self.lease)
-        return probes
+            yield from outage_probe.claim(scope, chatbots, self.lease)
 
     def _release_unused(
         self, accounts: list[SendableAccount], granted: Granted, messages: list[ClaimedMessage]
@@ -114,8 +113,9 @@ class Sender:
             number = account.phone_number_id
             self.rate_limiter.release(number, granted[number] - claimed[account.chatbot_id])
 
-    def notice(self, news: outage.News) -> None:
-        """Postpone what was claimed before an outage and still waits for a thread."""
+    def record(self, batch: list[tuple[ClaimedMessage, SendResult | Exception]]) -> None:
+        """Write what became of calls; postpone what waits for a thread since before an outage."""
+        news = send_results.record(batch)
         now = time.monotonic()
         self.away |= {streak.scope: now for streak in news.began}
 
@@ -144,7 +144,7 @@ class Sender:
             return Outcome(OutcomeKind.POSTPONED)
         if message.files:
             return self.attacher.send(message, token)
-        if _is_taken_over(message):
+        if _is_taken_over(message) or message.is_late:
             return Outcome(OutcomeKind.POSTPONED)
         return self.graph.send(message.phone_number_id, token, graph_body(message))
 
@@ -187,110 +187,3 @@ def close(timeout: float) -> bool:
     with suppress(*CONNECTION_LOST), connection():  # else the leases see to it
         dispatch.release_claims(sender().pool.cancel_queued())
     return bool(sender().pool.close(end - time.monotonic()))
-
-
-def record(batch: list[tuple[ClaimedMessage, SendResult | Exception]]) -> None:
-    """Release the messages that were postponed, write the outcomes of all others."""
-    results = [_result_of(message, result) for message, result in batch]
-    postponed = [one.message for one in results if one.outcome.kind == OutcomeKind.POSTPONED]
-    dispatch.release_claims(postponed, RETRY_AFTER_SECONDS)
-    called = [one for one in results if one.outcome.kind != OutcomeKind.POSTPONED]
-    if called:
-        _record(called)
-
-
-def _result_of(message: ClaimedMessage, result: SendResult | Exception) -> SendResult:
-    """The result of a call, also where an exception stands in its place."""
-    if isinstance(result, SendResult):
-        return result
-    if isinstance(result, Unrecordable):
-        error = make_error(str(result), cause='not_recorded')
-        return SendResult(message, Outcome(OutcomeKind.FAILED, error=error), datetime.now(UTC))
-    error = make_error(f'internal error ({type(result).__name__})', cause='internal')
-    return SendResult(message, Outcome(OutcomeKind.UNKNOWN, error=error), datetime.now(UTC))
-
-
-def _record(results: list[SendResult]) -> None:
-    """Write outcomes, join statuses that were faster, escalate failures; log a line for each."""
-    accepted = [one for one in results if one.outcome.kind == OutcomeKind.ACCEPTED]
-    with db.atomic():
-        recorded = send_outcome.record(results)
-        failures = _join_statuses(recorded.early)
-        failures += [_failure(one) for one in results if one.outcome.error]
-        escalation.apply(failures)
-    for result in results:
-        metrics.send_attempts.labels(result.outcome.kind).inc()
-        _log(result)
-    _tell_of_outages(recorded.news)
-    _link_identities(accepted)
-
-
-def _tell_of_outages(news: outage.News) -> None:
-    """Tell this process and the waiting work of outages that began or ended.
-
-    The results are written already: an error here makes the outage less smooth, no more.
-    """
-    sender().notice(news)
-    with suppress(PeeweeException):
-        outage.apply_news(news)
-        for streak in news.ended:
-            number = None if streak.scope == outage.ALL else streak.phone_number_id
-            inbound_file.resume_number(number)
-            read_receipt.retry_failed(number)
-    if news.ended:
-        wake(SEND)
-        wake(ERRANDS)
-
-
-def _link_identities(accepted: list[SendResult]) -> None:
-    """Note which ids Meta's answers name as one person's.
-
-    If that is lost with this process, or with the database, statuses tell it again.
-    """
-    claims = [identity_claims.of_answer(one.message, one.outcome, one.at) for one in accepted]
-    found = [claim for claim in claims if claim]
-    if not found:
-        return
-    try:
-        identity.link(found, holds.resolve_conflict)
-    except PeeweeException as error:
-        told = {'reason': reason(error)}
-        log.warning('what answers tell of people was not noted', extra=told)
-
-
-def _join_statuses(early: list[str]) -> list[SendFailure]:
-    """Join what Meta told of messages before their wamids were written; the failures among it."""
-    if not early:
-        return []
-    echo.delete_duplicates(early)
-    return delivery_status.join_orphans(early)[1]
-
-
-def _failure(result: SendResult) -> SendFailure:
-    message = result.message
-    return SendFailure(
-        chatbot_id=message.chatbot_id,
-        phone_number_id=message.phone_number_id,
-        outcome=result.outcome,
-        batch_id=message.batch_id,
-        access_token=message.access_token,
-        conversation_id=message.conversation_id,
-        at=result.at,
-    )
-
-
-def _log(result: SendResult) -> None:
-    message = result.message
-    outcome = result.outcome
-    line = {
-        'message_id': message.id,
-        'chatbot_id': message.chatbot_id,
-        'outcome': outcome.kind,
-        'attempt': message.attempts,
-        'to': mask(message.recipient_to or message.recipient),
-        'ms': result.milliseconds,
-    }
-    if outcome.error:
-        line |= {'code': outcome.error['code'], 'title': outcome.error['title']}
-    is_accepted = outcome.kind == OutcomeKind.ACCEPTED
-    log.log(logging.INFO if is_accepted else logging.WARNING, 'send', extra=line)

@@ -78,10 +78,7 @@ class Attacher:
         files = self._uploaded_files(message, token)
         if message.expires_at and message.expires_at <= datetime.now(UTC):
             return Outcome(OutcomeKind.EXPIRED)
-        if message.leased_until - time.monotonic() < self.lease / 2:
-            # It might be anybody's before Meta answers. The next time all files are uploaded.
-            raise NotNow
-        if takeover.is_taken_over(message):
+        if takeover.is_taken_over(message) or message.is_late:  # the next time all files are there
             raise NotNow
         content = with_meta_ids(message.type, message.content, files)
         body = graph_body(replace(message, content=content))
@@ -166,7 +163,7 @@ class Attacher:
         """Renew the leases between two pieces, while Meta waits for the next one."""
         with suppress(*loop.AWAY), connection():
             if meta_upload.renew(message, file, self.lease):
-                message.leased_until = now + self.lease
+                message.begin_by = now + self.lease / 2
 
     @staticmethod
     def _forget(files: list[FileToSend]) -> None:

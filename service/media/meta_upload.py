@@ -6,6 +6,7 @@ uploads the file to Meta: it is leased, and who comes too late for the lease tri
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any, Protocol
 
 from service.media.file_references import TYPES_WITHOUT_FILES, find_references
@@ -162,17 +163,18 @@ class SendingMessage(Protocol):
 
     id: str
     conversation_id: str
-    attempts: int
+    lease_ends: datetime
 
 
+# As of dispatch.py: while the message is still ours.
 RENEW_CONVERSATION = """
 UPDATE conversation SET send_after = now() + %(lease)s * interval '1 second'
 WHERE id = %(conversation_id)s AND EXISTS (
-  SELECT 1 FROM message WHERE id = %(id)s AND status = 'sending' AND attempts = %(attempts)s)
+  SELECT 1 FROM message WHERE id = %(id)s AND status = 'sending' AND due_at = %(lease_ends)s)
 """
 RENEW_MESSAGE = """
 UPDATE message SET due_at = now() + %(lease)s * interval '1 second'
-WHERE id = %(id)s AND status = 'sending' AND attempts = %(attempts)s
+WHERE id = %(id)s AND status = 'sending' AND due_at = %(lease_ends)s RETURNING due_at
 """
 RENEW_UPLOAD = """
 UPDATE media_upload SET lease_until = now() + %(lease)s * interval '1 second'
@@ -186,12 +188,14 @@ def renew(message: SendingMessage, file: FileToSend, lease: float) -> bool:
         'lease': lease,
         'conversation_id': message.conversation_id,
         'id': message.id,
-        'attempts': message.attempts,
+        'lease_ends': message.lease_ends,
         'media_id': file.media_id,
         'number': file.number,
     }
     with db.atomic():
         conversations = execute(RENEW_CONVERSATION, values)
-        messages = execute(RENEW_MESSAGE, values)
+        messages = fetch(RENEW_MESSAGE, values)
         uploads = execute(RENEW_UPLOAD, values)
+    if messages:
+        message.lease_ends = messages[0][0]
     return bool(conversations and messages and uploads)

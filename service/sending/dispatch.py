@@ -1,6 +1,8 @@
 """Dispatch: send workers claim messages that are due, and give back those they did not send."""
 
 import logging
+import math
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -11,10 +13,9 @@ from peewee import DataError, IntegrityError
 from service.accounts.account import MAY_SEND
 from service.conversations import opt_out, pause, service_window
 from service.graph import outage
-from service.graph.outcome import LOST
 from service.media.meta_upload import FileToSend
 from service.messages.state_machine import Status
-from service.runtime.db import db, fetch, to_json
+from service.runtime.db import db, to_json
 from service.runtime.prepared import Prepared, fill
 from service.runtime.rows import Integer, Uuid, execute_bulk, fetch_as, fetch_bulk_as
 from service.sending.outbox import Priority
@@ -70,16 +71,22 @@ class ClaimedMessage:
     extra: dict[str, Any] | None
     attempts: Integer
     expires_at: datetime | None
+    lease_ends: datetime  # tells this claim of the message from all others
     batch_id: Uuid | None
     has_fallback: bool
     status: str
     priority: Integer
     wants_answer: bool  # somebody waits for what Meta says (sending/awaited_answer.py)
-    ask_first: bool = False  # a harmless call goes first: see probe()
+    ask_first: bool = False  # a harmless call goes first: see outage_probe.py
     access_token: str | None = None  # encrypted
     claimed_at: float = 0  # monotonic seconds, like the next one
-    leased_until: float = 0
+    begin_by: float = math.inf
     files: dict[str, FileToSend | None] = field(default_factory=dict)  # meta_upload.attach_files
+
+    @property
+    def is_late(self) -> bool:
+        """Whether it might be anybody's before Meta answers a call that begins now."""
+        return time.monotonic() > self.begin_by
 
 
 @dataclass(slots=True)
@@ -87,7 +94,7 @@ class ReleasedClaim:
     """A claimed message that was not sent, to be claimed again in `delay` seconds."""
 
     id: Uuid
-    attempts: Integer
+    lease_ends: datetime
     delay: float
 
 
@@ -182,8 +189,9 @@ UPDATE message m SET status = CASE WHEN refusal IS NULL THEN 'sending' ELSE 'can
   {use_fallback}
 FROM first WHERE m.id = first.id
 RETURNING m.id, m.chatbot_id, m.conversation_id, m.phone_number_id, m.type, m.recipient_to,
-  m.recipient, m.content, m.context, m.extra, m.attempts, m.expires_at, m.batch_id, m.status,
-  m.priority, m.fallback IS NOT NULL AS has_fallback, m.meta_answer IS NOT NULL AS wants_answer
+  m.recipient, m.content, m.context, m.extra, m.attempts, m.expires_at, m.due_at AS lease_ends,
+  m.batch_id, m.status, m.priority, m.fallback IS NOT NULL AS has_fallback,
+  m.meta_answer IS NOT NULL AS wants_answer
 """,
     may_go_now=MAY_GO_NOW,
     closed=service_window.CLOSED,
@@ -209,18 +217,27 @@ def claim(quota: Mapping[str, int], lease: float) -> list[ClaimedMessage]:
     The attempt is committed before any call. If PostgreSQL cannot claim a row, its account gets
     nothing, and the other accounts go on.
     """
+    quotas = [Quota(chatbot_id, count) for chatbot_id, count in quota.items()]
     try:
-        return _claim([Quota(chatbot_id, count) for chatbot_id, count in quota.items()], lease)
+        return _claim(quotas, lease)
+    except (DataError, IntegrityError):
+        with db.atomic():  # all or none: what nobody hears of would wait for the end of its lease
+            return [message for one in quotas for message in _claim_alone(one, lease)]
+
+
+def _claim_alone(quota: Quota, lease: float) -> list[ClaimedMessage]:
+    try:
+        with db.atomic():
+            return _claim([quota], lease)
     except (DataError, IntegrityError) as error:
-        if len(quota) == 1:
-            chatbot_id = next(iter(quota))
-            told = {'chatbot_id': chatbot_id}
-            log.error('an account cannot be claimed', exc_info=error, extra=told)
-            return []
-    claimed = []
-    for chatbot_id, count in quota.items():
-        claimed += claim({chatbot_id: count}, lease)
-    return claimed
+        told = {'chatbot_id': quota.chatbot_id}
+        log.error('an account cannot be claimed', exc_info=error, extra=told)
+        return []
+
+
+def claim_one(chatbot_id: str, message_id: str, lease: float) -> list[ClaimedMessage]:
+    """Take this one message of an account, if it may go now."""
+    return _claim([Quota(chatbot_id, 1)], lease, message_id)
 
 
 def _claim(quotas: list[Quota], lease: float, only: str | None = None) -> list[ClaimedMessage]:
@@ -234,38 +251,6 @@ def _claim(quotas: list[Quota], lease: float, only: str | None = None) -> list[C
     return [message for message in claimed if message.status == Status.SENDING]
 
 
-# Of the first message of each conversation the one that was tried least recently, so that no
-# message stands in the way of all others. A message that would not be sent again, should its answer
-# be lost once more, comes last.
-FIND_PROBE = """
-SELECT m.chatbot_id, m.id FROM (
-  SELECT DISTINCT ON (conversation_id) * FROM message
-  WHERE chatbot_id = ANY(%s) AND waiting = 'queued' AND NOT deferred AND due_at <= now()
-    AND (expires_at IS NULL OR expires_at > now())
-  ORDER BY conversation_id, priority, id) m
-JOIN conversation c ON c.id = m.conversation_id
-WHERE c.send_after IS NULL OR c.send_after <= now()
-ORDER BY m.resends > 0, m.tries -> -1 ->> 'at' NULLS FIRST, m.priority, m.id LIMIT 1
-"""
-
-
-def probe(scope: str, chatbots: list[str], lease: float) -> list[ClaimedMessage]:
-    """Claim the one message that finds out whether Meta is back, if a probe is due.
-
-    `ask_first` is set when answers were lost before: something harmless should be tried first.
-    """
-    with db.atomic():
-        error = outage.lock_due_probe(scope)
-        if error is None:
-            return []
-        found = fetch(FIND_PROBE, (chatbots,))
-        claimed = _claim([Quota(found[0][0], 1)], lease, found[0][1]) if found else []
-        outage.schedule_next_probe(scope, bool(claimed))
-    for message in claimed:
-        message.ask_first = error.get('cause') in LOST
-    return claimed
-
-
 # The conversation first, and only while the message is still ours. (|| '' as above.)
 RELEASE_UNSENT_CONVERSATIONS = Prepared.for_rows(ReleasedClaim)(
     """
@@ -273,7 +258,7 @@ UPDATE conversation c SET send_after = now() + n.delay * interval '1 second',
   pair_free_at = c.pair_free_at - interval '{pair_gap_seconds} s'
 FROM (
   SELECT c.id, n.delay FROM {rows}
-    JOIN message m ON m.id = n.id AND m.waiting || '' = 'sending' AND m.attempts = n.attempts
+    JOIN message m ON m.id = n.id AND m.waiting || '' = 'sending' AND m.due_at = n.lease_ends
     JOIN conversation c ON c.id = m.conversation_id
   ORDER BY c.id FOR NO KEY UPDATE OF c) n
 WHERE c.id = n.id
@@ -283,7 +268,7 @@ WHERE c.id = n.id
 REQUEUE_MESSAGES = Prepared.for_rows(ReleasedClaim)("""
 UPDATE message m SET status = 'queued', attempts = m.attempts - 1, updated_at = now(),
   due_at = now() + n.delay * interval '1 second'
-FROM {rows} WHERE m.id = n.id AND m.waiting || '' = 'sending' AND m.attempts = n.attempts
+FROM {rows} WHERE m.id = n.id AND m.waiting || '' = 'sending' AND m.due_at = n.lease_ends
 """)
 
 
@@ -293,7 +278,7 @@ def release_claims(messages: Iterable[ClaimedMessage], delay: float = 0) -> None
     Afterwards they are as if nobody had claimed them.
     """
     in_order = sorted(messages, key=lambda message: message.id)
-    released = [ReleasedClaim(message.id, message.attempts, delay) for message in in_order]
+    released = [ReleasedClaim(message.id, message.lease_ends, delay) for message in in_order]
     if released:
         with db.atomic():
             execute_bulk(RELEASE_UNSENT_CONVERSATIONS, released)

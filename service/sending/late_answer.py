@@ -72,20 +72,33 @@ class AnsweredMessage:
     overtaken_by: str | None  # a newer message of the customer that wants a reply
 
 
-def require_wanted(account: Account, conversation_id: str, body: Body) -> Priority:
-    """Let an answer end the reply that is wanted; with which priority it is to be sent.
+@dataclass(frozen=True, slots=True)
+class WantedAnswer:
+    """How an answer is to be sent. `until`: when it comes too late, None when it is forced."""
+
+    priority: Priority
+    until: datetime | None
+
+    def earliest(self, expires_at: datetime | None) -> datetime | None:
+        """Until when it may be sent that has an `expires_at` of its own."""
+        return min(filter(None, (self.until, expires_at)), default=None)
+
+
+def require_wanted(account: Account, conversation_id: str, body: Body) -> WantedAnswer:
+    """Let an answer end the reply that is wanted; how it is to be sent.
 
     In the transaction that stores it. Raises Invalid when it answers no message of this customer,
     Conflict when it is overtaken, too late, or the conversation is paused, unless it is forced.
     """
     execute(LOCK_CONVERSATION, (conversation_id,))
     answered = _find(conversation_id, body['in_reply_to'])
+    until = None
     if not body.get('force'):
-        _refuse_unwanted(account, answered)
+        until = _refuse_unwanted(account, answered)
     if not answered.overtaken_by:
         _end_wanted_reply(account, conversation_id)
     # Replies do not leave during a pause; this one was forced.
-    return Priority.SINGLE if answered.paused_until else Priority.REPLY
+    return WantedAnswer(Priority.SINGLE if answered.paused_until else Priority.REPLY, until)
 
 
 def _find(conversation_id: str, message_id: str) -> AnsweredMessage:
@@ -110,7 +123,8 @@ def _end_wanted_reply(account: Account, conversation_id: str) -> None:
         log.warning('conversation paused', extra=fields | {'by': 'loop_guard', 'reason': LOOP})
 
 
-def _refuse_unwanted(account: Account, answered: AnsweredMessage) -> None:
+def _refuse_unwanted(account: Account, answered: AnsweredMessage) -> datetime:
+    """Raises Conflict, or returns until when an answer is wanted."""
     if answered.paused_until:
         until = to_rfc3339(answered.paused_until)
         sentence = f'The conversation is paused until {until}; "force": true sends all the same.'
@@ -122,8 +136,10 @@ def _refuse_unwanted(account: Account, answered: AnsweredMessage) -> None:
             overtaken_by=answered.overtaken_by,
         )
     most = account.reply_ttl_seconds
-    if answered.now > answered.wanted_at + timedelta(seconds=most):
+    wanted_until = answered.wanted_at + timedelta(seconds=most)
+    if answered.now > wanted_until:
         raise Conflict(
             f'The customer wrote more than {most} s ago; "force": true sends all the same.',
             code='reply_too_late',
         )
+    return wanted_until

@@ -1,6 +1,7 @@
 """Pure: a checked message on its way out, and what its content says about it."""
 
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from service.billing.ledger import AIUsage
 from service.content.message_schema import is_one_time_code
@@ -20,13 +21,14 @@ class OutboundMessage:
     `templates`: what is known of the templates that the body names (template.find_templates).
     `is_marketing`: whether it is of Meta's category marketing, or its fallback is.
     `relates_to`: the wamid that a reaction, an edit or a revoke is about. `ai_usage`: what the
-    answer took of which it is the first message.
+    answer took of which it is the first message. `expires_at`: of a reply.
     """
 
     conversation_id: str
     body: Body
     templates: Templates
     ai_usage: AIUsage | None = None
+    expires_at: datetime | None = None
     type: str = field(init=False)
     template_key: TemplateKey | None = field(init=False)
     template: Template | None = field(init=False)

@@ -95,6 +95,7 @@ class QueuedMessage:
     hold_reason: str | None
     error: Json
     meta_answer: JsonText | None
+    expires_at: datetime | None
     search: TsVector  # the words of its text
 
 
@@ -102,9 +103,9 @@ INSERT_MESSAGES = Prepared.for_rows(QueuedMessage)(
     """
 WITH n AS MATERIALIZED (SELECT * FROM {rows}), words AS (
   INSERT INTO message_search (message_id, search) SELECT id, search FROM n WHERE search <> '')
-INSERT INTO message (priority, send_at, expires_at, batch_id, direction, due_at, reply_wanted_at,
+INSERT INTO message (priority, send_at, batch_id, direction, due_at, reply_wanted_at,
   {message_columns})
-SELECT %(priority)s::smallint, %(send_at)s, %(expires_at)s, %(batch_id)s, 'outbound',
+SELECT %(priority)s::smallint, %(send_at)s, %(batch_id)s, 'outbound',
   CASE WHEN status IN ('scheduled', 'queued') THEN coalesce(%(send_at)s, now()) END,
   CASE WHEN %(priority)s::smallint = 0 THEN {reply_wanted_at} END, {message_columns}
 FROM n
@@ -141,7 +142,6 @@ def _values(options: QueueOptions) -> dict[str, Any]:
     return {
         'priority': int(options.priority),
         'send_at': options.send_at,
-        'expires_at': options.expires_at,
         'batch_id': options.batch_id,
     }
 
@@ -150,10 +150,8 @@ def _rows(
     account: Account, messages: Sequence[OutboundMessage], options: QueueOptions
 ) -> list[QueuedMessage]:
     state = _initial_state(account, options.send_at)
-    meta_answer = 'null' if options.wants_answer else None
     return [
-        _row(account, message, _state_by_template(message, state), meta_answer)
-        for message in messages
+        _row(account, message, _state_by_template(message, state), options) for message in messages
     ]
 
 
@@ -176,7 +174,7 @@ def _state_by_template(message: OutboundMessage, state: InitialState) -> Initial
 
 
 def _row(
-    account: Account, message: OutboundMessage, state: InitialState, meta_answer: str | None
+    account: Account, message: OutboundMessage, state: InitialState, options: QueueOptions
 ) -> QueuedMessage:
     body = message.body
     key = message.template_key
@@ -208,7 +206,8 @@ def _row(
         status=state.status,
         hold_reason=state.hold_reason,
         error=state.error,
-        meta_answer=meta_answer,
+        meta_answer='null' if options.wants_answer else None,
+        expires_at=message.expires_at or options.expires_at,
         search=vector(id_, account.chatbot_id, *message.texts()),
     )
 

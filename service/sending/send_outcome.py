@@ -15,10 +15,11 @@ from service.runtime.config import settings
 from service.runtime.db import db
 from service.runtime.prepared import Prepared
 from service.runtime.queues import retry_delay
-from service.runtime.rows import Integer, Json, Jsonb, JsonText, Uuid, execute_bulk, fetch_bulk
+from service.runtime.rows import Json, Jsonb, JsonText, Uuid, execute_bulk, fetch_bulk
 from service.runtime.timestamps import to_rfc3339
-from service.sending import awaited_answer
-from service.sending.dispatch import PAIR_DEBT_SECONDS, ClaimedMessage
+from service.sending import awaited_answer, free_conversation
+from service.sending.dispatch import ClaimedMessage
+from service.sending.free_conversation import FreeConversation
 
 MAX_TRIES = 100  # that are kept of a message: its first and its latest ones
 
@@ -81,7 +82,7 @@ class FailedAttempt:
     """
 
     id: Uuid
-    attempts: Integer
+    lease_ends: datetime
     status: str
     hold_reason: str | None
     delay: float | None
@@ -92,36 +93,6 @@ class FailedAttempt:
     meta_answer: JsonText | None
 
 
-@dataclass(slots=True)
-class FreeConversation:
-    """A conversation whose next message may go, in `delay` seconds if that is not None.
-
-    `accepted_at`: when Meta took the latest one, None if it took none.
-    """
-
-    id: Uuid
-    delay: float | None = None
-    accepted_at: datetime | None = None
-
-
-# The conversation waits for the message that is tried again, or until the pair's burst allows one
-# more.
-RELEASE_CONVERSATIONS = Prepared.for_rows(FreeConversation)(
-    """
-UPDATE conversation c SET send_after = greatest(now() + n.delay * interval '1 second',
-  CASE WHEN c.pair_free_at > now() + interval '{pair_debt_seconds} s'
-    THEN c.pair_free_at - interval '{pair_debt_seconds} s' END),
-  last_outbound_at = greatest(c.last_outbound_at, n.accepted_at)
-FROM (
-  SELECT c.id, n.delay, n.accepted_at FROM {rows}
-    LEFT JOIN LATERAL (
-      SELECT conversation_id FROM conversation_merged WHERE id = n.id OFFSET 0) m ON true
-    JOIN conversation c ON c.id = coalesce(m.conversation_id, n.id)
-  ORDER BY c.id FOR NO KEY UPDATE OF c) n
-WHERE c.id = n.id
-""",
-    pair_debt_seconds=PAIR_DEBT_SECONDS,
-)
 # A status may have been faster than this answer: then the message is `failed` already, or this
 # attempt stands among its `tries`. Changed messages are returned, with whether Meta told of them.
 ACCEPT_MESSAGES = Prepared.for_rows(AcceptedMessage)(
@@ -160,7 +131,7 @@ UPDATE message m SET status = n.status, hold_reason = n.hold_reason, error = n.e
   attempts = CASE WHEN n.use_fallback THEN 0 WHEN n.uncounted THEN m.attempts - 1
     ELSE m.attempts END,
   {use_fallback}
-FROM {rows} WHERE m.id = n.id AND m.status || '' = 'sending' AND m.attempts = n.attempts
+FROM {rows} WHERE m.id = n.id AND m.status || '' = 'sending' AND m.due_at = n.lease_ends
 """,
     max_tries=MAX_TRIES,
     half=MAX_TRIES // 2,
@@ -178,7 +149,7 @@ def record(results: Iterable[SendResult]) -> Recorded:
             (one.message.phone_number_id, one.outcome, one.at) for one in results
         )
         attempts = [_failed_attempt(one, news) for one in failed]
-        _free_conversations(_freed(accepted, zip(failed, attempts, strict=True), news))
+        free_conversation.release(_freed(accepted, zip(failed, attempts, strict=True), news))
         told = dict(fetch_bulk(ACCEPT_MESSAGES, [_accepted_message(one) for one in accepted]))
         execute_bulk(RECORD_FAILED_ATTEMPTS, attempts)
     ids = [one.message.id for one in accepted]
@@ -250,7 +221,7 @@ def _failed_attempt(result: SendResult, news: outage.News) -> FailedAttempt:
     step = next_step(message, outcome, suffers)
     return FailedAttempt(
         id=message.id,
-        attempts=message.attempts,
+        lease_ends=message.lease_ends,
         status=step.status,
         hold_reason=step.hold_reason,
         delay=step.delay,
@@ -283,18 +254,14 @@ def _freed(
 ) -> list[FreeConversation]:
     freed: dict[str, FreeConversation] = {}
     for result in accepted:
-        id_ = result.message.conversation_id
-        freed[id_] = FreeConversation(id_, accepted_at=result.at)
+        _freed_by(result.message, freed).accepted_at = result.at
     for result, attempt in failed:
-        id_ = result.message.conversation_id
-        freed.setdefault(id_, FreeConversation(id_)).delay = _wait_behind(result, attempt, news)
+        _freed_by(result.message, freed).delay = _wait_behind(result, attempt, news)
     return list(freed.values())
 
 
-def _free_conversations(conversations: list[FreeConversation]) -> None:
-    """Let the next message of each conversation go.
-
-    A conversation that was merged while we waited for its row has another id by now: once more.
-    """
-    if execute_bulk(RELEASE_CONVERSATIONS, conversations) < len(conversations):
-        execute_bulk(RELEASE_CONVERSATIONS, conversations)
+def _freed_by(message: ClaimedMessage, freed: dict[str, FreeConversation]) -> FreeConversation:
+    id_, lease_ends = message.conversation_id, message.lease_ends
+    conversation = freed.setdefault(id_, FreeConversation(id_, lease_ends))
+    conversation.lease_ends = max(conversation.lease_ends, lease_ends)
+    return conversation

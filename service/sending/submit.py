@@ -52,11 +52,15 @@ class PreparedMessage:
 
 @dataclass(frozen=True, slots=True)
 class PreparedReply:
-    """A responder's answer to one conversation: bodies that prepare_reply returned, addressed."""
+    """A responder's answer to one conversation: bodies that prepare_reply returned, addressed.
+
+    `expires_at`: after which it comes too late.
+    """
 
     chatbot_id: str
     conversation_id: str
     bodies: Sequence[Body]
+    expires_at: datetime | None
     usage: AIUsage | None = None
 
 
@@ -83,14 +87,13 @@ def queue(prepared: PreparedMessage, wants_answer: bool = False) -> list[Message
     (conversation_id,) = resolve([addressee(account.chatbot_id, body)]).values()
     message = OutboundMessage(conversation_id, body, prepared.templates)
     allowed = send_policy.require_allowed(message)
-    priority = Priority.SINGLE
+    priority, expires_at = Priority.SINGLE, body.get('expires_at')
     if 'in_reply_to' in body:
-        priority = late_answer.require_wanted(account, conversation_id, body)
+        wanted = late_answer.require_wanted(account, conversation_id, body)
+        priority, expires_at = wanted.priority, wanted.earliest(expires_at)
     if body.get('from_human'):
         takeover.by_themselves([Occasion.now(conversation_id, PausedBy.HUMAN_SEND)])
-    options = QueueOptions(
-        priority, body.get('send_at'), body.get('expires_at'), wants_answer=wants_answer
-    )
+    options = QueueOptions(priority, body.get('send_at'), expires_at, wants_answer=wants_answer)
     queued = outbox.queue(account, allowed.parts(), options)
     metrics.messages_queued.labels('single').inc(len(queued))
     tracing.begin('queue message', [one.id for one in queued])
@@ -189,6 +192,8 @@ def queue_replies(replies: Sequence[PreparedReply]) -> None:
 def _messages_of(account: Account, reply: PreparedReply) -> AccountMessages:
     templates = template.find_templates(account.waba_id, reply.bodies)
     messages = [OutboundMessage(reply.conversation_id, body, templates) for body in reply.bodies]
+    for message in messages:
+        message.expires_at = reply.expires_at
     messages[0].ai_usage = reply.usage
     return AccountMessages(account, messages)
 

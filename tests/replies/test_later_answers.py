@@ -3,6 +3,7 @@ or a person has the conversation.
 """
 
 import uuid
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -157,6 +158,21 @@ def test_later_than_the_accounts_time_it_is_409(backend, platform, hear):
     refused = answer(backend, asked(platform))
     assert (refused.status_code, refused.json['code']) == (409, 'reply_too_late')
     assert answer(backend, asked(platform), force=True).status_code == 202
+
+
+def test_it_expires_with_the_accounts_time_unless_it_is_forced(backend, platform, hear):
+    backend.account(reply_ttl_seconds=60)
+    hear('One')
+    sooner = (datetime.now(UTC) + timedelta(seconds=20)).isoformat()
+    later = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
+    answered = [
+        answer(backend, asked(platform), **more).json['expires_at']
+        for more in ({}, {'expires_at': later}, {'expires_at': sooner}, {'force': True})
+    ]
+    until, as_well, sooner_still, forced = answered
+    assert (until, forced) == (as_well, None)
+    assert datetime.fromisoformat(sooner_still) == datetime.fromisoformat(sooner)
+    assert sooner_still < until < later
 
 
 def test_it_answers_a_message_of_this_customer_or_is_422(backend, meta, platform, hear, workers):

@@ -1,11 +1,12 @@
 """When an answer fits no more, and what keeps a conversation from costing without an end."""
 
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from service.runtime.db import connection
+from service.sending import timers
 from tests.own_service import Platform
 from tests.people import CUSTOMER, envelope, sql, text_message
 from tests.stack import wait_until
@@ -181,6 +182,22 @@ def test_an_answer_that_comes_too_late_is_not_sent(backend, account, platform, w
     assert len(platform.asks) == 1
     assert conversation(backend)['reply_error'] == {'title': LATE, 'attempts': 1, 'final': True}
     assert sql('SELECT turns FROM conversation') == [(0,)]
+
+
+def test_an_answer_that_waits_until_it_is_too_late_expires(
+    backend, account, ask, workers, stand_in
+):
+    account(reply_ttl_seconds=60)
+    ask('One', ago=30)
+    (message,) = backend.messages(direction='outbound')
+    left = datetime.fromisoformat(message['expires_at']) - datetime.now(UTC)
+    assert timedelta(0) < left <= timedelta(seconds=30)
+    sql("UPDATE message SET expires_at = expires_at - interval '30 s' WHERE direction = 'outbound'")
+    workers.send()
+    assert stand_in.sends() == []
+    with connection():
+        timers.expire()
+    assert backend.message(message['id'])['status'] == 'expired'
 
 
 def test_no_retry_is_made_that_would_come_too_late(backend, account, platform, ask):

@@ -15,7 +15,7 @@ from service.sending import dispatch, timers
 from service.sending.send_outcome import SendResult
 from tests.people import CHATBOT, envelope, sql, text_message, work_off_by
 from tests.stack import wait_until
-from workers import send
+from workers import send_results
 
 LEASE = 30
 
@@ -134,7 +134,7 @@ def test_pairs_under_two_workers_with_inbound_beside_are_never_reversed(acme, me
                     accepted = [Outcome('accepted', wamid=f'wamid.{next(wamids)}') for _ in rows]
                     if rows:
                         at = datetime.now(UTC)
-                        send.record(
+                        send_results.record(
                             [
                                 (row, SendResult(row, one, at, 1))
                                 for row, one in zip(rows, accepted, strict=True)

@@ -16,7 +16,7 @@ from service.sending import dispatch
 from service.sending.send_outcome import SendResult
 from service.webhooks import inbox, process
 from tests.people import CHATBOT, call_bus, envelope, sql, status_of
-from workers import send
+from workers import send_results
 
 AT = 1790000000
 ORDER = ('sent', 'delivered', 'read', 'played')
@@ -53,7 +53,9 @@ def claim():
 def answered(row, kind='accepted', **outcome):
     """The send worker records what Meta answered."""
     with connection():
-        send.record([(row, SendResult(row, Outcome(kind, **outcome), datetime.now(UTC), 7))])
+        send_results.record(
+            [(row, SendResult(row, Outcome(kind, **outcome), datetime.now(UTC), 7))]
+        )
 
 
 def sent(backend, wamid, **more):

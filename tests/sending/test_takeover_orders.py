@@ -70,7 +70,7 @@ class Chat:
     def speak(self):
         body = {'type': 'text', 'text': {'body': 'By the bot'}, 'to': f'+{self.phone}'}
         with connection():
-            submit.queue_replies([PreparedReply(CHATBOT, self.id, [body, body])])
+            submit.queue_replies([PreparedReply(CHATBOT, self.id, [body, body], None)])
 
     def claim(self):
         if self.in_call:

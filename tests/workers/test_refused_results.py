@@ -142,9 +142,9 @@ def test_people_of_whom_an_answer_tells_what_cannot_be_stored_do_not_fail_their_
     backend.account()
     message = backend.send()
     told = []
-    monkeypatch.setattr('workers.send.identity_claims.of_answer', lambda *result: result)
+    monkeypatch.setattr('workers.send_results.identity_claims.of_answer', lambda *result: result)
     monkeypatch.setattr(
-        'workers.send.identity.link',
+        'workers.send_results.identity.link',
         lambda found, resolve_conflict: told.append(found) or execute('SELECT 1/0'),
     )
     workers.send()
