@@ -63,7 +63,7 @@ def store(
     # Everybody inserts in one order, so that two workers never wait for each other.
     in_order = [unique[key] for key in sorted(unique)]
     new = set(fetch_bulk(INSERT_STATUSES, in_order))
-    news = _with_targets([status for status in in_order if status.key in new], targets)
+    news = _with_targets([one for one in unique.values() if one.key in new], targets)
     news += _adopt_orphans(news)
     failures = advance(news)
     return {key: 'stored' if unique[key].message_id else 'orphan' for key in new}, failures

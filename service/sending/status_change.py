@@ -19,6 +19,8 @@ from service.sending.dispatch import PAIR_DEBT_SECONDS
 from service.sending.escalation import SendFailure
 from service.sending.send_outcome import next_step, tries_entry
 
+GO_AGAIN = (Status.QUEUED, Status.HELD)  # after a failure, at once or once somebody lets them
+
 
 @dataclass(slots=True)
 class TargetMessage:
@@ -158,14 +160,11 @@ FROM {rows} WHERE u.message_id = n.message_id
 
 
 def advance(news: News) -> list[SendFailure]:
-    """Move messages forward by statuses that are new; returns the failures that they tell of.
-
-    Failures come last: what is known to have arrived is not sent again.
-    """
+    """Move messages forward by statuses that are new; returns the failures that they tell of."""
     changed = {}
     prices: dict[str, Price] = {}
     failures = []
-    for target, status in sorted(news, key=lambda one: one[1].status == Status.FAILED):
+    for target, status in sorted(news, key=_comes_last):
         _add_price(prices, target, status)
         if target.is_over(status.wamid):
             continue
@@ -179,6 +178,16 @@ def advance(news: News) -> list[SendFailure]:
     _write([changed[id_] for id_ in sorted(changed)])
     execute_bulk(PRICE_MESSAGES, [prices[id_] for id_ in sorted(prices)])
     return failures
+
+
+def _comes_last(one: tuple[TargetMessage, DeliveryStatus]) -> bool:
+    """Whether it is a failure after which the message goes again: not if it is known to have
+    arrived. All else moves it in the order in which Meta told.
+    """
+    target, status = one
+    if status.status != Status.FAILED or not status.error:
+        return False
+    return next_step(target, classify_error(status.error)).status in GO_AGAIN
 
 
 def _add_price(prices: dict[str, Price], target: TargetMessage, status: DeliveryStatus) -> None:
@@ -237,7 +246,7 @@ def _apply_failure(target: TargetMessage, status: DeliveryStatus, error: ErrorDi
     entry = tries_entry(target.attempts, outcome, status.timestamp) | {'wamid': status.wamid}
     target.tries = [*target.tries, entry]
     target.new_tries = [*(target.new_tries or ()), entry]
-    if step.status in (Status.QUEUED, Status.HELD):
+    if step.status in GO_AGAIN:
         target.status = step.status
         target.hold_reason = step.hold_reason
         target.delay = step.delay

@@ -56,6 +56,20 @@ def test_nor_in_one_post_with_the_news_that_it_arrived(acme, workers, tell, stat
     assert acme.message(message['id'])['status'] == state
 
 
+@pytest.mark.parametrize('state', ARRIVED)
+@pytest.mark.parametrize('posts', [1, 2])
+def test_news_that_it_arrived_move_no_failure_that_came_before(acme, workers, meta, state, posts):
+    """However close: what comes in between two steps is worked off together."""
+    message = sent(acme, workers)
+    told = [failed(message, 131026), status_of(message['wamid'], state)]
+    for statuses in [told] if posts == 1 else [[one] for one in told]:
+        meta.webhook(envelope(statuses=statuses))
+    workers.incoming()
+    after = acme.message(message['id'])
+    assert (after['status'], after['error']['code']) == ('failed', 131026)
+    assert {one['status'] for one in after['statuses']} == {'queued', 'accepted', state, 'failed'}
+
+
 def test_nor_when_both_were_faster_than_metas_answer(acme, workers, tell):
     """The failure names our id, and so brings the wamid; the delivery came without it and waits as
     an orphan.
