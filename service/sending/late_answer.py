@@ -97,8 +97,9 @@ def require_wanted(account: Account, conversation_id: str, body: Body) -> Wanted
         until = _refuse_unwanted(account, answered)
     if not answered.overtaken_by:
         _end_wanted_reply(account, conversation_id)
-    # Replies do not leave during a pause; this one was forced.
-    return WantedAnswer(Priority.SINGLE if answered.paused_until else Priority.REPLY, until)
+    if until is None:  # a pause holds replies back, now or later: what is forced is none
+        return WantedAnswer(Priority.SINGLE, None)
+    return WantedAnswer(Priority.REPLY, until)
 
 
 def _find(conversation_id: str, message_id: str) -> AnsweredMessage:

@@ -147,6 +147,18 @@ def test_an_answer_that_waits_is_cancelled_when_a_person_takes_over(
     assert stand_in.sends() == []
 
 
+def test_one_that_is_forced_goes_also_when_a_person_takes_over_afterwards(
+    backend, platform, hear, workers, stand_in
+):
+    hear('One')
+    queued = answer(backend, asked(platform), force=True).json
+    (conversation,) = backend.conversations()
+    assert backend.post(f'/conversations/{conversation["id"]}/pause', {}).status_code == 200
+    workers.send()
+    assert backend.message(queued['id'])['status'] == 'accepted'
+    assert len(stand_in.sends()) == 1
+
+
 def test_later_than_the_accounts_time_it_is_409(backend, platform, hear):
     backend.account(reply_ttl_seconds=60)
     hear('One')
