@@ -1,6 +1,7 @@
 """What came of asks: claims end, what is to be sent is queued, and the log tells of it."""
 
 import logging
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -37,6 +38,8 @@ log = logging.getLogger(__name__)
 EXPECTED = (NoReply, Invalid, Unrecordable)  # reasons whose text may be shown
 # After the customer's message: no server that asks to be asked later is waited for any longer.
 PATIENCE = timedelta(minutes=10)
+PATIENT_SECONDS = 0.3  # that an answer waits for webhooks of its customer that nobody has read yet
+LOOK_AGAIN_SECONDS = 0.03
 
 Answer = ResponderAnswer | Exception
 
@@ -65,10 +68,25 @@ class Result:
 
 @worked_out_again()
 def record(batch: Sequence[tuple[Ask, Answer]]) -> None:
-    """End the claims and queue what is to be sent, in one transaction."""
+    """End the claims and queue what is to be sent, in one transaction.
+
+    An answer waits a moment for webhooks in which its customer may have written again.
+    """
     results = [Result(ask.reply, answer, _outcome(ask.reply, answer)) for ask, answer in batch]
+    patient_until = time.monotonic() + PATIENT_SECONDS
+    while pending := _record(results):
+        time.sleep(LOOK_AGAIN_SECONDS)
+        for result in pending:
+            result.outcome.is_patient = time.monotonic() < patient_until
+        results = pending
+
+
+def _record(results: Sequence[Result]) -> list[Result]:
+    """Record what may be recorded now; returns the others."""
     with db.atomic():
         recorded = reply_outcome.record([result.outcome for result in results])
+        pending = [one for one in results if _is_pending(one, recorded)]
+        results = [one for one in results if not _is_pending(one, recorded)]
         # the answers that are queued now are the last ones
         reply_outcome.pause_loops(one.id for one in recorded.values() if one.is_loop)
         messages = _to_send(results, recorded)
@@ -81,6 +99,12 @@ def record(batch: Sequence[tuple[Ask, Answer]]) -> None:
         _log(result, recorded.get(result.reply.key))
         if result.reply.chatbot_id in changed:
             _log_responder_state(result)
+    return pending
+
+
+def _is_pending(result: Result, recorded: Mapping[Claim, RecordedReply]) -> bool:
+    one = recorded.get(result.reply.key)
+    return one is not None and one.verdict == Verdict.PENDING
 
 
 def _to_send(

@@ -68,7 +68,7 @@ class ReplyOutcome:
 
     `delay`: seconds until the responder is asked again, None: it is not. `is_counted`: whether this
     was an attempt. `is_turn`: something is to be sent. `may_fall_back`: else the account's
-    fallback_text is.
+    fallback_text is. `is_patient`: it may be recorded later, see Verdict.PENDING.
     """
 
     id: Uuid
@@ -80,6 +80,7 @@ class ReplyOutcome:
     is_counted: bool = True
     is_turn: bool = False
     may_fall_back: bool = False
+    is_patient: bool = True
 
 
 class Verdict(StrEnum):
@@ -90,6 +91,7 @@ class Verdict(StrEnum):
     OVERTAKEN = 'overtaken'  # the customer has written since: the responder is asked anew
     STALE = 'stale'  # nobody wants the answer any more
     PAUSED = 'paused'  # a person has taken over
+    PENDING = 'pending'  # a webhook waits that may tell what the customer has written since
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,9 +110,33 @@ class RecordedReply:
         return self.id, self.claim
 
 
+# In SQL, of a conversation `c`: whether its customer may have written what nobody has read yet. Of
+# the webhooks that wait those are looked at that are read next.
+HAS_UNREAD = """EXISTS (
+  SELECT FROM (
+    SELECT body FROM webhook_event WHERE status = 'received' ORDER BY id LIMIT 100) e
+  WHERE position(convert_to(coalesce(c.wa_id, c.user_id), 'UTF8') IN e.body) > 0
+    AND position('"messages":'::bytea IN e.body) > 0)"""
 # reply_due_at has moved when the customer wrote while the responder was thinking; then it stays.
 RECORD_OUTCOMES = Prepared.for_rows(ReplyOutcome)(
     """
+WITH judged AS MATERIALIZED (
+  SELECT n.*, n.verdict = 'answered' AND n.is_turn AS is_sent,
+    n.verdict = 'failed' AND n.may_fall_back AND n.is_wanted AS falls_back,
+    n.verdict = 'answered' AND n.is_turn AND {loop} AS is_loop
+  FROM (
+    SELECT n.*, c.quick_turns,
+      c.fell_back_at IS NULL AND coalesce(n.expires_at >= now(), true) AS is_wanted,
+      {quick} AS is_quick,
+      CASE WHEN {paused} THEN 'paused'
+        WHEN c.reply_due_at IS DISTINCT FROM n.due_at THEN 'overtaken'
+        WHEN n.error IS NOT NULL THEN 'failed'
+        WHEN n.is_turn AND n.expires_at < now() THEN 'stale'
+        WHEN n.is_turn AND n.is_patient AND {has_unread} THEN 'pending'
+        ELSE 'answered' END AS verdict
+    FROM {rows} JOIN conversation c ON c.id = n.id AND c.reply_claim = n.claim
+    ORDER BY c.id FOR NO KEY UPDATE OF c) n),
+recorded AS (
 UPDATE conversation c SET reply_claim = NULL, reply_lease_until = NULL,
   reply_due_at = CASE n.verdict WHEN 'overtaken' THEN c.reply_due_at WHEN 'paused' THEN NULL
                  ELSE now() + n.delay * interval '1 second' END,
@@ -125,34 +151,24 @@ UPDATE conversation c SET reply_claim = NULL, reply_lease_until = NULL,
   answered_at = CASE WHEN n.is_sent THEN now() ELSE c.answered_at END,
   {count_turn},
   updated_at = now()
-FROM (
-  SELECT n.*, n.verdict = 'answered' AND n.is_turn AS is_sent,
-    n.verdict = 'failed' AND n.may_fall_back AND n.is_wanted AS falls_back,
-    n.verdict = 'answered' AND n.is_turn AND {loop} AS is_loop
-  FROM (
-    SELECT n.*, c.quick_turns,
-      c.fell_back_at IS NULL AND coalesce(n.expires_at >= now(), true) AS is_wanted,
-      {quick} AS is_quick,
-      CASE WHEN {paused} THEN 'paused'
-        WHEN c.reply_due_at IS DISTINCT FROM n.due_at THEN 'overtaken'
-        WHEN n.error IS NOT NULL THEN 'failed'
-        WHEN n.is_turn AND n.expires_at < now() THEN 'stale' ELSE 'answered' END AS verdict
-    FROM {rows} JOIN conversation c ON c.id = n.id AND c.reply_claim = n.claim
-    ORDER BY c.id FOR NO KEY UPDATE OF c) n) n
-WHERE c.id = n.id
-RETURNING c.id, n.claim, n.verdict, n.falls_back, n.is_loop, c.turns
+FROM judged n WHERE c.id = n.id AND n.verdict <> 'pending'
+RETURNING c.id, n.claim, n.verdict, n.falls_back, n.is_loop, c.turns)
+SELECT * FROM recorded
+UNION ALL SELECT id, claim, verdict, false, false, 0 FROM judged WHERE verdict = 'pending'
 """,
     count_turn=fill(COUNT_TURN, is_turn='n.is_sent'),
     paused=IS_PAUSED,
     quick=IS_QUICK,
     loop=IS_LOOP,
+    has_unread=HAS_UNREAD,
 )
 
 
 def record(outcomes: Sequence[ReplyOutcome]) -> dict[Claim, RecordedReply]:
     """End claims; the caller queues what is to be sent in the same transaction.
 
-    Returns what was made of those that were still held: of all others nothing may be sent.
+    Returns what was made of those that were still held: of all others nothing may be sent. Those
+    that are pending are held still.
     """
     recorded = fetch_bulk_as(RecordedReply, RECORD_OUTCOMES, outcomes, stale=STALE)
     return {one.key: one for one in recorded}

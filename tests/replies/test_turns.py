@@ -10,7 +10,7 @@ from service.sending import timers
 from tests.own_service import Platform
 from tests.people import CUSTOMER, envelope, sql, text_message
 from tests.stack import wait_until
-from workers import incoming, replies
+from workers import incoming, replies, reply_results
 
 LATE = 'the customer wrote longer ago than reply_ttl_seconds'
 
@@ -182,6 +182,47 @@ def test_an_answer_that_comes_too_late_is_not_sent(backend, account, platform, w
     assert len(platform.asks) == 1
     assert conversation(backend)['reply_error'] == {'title': LATE, 'attempts': 1, 'final': True}
     assert sql('SELECT turns FROM conversation') == [(0,)]
+
+
+@pytest.fixture
+def unread(meta):
+    """unread(phone): a customer's message that is answered with 200 and that nobody has read."""
+
+    def post(phone=CUSTOMER):
+        message = text_message('And?', wamid='wamid.unread', phone=phone)
+        assert meta.webhook(envelope([message])).status_code == 200
+
+    return post
+
+
+@pytest.mark.parametrize('patient', [30, 0])
+def test_an_answer_waits_a_moment_for_what_its_customer_has_written_meanwhile(
+    backend, platform, write, unread, workers, monkeypatch, patient
+):
+    monkeypatch.setattr(reply_results, 'PATIENT_SECONDS', patient)
+    platform.thinks()
+    write('One')
+    wait_until(lambda: platform.asks)
+    unread()
+    platform.open.set()
+    if patient:
+        workers.incoming()
+        assert [ask['body']['messages'][-1]['text'] for ask in platform.asks] == ['One', 'And?']
+    assert replies.close(10)
+    assert said(backend) == ['Hi!']
+    workers.incoming()
+    assert said(backend) == ['Hi!'] * (1 if patient else 2)
+
+
+def test_it_does_not_wait_for_others(backend, platform, write, unread, monkeypatch):
+    monkeypatch.setattr(reply_results, 'PATIENT_SECONDS', 30)
+    platform.thinks()
+    write('One')
+    wait_until(lambda: platform.asks)
+    unread('12025550144')
+    platform.open.set()
+    assert replies.close(10)
+    assert said(backend) == ['Hi!']
 
 
 def test_an_answer_that_waits_until_it_is_too_late_expires(
