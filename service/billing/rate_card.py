@@ -16,19 +16,22 @@ from itertools import product
 from pathlib import Path
 
 from service.runtime.db import fetch
+from service.runtime.prepared import fill
 from service.runtime.rows import Integer, fetch_as
 
 HERE = Path(__file__).parent
 PACKAGED = HERE / 'rates.csv'
 OTHER = 'Other'
 COUNTRY_LENGTH = 2
+LAST_DAY = '9999-12-31'  # of the calendar: some write it for "until further notice"
 
 
 @dataclass(frozen=True, slots=True)
 class Rate:
     """One price. Days are like 2026-11-28; tiers count a month's messages from 1.
 
-    `tier_to` None: all further ones; `valid_to`: the last day, None until further notice.
+    `tier_to` None: all further ones; `valid_to`: the last day, None until further notice, and never
+    LAST_DAY, after which there is no day.
     """
 
     market: str
@@ -136,11 +139,14 @@ def price_of(tiers: Tiers, before: int, count: int) -> Decimal | None:
 
 
 FIND_VERSION = 'SELECT max(loaded_at) FROM rate'
-FIND_RATES = """
-SELECT market, category, tier_from, tier_to, valid_from::text, valid_to::text, currency, price,
-  source
+FIND_RATES = fill(
+    """
+SELECT market, category, tier_from, tier_to, valid_from::text,
+  nullif(valid_to, '{last_day}')::text AS valid_to, currency, price, source
 FROM rate
-"""
+""",
+    last_day=LAST_DAY,
+)
 _loaded: dict[datetime, RateCard] = {}  # of the table, as it was loaded last
 
 
@@ -172,7 +178,7 @@ def rate_of(row: dict[str, str]) -> Rate:
         tier_from=int(row['tier_from']),
         tier_to=int(row['tier_to']) if row['tier_to'] else None,
         valid_from=row['valid_from'],
-        valid_to=row['valid_to'] or None,
+        valid_to=row['valid_to'] if row['valid_to'] not in ('', LAST_DAY) else None,
         currency=row['currency'],
         price=Decimal(row['price']),
         source=row['source'],

@@ -14,7 +14,7 @@ from datetime import date
 from decimal import Decimal, InvalidOperation
 from itertools import pairwise
 
-from service.billing.rate_card import COLUMNS, OTHER, Rate, markets, rate_of
+from service.billing.rate_card import COLUMNS, LAST_DAY, OTHER, Rate, markets, rate_of
 from service.runtime.db import db, execute
 from service.runtime.errors import Invalid
 from service.runtime.rows import execute_bulk
@@ -149,7 +149,7 @@ def _overlapping(lines: list[tuple[int, Rate]]) -> Problems:
             if rate.tier_from != expected:
                 problems[f'line {number}'] = [f'Its tier does not begin at {expected}.']
             expected = rate.tier_to + 1 if rate.tier_to else None
-    times = sorted(by_time)
+    times = sorted(by_time, key=lambda time: (time[0], time[1] or LAST_DAY))
     for before, after in pairwise(times):
         if before[1] is None or after[0] <= before[1]:
             number = by_time[after][0][0]

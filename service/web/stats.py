@@ -43,17 +43,18 @@ def _moment(name: str, is_end: bool = False) -> datetime | None:
     value = request_input.parameter(name)
     if value is None:
         return None
+    found: datetime | None
+    more = timedelta(days=is_end)
     try:
-        day = datetime.combine(date.fromisoformat(value), datetime.min.time(), UTC)
+        found = datetime.combine(date.fromisoformat(value), datetime.min.time(), UTC)
     except ValueError:
         found = from_rfc3339(value.replace(' ', '+'))  # a plus that was not escaped
-    else:
-        found = day + timedelta(days=is_end and day.year in YEARS)
+        more = timedelta(0)
     if found is None:
         raise request_input.invalid(name, NO_TIME)
     if found.year not in YEARS:
         raise request_input.invalid(name, f'Must lie in the years {YEARS[0]} to {YEARS[-1]}.')
-    return found
+    return found + more
 
 
 def _check_range(first: datetime, last: datetime, by: By) -> None:

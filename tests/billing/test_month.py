@@ -9,7 +9,7 @@ from service.billing.rate_card import price_of
 from service.runtime.db import connection
 from service.runtime.errors import Invalid
 from tests.billing.rows import log, several
-from tests.people import CHATBOT
+from tests.people import CHATBOT, sql
 
 HEAD = 'market,category,tier_from,tier_to,valid_from,valid_to,currency,price,source\n'
 CARD = """
@@ -107,6 +107,35 @@ def test_a_day_of_several_million_messages_passes_its_tiers_at_once():
     assert price_of(tiers[:1], 2, 2) is None  # no price for the fourth
 
 
+FOR_EVER = '9999-12-31'
+
+
+def test_a_price_until_the_end_of_the_calendar_holds_until_further_notice(month, workers):
+    """The calendar of Python ends there as well: it has no day after."""
+    several(9, category='utility', country='US')  # now: a budget is one of this month
+    before = costs(month, 'day', 'category')
+    card(CARD.replace('-01,,EUR', f'-01,{FOR_EVER},EUR'))
+    assert sql('SELECT count(*) FROM rate WHERE valid_to IS NOT NULL') == [(1,)]
+    assert costs(month, 'day', 'category') == before
+    month.account(monthly_budget=0.01)
+    workers.sweep()  # the clock watches budgets
+    assert sql('SELECT max(percent) FROM budget_notice') == [(100,)]
+
+
+def test_a_price_that_was_loaded_until_the_end_of_the_calendar_holds_as_well(month):
+    """By a release that took the day as it stood."""
+    before = costs(month, 'day', 'category')
+    sql("UPDATE rate SET valid_to = '9999-12-31', loaded_at = now() WHERE valid_to IS NULL")
+    assert costs(month, 'day', 'category') == before
+
+
+def test_tiers_may_say_for_ever_in_two_ways():
+    first = LINE.replace(',1,,', ',1,5,')
+    further = LINE.replace(',1,,', ',6,,').replace('-01,,EUR', f'-01,{FOR_EVER},EUR')
+    rates = rate_file.read(f'{HEAD}{first}\n{further}'.encode())
+    assert {rate.valid_to for rate in rates} == {None}
+
+
 LINE = 'BR,utility,1,,2026-11-01,,EUR,0.01,made up'
 BAD = [
     ('market', LINE.replace('BR', 'Brazil'), 'line 2', 'market must be a country like BR'),
@@ -124,6 +153,12 @@ BAD = [
     ('few', 'BR,utility', 'line 2', 'Has not 9 cells'),
     ('currencies', f'{LINE}\n{LINE.replace("BR", "PT").replace("EUR", "USD")}', 'line 3', 'EUR'),
     ('twice', f'{LINE}\n{LINE.replace("-01,", "-05,")}', 'line 3', 'on the same days'),
+    (
+        'ends',
+        f'{LINE}\n{LINE.replace("01,,EUR", "01,2026-12-31,EUR")}',
+        'line 2',
+        'on the same days',
+    ),
     ('gap', f'{LINE.replace(",1,,", ",1,5,")}\n{LINE.replace(",1,,", ",7,,")}', 'line 3', 'at 6'),
     ('quotes', '"BR', 'file', 'unexpected end'),
     ('none', '', 'file', '1 to 20,000'),

@@ -40,6 +40,20 @@ def test_dates_are_whole_utc_days(backend):
 
 
 @pytest.mark.parametrize(
+    ('query', 'first', 'last'),
+    [
+        ('from=2009-01-01&to=2009-01-02', '2009-01-01', '2009-01-03'),
+        ('to=2009-01-01', '2008-12-03', '2009-01-02'),
+        ('from=2100-12-31&to=2100-12-31', '2100-12-31', '2101-01-01'),
+    ],
+)
+def test_the_first_and_the_last_day_that_can_be_asked_for(backend, query, first, last):
+    answer = backend.get(f'/stats?by=day&{query}')
+    assert answer.status_code == 200, answer.text
+    assert (answer.json['from'][:10], answer.json['to'][:10]) == (first, last)
+
+
+@pytest.mark.parametrize(
     ('query', 'field', 'told'),
     [
         ('by=hour&from=2026-01-01&to=2026-03-01', 'from', 'at most 800'),
