@@ -18,6 +18,7 @@ from service.runtime import heartbeat, tracing
 from service.runtime.db import connection, execute, reason
 from service.runtime.queues import SEND, enqueue_drain, forget_abandoned
 from workers import chores, retention
+from workers.delete_files import deleter
 from workers.loop import stopping
 
 log = logging.getLogger(__name__)
@@ -45,6 +46,7 @@ def run() -> None:
                 if began >= sweep_at:
                     chores.sweep()
                     chores.attempt(retention.step)
+                    chores.attempt(deleter.step)
                     sweep_at = began + SWEEP_EVERY
                 if began >= tidy_at:
                     chores.attempt(tidy)

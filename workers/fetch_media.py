@@ -19,7 +19,7 @@ from service.graph.media_client import (
     too_large,
 )
 from service.graph.outcome import Outcome, OutcomeKind
-from service.media import inbound_file
+from service.media import file_deletion, inbound_file
 from service.media.inbound_file import ClaimedFile, FetchResult, StoredFile
 from service.media.storage import storage
 from service.media.storage_interface import StorageError, key_of
@@ -34,6 +34,7 @@ log = logging.getLogger(__name__)
 
 THREADS = 32
 BATCH_WINDOW = 0.2  # seconds; files that come within it are made safe together
+DELETE_SECONDS = 3  # for files of people who were erased meanwhile; the clock deletes them, too
 URL_TRUSTED = timedelta(minutes=4)  # an address in a webhook is good for five
 
 
@@ -162,9 +163,8 @@ def record(batch: Sequence[PoolResult]) -> None:
         if isinstance(result, Outcome):
             result.delay = inbound_file.delay_after(result, file.attempts, file.written_at, now)
         results.append((file, result))
-    for key in inbound_file.record(results):
-        with suppress(StorageError):  # the clock deletes it, too
-            storage().delete(key)
+    if erased := inbound_file.record(results):
+        file_deletion.delete(erased, DELETE_SECONDS)
     for file, fetched in results:
         _log(file, fetched)
 

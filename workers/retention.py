@@ -20,10 +20,10 @@ def step() -> None:
     if not _walks:
         if time.monotonic() < _next_at:
             return
-        _walks.append(Walk())
+        _walks.append(Walk(deletes_files=False))  # workers/delete_files.py does
     walk = _walks[0]
     while not walk.is_over and time.monotonic() < end:
-        walk.step()  # what fails is left out of this walk
+        walk.step(end=end)  # what fails is left out of this walk
     if walk.is_over:
         _walks.clear()
         _next_at = time.monotonic() + PAUSE

@@ -31,6 +31,8 @@ MAX_MEMORY = 1024 * 1024  # bytes; a smaller draft needs no disk
 TRANSFER = TransferConfig(
     multipart_threshold=PART_SIZE, multipart_chunksize=PART_SIZE, use_threads=False
 )
+# Nobody has to wait for a deletion: files that have to go have rows, by which it is tried again.
+IMPATIENT = Config(connect_timeout=2, read_timeout=5, retries={'total_max_attempts': 1})
 
 
 class Bucket(Storage):
@@ -41,12 +43,10 @@ class Bucket(Storage):
         prefix = unquote(url.path).strip('/')
         self.name = url.netloc
         self._prefix = f'{prefix}/' if prefix else ''
-        self._client = boto3.session.Session().client(
-            's3',
-            endpoint_url=query.get('endpoint_url'),
-            region_name=query.get('region'),
-            config=_config(query),
-        )
+        where = {'endpoint_url': query.get('endpoint_url'), 'region_name': query.get('region')}
+        session = boto3.session.Session()
+        self._client = session.client('s3', **where, config=_config(query))
+        self._impatient = session.client('s3', **where, config=_config(query).merge(IMPATIENT))
 
     @contextmanager
     def create(self, key: str) -> Iterator[Draft]:
@@ -73,7 +73,7 @@ class Bucket(Storage):
 
     def delete(self, key: str) -> None:
         with _storage_errors():
-            self._client.delete_object(Bucket=self.name, Key=self._object(key))
+            self._impatient.delete_object(Bucket=self.name, Key=self._object(key))
 
     def fsync(self, keys: list[str]) -> None:
         """Nothing to do: S3 answers when an object is safe."""

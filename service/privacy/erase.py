@@ -8,7 +8,8 @@ In this order, so that nothing that is under way brings anything back:
    worker, a send or a reply that waits for one of them finds it gone.
 3. What came while that went on: webhooks about the messages that are gone; statuses that found
    no message; questions to a responder. Who writes from now on is somebody new.
-4. Events and their deliveries; the files, of which the storage may be asked again later.
+4. Events and their deliveries; the files, as far as the storage deletes them within some seconds.
+   All of them have rows (file_deletion), by which the clock asks it again later.
 """
 
 import logging
@@ -16,8 +17,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from service.conversations.conversation import Conversation
+from service.media import file_deletion
 from service.messages import erased
-from service.privacy import erased_events, erased_rows, erased_webhooks, old_files
+from service.privacy import erased_events, erased_rows, erased_webhooks
 from service.privacy.erased_rows import Erasure
 from service.privacy.person import Person
 from service.runtime.db import execute, passes
@@ -25,6 +27,7 @@ from service.runtime.ids import id_at
 
 log = logging.getLogger(__name__)
 CLOCKS = timedelta(minutes=10)  # the clocks of two machines differ by less
+FILE_SECONDS = 3  # for a person's files; the clock deletes those that are left
 TRIES = 5  # a deadlock, or a lock that is not given, passes
 # What callers are told of: a count of each.
 TOLD = ('messages', 'media', 'statuses', 'webhooks', 'events', 'identities', 'changes', 'answers')
@@ -64,7 +67,7 @@ def _erase(conversation: Conversation, told: dict[str, int]) -> bool:
     told['events'] += _patiently(
         erased_events.erase, person.chatbot_id, person.conversation_ids, erasure.message_ids
     )
-    old_files.delete(erasure.storage_keys)
+    file_deletion.delete(erasure.storage_keys, FILE_SECONDS)
     for name, count in erasure.counts.items():
         if name in told:
             told[name] += count

@@ -4,11 +4,13 @@ Each portion is a transaction of a few hundred rows, so that nobody waits for it
 come is kept beside the rows (rules.Progress), which one clock at a time has in hand.
 """
 
+import math
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from functools import partial
 
+from service.media import file_deletion
 from service.messages import erased
 from service.privacy import old_events, old_files, old_messages
 from service.privacy.rules import Rule, find_rules
@@ -23,16 +25,22 @@ class Walk:
     `done`: how many rows were looked at, of each kind that there were any of.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, deletes_files: bool = True) -> None:
+        """`deletes_files`: in the storage as well, for which each portion of them waits."""
         self._parts = deque(_parts())
+        if deletes_files:
+            self._parts.append(('files', file_deletion.delete_due))
         self.done: Counter[str] = Counter()
 
     @property
     def is_over(self) -> bool:
         return not self._parts
 
-    def step(self, rest: float = 1.0) -> None:
-        """Do a portion. `rest`: for how long others have disk and cores then, in portions."""
+    def step(self, rest: float = 1.0, end: float = math.inf) -> None:
+        """Do a portion. `rest`: for how long others have disk and cores then, in portions.
+
+        No rest goes beyond `end` (monotonic).
+        """
         name, portion = self._parts.popleft()
         began = time.monotonic()
         count = portion()
@@ -41,7 +49,8 @@ class Walk:
         self.done[name] += count
         self._parts.append((name, portion))
         with no_connection():
-            time.sleep(rest * (time.monotonic() - began))
+            now = time.monotonic()
+            time.sleep(max(0, min(rest * (now - began), end - now)))
 
 
 def _parts() -> Iterator[Part]:
@@ -53,7 +62,6 @@ def _parts() -> Iterator[Part]:
         owners = old_events.Owners.find()
         for one in bodies:
             yield 'webhooks', partial(old_events.empty_bodies, one, owners)
-    yield 'files', old_files.delete_due
     yield 'erased', erased.delete_old
 
 

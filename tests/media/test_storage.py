@@ -4,15 +4,20 @@ of ours alone.
 
 import io
 import os
+import socket
 import tracemalloc
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from botocore.config import Config
 
+from service.media import storage_s3
 from service.media.storage import storage
 from service.media.storage_directory import Directory
 from service.media.storage_interface import Missing, StorageError, key_of
 from service.runtime.config import ConfigError, settings
+from tests.bucket import CREDENTIALS
 from tests.people import CHATBOT
 
 ID = '01930000-0000-7000-8000-000000000000'
@@ -197,6 +202,26 @@ def test_a_bucket_that_is_not_there_says_so(bucket, in_bucket, setting):
     setting('MEDIA_URL', bucket.url.replace('s3://files', 's3://elsewhere'))
     with pytest.raises(StorageError, match='NoSuchBucket'):
         storage().put(KEY, io.BytesIO(b'x'))
+
+
+def test_a_deletion_in_a_bucket_that_hangs_is_given_up_after_one_attempt(monkeypatch, setting):
+    for name, value in CREDENTIALS.items():
+        monkeypatch.setenv(name, value)
+    asked = []
+    with socket.create_server(('127.0.0.1', 0)) as hanging:
+        quick = storage_s3.IMPATIENT.merge(Config(read_timeout=0.2))
+        monkeypatch.setattr(storage_s3, 'IMPATIENT', quick)
+        port = hanging.getsockname()[1]
+        setting('MEDIA_URL', f's3://hangs?endpoint_url=http://127.0.0.1:{port}&region=x')
+        with pytest.raises(StorageError, match='ReadTimeoutError'):
+            storage().delete(KEY)
+        hanging.setblocking(False)
+        with suppress(BlockingIOError):
+            while True:
+                asked.append(hanging.accept()[0])
+    for connection in asked:
+        connection.close()
+    assert len(asked) == 1
 
 
 def test_a_bucket_keeps_to_its_prefix(bucket, in_bucket):
