@@ -72,7 +72,7 @@ def traffic(backend, meta, ai):
     meta.webhook(
         envelope(
             [{**message, 'id': None}, {**message, 'id': 'x' * 600}],
-            errors=[{'code': 1, 'title': 'T'}],
+            errors=[{'code': 1, 'title': f'T of {CUSTOMER}'}],
         )
     )
     meta.webhook(TEXT.encode())
@@ -144,6 +144,50 @@ def test_a_number_is_masked_and_a_wamid_becomes_its_end():
 def test_numbers_in_a_lines_text_are_masked(message):
     record = logging.makeLogRecord({'msg': message})
     assert not re.search(r'\d{7}', json.loads(Formatter().format(record))['message'])
+
+
+def written(**fields):
+    return json.loads(Formatter().format(logging.makeLogRecord({'msg': 'x', **fields})))
+
+
+QUOTES = [
+    ('to 5511999990001 nobody sends', 'to 551…01 nobody sends'),
+    ('(#100) +5511999990001, or so', '(#100) +55…01, or so'),
+    ('+55 11 99999-0001 is none', '+55…01 is none'),
+    ('+1 (202) 555-0143', '+1 …43'),
+    ('wa-5511999990001', 'wa-551…01'),
+    ('5511999990001-1584621873@g.us', '551…01-1584621873@g.us'),
+    ('of GB.13491208655302741918', 'of GB.134…18'),
+    (
+        'wamid.HBgNNTUxMTk5OTk5MDAwMRUCABEYEjQ1Q0FGNDg5NjA2OTQ3AA== is none',
+        'wamid…A2OTQ3AA== is none',
+    ),
+    ('of row 51199999-0001-4000-8000-123456789012', None),
+    ('(#131047) after 24 hours, at 2026-11-29 01:50', None),
+]
+
+
+@pytest.mark.parametrize(('quote', 'expected'), QUOTES)
+@pytest.mark.parametrize('field', ['title', 'detail', 'reason', 'error', 'named_so_later'])
+def test_numbers_in_what_others_wrote_are_masked_in_any_field(field, quote, expected):
+    expected = expected or quote
+    assert written(**{field: quote})[field] == expected
+    nested = written(items={field: [quote, {'said': quote}]}, cause=ValueError(quote))
+    assert nested['items'] == {field: [expected, {'said': expected}]}
+    assert nested['cause'] == expected
+
+
+def test_ids_stay_whole():
+    ids = {
+        'phone_number_id': '300112233445566',
+        'waba_id': '102290129340398',
+        'message_id': '51199999-0001-4000-8000-123456789012',
+        'request_ids': ['00112233445566778899001122334455'],
+        'row': '102290129340398',
+        'template_name': 'offer_20261129',
+        'size': 5511999990001,
+    }
+    assert written(told=ids, **ids).items() >= {'told': ids, **ids}.items()
 
 
 def test_an_exception_is_written_without_its_text():
