@@ -18,6 +18,7 @@ from typing import Any
 from redis import RedisError
 from rq import SimpleWorker
 from rq.exceptions import StopRequested
+from rq.job import Job
 from rq.serializers import JSONSerializer
 
 from service.runtime import collector, config, db, error_reports, logs, migrate, tracing
@@ -59,6 +60,14 @@ class DrainWorker(SimpleWorker):
         """Renew RQ's heartbeat, and the row by which /readyz knows this process."""
         super().heartbeat(*arguments, **options)
         process.beat(self.kind)
+
+    def handle_exception(self, job: Job, *exc_info: Any) -> None:
+        """Log it as any other error. RQ's own line quotes the exception, which may quote a text."""
+        log.error('a drain failed', exc_info=exc_info, extra={'queue': job.origin})
+
+    def handle_job_failure(self, *arguments: Any, **options: Any) -> None:
+        """Do what RQ does, but write no text of an exception to Redis."""
+        super().handle_job_failure(*arguments, **options | {'exc_string': ''})
 
     def handle_warm_shutdown_request(self) -> None:
         stopping.set()

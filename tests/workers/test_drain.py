@@ -1,5 +1,6 @@
 """The one loop and its pools: what is due is done in turns, a result is never forgotten."""
 
+import json
 import statistics
 import threading
 import time
@@ -13,11 +14,13 @@ from playhouse.pool import MaxConnectionsExceeded
 
 from service.runtime import queues, timetable
 from service.runtime.db import connection, db
+from service.runtime.logs import Formatter
 from service.runtime.queues import SEND, enqueue_drain
 from service.runtime.timetable import Departures
 from tests.people import sql
 from tests.stack import Processes, free_port, wait_until
 from workers import loop
+from workers.__main__ import DrainWorker, _worker
 from workers.pool import Unrecordable, WorkerPool
 
 
@@ -357,6 +360,23 @@ def test_a_drain_works_without_redis(no_redis, pool, due, monkeypatch):
     found = [1]
     drain(lambda: found.pop() if found else 0, pool)
     assert found == []
+
+
+def test_what_a_drain_fails_of_is_told_without_its_text(database, caplog, monkeypatch):
+    """RQ would write it to its log and to Redis."""
+    queue = queues.queue(SEND)
+    job = queue.enqueue(queues.DRAINS[SEND], failure_ttl=60)
+    monkeypatch.setattr('workers.send.drain', lambda: {}['Maria wrote: call 5511999990001'])
+    monkeypatch.setattr(DrainWorker, '_install_signal_handlers', lambda self: None)
+    worker = _worker('send', SEND)
+    worker.work(burst=True, logging_level='WARNING')
+    lines = [Formatter().format(record) for record in caplog.records]
+    assert [line for line in lines if 'Maria' in line] == []
+    (line,) = [json.loads(line) for line in lines if 'a drain failed' in line]
+    assert (line['level'], line['queue']) == ('ERROR', SEND)
+    assert line['exception'][0] == 'builtins.KeyError'
+    assert [job.id] == queue.failed_job_registry.get_job_ids()
+    assert job.latest_result().exc_string == ''
 
 
 def test_processes_wait_for_servers_that_are_not_up_and_end_at_sigterm(tmp_path):
