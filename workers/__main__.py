@@ -88,6 +88,7 @@ def main(names: list[str]) -> int:
         sys.exit(f'usage: python -m workers {"|".join((*ROOMS, "clock"))} …')
     config.check('clock' if names == ['clock'] else 'worker')
     logs.configure()
+    threading.excepthook = logs.on_thread_failure
     allow_files()
     for name in names:  # before it forks
         load(name)

@@ -4,6 +4,7 @@ import json
 import logging
 import re
 import sys
+import threading
 import time
 from contextvars import ContextVar
 from functools import lru_cache
@@ -11,6 +12,8 @@ from types import TracebackType
 from typing import TextIO
 
 from service.runtime.config import settings
+
+log = logging.getLogger(__name__)
 
 STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {'message', 'asctime', 'taskName'}
 # What may be somebody's number, or hold it: a wamid, a number as people write it, and digits that
@@ -115,6 +118,13 @@ class Formatter(logging.Formatter):
             f'{kind.__module__}.{kind.__qualname__}' + (f' {sqlstate}' if sqlstate else ''),
             *frames[-8:],
         ]
+
+
+def on_thread_failure(failed: threading.ExceptHookArgs) -> None:
+    """Log what ends a thread. Python's own hook writes the exception's text to stderr."""
+    if failed.exc_value is not None:
+        exc_info = (failed.exc_type, failed.exc_value, failed.exc_traceback)
+        log.error('a thread failed', exc_info=exc_info)
 
 
 def configure(stream: TextIO | None = None, least: int = logging.NOTSET) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import socket
+import threading
 from typing import Any
 
 from gunicorn.glogging import Logger
@@ -9,7 +10,7 @@ from gunicorn.glogging import Logger
 from service.runtime import collector, error_reports, heartbeat, tracing
 from service.runtime import config as environment
 from service.runtime.config import settings as variables
-from service.runtime.logs import Formatter
+from service.runtime.logs import Formatter, on_thread_failure
 
 environment.check('web')
 
@@ -41,6 +42,7 @@ worker_tmp_dir = '/dev/shm' if os.path.isdir('/dev/shm') else None  # noqa: S108
 
 def when_ready(server: Any) -> None:
     """gunicorn's hook, in the master, which has loaded all by now."""
+    threading.excepthook = on_thread_failure
     collector.settle()
 
 

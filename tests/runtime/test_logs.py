@@ -4,6 +4,8 @@ import json
 import logging
 import os
 import re
+import subprocess
+import sys
 from contextlib import ExitStack
 
 import pytest
@@ -12,7 +14,7 @@ import requests
 from service.runtime.logs import Formatter, mask
 from tests.gateway import Http
 from tests.people import APP_SECRET, Backend, Meta, contact, envelope, sql, status_of, text_message
-from tests.stack import Processes, free_port, wait_until
+from tests.stack import ROOT, Processes, free_port, wait_until
 
 TOKEN, TEXT, NAME = 'EAAsentineltoken', 'sentinel-text', 'Sentinel Name'
 NUMBER, CUSTOMER, USER = '12025550187', '447911123456', 'GB.13491208655302741918'
@@ -203,6 +205,36 @@ def test_an_exception_is_written_without_its_text():
     entry = json.loads(line)['exception']
     assert entry[0] == 'builtins.ValueError'
     assert 'test_logs.py' in entry[1]
+
+
+FAIL = """
+import threading
+def fail(*arguments):
+    thread = threading.Thread(target=lambda: {}['sentinel-text'])
+    thread.start()
+    thread.join()
+"""
+WEB = """
+import logging.config
+from service.web import server
+logging.config.dictConfig(server.logconfig_dict)
+server.when_ready(None)
+fail()
+"""
+WORKER = """
+from workers import __main__ as worker
+worker.run = fail
+worker.main(['send'])
+"""
+
+
+@pytest.mark.parametrize('process', [WEB, WORKER], ids=['web', 'worker'])
+def test_a_thread_that_fails_is_told_without_its_text(postgres, redis_server, process):
+    program = [sys.executable, '-c', FAIL + process]
+    ended = subprocess.run(program, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert TEXT not in ended.stdout + ended.stderr
+    line = json.loads(ended.stdout)
+    assert (line['message'], line['exception'][0]) == ('a thread failed', 'builtins.KeyError')
 
 
 def test_what_no_json_knows_is_written_nevertheless():
