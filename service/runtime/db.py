@@ -123,11 +123,6 @@ class Database(PostgresqlDatabase):
             except IndexError:
                 return
 
-    def close_all(self) -> None:
-        """This thread's connection and the idle ones."""
-        self.close()
-        self.close_idle()
-
     def begin(self) -> None:  # type: ignore[override]  # nobody asks for another isolation
         """Send nothing yet: BEGIN goes in one packet with the first statement."""
         self._session().commit_option = commit_option()

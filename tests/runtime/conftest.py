@@ -15,12 +15,12 @@ def by_way_of(database):
         patch.setenv('DATABASE_URL', url)
         patch.setenv('DATABASE_PREPARE', prepare)
         settings.forget()
-        db.db.close_all()
+        db.db.close()
         db.configure()
 
     with pytest.MonkeyPatch.context() as patch:
         yield change
-    db.db.close_all()
+    db.db.close()
     settings.forget()
     db.configure()
 

@@ -38,7 +38,7 @@ def commits(way):
             f'CREATE TRIGGER noted AFTER INSERT OR UPDATE OR DELETE ON "{table}" '
             'FOR EACH ROW EXECUTE FUNCTION note()'
         )
-    db.db.close_all()  # for new sessions
+    db.db.close_idle()  # for new sessions
 
     def of(do, *arguments):
         sql('DELETE FROM noted')
@@ -53,7 +53,7 @@ def commits(way):
     sql('DROP FUNCTION note CASCADE')
     sql('DROP TABLE noted')
     sql(f'ALTER DATABASE {name} RESET synchronous_commit')
-    db.db.close_all()
+    db.db.close_idle()
 
 
 def hear():

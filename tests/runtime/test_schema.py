@@ -132,14 +132,14 @@ def elsewhere(setting, name, url):
     """Point the process at another server, as if ours had gone away."""
     setting(name, url)
     if name == 'DATABASE_URL':
-        db.db.close_all()
+        db.db.close()
         db.configure()
 
 
 @pytest.fixture
 def home(database):
     yield
-    db.db.close_all()
+    db.db.close()
     settings.forget()
     db.configure()
 

@@ -82,7 +82,7 @@ def test_who_gives_up_connects_to_a_silent_server_no_more(proxy, monkeypatch, gi
     try:
         with db.connection():
             assert db.fetch('SELECT 1') == [(1,)]  # it answers: all goes on
-        db.db.close_all()
+        db.db.close_idle()
         proxy.silence()
         for message in ('timeout expired', 'is to stop' if gives_up else 'timeout expired'):
             with pytest.raises(OperationalError, match=message), db.connection():
@@ -97,12 +97,12 @@ def test_a_statement_over_all_messages_has_longer(setting, monkeypatch, prepare)
     monkeypatch.setattr(session.Cursor, 'answer_seconds', 0.3)
     monkeypatch.setattr(session, 'ONCE', 'SET statement_timeout = 200; ')
     monkeypatch.setattr(session.Session, 'limits', 'SET LOCAL statement_timeout = 200; ')
-    db.db.close_all()
+    db.db.close_idle()
     with db.connection():
         assert db.execute_long('SELECT pg_sleep(1.5)') == 1
     with ends_within(6, 'statement timeout'), db.connection():
         db.fetch('SELECT pg_sleep(1.5)')
-    db.db.close_all()
+    db.db.close_idle()
 
 
 @pytest.fixture
