@@ -121,7 +121,7 @@ class Drain:
         self._found: float = math.inf  # by the last step; the bell has rung
 
     def run(self) -> None:
-        """Take steps with a connection that is kept; after a failure with another one."""
+        """Take steps with a connection that is kept until one of them fails."""
         while self._goes_on():
             try:
                 with connection():

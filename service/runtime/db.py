@@ -9,7 +9,7 @@ import select
 import threading
 from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from typing import Any
 
 import psycopg2
@@ -26,10 +26,10 @@ from service.runtime.session import LONG, Cursor, Session, long_time, seconds_le
 from service.runtime.watchdog import watchdog
 
 CONNECTION_LOST = (OperationalError, InterfaceError)
-# SQLSTATE classes of passing errors: no connection, read-only for a moment, a deadlock, too few
-# resources, locked, shut down, a disk. All others are about the statement or its values, and would
-# come again.
+# SQLSTATE classes of passing errors: no connection, read-only, a deadlock, too few resources,
+# locked, shut down, a disk. All others are about the statement or its values: they come again.
 PASSING = ('08', '25', '40', '53', '55', '57', '58')
+GONE = ('08', '57P')  # SQLSTATEs that begin so: the connection has ended, or the server ends
 LOCK_NOT_AVAILABLE = '55P03'
 STATEMENT_TOOK_TOO_LONG = '57014'
 UNKNOWN_STATEMENT = '26000'
@@ -117,11 +117,9 @@ class Database(PostgresqlDatabase):
             self._free_places.release()
 
     def close_idle(self) -> None:
-        while self._idle:
-            try:
+        with suppress(IndexError):
+            while self._idle:
                 self._idle.pop().close()
-            except IndexError:
-                return
 
     def begin(self) -> None:  # type: ignore[override]  # nobody asks for another isolation
         """Send nothing yet: BEGIN goes in one packet with the first statement."""
@@ -200,6 +198,13 @@ def passes(error: Exception) -> bool:
     return isinstance(error, (*CONNECTION_LOST, MaxConnectionsExceeded))  # the connection is lost
 
 
+def close_idle_if_lost(error: Exception) -> None:
+    """Close the idle connections, unless it was a statement that failed, by a deadlock say."""
+    state = sqlstate(error)
+    if isinstance(error, CONNECTION_LOST) and (not state or state.startswith(GONE)):
+        db.close_idle()
+
+
 def _is_outdated(error: Exception) -> bool:
     """Whether a prepared statement is unknown to the server, or what it returns has other types."""
     diagnostics = getattr(getattr(error, 'orig', error), 'diag', None)
@@ -216,7 +221,7 @@ def sqlstate(error: Exception) -> str | None:
 def connection() -> Iterator[Database]:
     """Use a connection of the pool within a block, or the open one if there is one.
 
-    A broken one is closed for good afterwards.
+    Afterwards a broken one is closed for good; one in which a statement failed is rolled back.
     """
     if not db.is_closed():
         yield db
@@ -224,8 +229,8 @@ def connection() -> Iterator[Database]:
     db.connect()
     try:
         yield db
-    except CONNECTION_LOST:
-        db.close_idle()  # the server went away for all of them
+    except CONNECTION_LOST as error:
+        close_idle_if_lost(error)
         raise
     finally:
         db.close()

@@ -15,7 +15,7 @@ from playhouse.pool import MaxConnectionsExceeded
 from werkzeug.exceptions import HTTPException
 
 from service.runtime import logs, strict_json
-from service.runtime.db import CONNECTION_LOST, db, reason
+from service.runtime.db import CONNECTION_LOST, close_idle_if_lost, reason
 from service.runtime.errors import CODES, GatewayError, Unavailable
 from service.runtime.timestamps import to_rfc3339
 from service.web import graph_errors
@@ -167,7 +167,7 @@ def on_database_error(error: Exception) -> Response:
     if not isinstance(error, (*CONNECTION_LOST, MaxConnectionsExceeded)):
         return on_unexpected_error(error)
     log.error('database away', extra={'route': _route(), 'reason': reason(error)})
-    db.close_idle()  # after a restart of the server each of them would fail a request
+    close_idle_if_lost(error)  # after a restart of the server each would fail a request
     away = Unavailable(DATABASE_AWAY, code='database_away')
     away.is_logged = True
     return on_gateway_error(away)

@@ -118,5 +118,19 @@ def test_a_server_that_has_become_a_replica_is_away(backend, by_way_of, postgres
     assert list(db.db._idle) == []
 
 
+def test_a_request_that_is_not_given_a_lock_costs_no_other_its_connection(backend, monkeypatch):
+    backend.account()
+    failed = "DO $$ BEGIN RAISE EXCEPTION 'x' USING ERRCODE = '55P03'; END $$"
+    monkeypatch.setattr('service.sending.submit.queue', lambda prepared: db.execute(failed))
+    before = [db.db._connect() for _ in range(3)]
+    for session in before:
+        db.db._close(session)
+    answer = backend.post(
+        '/send', {'chatbot_id': 'acme', 'to': '+12025550143', 'text': {'body': 'x'}}
+    )
+    assert answer.status_code == 503
+    assert {*before} <= {*db.db._idle}
+
+
 def test_of_other_errors_the_reason_is_their_kind():
     assert db.reason(ValueError('a customer wrote this')) == 'ValueError'

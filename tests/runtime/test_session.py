@@ -7,6 +7,7 @@ import pytest
 from peewee import DataError, IntegrityError, InternalError, OperationalError
 
 from service.runtime import db, session
+from tests.stack.postgres import administration
 
 LIMITS = """
 SELECT current_setting('statement_timeout'), current_setting('lock_timeout'),
@@ -143,6 +144,55 @@ def test_a_savepoint_undoes_its_own_part(table, before):
 
 def end_session():
     db.fetch('SELECT pg_terminate_backend(pg_backend_pid())')
+
+
+@pytest.fixture
+def idle(table):
+    """Four connections that nobody uses."""
+    insert(1)
+    db.db.close()
+    db.db.close_idle()
+    for session_ in [db.db._connect() for _ in range(4)]:
+        db.db._close(session_)
+    yield list(db.db._idle)
+    db.db.connect(reuse_if_open=True)
+
+
+FAILED_STATEMENTS = {
+    'a lock': 'SELECT n FROM tried FOR UPDATE NOWAIT',
+    'time': 'SET LOCAL statement_timeout = 1; SELECT pg_sleep(20)',
+    'a deadlock': "DO $$ BEGIN RAISE EXCEPTION 'x' USING ERRCODE = '40P01'; END $$",
+    'memory': "DO $$ BEGIN RAISE EXCEPTION 'x' USING ERRCODE = '53200'; END $$",
+}
+
+
+@pytest.mark.parametrize('in_transaction', [True, False])
+@pytest.mark.parametrize('missing', FAILED_STATEMENTS)
+def test_a_statement_that_fails_costs_no_connection(idle, postgres, missing, in_transaction):
+    atomic = db.db.atomic if in_transaction else nullcontext
+    with administration(postgres.url) as other:
+        other.execute('BEGIN; SELECT n FROM tried FOR UPDATE')
+        with pytest.raises(OperationalError), db.connection(), atomic():
+            db.execute(FAILED_STATEMENTS[missing])
+        other.execute('ROLLBACK')
+    assert list(db.db._idle) == idle
+    with db.connection():  # the one that failed, rolled back
+        assert db.db.connection() is idle[-1]
+        insert(2)
+        assert len(db.fetch('SELECT n FROM tried')) == 2
+
+
+def lose_connection():
+    db.db.connection().close()
+    db.fetch('SELECT 1')
+
+
+@pytest.mark.parametrize('lose', [end_session, lose_connection])
+def test_a_lost_connection_costs_the_idle_ones_as_well(idle, lose):
+    with pytest.raises(db.CONNECTION_LOST), db.connection():
+        lose()
+    assert list(db.db._idle) == []
+    assert all(session_.closed for session_ in idle)
 
 
 def test_a_transaction_that_loses_its_connection_is_undone_and_told_why(table):
