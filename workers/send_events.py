@@ -151,12 +151,12 @@ def _fill_in_alone(one: ClaimedDelivery) -> None:
 
 
 def _record(batch: list[tuple[ClaimedLane, list[Attempt] | Exception]]) -> None:
-    results = [(lane, _attempts(lane, result)) for lane, result in batch]
+    results = [(lane, _attempts(result)) for lane, result in batch]
     paused = delivery_outcome.record(results)
     _log(results, paused)
 
 
-def _attempts(lane: ClaimedLane, result: list[Attempt] | Exception) -> list[Attempt]:
+def _attempts(result: list[Attempt] | Exception) -> list[Attempt]:
     """The attempts, also where an exception stands in their place: a fault of ours."""
     if isinstance(result, Unrecordable):
         return [Attempt.not_made(str(result))]
