@@ -30,18 +30,6 @@ class HoldReason(StrEnum):
     TEMPLATE = 'template'
 
 
-# In which messages begin: a customer's, an echo, and what is to be sent. What is made from a
-# rejected template has failed at once.
-INITIAL = frozenset(
-    (
-        Status.RECEIVED,
-        Status.SENT,
-        Status.SCHEDULED,
-        Status.QUEUED,
-        Status.HELD,
-        Status.FAILED,
-    )
-)
 OUTBOUND = tuple(status for status in Status if status is not Status.RECEIVED)
 RANK: dict[str, int] = {status: rank for rank, status in enumerate(OUTBOUND)}
 
