@@ -204,7 +204,8 @@ def template_deleted(
 
 
 # Also what is held already: else a new token would send it although the batch is paused. due_at
-# stays: a message that Meta wants to wait for a day (131049) waits for it also over a pause.
+# stays: a message that Meta wants to wait for a day (131049) waits for it also over a pause, and
+# when the account holds it afterwards.
 HOLD_MESSAGES_OF_BATCH = """
 UPDATE message m SET status = 'held', hold_reason = 'batch', updated_at = now()
 FROM (
@@ -216,7 +217,7 @@ RESUME_MESSAGES_OF_BATCH = fill(
     """
 UPDATE message m SET status = d.status, updated_at = now(),
   hold_reason = CASE WHEN d.status = 'held' THEN 'account' END,
-  due_at = CASE WHEN d.status <> 'held' THEN greatest(m.due_at, m.send_at, now()) END
+  due_at = CASE d.status WHEN 'held' THEN m.due_at ELSE greatest(m.due_at, m.send_at, now()) END
 FROM (
   SELECT m.id, CASE WHEN m.send_at > now() THEN 'scheduled' WHEN {may_send} THEN 'queued'
     ELSE 'held' END AS status

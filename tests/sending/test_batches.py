@@ -180,6 +180,19 @@ def test_a_pause_does_not_shorten_the_day_that_meta_wants(acme, workers, stand_i
     assert (acme.messages()[0]['status'], len(stand_in.sends())) == ('queued', 1)
 
 
+def test_nor_does_a_resume_while_the_account_cannot_send(acme, workers, stand_in):
+    """Whatever order they are stopped and let go in: test_hold_orders.py."""
+    batch = bulk(acme, ['+19991310491'])
+    workers.send()
+    move(acme, batch, 'pause')
+    acme.post(f'/account/{CHATBOT}/deactivate')
+    move(acme, batch, 'resume')
+    assert batch_of(acme, batch)['counts'] == {'held': 1}
+    acme.account()
+    workers.send()
+    assert (acme.messages()[0]['status'], len(stand_in.sends())) == ('queued', 1)
+
+
 @pytest.mark.parametrize('how', ['pause', 'cancel'])
 def test_a_person_cannot_retry_a_message_of_a_batch_that_does_not_run(acme, workers, stand_in, how):
     batch = bulk(acme, ['+19991310471'])
