@@ -141,9 +141,10 @@ MAY_GO_NOW = 'm.due_at <= now() AND (m.expires_at IS NULL OR m.expires_at > now(
 # for the next claim. `quota` says how many each account may send now: the fair share. If the window
 # has closed meanwhile, the fallback is sent (`use_fallback`). Marketing to a person who wants none,
 # and what the bot says while a person has the conversation, is cancelled (`refusal`: the error).
+# What came back to a batch that was stopped meanwhile is left to the sweep: held, or cancelled.
 # Whatever the statistics say, messages are read in the order of their index until there are enough
 # (OFFSET 0 keeps the other conditions out), and `first` by the message's key (|| '' keeps out the
-# indexes of all that is queued).
+# indexes of all that is queued), its batch by either of two keys (chatbot_id is in one of them).
 CLAIM = fill(
     """
 WITH quota AS (SELECT * FROM {rows}),
@@ -174,7 +175,8 @@ first AS MATERIALIZED (
           THEN %(opted_out)s::json
         WHEN m.priority = {reply} AND {taken_over} THEN %(paused)s::json END AS refusal
     FROM message m WHERE m.id = c.message_id AND m.conversation_id = c.id
-      AND m.waiting || '' = 'queued' AND {may_go_now}
+      AND m.waiting || '' = 'queued' AND {may_go_now} AND (m.batch_id IS NULL OR 'running' =
+        (SELECT b.status FROM batch b WHERE b.id = m.batch_id AND b.chatbot_id = m.chatbot_id))
     FOR NO KEY UPDATE SKIP LOCKED) f WHERE c.place <= c.n),
 busy AS (
   UPDATE conversation c SET send_after = now() + %(lease)s * interval '1 second',
@@ -242,11 +244,9 @@ def claim_one(chatbot_id: str, message_id: str, lease: float) -> list[ClaimedMes
 
 def _claim(quotas: list[Quota], lease: float, only: str | None = None) -> list[ClaimedMessage]:
     statement = CLAIM_ONE if only else CLAIM_MESSAGES
-    refusals = {
-        'opted_out': to_json(opt_out.OPTED_OUT_ERROR),
-        'paused': to_json(pause.PAUSED_ERROR),
-    }
-    values = {'lease': lease, 'only': only, **refusals}
+    opted_out = to_json(opt_out.OPTED_OUT_ERROR)
+    paused = to_json(pause.PAUSED_ERROR)
+    values = {'lease': lease, 'only': only, 'opted_out': opted_out, 'paused': paused}
     claimed = fetch_bulk_as(ClaimedMessage, statement, quotas, **values)
     return [message for message in claimed if message.status == Status.SENDING]
 

@@ -125,6 +125,11 @@ def test_due_rows_are_claimed_by_a_walk(young_tables, kind, monkeypatch):
     assert bad_scans(statement, parameters, TABLES[kind]) == []
 
 
+def test_a_claim_reads_no_batch_but_those_of_its_messages(young_tables, monkeypatch):
+    statement, parameters = statement_of(CLAIMS['send'], monkeypatch)
+    assert bad_scans(statement, parameters, 'batch') == []
+
+
 def test_accounts_with_due_messages_are_found_by_a_walk(young_tables):
     assert bad_scans(dispatch.FIND_SENDABLE_ACCOUNTS, None, 'message') == []
 
