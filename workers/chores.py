@@ -12,7 +12,7 @@ from service.messages import search_index
 from service.runtime.db import LOCKED, db, fetch, passes, sqlstate
 from service.runtime.ids import FIRST_ID
 from service.runtime.prepared import Prepared, fill
-from service.sending import batch, delivery_status, escalation, holds, timers
+from service.sending import batch, delivery_status, escalation, holds, strays, timers
 from service.stats import hourly
 
 log = logging.getLogger(__name__)
@@ -69,8 +69,8 @@ def settle_lost() -> None:
 def settle_strays() -> None:
     """Move messages that are held, or not held, against what their account or batch says."""
     with db.atomic():
-        strays = holds.reconcile_strays()
-    _log_swept(strays=strays)
+        moved = strays.reconcile()
+    _log_swept(strays=moved)
 
 
 @works_on("message_status WHERE message_id IS NULL AND received_at > now() - interval '1 hour'")

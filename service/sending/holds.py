@@ -1,7 +1,8 @@
 """Holds: what an account, a template, a batch or an opt-out does to messages that wait.
 
 They are held, released, cancelled or failed. The row of the account itself (of the template, the
-batch, the person) is changed by its own module; what follows for messages stands here.
+batch, the person) is changed by its own module; what follows for messages stands here. What crosses
+such a change: strays.py.
 """
 
 import logging
@@ -34,15 +35,6 @@ FROM (
   ORDER BY id FOR NO KEY UPDATE) d
 WHERE m.id = d.id
 """
-# Strays were queued by a transaction that had read the account before it was held.
-HOLD_STRAYS_OF_ACCOUNTS = fill(
-    """
-UPDATE message m SET status = 'held', hold_reason = 'account', updated_at = now()
-FROM whatsapp_cloud_account a
-WHERE a.chatbot_id = m.chatbot_id AND NOT ({may_send}) AND m.waiting = 'queued'
-""",
-    may_send=MAY_SEND,
-)
 # They go from the number that the account has now: it may have been held for its former number
 # (error 33: deleted).
 RELEASE_MESSAGES_OF_ACCOUNT = fill(
@@ -114,10 +106,6 @@ RELEASE_MESSAGES_OF_TEMPLATE = RELEASE_MESSAGES.format(
 RELEASE_MESSAGES_OF_GONE_TEMPLATES = RELEASE_MESSAGES.format(
     templates='unnest(%(names)s::text[], %(languages)s::text[]) AS t (name, language)',
     which='a.waba_id = %(waba_id)s',
-)
-# What Meta itself refused waits until Meta says that the template goes again.
-RELEASE_STRAYS_OF_TEMPLATES = RELEASE_MESSAGES.format(
-    templates='template t', which=f"{IS_APPROVED} AND m.error ->> 'cause' = 'template_paused'"
 )
 # The template's stop is read in the same statement that obeys it.
 APPLY_STOPS = """
@@ -235,15 +223,6 @@ FROM (
   ORDER BY id FOR NO KEY UPDATE) d
 WHERE m.id = d.id
 """
-# Strays were queued by a transaction that had read the batch before it was paused or cancelled.
-MOVE_STRAYS_OF_BATCHES = """
-UPDATE message m SET status = CASE b.status WHEN 'paused' THEN 'held' ELSE 'cancelled' END,
-  due_at = CASE b.status WHEN 'paused' THEN m.due_at END,
-  hold_reason = CASE b.status WHEN 'paused' THEN 'batch' END, updated_at = now()
-FROM batch b
-WHERE m.batch_id = b.id AND b.status IN ('paused', 'cancelled')
-  AND m.waiting IN ('scheduled', 'queued')
-"""
 
 
 def hold_batch(batch_id: str) -> None:
@@ -288,13 +267,3 @@ def resolve_conflict(conflict: IdentityConflict) -> None:
     """Merge conversations of one person; an opt-out of either cancels what waits for the other."""
     with db.atomic():
         cancel_unwanted(conflict.resolve())
-
-
-def reconcile_strays() -> int:
-    """Move what missed a change of its account, batch or template; returns how many messages."""
-    count = execute_long(HOLD_STRAYS_OF_ACCOUNTS)
-    held = {'reasons': [HoldReason.ACCOUNT], 'chatbot': None}
-    count += execute_long(RELEASE_MESSAGES_OF_ACCOUNT, held)
-    count += execute_long(MOVE_STRAYS_OF_BATCHES)
-    count += apply_template_stops()
-    return count + execute_long(RELEASE_STRAYS_OF_TEMPLATES)

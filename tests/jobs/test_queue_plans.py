@@ -14,7 +14,7 @@ from service.jobs.job_table import JOBS
 from service.media import inbound_file
 from service.messages import read_receipt
 from service.runtime.db import connection, db, execute, fetch
-from service.sending import batch, dispatch, holds
+from service.sending import batch, dispatch, holds, strays
 from service.webhooks import inbox
 from workers import chores
 
@@ -161,7 +161,8 @@ def test_a_batch_that_is_paused_is_not_passed_by_the_sweep(young_tables):
     execute(PAUSE)
     accounts = {'reasons': ['account'], 'chatbot': None}
     assert passed_by(holds.RELEASE_MESSAGES_OF_ACCOUNT, accounts) == 0
-    assert passed_by(holds.MOVE_STRAYS_OF_BATCHES, None) <= 1  # the batch that runs
+    assert passed_by(strays.HOLD_STRAYS_OF_BATCHES, None) <= 1  # the batch that runs
+    assert passed_by(strays.CANCEL_STRAYS_OF_BATCHES, None) <= 2  # neither is cancelled
     assert passed_by(batch.END_BATCHES, None) <= 1  # the one that is paused
 
 

@@ -2,14 +2,16 @@
 takes it, whichever way it came back.
 """
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
 import pytest
 
 from service.graph import outage
 from service.graph.outcome import Outcome, OutcomeKind, make_error
-from service.runtime.db import connection
-from service.sending import dispatch, send_outcome
+from service.runtime.db import connection, db
+from service.sending import batch, dispatch, holds, send_outcome
 from service.sending.send_outcome import SendResult
 from tests.people import CHATBOT, CUSTOMER, sql, status_of
 from tests.stack import PHONE_NUMBER_ID
@@ -69,6 +71,17 @@ def record(claimed, kind, **more):
 
 def refuse_for_now(claimed, tell):
     record(claimed, OutcomeKind.RETRY, error=make_error('Something went wrong', code=131016))
+
+
+def hold_the_account(claimed, tell):
+    error = make_error('Access token expired', code=190)
+    record(claimed, OutcomeKind.HELD, error=error)
+    with connection():
+        holds.hold_account(CHATBOT, error)
+
+
+def refuse_bulks(claimed, tell):
+    record(claimed, OutcomeKind.HELD, error=make_error('Spam', code=131048), scope='bulk')
 
 
 def fail_later(claimed, tell):
@@ -139,3 +152,38 @@ def test_what_else_waits_for_its_person_goes_on(backend, bulk, comes_back, worke
     sql("UPDATE message SET status = 'sent', due_at = NULL WHERE id = %s", single['id'])
     workers.sweep()
     assert [one.id for one in claim()] == [other.message_id]
+
+
+@pytest.mark.parametrize(
+    ('answer', 'reason'), [(hold_the_account, 'account'), (refuse_bulks, 'batch')]
+)
+def test_what_an_answer_holds_after_the_cancel_is_cancelled(bulk, workers, answer, reason):
+    """Nobody would let it go: it would wait for ever."""
+    claimed = claim()
+    bulk.move('cancel')
+    answer(claimed, None)
+    assert bulk.state() == ('held', reason)
+    workers.sweep()
+    assert bulk.state() == ('cancelled', None)
+    assert bulk.backend.get(f'/batches/{bulk.id}').json['progress'] == 1
+
+
+def test_a_sweep_beside_a_resume_holds_nothing(bulk, comes_back, workers):
+    """The resume has looked for what is held, and is not committed yet."""
+    comes_back('pause', give_back)
+    looked, over = threading.Event(), threading.Event()
+
+    def resume():
+        with connection(), db.atomic():
+            batch.resume(bulk.id)
+            looked.set()
+            over.wait(60)
+
+    with ThreadPoolExecutor(1) as pool:
+        resumed = pool.submit(resume)
+        assert looked.wait(60)
+        workers.sweep()
+        over.set()
+        resumed.result(60)
+    assert bulk.state() == ('queued', None)
+    assert [one.id for one in claim()] == [bulk.message_id]
