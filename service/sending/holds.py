@@ -201,14 +201,15 @@ FROM (
   ORDER BY id FOR NO KEY UPDATE) d
 WHERE m.id = d.id
 """
+# They go from the number that the account has now: its release has left out what was paused.
 RESUME_MESSAGES_OF_BATCH = fill(
     """
-UPDATE message m SET status = d.status, updated_at = now(),
+UPDATE message m SET status = d.status, phone_number_id = d.phone_number_id, updated_at = now(),
   hold_reason = CASE WHEN d.status = 'held' THEN 'account' END,
   due_at = CASE d.status WHEN 'held' THEN m.due_at ELSE greatest(m.due_at, m.send_at, now()) END
 FROM (
-  SELECT m.id, CASE WHEN m.send_at > now() THEN 'scheduled' WHEN {may_send} THEN 'queued'
-    ELSE 'held' END AS status
+  SELECT m.id, a.phone_number_id, CASE WHEN m.send_at > now() THEN 'scheduled'
+    WHEN {may_send} THEN 'queued' ELSE 'held' END AS status
   FROM message m JOIN whatsapp_cloud_account a USING (chatbot_id)
   WHERE m.batch_id = %s AND m.waiting = 'held' AND m.hold_reason = 'batch'
   ORDER BY m.id FOR NO KEY UPDATE OF m) d

@@ -171,6 +171,17 @@ def test_a_new_token_does_not_send_what_is_paused(acme, workers, stand_in):
     assert len(stand_in.sends()) == 2
 
 
+def test_what_was_paused_goes_from_the_number_that_its_account_has_by_now(acme):
+    """The account was held because its former number was gone, say."""
+    batch = bulk(acme, people(1))
+    acme.post(f'/account/{CHATBOT}/deactivate')
+    move(acme, batch, 'pause')
+    acme.account(phone_number_id='300112233445577')
+    move(acme, batch, 'resume')
+    rows = sql('SELECT status, phone_number_id FROM message WHERE batch_id = %s', batch['id'])
+    assert rows == [('queued', '300112233445577')]
+
+
 def test_a_pause_does_not_shorten_the_day_that_meta_wants(acme, workers, stand_in):
     batch = bulk(acme, ['+19991310491'])
     workers.send()
