@@ -45,8 +45,10 @@ REASONS = {
     'inactive': 'account',
     'template': 'template',
 }
+# That of a message in a call is its lease.
 DAY_PASSES = """
-UPDATE message SET due_at = due_at - interval '1 day', send_at = send_at - interval '1 day'
+UPDATE message SET send_at = send_at - interval '1 day',
+  due_at = CASE WHEN status = 'sending' THEN due_at ELSE due_at - interval '1 day' END
 WHERE batch_id = %s
 """
 
