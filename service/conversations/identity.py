@@ -2,10 +2,11 @@
 
 from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
+from functools import partial
 from typing import cast
 
+from service.conversations import locked_people
 from service.conversations.identity_claim import PREVIOUS_PHONE, IdentityClaim, Key, in_order
-from service.conversations.identity_resolution import Resolution
 from service.conversations.identity_resolver import IdentityResolver
 from service.conversations.identity_store import (
     IdentityOwner,
@@ -36,7 +37,8 @@ def resolve(claims: Iterable[IdentityClaim], hold: bool = False) -> dict[Identit
     Known people cost one SELECT. For new or changed ones the accounts are locked, in order. With
     `hold` the rows of all conversations are locked as well, in order: everybody locks accounts,
     then conversations, then messages, so that nobody waits for another in a circle. A claim that
-    only updates and leads to nobody is left out. Raises IdentityConflict (with `hold`).
+    only updates and leads to nobody is left out. Raises IdentityConflict (with `hold`), and
+    PeopleLocked when somebody holds what it waits for.
     """
     claims = list(dict.fromkeys(claims))
     is_alone = not hold and len(claims) == 1  # nobody to wait for while a row is held
@@ -44,10 +46,10 @@ def resolve(claims: Iterable[IdentityClaim], hold: bool = False) -> dict[Identit
     owners = find_owners(keys, keep=is_alone)
     found = {claim: _find_known(claim, owners) for claim in claims}
     unresolved = _find_unresolved(found, owners)
-    lock_accounts(claim.chatbot_id for claim in unresolved)
+    _lock_accounts(unresolved)
     resolver = IdentityResolver(unresolved)
     found |= resolver.run()
-    if not _lock(found, resolver.resolution, hold, is_alone):
+    if not _lock(found, resolver, hold, is_alone):
         if hold:
             raise IdentityConflict('a conversation was merged')
         return resolve(claims)
@@ -79,11 +81,21 @@ def link(
             resolve_conflict(conflict)
 
 
-def _lock(found: Found, resolution: Resolution, hold: bool, is_alone: bool) -> bool:
+def _lock_accounts(unresolved: Iterable[IdentityClaim]) -> None:
+    accounts: dict[str, list[IdentityClaim]] = {}
+    for claim in unresolved:
+        accounts.setdefault(claim.chatbot_id, []).append(claim)
+    for chatbot_id, claims in sorted(accounts.items()):
+        with locked_people.blame(partial(iter, claims)):
+            lock_accounts([chatbot_id])
+
+
+def _lock(found: Found, resolver: IdentityResolver, hold: bool, is_alone: bool) -> bool:
     """Lock conversations in the order that everybody keeps.
 
     False when one is gone: it was merged since it was found.
     """
+    resolution = resolver.resolution
     people = {
         conversation_id
         for claim, conversation_id in found.items()
@@ -94,7 +106,9 @@ def _lock(found: Found, resolution: Resolution, hold: bool, is_alone: bool) -> b
     if not wanted:
         return True
     lock = LOCK_CONVERSATIONS if hold or resolution.touched else KEEP_CONVERSATIONS
-    return execute(lock, (sorted(wanted),)) == len(wanted)
+    whose = partial(locked_people.in_conversations, found, wanted, resolver.claims)
+    with locked_people.blame(whose):
+        return execute(lock, (sorted(wanted),)) == len(wanted)
 
 
 def _keys_to_find(claim: IdentityClaim) -> tuple[Key, ...]:

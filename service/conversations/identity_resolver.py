@@ -1,5 +1,6 @@
 """Resolves the claims of people who are new or have changed, under their accounts' locks."""
 
+from collections import defaultdict
 from collections.abc import Sequence
 
 from service.conversations import identity_store
@@ -17,7 +18,7 @@ from service.conversations.identity_journal import IdentityJournal
 from service.conversations.identity_match import IdentityMatcher
 from service.conversations.identity_resolution import Resolution
 from service.conversations.identity_store import IdentityOwner
-from service.conversations.merge import MergeNeeded
+from service.conversations.merge import MergeNeeded, MergesOfPerson
 from service.runtime.ids import new_id
 
 
@@ -39,10 +40,20 @@ class IdentityResolver:
         found = {claim: self._resolve(claim) for claim in self.claims}
         resolution = self.resolution
         if resolution.merges:
-            raise MergeNeeded(resolution.merges)
+            raise self._merge_needed(found)
         touched = {resolution.current(id_) for id_ in resolution.touched}
         resolution.touched = touched - resolution.created.keys()
         return {claim: id_ and resolution.current(id_) for claim, id_ in found.items()}
+
+    def _merge_needed(self, found: dict[IdentityClaim, str | None]) -> MergeNeeded:
+        current = self.resolution.current
+        people: defaultdict[str, MergesOfPerson] = defaultdict(MergesOfPerson)
+        for merge in self.resolution.merges:
+            people[current(merge.target)].merges.append(merge)
+        for claim, id_ in found.items():
+            if id_ and current(id_) in people:
+                people[current(id_)].claims.append(claim)
+        return MergeNeeded(list(people.values()))
 
     def _resolve(self, claim: IdentityClaim) -> str | None:
         conversation_id = self.matcher.find(claim)

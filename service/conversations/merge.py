@@ -1,10 +1,11 @@
 """Two conversations that turn out to be one person's become one, in a transaction of their own."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, field
 
 from service.conversations import contact, opt_out
 from service.conversations.contact import ContactEvent
+from service.conversations.identity_claim import IdentityClaim
 from service.runtime.db import db, execute, fetch
 from service.runtime.prepared import fill
 
@@ -138,8 +139,25 @@ class Merge:
     why: str  # for the history
 
 
+@dataclass(frozen=True, slots=True)
+class MergesOfPerson:
+    """What becomes one conversation, in this order, and what was said of that person."""
+
+    merges: list[Merge] = field(default_factory=list)
+    claims: list[IdentityClaim] = field(default_factory=list)
+
+
 class IdentityConflict(Exception):
-    """Who is who has changed: undo the transaction, resolve() the conflict, and do it all again."""
+    """Who is who has changed: undo the transaction, resolve() the conflict, and do it all again.
+
+    `claims`: what was said of the people concerned, as far as there is anything to resolve.
+    """
+
+    claims: Sequence[IdentityClaim] = ()
+
+    def by_person(self) -> Sequence['IdentityConflict']:
+        """The same in parts, none of which waits for what another one needs."""
+        return [self]
 
     def resolve(self) -> list[str]:
         """Do what is needed in between, in a transaction of its own.
@@ -153,9 +171,14 @@ class IdentityConflict(Exception):
 class MergeNeeded(IdentityConflict):
     """Stored conversations turn out to be one person's: they are merged in this order."""
 
-    def __init__(self, merges: Sequence[Merge]) -> None:
+    def __init__(self, people: Collection[MergesOfPerson]) -> None:
         super().__init__('two conversations are one')
-        self.merges = merges
+        self.people = people
+        self.merges = [merge for one in people for merge in one.merges]
+        self.claims = [claim for one in people for claim in one.claims]
+
+    def by_person(self) -> Sequence[IdentityConflict]:
+        return [MergeNeeded([one]) for one in self.people]
 
     def resolve(self) -> list[str]:
         with db.atomic():

@@ -45,8 +45,7 @@ class Job:
 
 JOBS = (
     Job('webhooks', INCOMING, inbox.NEXT_DUE, inbox.claim,
-        'workers.incoming',
-        (inbox.record_processed, inbox.quarantine, inbox.record_failure, inbox.postpone)),
+        'workers.incoming', (inbox.record_processed, inbox.quarantine, inbox.record_failure)),
     Job('replies', INCOMING, reply_queue.NEXT_DUE, reply_queue.claim,
         'workers.replies', (reply_outcome.record,)),
     Job('send', SEND, dispatch.NEXT_DUE, dispatch.claim,

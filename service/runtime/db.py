@@ -22,7 +22,7 @@ from service.runtime.config import settings
 from service.runtime.connection_plan import WEB
 from service.runtime.durability import commit_option
 from service.runtime.prepared import Prepared
-from service.runtime.session import LONG, Cursor, Session, long_time, seconds_left
+from service.runtime.session import LONG, Cursor, Session, lock_option, long_time, seconds_left
 from service.runtime.watchdog import watchdog
 
 CONNECTION_LOST = (OperationalError, InterfaceError)
@@ -123,7 +123,7 @@ class Database(PostgresqlDatabase):
 
     def begin(self) -> None:  # type: ignore[override]  # nobody asks for another isolation
         """Send nothing yet: BEGIN goes in one packet with the first statement."""
-        self._session().commit_option = commit_option()
+        self._session().options = commit_option() + lock_option()
 
     def commit(self) -> None:
         session = self._session()
@@ -175,7 +175,7 @@ class Database(PostgresqlDatabase):
         session = self._session()
         if not self.in_transaction():
             return session.limits + commit_option()
-        return session.begin + session.commit_option if session.is_idle else ''
+        return session.begin + session.options if session.is_idle else ''
 
     def _session(self) -> Session:
         session: Session = self.connection()

@@ -47,7 +47,8 @@ PLANNING = {
 
 DELIVERIES_ARE_DUE = 'event deliveries are due'  # as a trigger says, with the statement's answer
 
-# .end: when (monotonic) the time of a deadline() block is up; .is_long: in a long_time() block
+# .end: when (monotonic) the time of a deadline() block is up; .is_long: in a long_time() block;
+# .lock_option: that of a lock_waits() block
 _local = threading.local()
 
 
@@ -69,14 +70,14 @@ class Session(connection):
 
     `is_direct`: it has a session of the server for itself; `limits`: goes before a statement
     outside of transactions; `begin`: before the first one of a transaction, and behind it
-    `commit_option` of this one; `prepared`: names of statements, on a direct connection.
+    `options` of this one; `prepared`: names of statements, on a direct connection.
     """
 
     is_direct = False
     prepared: set[str]
     limits = _set(STATEMENT_LIMITS, 'SET LOCAL')
     begin = 'BEGIN; ' + _set(LIMITS, 'SET LOCAL')
-    commit_option = ''
+    options = ''
 
     def find_out(self) -> None:
         """See whether the server itself is at the other end; if so, set for good what is to hold.
@@ -152,6 +153,22 @@ def seconds_left(at_most: float) -> float:
     """How long to wait for something that may take `at_most` seconds, within the deadline."""
     end = getattr(_local, 'end', None)
     return at_most if end is None else max(0, min(at_most, end - time.monotonic()))
+
+
+@contextmanager
+def lock_waits(milliseconds: int) -> Iterator[None]:
+    """Let each statement of the transactions that begin in a block wait so long for a lock."""
+    before = lock_option()
+    _local.lock_option = _set({'lock_timeout': milliseconds}, 'SET LOCAL')
+    try:
+        yield
+    finally:
+        _local.lock_option = before
+
+
+def lock_option() -> str:
+    """What goes before the first statement of a transaction that begins now."""
+    return getattr(_local, 'lock_option', '')
 
 
 @contextmanager

@@ -5,7 +5,7 @@ They are committed before Meta gets its 200. The same bytes on the same path are
 
 import base64
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Self
@@ -158,16 +158,19 @@ WITH waiting AS (
   SELECT due_at FROM webhook_event WHERE status = 'received' ORDER BY id LIMIT (SELECT 1000000))
 SELECT min(due_at) FROM waiting
 """
-CLAIM_EVENTS = Prepared("""
+CLAIM = """
 WITH due AS MATERIALIZED (
-  SELECT id, size FROM webhook_event WHERE status = 'received' AND due_at <= now()
+  SELECT id, size FROM webhook_event WHERE status = 'received' AND due_at <= now() {others}
   ORDER BY id LIMIT (SELECT %(limit)s::bigint) FOR UPDATE SKIP LOCKED),
 picked AS (SELECT id, sum(size) OVER (ORDER BY id) - size AS before FROM due)
 SELECT e.id, e.path, e.body, e.attempts, e.received_at,
   (SELECT true FROM erased LIMIT 1) IS NOT NULL AS is_anybody_erased
 FROM webhook_event e JOIN picked USING (id)
 WHERE before < %(max_bytes)s ORDER BY id
-""")
+"""
+CLAIM_EVENTS = Prepared(CLAIM, others='')
+# A subquery is looked up in a hash table, an array would be gone through for each row.
+CLAIM_OTHER_EVENTS = Prepared(CLAIM, others='AND id NOT IN (SELECT unnest(%(held_back)s::uuid[]))')
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,9 +197,15 @@ class ParsedEvent:
     items: list[Item]
 
 
-def claim(limit: int = MAX_EVENTS) -> list[ClaimedEvent]:
-    """Lock received events until the caller's transaction ends, be it by the worker's death."""
-    return fetch_as(ClaimedEvent, CLAIM_EVENTS, {'limit': limit, 'max_bytes': MAX_BYTES})
+def claim(limit: int = MAX_EVENTS, *, held_back: Collection[str] = ()) -> list[ClaimedEvent]:
+    """Lock received events until the caller's transaction ends, be it by the worker's death.
+
+    `held_back`: ids of events that are left alone for now.
+    """
+    wanted = {'limit': limit, 'max_bytes': MAX_BYTES}
+    if not held_back:
+        return fetch_as(ClaimedEvent, CLAIM_EVENTS, wanted)
+    return fetch_as(ClaimedEvent, CLAIM_OTHER_EVENTS, wanted | {'held_back': [*held_back]})
 
 
 @dataclass(slots=True)
@@ -252,17 +261,6 @@ WHERE id = %(id)s AND status = 'received'
 def record_failure(event_id: str, delay: float | None, reason: str) -> None:
     """Try an event again in `delay` seconds; with None it is given up until a replay."""
     execute(RECORD_FAILURE, {'id': event_id, 'delay': delay, 'reason': reason})
-
-
-POSTPONE_EVENT = """
-UPDATE webhook_event SET due_at = now() + %(delay)s * interval '1 second'
-WHERE id = %(id)s AND status = 'received'
-"""
-
-
-def postpone(event_id: str, delay: float | None) -> None:
-    """Look at an event again in `delay` seconds, without counting an attempt."""
-    execute(POSTPONE_EVENT, {'id': event_id, 'delay': delay})
 
 
 REPLAY_EVENT = """

@@ -4,7 +4,7 @@ Found out before: whose number it came to, whom it speaks of and in which conver
 """
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from service.accounts import receiving_account
@@ -39,6 +39,17 @@ class RoutedItems:
     calls_and_preferences: list[CallOrPreference] = field(default_factory=list)
     id_updates: list[IdentityClaim] = field(default_factory=list)
     others: list[Item] = field(default_factory=list)
+
+
+def find_claims(events: Sequence[list[Item]]) -> list[list[IdentityClaim]]:
+    """Of whom the items of each event speak. Nothing is stored."""
+    _find_accounts([item for items in events for item in items])
+    return [_claims(_route(items)) for items in events]
+
+
+def _claims(found: RoutedItems) -> list[IdentityClaim]:
+    named = (*found.calls_and_preferences, *found.people, *found.echoes)
+    return [*(one.identity for one in named if one.identity), *found.id_updates]
 
 
 def store_items(items: list[Item]) -> None:

@@ -33,6 +33,16 @@ def test_limits_hold_in_each_transaction_and_only_a_direct_connection_keeps_them
     assert kept == (('20s', '10s', '20s') if way == 'direct' else ('0', '0', '0'))
 
 
+def test_the_transactions_of_a_block_may_wait_less_for_locks_and_no_others(way):
+    with db.connection():
+        with session.lock_waits(200), db.db.atomic():
+            within = db.fetch(LIMITS)
+        with db.db.atomic():
+            behind = db.fetch(LIMITS)
+    assert within == [('20s', '200ms', '20s')]
+    assert behind == [('20s', '10s', '20s')]
+
+
 def test_on_a_direct_connection_a_statement_goes_alone(way):
     with db.connection():
         ((sent,),) = db.fetch('SELECT current_query()')

@@ -290,11 +290,11 @@ def test_an_event_whose_rows_somebody_holds_lets_others_by_and_loses_no_attempt(
 ):
     refuse('message', 'INSERT', f"new.wamid = 'wamid.{ONE}'", '55P03')
     customers_write(meta, ONE, TWO)
-    workers.incoming()
+    with connection():
+        for _ in range(3):
+            process.process_due()
     assert [message['wamid'] for message in acme.messages()] == [f'wamid.{TWO}']
-    assert sql(
-        "SELECT attempts FROM webhook_event WHERE status = 'received' AND due_at > now()"
-    ) == [(0,)]
+    assert sql("SELECT attempts FROM webhook_event WHERE status = 'received'") == [(0,)]
 
 
 def test_receipts_that_cannot_be_claimed_stop_no_files(acme, meta, stand_in, workers, refuse):
