@@ -13,9 +13,11 @@ from service.conversations.identity_store import (
     find_owners,
     update_seen_at,
 )
+from service.conversations.locked_people import PATIENCE, PeopleLocked
 from service.conversations.merge import IdentityConflict, lock_accounts
 from service.runtime.db import db, execute
 from service.runtime.prepared import Prepared
+from service.runtime.session import lock_waits
 
 KEEP_CONVERSATIONS = Prepared("""
 SELECT 1 FROM conversation WHERE id = ANY(%s::uuid[]) ORDER BY id FOR KEY SHARE
@@ -70,15 +72,25 @@ def link(
 ) -> None:
     """Store what claims tell of known people, in transactions of its own.
 
-    `resolve_conflict`: sending/holds.resolve_conflict.
+    `resolve_conflict`: sending/holds.resolve_conflict. Raises PeopleLocked when it is done, if it
+    has left out people for whose locks it would have had to wait.
     """
-    while True:
-        try:
-            with db.atomic():
-                resolve(claims, hold=True)
-            return
-        except IdentityConflict as conflict:
-            resolve_conflict(conflict)
+    left = list(claims)
+    refusal: PeopleLocked | None = None
+    with lock_waits(PATIENCE):
+        while left:
+            try:
+                with db.atomic():
+                    resolve(left, hold=True)
+                break
+            except IdentityConflict as conflict:
+                resolve_conflict(conflict)
+            except PeopleLocked as error:
+                refusal = error
+                locked = error.claims() or left
+                left = [claim for claim in left if claim not in locked]
+    if refusal:
+        raise refusal
 
 
 def _lock_accounts(unresolved: Iterable[IdentityClaim]) -> None:

@@ -2,12 +2,16 @@
 
 import json
 import time
+from contextlib import closing
 from itertools import count
 from types import SimpleNamespace
 
 import pytest
 
 from service.conversations import identity
+from service.conversations.identity_claim import IdentityClaim
+from service.conversations.locked_people import PeopleLocked
+from service.conversations.merge import LOCK_ACCOUNT
 from service.graph.outcome import Outcome
 from service.runtime.db import connection
 from service.runtime.timestamps import from_epoch
@@ -328,6 +332,22 @@ def answer(message, **ids):
             [identity_claims.of_answer(row, Outcome('accepted', **ids), from_epoch(AT))],
             holds.resolve_conflict,
         )
+
+
+def test_what_answers_tell_of_others_does_not_wait_for_one_accounts_lock(backend, hear, postgres):
+    backend.account('bravo', '300112233445577')
+    sent = {name: backend.send(to=f'+{OLD}', chatbot_id=name) for name in (CHATBOT, 'bravo')}
+    claims = [
+        IdentityClaim(name, phone=OLD, user=ANA, at=from_epoch(AT), updates_only=True)
+        for name in sent
+    ]
+    with closing(postgres.connect()) as other, other.cursor() as cursor, connection():
+        cursor.execute(LOCK_ACCOUNT, (CHATBOT,))
+        with pytest.raises(PeopleLocked):
+            identity.link(claims, holds.resolve_conflict)
+    assert sql("SELECT conversation_id FROM conversation_identity WHERE kind = 'user'") == [
+        (sent['bravo']['conversation_id'],)
+    ]
 
 
 def test_a_reply_goes_to_the_phone_while_it_is_theirs_and_else_to_the_latest_bsuid(
