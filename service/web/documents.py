@@ -10,7 +10,7 @@ from flask import Blueprint, Response, request
 
 from service.graph import error_docs
 from service.runtime.errors import Unauthorized
-from service.web import openapi, responses
+from service.web import accepted, openapi, responses
 from service.web.auth import require_key, scope
 from service.web.described import describe
 from service.web.plain_shapes import TEXT
@@ -50,7 +50,7 @@ def ask_for_key(error: Unauthorized) -> Response:
     """Refuse, and give a person the page where a key can be typed in."""
     refusal = responses.on_gateway_error(error)
     is_page = request.endpoint == f'{blueprint.name}.{api_page.__name__}'
-    if is_page and request.accept_mimetypes.best_match([PROBLEM, HTML]) == HTML:
+    if is_page and accepted.best_type((PROBLEM, HTML)) == HTML:
         refusal.set_data((VIEWER / 'page.html').read_bytes())
         refusal.content_type = f'{HTML}; charset=utf-8'
         refusal.headers.extend(SAFETY_HEADERS)

@@ -5,10 +5,10 @@ import io
 from collections.abc import Collection
 from datetime import date
 
-from flask import Blueprint, Response, request
+from flask import Blueprint, Response
 
 from service.billing import usage
-from service.web import account_answers, request_input
+from service.web import accepted, account_answers, request_input
 from service.web.auth import find_account, guard, scope
 from service.web.described import JSON, describe
 from service.web.plain_shapes import USAGE_CSV
@@ -34,7 +34,7 @@ def show() -> JSONObject | Response:
     by = request_input.choice('by', usage.PERIODS) or 'day'
     group = _group()
     rows = usage.read(account.chatbot_id, first, last, by, group)
-    if request.accept_mimetypes.best_match((JSON, CSV), JSON) == CSV:
+    if accepted.best_type((JSON, CSV)) == CSV:
         return _as_csv(rows, (by, 'direction', *group))
     return {'data': rows, 'tokens': usage.tokens_by_day(account.chatbot_id, first, last)}
 

@@ -220,6 +220,23 @@ def test_as_csv(backend):
     assert backend.get(f'/usage?chatbot_id={CHATBOT}', headers={'Accept': '*/*'}).json['data']
 
 
+@pytest.mark.parametrize(
+    ('accepted', 'given'),
+    [
+        ('text/csv; charset=utf-8', 'text/csv'),
+        ('TEXT/CSV;header=present', 'text/csv'),
+        ('text/csv; charset=utf-8; q=0.9, application/json; q=0.1', 'text/csv'),
+        ('text/csv;q=0.9,*/*;q=0.1', 'text/csv'),
+        ('application/json; charset=utf-8, text/csv; q=0.5', 'application/json'),
+        ('text/csv; charset=utf-8; q=0', 'application/json'),
+        ('text/html', 'application/json'),
+    ],
+)
+def test_parameters_of_an_accepted_type_do_not_matter(backend, accepted, given):
+    answer = backend.get(f'/usage?chatbot_id={CHATBOT}', headers={'Accept': accepted})
+    assert (answer.status_code, answer.mimetype) == (200, given)
+
+
 @pytest.mark.parametrize('begin', ['=', '+', '-', '@', '\t', '\r'])
 def test_no_cell_is_a_formula(backend, begin):
     log(at=DAY, category=f'{begin}1+1')

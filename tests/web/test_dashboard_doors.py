@@ -263,8 +263,9 @@ def test_what_is_no_page_is_one_that_says_so(person):
     wrong = person.get('?nonsense=<b>')
     assert wrong.status_code == 422
     assert 'nonsense' in wrong.text
-    as_json = person.get('/nowhere', headers={'Accept': 'application/json'})
-    assert (as_json.status_code, as_json.json['code']) == (404, 'not_found')
+    for accepted in ('application/json', 'application/json; charset=utf-8'):
+        as_json = person.get('/nowhere', headers={'Accept': accepted})
+        assert (as_json.status_code, as_json.json['code']) == (404, 'not_found')
 
 
 def test_the_database_is_away_and_the_page_says_so(person, monkeypatch):

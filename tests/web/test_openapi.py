@@ -175,8 +175,9 @@ def test_the_page_takes_nothing_from_outside_and_nothing_that_stands_in_it(backe
 
 def test_a_stranger_gets_a_field_for_a_key_and_a_program_its_refusal(application):
     client = application.test_client()
-    page = client.get('/whatsapp-cloud/docs', headers={'Accept': 'text/html,*/*;q=0.8'})
-    assert (page.status_code, page.mimetype) == (401, 'text/html')
+    for accepted in ('text/html; charset=utf-8', 'text/html,*/*;q=0.8'):
+        page = client.get('/whatsapp-cloud/docs', headers={'Accept': accepted})
+        assert (page.status_code, page.mimetype) == (401, 'text/html')
     assert 'data-key="asked"' in page.text
     assert 'Content-Security-Policy' in page.headers
     for path in ('docs', 'docs/errors', 'openapi.json'):

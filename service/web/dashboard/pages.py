@@ -8,7 +8,7 @@ from typing import Any
 from flask import Blueprint, Response, g, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response as AnyResponse
 
-from service.web import auth, bodies, responses
+from service.web import accepted, auth, bodies, responses
 from service.web.dashboard import dashboard_session, static_files
 from service.web.dashboard.dashboard_session import PATH
 from service.web.request_input import check_query
@@ -86,7 +86,7 @@ def done(location: str, text: str, tone: str = 'good') -> AnyResponse:
 
 def is_for_script() -> bool:
     """Whether a page's script asks, which shows a refusal itself."""
-    return request.accept_mimetypes.best_match([HTML, JSON]) == JSON
+    return accepted.best_type((HTML, JSON)) == JSON
 
 
 def here(**changes: object) -> str:
