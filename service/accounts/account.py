@@ -195,8 +195,15 @@ class Account(Model):
 
     @classmethod
     def _to_columns(cls, data: dict[str, Any]) -> dict[str, Any]:
-        """The columns for what a caller sends; secrets are encrypted, in columns of their own."""
-        row = {name: value for name, value in data.items() if name != 'responder'}
+        """The columns for what a caller sends; secrets are encrypted, in columns of their own.
+
+        What is null gets its default back, which is null of most.
+        """
+        row = {
+            name: getattr(cls, name).default if value is None else value
+            for name, value in data.items()
+            if name != 'responder'
+        }
         if 'responder' in data:
             responder = dict(data['responder'] or {})
             secrets = [responder.pop(name, None) for name in cls.RESPONDER_SECRETS]

@@ -81,6 +81,11 @@ def days() -> fields.Integer:
     return fields.Integer(strict=True, validate=limits, allow_none=True, load_default=None)
 
 
+def whole(least: int, most: int) -> fields.Integer:
+    """A field: a whole number within limits; null: the default."""
+    return fields.Integer(strict=True, validate=validate.Range(least, most), allow_none=True)
+
+
 def keyword_list() -> 'fields.List[Any]':
     """A field: the words that an account takes for STOP, or for START; null: the default words."""
     return fields.List(
@@ -97,7 +102,7 @@ class RetentionSchema(Body):
 
 
 class AccountSchema(Body):
-    """A new account."""
+    """A new account. What need not be given may be null: the default, and of a change, too."""
 
     chatbot_id = fields.String(required=True, validate=chatbot_id_form)
     phone_number_id = Pasted(required=True, validate=number_id_form)
@@ -108,15 +113,17 @@ class AccountSchema(Body):
     )
     app_secret = Pasted(validate=[validate.Length(max=255), token_form], allow_none=True)
     name = Text(allow_none=True)
-    max_mps = fields.Integer(strict=True, validate=validate.Range(1, 1000), allow_none=True)
-    on_unknown = fields.String(validate=validate.OneOf(['resend', 'fail']))
-    read_receipts = fields.String(validate=validate.OneOf(['none', 'read', 'typing']))
+    max_mps = whole(1, 1000)
+    on_unknown = fields.String(validate=validate.OneOf(['resend', 'fail']), allow_none=True)
+    read_receipts = fields.String(
+        validate=validate.OneOf(['none', 'read', 'typing']), allow_none=True
+    )
     opt_out_words = keyword_list()
     opt_in_words = keyword_list()
     quiet_seconds = fields.Float(validate=validate.Range(0, 30), allow_none=True)
-    reply_ttl_seconds = fields.Integer(strict=True, validate=validate.Range(1, 86_400))
-    max_turns_a_day = fields.Integer(strict=True, validate=validate.Range(1, 10_000))
-    pause_minutes = fields.Integer(strict=True, validate=validate.Range(0, MAX_MINUTES))
+    reply_ttl_seconds = whole(1, 86_400)
+    max_turns_a_day = whole(1, 10_000)
+    pause_minutes = whole(0, MAX_MINUTES)
     fallback_text = Text(maximum=TEXT_LIMIT, allow_none=True)
     monthly_budget = fields.Float(validate=validate.Range(0.01, 1_000_000_000), allow_none=True)
     responder = fields.Nested(ResponderSchema, allow_none=True)

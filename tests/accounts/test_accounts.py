@@ -14,6 +14,7 @@ from redis import Redis
 from service.accounts.account import Account
 from service.runtime import encryption
 from service.runtime.db import connection
+from service.web.account_schemas import AccountSchema
 from tests.people import CHATBOT, CUSTOMER, envelope, sql, status_of, text_message
 from tests.stack import PHONE_NUMBER_ID, ROOT
 
@@ -171,6 +172,55 @@ def test_an_update_changes_what_it_names_and_keeps_the_rest(backend):
         'fail',
     )
     assert stored() == before
+
+
+OPTIONAL = {
+    'waba_id': '880011223344557',
+    'app_secret': 'x' * 32,
+    'webhook_verify_token': 'word',
+    'name': 'Acme',
+    'max_mps': 5,
+    'on_unknown': 'fail',
+    'read_receipts': 'typing',
+    'opt_out_words': ['basta'],
+    'opt_in_words': ['volta'],
+    'quiet_seconds': 3.0,
+    'reply_ttl_seconds': 60,
+    'max_turns_a_day': 7,
+    'pause_minutes': 0,
+    'fallback_text': 'Later.',
+    'monthly_budget': 10.0,
+    'responder': {'kind': 'none'},
+    'retention': {'events_days': 1, 'text_days': 2, 'media_days': 3},
+}
+
+
+def test_null_brings_the_default_of_every_optional_field_back(backend):
+    assert {*OPTIONAL} == {
+        name for name, field in AccountSchema().fields.items() if not field.required
+    }
+    shown = backend.account()
+    when = ('created_at', 'updated_at')
+    fresh = {name: value for name, value in shown.items() if name not in when}
+    for name, value in OPTIONAL.items():
+        changed = backend.account(**{name: value})
+        assert {one: changed[one] for one in fresh} != fresh, name
+        cleared = backend.account(**{name: None})
+        assert {one: cleared[one] for one in fresh} == fresh, name
+        read = backend.get(f'/account/{CHATBOT}').json
+        assert {one: read[one] for one in fresh} == fresh, name
+
+
+def test_a_new_account_may_name_null_for_every_optional_field(backend):
+    nulls = dict.fromkeys(OPTIONAL)
+    required = {'phone_number_id': PHONE_NUMBER_ID, 'access_token': 'EAAtoken'}
+    made = backend.post('/account', {'chatbot_id': CHATBOT, **required, **nulls})
+    assert made.status_code == 201, made.text
+    (columns,) = sql(
+        'SELECT on_unknown, read_receipts, reply_ttl_seconds, max_turns_a_day, pause_minutes '
+        'FROM whatsapp_cloud_account'
+    )
+    assert tuple(columns) == ('resend', 'none', 300, 200, 720)
 
 
 def test_a_number_that_belongs_to_another_chatbot_is_409(backend):
