@@ -193,6 +193,8 @@ FOREIGN = [
     {'Origin': 'null'},
     {'Sec-Fetch-Site': 'cross-site', 'Origin': ORIGIN},
     {'Sec-Fetch-Site': 'same-site', 'Origin': ORIGIN},
+    {'Sec-Fetch-Site': 'none', 'Origin': ''},
+    {'Sec-Fetch-Site': '', 'Origin': ''},
 ]
 
 
@@ -205,6 +207,24 @@ def test_another_sites_form_is_refused(application, person, headers):
         assert person.post(path, word, headers=headers).status_code == 400, path
     assert person.open('/logout', 'POST', data=word).status_code == 400  # says nothing of itself
     assert person.get().status_code == 200
+
+
+@pytest.mark.parametrize('headers', [{'Sec-Fetch-Site': 'cross-site'}, {'Origin': ''}])
+def test_one_header_that_does_not_fit_refuses_a_log_in(person, headers):
+    form = {'key': 'test-key'}
+    assert person.open('/login', 'POST', data=form, headers=headers).status_code == 400
+
+
+def test_a_program_that_says_nothing_of_its_site_may_log_in_and_send_no_other_form(
+    application, person
+):
+    answer = person.open('/login', 'POST', data={'key': 'test-key'})
+    assert (answer.status_code, answer.location) == (303, PATH)
+    assert person.open('/login', 'POST', data={'key': 'wrong'}).status_code == 401
+    assert person.get().status_code == 200
+    word = {'csrf': person.csrf()}
+    for path, _ in pages(application, 'POST'):
+        assert person.open(path, 'POST', data=word).status_code == 400, path
 
 
 def test_a_form_without_the_word_of_this_log_in_is_refused(application, person):

@@ -146,6 +146,15 @@ def check_origin() -> None:
         raise BadRequest(FOREIGN)
 
 
+def check_login_origin() -> None:
+    """The same for the log-in, which a program may send that says nothing of where it comes from.
+
+    Such a form is no other site's, since a browser's POST always says it, and it brings a key.
+    """
+    if 'Sec-Fetch-Site' in request.headers or 'Origin' in request.headers:
+        check_origin()
+
+
 def check_form() -> None:
     """Raise BadRequest when what changes something is no form of this session's own pages.
 

@@ -41,7 +41,7 @@ def login() -> Any:
 @query_parameters('next')
 def log_in() -> Any:
     """Open a session with a key."""
-    dashboard_session.check_origin()
+    dashboard_session.check_login_origin()
     text = request.form.get('key', '').strip()
     key = key_of_text(text)
     if key is None:
