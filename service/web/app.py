@@ -72,6 +72,7 @@ def create_app() -> Flask:
     for module in API:
         app.register_blueprint(module.blueprint, url_prefix='/whatsapp-cloud')
     site.init_app(app)
+    app.wsgi_app = graph_door.OneSlash(app.wsgi_app)  # type: ignore[method-assign]
     app.url_map.converters['graph_version'] = graph_door.GraphVersion
     for module in GRAPH_DOOR:
         below = f'{module.blueprint.name}_below'

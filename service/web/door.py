@@ -51,13 +51,13 @@ CALL_THREADS = 32  # for calls that are handed on to Meta
 WEBHOOK_START = re.compile(rb'POST /whatsapp-cloud/webhook[/ ]')  # who sends it need not have a key
 FILE_START = re.compile(
     rb'GET (?:/whatsapp-cloud/(?:messages/[^/? ]+/media|media/[^/? ]+/content)'
-    rb'|(?:/graph)?/v[0-9.]+/[^/? ]+/content)[? ]'
+    rb'|(?:/+graph)?/+v[0-9.]+/+[^/? ]+/+content)[? ]'
 )
 # What is handed on to Meta: all of the Graph door but messages, which wait without a thread.
 CALL_START = re.compile(
-    rb'(?!POST (?:/graph)?/v[0-9.]+/[^/? ]+/messages/?[? ])[A-Z]+ (?:/graph)?/v[0-9.]+/'
+    rb'(?!POST (?:/+graph)?/+v[0-9.]+/+[^/? ]+/+messages/*[? ])[A-Z]+ (?:/+graph)?/+v[0-9.]+/'
 )
-GRAPH_START = re.compile(rb'[A-Z]+ (?:/graph)?/v[0-9.]+/')
+GRAPH_START = re.compile(rb'[A-Z]+ (?:/+graph)?/+v[0-9.]+/')
 NOT_HTTP = (400, 'The request is not HTTP/1.1 as it has to be.')
 PARSE_ERRORS = {
     LimitRequestLine: (414, 'The first line of the request is too long.'),

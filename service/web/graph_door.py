@@ -5,6 +5,8 @@ graph_files.py); what is refused is refused in Meta's form (graph_errors.py).
 """
 
 import re
+from collections.abc import Iterable
+from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from flask import Blueprint
 from werkzeug.routing import BaseConverter
@@ -13,11 +15,30 @@ from service.accounts.account import Account
 from service.runtime.errors import BadRequest, NotFound
 from service.web.auth import current_key, guard
 
+# Of this door, however many slashes stand together.
+DOOR_PATH = re.compile(r'(?:/+graph)?/+v[0-9]+\.[0-9]+(?:/|\Z)')
+SLASHES = re.compile('/+')
 NAME = re.compile(r'[A-Za-z0-9_.-]{1,255}')  # of an object or an edge in a path
 NO_OBJECT = (
     "Unsupported request. Object with ID '{}' does not exist, cannot be loaded due to missing "
     'permissions, or does not support this operation.'
 )
+
+
+class OneSlash:
+    """WSGI: a path of this door with slashes that stand together is served as if they were one.
+
+    A client whose base address ends in a slash asks so, and few follow the redirect of a POST.
+    """
+
+    def __init__(self, application: WSGIApplication) -> None:
+        self.application = application
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        path = environ.get('PATH_INFO', '')
+        if '//' in path and DOOR_PATH.match(path):
+            environ['PATH_INFO'] = SLASHES.sub('/', path)
+        return self.application(environ, start_response)
 
 
 class GraphVersion(BaseConverter):

@@ -4,13 +4,16 @@ import hashlib
 import io
 import json
 import time
+from contextlib import closing
+from http.client import HTTPConnection
 from types import SimpleNamespace
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import pytest
 import requests
 
 from service.web import graph_hand_on
+from service.web.door import CALL_START, FILE_START, GRAPH_START
 from tests.files import FileServer
 from tests.people import WABA, envelope, sql, text_message
 from tests.stack import PHONE_NUMBER_ID
@@ -258,11 +261,50 @@ def test_what_is_no_address_of_metas_is_refused_in_its_form_too(graph):
 
 def test_a_doubled_slash_leads_nobody_from_https_to_http(graph):
     headers = {'X-Forwarded-Proto': 'https'}
-    url = f'{graph.url}/v26.0//{PHONE_NUMBER_ID}?fields=id'
+    url = f'{graph.url}/whatsapp-cloud//accounts?limit=1'
     answer = requests.get(url, headers=graph.headers | headers, allow_redirects=False, timeout=30)
-    location = f'/v26.0/{PHONE_NUMBER_ID}?fields=id'
+    location = '/whatsapp-cloud/accounts?limit=1'
     assert (answer.status_code, answer.headers['Location'], answer.text) == (308, location, '')
-    assert requests.get(url, headers=graph.headers, timeout=30).json()['id'] == PHONE_NUMBER_ID
+    assert requests.get(url, headers=graph.headers, timeout=30).json()['data']
+
+
+BEGINNINGS = ('//v26.0/', '/v26.0//', '/graph//v26.0/', '//graph///v26.0//')
+
+
+@pytest.mark.parametrize('beginning', BEGINNINGS)
+def test_slashes_that_stand_together_are_one(graph, beginning):
+    def ask(method, path, **options):
+        # By hand: urllib3 would make one slash of those that a path begins with.
+        headers = graph.headers | options.pop('headers', {})
+        with closing(HTTPConnection(urlsplit(graph.url).netloc, timeout=30)) as connection:
+            connection.request(method, f'{beginning}{path}', headers=headers, **options)
+            answer = connection.getresponse()
+            return answer.status, json.loads(answer.read())
+
+    status, answer = ask('GET', f'{PHONE_NUMBER_ID}?fields=id')
+    assert (status, answer['id']) == (200, PHONE_NUMBER_ID)
+    message = {'messaging_product': 'whatsapp', 'to': '5511', 'text': {'body': ''}}
+    for path in (f'{PHONE_NUMBER_ID}/messages', f'{PHONE_NUMBER_ID}//messages//'):
+        status, answer = ask('POST', path, body=json.dumps(message))
+        assert (status, answer['error']['code']) == (400, 131009), path
+        status, answer = ask('POST', path, headers={'Authorization': 'Bearer wrong'})
+        assert (status, answer['error']['code']) == (401, 190), path
+    status, answer = ask('GET', f'{PHONE_NUMBER_ID}//no_such_edge')
+    assert (status, answer['error']['code']) == (404, 100)
+    status, answer = ask('PUT', PHONE_NUMBER_ID)
+    assert (status, answer['error']['code']) == (405, 100)
+    status, answer = ask('GET', '../' + PHONE_NUMBER_ID)
+    assert (status, answer['error']['code']) == (404, 100)
+
+
+@pytest.mark.parametrize('beginning', BEGINNINGS)
+def test_the_door_gives_such_a_path_to_the_threads_of_its_kind(beginning):
+    for path in ('1/messages', '1//messages', '1/messages//?a=b'):
+        assert not CALL_START.match(f'POST {beginning}{path} HTTP/1.1'.encode())
+    for path in ('1/media', '1/messages/x', '1'):
+        assert CALL_START.match(f'POST {beginning}{path} HTTP/1.1'.encode())
+    assert FILE_START.match(f'GET {beginning}1//content HTTP/1.1'.encode())
+    assert GRAPH_START.match(f'GET {beginning} HTTP/1.1'.encode())
 
 
 @pytest.mark.parametrize('behave', [never, too_much])
