@@ -111,7 +111,10 @@ def _check(chatbot_id: str, wanted: JSONObject) -> JSONObject:
 
 def _for_us(given: JSONObject) -> tuple[JSONObject, JSONObject]:
     """The body as our schema wants it, unchecked where Meta may know more than we do; the rest."""
-    wanted = {name: value for name, value in given.items() if value is not None}
+    context = given.get('context')
+    if isinstance(context, dict):
+        given = {**given, 'context': _without_nulls(context) or None}  # an empty one quotes nothing
+    wanted = _without_nulls(given)
     if 'to' in wanted:
         wanted.pop('recipient', None)  # of two recipients Meta takes this one (section 4.4)
     kind = wanted.get('type')
@@ -121,6 +124,10 @@ def _for_us(given: JSONObject) -> tuple[JSONObject, JSONObject]:
     others = _unknown_of(wanted, kind)
     _require_few(others)
     return {name: value for name, value in wanted.items() if name not in others}, others
+
+
+def _without_nulls(given: JSONObject) -> JSONObject:
+    return {name: value for name, value in given.items() if value is not None}
 
 
 def _unknown_of(wanted: JSONObject, kind: object) -> JSONObject:

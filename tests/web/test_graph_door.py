@@ -46,6 +46,9 @@ BODIES = {
         'recipient': None,
         'text': {'body': 'Hi', 'preview_url': None},
     },
+    'an empty context': {**TEXT, 'context': {}},
+    'nulls in the context': {**TEXT, 'context': {'message_id': None, 'mentions': None}},
+    'an empty context as a text': {**TEXT, 'context': '{"message_id": null}'},
     'nulls in contacts': {'to': CUSTOMER, 'type': 'contacts', 'contacts': [CONTACT]},
     'contacts as a text': {'to': CUSTOMER, 'type': 'contacts', 'contacts': json.dumps([CONTACT])},
     'another object as a text': {**TEXT, 'text': '{"body": "Hi"}'},
@@ -69,6 +72,20 @@ def test_what_meta_lets_pass_passes(body, graph, stand_in):
     answer = graph.send(body)
     assert answer.status == 200, answer.json
     assert answer.json['messages'][0]['id'] == stand_in.sends()[0]['wamid']
+
+
+def test_a_quotation_keeps_its_message_whatever_else_is_null(graph, stand_in):
+    graph.send({**TEXT, 'context': {'message_id': 'wamid.X', 'forwarded': None}})
+    graph.send({**TEXT, 'context': {'message_id': None}})
+    quoting, plain = stand_in.sends()
+    assert quoting['body']['context'] == {'message_id': 'wamid.X'}
+    assert 'context' not in plain['body']
+
+
+@pytest.mark.parametrize('context', [{'message_id': ''}, {'message_id': 5}, [], 'x'])
+def test_a_context_that_quotes_nothing_by_mistake_is_refused(graph, context):
+    answer = graph.post_message({**TEXT, 'context': context})
+    assert (answer.status, answer.json['error']['code']) == (400, 131009)
 
 
 OF_TOMORROW = {
