@@ -21,7 +21,7 @@ from service.runtime.db import db
 from service.runtime.errors import Forbidden, NotFound, Unauthorized
 from service.web import bodies
 from service.web.known_keys import known_keys
-from service.web.request_input import check_query
+from service.web.request_input import check_body, check_query
 
 PREFIX = 'sha256='
 GUARDED = re.compile(r'/whatsapp-cloud/(?!webhook(/|$))|(?:/graph)?/v[0-9.]+(?:/|$)')
@@ -71,12 +71,13 @@ def guard(blueprint: Blueprint, any_query: bool = False) -> Blueprint:
     """Let in requests with a key and a known query; then give them a database connection.
 
     The connection comes last, when the body is there, so that a slow sender holds none.
-    `any_query`: what stands in the query is not ours to judge.
+    `any_query`: what stands in query and body is not ours to judge.
     """
     blueprint.before_request(require_key)
     blueprint.before_request(bodies.read)
     if not any_query:
         blueprint.before_request(check_query)
+        blueprint.before_request(check_body)
     give_connection(blueprint)
     return blueprint
 

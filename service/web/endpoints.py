@@ -103,7 +103,7 @@ def show(endpoint_id: UUID) -> JSONObject:
 def change(endpoint_id: UUID) -> JSONObject:
     """Change what is given; another address is tried at once."""
     found = _find(endpoint_id)
-    data = check_change(found, request_input.json_object())
+    data = check_change(found, request_input.optional_json_object())
     with db.atomic():
         endpoint.change(found, data)
         if 'secret' in data:

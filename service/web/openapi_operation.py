@@ -110,7 +110,8 @@ def _codes(rule: Rule, method: str, scope: str, described: Description) -> Itera
         yield from TO_GUARDED
     if method == 'POST':
         yield from WITH_BODY
-    if JSON in described.bodies:
+    takes_no_body = method == 'POST' and not described.bodies and not described.refuses_as_meta
+    if JSON in described.bodies or takes_no_body:
         yield from WITH_JSON
     if rule.arguments and scope != 'public':
         is_id = any(isinstance(one, UUIDConverter) for one in rule._converters.values())

@@ -1,9 +1,11 @@
 """What a request brings: the JSON of its body, and the parameters of its query.
 
 A view names its query parameters with `@query_parameters`. Any other is refused, because a
-misspelt filter would find everything. `check_query` runs before each view of a guarded blueprint.
+misspelt filter would find everything; so are fields where a view takes no body. `check_query` and
+`check_body` run before each view of a guarded blueprint.
 """
 
+import re
 import uuid
 from collections.abc import Callable, Collection, Iterable
 from datetime import datetime
@@ -19,6 +21,7 @@ from service.runtime.untrusted import UNSTORABLE, is_deep
 NAME_SHOWN = 100  # characters of a parameter's name that an answer repeats
 PARAMETER_MAX = 2000  # characters
 BODY_TOO_DEEP = 'The body is nested too deeply.'
+SAYS_NOTHING = re.compile(rb'\s*(?:\{\s*\}\s*)?')  # a body
 View = TypeVar('View', bound=Callable[..., Any])
 
 
@@ -117,5 +120,15 @@ def json_object() -> dict[str, Any]:
 
 
 def optional_json_object() -> dict[str, Any]:
-    """The body as a dict, empty when there is no body."""
-    return json_object() if request.get_data() else {}
+    """The body as a dict, empty when there is no body, or one that says nothing, of any type."""
+    return {} if SAYS_NOTHING.fullmatch(request.get_data()) else json_object()
+
+
+def check_body() -> None:
+    """Refuse the fields of a body where the view of this POST takes none. Raises as json_object."""
+    view: Any = current_app.view_functions[request.endpoint or '']
+    if request.method != 'POST' or view.description.bodies:
+        return
+    if given := optional_json_object():
+        problems = {name[:NAME_SHOWN]: ['Unknown field. None is known here.'] for name in given}
+        raise Invalid('The body has fields, and none is known here; see errors.', problems)
