@@ -16,6 +16,10 @@ MARKS = (
 )  # for variants, and tags: nothing of their own
 UNSEEN_KINDS = frozenset(('Cc', 'Cf', 'Zs', 'Zl', 'Zp'))
 
+# Apostrophes that Unicode calls letters: of Ukrainian, of Hawaiian and Uzbek, of languages of
+# Mexico. People write the plain ones in their place.
+LETTER_APOSTROPHES = 'ʼʻꞌ'
+
 
 def is_visible(text: str) -> bool:
     """Whether a person sees anything of a text.

@@ -1,12 +1,16 @@
 """Pure: the words of a text by which it is found, and those of a search.
 
-Case, accents and widths of letters do not matter: "Ação", "ACAO" and "ａｃａｏ" are one word. Of
+Case, accents and widths of letters do not matter: "Ação", "ACAO" and "ａｃａｏ" are one word. An
+apostrophe stands between two words, whichever of its many signs is written: "п'ять", "пʼять". Of
 scripts that put no blanks between words each two neighbours are a word. An emoji is one, too.
 """
 
 import re
 import unicodedata
+from collections.abc import Mapping
 from functools import lru_cache
+
+from service.content.characters import LETTER_APOSTROPHES
 
 MAX_TEXT = 32_768  # characters that are looked at: as many as a template can have
 MAX_WORD = 40  # characters of a word that count
@@ -21,6 +25,9 @@ LOOKALIKES: dict[int, int | str | None] = {
     **str.maketrans('øłđðħıŧŋىیکة', 'olddhitnييكه', 'ـ'),
     **{ord('æ'): 'ae', ord('œ'): 'oe', ord('þ'): 'th'},
 }
+# As earlier versions did, whose words are stored: they took such an apostrophe for a letter.
+LETTERS_BEFORE = dict(LOOKALIKES)
+LOOKALIKES |= dict.fromkeys(map(ord, LETTER_APOSTROPHES), ' ')
 # Thai and Lao, Burmese, Khmer, kana, Han.
 UNSPACED = (
     '\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3005-\u3007\u3040-\u30ff\u31f0-\u31ff\u3400-\u4dbf'
@@ -52,8 +59,17 @@ def words(text: str) -> list[str]:
 
 def wanted_words(text: str) -> list[str]:
     """The words of a search in their order; of the last one the beginning is enough."""
+    return _wanted(_letters(text))
+
+
+def formerly_wanted_words(text: str) -> list[str]:
+    """The same as of earlier versions, which stored the words of their messages so."""
+    return _wanted(_letters(text, LETTERS_BEFORE))
+
+
+def _wanted(letters: str) -> list[str]:
     found: dict[str, None] = {}
-    for match in WORD.finditer(_letters(text)):
+    for match in WORD.finditer(letters):
         pairs = _pairs(match[1]) if match[1] else [match[0][:MAX_WORD]]
         for word in pairs:
             found.pop(word, None)
@@ -67,13 +83,13 @@ def _pairs(run: str, *ends: str) -> list[str]:
     return list(map(''.join, zip(signs, signs[1:], strict=False))) or signs
 
 
-def _letters(text: str) -> str:
+def _letters(text: str, alike: Mapping[int, int | str | None] = LOOKALIKES) -> str:
     """A text with each letter in its plain form, and a blank for whatever is none."""
     text = text[:MAX_TEXT]
     if text.isascii():
         return NO_LETTER.sub(' ', text.lower())
     plain = unicodedata.normalize('NFKD', unicodedata.normalize('NFKD', text).casefold())
-    plain = NO_LETTER.sub(lambda found: _counts_as(found[0]), plain.translate(LOOKALIKES))
+    plain = NO_LETTER.sub(lambda found: _counts_as(found[0]), plain.translate(alike))
     return unicodedata.normalize('NFC', plain)
 
 

@@ -7,6 +7,7 @@ from enum import StrEnum
 from functools import lru_cache
 from typing import Any, NamedTuple
 
+from service.content.characters import LETTER_APOSTROPHES
 from service.runtime.untrusted import as_dict
 
 # What an account has that names none of its own: English, Spanish, Portuguese.
@@ -35,7 +36,7 @@ PRESSED_OPT_IN = (
 )  # fmt: skip
 MAX_WORDS = 50  # of an account's own, in each list
 MAX_LENGTH = 64  # characters of one of them
-BETWEEN = re.compile(r'[\W_]+')
+BETWEEN = re.compile(rf'[\W_{LETTER_APOSTROPHES}]+')
 
 
 class MarketingChoice(StrEnum):

@@ -13,7 +13,7 @@ from typing import Any
 
 from peewee import SQL
 
-from service.content.search_words import wanted_words
+from service.content.search_words import formerly_wanted_words, wanted_words
 from service.messages.message import Message
 from service.messages.message_list import MessageQuery
 from service.messages.search_vector import PLACE, owner, period
@@ -113,7 +113,9 @@ def find(
     Of the last word the beginning is enough. Without any word nothing is found.
     """
     wanted = wanted_words(text)
-    words = ' & '.join([f"'~{word}'" for word in wanted]) + ':*'
+    words = _condition(wanted)
+    if (formerly := formerly_wanted_words(text)) != wanted:  # of messages of earlier versions
+        words = f'({words}) | ({_condition(formerly)})'
     before = min(cursor or LAST_ID, scope.before)
     found: list[str] = []
     if wanted and scope.is_narrow:
@@ -124,6 +126,11 @@ def find(
             if len(found) == limit:
                 break
     return list(Message.select().where(Message.id.in_(found)).order_by(Message.id.desc()))
+
+
+def _condition(wanted: list[str]) -> str:
+    """The tsquery of words, without the place of any of them."""
+    return ' & '.join([f"'~{word}'" for word in wanted]) + ':*'
 
 
 def _looks(words: str, scope: Scope, before: str) -> Iterator[Look]:

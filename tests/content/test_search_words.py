@@ -6,7 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.content.search_words import MAX_WORD, MAX_WORDS, wanted_words, words
+from service.content.search_words import (
+    MAX_WORD,
+    MAX_WORDS,
+    formerly_wanted_words,
+    wanted_words,
+    words,
+)
 
 
 @pytest.mark.parametrize(
@@ -42,6 +48,22 @@ from service.content.search_words import MAX_WORD, MAX_WORDS, wanted_words, word
 def test_how_it_is_written_does_not_matter(written, searched):
     assert set(wanted_words(searched)) <= set(words(written))
     assert wanted_words(searched)
+
+
+APOSTROPHES = "'‘’ʼʻꞌꞋ＇"
+
+
+@pytest.mark.parametrize('text', ['п~ять сім~я', 'o~zbek', 'Hawai~i', '~okina', 'c~h', 'l~a~o'])
+def test_any_apostrophe_is_found_by_any_other(text):
+    forms = [text.replace('~', one) for one in APOSTROPHES]
+    assert len({tuple(sorted(words(form))) for form in forms}) == 1
+    assert len({tuple(wanted_words(form)) for form in forms}) == 1
+
+
+def test_words_of_earlier_versions_differ_only_with_apostrophes_that_are_letters():
+    assert formerly_wanted_words('моя Пʼять') == ['моя', 'пʼять']
+    for text in ("п'ять", 'п’ять', 'Ação', 'plain text'):
+        assert formerly_wanted_words(text) == wanted_words(text)
 
 
 def test_what_is_another_letter_to_its_readers_is_another_word():

@@ -30,6 +30,12 @@ def test_every_default_word_is_heard_in_any_case_with_and_without_accents(kind, 
     assert {normalize(word) for word in OPT_OUT}.isdisjoint(normalize(word) for word in OPT_IN)
 
 
+@pytest.mark.parametrize('said', ['Від’єднати', "від'єднати!", 'відʼєднати', 'відʻєднати'])
+def test_any_apostrophe_of_a_keyword_is_as_good_as_another(said):
+    for own in ("від'єднати", 'відʼєднати'):
+        assert match_keyword(text(said), [own], []) == ('opt_out', 'від єднати')
+
+
 @pytest.mark.parametrize(
     'said',
     [
