@@ -51,7 +51,7 @@ class ResponderSchema(Body):
     }
 
     kind = fields.String(required=True, validate=validate.OneOf(list(FIELDS)))
-    base_url = PublicURL()
+    base_url = PublicURL(secret='api_key')
     api_key = Pasted(validate=[validate.Length(max=1000), token_form])
     model = Pasted(validate=[validate.Length(1, 255), storable, wholly_visible])
     system_prompt = Text(maximum=50000)
@@ -61,7 +61,7 @@ class ResponderSchema(Body):
     images = Flag()
     extra = fields.Dict(keys=fields.String(), validate=[partial(fits_in, most=MAX_EXTRA), of_ours])
     timeout_seconds = fields.Integer(strict=True, validate=validate.Range(1, 300))
-    url = PublicURL()
+    url = PublicURL(secret='secret')
     secret = Pasted(validate=[validate.Length(1, 1000), webhook_secret])
 
     @validates_schema

@@ -58,7 +58,7 @@ SECRET_SCHEMAS: dict[str, Body] = {'events': SecretSchema(), 'relay': RelaySecre
 class EndpointSchema(Body):
     """A new endpoint."""
 
-    url = PublicURL(required=True)
+    url = PublicURL(secret='secret', required=True)
     kind = fields.String(load_default='events', validate=validate.OneOf(KINDS))
     chatbot_id = fields.String(validate=chatbot_id_form, allow_none=True, load_default=None)
     types = types()
@@ -84,7 +84,7 @@ def check_for_kind(kind: str, data: dict[str, Any]) -> None:
 class ChangeSchema(Body):
     """A change of an endpoint: what is left out stays."""
 
-    url = PublicURL()
+    url = PublicURL(secret='secret')
     kind = fields.String(validate=validate.OneOf(KINDS))
     chatbot_id = fields.String(allow_none=True)
     types = types()

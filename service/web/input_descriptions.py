@@ -54,7 +54,7 @@ ABOUT = {
     'assignee': 'The person who has it.',
     'answer': 'What the customer wrote meanwhile is answered now.',
     'typing': 'Show the business typing as well.',
-    'url': 'http or https; it must lead to a public address.',
+    'url': 'http or https, without a password; it must lead to a public address.',
     'types': 'Of which types; null: of all.',
     'secret': 'Signs what is sent. Left out, one is made and shown once.',
     'description': 'For you.',

@@ -18,6 +18,10 @@ CHATBOT_ID = re.compile(r'\A(?!\.{1,2}\Z)[A-Za-z0-9._@:+-]{1,255}\Z')
 TEMPLATE_NAME = re.compile(r'\A[a-z0-9_]{1,512}\Z')
 # It becomes a header. Quotes at its beginning were copied with it by mistake.
 ACCESS_TOKEN = re.compile(r'\A(?!["\'])[!-~]{1,4096}\Z')
+USER_INFO = (
+    'No user or password may stand before the host: this address is shown again. '
+    'A secret belongs into "{}", which never is.'
+)
 SECRET_BYTES = 12  # of a webhook secret, decoded; Standard Webhooks advises 24 to 64
 YEARS = range(1970, 9999)  # a change of the offset never leads out of the calendar
 
@@ -56,16 +60,30 @@ class PastedURL(Pasted, fields.URL):
 
 
 class PublicURL(PastedURL):
-    """The same that leads to a public address, as far as its name can be resolved now."""
+    """The same that leads to a public address, as far as its name can be resolved now.
+
+    It is shown again, so no password stands in it. `secret`: the field that one belongs into.
+    """
+
+    def __init__(self, secret: str, required: bool = False) -> None:
+        super().__init__(required=required)
+        self.secret = secret
 
     def _deserialize(self, value: object, attr: str | None, data: object, **options: object) -> str:
         url = super()._deserialize(value, attr, data, **options)
+        if _has_user_info(url):
+            raise ValidationError(USER_INFO.format(self.secret))
         try:
             with no_connection():
                 public_address.check_url(url)
         except public_address.NotPublic as problem:
             raise ValidationError(f'{problem}') from None
         return url
+
+
+def _has_user_info(url: str) -> bool:
+    authority = re.split(r'[/?#\\]', url.partition('//')[2], maxsplit=1)[0]
+    return '@' in authority
 
 
 class Timestamp(fields.AwareDateTime):

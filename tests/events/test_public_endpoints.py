@@ -53,6 +53,20 @@ def hear(meta, workers, wamid='wamid.A'):
 
 
 @pytest.mark.parametrize('kind', ['events', 'relay'])
+def test_an_address_with_user_info_is_refused(backend, listener, kind):
+    url = 'https://user:PASS@8.8.8.8/hook'
+    made = create(backend, URL, kind=kind).json
+    for refused in (
+        create(backend, url, kind=kind),
+        backend.post(f'/endpoints/{made["id"]}', {'url': url}),
+    ):
+        assert (refused.status_code, list(refused.json['errors'])) == (422, ['url'])
+        assert '"secret"' in refused.json['errors']['url'][0]
+        assert 'PASS' not in refused.text
+    assert backend.get(f'/endpoints/{made["id"]}').json['url'] == URL
+
+
+@pytest.mark.parametrize('kind', ['events', 'relay'])
 @pytest.mark.parametrize('url', PRIVATE)
 def test_a_private_address_is_refused(backend, listener, url, kind):
     refused = create(backend, url, kind=kind)

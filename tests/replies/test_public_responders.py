@@ -1,11 +1,12 @@
 """A responder of an account has a public address: when it is saved, and whenever it is asked."""
 
+import json
 import socket
 
 import pytest
 
 from tests.own_service import Platform
-from tests.people import PHONE_NUMBER_ID, envelope, text_message
+from tests.people import PHONE_NUMBER_ID, envelope, sql, text_message
 
 TITLE = 'the responder has no public address, and ALLOW_PRIVATE_URLS is not set'
 
@@ -76,6 +77,34 @@ def test_a_private_address_is_refused_by_the_name_of_its_field(backend, guarded,
 def test_a_public_address_is_saved(backend, guarded):
     assert save(backend, kind='http', url='https://8.8.8.8/reply').status_code == 201
     assert save(backend, kind='http', url='https://not-yet.example/reply').status_code == 200
+
+
+@pytest.mark.parametrize('user', ['user:PASS', 'PASS', ':PASS', 'a%40b:PASS', ''])
+def test_an_address_with_user_info_is_refused_and_says_where_the_secret_belongs(backend, user):
+    for name, responder, secret in (
+        ('url', {'kind': 'http', 'url': f'https://{user}@8.8.8.8/reply'}, '"secret"'),
+        ('base_url', {'kind': 'openai', 'base_url': f'https://{user}@8.8.8.8'}, '"api_key"'),
+    ):
+        answer = save(backend, **responder)
+        assert answer.status_code == 422
+        (sentence,) = answer.json['errors'][f'responder.{name}']
+        assert 'password' in sentence
+        assert secret in sentence
+        assert 'PASS' not in answer.text
+    good = save(backend, kind='http', url='https://8.8.8.8/@reply?to=a@b:c#d@e')
+    assert good.status_code == 201
+
+
+def test_an_address_with_user_info_of_before_is_asked_as_before(backend, meta, workers, service):
+    url = service.url.replace('http://', 'http://user:pass@')
+    assert save(backend, kind='http', url=service.url).status_code == 201
+    sql(
+        'UPDATE whatsapp_cloud_account SET responder = %s', json.dumps({'kind': 'http', 'url': url})
+    )
+    renamed = backend.post('/account', {'chatbot_id': 'acme', 'name': 'New name'})
+    assert renamed.json['responder']['url'] == url
+    hear(meta, workers)
+    assert len(service.asks) == 1
 
 
 @pytest.mark.parametrize('kind', ['http', 'openai'])
