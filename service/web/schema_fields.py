@@ -8,8 +8,8 @@ from marshmallow import ValidationError, fields, validate
 
 from service.content.fields import MAX_LINK, storable, visible
 from service.runtime import public_address
-from service.runtime.config import UNSEEN
 from service.runtime.db import no_connection
+from service.runtime.env_values import UNSEEN
 from service.runtime.ids import ID
 
 NUMBER_ID = re.compile(r'\A[A-Za-z0-9_-]{1,64}\Z')  # it becomes part of a URL

@@ -237,7 +237,7 @@ def test_a_relative_directory_is_of_the_working_directory(setting, monkeypatch, 
 
 def test_without_boto3_the_process_says_what_to_install(monkeypatch):
     monkeypatch.setenv('MEDIA_URL', 's3://bucket')
-    monkeypatch.setattr('service.runtime.config.find_spec', lambda name: None)
+    monkeypatch.setattr('service.runtime.env_values.find_spec', lambda name: None)
     settings.forget()
     with pytest.raises(ConfigError, match=r'^MEDIA_URL .*boto3.*requirements-s3\.txt'):
         _ = settings.MEDIA_URL

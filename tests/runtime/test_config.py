@@ -14,12 +14,12 @@ from honcho.environ import parse_procfile
 
 from service.runtime.config import (
     NEEDED_BY,
-    PLACEHOLDERS,
     REQUIRED,
     VARIABLES,
     ConfigError,
     settings,
 )
+from service.runtime.env_values import PLACEHOLDERS
 from tests.stack import ROOT
 from tests.stack.procfile import child_environ
 

@@ -119,7 +119,7 @@ def test_it_is_on_where_the_environment_says_so(setting):
 
 
 def test_a_package_that_is_missing_is_named(setting, monkeypatch):
-    monkeypatch.setattr('service.runtime.config.find_spec', lambda name: None)
+    monkeypatch.setattr('service.runtime.env_values.find_spec', lambda name: None)
     setting('OTEL_EXPORTER_OTLP_ENDPOINT', 'http://127.0.0.1:4318')
     setting('SENTRY_DSN', 'https://key@sentry.example.com/1')
     for name in ('OTEL_EXPORTER_OTLP_ENDPOINT', 'SENTRY_DSN'):
