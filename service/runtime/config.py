@@ -2,7 +2,8 @@
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from service.runtime.env_values import (
     auto_or_no,
@@ -142,3 +143,14 @@ def check(process: str) -> None:
                 getattr(settings, name)
     except ConfigError as error:
         sys.exit(str(error))
+
+
+@contextmanager
+def hidden(name: str) -> Iterator[None]:
+    """Keep a variable from what runs within the block: some packages read it as they load."""
+    value = os.environ.pop(name, None)
+    try:
+        yield
+    finally:
+        if value is not None:
+            os.environ[name] = value

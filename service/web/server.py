@@ -1,7 +1,8 @@
-"""gunicorn's settings: `gunicorn -c python:service.web.server wsgi:app`."""
+"""gunicorn's settings: `python -m service.web.gunicorn -c python:service.web.server wsgi:app`."""
 
 import os
 import socket
+import sys
 import threading
 from typing import Any
 
@@ -49,6 +50,14 @@ def when_ready(server: Any) -> None:
 def post_fork(server: Any, worker: Any) -> None:
     """gunicorn's hook: let a worker know what its master heard before the worker listened."""
     worker.heard_before = server.SIG_QUEUE
+
+
+def pre_exec(server: Any) -> None:
+    """gunicorn's hook at SIGUSR2: start the next master as this one was started.
+
+    Of `python -m` gunicorn would make the path of the file, beside which ours hide its own modules.
+    """
+    server.START_CTX['args'] = [sys.executable, *sys.orig_argv[1:]]
 
 
 def worker_exit(server: Any, worker: Any) -> None:

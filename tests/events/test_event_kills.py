@@ -18,7 +18,7 @@ from tests.stack import free_port, wait_until
 CONVERSATIONS, TEXTS, IN_ONE = 40, 50, 5
 TELLERS = 2
 ENTRIES = {
-    'web': 'gunicorn -c python:service.web.server wsgi:app',
+    'web': 'python -m service.web.gunicorn -c python:service.web.server wsgi:app',
     'incoming': 'python -m workers incoming',
     'clock': 'python -m workers clock',
 }

@@ -36,6 +36,8 @@ MALFORMED = [
     ('web', 'ENCRYPTION_KEYS', 'not-a-key'),
     ('web', 'DATABASE_URL', 'mysql://x/y'),
     ('web', 'API_KEYS', ' , '),
+    ('web', 'WEB_CONCURRENCY', 'two'),
+    ('web', 'WEB_CONCURRENCY', '2.5'),
     ('worker_send', 'SEND_RATE', 'fast'),
     ('worker_incoming', 'AI_BASE_URL', 'ai.test'),
     ('worker_incoming', 'ALLOW_PRIVATE_URLS', 'true'),

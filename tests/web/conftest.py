@@ -34,16 +34,19 @@ def connect(web, backend):
 
 @pytest.fixture
 def start(schema, backend, tmp_path):
-    """start(workers=…, port=…, wait=…, env=…): web processes of this test; with .port, .master."""
+    """start(workers=…, port=…, wait=…, env=…, command=…): web processes of this test.
+
+    With .port and .master.
+    """
     backend.account()
     started = []
 
-    def start(workers=1, port=None, wait=True, env=None):
+    def start(workers=1, port=None, wait=True, env=None, command=None):
         processes = Processes(tmp_path / str(len(started)), {'WEB_CONCURRENCY': str(workers)})
         processes.port = port or free_port()
         started.append(processes)
         port = {'PORT': str(processes.port)}
-        (processes.master,) = processes.start('web', env=port | (env or {}))
+        (processes.master,) = processes.start('web', env=port | (env or {}), command=command)
         if wait:
             wait_until(lambda: serves(processes), 30, message=lambda: processes.logs('web'))
         return processes
