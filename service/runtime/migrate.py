@@ -16,7 +16,7 @@ from psycopg2.extensions import connection, cursor
 from service.runtime import config, logs, table_locks
 from service.runtime.config import settings
 from service.runtime.db import CONNECT as CONNECTION
-from service.runtime.db import fetch, reason
+from service.runtime.db import fetch, reason, sqlstate
 from service.runtime.session import Cursor
 
 log = logging.getLogger(__name__)
@@ -26,6 +26,7 @@ CREATE TABLE IF NOT EXISTS schema_version (
     version integer PRIMARY KEY, applied_at timestamptz NOT NULL DEFAULT now())
 """
 CONNECT: dict[str, Any] = CONNECTION | {'application_name': 'whatsapp-gateway release'}
+NOT_THERE_YET = ('42P01', '42703')  # sqlstates: no such table, no such column
 CONNECT_PATIENCE = 60  # seconds that a release waits for PostgreSQL
 
 
@@ -75,6 +76,11 @@ def missing() -> str | None:
     if version < needed():
         return f'of version {version}, {needed()} is needed: run the release'
     return None
+
+
+def is_behind(error: Exception) -> bool:
+    """Whether a statement failed for want of a table or column, which a release has to bring."""
+    return sqlstate(error) in NOT_THERE_YET
 
 
 def upgrade() -> tuple[int, int]:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from email.utils import formatdate
 from queue import Empty, SimpleQueue
 
-from service.runtime import metrics, timetable
+from service.runtime import metrics, migrate, timetable
 from service.runtime.config import settings
 from service.runtime.db import reason
 from service.runtime.queues import INCOMING, wake
@@ -25,7 +25,7 @@ from service.web.auth import verified_digest
 from service.web.bodies import BODY_LIMIT
 from service.web.callers import Caller
 from service.web.health import commit
-from service.web.responses import database_away
+from service.web.responses import RUN_THE_RELEASE, database_away
 from service.web.webhook import STORED, known_secrets
 from service.webhooks.inbox import SignedBody, store_events
 
@@ -207,9 +207,12 @@ def _store(webhooks: list[Webhook]) -> AnswerParts:
             'request_ids': [one.request_id for one in webhooks[:MAX_LOGGED_IDS]],
             'reason': reason(error),
         }
-        log.error('webhooks not stored', exc_info=error, extra=extra)
+        if migrate.is_behind(error):
+            log.warning(RUN_THE_RELEASE, extra=extra)
+        else:
+            log.error('webhooks not stored', exc_info=error, extra=extra)
         FAILED.inc(len(webhooks))
-        problem = database_away()
+        problem = database_away(error)
         content_type = 'application/problem+json'
         return answer('503 Service Unavailable', problem, content_type, 'Retry-After: 2')
     return answer('200 OK', 'OK', 'text/plain; charset=utf-8')

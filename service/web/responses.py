@@ -14,8 +14,8 @@ from peewee import PeeweeException
 from playhouse.pool import MaxConnectionsExceeded
 from werkzeug.exceptions import HTTPException
 
-from service.runtime import logs, strict_json
-from service.runtime.db import CONNECTION_LOST, close_idle_if_lost, reason
+from service.runtime import logs, migrate, strict_json
+from service.runtime.db import CONNECTION_LOST, close_idle_if_lost, reason, sqlstate
 from service.runtime.errors import CODES, GatewayError, Unavailable
 from service.runtime.timestamps import to_rfc3339
 from service.web import graph_errors
@@ -24,6 +24,8 @@ log = logging.getLogger(__name__)
 JSONObject = dict[str, Any]
 Answer = tuple[JSONObject, int]  # with its HTTP status
 DATABASE_AWAY = 'The database is away; nothing was stored. Try again.'
+SCHEMA_BEHIND = 'The database is not ready yet; nothing was stored. Try again.'
+RUN_THE_RELEASE = 'the tables are not those that this code needs: run the release'
 ERRORS_PAGE = '/whatsapp-cloud/docs/errors'
 HTTP_CODES = {
     404: 'not_found',
@@ -164,19 +166,26 @@ def on_http_exception(error: HTTPException) -> Response | HTTPException:
 
 
 def on_database_error(error: Exception) -> Response:
-    if not isinstance(error, (*CONNECTION_LOST, MaxConnectionsExceeded)):
+    if migrate.is_behind(error):
+        log.warning(RUN_THE_RELEASE, extra={'route': _route(), 'sqlstate': sqlstate(error)})
+    elif isinstance(error, (*CONNECTION_LOST, MaxConnectionsExceeded)):
+        log.error('database away', extra={'route': _route(), 'reason': reason(error)})
+        close_idle_if_lost(error)  # after a restart of the server each would fail a request
+    else:
         return on_unexpected_error(error)
-    log.error('database away', extra={'route': _route(), 'reason': reason(error)})
-    close_idle_if_lost(error)  # after a restart of the server each would fail a request
-    away = Unavailable(DATABASE_AWAY, code='database_away')
+    away = Unavailable(why_away(error), code='database_away')
     away.is_logged = True
     return on_gateway_error(away)
 
 
-def database_away() -> str:
+def why_away(error: Exception) -> str:
+    return SCHEMA_BEHIND if migrate.is_behind(error) else DATABASE_AWAY
+
+
+def database_away(error: Exception) -> str:
     """The body of the same answer, for code that runs outside Flask."""
     title = Unavailable.__doc__ or ''
-    return problem_body(503, title, DATABASE_AWAY, code='database_away')
+    return problem_body(503, title, why_away(error), code='database_away')
 
 
 def on_unexpected_error(error: Exception) -> Response:
