@@ -35,8 +35,22 @@ class StoredAnswer:
 
 
 def digest_of_body(body: dict[str, Any]) -> bytes:
-    """Equal for equal JSON, whatever its spaces and the order of its keys."""
-    return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).digest()
+    """Equal for equal JSON, whatever its spaces, the order of its keys and the form of numbers."""
+    return hashlib.sha256(json.dumps(_with_whole_numbers(body), sort_keys=True).encode()).digest()
+
+
+def _with_whole_numbers(value: Any) -> Any:
+    """The same JSON; a number that is whole is an integer, as 1.0 and 1e0 are to JSON."""
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, list):
+        return list(map(_with_whole_numbers, value))
+    if not isinstance(value, dict):
+        return value
+    result = {}
+    for name, part in value.items():  # no comprehension: each would count twice, as deep as it is
+        result[name] = _with_whole_numbers(part)
+    return result
 
 
 class HashedStream(io.RawIOBase):

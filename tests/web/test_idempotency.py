@@ -2,9 +2,11 @@
 
 import json
 from concurrent.futures import ThreadPoolExecutor
+from hashlib import sha256
 
 import pytest
 
+from service.web.idempotency import digest_of_body
 from tests.people import CHATBOT, Backend
 
 BODY = {
@@ -53,6 +55,23 @@ def test_bodies_are_compared_as_json_not_as_bytes(acme):
     third = raw(acme, 'k1', json.dumps(BODY).replace('Hello', '\\u0048ello'))
     assert first.json == second.json == third.json
     assert len(acme.messages()) == 1
+
+
+WHERE = {'latitude': 0, 'longitude': -46, 'name': 'Here'}
+PLACE = {'chatbot_id': CHATBOT, 'to': '+5511999990001', 'type': 'location', 'location': WHERE}
+
+
+def test_a_number_is_the_same_however_it_is_written(acme):
+    first = raw(acme, 'k1', json.dumps(PLACE))
+    for whole in ('-46.0', '-46e0', '-4.6E1'):
+        again = raw(acme, 'k1', json.dumps(PLACE).replace('-46', whole))
+        assert (again.status_code, again.json['id']) == (202, first.json['id']), whole
+    assert raw(acme, 'k1', json.dumps(PLACE).replace('-46', '-46.5')).status_code == 422
+
+
+def test_the_digest_of_a_usual_body_is_that_of_earlier_versions():
+    body = {**BODY, 'n': [1, 2.5, True, None, {'b': -0.25, 'a': 'é'}]}
+    assert digest_of_body(body) == sha256(json.dumps(body, sort_keys=True).encode()).digest()
 
 
 def test_another_body_under_the_same_key_is_422(acme):
