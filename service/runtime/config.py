@@ -14,6 +14,7 @@ from service.runtime.env_values import (
     log_level,
     media_url,
     number,
+    redis_url,
     secret,
     secrets,
     text,
@@ -35,7 +36,7 @@ REQUIRED = object()
 VARIABLES: dict[str, tuple[Callable[[str], object], object]] = {
     'DATABASE_URL': (database_url, REQUIRED),
     'DATABASE_PREPARE': (auto_or_no, 'auto'),
-    'REDIS_URL': (url('redis', 'rediss', 'unix'), REQUIRED),
+    'REDIS_URL': (redis_url, REQUIRED),
     'REDIS_TLS_VERIFY': (yes_or_no, 'yes'),
     'PORT': (number(int, 1, 65535), '8000'),
     'WEB_CONCURRENCY': (number(int, 1, 256), None),

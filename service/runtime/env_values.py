@@ -13,6 +13,7 @@ from urllib.parse import SplitResult, parse_qs, urlsplit
 from cryptography.fernet import Fernet
 from psycopg2 import ProgrammingError
 from psycopg2.extensions import parse_dsn
+from redis import ConnectionPool, RedisError
 
 PLACEHOLDERS = frozenset(
     {
@@ -121,6 +122,17 @@ def database_url(value: str) -> str:
         parse_dsn(value)
     except ProgrammingError:  # its text quotes the part, which may be the password
         told = "is not one of PostgreSQL's: see its percent signs and what stands behind the ?"
+        raise ValueError(told) from None
+    return value
+
+
+def redis_url(value: str) -> str:
+    """One of which redis-py makes a connection; nothing is connected here."""
+    value = url('redis', 'rediss', 'unix')(value)
+    try:
+        ConnectionPool.from_url(value).make_connection()
+    except (TypeError, ValueError, RedisError):  # some quote what is behind the ?
+        told = "is not one of redis-py's: see what stands behind the ?"
         raise ValueError(told) from None
     return value
 
