@@ -20,7 +20,7 @@ class NotJSON(ValueError):
 
 def loads(text: str | bytes, **options: Any) -> Any:
     """json.loads for what is to be stored. Raises ValueError or RecursionError."""
-    return json.loads(text, parse_constant=_not_json, parse_float=_finite, **options)
+    return json.loads(text, parse_constant=not_json, parse_float=_finite, **options)
 
 
 def parse_object(text: str | bytes) -> dict[str, Any]:
@@ -55,10 +55,11 @@ def cleaned(value: Any) -> Any:
     return result
 
 
-def _not_json(literal: str) -> NoReturn:
+def not_json(literal: str) -> NoReturn:
+    """What a decoder makes of NaN and the infinities. Raises ValueError."""
     raise ValueError('not a number of JSON')
 
 
 def _finite(digits: str) -> float:
     value = float(digits)
-    return value if math.isfinite(value) else _not_json(digits)
+    return value if math.isfinite(value) else not_json(digits)

@@ -11,6 +11,7 @@ from typing import Any
 
 from service.graph.error_shapes import code_in, errors_in, told_errors
 from service.messages.fact import status_type
+from service.runtime.strict_json import not_json
 from service.runtime.untrusted import (
     MAX_DEPTH,
     MAX_ID,
@@ -69,7 +70,7 @@ def _int(text: str) -> int | str:
 
 
 # json.loads would make one for each body
-DECODER = json.JSONDecoder(parse_constant=str, parse_float=_float, parse_int=_int)
+DECODER = json.JSONDecoder(parse_constant=not_json, parse_float=_float, parse_int=_int)
 
 
 def flatten(event: JsonObject, received_at: datetime | None = None, path: str = '') -> list[Item]:

@@ -189,8 +189,6 @@ def holding(value):
 
 
 ODDITIES = {
-    'NaN': 'NaN',
-    'Infinity': '-Infinity',
     'a huge float': '1e999',
     'a tiny float': '1e-999',
     'a long integer': '9' * 300,

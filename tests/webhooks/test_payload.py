@@ -41,7 +41,7 @@ odd = st.one_of(
     st.booleans(),
     st.integers(),
     st.integers(10**300, 10**301),
-    st.floats(),
+    st.floats(allow_nan=False, allow_infinity=False),
     st.text(),
     st.sampled_from(['', '\x00', '\ud83d', 'messages', 'wamid.' + 'x' * 600, '9' * 5000]),
 )
@@ -251,14 +251,25 @@ def test_another_fields_messages_and_statuses_are_no_messages_and_statuses():
 
 
 def test_numbers_that_nobody_could_write_again_stay_text():
-    event = parse(
-        b'{"a": NaN, "b": -Infinity, "c": 1e999, "d": %s, "e": 1.5, "f": 7}' % (b'9' * 5000)
-    )
-    assert event == {'a': 'NaN', 'b': '-Infinity', 'c': '1e999', 'd': '9' * 5000, 'e': 1.5, 'f': 7}
+    event = parse(b'{"c": 1e999, "d": %s, "e": 1.5, "f": 7}' % (b'9' * 5000))
+    assert event == {'c': '1e999', 'd': '9' * 5000, 'e': 1.5, 'f': 7}
 
 
 @pytest.mark.parametrize(
-    'raw', [b'', b'x', b'[]', b'"a"', b'1', b'null', b'[' * 100_000, b'\xff{}', b'{"a":1,}']
+    'raw',
+    [
+        b'',
+        b'x',
+        b'[]',
+        b'"a"',
+        b'1',
+        b'null',
+        b'[' * 100_000,
+        b'\xff{}',
+        b'{"a":1,}',
+        b'{"a":NaN}',
+        b'{"a":[-Infinity]}',
+    ],
 )
 def test_a_body_that_is_no_json_object_is_not_an_event(raw):
     with pytest.raises(NotAnEvent):

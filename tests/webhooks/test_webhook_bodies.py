@@ -83,6 +83,8 @@ UNUSABLE = {
     'a number': b'17',
     'null': b'null',
     'a single NaN': b'NaN',
+    'a NaN within': json.dumps(GOOD)[:-1].encode() + b', "a": NaN}',
+    'an infinity within': json.dumps(GOOD)[:-1].encode() + b', "a": -Infinity}',
     'too deep': ('{"entry": ' + nested(200_000) + '}').encode(),
     'too deep and open': b'{"entry": ' + b'[' * 200_000,
     'too deep in objects': b'{"a":' * 100_000 + b'0' + b'}' * 100_000,
