@@ -4,7 +4,7 @@ Each text and each list has a most.
 """
 
 import json
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sized
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sized
 from typing import Any
 
 from marshmallow import Schema, ValidationError, fields, validate
@@ -45,8 +45,11 @@ def without_nulls(value: Any) -> Any:
 class Body(Schema):
     """The schema of what a caller sends.
 
-    A field that is null is left out, unless null is a value of it.
+    A field that is null is left out, unless null is a value of it; an unknown one is named all the
+    same. `ALSO_KNOWN`: what may stand in the body beside its fields.
     """
+
+    ALSO_KNOWN: Collection[str] = ()
 
     def load(self, data: Any, **options: Any) -> Any:
         return super().load(self.given(data), **options)
@@ -55,11 +58,13 @@ class Body(Schema):
         """The body without such nulls."""
         if not isinstance(data, dict):
             return data
-        clearable = {
-            field.data_key or name for name, field in self.fields.items() if field.allow_none
+        keeps_null = dict.fromkeys(self.ALSO_KNOWN, False) | {
+            field.data_key or name: field.allow_none for name, field in self.fields.items()
         }
         return {
-            name: value for name, value in data.items() if value is not None or name in clearable
+            name: value
+            for name, value in data.items()
+            if value is not None or keeps_null.get(name, True)
         }
 
 

@@ -80,7 +80,7 @@ class MessageSchema(Body):
         # the key named like the type, handed on as given; any other is refused below, by its name
         unknown = INCLUDE
 
-    KNOWN = Contents().fields
+    KNOWN = ALSO_KNOWN = Contents().fields
     UNCHECKED = UncheckedContents().fields
 
     messaging_product = fields.String(validate=validate.Equal('whatsapp'))

@@ -338,6 +338,7 @@ READERS = {
 }
 
 
+@pytest.mark.usefixtures('schema')  # an address gives the connection back before it is looked up
 @pytest.mark.parametrize('reader', READERS)
 def test_no_text_takes_a_loop_longer_than_its_length(reader):
     for pump in TEXTS:
