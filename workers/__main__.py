@@ -169,7 +169,7 @@ def _hurry_at_signal(read: int, family: Family) -> None:
     family.end_children()
     watchdog.hurry()
     stopping.set()
-    time.sleep(AT_LAST)
+    time.sleep(AT_LAST + family.has_children)  # after its children: how they end is told
     log.warning('stopped though something hangs; what was under way waits for its lease')
     os._exit(0)
 

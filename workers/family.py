@@ -5,6 +5,8 @@ import signal
 import threading
 from contextlib import suppress
 
+from workers.loop import stopping
+
 
 class Family:
     """This process, and those that it has forked. When one of them ends, all end.
@@ -37,6 +39,10 @@ class Family:
         with suppress(IndexError):
             os.close(self._lifeline.pop())
 
+    @property
+    def has_children(self) -> bool:
+        return bool(self._children)
+
     def wait(self) -> int:
         """Wait until all children have ended; 1 when one failed, else 0."""
         self.end_children()
@@ -45,6 +51,7 @@ class Family:
 
     def _be_child(self, name: str, read: int) -> None:
         self.name = name
+        stopping.after_fork()
         self._children.clear()
         self.end_children()  # this process's copy of the end that the parent holds
         arguments = (read,)

@@ -71,6 +71,10 @@ class Stop:
         self._at = None
         os.read(self._read, 65536)
 
+    def after_fork(self) -> None:
+        """Have a pipe of this process's own: it hears of its own signals alone."""
+        self._read, self._write = os.pipe()
+
     def wait(self, seconds: float) -> bool:
         """Sleep until it is set, at most so many seconds; whether it is set."""
         if not self._set:

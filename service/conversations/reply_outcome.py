@@ -111,11 +111,13 @@ class RecordedReply:
 
 
 # In SQL, of a conversation `c`: whether its customer may have written what nobody has read yet. Of
-# the webhooks that wait those are looked at that are read next.
+# the webhooks that wait those are looked at that are read next, and are not a whole history.
 HAS_UNREAD = """EXISTS (
   SELECT FROM (
-    SELECT body FROM webhook_event WHERE status = 'received' ORDER BY id LIMIT 100) e
-  WHERE position(convert_to(coalesce(c.wa_id, c.user_id), 'UTF8') IN e.body) > 0
+    SELECT body FROM webhook_event WHERE status = 'received' AND size < 65536
+    ORDER BY id LIMIT 100) e
+  WHERE (position(convert_to(c.wa_id, 'UTF8') IN e.body) > 0
+      OR position(convert_to(c.user_id, 'UTF8') IN e.body) > 0)
     AND position('"messages":'::bytea IN e.body) > 0)"""
 # reply_due_at has moved when the customer wrote while the responder was thinking; then it stays.
 RECORD_OUTCOMES = Prepared.for_rows(ReplyOutcome)(

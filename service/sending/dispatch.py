@@ -251,13 +251,15 @@ def _claim(quotas: list[Quota], lease: float, only: str | None = None) -> list[C
     return [message for message in claimed if message.status == Status.SENDING]
 
 
-# The conversation first, and only while the message is still ours. (|| '' as above.)
+# The conversation first, and only while the message is still ours: where it waits for longer than
+# our lease, another message is under way since that ended. (|| '' as above.)
 RELEASE_UNSENT_CONVERSATIONS = Prepared.for_rows(ReleasedClaim)(
     """
-UPDATE conversation c SET send_after = now() + n.delay * interval '1 second',
-  pair_free_at = c.pair_free_at - interval '{pair_gap_seconds} s'
+UPDATE conversation c SET pair_free_at = c.pair_free_at - interval '{pair_gap_seconds} s',
+  send_after = CASE WHEN c.send_after > n.lease_ends THEN c.send_after
+    ELSE now() + n.delay * interval '1 second' END
 FROM (
-  SELECT c.id, n.delay FROM {rows}
+  SELECT c.id, n.delay, n.lease_ends FROM {rows}
     JOIN message m ON m.id = n.id AND m.waiting || '' = 'sending' AND m.due_at = n.lease_ends
     JOIN conversation c ON c.id = m.conversation_id
   ORDER BY c.id FOR NO KEY UPDATE OF c) n

@@ -33,10 +33,12 @@ UPDATE conversation c SET last_outbound_at = greatest(c.last_outbound_at, n.acce
       CASE WHEN c.pair_free_at > now() + interval '{pair_debt_seconds} s'
         THEN c.pair_free_at - interval '{pair_debt_seconds} s' END) END
 FROM (
-  SELECT c.id, n.lease_ends, n.delay, n.accepted_at FROM {rows}
-    LEFT JOIN LATERAL (
+  SELECT f.* FROM (
+    SELECT coalesce(m.conversation_id, n.id) AS id, max(n.lease_ends) AS lease_ends,
+      max(n.delay) AS delay, max(n.accepted_at) AS accepted_at
+    FROM {rows} LEFT JOIN LATERAL (
       SELECT conversation_id FROM conversation_merged WHERE id = n.id OFFSET 0) m ON true
-    JOIN conversation c ON c.id = coalesce(m.conversation_id, n.id)
+    GROUP BY 1) f JOIN conversation c ON c.id = f.id
   ORDER BY c.id FOR NO KEY UPDATE OF c) n
 WHERE c.id = n.id
 """,

@@ -15,14 +15,14 @@ FIND_PROBE = fill(
     """
 SELECT m.chatbot_id, m.id FROM (
   SELECT DISTINCT ON (d.conversation_id) d.* FROM whatsapp_cloud_account a CROSS JOIN LATERAL (
-      SELECT * FROM (
+      SELECT q.* FROM (
         SELECT chatbot_id, id, conversation_id, priority, resends, tries, due_at, expires_at
         FROM message WHERE chatbot_id = a.chatbot_id AND waiting = 'queued' AND NOT deferred
-        ORDER BY priority, id OFFSET 0) q
-      WHERE due_at <= now() AND (expires_at IS NULL OR expires_at > now()) LIMIT {looked_at}) d
+        ORDER BY priority, id OFFSET 0) q JOIN conversation c ON c.id = q.conversation_id
+      WHERE q.due_at <= now() AND (q.expires_at IS NULL OR q.expires_at > now())
+        AND (c.send_after IS NULL OR c.send_after <= now())
+      ORDER BY q.priority, q.id LIMIT {looked_at}) d
   WHERE a.chatbot_id = ANY(%s) ORDER BY d.conversation_id, d.priority, d.id) m
-JOIN conversation c ON c.id = m.conversation_id
-WHERE c.send_after IS NULL OR c.send_after <= now()
 ORDER BY m.resends > 0, m.tries -> -1 ->> 'at' NULLS FIRST, m.priority, m.id LIMIT 1
 """,
     looked_at=LOOKED_AT,

@@ -255,18 +255,19 @@ CANCEL_MESSAGE = """
 UPDATE message SET status = 'cancelled', hold_reason = NULL, due_at = NULL, updated_at = now()
 WHERE id = %s AND status IN ('scheduled', 'queued', 'held')
 """
-# The message gives up its earlier wamid: Meta's answer brings another one. Statuses that name the
-# first wamid still find the message by our id. No pause takes back what a person wants to be sent.
+# The message gives up its wamid: Meta's answer brings another one. Statuses that name the first one
+# still find it by our id. It is no reply any more, which a pause or reply_ttl_seconds would end.
 RETRY_MESSAGE = fill(
     """
 UPDATE message m SET status = CASE WHEN {may_send} THEN 'queued' ELSE 'held' END,
   hold_reason = CASE WHEN {may_send} THEN NULL ELSE 'account' END,
   due_at = CASE WHEN {may_send} THEN now() END,
   priority = greatest(m.priority, {single}),
-  attempts = 0, error = NULL, wamid = NULL, updated_at = now()
-FROM whatsapp_cloud_account a
+  expires_at = CASE WHEN m.priority < {single} THEN NULL ELSE m.expires_at END,
+  attempts = 0, error = NULL, wamid = NULL, updated_at = now() FROM whatsapp_cloud_account a
 WHERE m.id = %s AND a.chatbot_id = m.chatbot_id AND m.status IN ('failed', 'unknown') AND NOT m.echo
-  AND (m.expires_at IS NULL OR m.expires_at > now()) AND num_nonnulls(recipient_to, recipient) = 1
+  AND num_nonnulls(recipient_to, recipient) = 1
+  AND (m.priority < {single} OR (m.expires_at > now()) IS NOT false)
   AND NOT EXISTS (SELECT 1 FROM batch b WHERE b.id = m.batch_id AND b.status <> 'running')
 """,
     may_send=MAY_SEND,

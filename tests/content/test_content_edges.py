@@ -406,7 +406,7 @@ def test_null_in_a_bulk_and_its_rows(acme):
     assert named(acme.post('/send/bulk', order)) == ['line 1, parameters.x']
 
 
-def test_null_clears_what_can_be_cleared_of_an_account_and_leaves_the_rest(acme):
+def test_null_clears_what_can_be_cleared_of_an_account_or_brings_its_default_back(acme):
     acme.account(
         name='Acme',
         on_unknown='fail',
@@ -420,7 +420,7 @@ def test_null_clears_what_can_be_cleared_of_an_account_and_leaves_the_rest(acme)
     assert (shown['name'], shown['max_mps'], shown['on_unknown'], shown['active']) == (
         None,
         None,
-        'fail',
+        'resend',
         True,
     )
     assert named(

@@ -214,6 +214,23 @@ def test_an_answer_waits_a_moment_for_what_its_customer_has_written_meanwhile(
     assert said(backend) == ['Hi!'] * (1 if patient else 2)
 
 
+def test_it_knows_its_customer_by_either_id(backend, meta, platform, write, workers, monkeypatch):
+    monkeypatch.setattr(reply_results, 'PATIENT_SECONDS', 30)
+    platform.thinks()
+    write('One')
+    wait_until(lambda: platform.asks)
+    sql("UPDATE conversation SET user_id = 'US.1349'")
+    message = text_message('And?', wamid='wamid.unread') | {'from_user_id': 'US.1349'}
+    del message['from']
+    assert meta.webhook(envelope([message])).status_code == 200
+    platform.open.set()
+    assert not replies.close(0.2)
+    assert said(backend) == []
+    sql("UPDATE webhook_event SET status = 'processed', processed_at = now()")
+    assert replies.close(10)
+    assert said(backend) == ['Hi!']
+
+
 def test_it_does_not_wait_for_others(backend, platform, write, unread, monkeypatch):
     monkeypatch.setattr(reply_results, 'PATIENT_SECONDS', 30)
     platform.thinks()
@@ -239,6 +256,18 @@ def test_an_answer_that_waits_until_it_is_too_late_expires(
     with connection():
         timers.expire()
     assert backend.message(message['id'])['status'] == 'expired'
+
+
+def test_a_failed_reply_may_be_retried_by_a_person_however_late(backend, ask):
+    ask('One')
+    (message,) = backend.messages(direction='outbound')
+    sql(
+        "UPDATE message SET status = 'failed', due_at = NULL, expires_at = now() "
+        "WHERE direction = 'outbound'"
+    )
+    retried = backend.post(f'/messages/{message["id"]}/retry')
+    assert (retried.status_code, retried.json['status']) == (202, 'queued')
+    assert retried.json['expires_at'] is None
 
 
 def test_no_retry_is_made_that_would_come_too_late(backend, account, platform, ask):

@@ -7,11 +7,12 @@ from datetime import UTC, datetime
 import pytest
 from peewee import OperationalError
 
+from service.conversations import merge
 from service.graph.outcome import Outcome
-from service.runtime.db import connection
+from service.runtime.db import connection, db, execute
 from service.sending import dispatch, timers
 from service.sending.send_outcome import SendResult
-from tests.people import CHATBOT
+from tests.people import CHATBOT, sql
 from workers import send, send_results
 
 LEASE = 30
@@ -89,6 +90,34 @@ def test_a_late_answer_lets_nobody_go_beside_the_message_that_is_under_way(acme)
     assert claim() == []
     answered(under_way, 'accepted', wamid='wamid.2')
     assert [row.id for row in claim()] == [third['id']]
+
+
+def test_nor_does_a_late_release(acme):
+    for text in ('1', '2', '3'):
+        acme.send(text=text)
+    (late,) = claim(lease=0)
+    claim()
+    release(late)
+    release(late)
+    assert claim() == []
+
+
+@pytest.mark.parametrize('turn', [1, -1])
+def test_two_of_people_who_are_one_by_then_let_the_next_one_go(acme, turn):
+    acme.send(text='1')
+    (first,) = claim()
+    acme.send('+12025550144', text='2')
+    (second,) = claim(LEASE + 1)
+    source, target = [first, second][::turn]
+    people = {'source': source.conversation_id, 'target': target.conversation_id}
+    with connection(), db.atomic():
+        for statement in merge.MERGE_CONVERSATIONS:
+            execute(statement, people)
+    at = datetime.now(UTC)
+    results = [SendResult(row, Outcome('accepted', wamid=row.id), at, 7) for row in (first, second)]
+    with connection():
+        send_results.record([(result.message, result) for result in results])
+    assert sql('SELECT coalesce(send_after <= now(), true) FROM conversation') == [(True,)]
 
 
 def test_a_step_that_fails_after_its_claim_gives_it_back(acme, workers, stand_in, monkeypatch):

@@ -11,7 +11,7 @@ import pytest
 from service.graph import outage
 from service.graph.outcome import Outcome, OutcomeKind, make_error
 from service.runtime.db import connection, db
-from service.sending import batch, dispatch, holds, send_outcome
+from service.sending import batch, dispatch, holds, outage_probe, send_outcome
 from service.sending.send_outcome import SendResult
 from tests.people import CHATBOT, CUSTOMER, sql, status_of
 from tests.stack import PHONE_NUMBER_ID
@@ -138,10 +138,10 @@ def test_nor_is_it_a_probe_when_meta_is_away(backend, bulk, comes_back, workers,
     sql(OUTAGE, PHONE_NUMBER_ID)
     other = Bulk(backend, '12025550144')
     with connection():
-        assert dispatch.probe('app', [CHATBOT], 30) == []
+        assert outage_probe.claim('app', [CHATBOT], 30) == []
         workers.sweep()
         assert outage.probe_now(PHONE_NUMBER_ID)
-        assert [one.id for one in dispatch.probe('app', [CHATBOT], 30)] == [other.message_id]
+        assert [one.id for one in outage_probe.claim('app', [CHATBOT], 30)] == [other.message_id]
 
 
 def test_what_else_waits_for_its_person_goes_on(backend, bulk, comes_back, workers):

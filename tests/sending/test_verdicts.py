@@ -314,13 +314,14 @@ def test_odd_codes_in_an_answer_break_nothing(acme, workers, graph):
 
 
 def test_odd_codes_in_a_status_break_nothing(acme, accepted, meta, workers):
-    messages = [accepted() for _ in ODD]
-    for (raw, *_), message in zip(ODD, messages, strict=True):
+    odd = [one for one in ODD if one[0] != 'NaN']  # a webhook with it is no JSON
+    messages = [accepted() for _ in odd]
+    for (raw, *_), message in zip(odd, messages, strict=True):
         status = status_of(message['wamid'], 'failed', errors=[{'code': 'PLACE', 'title': 'odd'}])
         meta.webhook(json.dumps(envelope(statuses=[status])).replace('"PLACE"', raw).encode())
     workers.incoming()
-    assert acme.outcomes() == [('status', 'stored')] * len(ODD)
-    for (raw, state, code), message in zip(ODD, messages, strict=True):
+    assert acme.outcomes() == [('status', 'stored')] * len(odd)
+    for (raw, state, code), message in zip(odd, messages, strict=True):
         after = acme.message(message['id'])
         assert (raw, after['status'], after['error']['code']) == (raw, state, code)
 

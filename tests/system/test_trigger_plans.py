@@ -10,7 +10,11 @@ import pytest
 
 from service.runtime import db
 
-MATCHING = "SELECT proname FROM pg_proc WHERE prosrc LIKE '%JOIN old_rows%' ORDER BY 1"
+# Before PostgreSQL 18 their plans count as so dear that each would be compiled.
+MATCHING = """
+SELECT proname, 'jit=off' = ANY(proconfig) FROM pg_proc WHERE prosrc LIKE '%JOIN old_rows%'
+ORDER BY 1
+"""
 MOVE = "UPDATE message SET status = 'sent', accepted_at = now()"
 SCAN, QUICK_JOINS = '{NAMEDTUPLESTORESCAN', ('{HASHJOIN', '{MERGEJOIN')
 
@@ -39,7 +43,8 @@ def plans_of(postgres, statement):
 
 def test_rows_before_and_after_are_matched_by_their_ids(one_message, postgres):
     with db.connection():
-        triggers = [name for (name,) in db.fetch(MATCHING)]
+        triggers = db.fetch(MATCHING)
     plans = [plan for plan in plans_of(postgres, MOVE) if plan.count(SCAN) == 2]
-    assert (triggers, len(plans)) == (['count_messages', 'tell_moved_messages'], 2)
+    assert triggers == [('count_messages', True), ('tell_moved_messages', True)]
+    assert len(plans) == 2
     assert all(any(join in plan for join in QUICK_JOINS) for plan in plans)
