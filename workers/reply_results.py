@@ -85,8 +85,9 @@ def _record(results: Sequence[Result]) -> list[Result]:
     """Record what may be recorded now; returns the others."""
     with db.atomic():
         recorded = reply_outcome.record([result.outcome for result in results])
-        pending = [one for one in results if _is_pending(one, recorded)]
-        results = [one for one in results if not _is_pending(one, recorded)]
+        held = {key for key, one in recorded.items() if one.verdict == Verdict.PENDING}
+        pending = [one for one in results if one.reply.key in held]
+        results = [one for one in results if one.reply.key not in held]
         # the answers that are queued now are the last ones
         reply_outcome.pause_loops(one.id for one in recorded.values() if one.is_loop)
         messages = _to_send(results, recorded)
@@ -100,11 +101,6 @@ def _record(results: Sequence[Result]) -> list[Result]:
         if result.reply.chatbot_id in changed:
             _log_responder_state(result)
     return pending
-
-
-def _is_pending(result: Result, recorded: Mapping[Claim, RecordedReply]) -> bool:
-    one = recorded.get(result.reply.key)
-    return one is not None and one.verdict == Verdict.PENDING
 
 
 def _to_send(

@@ -11,7 +11,7 @@ from typing import Any
 from flask import request
 from marshmallow import ValidationError
 
-from service.content.fields import fits_in
+from service.content.fields import fits_in, without_nulls
 from service.content.interactive import INTERACTIVE
 from service.content.message_schema import MessageSchema, RecipientSchema, check
 from service.content.template_parameters import storable_throughout
@@ -113,8 +113,8 @@ def _for_us(given: JSONObject) -> tuple[JSONObject, JSONObject]:
     """The body as our schema wants it, unchecked where Meta may know more than we do; the rest."""
     context = given.get('context')
     if isinstance(context, dict):
-        given = {**given, 'context': _without_nulls(context) or None}  # an empty one quotes nothing
-    wanted = _without_nulls(given)
+        given = {**given, 'context': without_nulls(context) or None}  # an empty one quotes nothing
+    wanted = {name: value for name, value in given.items() if value is not None}
     if 'to' in wanted:
         wanted.pop('recipient', None)  # of two recipients Meta takes this one (section 4.4)
     kind = wanted.get('type')
@@ -124,10 +124,6 @@ def _for_us(given: JSONObject) -> tuple[JSONObject, JSONObject]:
     others = _unknown_of(wanted, kind)
     _require_few(others)
     return {name: value for name, value in wanted.items() if name not in others}, others
-
-
-def _without_nulls(given: JSONObject) -> JSONObject:
-    return {name: value for name, value in given.items() if value is not None}
 
 
 def _unknown_of(wanted: JSONObject, kind: object) -> JSONObject:

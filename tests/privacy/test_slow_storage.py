@@ -56,6 +56,14 @@ def slow(database, monkeypatch):
     return there
 
 
+def try_again(deleter, slow):
+    """A minute later, to the end."""
+    sql('UPDATE file_deletion SET due_at = now()')
+    slow.now += delete_files.PAUSE
+    step(deleter)
+    step(deleter)
+
+
 def step(deleter):
     """A step of the clock, and then the end of what its thread has been given."""
     with connection():
@@ -152,10 +160,7 @@ def test_a_storage_that_is_away_is_asked_again_a_minute_later(slow):
     slow.now += delete_files.PAUSE
     step(deleter)
     assert slow.asked == keys(1, 2, 3)  # each has a minute of its own
-    sql('UPDATE file_deletion SET due_at = now()')
-    slow.now += delete_files.PAUSE
-    step(deleter)
-    step(deleter)
+    try_again(deleter, slow)
     assert files() == 0
 
 
@@ -181,10 +186,7 @@ def test_a_fault_of_ours_ends_no_deletion(slow, monkeypatch, caplog):
         step(deleter)
         step(deleter)
     assert 'files could not be deleted' in caplog.text
-    sql('UPDATE file_deletion SET due_at = now()')
-    slow.now += delete_files.PAUSE
-    step(deleter)
-    step(deleter)
+    try_again(deleter, slow)
     assert files() == 0
 
 

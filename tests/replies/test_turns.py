@@ -48,6 +48,13 @@ def write(meta, account):
     return post
 
 
+def begin_to_ask(platform, write):
+    """The platform is asked about 'One', and thinks until `platform.open` is set."""
+    platform.thinks()
+    write('One')
+    wait_until(lambda: platform.asks)
+
+
 @pytest.fixture
 def ask(write, workers):
     """ask('text'): the customer writes, and what comes of it is recorded."""
@@ -200,9 +207,7 @@ def test_an_answer_waits_a_moment_for_what_its_customer_has_written_meanwhile(
     backend, platform, write, unread, workers, monkeypatch, patient
 ):
     monkeypatch.setattr(reply_results, 'PATIENT_SECONDS', patient)
-    platform.thinks()
-    write('One')
-    wait_until(lambda: platform.asks)
+    begin_to_ask(platform, write)
     unread()
     platform.open.set()
     if patient:
@@ -216,9 +221,7 @@ def test_an_answer_waits_a_moment_for_what_its_customer_has_written_meanwhile(
 
 def test_it_knows_its_customer_by_either_id(backend, meta, platform, write, workers, monkeypatch):
     monkeypatch.setattr(reply_results, 'PATIENT_SECONDS', 30)
-    platform.thinks()
-    write('One')
-    wait_until(lambda: platform.asks)
+    begin_to_ask(platform, write)
     sql("UPDATE conversation SET user_id = 'US.1349'")
     message = text_message('And?', wamid='wamid.unread') | {'from_user_id': 'US.1349'}
     del message['from']
@@ -233,9 +236,7 @@ def test_it_knows_its_customer_by_either_id(backend, meta, platform, write, work
 
 def test_it_does_not_wait_for_others(backend, platform, write, unread, monkeypatch):
     monkeypatch.setattr(reply_results, 'PATIENT_SECONDS', 30)
-    platform.thinks()
-    write('One')
-    wait_until(lambda: platform.asks)
+    begin_to_ask(platform, write)
     unread('12025550144')
     platform.open.set()
     assert replies.close(10)
@@ -292,9 +293,7 @@ def test_no_retry_is_made_that_would_come_too_late(backend, account, platform, a
 
 
 def test_each_newer_message_overtakes_and_the_last_answer_counts(backend, platform, write, workers):
-    platform.thinks()
-    write('One')
-    wait_until(lambda: platform.asks)
+    begin_to_ask(platform, write)
     for text in ('Two', 'Three'):
         write(text)
     platform.open.set()
@@ -308,9 +307,7 @@ def test_each_newer_message_overtakes_and_the_last_answer_counts(backend, platfo
 def test_a_failure_that_is_overtaken_is_forgotten(backend, account, platform, write, workers):
     account(fallback_text='Sorry!', responder={'kind': 'openai', 'base_url': platform.url})
     platform.answer(400)
-    platform.thinks()
-    write('One')
-    wait_until(lambda: platform.asks)
+    begin_to_ask(platform, write)
     write('Two')
     platform.answer(200, {'choices': [{'message': {'content': 'Hi!'}}]})
     platform.open.set()
@@ -322,9 +319,7 @@ def test_a_failure_that_is_overtaken_is_forgotten(backend, account, platform, wr
 
 @pytest.mark.parametrize('kind', ['reaction', 'edit'])
 def test_what_wants_no_answer_overtakes_none(backend, platform, write, meta, kind):
-    platform.thinks()
-    write('One')
-    wait_until(lambda: platform.asks)
+    begin_to_ask(platform, write)
     message = text_message(wamid='wamid.X')
     del message['text']
     content = {
@@ -461,9 +456,7 @@ def test_no_typing_is_shown_that_the_account_does_not_want(
     account(read_receipts=receipts)
     monkeypatch.setattr(replies, 'RENEW_TYPING', 0.2)
     monkeypatch.setattr(replies, 'LEASE', 2)
-    platform.thinks()
-    write('One')
-    wait_until(lambda: platform.asks)
+    begin_to_ask(platform, write)
     sql('UPDATE read_receipt SET told_at = now(), due_at = NULL')
     until = time.monotonic() + 1.5
     while time.monotonic() < until:
