@@ -114,10 +114,14 @@ class Sender:
             self.rate_limiter.release(number, granted[number] - claimed[account.chatbot_id])
 
     def record(self, batch: list[tuple[ClaimedMessage, SendResult | Exception]]) -> None:
-        """Write what became of calls; postpone what waits for a thread since before an outage."""
+        """Write what became of calls; postpone what waits for a thread since before an outage.
+
+        That comes before all others are told: each thread would make one more call meanwhile.
+        """
         news = send_results.record(batch)
         now = time.monotonic()
         self.away |= {streak.scope: now for streak in news.began}
+        send_results.tell_of_outages(news)
 
     def _was_claimed_before_outage(self, message: ClaimedMessage) -> bool:
         scopes = (outage.ALL, outage.scope_of(message.phone_number_id))

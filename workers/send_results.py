@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 def record(batch: list[tuple[ClaimedMessage, SendResult | Exception]]) -> outage.News:
     """Release the messages that were postponed, write the outcomes of all others.
 
-    Returns which outages began or ended.
+    Returns which outages began or ended, of which the caller tells.
     """
     results = [_result_of(message, result) for message, result in batch]
     postponed = [one.message for one in results if one.outcome.kind == OutcomeKind.POSTPONED]
@@ -60,12 +60,11 @@ def _record(results: list[SendResult]) -> outage.News:
     for result in results:
         metrics.send_attempts.labels(result.outcome.kind).inc()
         _log(result)
-    _tell_of_outages(recorded.news)
     _link_identities(accepted)
     return recorded.news
 
 
-def _tell_of_outages(news: outage.News) -> None:
+def tell_of_outages(news: outage.News) -> None:
     """Tell the waiting work of outages that began or ended.
 
     The results are written already: an error here makes the outage less smooth, no more.
