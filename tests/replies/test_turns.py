@@ -211,6 +211,8 @@ def test_an_answer_waits_a_moment_for_what_its_customer_has_written_meanwhile(
     unread()
     platform.open.set()
     if patient:
+        assert not replies.close(0.5)
+        assert said(backend) == []
         workers.incoming()
         assert [ask['body']['messages'][-1]['text'] for ask in platform.asks] == ['One', 'And?']
     assert replies.close(10)
